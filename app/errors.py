@@ -1,0 +1,153 @@
+"""Every error that a client can see, with the one code that names it everywhere.
+
+The same word stands in HTTP problems, in `transcription.error` and in webhooks.
+
+    AppError
+    ├── RequestError            answered to a request, with its HTTP status
+    │   ├── InvalidRequest          invalid_request          422
+    │   ├── Unauthorized            unauthorized             401
+    │   ├── NotFound                not_found                404
+    │   ├── MethodNotAllowed        method_not_allowed       405
+    │   ├── NotAcceptable           not_acceptable           406
+    │   ├── AlreadyFinal            already_final            409
+    │   ├── NotCompleted            not_completed            409
+    │   ├── IdempotencyKeyReused    idempotency_key_reused   422
+    │   ├── UrlNotAllowed           url_not_allowed          422
+    │   ├── QueueFull               queue_full               429
+    │   ├── ShuttingDown            shutting_down            503
+    │   └── InternalError           internal_error           500
+    ├── MediaError              the recording cannot be used: at upload (HTTP status) or in the job
+    │   ├── TooLarge                too_large                413
+    │   ├── UnsupportedMedia        unsupported_media        415
+    │   ├── NoAudio                 no_audio                 422
+    │   ├── BadMedia                bad_media                422
+    │   └── TooLong                 too_long                 422
+    └── JobError                what ended a job; never an HTTP answer
+        ├── TranscriptionFailed     transcription_failed
+        ├── WorkerCrashed           worker_crashed
+        └── GpuOutOfMemory          gpu_out_of_memory
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One field of a request that was refused, and why."""
+
+    field: str
+    detail: str
+
+
+class AppError(Exception):
+    """A failure that a client is told of. `detail` is shown to them: no secrets, no transcript text."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: tuple[FieldError, ...] = (),
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.headers = dict(headers or {})
+        self.errors = errors
+
+
+class RequestError(AppError):
+    pass
+
+
+class InvalidRequest(RequestError):
+    code, title, status = "invalid_request", "The request is not valid", 422
+
+
+class Unauthorized(RequestError):
+    code, title, status = "unauthorized", "A valid API key is needed", 401
+
+
+class NotFound(RequestError):
+    code, title, status = "not_found", "There is no such resource", 404
+
+
+class MethodNotAllowed(RequestError):
+    code, title, status = "method_not_allowed", "The resource does not answer this method", 405
+
+
+class NotAcceptable(RequestError):
+    code, title, status = "not_acceptable", "None of the accepted media types can be given", 406
+
+
+class AlreadyFinal(RequestError):
+    code, title, status = "already_final", "The transcription has already ended", 409
+
+
+class NotCompleted(RequestError):
+    code, title, status = "not_completed", "The transcription is not completed", 409
+
+
+class IdempotencyKeyReused(RequestError):
+    code, title, status = "idempotency_key_reused", "The idempotency key was used for another request", 422
+
+
+class UrlNotAllowed(RequestError):
+    code, title, status = "url_not_allowed", "The URL may not be used", 422
+
+
+class QueueFull(RequestError):
+    code, title, status = "queue_full", "Too many transcriptions are waiting", 429
+
+
+class ShuttingDown(RequestError):
+    code, title, status = "shutting_down", "The service is stopping", 503
+
+
+class InternalError(RequestError):
+    code, title, status = "internal_error", "Something went wrong on our side", 500
+
+
+class MediaError(AppError):
+    pass
+
+
+class TooLarge(MediaError):
+    code, title, status = "too_large", "The recording has too many bytes", 413
+
+
+class UnsupportedMedia(MediaError):
+    code, title, status = "unsupported_media", "The file is not a recording that can be read", 415
+
+
+class NoAudio(MediaError):
+    code, title, status = "no_audio", "The file has no audio track", 422
+
+
+class BadMedia(MediaError):
+    code, title, status = "bad_media", "The recording is broken", 422
+
+
+class TooLong(MediaError):
+    code, title, status = "too_long", "The recording is too long", 422
+
+
+class JobError(AppError):
+    pass
+
+
+class TranscriptionFailed(JobError):
+    code, title = "transcription_failed", "The recording could not be transcribed"
+
+
+class WorkerCrashed(JobError):
+    code, title = "worker_crashed", "The worker died each time it worked on this recording"
+
+
+class GpuOutOfMemory(JobError):
+    code, title = "gpu_out_of_memory", "The GPU has not enough memory for this recording"

@@ -1,0 +1,107 @@
+"""The result of a transcription, and what it was asked with: frozen values, no library's types.
+
+All times are seconds from the start of the recording, all probabilities lie in 0–1.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["transcribe", "translate"]
+Channels = Literal["mix", "split"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the client asked for.
+
+    `language` is an ISO 639-1 code, or None to detect it. `model` is one of the served names.
+    """
+
+    model: str
+    language: str | None = None
+    task: Task = "transcribe"
+    channels: Channels = "mix"
+    channel_labels: tuple[str, ...] = ()
+    word_timestamps: bool = False
+    prompt: str | None = None
+    hotwords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word as the model wrote it, with its leading space and its punctuation."""
+
+    start: float
+    end: float
+    word: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of one channel's speech: a sentence, or what stands between two pauses.
+
+    `temperature`, `avg_logprob`, `compression_ratio` and `no_speech_prob` are those of the window
+    that the segment came from, as Whisper defines them.
+    """
+
+    id: int
+    channel: int
+    speaker: str
+    start: float
+    end: float
+    text: str
+    language: str
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[Word, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Consecutive segments of one speaker."""
+
+    speaker: str
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One audio track: its label, the language heard on it and how long somebody spoke."""
+
+    index: int
+    label: str
+    language: str | None
+    language_probability: float | None
+    speech_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Something the reader of a transcript should know, such as a window that was decoded again."""
+
+    code: str
+    message: str
+    channel: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The text of one recording. `segments` are ordered by start; `language` is None without speech."""
+
+    language: str | None
+    language_probability: float | None
+    duration: float
+    channels: tuple[Channel, ...]
+    segments: tuple[Segment, ...]
+    warnings: tuple[Warning, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return " ".join(segment.text for segment in self.segments)
