@@ -81,7 +81,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:
+class TranscriptWarning:
     """Something the reader of a transcript should know, such as a window that was decoded again."""
 
     code: str
@@ -100,7 +100,7 @@ class Transcript:
     duration: float
     channels: tuple[Channel, ...]
     segments: tuple[Segment, ...]
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[TranscriptWarning, ...] = ()
 
     @property
     def text(self) -> str:
