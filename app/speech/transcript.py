@@ -3,11 +3,18 @@
 All times are seconds from the start of the recording, all probabilities lie in 0–1.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Task = Literal["transcribe", "translate"]
 Channels = Literal["mix", "split"]
+
+# Whisper's own list: whisper/tokenizer.py, split_to_word_tokens
+_LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+_SCRIPTS_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,20 @@ class Segment:
     no_speech_prob: float
     words: tuple[Word, ...] | None = None
 
+    @property
+    def has_spaces(self) -> bool:
+        """Whether spaces stand between its words.
+
+        The script counts beside the language, because Chinese speech that was translated is in English.
+        """
+        return self.language not in _LANGUAGES_WITHOUT_SPACES or not _SCRIPTS_WITHOUT_SPACES.search(self.text)
+
+
+def joined_text(segments: Sequence[Segment]) -> str:
+    """The texts in one line: a space between two, unless both are written without spaces."""
+    spaces = (" " if left.has_spaces or right.has_spaces else "" for left, right in pairwise(segments))
+    return "".join(space + segment.text for space, segment in zip(["", *spaces], segments, strict=False))
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -104,4 +125,4 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        return " ".join(segment.text for segment in self.segments)
+        return joined_text(self.segments)

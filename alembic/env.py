@@ -1,0 +1,36 @@
+"""Runs migrations: from the service at start, or `alembic upgrade head` by hand."""
+
+import asyncio
+
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlmodel import SQLModel
+
+import app.jobs.models  # noqa: F401  (the tables)
+from alembic import context
+from app.db import MIGRATION_LOCK, asyncpg_url
+from app.settings import load_settings
+
+
+def run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=SQLModel.metadata, compare_type=True)
+    with context.begin_transaction():
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        context.run_migrations()
+
+
+async def main() -> None:
+    url = context.config.attributes.get("url")
+    if url is None:
+        address = load_settings().database_url
+        if address is None:
+            raise SystemExit("CALLSCRIBE_DATABASE_URL: set it to migrate by hand; the service migrates when it starts")
+        url = asyncpg_url(address)
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+asyncio.run(main())

@@ -1,0 +1,155 @@
+"""`callscribe`: serve, worker, transcribe, models."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from app.audio.decode import decode
+from app.errors import AppError
+from app.settings import Settings, SettingsError, load_settings, unknown_settings
+from app.speech import formats
+from app.speech.engine import Engine
+from app.speech.models import ModelUnavailable, bundled_models, fetch, locate
+from app.speech.transcript import Options
+from app.telemetry import set_up_logging
+
+cli = typer.Typer(help="Phone-call recordings into text.", no_args_is_help=True, add_completion=False)
+models_cli = typer.Typer(help="Whisper models: what is bundled, on disk, configured.", invoke_without_command=True)
+cli.add_typer(models_cli, name="models")
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    for line in unknown_settings():
+        typer.echo(f"callscribe: warning: {line}", err=True)
+    return settings
+
+
+def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        stopped_as_told = runner.run(service)
+    raise typer.Exit(0 if stopped_as_told else 1)
+
+
+@cli.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    executor: Annotated[bool, typer.Option("--executor/--no-executor", help="Run jobs in this process.")] = True,
+) -> None:
+    """Run the service: HTTP, and the executor in the same process."""
+    from app.main import check_exposure
+    from app.main import serve as serve_http
+
+    settings = _settings()
+    check_exposure(settings, host)
+    set_up_logging(settings.log_format)
+    _run_until_stopped(serve_http(settings, host, port, executor=executor))
+
+
+@cli.command()
+def worker() -> None:
+    """Run jobs without HTTP, beside any number of other processes on the same database."""
+    from app.worker import run
+
+    settings = _settings()
+    set_up_logging(settings.log_format)
+    _run_until_stopped(run(settings))
+
+
+@cli.command()
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Recordings.")],
+    channels: Annotated[str, typer.Option(help="mix or split.")] = "mix",
+    channel_label: Annotated[list[str] | None, typer.Option(help="Names by channel order; repeat it.")] = None,
+    format: Annotated[formats.Format, typer.Option(help="What to print.")] = formats.Format.TEXT,  # noqa: A002
+    language: Annotated[str, typer.Option(help="ISO 639-1 code, or auto.")] = "auto",
+    model: Annotated[str | None, typer.Option(help="Left out: the configured default.")] = None,
+) -> None:
+    """Transcribe files here and now, without a server or a database."""
+    settings = _settings()
+    if model is not None:
+        settings = settings.model_copy(update={"model": (model,)})
+    if channels not in ("mix", "split"):
+        raise typer.BadParameter("must be mix or split", param_hint="--channels")
+    options = Options(
+        model=settings.model[0],
+        language=None if language == "auto" else language,
+        channels="split" if channels == "split" else "mix",
+        channel_labels=tuple(channel_label or ()),
+    )
+    asyncio.run(_transcribe(settings, files, options, format))
+
+
+async def _transcribe(settings: Settings, files: list[Path], options: Options, chosen: formats.Format) -> None:
+    from app.worker import engine_config
+
+    engine = Engine(engine_config(settings))
+    await asyncio.to_thread(engine.load)
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        for file in files:
+            with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
+                audio = await decode(
+                    file, Path(folder), split=options.channels == "split", max_seconds=settings.max_audio_seconds
+                )
+                transcript = await engine.transcribe(
+                    audio.channels, options, partial(_show, progress, progress.add_task(file.name, total=1.0))
+                )
+            typer.echo(formats.render(transcript, file.name, chosen))
+    engine.close()
+
+
+def _show(progress: Progress, bar: TaskID, done: float) -> None:
+    progress.update(bar, completed=done)
+
+
+@models_cli.callback()
+def list_models(context: typer.Context) -> None:
+    """List the models that are bundled, on disk or configured."""
+    if context.invoked_subcommand is not None:
+        return
+    settings = _settings()
+    on_disk = {path.name for path in settings.models_dir.glob("*") if (path / "model.bin").is_file()}
+    for name in sorted({*bundled_models(), *on_disk, *settings.model}):
+        facts = [
+            *(["bundled"] if name in bundled_models() else []),
+            *(["on disk"] if name in on_disk else []),
+            *(["default"] if name == settings.model[0] else ["served"] if name in settings.model else []),
+        ]
+        typer.echo(f"{name}\t{', '.join(facts)}")
+
+
+@models_cli.command("fetch")
+def fetch_model(name: str) -> None:
+    """Make a model ready to be served, downloading it if need be."""
+    typer.echo(fetch(name, _settings().models_dir))
+
+
+@models_cli.command("path")
+def print_model_path(name: str) -> None:
+    """Print the folder of a model that is here already."""
+    path = locate(name, _settings().models_dir)
+    if path is None:
+        raise ModelUnavailable(f"{name} is not on this machine; `callscribe models fetch {name}` gets it")
+    typer.echo(path)
+
+
+def main() -> None:
+    try:
+        cli()
+    except (SettingsError, ModelUnavailable, AppError) as error:
+        typer.echo(f"callscribe: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

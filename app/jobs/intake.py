@@ -1,0 +1,157 @@
+"""Accepting a recording: the upload becomes durable audio, then a durable job."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Never
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from app.audio.decode import MediaInfo, probe
+from app.audio.store import AudioStore, StoredAudio
+from app.db import Database
+from app.errors import AppError, FieldError, InvalidRequest, TooLarge, TooLong, UrlNotAllowed
+from app.jobs import queue
+from app.jobs.models import Transcription, stored_options
+from app.jobs.requests import CreateFromUrl, CreateTranscription
+from app.jobs.upload import Form, read_form
+from app.speech.languages import languages
+from app.speech.transcript import Options
+
+FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
+JSON_BODY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A request to transcribe an upload, its body still unread."""
+
+    body: AsyncIterator[bytes]
+    content_type: str
+    caller: str
+    idempotency_key: str | None
+
+
+class Intake:
+    """Turns requests into jobs. `closed` once the service stops."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: AudioStore,
+        models: Sequence[str],
+        *,
+        max_upload_bytes: int,
+        max_audio_seconds: float,
+        max_pending: int,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self.models = models
+        self.max_upload_bytes = max_upload_bytes
+        self._max_audio_seconds = max_audio_seconds
+        self._max_pending = max_pending
+        self.closed = False
+
+    async def accept_url(self, body: AsyncIterator[bytes]) -> Never:
+        """Raises UrlNotAllowed for a valid request, as this version fetches nothing, else InvalidRequest."""
+        text = b""
+        async for chunk in body:
+            text += chunk
+            if len(text) > JSON_BODY_BYTES:
+                raise TooLarge(f"A JSON body may hold {JSON_BODY_BYTES} bytes.")
+        self._options(CreateFromUrl.from_json_body(text))
+        raise UrlNotAllowed("Recordings cannot be fetched by this version; upload the file instead.")
+
+    async def accept_upload(self, submission: Submission) -> tuple[Transcription, bool]:
+        """Store a form's file and enqueue its job, or find the job of the same idempotency key; True when it is new."""
+        job_id = uuid7()
+
+        async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
+            return await self._store.save(str(job_id), stream, self.max_upload_bytes)
+
+        try:
+            form = await read_form(submission.body, submission.content_type, save)
+            options = self._options(form.fields)
+            info = await self._probe(form.audio)
+        except BaseException:
+            await self._store.delete(str(job_id))
+            raise
+        try:
+            async with self._database.transaction() as session:
+                job = _job(job_id, submission, form, options, info, await queue.now(session))
+                job, is_new = await queue.enqueue(session, job, self._max_pending)
+        except AppError:
+            await self._store.delete(str(job_id))
+            raise
+        if not is_new:
+            await self._store.delete(str(job_id))
+        return job, is_new
+
+    async def discard_audio(self, job: Transcription) -> None:
+        """Erase the recording of a job that is over."""
+        if job.audio_key is not None:
+            await self._store.delete(job.audio_key)
+
+    async def _probe(self, audio: StoredAudio) -> MediaInfo:
+        async with self._store.local_path(audio.key) as path:
+            info = await probe(path)
+        if info.duration_seconds is not None and info.duration_seconds > self._max_audio_seconds:
+            raise TooLong(f"The recording is longer than {self._max_audio_seconds:g} s.")
+        return info
+
+    def _options(self, request: CreateTranscription) -> Options:
+        """The options in force. Raises InvalidRequest and UrlNotAllowed for what this service does not offer."""
+        model = request.model or self.models[0]
+        if model not in self.models:
+            known = ", ".join(self.models)
+            raise InvalidRequest("The model is not served.", errors=(FieldError("model", f"must be one of: {known}"),))
+        if request.language != "auto" and request.language not in languages(model):
+            detail = f"is not a language of the model {model}"
+            raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))
+        if request.task == "translate" and len(languages(model)) == 1:
+            detail = f"the model {model} knows English only"
+            raise InvalidRequest("The model cannot translate.", errors=(FieldError("task", detail),))
+        if request.webhook_url:
+            raise UrlNotAllowed("Webhooks are not offered by this version; poll the transcription instead.")
+        return Options(
+            model=model,
+            language=None if request.language == "auto" else request.language,
+            task=request.task,
+            channels=request.channels,
+            channel_labels=tuple(request.channel_labels),
+            word_timestamps=request.word_timestamps,
+            prompt=request.prompt,
+            hotwords=tuple(request.hotwords),
+        )
+
+
+def _job(
+    job_id: UUID, submission: Submission, form: Form, options: Options, info: MediaInfo, now: datetime
+) -> Transcription:
+    fields = form.fields
+    request = fields.model_dump(mode="json") | {"sha256": form.audio.sha256, "filename": form.filename}
+    return Transcription(
+        id=job_id,
+        caller=submission.caller,
+        idempotency_key=submission.idempotency_key,
+        fingerprint=hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest(),
+        external_id=fields.external_id,
+        metadata_=fields.metadata,
+        options=stored_options.dump_python(options, mode="json"),
+        priority=fields.priority,
+        source="upload",
+        filename=form.filename,
+        audio_key=form.audio.key,
+        bytes=form.audio.bytes,
+        sha256=form.audio.sha256,
+        duration=info.duration_seconds,
+        codec=info.codec,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        created_at=now,
+        run_at=now,
+    )

@@ -1,0 +1,98 @@
+"""The tables: what was asked, and what became of it."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from app.jobs.lifecycle import FINAL, NotifyStatus, Status
+from app.speech.transcript import Options, Transcript
+
+stored_options = TypeAdapter(Options)
+stored_transcripts = TypeAdapter(Transcript)
+
+
+def _in(column: str, values: list[str]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+class Transcription(SQLModel, table=True):
+    """The job: one recording, its options, its status. Narrow, since every heartbeat rewrites it."""
+
+    __table_args__ = (
+        CheckConstraint(_in("status", list(Status)), name="transcription_status"),
+        CheckConstraint(_in("notify_status", list(NotifyStatus)), name="transcription_notify_status"),
+        CheckConstraint("(status = 'in_progress') = (lease_token IS NOT NULL)", name="transcription_lease"),
+        CheckConstraint(f"({_in('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="transcription_final"),
+        UniqueConstraint("caller", "idempotency_key", name="transcription_idempotency"),
+        Index("transcription_claim", "priority", "run_at", "id", postgresql_where=text("status = 'pending'")),
+        Index("transcription_lost", "lease_until", postgresql_where=text("status = 'in_progress'")),
+        Index("transcription_by_status", "status", "id"),
+        Index("transcription_by_external_id", "external_id", "id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    caller: str = Field(sa_type=Text)
+    idempotency_key: str | None = Field(default=None, sa_type=Text)
+    fingerprint: str = Field(sa_type=Text)
+    external_id: str | None = Field(default=None, sa_type=Text)
+    metadata_: dict[str, Any] = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    options: dict[str, Any] = Field(sa_type=JSONB)
+    priority: int = Field(sa_type=SmallInteger)
+
+    status: Status = Field(default=Status.PENDING, sa_type=Text)
+    notify_status: NotifyStatus = Field(default=NotifyStatus.NOT_NOTIFIED, sa_type=Text)
+    progress: float = Field(default=0.0, sa_type=Float)
+    attempts: int = Field(default=0, sa_type=SmallInteger)
+    crashes: int = Field(default=0, sa_type=SmallInteger)
+    run_at: datetime = Field(sa_type=DateTime(timezone=True))
+    lease_token: UUID | None = None
+    leased_by: str | None = Field(default=None, sa_type=Text)
+    lease_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    cancel_requested: bool = False
+
+    source: str = Field(sa_type=Text)
+    filename: str | None = Field(default=None, sa_type=Text)
+    audio_key: str | None = Field(default=None, sa_type=Text)
+    bytes: int = Field(sa_type=BigInteger)
+    sha256: str = Field(sa_type=Text)
+    duration: float | None = Field(default=None, sa_type=Float)
+    codec: str | None = Field(default=None, sa_type=Text)
+    sample_rate: int | None = None
+    channels: int | None = Field(default=None, sa_type=SmallInteger)
+
+    language: str | None = Field(default=None, sa_type=Text)
+    error_code: str | None = Field(default=None, sa_type=Text)
+    error_message: str | None = Field(default=None, sa_type=Text)
+    warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
+
+    created_at: datetime = Field(sa_type=DateTime(timezone=True))
+    started_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    completed_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    notified_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    decoding_seconds: float | None = Field(default=None, sa_type=Float)
+    transcribing_seconds: float | None = Field(default=None, sa_type=Float)
+
+
+class StoredTranscript(SQLModel, table=True):
+    """The result, apart from the job. Formats are rendered from it and never stored."""
+
+    __tablename__ = "transcript"
+
+    transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
+    transcript: dict[str, Any] = Field(sa_type=JSONB)

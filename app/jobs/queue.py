@@ -1,0 +1,235 @@
+"""All SQL that changes a job. Postgres is the queue: the row that clients read is the one that workers claim.
+
+Every write of a worker carries the lease token of its claim, so that a worker that hung and came back changes nothing.
+Times come from the database's clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Uuid, bindparam, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
+from sqlmodel import col, delete, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull, WorkerCrashed
+from app.jobs.lifecycle import FINAL, MAX_CRASHES, Failed, Outcome, Status, Succeeded, next_state
+from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.signals import notify
+
+LEASE = timedelta(seconds=30)
+PENDING = "pending"
+
+
+def changed(transcription_id: UUID) -> str:
+    """The topic notified at each change of status that a client may wait for."""
+    return f"changed:{transcription_id}"
+
+
+def cancelled(transcription_id: UUID) -> str:
+    """The topic notified when a running job should stop."""
+    return f"cancelled:{transcription_id}"
+
+
+async def now(session: AsyncSession) -> datetime:
+    """The database's clock, the only one that counts."""
+    return (await session.exec(select(func.now()))).one()
+
+
+async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -> tuple[Transcription, bool]:
+    """Insert a job, or find the one with the same caller and idempotency key; True when it is new.
+
+    Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
+    """
+    waiting = select(Transcription.id).where(Transcription.status == Status.PENDING).limit(max_pending)
+    if (await session.exec(select(func.count()).select_from(waiting.subquery()))).one() >= max_pending:
+        raise QueueFull(f"{max_pending} transcriptions are waiting; try again later.", headers={"Retry-After": "30"})
+    values = job.model_dump(exclude={"metadata_"}) | {"metadata": job.metadata_}
+    statement = insert(Transcription).values(values)
+    inserted = await session.exec(
+        statement.on_conflict_do_nothing(constraint="transcription_idempotency").returning(text("id"))
+    )
+    if inserted.first() is not None:
+        await notify(session, PENDING)
+        return job, True
+    existing = (
+        await session.exec(
+            select(Transcription).where(
+                Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key
+            )
+        )
+    ).one()
+    if existing.fingerprint != job.fingerprint:
+        raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request.")
+    return existing, False
+
+
+async def claim(session: AsyncSession, worker: str, slots: int) -> Sequence[Transcription]:
+    """Take up to `slots` waiting jobs, the most urgent first, each with a lease of its own."""
+    statement = text("""
+        WITH claimable AS MATERIALIZED (
+            SELECT id FROM transcription
+            WHERE status = 'pending' AND run_at <= now()
+            ORDER BY priority, run_at, id
+            LIMIT :slots
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE transcription SET
+            status = 'in_progress',
+            lease_token = gen_random_uuid(),
+            leased_by = :worker,
+            lease_until = now() + :lease,
+            attempts = attempts + 1,
+            progress = 0,
+            started_at = coalesce(started_at, now())
+        FROM claimable WHERE transcription.id = claimable.id
+        RETURNING transcription.*
+    """).bindparams(slots=slots, worker=worker, lease=LEASE)
+    rows = await session.exec(select(Transcription).from_statement(statement))  # type: ignore[call-overload]
+    jobs: list[Transcription] = list(rows.scalars())
+    for job in jobs:
+        await notify(session, changed(job.id))
+    return sorted(jobs, key=lambda job: (job.priority, job.run_at, job.id))
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life for one leased job."""
+
+    id: UUID
+    token: UUID
+    progress: float
+
+
+async def heartbeat(session: AsyncSession, beats: Sequence[Beat]) -> dict[UUID, bool]:
+    """Extend the leases and write the progress. Returns id → whether its cancellation is requested.
+
+    An id that is missing from the answer is no longer the worker's.
+    """
+    statement = text("""
+        UPDATE transcription SET lease_until = now() + :lease, progress = beat.progress
+        FROM unnest(:ids, :tokens, :progresses) AS beat(id, token, progress)
+        WHERE transcription.id = beat.id AND status = 'in_progress' AND lease_token = beat.token
+        RETURNING transcription.id, cancel_requested
+    """).bindparams(
+        bindparam("ids", [beat.id for beat in beats], type_=ARRAY(Uuid)),
+        bindparam("tokens", [beat.token for beat in beats], type_=ARRAY(Uuid)),
+        bindparam("progresses", [beat.progress for beat in beats], type_=ARRAY(DOUBLE_PRECISION)),
+        lease=LEASE,
+    )
+    rows = await session.exec(statement)  # type: ignore[call-overload]
+    return {row.id: row.cancel_requested for row in rows}
+
+
+async def record_audio(session: AsyncSession, job: Transcription, facts: dict[str, Any]) -> None:
+    """Write what decoding found out about the recording: duration, codec, sample_rate, channels."""
+    await session.exec(update(Transcription).where(*_leased(job)).values(facts))
+
+
+async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) -> Status | None:
+    """Write how an attempt ended. Returns the job's status, or None when its lease was lost and nothing was written."""
+    ended = await now(session)
+    state = next_state(outcome, job.attempts, ended)
+    values: dict[str, Any] = {
+        "status": state.status,
+        "run_at": state.run_at,
+        "attempts": state.attempts,
+        "lease_token": None,
+        "leased_by": None,
+        "lease_until": None,
+        "completed_at": ended if state.status.final else None,
+    }
+    if isinstance(outcome, Succeeded):
+        values |= {
+            "progress": 1.0,
+            "language": outcome.transcript.language,
+            "warnings": [asdict(warning) for warning in outcome.transcript.warnings],
+            "decoding_seconds": outcome.timings.decoding,
+            "transcribing_seconds": outcome.timings.transcribing,
+        }
+    if isinstance(outcome, Failed) and state.status.final:
+        values |= {"error_code": outcome.code, "error_message": outcome.message}
+    written = await session.exec(
+        update(Transcription).where(*_leased(job)).values(values).returning(col(Transcription.id))
+    )
+    if written.first() is None:
+        return None
+    if isinstance(outcome, Succeeded):
+        stored = stored_transcripts.dump_python(outcome.transcript, mode="json")
+        session.add(StoredTranscript(transcription_id=job.id, transcript=stored))
+    await notify(session, changed(job.id))
+    if state.status is Status.PENDING:
+        await notify(session, PENDING)
+    return state.status
+
+
+async def requeue_lost(session: AsyncSession) -> list[Transcription]:
+    """Take back the jobs whose worker gave no sign of life. Returns those that ended by it: they crashed too often."""
+    statement = text("""
+        WITH lost AS MATERIALIZED (
+            SELECT id, crashes + 1 AS crashes FROM transcription
+            WHERE status = 'in_progress' AND lease_until < now()
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE transcription SET
+            status = CASE WHEN cancel_requested THEN 'cancelled'
+                          WHEN lost.crashes >= :max_crashes THEN 'failed' ELSE 'pending' END,
+            completed_at = CASE WHEN cancel_requested OR lost.crashes >= :max_crashes THEN now() END,
+            error_code = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :code END,
+            error_message = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :message END,
+            crashes = lost.crashes, run_at = now(), lease_token = NULL, leased_by = NULL, lease_until = NULL
+        FROM lost WHERE transcription.id = lost.id
+        RETURNING transcription.*
+    """).bindparams(max_crashes=MAX_CRASHES, code=WorkerCrashed.code, message=WorkerCrashed.title)
+    rows = await session.exec(select(Transcription).from_statement(statement))  # type: ignore[call-overload]
+    jobs: list[Transcription] = list(rows.scalars())
+    for job in jobs:
+        await notify(session, changed(job.id))
+    if any(job.status == Status.PENDING for job in jobs):
+        await notify(session, PENDING)
+    return [job for job in jobs if job.status in FINAL]
+
+
+async def request_cancel(session: AsyncSession, transcription_id: UUID) -> Transcription:
+    """End a waiting job now, or tell a running one's worker to stop. Raises NotFound and AlreadyFinal."""
+    job = await lock(session, transcription_id)
+    if job.status in FINAL:
+        raise AlreadyFinal(f"The transcription is {job.status} already.")
+    job.cancel_requested = True
+    if job.status == Status.PENDING:
+        job.status = Status.CANCELLED
+        job.completed_at = await now(session)
+    else:
+        await notify(session, cancelled(job.id))
+    session.add(job)
+    await session.flush()
+    await notify(session, changed(job.id))
+    return job
+
+
+async def erase(session: AsyncSession, transcription_id: UUID) -> Transcription:
+    """Delete a job with its transcript; a worker that runs it finds its lease gone. Raises NotFound."""
+    job = await lock(session, transcription_id)
+    await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
+    await notify(session, cancelled(transcription_id))
+    await notify(session, changed(transcription_id))
+    return job
+
+
+async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
+    statement = select(Transcription).where(Transcription.id == transcription_id).with_for_update()
+    job = (await session.exec(statement)).first()
+    if job is None:
+        raise NotFound(f"There is no transcription {transcription_id}.")
+    return job
+
+
+def _leased(job: Transcription) -> tuple[Any, ...]:
+    return (
+        Transcription.id == job.id,
+        Transcription.status == Status.IN_PROGRESS,
+        Transcription.lease_token == job.lease_token,
+    )

@@ -1,0 +1,126 @@
+"""What clients send: pydantic at the edge."""
+
+import json
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import from_json
+
+from app.errors import FieldError, InvalidRequest
+from app.speech.transcript import Channels, Task
+
+MAX_METADATA_BYTES = 4096
+NO_NUL = r"^[^\u0000]*$"  # Postgres stores no NUL in text
+LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url"})
+JSON_FIELDS = frozenset({"metadata", "priority"})
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"may hold at most {MAX_METADATA_BYTES} bytes of JSON")
+    if "\\u0000" in text:
+        raise ValueError("may not hold NUL characters")
+    return metadata
+
+
+Label = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
+
+
+class CreateTranscription(BaseModel):
+    """What a recording is to be transcribed with; the same fields in a form and in JSON."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    language: str = Field(
+        default="auto",
+        pattern="^(auto|[a-z]{2,3})$",
+        description="ISO 639-1 code such as `en`, or `auto` to detect it.",
+    )
+    task: Task = Field(default="transcribe", description="`translate` gives English.")
+    model: str | None = Field(
+        default=None, max_length=255, description="One of `GET /v1/models`. Left out: the configured default."
+    )
+    channels: Channels = Field(
+        default="mix", description="`split`: each channel on its own, merged into a dialogue. `mix`: one mono track."
+    )
+    channel_labels: list[Label] = Field(
+        default_factory=list, max_length=8, description="Names by channel order, e.g. `agent`, `customer`."
+    )
+    word_timestamps: bool = Field(default=False, description="Words with start, end and probability.")
+    prompt: str | None = Field(
+        default=None, max_length=2000, pattern=NO_NUL, description="Text that biases the model: names, products."
+    )
+    hotwords: list[Label] = Field(default_factory=list, max_length=100, description="Words to listen for.")
+    priority: int = Field(default=5, ge=0, le=9, description="0 goes first.")
+    external_id: str | None = Field(
+        default=None, max_length=255, pattern=NO_NUL, description="Your own id of the call; searchable."
+    )
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
+        default_factory=dict, description="Any object of at most 4 kB of JSON; returned as it is."
+    )
+    webhook_url: str | list[str] | None = Field(
+        default=None,
+        description="Where events are to go. Not offered by this version: it is refused with `url_not_allowed`.",
+    )
+
+    @classmethod
+    def from_form(cls, fields: list[tuple[str, str]]) -> Self:
+        """Read form fields: lists repeat the field, objects are JSON text. Raises InvalidRequest."""
+        values: dict[str, Any] = {}
+        for name, text in fields:
+            if name in LIST_FIELDS:
+                values.setdefault(name, []).append(text)
+            elif name in values:
+                raise InvalidRequest(f"The field {name!r} stands there twice.", errors=(FieldError(name, "repeated"),))
+            else:
+                values[name] = _form_value(name, text)
+        return _validated(cls, values)
+
+
+class CreateFromUrl(CreateTranscription):
+    """A recording that Callscribe fetches itself."""
+
+    url: AnyUrl = Field(
+        strict=False,
+        description="`s3://bucket/key` or `https://…`. Not offered by this version: refused with `url_not_allowed`.",
+    )
+
+    @classmethod
+    def from_json_body(cls, body: bytes) -> Self:
+        """Raises InvalidRequest."""
+        try:
+            values = from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            raise InvalidRequest(f"The body is not JSON: {error}.") from None
+        if not isinstance(values, dict):
+            raise InvalidRequest("The body must be a JSON object.")
+        return _validated(cls, values)
+
+
+def _form_value(name: str, text: str) -> Any:
+    if name == "word_timestamps":
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    if name in JSON_FIELDS:
+        try:
+            return from_json(text, allow_inf_nan=False)
+        except ValueError:
+            return text
+    return text
+
+
+def _validated(model: type[Model], values: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidRequest("Some fields are not valid.", errors=field_errors(error.errors())) from None
+
+
+def field_errors(errors: Any) -> tuple[FieldError, ...]:
+    """Pydantic's errors as ours: a dotted field name and what is wrong with it."""
+    return tuple(
+        FieldError(".".join(str(part) for part in error["loc"]) or "body", error["msg"].removeprefix("Value error, "))
+        for error in errors
+    )

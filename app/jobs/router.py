@@ -1,0 +1,249 @@
+"""`/v1/transcriptions`: what clients ask for and get."""
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from sqlmodel import select
+
+from app.auth import CallerDep
+from app.db import Database, DatabaseDep
+from app.errors import (
+    AlreadyFinal,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NoAudio,
+    NotAcceptable,
+    NotCompleted,
+    NotFound,
+    QueueFull,
+    ShuttingDown,
+    TooLarge,
+    TooLong,
+    Unauthorized,
+    UnsupportedMedia,
+    UrlNotAllowed,
+)
+from app.jobs import openapi, queue
+from app.jobs.intake import FORM_BYTES, Intake, Submission
+from app.jobs.lifecycle import FINAL, Status
+from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.requests import NO_NUL
+from app.jobs.schemas import TranscriptionList, TranscriptionOut
+from app.problems import responses
+from app.signals import Signals
+from app.speech import formats
+
+POLL_SECONDS = 1.0
+RETRY_AFTER_SECONDS = 2
+
+router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
+TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
+
+
+async def get_intake(request: Request) -> Intake:
+    intake: Intake = request.app.state.intake
+    return intake
+
+
+async def get_signals(request: Request) -> Signals:
+    signals: Signals = request.app.state.signals
+    return signals
+
+
+IntakeDep = Annotated[Intake, Depends(get_intake)]
+SignalsDep = Annotated[Signals, Depends(get_signals)]
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=TranscriptionOut,
+    summary="Post a recording",
+    openapi_extra=openapi.CREATE,
+    responses={
+        200: openapi.REPEATED,
+        202: openapi.ACCEPTED,
+        **responses(
+            Unauthorized,
+            TooLarge,
+            UnsupportedMedia,
+            InvalidRequest,
+            IdempotencyKeyReused,
+            UrlNotAllowed,
+            NoAudio,
+            TooLong,
+            QueueFull,
+            ShuttingDown,
+        ),
+    },
+)
+async def create_transcription(
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    database: DatabaseDep,
+    intake: IntakeDep,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=255, description="Repeat a request safely with the same key.")
+    ] = None,
+) -> TranscriptionOut:
+    """Queue a recording for transcription.
+
+    The answer comes once the recording and the job are durable. Poll the transcription, best with `?wait=`.
+    """
+    if intake.closed:
+        raise ShuttingDown(headers={"Retry-After": "5"})
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        await intake.accept_url(request.stream())
+    if media_type != "multipart/form-data":
+        raise UnsupportedMedia("Send multipart/form-data with a part `file`, or application/json with a `url`.")
+    if int(request.headers.get("content-length", 0)) > intake.max_upload_bytes + FORM_BYTES:
+        raise TooLarge(f"The recording is larger than {intake.max_upload_bytes} bytes.")
+    submission = Submission(request.stream(), content_type, caller.name, idempotency_key)
+    job, is_new = await intake.accept_upload(submission)
+    response.status_code = 202 if is_new else 200
+    response.headers["Location"] = f"/v1/transcriptions/{job.id}"
+    return TranscriptionOut.of(job)
+
+
+@router.get(
+    "",
+    response_model=TranscriptionList,
+    summary="List transcriptions",
+    responses=responses(Unauthorized, InvalidRequest),
+)
+async def list_transcriptions(
+    caller: CallerDep,
+    database: DatabaseDep,
+    status: Annotated[Status | None, Query(description="Only those in this status.")] = None,
+    external_id: Annotated[
+        str | None, Query(max_length=255, pattern=NO_NUL, description="Only those with this id of yours.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Items a page.")] = 20,
+    cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> TranscriptionList:
+    """Newest first. Follow `next_cursor` until it is null."""
+    statement = select(Transcription).order_by(Transcription.id.desc()).limit(limit + 1)  # type: ignore[attr-defined]
+    if status is not None:
+        statement = statement.where(Transcription.status == status)
+    if external_id is not None:
+        statement = statement.where(Transcription.external_id == external_id)
+    if cursor is not None:
+        statement = statement.where(Transcription.id < cursor)
+    async with database.transaction() as session:
+        jobs = (await session.exec(statement)).all()
+    items = [TranscriptionOut.of(job) for job in jobs[:limit]]
+    return TranscriptionList(items=items, next_cursor=str(items[-1].id) if len(jobs) > limit else None)
+
+
+@router.get(
+    "/{transcription_id}",
+    response_model=TranscriptionOut,
+    summary="Read a transcription",
+    responses={200: openapi.READ, **responses(Unauthorized, NotFound, InvalidRequest)},
+)
+async def read_transcription(
+    transcription_id: TranscriptionId,
+    response: Response,
+    caller: CallerDep,
+    database: DatabaseDep,
+    intake: IntakeDep,
+    signals: SignalsDep,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for a final status before answering.")] = 0,
+) -> TranscriptionOut:
+    """The status of a job. With `wait` the answer comes as soon as the status is final, or when the time is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    with signals.subscribe(queue.changed(transcription_id)) as changed:
+        while True:
+            changed.clear()
+            job = await _find(database, transcription_id)
+            left = deadline - loop.time()
+            if job.status in FINAL or left <= 0 or intake.closed:
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(left, POLL_SECONDS))
+    if job.status not in FINAL:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return TranscriptionOut.of(job)
+
+
+@router.post(
+    "/{transcription_id}/cancel",
+    response_model=TranscriptionOut,
+    summary="Cancel a transcription",
+    responses=responses(Unauthorized, NotFound, AlreadyFinal),
+)
+async def cancel_transcription(
+    transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, intake: IntakeDep
+) -> TranscriptionOut:
+    """A waiting job is cancelled at once; a running one stops within seconds."""
+    async with database.transaction() as session:
+        job = await queue.request_cancel(session, transcription_id)
+    if job.status in FINAL:
+        await intake.discard_audio(job)
+    return TranscriptionOut.of(job)
+
+
+@router.delete(
+    "/{transcription_id}",
+    status_code=204,
+    summary="Delete a transcription",
+    responses=responses(Unauthorized, NotFound),
+)
+async def delete_transcription(
+    transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, intake: IntakeDep
+) -> None:
+    """Cancels the job if it has not ended, and erases its audio, its transcript and all that is known of it."""
+    async with database.transaction() as session:
+        job = await queue.erase(session, transcription_id)
+    await intake.discard_audio(job)
+
+
+@router.get(
+    "/{transcription_id}/transcript",
+    response_class=Response,
+    summary="Read the transcript",
+    responses={
+        200: openapi.TRANSCRIPT,
+        **responses(Unauthorized, NotFound, NotAcceptable, NotCompleted, InvalidRequest),
+    },
+)
+async def read_transcript(
+    transcription_id: TranscriptionId,
+    caller: CallerDep,
+    database: DatabaseDep,
+    format: Annotated[  # noqa: A002
+        formats.Format | None, Query(description="Takes precedence over `Accept`.")
+    ] = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """The text of a completed transcription, as `format` or else `Accept` asks for it."""
+    chosen = format or formats.negotiate(accept)
+    if chosen is None:
+        offered = ", ".join(sorted({each.media_type for each in formats.Format}))
+        raise NotAcceptable(f"The transcript can be given as: {offered}.")
+    async with database.transaction() as session:
+        job = await session.get(Transcription, transcription_id)
+        stored = await session.get(StoredTranscript, transcription_id)
+    if job is None:
+        raise NotFound(f"There is no transcription {transcription_id}.")
+    if stored is None:
+        raise NotCompleted(f"The transcription is {job.status}.")
+    transcript = stored_transcripts.validate_python(stored.transcript)
+    body = await asyncio.to_thread(formats.render, transcript, str(job.id), chosen)
+    return Response(body, media_type=chosen.media_type, headers={"Vary": "Accept"})
+
+
+async def _find(database: Database, transcription_id: UUID) -> Transcription:
+    async with database.transaction() as session:
+        job: Any = await session.get(Transcription, transcription_id)
+    if job is None:
+        raise NotFound(f"There is no transcription {transcription_id}.")
+    found: Transcription = job
+    return found

@@ -1,0 +1,246 @@
+"""The worker: claim → decode → transcribe → finish, and a heartbeat beside it."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from app.audio.decode import decode
+from app.audio.store import AudioStore
+from app.db import Database
+from app.errors import AppError, TranscriptionFailed
+from app.jobs import queue
+from app.jobs.lifecycle import Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
+from app.jobs.models import Transcription, stored_options
+from app.signals import Signals
+from app.speech.engine import Transcriber
+
+POLL_SECONDS = 2.0
+BEAT_SECONDS = 5.0
+SWEEP_SECONDS = 5.0
+FINISH_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+log = structlog.stdlib.get_logger("callscribe.jobs")
+
+
+@dataclass
+class Running:
+    """A claimed job at work. Once `stopped`, it ends with `outcome`, or with nothing when the lease is lost."""
+
+    job: Transcription
+    work: asyncio.Task[Outcome]
+    progress: float = 0.0
+    stopped: bool = False
+    outcome: Outcome | None = None
+
+    def stop(self, outcome: Outcome | None) -> None:
+        if not self.stopped:
+            self.stopped, self.outcome = True, outcome
+            self.work.cancel()
+
+
+class JobRunner:
+    """Runs up to `slots` jobs at once; the engine batches their windows together."""
+
+    def __init__(
+        self,
+        database: Database,
+        signals: Signals,
+        store: AudioStore,
+        transcriber: Transcriber,
+        *,
+        worker: str,
+        max_audio_seconds: float,
+        slots: int = 16,
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._store = store
+        self._transcriber = transcriber
+        self._worker = worker
+        self._max_audio_seconds = max_audio_seconds
+        self._slots = slots
+        self._running: dict[UUID, Running] = {}
+        self._decoding = asyncio.Semaphore(2)
+        self._draining = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Work until `drain` was called and the running jobs have ended."""
+        async with asyncio.TaskGroup() as group:
+            beat = group.create_task(_every(BEAT_SECONDS, self._heartbeat))
+            sweep = group.create_task(_every(SWEEP_SECONDS, self._sweep))
+            await self._claim_until_drained()
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+            beat.cancel()
+            sweep.cancel()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Claim no more; let running jobs end within the grace, then give the rest back without a penalty."""
+        self._draining.set()
+        self._signals.wake(queue.PENDING)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for running in self._running.values():
+            running.stop(Interrupted())
+
+    async def _claim_until_drained(self) -> None:
+        with self._signals.subscribe(queue.PENDING) as waiting:
+            while not self._draining.is_set():
+                waiting.clear()
+                await _despite_database_trouble(partial(self._claim, waiting))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(waiting.wait(), POLL_SECONDS)
+
+    async def _claim(self, waiting: asyncio.Event) -> None:
+        free = self._slots - len(self._running)
+        if free == 0:
+            return
+        async with self._database.transaction() as session:
+            jobs = await queue.claim(session, self._worker, free)
+        for job in jobs:
+            self._start(job, waiting)
+
+    def _start(self, job: Transcription, waiting: asyncio.Event) -> None:
+        with structlog.contextvars.bound_contextvars(job=str(job.id)):
+            running = Running(job, asyncio.create_task(self._work(job)))
+            self._running[job.id] = running
+            task = asyncio.create_task(self._attend(running))
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            del self._running[job.id]
+            waiting.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("job could not be finished", job=str(job.id), exc_info=error)
+
+        task.add_done_callback(ended)
+
+    async def _attend(self, running: Running) -> None:
+        """Wait for a job's work, or for what stops it, and write down how it ended."""
+        job = running.job
+        with self._signals.subscribe(queue.cancelled(job.id)) as cancelled:
+            watch = asyncio.create_task(self._beat_on(cancelled))
+            try:
+                outcome = await self._outcome(running)
+            finally:
+                watch.cancel()
+            if outcome is None:
+                log.warning("lease lost; nothing written")
+                return
+            status = await self._finish(job, outcome)
+            log.info("job ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
+            if status is not None and status.final and job.audio_key is not None:
+                await self._store.delete(job.audio_key)
+
+    async def _beat_on(self, cancelled: asyncio.Event) -> None:
+        await cancelled.wait()
+        await _despite_database_trouble(self._heartbeat)
+
+    async def _outcome(self, running: Running) -> Outcome | None:
+        try:
+            return await running.work
+        except asyncio.CancelledError:
+            if not running.stopped:
+                raise
+            return running.outcome
+        except AppError as error:
+            return Failed(error.code, error.detail)
+        except Exception:
+            log.exception("attempt failed")
+            return Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
+
+    async def _work(self, job: Transcription) -> Outcome:
+        """One job, in a straight line."""
+        options = stored_options.validate_python(job.options)
+        assert job.audio_key is not None
+        with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
+            started = time.monotonic()
+            async with self._decoding, self._store.local_path(job.audio_key) as path:
+                audio = await decode(
+                    path, Path(folder), split=options.channels == "split", max_seconds=self._max_audio_seconds
+                )
+            decoded = time.monotonic()
+            facts = {
+                "duration": audio.duration_seconds,
+                "codec": audio.info.codec,
+                "sample_rate": audio.info.sample_rate,
+                "channels": audio.info.channels,
+            }
+            async with self._database.transaction() as session:
+                await queue.record_audio(session, job, facts)
+            transcript = await self._transcriber.transcribe(audio.channels, options, self._progress_of(job.id))
+            return Succeeded(transcript, Timings(decoded - started, time.monotonic() - decoded))
+
+    def _progress_of(self, job_id: UUID) -> Callable[[float], None]:
+        def set_progress(progress: float) -> None:
+            if job_id in self._running:
+                self._running[job_id].progress = progress
+
+        return set_progress
+
+    async def _finish(self, job: Transcription, outcome: Outcome) -> Status | None:
+        """Write the outcome, through connection loss. The lease fences a repetition after a lost COMMIT reply."""
+        for seconds_to_wait in FINISH_BACKOFF:
+            try:
+                async with self._database.transaction() as session:
+                    return await queue.finish(session, job, outcome)
+            except (DBAPIError, OSError, TimeoutError) as error:
+                log.warning("finish failed, trying again", error=type(error).__name__)
+                await asyncio.sleep(seconds_to_wait)
+        async with self._database.transaction() as session:
+            return await queue.finish(session, job, outcome)
+
+    async def _heartbeat(self) -> None:
+        """One statement for all jobs: extend leases, write progress, hear of cancellations."""
+        beats = [
+            queue.Beat(running.job.id, running.job.lease_token, running.progress)
+            for running in self._running.values()
+            if running.job.lease_token is not None and not running.stopped
+        ]
+        if not beats:
+            return
+        async with self._database.transaction() as session:
+            alive = await queue.heartbeat(session, beats)
+        for beat in beats:
+            running = self._running.get(beat.id)
+            if running is None or running.work.done():
+                continue
+            if beat.id not in alive:
+                running.stop(None)
+            elif alive[beat.id]:
+                running.stop(Cancelled())
+
+    async def _sweep(self) -> None:
+        async with self._database.transaction() as session:
+            ended = await queue.requeue_lost(session)
+        for job in ended:
+            log.warning("job given up", job=str(job.id), status=job.status, crashes=job.crashes)
+            if job.audio_key is not None:
+                await self._store.delete(job.audio_key)
+
+
+async def _despite_database_trouble(action: Callable[[], Awaitable[None]]) -> None:
+    """Log and go on: whoever calls tries again on the next beat."""
+    try:
+        await action()
+    except (DBAPIError, OSError, TimeoutError) as error:
+        log.warning("database trouble", error=type(error).__name__)
+
+
+async def _every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+    """Repeat an action on a fixed beat."""
+    while True:
+        started = time.monotonic()
+        await _despite_database_trouble(action)
+        await asyncio.sleep(max(0.0, started + seconds - time.monotonic()))

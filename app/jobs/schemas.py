@@ -1,0 +1,190 @@
+"""What clients get: pydantic at the edge."""
+
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.jobs.lifecycle import NotifyStatus, Status
+from app.jobs.models import Transcription
+from app.speech.transcript import Channels, Task
+
+EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
+
+
+class Audio(BaseModel):
+    """The recording. What decoding finds out is null until then."""
+
+    filename: str | None = Field(description="As the client named it.")
+    source: str = Field(description="`upload`, or the URL it was fetched from.")
+    bytes: int
+    sha256: str
+    duration: float | None = Field(description="Seconds.")
+    codec: str | None
+    sample_rate: int | None = Field(description="Hz.")
+    channels: int | None
+
+
+class OptionsOut(BaseModel):
+    """The options in force, with the defaults filled in."""
+
+    language: str
+    task: Task
+    model: str
+    channels: Channels
+    channel_labels: list[str]
+    word_timestamps: bool
+    prompt: str | None
+    hotwords: list[str]
+    priority: int
+
+
+class ErrorOut(BaseModel):
+    """Why a job failed."""
+
+    code: str = Field(examples=["bad_media"])
+    message: str
+
+
+class WarningOut(BaseModel):
+    """Something a reader of the transcript should know."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    channel: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+class TimingsOut(BaseModel):
+    """Seconds spent; null until known."""
+
+    queued: float | None
+    decoding: float | None
+    transcribing: float | None
+
+
+class Links(BaseModel):
+    """Paths of this transcription and of its transcript."""
+
+    self: str
+    transcript: str
+
+
+class TranscriptionOut(BaseModel):
+    """A job: one recording, its options, its status."""
+
+    id: UUID = Field(examples=[EXAMPLE_ID])
+    status: Status
+    notify_status: NotifyStatus
+    audio: Audio
+    options: OptionsOut
+    progress: float = Field(ge=0, le=1, description="Speech seconds done ÷ speech seconds found.")
+    attempts: int
+    language: str | None = Field(description="As given or detected; null until completed, and without speech.")
+    error: ErrorOut | None
+    warnings: list[WarningOut]
+    external_id: str | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    notified_at: datetime | None
+    timings: TimingsOut
+    links: Links
+
+    @classmethod
+    def of(cls, job: Transcription) -> Self:
+        path = f"/v1/transcriptions/{job.id}"
+        error = ErrorOut(code=job.error_code, message=job.error_message or "") if job.error_code else None
+        queued = (job.started_at - job.created_at).total_seconds() if job.started_at else None
+        options = {**job.options, "language": job.options["language"] or "auto", "priority": job.priority}
+        return cls(
+            id=job.id,
+            status=job.status,
+            notify_status=job.notify_status,
+            audio=Audio.model_validate(job, from_attributes=True),
+            options=OptionsOut.model_validate(options),
+            progress=job.progress,
+            attempts=job.attempts,
+            language=job.language,
+            error=error,
+            warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
+            external_id=job.external_id,
+            metadata=job.metadata_,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            completed_at=job.completed_at,
+            notified_at=job.notified_at,
+            timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
+            links=Links(self=path, transcript=f"{path}/transcript"),
+        )
+
+
+class TranscriptionList(BaseModel):
+    """One page, newest first."""
+
+    items: list[TranscriptionOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null on the last.")
+
+
+class WordOut(BaseModel):
+    """A word as the model wrote it, with its leading space and its punctuation."""
+
+    start: float
+    end: float
+    word: str
+    probability: float
+
+
+class SegmentOut(BaseModel):
+    """A stretch of one channel's speech."""
+
+    id: int
+    channel: int
+    speaker: str
+    start: float = Field(description="Seconds from the start of the recording.")
+    end: float
+    text: str
+    language: str
+    temperature: float = Field(description="Above 0 where the safeguards had the window decoded again.")
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: list[WordOut] | None = Field(default=None, description="With `word_timestamps`; else left out.")
+
+
+class TurnOut(BaseModel):
+    """Consecutive segments of one speaker."""
+
+    speaker: str
+    start: float
+    end: float
+    text: str
+
+
+class ChannelOut(BaseModel):
+    """One audio track."""
+
+    index: int
+    label: str
+    language: str | None
+    language_probability: float | None
+    speech_seconds: float
+
+
+class TranscriptOut(BaseModel):
+    """The text of one recording; segments are ordered by start."""
+
+    id: UUID
+    text: str
+    language: str | None
+    language_probability: float | None
+    duration: float
+    channels: list[ChannelOut]
+    segments: list[SegmentOut]
+    turns: list[TurnOut]
+    warnings: list[WarningOut]

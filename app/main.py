@@ -1,0 +1,141 @@
+"""The HTTP service: routes and errors, and `serve`, which runs them with everything else in one process."""
+
+import asyncio
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from app import operations, problems
+from app.auth import LOOPBACK_HOSTS, ApiKeys
+from app.jobs import router as transcriptions
+from app.jobs.intake import Intake
+from app.settings import Settings, SettingsError
+from app.speech.languages import languages
+from app.telemetry import RequestLog
+from app.worker import GRACE_SECONDS, Parts, open_parts
+
+DESCRIPTION = """
+Callscribe turns phone-call recordings into text. Post a recording, get `202` and a transcription to poll, read the
+transcript in the format you need.
+
+```sh
+curl http://127.0.0.1:8000/v1/transcriptions -F file=@call.wav -F channels=split \\
+  -F channel_labels=agent -F channel_labels=customer
+curl 'http://127.0.0.1:8000/v1/transcriptions/{id}?wait=60'
+curl 'http://127.0.0.1:8000/v1/transcriptions/{id}/transcript?format=text'
+```
+
+Every error is an RFC 9457 problem whose `code` is stable. Times are RFC 3339 UTC, durations are seconds.
+"""
+
+log = structlog.stdlib.get_logger("callscribe")
+
+
+def create_app() -> FastAPI:
+    """Routes, errors and the OpenAPI document. `attach` gives it the parts that its routes work with."""
+    app = FastAPIOffline(
+        title="Callscribe",
+        version="0.1.0",
+        summary="Phone-call recordings into text.",
+        description=DESCRIPTION,
+        redoc_url=None,
+        static_url="/docs/static",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=[
+            {"name": "transcriptions", "description": "Post recordings, poll their jobs, read their transcripts."},
+            {"name": "operations", "description": "Health, readiness and models."},
+        ],
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.add_middleware(RequestLog)
+    app.include_router(transcriptions.router)
+    app.include_router(operations.router)
+    problems.install(app)
+    return app
+
+
+def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
+    """Give the application's routes what they work with."""
+    intake = Intake(
+        parts.database,
+        parts.store,
+        settings.model,
+        max_upload_bytes=settings.max_upload_bytes,
+        max_audio_seconds=settings.max_audio_seconds,
+        max_pending=settings.max_pending,
+    )
+    app.state.intake = intake
+    app.state.database = parts.database
+    app.state.signals = parts.signals
+    app.state.api_keys = ApiKeys({name: key.get_secret_value() for name, key in settings.api_keys.items()})
+    app.state.models = [
+        operations.ModelOut(name=name, default=name == settings.model[0], languages=list(languages(name)))
+        for name in settings.model
+    ]
+
+    async def models_loaded() -> None:
+        if parts.engine is not None and not parts.engine.ready:
+            raise RuntimeError("the models are loading")
+
+    app.state.readinesses = operations.Readinesses(
+        {"database": parts.database.check, "model": models_loaded, "storage": parts.store.check}
+    )
+    return intake
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, told to stop by `serve` instead of by signals of its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def check_exposure(settings: Settings, host: str) -> None:
+    """Raises SettingsError where the service would be open to strangers."""
+    open_to_all = not settings.api_keys and settings.auth == "on"
+    if open_to_all and host not in LOOPBACK_HOSTS and not _is_loopback(host):
+        raise SettingsError(
+            f"CALLSCRIBE_API_KEYS: set it to serve on {host}, or set CALLSCRIBE_AUTH=off to let everybody in"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def serve(settings: Settings, host: str, port: int, *, executor: bool) -> bool:
+    """Serve until told to stop. Returns whether that was the reason."""
+    async with open_parts(settings, executor=executor) as parts:
+        app = create_app()
+        intake = attach(app, settings, parts)
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(GRACE_SECONDS),
+        )
+        server = Server(config)
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(parts.stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        intake.closed = True
+        parts.signals.wake()
+        server.should_exit = True
+        await asyncio.gather(serving, parts.drain())
+        stopping.cancel()
+        return parts.stop.is_set() and not parts.failed

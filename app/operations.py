@@ -1,0 +1,82 @@
+"""For operators and orchestrators: is the process alive, can it work, which models does it serve."""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from app.auth import CallerDep
+from app.errors import Unauthorized
+from app.problems import responses
+
+log = structlog.stdlib.get_logger("callscribe.operations")
+router = APIRouter(tags=["operations"])
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+class Readiness(BaseModel):
+    """`reasons` names what cannot be used; `warnings` what works but should be looked at."""
+
+    status: Literal["ready", "not_ready"]
+    reasons: list[str] = Field(examples=[[]])
+    warnings: list[str] = Field(examples=[[]])
+
+
+class ModelOut(BaseModel):
+    """A model that jobs may ask for."""
+
+    name: str = Field(examples=["base"])
+    default: bool
+    languages: list[str] = Field(description="ISO 639-1 codes.", examples=[["en", "es"]])
+
+
+class ModelList(BaseModel):
+    items: list[ModelOut]
+
+
+class Readinesses:
+    """What has to work before traffic is welcome: a name and a check that raises, each."""
+
+    def __init__(self, checks: dict[str, Callable[[], Awaitable[None]]]) -> None:
+        self._checks = checks
+
+    async def reasons(self) -> list[str]:
+        reasons = []
+        for name, check in self._checks.items():
+            try:
+                await check()
+            except Exception as error:  # noqa: BLE001
+                log.warning("not ready", part=name, error=repr(error))
+                reasons.append(f"{name}: {type(error).__name__}")
+        return reasons
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def read_health() -> Health:
+    """Answers while the process lives; looks at nothing else."""
+    return Health(status="ok")
+
+
+@router.get(
+    "/readyz",
+    summary="Can the service work?",
+    responses={503: {"model": Readiness, "description": "Not ready: see `reasons`."}},
+)
+async def read_readiness(request: Request, response: Response) -> Readiness:
+    """`200` once the database, the models and the audio store can be used, else `503` with the reasons."""
+    readinesses: Readinesses = request.app.state.readinesses
+    reasons = await readinesses.reasons()
+    response.status_code = 503 if reasons else 200
+    return Readiness(status="not_ready" if reasons else "ready", reasons=reasons, warnings=[])
+
+
+@router.get("/v1/models", summary="List the models", responses=responses(Unauthorized))
+async def list_models(request: Request, caller: CallerDep) -> ModelList:
+    """The models that jobs may ask for; the first is the default."""
+    models: list[ModelOut] = request.app.state.models
+    return ModelList(items=models)

@@ -1,0 +1,135 @@
+"""Every error answer in one shape: RFC 9457 `application/problem+json`."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from app.errors import AppError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
+
+MEDIA_TYPE = "application/problem+json"
+
+log = structlog.stdlib.get_logger("callscribe.http")
+
+
+class FieldProblem(BaseModel):
+    """A field that was refused."""
+
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """What went wrong. `code` is stable; `detail` is for people."""
+
+    type: str = Field(examples=["urn:callscribe:error:not_found"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(examples=["not_found"])
+    request_id: str
+    errors: list[FieldProblem] | None = Field(default=None, description="With `invalid_request`: the fields.")
+
+
+class ProblemResponse(JSONResponse):
+    media_type = MEDIA_TYPE
+
+
+def render(request: Request, error: AppError) -> Response:
+    problem = Problem(
+        type=f"urn:callscribe:error:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        request_id=request.state.request_id,
+        errors=[FieldProblem(field=field.field, detail=field.detail) for field in error.errors] or None,
+    )
+    headers = dict(error.headers)
+    if _has_body(request):
+        headers["Connection"] = "close"  # the rest of a refused body is not read
+    return ProblemResponse(problem.model_dump(exclude_none=True), error.status, headers)
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application as a problem."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _disconnect)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _app_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)
+    return render(request, error)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    from app.jobs.requests import field_errors
+
+    details = error.errors()
+    if all(detail["loc"][0] == "path" for detail in details):
+        return render(request, NotFound(f"There is nothing at {request.url.path}."))
+    return render(request, InvalidRequest("Some parameters are not valid.", errors=field_errors(details)))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known: dict[int, Callable[[], AppError]] = {
+        404: lambda: NotFound(f"There is nothing at {request.url.path}."),
+        405: lambda: MethodNotAllowed(f"{request.method} is not answered here.", headers=error.headers),
+    }
+    if error.status_code in known:
+        return render(request, known[error.status_code]())
+    return render(request, InvalidRequest(str(error.detail), headers=error.headers))
+
+
+async def _disconnect(request: Request, error: Exception) -> Response:
+    log.info("client went away", path=request.url.path)
+    return Response(status_code=499)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("unhandled error", path=request.url.path, exc_info=error)
+    return render(request, InternalError("The request id names this failure in the service's log."))
+
+
+def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's entries for the errors that a route may answer, one for each status."""
+    entries: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({error.status for error in errors}):
+        same = [error for error in errors if error.status == status]
+        entries[status] = {
+            "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{error.code}`" for error in same),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {error.code: {"value": _example(error)} for error in same},
+                }
+            },
+        }
+    return entries
+
+
+def _example(error: type[AppError]) -> dict[str, Any]:
+    return {
+        "type": f"urn:callscribe:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.title + ".",
+        "code": error.code,
+        "request_id": "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e",
+    }

@@ -1,0 +1,116 @@
+"""Every setting: its type, default, unit and meaning. Read from the environment with the prefix CALLSCRIBE_."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.speech.models import default_model
+
+PREFIX = "CALLSCRIBE_"
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text is one line that names it."""
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _split_keys(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    keys: dict[str, str] = {}
+    for pair in _split(value):
+        name, separator, key = pair.partition(":")
+        if not (name and separator and key):
+            raise ValueError("write name:key pairs, separated by commas")
+        if name in keys or key in keys.values():
+            raise ValueError("each name and each key may stand there once")
+        keys[name] = key
+    return keys
+
+
+class Settings(BaseSettings):
+    """The service's settings. A wrong one stops the start."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    database_url: str | None = Field(
+        default=None,
+        description="`postgresql://…`. Unset: an embedded PostgreSQL under `DATA_DIR`.",
+        pattern=r"^postgres(ql)?://",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("callscribe"),
+        description="Folder of the embedded database, local audio and models.",
+    )
+    store_url: Path | None = Field(
+        default=None,
+        description="Folder where audio is kept until its job ends. Unset: `DATA_DIR/audio`.",
+    )
+    model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default_factory=lambda: (default_model(),),
+        description="Whisper models to serve: size, hub name or folder, comma separated; the first is the default.",
+        min_length=1,
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where inference runs: `cuda` when there is one, else `cpu`."
+    )
+    device_index: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), description="GPUs to use, comma separated. Unset: all."
+    )
+    compute_type: str = Field(
+        default="auto", description="CTranslate2 compute type; `auto` is `int8` on CPU and `float16` on GPU."
+    )
+    batch_size: int | None = Field(
+        default=None, ge=1, le=256, description="Windows that are decoded together. Unset: by device."
+    )
+    api_keys: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_split_keys)] = Field(
+        default_factory=dict, description="`name:key` pairs, comma separated. Without any, only loopback is served."
+    )
+    auth: Literal["on", "off"] = Field(
+        default="on", description="`off` serves every address without keys. For networks that are closed otherwise."
+    )
+    max_upload_bytes: ByteSize = Field(
+        default=ByteSize(2 * 1024**3), gt=0, description="Largest recording, such as `2GiB`; then `too_large`."
+    )
+    max_audio_seconds: float = Field(default=14_400, gt=0, description="Longest recording in seconds; then `too_long`.")
+    max_pending: int = Field(default=10_000, ge=1, description="Jobs that may wait; then `queue_full`.")
+    log_format: Literal["text", "json"] | None = Field(
+        default=None, description="Unset: `text` on a terminal, else `json`."
+    )
+
+    @property
+    def audio_dir(self) -> Path:
+        return self.store_url or self.data_dir / "audio"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.data_dir / "models"
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises SettingsError, one line, for the first wrong setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def unknown_settings() -> list[str]:
+    """One line for each CALLSCRIBE_ variable that is no setting, with the nearest that is."""
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    lines = []
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return lines

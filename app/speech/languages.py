@@ -1,0 +1,15 @@
+"""The languages that Whisper knows, without loading a model."""
+
+# The language tokens of OpenAI's multilingual models, large-v3's Cantonese apart (whisper/tokenizer.py, LANGUAGES).
+MULTILINGUAL = tuple(
+    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id"
+    " is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd"
+    " si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh".split()
+)
+
+
+def languages(model: str) -> tuple[str, ...]:
+    """ISO 639-1 codes that a model can be asked for; its name tells, as an English-only one ends in `.en`."""
+    if model.endswith(".en"):
+        return ("en",)
+    return (*MULTILINGUAL, "yue") if "large-v3" in model or "turbo" in model else MULTILINGUAL
