@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check lock
+.PHONY: help setup demo run test lint check lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,12 +30,13 @@ run: setup ## the service on 127.0.0.1:8000 until Ctrl-C
 test: setup ## the tests, on a real Postgres and the real model
 	$(BIN)/pytest
 
-check: setup ## everything that CI runs: format, lint, types, import contracts, migrations, tests
+check: lint test ## everything that CI runs: format, lint, types, import contracts, tests
+
+lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
 
 lock: ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra models --universal --generate-hashes --no-emit-index-url \

@@ -44,27 +44,29 @@ async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -
 
     Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
     """
+    if (earlier := await _repeated(session, job)) is not None:
+        return earlier, False
     waiting = select(Transcription.id).where(Transcription.status == Status.PENDING).limit(max_pending)
     if (await session.exec(select(func.count()).select_from(waiting.subquery()))).one() >= max_pending:
         raise QueueFull(f"{max_pending} transcriptions are waiting; try again later.", headers={"Retry-After": "30"})
     values = job.model_dump(exclude={"metadata_"}) | {"metadata": job.metadata_}
-    statement = insert(Transcription).values(values)
-    inserted = await session.exec(
-        statement.on_conflict_do_nothing(constraint="transcription_idempotency").returning(text("id"))
-    )
-    if inserted.first() is not None:
-        await notify(session, PENDING)
-        return job, True
-    existing = (
-        await session.exec(
-            select(Transcription).where(
-                Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key
-            )
-        )
-    ).one()
-    if existing.fingerprint != job.fingerprint:
+    insertion = insert(Transcription).values(values).on_conflict_do_nothing(constraint="transcription_idempotency")
+    inserted = await session.exec(insertion.returning(col(Transcription.id)))
+    if inserted.first() is None:  # a request with the same key came in between: now it is seen
+        return await enqueue(session, job, max_pending)
+    await notify(session, PENDING)
+    return job, True
+
+
+async def _repeated(session: AsyncSession, job: Transcription) -> Transcription | None:
+    """The job of an earlier request with the same caller and idempotency key. Raises IdempotencyKeyReused."""
+    if job.idempotency_key is None:
+        return None
+    same_key = (Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key)
+    earlier = (await session.exec(select(Transcription).where(*same_key))).first()
+    if earlier is not None and earlier.fingerprint != job.fingerprint:
         raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request.")
-    return existing, False
+    return earlier
 
 
 async def claim(session: AsyncSession, worker: str, slots: int) -> Sequence[Transcription]:

@@ -1,0 +1,213 @@
+"""The queue's statements on a real database."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func
+from sqlmodel import col, select, update
+from uuid_utils.compat import uuid7
+
+from app.db import Database
+from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
+from app.jobs import queue
+from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
+from app.jobs.models import StoredTranscript, Transcription
+from app.speech.transcript import Transcript
+
+SILENCE = Transcript(None, None, 1.0, (), ())
+SUCCESS = Succeeded(SILENCE, Timings(0.1, 0.2))
+
+
+async def enqueue(database: Database, **changes: Any) -> Transcription:
+    async with database.transaction() as session:
+        now = await queue.now(session)
+        values: dict[str, Any] = {
+            "id": uuid7(),
+            "caller": "test",
+            "fingerprint": "f",
+            "metadata_": {},
+            "options": {"model": "base"},
+            "priority": 5,
+            "source": "upload",
+            "bytes": 1,
+            "sha256": "s",
+            "created_at": now,
+            "run_at": now,
+        }
+        job, _ = await queue.enqueue(session, Transcription(**(values | changes)), 100)
+    return job
+
+
+async def claim(database: Database, slots: int = 1) -> list[Transcription]:
+    async with database.transaction() as session:
+        return list(await queue.claim(session, "worker", slots))
+
+
+async def finish(database: Database, job: Transcription, outcome: Outcome) -> Status | None:
+    async with database.transaction() as session:
+        return await queue.finish(session, job, outcome)
+
+
+async def read(database: Database, job_id: UUID) -> Transcription:
+    async with database.transaction() as session:
+        return (await session.exec(select(Transcription).where(Transcription.id == job_id))).one()
+
+
+async def expire_leases(database: Database) -> None:
+    async with database.transaction() as session:
+        await session.exec(
+            update(Transcription)
+            .where(col(Transcription.status) == Status.IN_PROGRESS)
+            .values(lease_until=func.now() - timedelta(seconds=1))
+        )
+
+
+async def requeue_lost(database: Database) -> list[Transcription]:
+    async with database.transaction() as session:
+        return await queue.requeue_lost(session)
+
+
+async def test_claims_follow_priority_then_age(database: Database) -> None:
+    older = await enqueue(database)
+    newer = await enqueue(database)
+    urgent = await enqueue(database, priority=0)
+    assert [job.id for job in await claim(database, 3)] == [urgent.id, older.id, newer.id]
+
+
+async def test_a_job_is_not_claimed_before_its_time(database: Database) -> None:
+    async with database.transaction() as session:
+        later = await queue.now(session) + timedelta(hours=1)
+    await enqueue(database, run_at=later)
+    assert await claim(database) == []
+
+
+async def test_concurrent_claimers_never_get_the_same_job(database: Database) -> None:
+    ids = {(await enqueue(database)).id for _ in range(20)}
+    claimed = await asyncio.gather(*(claim(database, 3) for _ in range(8)))
+    taken = [job.id for jobs in claimed for job in jobs]
+    assert len(taken) == len(set(taken)) == 20
+    assert set(taken) == ids
+
+
+async def test_a_claim_gives_a_lease_and_counts_an_attempt(database: Database) -> None:
+    await enqueue(database)
+    [job] = await claim(database)
+    assert (job.status, job.attempts, job.leased_by) == (Status.IN_PROGRESS, 1, "worker")
+    assert job.lease_token is not None
+    assert job.started_at is not None
+
+
+async def test_success_stores_status_and_transcript_together(database: Database) -> None:
+    await enqueue(database)
+    [job] = await claim(database)
+    assert await finish(database, job, SUCCESS) is Status.COMPLETED
+    row = await read(database, job.id)
+    assert (row.status, row.progress, row.lease_token) == (Status.COMPLETED, 1.0, None)
+    async with database.transaction() as session:
+        assert await session.get(StoredTranscript, job.id) is not None
+
+
+@pytest.mark.parametrize("outcome", [SUCCESS, Failed("bad_media", "broken"), Cancelled(), Interrupted()])
+async def test_a_worker_without_the_lease_changes_nothing(database: Database, outcome: Outcome) -> None:
+    await enqueue(database)
+    [stale] = await claim(database)
+    await expire_leases(database)
+    await requeue_lost(database)
+    [current] = await claim(database)
+    assert await finish(database, stale, outcome) is None
+    assert (await read(database, stale.id)).lease_token == current.lease_token
+
+
+async def test_a_heartbeat_extends_the_lease_and_tells_of_cancellation_and_loss(database: Database) -> None:
+    await enqueue(database)
+    await enqueue(database)
+    mine, cancelled = await claim(database, 2)
+    assert mine.lease_token is not None
+    assert cancelled.lease_token is not None
+    async with database.transaction() as session:
+        await queue.request_cancel(session, cancelled.id)
+    await expire_leases(database)
+    beats = [
+        queue.Beat(mine.id, mine.lease_token, 0.5),
+        queue.Beat(cancelled.id, cancelled.lease_token, 0.1),
+        queue.Beat(uuid4(), uuid4(), 0.0),
+    ]
+    async with database.transaction() as session:
+        alive = await queue.heartbeat(session, beats)
+    assert alive == {mine.id: False, cancelled.id: True}
+    assert (await read(database, mine.id)).progress == 0.5
+    assert await requeue_lost(database) == []
+    assert (await read(database, mine.id)).status == Status.IN_PROGRESS
+
+
+async def test_a_lost_job_is_tried_again_and_given_up_after_its_last_crash(database: Database) -> None:
+    job = await enqueue(database)
+    for crash in range(1, MAX_CRASHES + 1):
+        await claim(database)
+        await expire_leases(database)
+        ended = await requeue_lost(database)
+        row = await read(database, job.id)
+        assert row.crashes == crash
+        if crash < MAX_CRASHES:
+            assert (row.status, ended) == (Status.PENDING, [])
+    assert [one.id for one in ended] == [job.id]
+    assert (row.status, row.error_code) == (Status.FAILED, "worker_crashed")
+
+
+async def test_a_lost_job_whose_cancellation_was_asked_for_is_cancelled(database: Database) -> None:
+    job = await enqueue(database)
+    await claim(database)
+    async with database.transaction() as session:
+        await queue.request_cancel(session, job.id)
+    await expire_leases(database)
+    await requeue_lost(database)
+    row = await read(database, job.id)
+    assert (row.status, row.error_code) == (Status.CANCELLED, None)
+
+
+async def test_cancelling_a_waiting_job_ends_it_and_a_final_one_refuses(database: Database) -> None:
+    job = await enqueue(database)
+    async with database.transaction() as session:
+        assert (await queue.request_cancel(session, job.id)).status == Status.CANCELLED
+    async with database.transaction() as session:
+        with pytest.raises(AlreadyFinal):
+            await queue.request_cancel(session, job.id)
+    assert await claim(database) == []
+
+
+async def test_erasing_a_job_takes_its_transcript_and_fences_its_worker(database: Database) -> None:
+    await enqueue(database)
+    await enqueue(database)
+    done, running = await claim(database, 2)
+    await finish(database, done, SUCCESS)
+    for job in (done, running):
+        async with database.transaction() as session:
+            await queue.erase(session, job.id)
+    assert await finish(database, running, SUCCESS) is None
+    async with database.transaction() as session:
+        assert (await session.exec(select(StoredTranscript))).all() == []
+        with pytest.raises(NotFound):
+            await queue.erase(session, done.id)
+
+
+async def test_an_idempotency_key_leads_to_the_same_job_within_one_caller(database: Database) -> None:
+    first = await enqueue(database, idempotency_key="k")
+    assert (await enqueue(database, idempotency_key="k")).id == first.id
+    assert (await enqueue(database, idempotency_key="k", caller="other")).id != first.id
+    with pytest.raises(IdempotencyKeyReused):
+        await enqueue(database, idempotency_key="k", fingerprint="another request")
+
+
+async def test_a_full_queue_refuses_new_jobs_but_finds_repeated_ones(database: Database) -> None:
+    first = await enqueue(database, idempotency_key="k")
+    async with database.transaction() as session:
+        again = Transcription(**(first.model_dump() | {"id": uuid7(), "metadata_": {}}))
+        job, is_new = await queue.enqueue(session, again, max_pending=1)
+        assert (job.id, is_new) == (first.id, False)
+    async with database.transaction() as session:
+        fresh = Transcription(**(first.model_dump() | {"id": uuid7(), "idempotency_key": None, "metadata_": {}}))
+        with pytest.raises(QueueFull):
+            await queue.enqueue(session, fresh, max_pending=1)
