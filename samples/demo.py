@@ -1,0 +1,149 @@
+"""What `make demo` runs: start the service, post the sample call, print the dialogue. Only the standard library."""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+from uuid import uuid4
+
+SAMPLE_CALL = Path(__file__).with_name("sample_call.wav")
+FIELDS = (("channels", "split"), ("channel_labels", "agent"), ("channel_labels", "customer"))
+START_LIMIT_SECONDS = 150
+TRANSCRIBE_LIMIT_SECONDS = 600
+STOP_LIMIT_SECONDS = 30
+
+# A proxy named in the environment must not come between the demo and its own machine.
+open_url = build_opener(ProxyHandler({})).open
+
+
+class DemoFailed(Exception):
+    """Says why there is no dialogue."""
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def running_service(folder: Path) -> Iterator[str]:
+    """Runs `callscribe serve` on its defaults, writing only to `folder`; gives its address once it is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    say(f"Starting callscribe on {address} with an empty database …")
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CALLSCRIBE_")}
+    environment["CALLSCRIBE_DATA_DIR"] = str(folder / "callscribe")
+    log_path = folder / "serve.log"
+    with log_path.open("w") as log:
+        service = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait_until_ready(address, service)
+        yield address
+    except (DemoFailed, OSError, HTTPException) as error:
+        last_lines = log_path.read_text(errors="replace").splitlines()[-15:]
+        raise DemoFailed("\n".join([str(error), "The service's last log lines:", *last_lines])) from error
+    finally:
+        stop(service)
+
+
+def wait_until_ready(address: str, service: subprocess.Popen[bytes]) -> None:
+    started = time.monotonic()
+    while service.poll() is None:
+        try:
+            open_url(f"{address}/readyz", timeout=5).close()
+        except OSError:
+            if time.monotonic() - started > START_LIMIT_SECONDS:
+                raise DemoFailed(f"The service was not ready after {START_LIMIT_SECONDS} s.") from None
+            time.sleep(0.5)
+        else:
+            say(f"Ready after {time.monotonic() - started:.1f} s.")
+            return
+    raise DemoFailed(f"The service ended while starting, with exit code {service.returncode}.")
+
+
+def stop(service: subprocess.Popen[bytes]) -> None:
+    service.terminate()
+    try:
+        service.wait(STOP_LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        service.kill()
+        raise DemoFailed(f"The service had not stopped {STOP_LIMIT_SECONDS} s after SIGTERM.") from None
+
+
+def fetch(request: str | Request) -> bytes:
+    try:
+        with open_url(request, timeout=90) as response:
+            body: bytes = response.read()
+            return body
+    except HTTPError as error:
+        raise DemoFailed(f"{error.url} answered {error.code}: {error.read().decode(errors='replace')}") from None
+
+
+def post_sample_call(url: str) -> str:
+    """Sends what the printed curl command would send; returns the address of the new transcription."""
+    form = [*(f"{name}={value}" for name, value in FIELDS), f"file=@{os.path.relpath(SAMPLE_CALL)}"]
+    say("\n$ " + shlex.join(["curl", url, *(word for field in form for word in ("-F", field))]))
+    parts = [(f'name="{name}"', value.encode()) for name, value in FIELDS]
+    parts.append((f'name="file"; filename="{SAMPLE_CALL.name}"', SAMPLE_CALL.read_bytes()))
+    boundary = uuid4().hex
+    body = b"".join(
+        f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + content + b"\r\n"
+        for head, content in parts
+    )
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    transcription = json.loads(fetch(Request(url, body + f"--{boundary}--\r\n".encode(), headers)))
+    say(f"  {transcription['status']}")
+    return f"{url}/{transcription['id']}"
+
+
+def wait_until_completed(link: str) -> None:
+    say(f"$ curl '{link}?wait=5'")
+    started = time.monotonic()
+    transcription: dict[str, Any] = {"status": "pending"}
+    while transcription["status"] in ("pending", "in_progress"):
+        if time.monotonic() - started > TRANSCRIBE_LIMIT_SECONDS:
+            raise DemoFailed(f"The transcription was not final after {TRANSCRIBE_LIMIT_SECONDS} s.")
+        transcription = json.loads(fetch(f"{link}?wait=5"))
+        say(f"  {transcription['status']}, {transcription['progress']:.0%}")
+    if transcription["status"] != "completed":
+        raise DemoFailed(f"The transcription ended as {transcription['status']}: {transcription['error']}")
+
+
+def transcribe_sample_call() -> None:
+    with tempfile.TemporaryDirectory(prefix="callscribe-demo-") as folder, running_service(Path(folder)) as address:
+        posted = time.monotonic()
+        link = post_sample_call(f"{address}/v1/transcriptions")
+        wait_until_completed(link)
+        say(f"$ curl '{link}/transcript?format=text'\n")
+        dialogue = fetch(f"{link}/transcript?format=text").decode()
+        seconds = time.monotonic() - posted
+        say(dialogue.rstrip())
+    say(f"\nFrom posting the recording to its transcript: {seconds:.1f} s.")
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        transcribe_sample_call()
+    except (DemoFailed, OSError, HTTPException) as error:
+        sys.exit(f"\nThe demo failed. {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted; the service is stopped.")
+
+
+if __name__ == "__main__":
+    main()
