@@ -41,12 +41,12 @@ class LocalAudioStore:
     """A folder: for one machine, or several that mount it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._incoming = folder / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
 
     def _path(self, key: str) -> Path:
-        return self._folder / key[-2:] / key
+        return self.folder / key[-2:] / key
 
     async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
         incoming = self._incoming / key

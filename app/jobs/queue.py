@@ -200,14 +200,12 @@ async def request_cancel(session: AsyncSession, transcription_id: UUID) -> Trans
     job = await lock(session, transcription_id)
     if job.status in FINAL:
         raise AlreadyFinal(f"The transcription is {job.status} already.")
+    ended = await now(session)
     job.cancel_requested = True
     if job.status == Status.PENDING:
-        job.status = Status.CANCELLED
-        job.completed_at = await now(session)
+        job.status, job.completed_at = Status.CANCELLED, ended
     else:
         await notify(session, cancelled(job.id))
-    session.add(job)
-    await session.flush()
     await notify(session, changed(job.id))
     return job
 

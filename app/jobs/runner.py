@@ -79,8 +79,7 @@ class JobRunner:
             beat = group.create_task(_every(BEAT_SECONDS, self._heartbeat))
             sweep = group.create_task(_every(SWEEP_SECONDS, self._sweep))
             await self._claim_until_drained()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+            await self.idle()
             beat.cancel()
             sweep.cancel()
 
@@ -92,6 +91,11 @@ class JobRunner:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         for running in self._running.values():
             running.stop(Interrupted())
+
+    async def idle(self) -> None:
+        """Wait until no job is running."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _claim_until_drained(self) -> None:
         with self._signals.subscribe(queue.PENDING) as waiting:
