@@ -1,35 +1,11 @@
-"""Segments put together as one dialogue, and cut into turns to read and cues to show. Pure functions."""
+"""Segments cut into the turns of a dialogue; pure."""
 
-import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import accumulate, chain, pairwise
+from collections.abc import Sequence
 
 from app.speech.transcript import Segment, Turn, joined_text
 
 # openai-whisper starts a new subtitle after the same pause (whisper/utils.py, long_pause).
 LONG_PAUSE_SECONDS = 3.0
-
-# What subtitle guidelines agree on, Netflix's Timed Text Style Guide for one; a wide character takes two columns.
-LINE_COLUMNS = 42
-LONGEST_CUE_MS = 7_000
-
-_SENTENCE_MARKS = ".?!…。？！｡"
-_CLAUSE_MARKS = ",;:—–、，；："
-_QUOTES = "\"'”’»)」』）"
-
-# Unicode general categories
-_MARKS = frozenset({"Mn", "Me", "Cf"})
-_STAYS_WITH_LAST = _MARKS | {"Mc", "Lm", "Pe", "Pf", "Po"}
-_STAYS_WITH_NEXT = frozenset({"Ps", "Pi"})
-
-
-def merge(channels: Sequence[Sequence[Segment]]) -> tuple[Segment, ...]:
-    """The segments of all channels as one dialogue: by start, then by channel, with ids from 0."""
-    ordered = sorted(chain.from_iterable(channels), key=_by_start)
-    return tuple(replace(segment, id=number) for number, segment in enumerate(ordered))
 
 
 def turns(segments: Sequence[Segment]) -> tuple[Turn, ...]:
@@ -45,11 +21,6 @@ def turns(segments: Sequence[Segment]) -> tuple[Turn, ...]:
         else:
             groups.append([segment])
     return tuple(_turn(group) for group in groups)
-
-
-def one_line(text: str) -> str:
-    """The text with every run of white space, line breaks too, as one space."""
-    return " ".join(text.split())
 
 
 def _by_start(segment: Segment) -> tuple[float, int]:
@@ -68,137 +39,3 @@ def _turn(group: Sequence[Segment]) -> Turn:
         end=max(segment.end for segment in group),
         text=joined_text(group),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """What a subtitle shows at once: one or two lines of one speaker."""
-
-    start_ms: int
-    end_ms: int
-    speaker: str
-    lines: tuple[str, ...]
-
-
-def cues(segments: Iterable[Segment], *, name_speakers: bool) -> tuple[Cue, ...]:
-    """The segments as subtitles, ordered by start: two lines of LINE_COLUMNS and LONGEST_CUE_MS at most.
-
-    A longer segment is halved until its parts fit, at the end of a sentence or clause if one is near the middle.
-    A part takes the times of its words, or its share of the segment's time when the words have none. Cues of one
-    channel never overlap; cues of two channels do where both spoke at once. With `name_speakers` the first line
-    begins with `agent: `, which counts as part of it.
-    """
-    free_from_ms: defaultdict[int, int] = defaultdict(int)
-    found = []
-    for segment in segments:
-        lead = f"{one_line(segment.speaker)}: " if name_speakers else ""
-        for pieces, lines in _cut(_pieces(segment), lead):
-            start = max(pieces[0].start_ms, free_from_ms[segment.channel])
-            end = min(max(pieces[-1].end_ms, start + 1), start + LONGEST_CUE_MS)
-            found.append(Cue(start, end, segment.speaker, lines))
-            free_from_ms[segment.channel] = end
-    return tuple(sorted(found, key=lambda cue: cue.start_ms))
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """What no line break may cut: a word with its leading space, or a character of a script without spaces."""
-
-    text: str
-    start_ms: int
-    end_ms: int
-
-
-def _pieces(segment: Segment) -> list[_Piece]:
-    text, words = one_line(segment.text), segment.words or ()
-    if one_line("".join(word.word for word in words)) != text:
-        return _timed(text, segment.start, segment.end, whole_words=segment.has_spaces)
-    return list(chain.from_iterable(_timed(word.word, word.start, word.end, whole_words=True) for word in words))
-
-
-def _timed(text: str, start: float, end: float, *, whole_words: bool) -> list[_Piece]:
-    """The text in pieces, each with the share of the time that its width is of the text's."""
-    texts = list(_split(text, whole_words))
-    columns = list(accumulate(map(_columns, texts), initial=0))
-    times = [round(1000 * (start + (end - start) * column / (columns[-1] or 1))) for column in columns]
-    return [_Piece(text, *span) for text, span in zip(texts, pairwise(times), strict=True)]
-
-
-def _split(text: str, whole_words: bool) -> Iterator[str]:
-    for space, word in re.findall(r"(\s*)(\S+)", text):
-        pieces = [word] if whole_words and _columns(word) <= LINE_COLUMNS else _characters(word)
-        for number, piece in enumerate(pieces):
-            yield f" {piece}" if space and number == 0 else piece
-
-
-def _characters(word: str) -> Iterator[str]:
-    """Cut where East Asian typography lets a line break: not before closing marks, after opening ones or in Latin."""
-    piece = word[0]
-    for character in word[1:]:
-        together = (
-            unicodedata.category(character) in _STAYS_WITH_LAST
-            or unicodedata.category(piece[-1]) in _STAYS_WITH_NEXT
-            or (piece + character).isascii()
-        )
-        if together and _columns(piece + character) <= LINE_COLUMNS:
-            piece += character
-        else:
-            yield piece
-            piece = character
-    yield piece
-
-
-def _cut(pieces: Sequence[_Piece], lead: str) -> Iterator[tuple[Sequence[_Piece], tuple[str, ...]]]:
-    """Parts that fit into a cue each, with their lines; a single piece is never cut, whatever its size."""
-    if not pieces:
-        return
-    lines = _lines(pieces, lead)
-    is_short = pieces[-1].end_ms - pieces[0].start_ms <= LONGEST_CUE_MS
-    if len(pieces) == 1 or (is_short and all(_columns(line) <= LINE_COLUMNS for line in lines)):
-        yield pieces, lines
-    else:
-        middle = _best_break(pieces, range(1, len(pieces)))
-        yield from _cut(pieces[:middle], lead)
-        yield from _cut(pieces[middle:], lead)
-
-
-def _lines(pieces: Sequence[_Piece], lead: str) -> tuple[str, ...]:
-    """One line, or two of about the same length; a line that is too long says that the pieces do not fit."""
-    whole = lead + _text(pieces)
-    if not LINE_COLUMNS < _columns(whole) <= 2 * LINE_COLUMNS:
-        return (whole,)
-    pairs = {at: (lead + _text(pieces[:at]), _text(pieces[at:])) for at in range(1, len(pieces))}
-    fitting = [at for at, pair in pairs.items() if all(_columns(line) <= LINE_COLUMNS for line in pair)]
-    return pairs[_best_break(pieces, fitting)] if fitting else (whole,)
-
-
-def _best_break(pieces: Sequence[_Piece], candidates: Iterable[int]) -> int:
-    columns = list(accumulate(_columns(piece.text) for piece in pieces))
-    middle = columns[-1] / 2
-
-    def cost(at: int) -> float:
-        off_middle = abs(columns[at - 1] - middle) / (columns[-1] or 1)
-        return off_middle + _break_cost(pieces[at - 1].text, pieces[at].text)
-
-    return min(candidates, key=cost)
-
-
-def _break_cost(before: str, after: str) -> float:
-    """How much a break hurts the reader, in parts of the text that it may move away from the middle to be avoided."""
-    mark = before.rstrip(_QUOTES)[-1:]
-    if mark and mark in _SENTENCE_MARKS:
-        return 0.0
-    if mark and mark in _CLAUSE_MARKS:
-        return 0.1
-    return 0.25 if after.startswith(" ") else 0.5
-
-
-def _text(pieces: Iterable[_Piece]) -> str:
-    return "".join(piece.text for piece in pieces).strip()
-
-
-def _columns(text: str) -> int:
-    """The width in a fixed-pitch font: two columns for a wide East Asian character, none for a combining mark."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.category(c) in _MARKS else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from html import escape
 
-from app.speech.dialogue import cues, one_line, turns
+from app.speech.dialogue import turns
+from app.speech.subtitles import cues, one_line
 from app.speech.transcript import Channel, Segment, Transcript, TranscriptWarning, Turn, Word
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.speech.dialogue import Cue, cues, merge, turns
+from app.speech.dialogue import turns
 from app.speech.transcript import Segment, Turn, Word
 
 PLATE = "Thank you for calling the repair shop, this is Anna. How can I help you, and what is your number plate?"
@@ -17,30 +17,11 @@ def timed(start: float, *words: tuple[str, float, float]) -> Segment:
     return Segment(0, 0, "agent", start, found[-1].end, text, "en", 0.0, -0.2, 1.2, 0.01, found)
 
 
-def test_channels_merge_by_start_then_channel_with_new_ids() -> None:
-    agent = [said(0, 2, "Hello."), said(5, 6, "Sure.")]
-    customer = [said(2, 4, "Hi.", "customer"), said(5, 7, "Thanks.", "customer")]
-
-    merged = merge([agent, customer])
-
-    assert [(s.id, s.speaker, s.text) for s in merged] == [
-        (0, "agent", "Hello."),
-        (1, "customer", "Hi."),
-        (2, "agent", "Sure."),
-        (3, "customer", "Thanks."),
-    ]
-    assert merge([]) == ()
-
-
 def test_a_turn_is_what_one_speaker_says_before_the_other_speaks() -> None:
-    dialogue = merge(
-        [
-            [said(0, 2, "Hello."), said(2.5, 4, "Anna here."), said(8, 9, "Sure.")],
-            [said(3.5, 7, "Hi, it's Tom.", "customer")],
-        ]
-    )
+    agent = [said(0, 2, "Hello."), said(2.5, 4, "Anna here."), said(8, 9, "Sure.")]
+    customer = [said(3.5, 7, "Hi, it's Tom.", "customer")]
 
-    assert turns(dialogue) == (
+    assert turns([*agent, *customer]) == (
         Turn("agent", 0, 4, "Hello. Anna here."),
         Turn("customer", 3.5, 7, "Hi, it's Tom."),
         Turn("agent", 8, 9, "Sure."),
@@ -71,65 +52,3 @@ def test_texts_join_as_their_language_is_written(language: str, texts: tuple[str
     first, second = texts
     (turn,) = turns([said(0, 1, first, language=language), said(1, 2, second, language=language)])
     assert turn.text == joined
-
-
-def test_a_short_segment_is_one_cue_in_balanced_lines() -> None:
-    assert cues([said(0, 4, "This is the longest text that still fits into two lines.")], name_speakers=False) == (
-        Cue(0, 4000, "agent", ("This is the longest text that", "still fits into two lines.")),
-    )
-
-
-def test_a_long_segment_is_cut_at_sentences_and_shares_its_time_by_length() -> None:
-    first, second = cues([said(10, 16, PLATE)], name_speakers=False)
-
-    assert first == Cue(10_000, second.start_ms, "agent", ("Thank you for calling the", "repair shop, this is Anna."))
-    assert second.lines == ("How can I help you,", "and what is your number plate?")
-    assert second.end_ms == 16_000
-    assert first.end_ms == pytest.approx(13_000, abs=150)
-
-
-def test_cues_take_the_times_of_their_words() -> None:
-    words = [(" Wait,", 0.1, 0.4), (" please.", 0.5, 0.9), (" Here", 8.0, 8.4), (" it", 8.4, 8.5), (" is.", 8.5, 8.9)]
-    assert cues([timed(60, *words)], name_speakers=False) == (
-        Cue(60_100, 60_900, "agent", ("Wait, please.",)),
-        Cue(68_000, 68_900, "agent", ("Here it is.",)),
-    )
-
-
-def test_words_that_are_not_the_text_are_not_used_for_times() -> None:
-    segment = said(0, 2, "Anna speaking.")
-    with_other_words = Segment(0, 0, "agent", 0, 2, segment.text, "en", 0, 0, 1, 0, (Word(5, 6, " Bob", 0.5),))
-    assert cues([with_other_words], name_speakers=False) == cues([segment], name_speakers=False)
-
-
-def test_wide_characters_take_two_columns_and_lines_break_after_closing_marks() -> None:
-    text = "おはようございます。今日は車の修理についてお電話しました。予約は明日の午前十時でお願いできますか。"
-    assert [cue.lines for cue in cues([said(0, 7, text, language="ja")], name_speakers=False)] == [
-        ("おはようございます。", "今日は車の修理についてお電話しました。"),
-        ("予約は明日の午前十時でお願いできますか。",),
-    ]
-
-
-def test_people_who_speak_at_once_are_shown_at_once() -> None:
-    found = cues([said(0, 6, PLATE), said(1, 1.5, "Hello?", "customer")], name_speakers=True)
-
-    assert [cue.lines[0] for cue in found] == [
-        "agent: Thank you for calling the",
-        "customer: Hello?",
-        "agent: How can I help you,",
-    ]
-    assert found[1].end_ms < found[0].end_ms == found[2].start_ms
-
-
-@pytest.mark.parametrize("text", ["https://example.org/" + "x" * 200, "字" * 100, "Mm."])
-def test_lines_and_cues_keep_to_subtitle_habits_whatever_the_text(text: str) -> None:
-    for cue in cues([said(0, 30, text, language="zh")], name_speakers=False):
-        assert all(len(line) + line.count("字") <= 42 for line in cue.lines)
-        assert len(cue.lines) <= 2
-        assert 0 < cue.end_ms - cue.start_ms <= 7000
-
-
-def test_a_segment_without_length_or_text() -> None:
-    assert cues([said(1, 1, "Yes."), said(2, 3, "  ")], name_speakers=True) == (
-        Cue(1000, 1001, "agent", ("agent: Yes.",)),
-    )

@@ -1,7 +1,9 @@
 import html
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 import srt  # type: ignore[import-untyped]
@@ -9,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from webvtt import WebVTT
 
-from app.speech.dialogue import merge
 from app.speech.formats import Format, negotiate, render
 from app.speech.transcript import Channel, Segment, Transcript, TranscriptWarning, Word
 
@@ -24,8 +25,13 @@ def said(
     return Segment(0, channel.index, channel.label, start, end, text, "en", 0.2, -0.23456, 1.23456, 0.00004, words)
 
 
+def ordered(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    by_start = sorted(segments, key=lambda segment: (segment.start, segment.channel))
+    return tuple(replace(segment, id=number) for number, segment in enumerate(by_start))
+
+
 def transcript(*segments: Segment, channels: tuple[Channel, ...] = (AGENT,)) -> Transcript:
-    return Transcript("en", 0.98765, 3700.00049, channels, merge([segments]))
+    return Transcript("en", 0.98765, 3700.00049, channels, ordered(segments))
 
 
 MONO = transcript(said(0.5, 2, "Anna here."), said(2.0004, 4, "One\tmoment\nplease."))
@@ -186,7 +192,7 @@ def calls(draw: st.DrawFn) -> Transcript:
             now = start + draw(st.floats(0, 30))
             segments.append(said(start, now, text, channel, draw(st.none() | st.just(_words(text, start, now)))))
         channels.append(segments)
-    return Transcript("en", 0.9, 1e6, (AGENT, CUSTOMER), merge(channels))
+    return Transcript("en", 0.9, 1e6, (AGENT, CUSTOMER), ordered(chain.from_iterable(channels)))
 
 
 def _words(text: str, start: float, end: float) -> tuple[Word, ...]:
