@@ -23,6 +23,7 @@ from app.speech.transcript import Options
 
 FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
+ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})  # their duration may be a guess by bit rate
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Intake:
     async def _probe(self, audio: StoredAudio) -> MediaInfo:
         async with self._store.local_path(audio.key) as path:
             info = await probe(path)
-        if info.duration_seconds is not None and info.duration_seconds > self._max_audio_seconds:
+        claimed = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
+        if claimed is not None and claimed > self._max_audio_seconds:
             raise TooLong(f"The recording is longer than {self._max_audio_seconds:g} s.")
         return info
 

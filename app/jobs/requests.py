@@ -26,7 +26,8 @@ def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return metadata
 
 
-Label = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
+Label = Annotated[str, Field(min_length=1, max_length=40, pattern=NO_NUL)]  # a subtitle's line has 42 columns
+Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
 
 
 class CreateTranscription(BaseModel):
@@ -53,7 +54,7 @@ class CreateTranscription(BaseModel):
     prompt: str | None = Field(
         default=None, max_length=2000, pattern=NO_NUL, description="Text that biases the model: names, products."
     )
-    hotwords: list[Label] = Field(default_factory=list, max_length=100, description="Words to listen for.")
+    hotwords: list[Hotword] = Field(default_factory=list, max_length=100, description="Words to listen for.")
     priority: int = Field(default=5, ge=0, le=9, description="0 goes first.")
     external_id: str | None = Field(
         default=None, max_length=255, pattern=NO_NUL, description="Your own id of the call; searchable."

@@ -1,0 +1,406 @@
+"""Decoding, through `probe` and `decode`, of recordings as good and as bad as callers send them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvloop
+from numpy.typing import NDArray
+
+from app.audio.decode import DecodedAudio, MediaInfo, decode, probe
+from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
+from tests.audio.media import (
+    GSM_TONE,
+    PNG,
+    dominant_frequency,
+    flac_silence,
+    tones,
+    wav_header,
+    write_audio,
+    write_movie,
+    write_two_tracks,
+    write_with_gap,
+)
+
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="reads /proc")
+ENCODED = [
+    ("wav", "pcm_s16le", 8_000, 2),
+    ("wav", "pcm_mulaw", 8_000, 2),
+    ("wav", "pcm_alaw", 8_000, 1),
+    ("wav", "pcm_u8", 11_025, 1),
+    ("wav", "pcm_s24le", 48_000, 2),
+    ("wav", "pcm_f32le", 44_100, 2),
+    ("wav", "pcm_s16le", 16_000, 8),
+    ("wav", "adpcm_ms", 22_050, 2),
+    ("wav", "adpcm_ima_wav", 8_000, 2),
+    ("wav", "g726", 8_000, 1),
+    ("wav", "g723_1", 8_000, 1),
+    ("w64", "pcm_s16le", 8_000, 1),
+    ("mp3", "mp3", 8_000, 1),
+    ("mp3", "mp3", 44_100, 2),
+    ("ipod", "aac", 44_100, 2),
+    ("ipod", "alac", 48_000, 2),
+    ("mp4", "aac", 48_000, 6),
+    ("adts", "aac", 16_000, 1),
+    ("ogg", "vorbis", 8_000, 2),
+    ("ogg", "libopus", 48_000, 2),
+    ("webm", "libopus", 16_000, 1),
+    ("matroska", "aac", 32_000, 2),
+    ("flac", "flac", 8_000, 2),
+    ("flac", "flac", 48_000, 6),
+    ("amr", "libopencore_amrnb", 8_000, 1),
+    ("3gp", "libopencore_amrnb", 8_000, 1),
+    ("asf", "wmav2", 44_100, 2),
+    ("asf", "wmav1", 22_050, 1),
+    ("aiff", "pcm_s16be", 16_000, 2),
+    ("au", "pcm_mulaw", 8_000, 1),
+    ("caf", "pcm_s16le", 16_000, 1),
+    ("avi", "mp3", 24_000, 2),
+    ("mpegts", "mp2", 48_000, 2),
+    ("ac3", "ac3", 48_000, 2),
+    ("flv", "mp3", 44_100, 2),
+]
+EXACT = {"flac", "alac", "pcm_s16le", "pcm_mulaw", "pcm_alaw", "pcm_u8", "pcm_s24le", "pcm_f32le", "pcm_s16be"}
+
+
+def samples_of(audio: DecodedAudio, channel: int = 0) -> NDArray[np.float32]:
+    return audio.channels[channel].read(0, audio.channels[channel].samples)
+
+
+def onset_seconds(samples: NDArray[np.float32]) -> float:
+    return float(np.argmax(np.abs(samples) > 0.1)) / 16_000
+
+
+def pcm_files(folder: Path) -> list[Path]:
+    return list(folder.glob("*.pcm"))
+
+
+async def refusal(path: Path, folder: Path) -> type[MediaError]:
+    """What both `probe` and `decode` raise."""
+    with pytest.raises(MediaError) as probed:
+        await probe(path)
+    with pytest.raises(MediaError) as decoded:
+        await decode(path, folder, split=True, max_seconds=60)
+    assert type(probed.value) is type(decoded.value)
+    assert str(path.parent) not in decoded.value.detail
+    assert not pcm_files(folder)
+    return type(decoded.value)
+
+
+@pytest.mark.parametrize(("container", "codec", "rate", "channels"), ENCODED)
+async def test_every_channel_keeps_its_tone_and_place(
+    container: str, codec: str, rate: int, channels: int, tmp_path: Path
+) -> None:
+    frequencies = [300, 500, 700, 60, 1100, 1300, 1500, 1700][:channels]
+    path = write_audio(tmp_path / "call", tones(frequencies, rate, 1.0), rate, container=container, codec=codec)
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    heard = [dominant_frequency(samples_of(audio, channel)[4_000:12_000]) for channel in range(len(audio.channels))]
+    assert heard == pytest.approx(frequencies, abs=4)
+    assert audio.duration_seconds == pytest.approx(1.0, abs=0.0001 if codec in EXACT else 0.13)
+    assert (audio.info.sample_rate, audio.info.channels) == (48_000 if codec == "libopus" else rate, channels)
+
+
+async def test_reads_gsm(tmp_path: Path) -> None:
+    path = tmp_path / "call"
+    path.write_bytes(GSM_TONE)
+    audio = await decode(path, tmp_path, split=False, max_seconds=60)
+    assert audio.info == MediaInfo("wav", "gsm_ms", 8_000, 1, 0.5)
+    assert dominant_frequency(samples_of(audio)[1_000:7_000]) == pytest.approx(440, abs=4)
+
+
+async def test_probe_tells_what_the_header_says(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "call", tones([300, 500], 8_000, 1.5), 8_000, container="wav", codec="pcm_mulaw")
+    assert await probe(path) == MediaInfo("wav", "pcm_mulaw", 8_000, 2, 1.5)
+
+
+@pytest.mark.parametrize(("container", "codec", "channels"), [("wav", "pcm_s16le", 2), ("flac", "flac", 6)])
+async def test_a_mix_is_the_mean_of_the_channels(container: str, codec: str, channels: int, tmp_path: Path) -> None:
+    parts = tones([300 + 100 * channel for channel in range(channels)], 16_000, 1.0)
+    path = write_audio(tmp_path / "call", parts, 16_000, container=container, codec=codec)
+    audio = await decode(path, tmp_path, split=False, max_seconds=60)
+    assert len(audio.channels) == 1
+    assert np.abs(samples_of(audio) - parts.mean(axis=0)).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"),
+    [("ipod", "aac", 44_100), ("mp3", "mp3", 44_100), ("ogg", "libopus", 48_000), ("webm", "libopus", 48_000)],
+)
+async def test_an_encoders_run_in_shifts_nothing(container: str, codec: str, rate: int, tmp_path: Path) -> None:
+    burst = tones([1000], rate, 1.0)
+    burst[:, : rate // 2] = 0
+    path = write_audio(tmp_path / "call", burst, rate, container=container, codec=codec)
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    assert onset_seconds(samples_of(audio)) == pytest.approx(0.5, abs=0.005)
+
+
+async def test_the_telephone_band_stays_flat_and_clean(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "call", tones([200, 3800], 8_000, 1.0), 8_000, container="wav", codec="pcm_s16le")
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    spectra = [np.abs(np.fft.rfft(samples_of(audio, i)[4_000:12_000] * np.blackman(8_000))) for i in range(2)]
+    assert 20 * np.log10(spectra[1].max() / spectra[0].max()) == pytest.approx(0, abs=0.1)
+    assert 20 * np.log10(spectra[1][2_000:].max() / spectra[1].max()) < -80
+
+
+async def test_a_track_that_begins_late_begins_with_silence(tmp_path: Path) -> None:
+    path = write_movie(tmp_path / "call.mp4", tones([440], 48_000, 1.0), start_seconds=0.7)
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    assert onset_seconds(samples_of(audio)) == pytest.approx(0.7, abs=0.005)
+
+
+async def test_lost_packets_leave_silence_of_their_length(tmp_path: Path) -> None:
+    path = write_with_gap(tmp_path / "call", tones([440], 8_000, 2.0), 8_000, gap=(0.8, 1.2))
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    samples = samples_of(audio)
+    assert audio.duration_seconds == pytest.approx(2.0, abs=0.001)
+    assert np.abs(samples[round(0.81 * 16_000) : round(1.19 * 16_000)]).max() == 0
+    assert dominant_frequency(samples[-8_000:]) == pytest.approx(440, abs=4)
+
+
+async def test_the_default_track_is_taken(tmp_path: Path) -> None:
+    path = write_two_tracks(tmp_path / "call", tones([300], 8_000, 1.0), tones([700], 8_000, 1.0), 8_000)
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    assert dominant_frequency(samples_of(audio)[4_000:12_000]) == pytest.approx(700, abs=4)
+
+
+async def test_rate_and_channels_may_change_midway(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "call", tones([300, 500], 44_100, 1.0), 44_100, container="adts", codec="aac")
+    other = write_audio(tmp_path / "other", tones([700], 16_000, 1.0), 16_000, container="adts", codec="aac")
+    path.write_bytes(path.read_bytes() + other.read_bytes())
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    left, right = samples_of(audio, 0), samples_of(audio, 1)
+    assert audio.duration_seconds == pytest.approx(2.1, abs=0.1)
+    assert dominant_frequency(right[4_000:12_000]) == pytest.approx(500, abs=4)
+    assert dominant_frequency(left[-12_000:-4_000]) == pytest.approx(700, abs=4)
+    assert np.abs(right[-12_000:-4_000]).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("wav", "pcm_mulaw"),
+        ("mp3", "mp3"),
+        ("flac", "flac"),
+        ("ogg", "libopus"),
+        ("webm", "libopus"),
+        ("amr", "libopencore_amrnb"),
+    ],
+)
+async def test_a_cut_recording_gives_what_is_left(container: str, codec: str, tmp_path: Path) -> None:
+    rate = 48_000 if codec == "libopus" else 8_000
+    path = write_audio(tmp_path / "call", tones([440], rate, 4.0), rate, container=container, codec=codec)
+    os.truncate(path, path.stat().st_size // 2)
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    assert 1.0 < audio.duration_seconds < 3.0
+    assert dominant_frequency(samples_of(audio)[4_000:12_000]) == pytest.approx(440, abs=4)
+
+
+async def test_a_recording_cut_before_its_index_is_unsupported(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "call", tones([440], 8_000, 4.0), 8_000, container="ipod", codec="aac")
+    os.truncate(path, path.stat().st_size // 2)
+    assert await refusal(path, tmp_path) is UnsupportedMedia
+
+
+async def test_broken_packets_are_passed_over(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "call", tones([440], 44_100, 4.0), 44_100, container="mp3", codec="mp3")
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes(2_000) + whole[middle + 2_000 :])
+    audio = await decode(path, tmp_path, split=True, max_seconds=60)
+    assert audio.duration_seconds == pytest.approx(4.0, abs=0.3)
+    assert dominant_frequency(samples_of(audio)[-12_000:-4_000]) == pytest.approx(440, abs=4)
+
+
+async def test_a_recording_without_samples_is_bad(tmp_path: Path) -> None:
+    path = tmp_path / "call"
+    path.write_bytes(wav_header(samples=0))
+    with pytest.raises(BadMedia):
+        await decode(path, tmp_path, split=True, max_seconds=60)
+
+
+async def test_a_recording_of_noise_in_place_of_packets_is_bad(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "call", tones([440], 44_100, 4.0), 44_100, container="ipod", codec="aac")
+    whole = path.read_bytes()
+    begin, end = whole.index(b"mdat") + 4, whole.index(b"moov") - 4
+    noise = np.random.default_rng(7).integers(0, 256, end - begin, dtype=np.uint8).tobytes()
+    path.write_bytes(whole[:begin] + noise + whole[end:])
+    with pytest.raises(BadMedia):
+        await decode(path, tmp_path, split=True, max_seconds=60)
+    assert not pcm_files(tmp_path)
+
+
+async def test_a_movie_without_sound_has_no_audio(tmp_path: Path) -> None:
+    assert await refusal(write_movie(tmp_path / "film.mp4", None), tmp_path) is NoAudio
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"Good morning, how can I help you?\n" * 50,
+        PNG,
+        wav_header(rate=1) + bytes(4_000),
+        wav_header(rate=768_000) + bytes(40_000),
+        wav_header(channels=64) + bytes(64_000),
+        bytes(10_000),
+    ],
+    ids=["empty", "text", "png", "1 Hz", "768 kHz", "64 channels", "zeros"],
+)
+async def test_other_files_are_unsupported(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "call"
+    path.write_bytes(content)
+    assert await refusal(path, tmp_path) is UnsupportedMedia
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{target}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile://{target}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {target}\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=call\nc=IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\na=control:{target}\n",
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{target}</BaseURL></MPD>',
+    ],
+    ids=["m3u8", "m3u8 with file:", "ffconcat", "sdp", "mpd"],
+)
+async def test_a_file_that_names_another_does_not_open_it(listing: str, tmp_path: Path) -> None:
+    """The other is a pipe without a writer: who opens it hangs until the time is up, which is BadMedia."""
+    os.mkfifo(tmp_path / "secret.wav")
+    path = tmp_path / "call"
+    path.write_text(listing.format(target=tmp_path / "secret.wav"))
+    with pytest.raises(UnsupportedMedia):
+        await decode(path, tmp_path, split=True, max_seconds=60, timeout_seconds=20)
+
+
+async def test_the_header_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "call"
+    path.write_bytes(flac_silence(8 / 3600, claimed_seconds=36_000))
+    assert (await probe(path)).duration_seconds == 36_000
+    assert (await decode(path, tmp_path, split=True, max_seconds=10)).duration_seconds == pytest.approx(
+        8.192, abs=0.001
+    )
+
+
+@pytest.mark.parametrize("claimed_seconds", [0, 3, 86_400])
+async def test_a_day_of_silence_stops_at_the_limit(claimed_seconds: float, tmp_path: Path) -> None:
+    path = tmp_path / "call"
+    path.write_bytes(flac_silence(24, claimed_seconds=claimed_seconds))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(TooLong):
+        await decode(path, tmp_path, split=False, max_seconds=600)
+    assert not pcm_files(tmp_path)
+
+
+@asynccontextmanager
+async def half_fed(path: Path, folder: Path) -> AsyncIterator[tuple[asyncio.Task[DecodedAudio], int]]:
+    """A decode that has begun to write and waits for more of its recording, and its child's process id."""
+    others = child_ids()
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    os.write(pipe, wav_header())
+    decoding = asyncio.create_task(decode(path, folder, split=True, max_seconds=3600, timeout_seconds=20))
+    for _ in range(20):
+        await drained(pipe)
+        os.write(pipe, bytes(32_768))
+    try:
+        (child,) = child_ids() - others
+        yield decoding, child
+    finally:
+        os.close(pipe)
+
+
+async def drained(pipe: int) -> None:
+    writable = asyncio.Event()
+    asyncio.get_running_loop().add_writer(pipe, writable.set)
+    await writable.wait()
+    asyncio.get_running_loop().remove_writer(pipe)
+
+
+def child_ids() -> set[int]:
+    """Of this process's children, zombies too."""
+    ids = set()
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):
+            if f"\nPPid:\t{os.getpid()}\n" in status.read_text():
+                ids.add(int(status.parent.name))
+    return ids
+
+
+@NEEDS_PROC
+async def test_a_killed_child_is_bad_media(tmp_path: Path) -> None:
+    async with half_fed(tmp_path / "call", tmp_path) as (decoding, child):
+        assert (tmp_path / "channel-0.pcm").exists()
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(BadMedia, match="SIGKILL"):
+            await decoding
+    assert not pcm_files(tmp_path)
+
+
+@NEEDS_PROC
+async def test_cancelling_ends_the_child_and_clears_the_folder(tmp_path: Path) -> None:
+    async with half_fed(tmp_path / "call", tmp_path) as (decoding, child):
+        decoding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await decoding
+        assert child not in child_ids()
+    assert not pcm_files(tmp_path)
+
+
+@NEEDS_PROC
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_cancelling_while_the_child_starts_leaves_none(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    path = write_audio(tmp_path / "call", tones([440], 8_000, 1.0), 8_000, container="wav", codec="pcm_s16le")
+
+    async def cancel_after(steps: int) -> None:
+        decoding = asyncio.create_task(decode(path, tmp_path, split=True, max_seconds=60))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for _ in range(2):
+            decoding.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await decoding
+
+    others = child_ids()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        for steps in range(6):
+            runner.run(cancel_after(steps))
+            assert child_ids() == others
+    assert not pcm_files(tmp_path)
+
+
+@NEEDS_PROC
+async def test_the_child_is_limited_and_alone(tmp_path: Path) -> None:
+    async with half_fed(tmp_path / "call", tmp_path) as (decoding, child):
+        proc = Path(f"/proc/{child}")
+        limits = {line[:25].strip(): line[26:46].strip() for line in (proc / "limits").read_text().splitlines()}
+        assert limits["Max address space"] == str(512 * 1024 * 1024)
+        assert limits["Max core file size"] == "0"
+        assert {limits[f"Max {each}"] for each in ("cpu time", "file size", "open files")}.isdisjoint({"unlimited"})
+        assert (proc / "environ").read_bytes() == b""
+        assert os.getsid(child) == child
+        decoding.cancel()
+        await asyncio.wait([decoding])
+
+
+async def test_a_child_that_hangs_is_bad_media(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "call")
+    pipe = os.open(tmp_path / "call", os.O_RDWR)
+    try:
+        with pytest.raises(BadMedia, match="too long"):
+            await probe(tmp_path / "call", timeout_seconds=0.5)
+    finally:
+        os.close(pipe)
+
+
+async def test_a_failure_of_ours_is_not_blamed_on_the_recording(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "call", tones([440], 8_000, 1.0), 8_000, container="wav", codec="pcm_s16le")
+    with pytest.raises(RuntimeError, match="exit status 1"):
+        await decode(path, tmp_path / "no folder", split=True, max_seconds=60)
