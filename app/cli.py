@@ -1,6 +1,7 @@
 """`callscribe`: serve, worker, transcribe, models."""
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -14,15 +15,19 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from app.audio.decode import decode
+from app.db import DatabaseUnavailable
 from app.errors import AppError
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
 from app.speech import formats
 from app.speech.engine import Engine
+from app.speech.languages import languages
 from app.speech.models import ModelUnavailable, bundled_models, fetch, locate
 from app.speech.transcript import Options
 from app.telemetry import set_up_logging
 
-cli = typer.Typer(help="Phone-call recordings into text.", no_args_is_help=True, add_completion=False)
+cli = typer.Typer(
+    help="Phone-call recordings into text.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 models_cli = typer.Typer(help="Whisper models: what is bundled, on disk, configured.", invoke_without_command=True)
 cli.add_typer(models_cli, name="models")
 
@@ -36,7 +41,10 @@ def _settings() -> Settings:
 
 def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        stopped_as_told = runner.run(service)
+        try:
+            stopped_as_told = runner.run(service)
+        except asyncio.CancelledError:  # a signal came before the service was up
+            stopped_as_told = True
     raise typer.Exit(0 if stopped_as_told else 1)
 
 
@@ -81,6 +89,8 @@ def transcribe(
         settings = settings.model_copy(update={"model": (model,)})
     if channels not in ("mix", "split"):
         raise typer.BadParameter("must be mix or split", param_hint="--channels")
+    if language != "auto" and language not in languages(settings.model[0]):
+        raise typer.BadParameter(f"is not a language of the model {settings.model[0]}", param_hint="--language")
     options = Options(
         model=settings.model[0],
         language=None if language == "auto" else language,
@@ -144,11 +154,15 @@ def print_model_path(name: str) -> None:
 
 
 def main() -> None:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime, which finds speech, would report to its maker
     try:
         cli()
     except (SettingsError, ModelUnavailable, AppError) as error:
         typer.echo(f"callscribe: {error}", err=True)
         raise SystemExit(2) from None
+    except DatabaseUnavailable as error:
+        typer.echo(f"callscribe: {error}", err=True)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ def asyncpg_url(address: str) -> URL:
     return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": sslmode}) if sslmode else url
 
 
+class DatabaseUnavailable(Exception):
+    """The configured database cannot be used. The message is one line, without its password."""
+
+
 class Database:
     """Connections to one PostgreSQL. No transaction outlives its `async with`."""
 
@@ -82,8 +86,15 @@ def alembic_config(address: str) -> Config:
 
 
 async def migrate(address: str) -> None:
-    """Bring the schema to the newest revision. Replicas that start together wait for one another."""
-    await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
+    """Bring the schema to the newest revision. Replicas that start together wait for one another.
+
+    Raises DatabaseUnavailable where there is nobody to talk to.
+    """
+    try:
+        await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
+    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        url = asyncpg_url(address)
+        raise DatabaseUnavailable(f"the database {url.render_as_string()} cannot be used: {error}") from error
 
 
 class EmbeddedPostgres:

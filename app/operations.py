@@ -16,13 +16,13 @@ router = APIRouter(tags=["operations"])
 
 
 class Health(BaseModel):
-    status: Literal["ok"]
+    status: Literal["ok"] = Field(examples=["ok"])
 
 
 class Readiness(BaseModel):
     """`reasons` names what cannot be used; `warnings` what works but should be looked at."""
 
-    status: Literal["ready", "not_ready"]
+    status: Literal["ready", "not_ready"] = Field(examples=["ready"])
     reasons: list[str] = Field(examples=[[]])
     warnings: list[str] = Field(examples=[[]])
 
@@ -31,12 +31,12 @@ class ModelOut(BaseModel):
     """A model that jobs may ask for."""
 
     name: str = Field(examples=["base"])
-    default: bool
+    default: bool = Field(examples=[True])
     languages: list[str] = Field(description="ISO 639-1 codes.", examples=[["en", "es"]])
 
 
 class ModelList(BaseModel):
-    items: list[ModelOut]
+    items: list[ModelOut] = Field(examples=[[{"name": "base", "default": True, "languages": ["en", "es"]}]])
 
 
 class Readinesses:
@@ -44,15 +44,19 @@ class Readinesses:
 
     def __init__(self, checks: dict[str, Callable[[], Awaitable[None]]]) -> None:
         self._checks = checks
+        self._logged: list[str] = []
 
     async def reasons(self) -> list[str]:
+        """What cannot be used, empty when all can. Logged when it changes, however often it is asked."""
         reasons = []
         for name, check in self._checks.items():
             try:
                 await check()
-            except Exception as error:  # noqa: BLE001
-                log.warning("not ready", part=name, error=repr(error))
+            except Exception as error:  # noqa: BLE001  whatever it is, the part cannot be used
                 reasons.append(f"{name}: {type(error).__name__}")
+        if reasons != self._logged:
+            log.info("readiness changed", reasons=reasons)
+            self._logged = reasons
         return reasons
 
 

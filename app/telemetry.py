@@ -8,6 +8,8 @@ from typing import Any, Literal
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 from uuid_utils.compat import uuid7
 
 REQUEST_ID = "X-Request-ID"
@@ -17,7 +19,10 @@ log = structlog.stdlib.get_logger("callscribe.http")
 
 
 def set_up_logging(log_format: Literal["text", "json"] | None) -> None:
-    """Send every logger of the process to standard error, as text for people or as JSON lines."""
+    """Send every logger of the process to standard error, as text for people or as JSON lines.
+
+    Tracebacks come without local variables: those hold keys and what callers said.
+    """
     as_text = log_format == "text" or (log_format is None and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -31,9 +36,9 @@ def set_up_logging(log_format: Literal["text", "json"] | None) -> None:
         cache_logger_on_first_use=True,
     )
     render: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if as_text
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [ExceptionRenderer(ExceptionDictTransformer(show_locals=False)), structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -77,6 +82,6 @@ class RequestLog:
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                if scope["path"] not in QUIET_PATHS or status >= 400:
+                if scope["path"] not in QUIET_PATHS:
                     milliseconds = round((time.perf_counter() - started) * 1000, 1)
                     log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)

@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -16,6 +17,7 @@ from app.jobs.runner import JobRunner
 from app.settings import Settings
 from app.signals import Signals
 from app.speech.engine import Engine, EngineConfig
+from app.speech.models import ModelUnavailable
 
 GRACE_SECONDS = 10.0
 
@@ -42,12 +44,14 @@ class Parts:
 @asynccontextmanager
 async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Parts]:
     """Open everything; models load in the background. SIGTERM, SIGINT or a part's failure set `stop`."""
+    opening = asyncio.current_task()
+    assert opening is not None
+    _on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database:
         signals = Signals(database)
         store = LocalAudioStore(settings.audio_dir)
         parts = Parts(database, signals, store, engine=None, runner=None, stop=asyncio.Event())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, parts.stop.set)
+        _on_signals(parts.stop.set)
         work = [signals.run()]
         if executor:
             parts.engine = Engine(engine_config(settings))
@@ -74,6 +78,11 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 parts.engine.close()
 
 
+def _on_signals(stop: Callable[[], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
 def engine_config(settings: Settings) -> EngineConfig:
     return EngineConfig(
         models=settings.model,
@@ -91,14 +100,16 @@ async def _load_and_run(engine: Engine, runner: JobRunner) -> None:
     await runner.run()
 
 
-async def _or_stop(part: "asyncio.Future[None] | AsyncIterator[None] | object", parts: Parts) -> None:
+async def _or_stop(part: Coroutine[Any, Any, None], parts: Parts) -> None:
     """A part that fails takes the process down, rather than leaving half a service."""
     try:
-        await part  # type: ignore[misc]
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        log.critical("a part of the service failed", error=str(error), exc_info=error)
+        await part
+    except ModelUnavailable as error:
+        log.critical(str(error))
+        parts.failed = True
+        parts.stop.set()
+    except Exception:
+        log.critical("a part of the service failed", exc_info=True)
         parts.failed = True
         parts.stop.set()
 

@@ -1,0 +1,52 @@
+# docker build -t callscribe .                                  runs on any processor
+# docker build -t callscribe:cuda --build-arg VARIANT=cuda .    runs on NVIDIA GPUs too (x86-64)
+
+ARG PYTHON=python:3.11-slim
+
+FROM ${PYTHON} AS cublas
+ARG VARIANT=cpu
+# The only library that CTranslate2's wheel opens at run time, besides the driver; it has no use for cuDNN.
+RUN mkdir /opt/cublas \
+ && case "$VARIANT" in \
+      cpu) ;; \
+      cuda) echo 'nvidia-cublas-cu12==12.8.4.1 --hash=sha256:8ac4e771d5a348c551b2a426eda6193c19aa630236b418086020df5ba9667142' > cublas.lock \
+         && pip install --no-cache-dir --no-deps --require-hashes --target wheel -r cublas.lock \
+         && mv wheel/nvidia/cublas/lib/libcublas.so.12 wheel/nvidia/cublas/lib/libcublasLt.so.12 /opt/cublas ;; \
+      *) echo "VARIANT is cpu or cuda, not $VARIANT" >&2; exit 1 ;; \
+    esac
+
+FROM ${PYTHON} AS packages
+COPY requirements.lock .
+RUN python -m venv --without-pip /opt/venv \
+ && pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r requirements.lock
+# What an installation of the project would add, written here so that a change of code leaves this large layer as it is.
+RUN echo /opt/callscribe > "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/callscribe.pth" \
+ && printf '#!/opt/venv/bin/python\nfrom app.cli import main\n\nmain()\n' > /opt/venv/bin/callscribe \
+ && chmod +x /opt/venv/bin/callscribe
+
+FROM ${PYTHON}
+LABEL org.opencontainers.image.title="Callscribe" \
+      org.opencontainers.image.description="Self-hosted REST service that turns phone-call recordings into text" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN groupadd --gid 10001 callscribe \
+ && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin callscribe \
+ && install --directory --owner callscribe --group callscribe /data
+COPY --from=cublas /opt/cublas /opt/cublas
+COPY --from=packages /opt/venv /opt/venv
+COPY app /opt/callscribe/app
+COPY alembic /opt/callscribe/alembic
+RUN python -m compileall -q /opt/callscribe
+ENV PATH="/opt/venv/bin:$PATH" \
+    LD_LIBRARY_PATH=/opt/cublas \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    ORT_DISABLE_TELEMETRY=1 \
+    HOME=/data \
+    CALLSCRIBE_DATA_DIR=/data
+USER 10001:10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 8000, timeout=4); c.request('GET', '/healthz'); exit(c.getresponse().status != 200)"]
+ENTRYPOINT ["callscribe"]
+CMD ["serve", "--host", "0.0.0.0"]
