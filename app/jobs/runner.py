@@ -21,6 +21,7 @@ from app.jobs import queue
 from app.jobs.lifecycle import Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
 from app.signals import Signals
+from app.speech.batcher import EngineStopped
 from app.speech.engine import Transcriber
 
 POLL_SECONDS = 2.0
@@ -158,6 +159,8 @@ class JobRunner:
             if not running.stopped:
                 raise
             return running.outcome
+        except EngineStopped:
+            return Interrupted()
         except AppError as error:
             return Failed(error.code, error.detail)
         except Exception:

@@ -1,0 +1,143 @@
+"""Decodes a batch of windows, judges each, and sends back those that must be decoded again."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from app.speech.quality import Decoded, Verdict, judge, likeliest
+from app.speech.recording import PendingWindow
+from app.speech.scan import read_window
+from app.speech.segments import Heard
+from app.speech.timing import place, spread
+from app.speech.transcript import TranscriptWarning, Word
+from app.speech.whisper import Encoded, Samples, Utterance, Whisper
+
+logger = logging.getLogger(__name__)
+
+# A window of its own language must be long and clear: short ones are often taken for another language.
+OWN_LANGUAGE_PROBABILITY = 0.9
+OWN_LANGUAGE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class _Final:
+    """What is settled for a window: `decoded` is None when it holds no speech, or none to be believed."""
+
+    pending: PendingWindow
+    verdict: Verdict
+    decoded: Decoded | None
+
+
+def decode_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
+    """Decodes windows of one kind; gives those to decode again, and settles the others.
+
+    Nothing is settled when it raises. A window whose recording cannot be read ends its own job only.
+    """
+    readable = [(pending, samples) for pending in batch if (samples := _read(pending)) is not None]
+    if not readable:
+        return []
+    whisper, way = batch[0].job.whisper, batch[0].ways[0]
+    encoded = _encode(whisper, readable, way.context_seconds)
+    rows = _with_languages(whisper, encoded, [pending for pending, _ in readable])
+    prompts = [pending.job.prompt(pending.language, way) for pending in rows]
+    judged = [_judge(row, decoded) for row, decoded in zip(rows, whisper.decode(encoded, prompts, way), strict=True)]
+    final = {row: result for row, result in enumerate(judged) if isinstance(result, _Final)}
+    words = _words(whisper, encoded, final)
+    for row, result in final.items():
+        _settle(result, words.get(row, ()))
+    return [result for result in judged if isinstance(result, PendingWindow)]
+
+
+def _read(pending: PendingWindow) -> Samples | None:
+    """The window's samples, or None when its recording is gone, as it is when the client has cancelled."""
+    try:
+        return read_window(pending.job.channels[pending.channel], pending.window)
+    except OSError as error:
+        if not pending.job.ended:
+            logger.exception("speech.read_failed")
+        pending.job.fail(error)
+        return None
+
+
+def _encode(whisper: Whisper, readable: Sequence[tuple[PendingWindow, Samples]], context_seconds: int) -> Encoded:
+    if not whisper.keeps_encodings:
+        return whisper.encode([samples for _, samples in readable], context_seconds)
+    parts = [pending.encoded or whisper.encode([samples], context_seconds) for pending, samples in readable]
+    return sum(parts[1:], start=parts[0])
+
+
+def _with_languages(whisper: Whisper, encoded: Encoded, batch: Sequence[PendingWindow]) -> list[PendingWindow]:
+    """Gives a window that is clearly in another language than its channel its own."""
+    if not any(pending.detected for pending in batch):
+        return list(batch)
+    return [
+        _with_own_language(pending, probabilities) if pending.detected else pending
+        for pending, probabilities in zip(batch, whisper.detect_languages(encoded), strict=True)
+    ]
+
+
+def _with_own_language(pending: PendingWindow, probabilities: dict[str, float]) -> PendingWindow:
+    language, probability = max(probabilities.items(), key=lambda item: item[1])
+    clear = probability >= OWN_LANGUAGE_PROBABILITY and pending.window.seconds >= OWN_LANGUAGE_SECONDS
+    return replace(pending, language=language) if clear else pending
+
+
+def _judge(pending: PendingWindow, decoded: Decoded) -> PendingWindow | _Final:
+    """Accepts what was decoded, sends the window to the next way of decoding, or takes the best there was."""
+    way, *others = pending.ways
+    verdict = judge(decoded, pending.window.seconds, pending.job.bias if way.prompted else "")
+    if verdict is Verdict.ACCEPTED:
+        return _Final(pending, verdict, decoded)
+    if verdict is Verdict.SILENT:
+        return _Final(pending, verdict, None)
+    failed = (*pending.failed, (decoded, verdict))
+    if others:
+        return replace(pending, ways=tuple(others), failed=failed, encoded=None)
+    return _Final(replace(pending, failed=failed), verdict, likeliest(failed))
+
+
+def _words(whisper: Whisper, encoded: Encoded, final: Mapping[int, _Final]) -> dict[int, tuple[Word, ...]]:
+    """Words in the time of the recording, by row of the batch.
+
+    A translation cannot be aligned with the speech, whose words it does not hold: its times are those that the
+    model writes between phrases, shared by the words of a phrase.
+    """
+    spoken = {row: (result.pending, result.decoded) for row, result in final.items() if result.decoded}
+    if any(pending.job.options.task == "translate" for pending, _ in spoken.values()):
+        timed = {row: spread(whisper.phrases(decoded)) for row, (_, decoded) in spoken.items()}
+    else:
+        timed = whisper.align(
+            encoded,
+            {
+                row: Utterance(pending.language, decoded.tokens, pending.window.seconds)
+                for row, (pending, decoded) in spoken.items()
+            },
+        )
+    return {
+        row: place(timed[row] or _unaligned(pending, decoded), pending.window, pending.job.duration)
+        for row, (pending, decoded) in spoken.items()
+    }
+
+
+def _unaligned(pending: PendingWindow, decoded: Decoded) -> tuple[Word, ...]:
+    return spread([Word(0.0, pending.window.seconds, f" {decoded.text}", decoded.probability)])
+
+
+def _settle(final: _Final, words: tuple[Word, ...]) -> None:
+    pending, decoded = final.pending, final.decoded
+    heard = Heard(pending.channel, pending.language, decoded, words) if decoded else None
+    pending.job.settle(pending.window, heard, _warning(final))
+
+
+def _warning(final: _Final) -> TranscriptWarning | None:
+    pending, decoded = final.pending, final.decoded
+    if not pending.failed:
+        return None
+    if decoded is None:
+        code, message = "window_dropped", "Nothing that could be believed was heard here"
+    elif final.verdict is Verdict.ACCEPTED:
+        code, message = "window_redecoded", f"Decoded again, at temperature {decoded.temperature:g}"
+    else:
+        code, message = "window_redecoded", "Decoded again and again without a sure result: the likeliest was kept"
+    start, end = round(pending.window.start, 2), round(pending.window.end, 2)
+    return TranscriptWarning(code, message, pending.channel, start, end)

@@ -1,0 +1,119 @@
+"""Samples → transcript: the one protocol behind which inference lives, and the engine of this machine."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from app.audio.pcm import PcmFile
+from app.errors import TranscriptionFailed
+from app.speech import models, whisper
+from app.speech.batcher import Batcher, EngineStopped
+from app.speech.decoding import decode_batch
+from app.speech.recording import PendingWindow, Recording
+from app.speech.scan import ChannelScan
+from app.speech.transcript import Options, Transcript
+
+CPU_BATCH_SIZE = 8
+GPU_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What to serve and where to run it. The first of `models` is the default one.
+
+    `device` is `auto`, `cpu` or `cuda`; without `device_index` all GPUs are used. `compute_type` `auto` is int8
+    on a processor, float16 on a GPU. `batch_size` is the most windows decoded together, None the device's own.
+    """
+
+    models: tuple[str, ...]
+    models_dir: Path
+    device: str = "auto"
+    device_index: tuple[int, ...] = ()
+    compute_type: str = "auto"
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A loaded model and the ISO 639-1 codes of the languages it knows."""
+
+    name: str
+    languages: tuple[str, ...]
+    multilingual: bool
+    device: str
+    compute_type: str
+
+
+class Transcriber(Protocol):
+    async def transcribe(
+        self, channels: Sequence[PcmFile], options: Options, on_progress: Callable[[float], None]
+    ) -> Transcript: ...
+
+
+class Engine:
+    """Whisper on this machine, for any number of recordings at once."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._whispers: Mapping[str, whisper.Whisper] = {}
+        self._batcher: Batcher[PendingWindow] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the models are loaded and the threads run."""
+        return self._batcher is not None
+
+    @property
+    def models(self) -> tuple[ServedModel, ...]:
+        """The loaded models, the default one first; none before `load`."""
+        return tuple(
+            ServedModel(name, model.languages, model.multilingual, model.device.kind, model.device.compute_type)
+            for name, model in self._whispers.items()
+        )
+
+    def load(self) -> None:
+        """Gets, checks, loads and warms every model, then starts the threads. Blocks; raises ModelUnavailable."""
+        config = self._config
+        device = whisper.find_device(config.device, config.device_index, config.compute_type)
+        self._whispers = {name: whisper.load(models.fetch(name, config.models_dir), device) for name in config.models}
+        batch_size = config.batch_size or (CPU_BATCH_SIZE if device.kind == "cpu" else GPU_BATCH_SIZE)
+        batcher = Batcher(device.threads, batch_size, decode_batch)
+        batcher.start()
+        self._batcher = batcher
+
+    async def transcribe(
+        self, channels: Sequence[PcmFile], options: Options, on_progress: Callable[[float], None]
+    ) -> Transcript:
+        """The transcript of one recording: `channels` holds its mix, or a file for each channel.
+
+        `on_progress` is called on the event loop with the share of speech done, 0–1. Cancelling the caller drops
+        what is queued. Raises TranscriptionFailed, GpuOutOfMemory, EngineStopped.
+        """
+        if self._batcher is None:
+            raise EngineStopped
+        loop = asyncio.get_running_loop()
+
+        def tell(progress: float) -> None:
+            if not job.outcome.cancelled():
+                on_progress(progress)
+
+        def report(progress: float) -> None:
+            with suppress(RuntimeError):  # the loop may be gone before the thread is told
+                loop.call_soon_threadsafe(tell, progress)
+
+        try:
+            job = Recording(self._whispers[options.model], channels, options, report)
+            scans = [ChannelScan(job, index) for index in range(len(channels))]
+        except OSError as error:
+            raise TranscriptionFailed("The decoded recording is gone") from error
+        self._batcher.submit(job, scans)
+        return await asyncio.wrap_future(job.outcome)
+
+    def close(self) -> None:
+        """Ends the threads, after the batches they are at, and what is queued. Models stay in memory."""
+        if self._batcher:
+            self._batcher.close()
+        self._batcher = None

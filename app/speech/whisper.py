@@ -1,0 +1,273 @@
+"""Whisper and Silero on this machine: the only module that knows faster-whisper and CTranslate2.
+
+A loaded model is shared by all worker threads. It is never unloaded: CTranslate2 may crash a process that
+frees a model and goes on.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
+from faster_whisper.utils import download_model
+from faster_whisper.vad import get_vad_model
+from numpy.typing import NDArray
+
+from app.audio.pcm import SAMPLE_RATE
+from app.errors import GpuOutOfMemory
+from app.speech.quality import FULL_CONTEXT_SECONDS, Decoded, Try, most_tokens
+from app.speech.transcript import Task, Word
+from app.speech.windows import FRAME_SAMPLES
+
+Samples = NDArray[np.float32]
+
+BEAM_SIZE = 5
+BEST_OF = 5
+FRAMES_PER_SECOND = 100
+TOKEN_SECONDS = 0.02
+MAX_BIAS_TOKENS = 223  # half of the decoder's context, as OpenAI's Whisper leaves for a prompt
+MAX_LENGTH = 448
+SILENCE_SECONDS = 2
+SMALL_CONTEXT_SECONDS = 20
+SMALL_WIDTH = 512  # of `base`, in numbers per frame
+PREPENDED = "\"'“¿([{-"
+APPENDED = "\"'.。,，!！?？:：”)]}、"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where models run: `threads` workers on the processor, or one on each of `indexes` of the GPU."""
+
+    kind: str
+    indexes: tuple[int, ...]
+    threads: int
+    compute_type: str
+
+
+def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Device:
+    """Fills in what is `auto` or empty: a GPU when there is one, all of them, float16 there and int8 here."""
+    gpus = ctranslate2.get_cuda_device_count()
+    if kind == "cuda" or (kind == "auto" and gpus):
+        indexes = indexes or tuple(range(gpus))
+        return Device("cuda", indexes, len(indexes), "float16" if compute_type == "auto" else compute_type)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Device("cpu", (0,), cores, "int8" if compute_type == "auto" else compute_type)
+
+
+def download(name: str, folder: Path, *, offline: bool) -> Path:
+    """The folder of a hub's model, kept under `folder`. Raises whatever the hub's client raises."""
+    return Path(download_model(name, cache_dir=str(folder), local_files_only=offline))
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What was decoded of a window of `seconds`, to be aligned with it."""
+
+    language: str
+    tokens: tuple[int, ...]
+    seconds: float
+
+
+class VoiceActivity:
+    """Silero on one channel: remembers what it heard, so that stretches may be given one after the other."""
+
+    def __init__(self) -> None:
+        self._session = get_vad_model().session
+        self._hidden = np.zeros((1, 1, 128), np.float32)
+        self._cell = np.zeros((1, 1, 128), np.float32)
+        self._last = np.zeros(64, np.float32)
+
+    def probabilities(self, samples: Samples) -> NDArray[np.float32]:
+        """Speech probability of each frame. All stretches but the last hold whole frames."""
+        frames = np.pad(samples, (0, -len(samples) % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)
+        before = np.vstack([self._last, frames[:-1, -64:]])
+        self._last = frames[-1, -64:]
+        inputs = {"input": np.hstack([before, frames]), "h": self._hidden, "c": self._cell}
+        probabilities, self._hidden, self._cell = self._session.run(None, inputs)
+        return np.asarray(probabilities, np.float32)
+
+
+class Encoded:
+    """What the encoder made of windows of one context length. Its library's type stays in this module."""
+
+    def __init__(self, views: Sequence[ctranslate2.StorageView]) -> None:
+        self.views = tuple(views)
+
+    def __add__(self, other: "Encoded") -> "Encoded":
+        return Encoded(self.views + other.views)
+
+    @cached_property
+    def joined(self) -> ctranslate2.StorageView:
+        if len(self.views) == 1:
+            return self.views[0]
+        return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(view) for view in self.views]))
+
+    def rows(self, indexes: Sequence[int]) -> ctranslate2.StorageView:
+        if len(indexes) == self.joined.shape[0]:
+            return self.joined
+        rows = np.asarray(self.joined.to_device(ctranslate2.Device.cpu))[list(indexes)]
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(rows))
+
+
+class Whisper:
+    """One model in memory."""
+
+    def __init__(self, folder: Path, device: Device) -> None:
+        self._model = WhisperModel(
+            str(folder),
+            device=device.kind,
+            device_index=list(device.indexes),
+            compute_type=device.compute_type,
+            cpu_threads=1,
+            num_workers=device.threads if device.kind == "cpu" else 1,
+        )
+        self.device = device
+        self.multilingual = bool(self._model.model.is_multilingual)
+        self.languages = tuple(self._model.supported_languages)
+        self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
+        self.context_seconds = self._find_context_seconds()
+
+    @property
+    def window_seconds(self) -> int:
+        """The most speech that a window may hold: a context that is full of speech makes the model loop."""
+        return self.context_seconds - SILENCE_SECONDS
+
+    @property
+    def keeps_encodings(self) -> bool:
+        """Whether encodings made one by one may be joined later: they may lie in memory, not on a GPU."""
+        return self.device.kind == "cpu"
+
+    def encode(self, windows: Sequence[Samples], context_seconds: int) -> Encoded:
+        """Encodes windows, padded with silence to the context.
+
+        One by one on a processor, where a batch is no faster. Raises GpuOutOfMemory.
+        """
+        features = [self._features(window, context_seconds) for window in windows]
+        batches = [np.stack(features)] if self.device.kind == "cuda" else [feature[None] for feature in features]
+        with _own_errors():
+            return Encoded([self._model.encode(batch) for batch in batches])
+
+    def detect_languages(self, encoded: Encoded) -> list[dict[str, float]]:
+        """Probability of each language code, for each window."""
+        with _own_errors():
+            found = self._model.model.detect_language(encoded.joined)
+        return [{token[2:-2]: probability for token, probability in row} for row in found]
+
+    def prompt(self, language: str, task: Task, prompt: str, hotwords: Sequence[str]) -> list[int]:
+        """The tokens that the decoder starts from; hotwords and prompt are trimmed to what fits."""
+        tokenizer = self._tokenizer(language, task)
+        hot = tokenizer.encode(" " + ", ".join(hotwords))[: MAX_BIAS_TOKENS // 2] if hotwords else []
+        said = tokenizer.encode(" " + prompt.strip())[-(MAX_BIAS_TOKENS - len(hot)) :] if prompt.strip() else []
+        return list(self._model.get_prompt(tokenizer, hot + said, without_timestamps=task == "transcribe"))
+
+    def decode(self, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Decoded]:
+        """Decodes each window from its prompt. All prompts have one length. Raises GpuOutOfMemory."""
+        search: dict[str, Any] = {"beam_size": BEAM_SIZE}
+        if how.temperature:
+            search = {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0}
+            search["sampling_temperature"] = how.temperature
+        with _own_errors():
+            results = self._model.model.generate(
+                encoded.joined,
+                list(prompts),
+                max_length=min(MAX_LENGTH, len(prompts[0]) + most_tokens(how.context_seconds) + 1),
+                suppress_tokens=self._suppressed,
+                return_scores=True,
+                return_no_speech_prob=True,
+                **search,
+            )
+        return [self._decoded(result, how.temperature) for result in results]
+
+    def align(self, encoded: Encoded, utterances: Mapping[int, Utterance]) -> dict[int, tuple[Word, ...]]:
+        """Words with their times in the window, by row of what was encoded. Raises GpuOutOfMemory."""
+        aligned: dict[int, tuple[Word, ...]] = {}
+        for language in {utterance.language for utterance in utterances.values()}:
+            rows = [row for row, utterance in utterances.items() if utterance.language == language]
+            tokenizer = self._tokenizer(language, "transcribe")
+            with _own_errors():
+                found = self._model.find_alignment(
+                    tokenizer,
+                    [[token for token in utterances[row].tokens if token < tokenizer.eot] for row in rows],
+                    encoded.rows(rows),
+                    [round(utterances[row].seconds * FRAMES_PER_SECOND) for row in rows],
+                )
+            for row, words in zip(rows, found, strict=True):
+                merge_punctuations(words, PREPENDED, APPENDED)
+                aligned[row] = tuple(_word(word) for word in words if word["word"])
+        return aligned
+
+    def phrases(self, decoded: Decoded) -> tuple[Word, ...]:
+        """The phrases between timestamp tokens, with their times in the window."""
+        tokenizer = self._tokenizer("en", "transcribe")
+        first_timestamp = tokenizer.timestamp_begin
+        phrases, start, text = [], 0.0, list[int]()
+        for token in (*decoded.tokens, first_timestamp + round(self.context_seconds / TOKEN_SECONDS)):
+            if token < first_timestamp:
+                text.append(token)
+                continue
+            end = (token - first_timestamp) * TOKEN_SECONDS
+            if text:
+                phrases.append(Word(start, max(start, end), tokenizer.decode(text), decoded.probability))
+            start, text = end, []
+        return tuple(phrases)
+
+    def warm_up(self) -> None:
+        """Runs every step once on silence, so that no recording pays for it."""
+        encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)], self.context_seconds)
+        prompt = self.prompt("en", "transcribe", "", ())
+        self.decode(encoded, [prompt], Try(self.context_seconds, 0.0, prompted=False))
+
+    def _features(self, window: Samples, context_seconds: int) -> Samples:
+        padding = context_seconds * SAMPLE_RATE - len(window)
+        features = self._model.feature_extractor(window, padding=padding)
+        return np.ascontiguousarray(features[:, : context_seconds * FRAMES_PER_SECOND])
+
+    def _find_context_seconds(self) -> int:
+        """Small models gain from a shorter context, measured on `base`; the others keep that of their training."""
+        silence = np.zeros((self._model.feature_extractor.mel_filters.shape[0], 2 * FRAMES_PER_SECOND), np.float32)
+        width = self._model.encode(silence).shape[-1]
+        return SMALL_CONTEXT_SECONDS if width <= SMALL_WIDTH else FULL_CONTEXT_SECONDS
+
+    def _decoded(self, result: Any, temperature: float) -> Decoded:
+        tokens = tuple(result.sequences_ids[0])
+        return Decoded(
+            text=self._tokenizer("en", "transcribe").decode(tokens).strip(),
+            tokens=tokens,
+            avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
+            no_speech_prob=result.no_speech_prob,
+            temperature=temperature,
+        )
+
+    @cache  # noqa: B019  a model lives as long as its process
+    def _tokenizer(self, language: str, task: Task) -> Tokenizer:
+        return Tokenizer(self._model.hf_tokenizer, self.multilingual, task=task, language=language)
+
+
+@cache
+def load(folder: Path, device: Device) -> Whisper:
+    """Loads a model once per process, and runs it once."""
+    whisper = Whisper(folder, device)
+    whisper.warm_up()
+    return whisper
+
+
+def _word(word: dict[str, Any]) -> Word:
+    return Word(float(word["start"]), float(word["end"]), word["word"], float(word["probability"]))
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "out of memory" in str(error):
+            raise GpuOutOfMemory from error
+        raise

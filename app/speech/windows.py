@@ -1,0 +1,169 @@
+"""Voice activity → windows of speech that the model sees at once; pure.
+
+Voice activity is one probability for every `FRAME_SAMPLES` of a channel. Speech runs are padded, cut where
+they are too long, and joined greedily, so that a window is as full as it may be whatever the pauses were.
+"""
+
+from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.audio.pcm import SAMPLE_RATE
+
+FRAME_SAMPLES = 512
+
+# The values of Silero's own post-processing, but for the pause, which suits telephone turns.
+SPEECH_THRESHOLD = 0.5
+SILENCE_THRESHOLD = 0.35
+MIN_SILENCE_FRAMES = round(0.5 * SAMPLE_RATE / FRAME_SAMPLES)
+MIN_SPEECH_FRAMES = round(0.125 * SAMPLE_RATE / FRAME_SAMPLES)
+PAD_SECONDS = 0.4
+PAD_SAMPLES = round(PAD_SECONDS * SAMPLE_RATE)
+CUT_SMOOTHING_FRAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the recording, in samples."""
+
+    start: int
+    end: int
+
+    @property
+    def samples(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Pieces of one channel, played one after the other. Window time counts from the first piece's start."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(piece.samples for piece in self.pieces) / SAMPLE_RATE
+
+    @property
+    def start(self) -> float:
+        """Where the window begins in the recording, in seconds."""
+        return self.pieces[0].start / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        """Where the window ends in the recording, in seconds."""
+        return self.pieces[-1].end / SAMPLE_RATE
+
+    def locate(self, start: float, end: float, *, begins_phrase: bool) -> tuple[float, float]:
+        """Seconds in the window → seconds in the recording, within the one piece that a word belongs to.
+
+        That is the piece whose speech the word overlaps most. A word in the silence where two pieces meet belongs
+        to the later one if it `begins_phrase`: alignments let words begin too early rather than end too late.
+        """
+        offsets = accumulate((piece.samples / SAMPLE_RATE for piece in self.pieces), initial=0.0)
+        placed = list(zip(offsets, self.pieces, strict=False))
+        overlap, offset, piece = max(
+            ((_speech_overlap(start - offset, end - offset, piece), offset, piece) for offset, piece in placed),
+            key=itemgetter(0),
+        )
+        if overlap <= 0:
+            middle = (start + end) / 2 + (PAD_SECONDS if begins_phrase else 0.0)
+            offset, piece = next((at for at in reversed(placed) if at[0] <= middle), placed[0])
+        first, last = piece.start / SAMPLE_RATE, piece.end / SAMPLE_RATE
+        return min(max(first + start - offset, first), last), min(max(first + end - offset, first), last)
+
+
+def _speech_overlap(start: float, end: float, piece: Piece) -> float:
+    """Seconds that a stretch shares with a piece without its padding; times count from the piece's start."""
+    return min(end, piece.samples / SAMPLE_RATE - PAD_SECONDS) - max(start, PAD_SECONDS)
+
+
+@dataclass
+class WindowFinder:
+    """Finds the windows of one channel as its voice activity comes in, in memory that does not grow.
+
+    No window is longer than `max_samples`.
+    """
+
+    max_samples: int
+    speech_samples: int = 0
+    _frame: int = 0
+    _run_start: int = 0
+    _run: list[float] = field(default_factory=list)
+    _quiet_since: int | None = None
+    _unpadded: Piece | None = None
+    _pad_before: int = 0
+    _joined: list[Piece] = field(default_factory=list)
+    _windows: list[Window] = field(default_factory=list)
+
+    def feed(self, probabilities: NDArray[np.float32]) -> list[Window]:
+        """The windows that are complete now that the next frames' speech probabilities (0–1) are known."""
+        for probability in probabilities.tolist():
+            self._hear(probability)
+            self._frame += 1
+        return self._take_windows()
+
+    def finish(self, samples: int) -> list[Window]:
+        """The windows that were still open at the end of a channel of `samples`."""
+        if self._run:
+            self._end_run(self._frame if self._quiet_since is None else self._quiet_since)
+        if self._unpadded:
+            self._pad(self._unpadded, min(PAD_SAMPLES, samples - self._unpadded.end))
+        self._close_window()
+        return self._take_windows()
+
+    def _hear(self, probability: float) -> None:
+        if not self._run:
+            if probability < SPEECH_THRESHOLD:
+                return
+            self._run_start = self._frame
+        self._run.append(probability)
+        if probability >= SPEECH_THRESHOLD:
+            self._quiet_since = None
+        elif probability < SILENCE_THRESHOLD and self._quiet_since is None:
+            self._quiet_since = self._frame
+        if self._quiet_since is not None and self._frame - self._quiet_since >= MIN_SILENCE_FRAMES:
+            self._end_run(self._quiet_since)
+        elif len(self._run) * FRAME_SAMPLES >= self.max_samples - 2 * PAD_SAMPLES:
+            self._cut_run()
+
+    def _end_run(self, end: int) -> None:
+        self._run, self._quiet_since = [], None
+        if end - self._run_start >= MIN_SPEECH_FRAMES:
+            self._add(Piece(self._run_start * FRAME_SAMPLES, end * FRAME_SAMPLES))
+
+    def _cut_run(self) -> None:
+        """Ends a run that fills a window at the most silent point of its second half."""
+        half = len(self._run) // 2
+        smooth = np.convolve(self._run[half:], np.ones(CUT_SMOOTHING_FRAMES), mode="valid")
+        length = half + int(np.argmin(smooth)) + CUT_SMOOTHING_FRAMES // 2
+        cut, rest, quiet = self._run_start + length, self._run[length:], self._quiet_since
+        self._end_run(cut)
+        self._run_start, self._run = cut, rest
+        self._quiet_since = quiet if quiet is not None and quiet >= cut else None
+
+    def _add(self, speech: Piece) -> None:
+        self.speech_samples += speech.samples
+        pad = min(PAD_SAMPLES, speech.start)
+        if self._unpadded:
+            pad = min(PAD_SAMPLES, (speech.start - self._unpadded.end) // 2)
+            self._pad(self._unpadded, pad)
+        self._unpadded, self._pad_before = speech, pad
+
+    def _pad(self, speech: Piece, after: int) -> None:
+        piece = Piece(speech.start - self._pad_before, speech.end + after)
+        if sum(joined.samples for joined in self._joined) + piece.samples > self.max_samples:
+            self._close_window()
+        self._joined.append(piece)
+
+    def _close_window(self) -> None:
+        if self._joined:
+            self._windows.append(Window(tuple(self._joined)))
+        self._joined = []
+
+    def _take_windows(self) -> list[Window]:
+        windows, self._windows = self._windows, []
+        return windows

@@ -1,0 +1,255 @@
+"""The batcher's threads, with arithmetic in the place of Whisper."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Event
+
+import pytest
+
+from app.speech.batcher import Batcher, EngineStopped
+from app.speech.fair_queue import PATIENCE, FairQueue
+
+TIMEOUT_SECONDS = 20
+
+
+@dataclass(eq=False)
+class Sum:
+    """A job: the sum of its numbers, known once all are decoded."""
+
+    count: int
+    outcome: "Future[int]" = field(default_factory=Future)
+    decoded: list[int] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return self.outcome.done()
+
+    def fail(self, error: Exception) -> None:
+        with suppress(Exception):
+            self.outcome.set_exception(error)
+
+    def add(self, number: int) -> None:
+        self.decoded.append(number)
+        if len(self.decoded) == self.count:
+            self.outcome.set_result(sum(self.decoded))
+
+    def result(self) -> int:
+        return self.outcome.result(TIMEOUT_SECONDS)
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    job: Sum
+    value: int
+    kind: str = "number"
+
+
+@dataclass
+class Numbers:
+    """A source that gives a job's numbers, `step` at a time."""
+
+    job: Sum
+    values: list[int]
+    step: int = 2
+    kind: str = "number"
+
+    @property
+    def exhausted(self) -> bool:
+        return not self.values
+
+    def advance(self) -> Sequence[Number]:
+        given, self.values = self.values[: self.step], self.values[self.step :]
+        return [Number(self.job, value, self.kind) for value in given]
+
+
+class BrokenSource(Numbers):
+    def advance(self) -> Sequence[Number]:
+        raise ValueError("unreadable")
+
+
+def decode(batch: Sequence[Number]) -> list[Number]:
+    """Doubles odd numbers in a later batch, refuses negative ones."""
+    if any(number.value < 0 for number in batch):
+        raise ValueError("negative")
+    for number in batch:
+        if number.value % 2 == 0:
+            number.job.add(number.value)
+    return [Number(number.job, 2 * number.value, "again") for number in batch if number.value % 2]
+
+
+@contextmanager
+def running(
+    decode: Callable[[Sequence[Number]], list[Number]] = decode, workers: int = 2, batch_size: int = 4
+) -> Iterator[Batcher[Number]]:
+    batcher = Batcher(workers, batch_size, decode)
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        batcher.close()
+
+
+def submit(batcher: Batcher[Number], values: list[int]) -> Sum:
+    job = Sum(len(values))
+    batcher.submit(job, [Numbers(job, values)])
+    return job
+
+
+def test_all_jobs_get_all_their_results() -> None:
+    with running() as batcher:
+        jobs = [submit(batcher, list(range(count))) for count in range(1, 30)]
+
+        assert [job.result() for job in jobs] == [
+            sum(n if n % 2 == 0 else 2 * n for n in range(count)) for count in range(1, 30)
+        ]
+
+
+def test_a_batch_is_filled_from_several_jobs() -> None:
+    batches: list[set[Sum]] = []
+
+    def note(batch: Sequence[Number]) -> list[Number]:
+        batches.append({number.job for number in batch})
+        return decode(batch)
+
+    batcher = Batcher(1, 4, note)
+    jobs = [submit(batcher, [0, 2]) for _ in range(4)]
+    batcher.start()
+
+    assert [job.result() for job in jobs] == [2, 2, 2, 2]
+    assert batches == [{jobs[0], jobs[1]}, {jobs[2], jobs[3]}]
+    batcher.close()
+
+
+@pytest.mark.parametrize("bad", [[-1], [2, 4, -1, 8]])
+def test_what_fails_ends_its_own_job_alone(bad: list[int], caplog: pytest.LogCaptureFixture) -> None:
+    with running() as batcher:
+        jobs = [submit(batcher, values) for values in ([2, 4, 6], bad, [8, 10])]
+
+        assert [jobs[0].result(), jobs[2].result()] == [12, 18]
+        with pytest.raises(ValueError, match="negative"):
+            jobs[1].result()
+    assert "speech.decode_failed" in caplog.text
+
+
+def test_a_source_that_cannot_be_read_ends_its_own_job_alone() -> None:
+    with running() as batcher:
+        lost = Sum(1)
+        batcher.submit(lost, [BrokenSource(lost, [2])])
+
+        assert submit(batcher, [2, 4]).result() == 6
+        with pytest.raises(ValueError, match="unreadable"):
+            lost.result()
+
+
+def test_a_batch_too_large_is_halved() -> None:
+    sizes: list[int] = []
+
+    def small(batch: Sequence[Number]) -> list[Number]:
+        if len(batch) > 1:
+            raise MemoryError
+        sizes.append(len(batch))
+        return decode(batch)
+
+    with running(small) as batcher:
+        assert submit(batcher, [2, 4, 6, 8]).result() == 20
+    assert sizes == [1, 1, 1, 1]
+
+
+def test_nothing_is_done_for_a_cancelled_job() -> None:
+    busy, go_on = Event(), Event()
+    seen: list[Sum] = []
+
+    def hold(batch: Sequence[Number]) -> list[Number]:
+        busy.set()
+        assert go_on.wait(TIMEOUT_SECONDS)
+        seen.extend(number.job for number in batch)
+        return decode(batch)
+
+    with running(hold, workers=1) as batcher:
+        first = submit(batcher, [2, 4, 6, 8])
+        assert busy.wait(TIMEOUT_SECONDS)
+        dropped, kept = submit(batcher, [2, 4]), submit(batcher, [6])
+        dropped.outcome.cancel()
+        go_on.set()
+
+        assert (first.result(), kept.result()) == (20, 6)
+    assert dropped not in seen
+
+
+def test_a_short_job_overtakes_a_long_one() -> None:
+    busy, go_on = Event(), Event()
+
+    def hold(batch: Sequence[Number]) -> list[Number]:
+        busy.set()
+        assert go_on.wait(TIMEOUT_SECONDS)
+        return decode(batch)
+
+    with running(hold, workers=1) as batcher:
+        long = submit(batcher, [0] * 10_000)
+        assert busy.wait(TIMEOUT_SECONDS)
+        short = submit(batcher, [2])
+        short.outcome.add_done_callback(lambda _: left.append(long.count - len(long.decoded)))
+        left: list[int] = []
+        go_on.set()
+
+        assert short.result() == 2
+        assert long.result() == 0
+    assert left[0] > 9_000
+
+
+def test_closing_ends_the_jobs_that_wait() -> None:
+    batcher = Batcher(1, 4, decode)
+    waiting = submit(batcher, [2])
+
+    batcher.close()
+
+    with pytest.raises(EngineStopped):
+        waiting.result()
+    with pytest.raises(EngineStopped):
+        submit(batcher, [2])
+
+
+def queued(*items: Number, batch_size: int = 4) -> FairQueue[Number]:
+    queue: FairQueue[Number] = FairQueue(batch_size)
+    for item in items:
+        queue.put(item)
+    return queue
+
+
+def values(batch: list[Number]) -> list[int]:
+    return [number.value for number in batch]
+
+
+def test_jobs_take_turns_in_a_batch() -> None:
+    long, short = Sum(0), Sum(0)
+    queue = queued(*(Number(long, n) for n in range(5)), Number(short, 100), Number(short, 101))
+
+    assert values(queue.take_full()) == [0, 100, 1, 101]
+    assert values(queue.take_full()) == []
+
+
+def test_kinds_do_not_share_a_batch() -> None:
+    job = Sum(0)
+    queue = queued(*(Number(job, n, kind) for n in range(3) for kind in "ab"))
+
+    assert values(queue.take_full()) == []
+    assert values(queue.take_share(1)) == values(queue.take_share(1)) == [0, 1, 2]
+
+
+def test_what_is_left_is_shared_by_those_who_wait() -> None:
+    queue = queued(*(Number(Sum(0), n) for n in range(3)), batch_size=8)
+
+    assert [len(queue.take_share(2)), len(queue.take_share(1))] == [2, 1]
+
+
+def test_a_kind_that_never_fills_a_batch_does_not_starve() -> None:
+    rare = Number(Sum(0), 100, "rare")
+    queue = queued(*(Number(Sum(0), n) for n in range(40)))
+    queue.take_full()
+    queue.put(rare)
+
+    taken = [queue.take_full() for _ in range(PATIENCE + 2)]
+
+    assert [rare] in taken

@@ -1,0 +1,238 @@
+"""The engine on real speech with the real `base`."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import ANY
+
+import pytest
+from jiwer import wer
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from app.audio.pcm import PcmFile
+from app.errors import TranscriptionFailed
+from app.speech.batcher import EngineStopped
+from app.speech.engine import Engine, EngineConfig
+from app.speech.models import ModelUnavailable
+from app.speech.transcript import Channel, Options, Word
+from tests.speech.conftest import Record, decoded, noise, silence, speech
+from tests.speech_samples import sample
+
+FOX, COUNTING, HELLO = (sample("en", name) for name in ("quick_brown_fox", "counting", "hello_world"))
+CALL = Path(__file__).parents[2] / "samples" / "sample_call.wav"
+PANGRAMS = {"es": "feliz cardillo", "fr": "Portez ce vieux whisky", "it": "ci provoca danni", "pt": "sobre o cachorro"}
+normalized = EnglishTextNormalizer()
+
+
+@dataclass
+class Heard:
+    """What `on_progress` was told."""
+
+    progress: list[float] = field(default_factory=list)
+    any: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __call__(self, progress: float) -> None:
+        self.progress.append(progress)
+        self.any.set()
+
+
+def ignore(progress: float) -> None:
+    pass
+
+
+async def test_english_is_heard_word_for_word(engine: Engine, record: Record) -> None:
+    heard = Heard()
+
+    transcript = await engine.transcribe([record(speech(FOX))], Options(model="base"), heard)
+
+    assert wer(normalized(FOX.text), normalized(transcript.text)) == 0
+    assert transcript.language == "en"
+    assert transcript.channels == (Channel(0, "speaker", "en", ANY, ANY),)
+    assert [segment.words for segment in transcript.segments] == [None]
+    assert heard.progress == [1.0]
+
+
+async def test_recordings_in_many_languages_share_the_engine(engine: Engine, record: Record) -> None:
+    recordings = [record(speech(sample(language, "pangrama"))) for language in PANGRAMS]
+
+    transcripts = await asyncio.gather(
+        *(engine.transcribe([recording], Options(model="base"), ignore) for recording in recordings)
+    )
+
+    assert [transcript.language for transcript in transcripts] == list(PANGRAMS)
+    for transcript, words in zip(transcripts, PANGRAMS.values(), strict=True):
+        assert words in transcript.text
+
+
+async def test_times_are_those_of_the_recording(engine: Engine, record: Record) -> None:
+    recording = record(silence(3), speech(FOX), silence(40), speech(COUNTING), silence(2), speech(HELLO))
+    options = Options(model="base", language="en", word_timestamps=True)
+
+    transcript = await engine.transcribe([recording], options, ignore)
+
+    assert [segment.start for segment in transcript.segments] == pytest.approx([3, 45.9, 50.9], abs=0.4)
+    assert [segment.end for segment in transcript.segments] == pytest.approx([5.6, 48.6, 51.6], abs=0.4)
+    assert [segment.id for segment in transcript.segments] == [0, 1, 2]
+    first = transcript.segments[0].words
+    assert first
+    assert [word.word for word in first] == [f" {word}" for word in FOX.text.split()]
+    assert_in_order([word for segment in transcript.segments for word in segment.words or ()], transcript.duration)
+
+
+async def test_a_call_longer_than_a_window_is_heard_turn_by_turn(engine: Engine, record: Record) -> None:
+    heard = Heard()
+    turns = json.loads(CALL.with_suffix(".json").read_text())["turns"]
+    options = Options(model="base", channels="split", channel_labels=("agent", "customer"))
+
+    transcript = await engine.transcribe([record(channel) for channel in decoded(CALL)], options, heard)
+
+    assert wer(normalized(" ".join(turn["text"] for turn in turns)), normalized(transcript.text)) < 0.05
+    for turn in turns:
+        of_turn = [segment for segment in transcript.segments if turn["start"] - 1 < segment.start < turn["end"]]
+        assert turn["speaker"] in {segment.speaker for segment in of_turn}
+    assert len(heard.progress) > 1
+    assert heard.progress == sorted(heard.progress)
+    assert heard.progress[-1] == 1.0
+
+
+async def test_each_channel_has_its_speaker_and_its_language(engine: Engine, record: Record) -> None:
+    agent = record(speech(FOX), silence(8))
+    customer = record(silence(5), speech(sample("pt", "pangrama")))
+    options = Options(model="base", channels="split", channel_labels=("agent",))
+
+    transcript = await engine.transcribe([agent, customer], options, ignore)
+
+    assert [(channel.label, channel.language) for channel in transcript.channels] == [
+        ("agent", "en"),
+        ("channel_1", "pt"),
+    ]
+    assert [(segment.speaker, segment.language) for segment in transcript.segments] == [
+        ("agent", "en"),
+        ("channel_1", "pt"),
+    ]
+    assert transcript.duration == agent.duration_seconds
+
+
+async def test_without_speech_there_is_no_text(engine: Engine, record: Record) -> None:
+    transcript = await engine.transcribe([record(silence(20), noise(20))], Options(model="base"), ignore)
+
+    assert transcript.segments == ()
+    assert transcript.language is None
+    assert transcript.channels == (Channel(0, "speaker", None, None, 0.0),)
+    assert transcript.duration == 40.0
+
+
+async def test_an_empty_recording_is_no_error(engine: Engine, record: Record) -> None:
+    transcript = await engine.transcribe([record(silence(0))], Options(model="base"), ignore)
+
+    assert transcript.text == ""
+
+
+async def test_a_translation_is_english_with_times_of_the_speech(engine: Engine, record: Record) -> None:
+    recording = record(silence(4), speech(sample("fr", "bonjour_monde")))
+
+    transcript = await engine.transcribe([recording], Options(model="base", task="translate"), ignore)
+
+    assert transcript.language == "fr"
+    assert "world" in transcript.text
+    assert transcript.segments[0].start == pytest.approx(4, abs=0.5)
+
+
+async def test_characters_are_timed_where_no_spaces_are_written(engine: Engine, record: Record) -> None:
+    options = Options(model="base", word_timestamps=True)
+
+    transcript = await engine.transcribe([record(speech(sample("zh", "pangrama")))], options, ignore)
+
+    words = transcript.segments[0].words
+    assert words
+    assert words[0].word == "天"
+    assert_in_order(words, transcript.duration)
+
+
+async def test_an_echo_of_the_prompt_is_decoded_again_without_it(engine: Engine, record: Record) -> None:
+    transcript = await engine.transcribe([record(speech(FOX))], Options(model="base", prompt=FOX.text), ignore)
+
+    assert wer(normalized(FOX.text), normalized(transcript.text)) == 0
+    assert [(warning.code, warning.channel) for warning in transcript.warnings] == [("window_redecoded", 0)]
+
+
+async def test_prompt_and_hotwords_of_any_length_fit(engine: Engine, record: Record) -> None:
+    options = Options(model="base", prompt="The fox again. " * 300, hotwords=tuple(f"fox{n}" for n in range(300)))
+
+    transcript = await engine.transcribe([record(speech(FOX))], options, ignore)
+
+    assert "fox" in transcript.text
+
+
+async def test_the_second_model_serves_english_alone(engine: Engine, record: Record) -> None:
+    base, tiny = engine.models
+    transcript = await engine.transcribe([record(speech(FOX))], Options(model="tiny.en"), ignore)
+
+    assert (base.name, base.multilingual, tiny.name, tiny.languages) == ("base", True, "tiny.en", ("en",))
+    assert {"es", "ja", "hi"} <= set(base.languages)
+    assert normalized(transcript.text) == normalized(FOX.text)
+
+
+async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, record: Record) -> None:
+    long = record(*[speech(part) for part in (FOX, COUNTING, HELLO)] * 10)
+    heard = Heard()
+    cancelled = asyncio.create_task(engine.transcribe([long], Options(model="base"), heard))
+    await heard.any.wait()
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    long.path.unlink()
+    told = len(heard.progress)
+
+    transcript = await engine.transcribe([record(speech(FOX))], Options(model="base"), ignore)
+
+    assert normalized(transcript.text) == normalized(FOX.text)
+    assert len(heard.progress) == told
+
+
+async def test_a_recording_that_vanishes_fails_alone(engine: Engine, record: Record, tmp_path: Path) -> None:
+    lost, found = await asyncio.gather(
+        engine.transcribe([PcmFile(tmp_path / "none.pcm")], Options(model="base"), ignore),
+        engine.transcribe([record(speech(FOX))], Options(model="base"), ignore),
+        return_exceptions=True,
+    )
+
+    assert isinstance(lost, TranscriptionFailed)
+    assert not isinstance(found, BaseException)
+
+
+async def test_closing_ends_what_is_not_done(config: EngineConfig, record: Record) -> None:
+    engine = Engine(config)
+    assert not engine.ready
+    engine.load()
+    assert engine.ready
+    waiting = asyncio.create_task(
+        engine.transcribe(
+            [record(*[speech(part) for part in (FOX, COUNTING, HELLO)] * 10)],
+            Options(model="base", language="en"),
+            ignore,
+        )
+    )
+    await asyncio.sleep(0)
+
+    await asyncio.to_thread(engine.close)
+
+    with pytest.raises(EngineStopped):
+        await waiting
+    assert not engine.ready
+
+
+def test_a_model_that_is_nowhere_stops_the_load(models_dir: Path) -> None:
+    engine = Engine(EngineConfig(models=("no-such-model",), models_dir=models_dir))
+
+    with pytest.raises(ModelUnavailable, match="no-such-model"):
+        engine.load()
+
+
+def assert_in_order(words: list[Word] | tuple[Word, ...], duration: float) -> None:
+    times = [time for word in words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert times[-1] <= duration
+    assert all(word.end > word.start for word in words)
