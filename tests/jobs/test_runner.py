@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from app.jobs import queue
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.runner import JobRunner
-from app.signals import Signals
+from app.signals import Signals, notify
 from app.speech.transcript import Options, Transcript
 
 CALL = Path(__file__).parents[2] / "samples" / "sample_call.wav"
@@ -122,6 +123,10 @@ async def working(bench: Bench) -> AsyncIterator[None]:
         await asyncio.gather(running, listening, return_exceptions=True)
 
 
+def waits_after(attempts: int, job: Transcription) -> bool:
+    return (job.status, job.attempts) == (Status.PENDING, attempts)
+
+
 @pytest.fixture
 def bench(database: Database, tmp_path: Path) -> Bench:
     return Bench(database, LocalAudioStore(tmp_path / "audio"), Signals(database), EngineDouble())
@@ -153,13 +158,13 @@ async def test_a_failing_engine_is_tried_again_and_given_up(bench: Bench) -> Non
     async with working(bench):
         job_id = await bench.enqueue(CALL.read_bytes())
         for attempt in range(1, MAX_TRIES):
-            job = await bench.until(job_id, lambda job, tried=attempt: (job.status, job.attempts) == ("pending", tried))
+            job = await bench.until(job_id, partial(waits_after, attempt))
             assert job.run_at > job.created_at
             assert bench.audio_files() != []
             async with bench.database.transaction() as session:
                 due = update(Transcription).where(col(Transcription.id) == job_id).values(run_at=func.now())
                 await session.exec(due)
-                await queue.notify(session, queue.PENDING)
+                await notify(session, queue.PENDING)
         job = await bench.ended(job_id)
     assert (job.status, job.error_code, job.attempts) == (Status.FAILED, "transcription_failed", MAX_TRIES)
     assert job.error_message is not None
