@@ -28,7 +28,7 @@ run: setup ## the service on 127.0.0.1:8000 until Ctrl-C
 	$(BIN)/callscribe serve
 
 test: setup ## the tests, on a real Postgres and the real model
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: lint test ## everything that CI runs: format, lint, types, import contracts, tests
 

@@ -1,7 +1,9 @@
-"""`callscribe`: serve, worker, transcribe, models."""
+"""`callscribe`: serve, worker, transcribe, models.
+
+What is slow to import, the engine and the web stack, is imported by the commands that use it.
+"""
 
 import asyncio
-import os
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -15,11 +17,9 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from app.audio.decode import decode
-from app.db import DatabaseUnavailable
 from app.errors import AppError
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
 from app.speech import formats
-from app.speech.engine import Engine
 from app.speech.languages import languages
 from app.speech.models import ModelUnavailable, bundled_models, fetch, locate
 from app.speech.transcript import Options
@@ -40,9 +40,14 @@ def _settings() -> Settings:
 
 
 def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
+    from app.db import DatabaseUnavailable
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             stopped_as_told = runner.run(service)
+        except DatabaseUnavailable as error:
+            typer.echo(f"callscribe: {error}", err=True)
+            raise typer.Exit(1) from None
         except asyncio.CancelledError:  # a signal came before the service was up
             stopped_as_told = True
     raise typer.Exit(0 if stopped_as_told else 1)
@@ -101,6 +106,7 @@ def transcribe(
 
 
 async def _transcribe(settings: Settings, files: list[Path], options: Options, chosen: formats.Format) -> None:
+    from app.speech.engine import Engine
     from app.worker import engine_config
 
     engine = Engine(engine_config(settings))
@@ -154,15 +160,11 @@ def print_model_path(name: str) -> None:
 
 
 def main() -> None:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime, which finds speech, would report to its maker
     try:
         cli()
     except (SettingsError, ModelUnavailable, AppError) as error:
         typer.echo(f"callscribe: {error}", err=True)
         raise SystemExit(2) from None
-    except DatabaseUnavailable as error:
-        typer.echo(f"callscribe: {error}", err=True)
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

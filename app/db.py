@@ -39,7 +39,12 @@ class Database:
     def __init__(self, address: str, *, pool_size: int = 10) -> None:
         self.url = asyncpg_url(address)
         self.engine: AsyncEngine = create_async_engine(
-            self.url, pool_size=pool_size, max_overflow=10, pool_timeout=10, pool_pre_ping=True
+            self.url,
+            pool_size=pool_size,
+            max_overflow=10,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            hide_parameters=True,  # an error's text would carry a transcript into the log
         )
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import operations, problems
 from app.auth import LOOPBACK_HOSTS, ApiKeys
+from app.jobs import openapi
 from app.jobs import router as transcriptions
 from app.jobs.intake import Intake
 from app.settings import Settings, SettingsError
@@ -52,10 +53,11 @@ def create_app() -> FastAPI:
         ],
         generate_unique_id_function=lambda route: route.name,
     )
-    app.add_middleware(RequestLog)
     app.include_router(transcriptions.router)
     app.include_router(operations.router)
     problems.install(app)
+    app.add_middleware(RequestLog)
+    app.openapi_schema = openapi.complete(app.openapi())
     return app
 
 

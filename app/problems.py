@@ -11,10 +11,13 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import AppError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
@@ -63,12 +66,12 @@ def _has_body(request: Request) -> bool:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the application as a problem."""
+    """Answer every error of the application as a problem. Middleware that is added later sees these answers too."""
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnect)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(UnexpectedErrors)
 
 
 async def _app_error(request: Request, error: Exception) -> Response:
@@ -90,7 +93,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known: dict[int, Callable[[], AppError]] = {
         404: lambda: NotFound(f"There is nothing at {request.url.path}."),
-        405: lambda: MethodNotAllowed(f"{request.method} is not answered here.", headers=error.headers),
+        405: lambda: MethodNotAllowed(
+            f"{request.method} is not answered here.", headers={"Allow": ", ".join(_allowed_methods(request))}
+        ),
     }
     if error.status_code in known:
         return render(request, known[error.status_code]())
@@ -102,9 +107,38 @@ async def _disconnect(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("unhandled error", path=request.url.path, exc_info=error)
-    return render(request, InternalError("The request id names this failure in the service's log."))
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of all routes at the request's path; Starlette's own answer knows those of the first alone."""
+
+    def answered(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if answered(method)]
+
+
+class UnexpectedErrors:
+    """ASGI middleware: an error that nobody foresaw is logged and told as `internal_error`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answering = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched_send)
+        except Exception:
+            log.exception("unhandled error", path=scope.get("path"))
+            if answering or scope["type"] != "http":
+                raise
+            internal = InternalError("The request id names this failure in the service's log.")
+            await render(Request(scope), internal)(scope, receive, send)
 
 
 def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:

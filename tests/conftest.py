@@ -1,5 +1,8 @@
-"""What many tests share: an embedded PostgreSQL, and databases cloned from a migrated template."""
+"""What many tests share: an embedded PostgreSQL, databases cloned from a migrated template, running services."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,12 +13,24 @@ import pytest
 from sqlalchemy import make_url
 
 from app.db import Database, EmbeddedPostgres, migrate
+from tests.service import Service, serving
+
+ALICE, BOB = "alice-secret-1", "bob-secret-2"
+LIMITS = {"MAX_UPLOAD_BYTES": "100kB", "MAX_AUDIO_SECONDS": "5", "MAX_PENDING": "4"}
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def workspace() -> Path:
+    """A folder for databases. Not pytest's own: each new session shuts it to PostgreSQL, which root runs as a user."""
+    folder = Path(tempfile.mkdtemp(prefix="callscribe-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the database's own handler, which makes a file
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres(workspace: Path) -> Iterator[str]:
     """Address of an embedded PostgreSQL that lives as long as the test session."""
-    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "server")
+    embedded = EmbeddedPostgres(workspace / "postgres")
     yield embedded.start()
     embedded.stop()
 
@@ -35,6 +50,36 @@ async def database(postgres: str, template: str) -> AsyncIterator[Database]:
         database = Database(address)
         yield database
         await database.close()
+
+
+@pytest.fixture(scope="session")
+def service(workspace: Path) -> Iterator[Service]:
+    """The service on its defaults: embedded database, real model, no keys."""
+    with serving(workspace / "service") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+async def guarded_database(postgres: str, template: str) -> AsyncIterator[str]:
+    """Address of the guarded service's database."""
+    async with clone(postgres, template) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def guarded_service(guarded_database: str, workspace: Path) -> Iterator[Service]:
+    """The HTTP side alone, with API keys and small limits. The client is alice."""
+    settings = {"DATABASE_URL": guarded_database, "API_KEYS": f"alice:{ALICE},bob:{BOB}", **LIMITS}
+    with serving(workspace / "guarded", "--no-executor", key=ALICE, **settings) as service:
+        yield service
+
+
+@pytest.fixture
+def guarded(guarded_service: Service) -> Iterator[Service]:
+    """The guarded service, left without transcriptions after the test."""
+    yield guarded_service
+    for job in guarded_service.read("/v1/transcriptions?limit=100")["items"]:
+        guarded_service.client.delete(job["links"]["self"])
 
 
 @asynccontextmanager

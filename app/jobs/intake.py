@@ -70,6 +70,9 @@ class Intake:
     async def accept_upload(self, submission: Submission) -> tuple[Transcription, bool]:
         """Store a form's file and enqueue its job, or find the job of the same idempotency key; True when it is new."""
         job_id = uuid7()
+        if submission.idempotency_key is None:  # else it may be a repetition, which needs no room
+            async with self._database.transaction() as session:
+                await queue.require_room(session, self._max_pending)
 
         async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
             return await self._store.save(str(job_id), stream, self.max_upload_bytes)

@@ -2,17 +2,23 @@
 
 from typing import Any
 
-from app.jobs.requests import CreateFromUrl, CreateTranscription
-from app.jobs.schemas import EXAMPLE_ID
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
-UPLOAD_EXAMPLE = {
+from app.jobs.requests import CreateFromUrl, CreateTranscription
+from app.jobs.schemas import EXAMPLE_ID, TranscriptionOut, TranscriptOut
+from app.problems import Problem
+
+REF_TEMPLATE = "#/components/schemas/{model}"
+
+OPTIONS_EXAMPLE: dict[str, Any] = {
     "channels": "split",
     "channel_labels": ["agent", "customer"],
     "language": "auto",
     "external_id": "crm-48151",
 }
 
-TRANSCRIPTION_EXAMPLE: dict[str, Any] = {
+PENDING_EXAMPLE: dict[str, Any] = {
     "id": EXAMPLE_ID,
     "status": "pending",
     "notify_status": "not_notified",
@@ -55,7 +61,7 @@ TRANSCRIPTION_EXAMPLE: dict[str, Any] = {
     },
 }
 
-COMPLETED_EXAMPLE = TRANSCRIPTION_EXAMPLE | {
+COMPLETED_EXAMPLE = PENDING_EXAMPLE | {
     "status": "completed",
     "progress": 1.0,
     "attempts": 1,
@@ -66,25 +72,74 @@ COMPLETED_EXAMPLE = TRANSCRIPTION_EXAMPLE | {
 }
 
 
+EXAMPLES: dict[str, Any] = {
+    "Pending": PENDING_EXAMPLE,
+    "Completed": COMPLETED_EXAMPLE,
+    "Cancelled": PENDING_EXAMPLE | {"status": "cancelled", "completed_at": "2026-11-21T09:30:02Z"},
+    "Page": {"items": [COMPLETED_EXAMPLE], "next_cursor": EXAMPLE_ID},
+}
+
+_TURN = {"speaker": "agent", "start": 0.8, "end": 2.9, "text": "Good morning, how can I help you?"}
+TRANSCRIPT_EXAMPLE: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "text": _TURN["text"],
+    "language": "en",
+    "language_probability": 0.9871,
+    "duration": 3.2,
+    "channels": [
+        {"index": 0, "label": "agent", "language": "en", "language_probability": 0.9871, "speech_seconds": 2.1}
+    ],
+    "segments": [
+        {
+            "id": 0,
+            "channel": 0,
+            **_TURN,
+            "language": "en",
+            "temperature": 0.0,
+            "avg_logprob": -0.1834,
+            "compression_ratio": 0.97,
+            "no_speech_prob": 0.0112,
+        }
+    ],
+    "turns": [_TURN],
+    "warnings": [],
+}
+
+
+def _example(name: str) -> dict[str, Any]:
+    """A reference, as FastAPI would drop the nulls of an example that stands in its place."""
+    return {"application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"}}}}
+
+
 def _curl(*lines: str) -> dict[str, str]:
     return {"lang": "Shell", "label": "curl", "source": " \\\n  ".join(lines)}
 
 
 def _upload_schema() -> dict[str, Any]:
-    schema = CreateTranscription.model_json_schema()
-    schema["title"] = "CreateFromFile"
-    schema["description"] = "The recording in the part `file`, the options beside it."
-    schema["properties"] = {
-        "file": {
-            "type": "string",
-            "format": "binary",
-            "contentMediaType": "application/octet-stream",
-            "description": "The recording: any container and codec that FFmpeg reads.",
+    schema = CreateTranscription.model_json_schema(ref_template=REF_TEMPLATE)
+    schema.pop("$defs")
+    return {
+        **schema,
+        "title": "CreateFromFile",
+        "description": "The recording in the part `file`, the options beside it.",
+        "properties": {
+            "file": {
+                "type": "string",
+                "format": "binary",
+                "contentMediaType": "application/octet-stream",
+                "description": "The recording: any container and codec that FFmpeg reads.",
+            },
+            **{name: _without_null(field) for name, field in schema["properties"].items()},
         },
-        **schema["properties"],
+        "required": ["file"],
     }
-    schema["required"] = ["file"]
-    return schema
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """A form has no null: a field that may be null in JSON is left out there."""
+    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    rest = {key: value for key, value in field.items() if key != "anyOf" and value is not None}
+    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
 
 
 LOCATION = {"Location": {"description": "Path of the transcription.", "schema": {"type": "string"}}}
@@ -102,8 +157,12 @@ CREATE: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": _upload_schema(),
                 "encoding": {"metadata": {"contentType": "application/json"}},
+                "example": {"file": "the bytes of call.wav", **OPTIONS_EXAMPLE},
             },
-            "application/json": {"schema": CreateFromUrl.model_json_schema()},
+            "application/json": {
+                "schema": {"$ref": REF_TEMPLATE.format(model="CreateFromUrl")},
+                "example": {"url": "s3://calls/2026/11/21/48151.wav", **OPTIONS_EXAMPLE},
+            },
         },
     },
     "x-codeSamples": [
@@ -119,26 +178,65 @@ CREATE: dict[str, Any] = {
 ACCEPTED: dict[str, Any] = {
     "description": "Accepted: the recording and the job are durable.",
     "headers": LOCATION,
-    "content": {"application/json": {"example": TRANSCRIPTION_EXAMPLE}},
+    "content": _example("Pending"),
 }
 REPEATED: dict[str, Any] = {
+    "model": TranscriptionOut,
     "description": "The same request was accepted before under this Idempotency-Key: its transcription.",
     "headers": LOCATION,
-    "content": {"application/json": {"example": TRANSCRIPTION_EXAMPLE}},
+    "content": _example("Pending"),
 }
 READ: dict[str, Any] = {
     "description": "The transcription as it stands.",
     "headers": RETRY_AFTER,
-    "content": {"application/json": {"example": COMPLETED_EXAMPLE}},
+    "content": _example("Completed"),
 }
 
+LISTED: dict[str, Any] = {
+    "description": "One page.",
+    "content": _example("Page"),
+}
+CANCELLED: dict[str, Any] = {
+    "description": "Cancelled; or still in progress, for the moments that a running job takes to stop.",
+    "content": _example("Cancelled"),
+}
+
+
+def _text(example: str) -> dict[str, Any]:
+    return {"schema": {"type": "string"}, "example": example}
+
+
 TRANSCRIPT: dict[str, Any] = {
-    "description": "The transcript.",
+    "description": "The transcript. `whisper` has the media type of `json` and the fields of the `whisper` tool.",
     "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/TranscriptOut"}},
-        "text/plain": {"schema": {"type": "string"}, "example": "[00:01] agent: Good morning, how can I help you?\n"},
-        "application/x-subrip": {"schema": {"type": "string"}},
-        "text/vtt": {"schema": {"type": "string"}},
-        "text/tab-separated-values": {"schema": {"type": "string"}},
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    {"$ref": REF_TEMPLATE.format(model="TranscriptOut")},
+                    {"title": "Whisper", "type": "object", "required": ["text", "segments", "language"]},
+                ]
+            },
+            "example": TRANSCRIPT_EXAMPLE,
+        },
+        "text/plain": _text("[00:00] agent: Good morning, how can I help you?\n"),
+        "application/x-subrip": _text("1\n00:00:00,800 --> 00:00:02,900\nagent: Good morning, how can I help you?\n"),
+        "text/vtt": _text("WEBVTT\n\n00:00.800 --> 00:02.900\n<v agent>Good morning, how can I help you?\n"),
+        "text/tab-separated-values": _text("start\tend\ttext\n800\t2900\tGood morning, how can I help you?\n"),
     },
 }
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Put in the schemas that only this module and `problems` refer to, and take out FastAPI's own 422."""
+    written_by_hand: list[type[BaseModel]] = [Problem, TranscriptOut]
+    _, named = models_json_schema(
+        [*((model, "serialization") for model in written_by_hand), (CreateFromUrl, "validation")],
+        ref_template=REF_TEMPLATE,
+    )
+    schemas = {**named["$defs"], **document["components"]["schemas"]}
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+            del operation["responses"]["422"]
+    kept = {name: schema for name, schema in sorted(schemas.items()) if "ValidationError" not in name}
+    examples = {name: {"value": value} for name, value in EXAMPLES.items()}
+    return {**document, "components": {**document["components"], "schemas": kept, "examples": examples}}

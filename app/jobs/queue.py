@@ -39,6 +39,13 @@ async def now(session: AsyncSession) -> datetime:
     return (await session.exec(select(func.now()))).one()
 
 
+async def require_room(session: AsyncSession, max_pending: int) -> None:
+    """Raises QueueFull where `max_pending` jobs are waiting already."""
+    waiting = select(Transcription.id).where(Transcription.status == Status.PENDING).limit(max_pending)
+    if (await session.exec(select(func.count()).select_from(waiting.subquery()))).one() >= max_pending:
+        raise QueueFull(f"{max_pending} transcriptions are waiting; try again later.", headers={"Retry-After": "30"})
+
+
 async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -> tuple[Transcription, bool]:
     """Insert a job, or find the one with the same caller and idempotency key; True when it is new.
 
@@ -46,9 +53,7 @@ async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -
     """
     if (earlier := await _repeated(session, job)) is not None:
         return earlier, False
-    waiting = select(Transcription.id).where(Transcription.status == Status.PENDING).limit(max_pending)
-    if (await session.exec(select(func.count()).select_from(waiting.subquery()))).one() >= max_pending:
-        raise QueueFull(f"{max_pending} transcriptions are waiting; try again later.", headers={"Retry-After": "30"})
+    await require_room(session, max_pending)
     values = job.model_dump(exclude={"metadata_"}) | {"metadata": job.metadata_}
     insertion = insert(Transcription).values(values).on_conflict_do_nothing(constraint="transcription_idempotency")
     inserted = await session.exec(insertion.returning(col(Transcription.id)))

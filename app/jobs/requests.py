@@ -1,6 +1,8 @@
 """What clients send: pydantic at the edge."""
 
 import json
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -18,12 +20,23 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if len(text.encode()) > MAX_METADATA_BYTES:
         raise ValueError(f"may hold at most {MAX_METADATA_BYTES} bytes of JSON")
-    if "\\u0000" in text:
+    if any("\0" in string for string in _strings(metadata)):
         raise ValueError("may not hold NUL characters")
     return metadata
+
+
+def _strings(value: JsonValue) -> Iterator[str]:
+    """Every string in a JSON value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        yield from chain.from_iterable(map(_strings, value))
+    elif isinstance(value, dict):
+        yield from value
+        yield from chain.from_iterable(map(_strings, value.values()))
 
 
 Label = Annotated[str, Field(min_length=1, max_length=40, pattern=NO_NUL)]  # a subtitle's line has 42 columns

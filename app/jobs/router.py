@@ -115,7 +115,7 @@ async def create_transcription(
     "",
     response_model=TranscriptionList,
     summary="List transcriptions",
-    responses=responses(Unauthorized, InvalidRequest),
+    responses={200: openapi.LISTED, **responses(Unauthorized, InvalidRequest)},
 )
 async def list_transcriptions(
     caller: CallerDep,
@@ -177,7 +177,7 @@ async def read_transcription(
     "/{transcription_id}/cancel",
     response_model=TranscriptionOut,
     summary="Cancel a transcription",
-    responses=responses(Unauthorized, NotFound, AlreadyFinal),
+    responses={200: openapi.CANCELLED, **responses(Unauthorized, NotFound, AlreadyFinal)},
 )
 async def cancel_transcription(
     transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, intake: IntakeDep

@@ -13,8 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from app.speech import whisper
-
 WEIGHTS = "model.bin"
 
 
@@ -70,6 +68,8 @@ def locate(name: str, models_dir: Path) -> Path | None:
     local = Path(name).expanduser()
     if (local / WEIGHTS).is_file():
         return local
+    from app.speech import whisper  # slow to import, and only needed here
+
     try:
         downloaded = whisper.download(name, models_dir, offline=True)
     except Exception:  # noqa: BLE001  the hub's client raises many kinds; each means that it is not on disk
@@ -81,6 +81,8 @@ def fetch(name: str, models_dir: Path) -> Path:
     """The folder of a model, downloaded into `models_dir` if need be. Raises ModelUnavailable."""
     if folder := locate(name, models_dir):
         return folder
+    from app.speech import whisper
+
     try:
         return whisper.download(name, models_dir, offline=False)
     except Exception as error:

@@ -27,6 +27,8 @@ from app.speech.quality import FULL_CONTEXT_SECONDS, Decoded, Try, most_tokens
 from app.speech.transcript import Task, Word
 from app.speech.windows import FRAME_SAMPLES
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime, which Silero runs on, would report to its maker
+
 Samples = NDArray[np.float32]
 
 BEAM_SIZE = 5

@@ -1,0 +1,117 @@
+"""How the service answers while it works, and what an upload costs in memory.
+
+    .venv/bin/python -m bench.under_load
+
+Two calls are transcribed and one large recording is uploaded, while `/healthz` is asked without pause.
+"""
+
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.recordings import SAMPLE_CALL
+from tests.service import Service, serving
+
+UPLOAD_BYTES = 2 * 1024**3
+MEBIBYTE = 1024**2
+RATE, CHANNELS = 48_000, 2
+
+
+def silent_wav(path: Path, size: int) -> None:
+    """A sparse file: a WAV header and nothing but zeros, `size` bytes in all."""
+    audio = size - 44
+    layout = struct.pack("<IHHIIHH", 16, 1, CHANNELS, RATE, RATE * CHANNELS * 2, CHANNELS * 2, 16)
+    header = b"RIFF" + struct.pack("<I", size - 8) + b"WAVEfmt " + layout + b"data" + struct.pack("<I", audio)
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(size)
+
+
+def upload(service: Service, recording: Path) -> str:
+    """Stream a file as a form; the new job's path."""
+    boundary = "bench"
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{recording.name}"\r\n\r\n'
+
+    def body() -> Iterator[bytes]:
+        yield head.encode()
+        with recording.open("rb") as file:
+            while chunk := file.read(MEBIBYTE):
+                yield chunk
+        yield f"\r\n--{boundary}--\r\n".encode()
+
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    response = httpx.post(f"{service.url}/v1/transcriptions", content=body(), headers=headers, timeout=600)
+    response.raise_for_status()
+    link: str = response.json()["links"]["self"]
+    return link
+
+
+def latencies(service: Service, stop: threading.Event) -> list[float]:
+    """Seconds of each answer of /healthz until told to stop."""
+    found = []
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        while not stop.is_set():
+            started = time.perf_counter()
+            client.get("/healthz").raise_for_status()
+            found.append(time.perf_counter() - started)
+            time.sleep(0.005)
+    return found
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name, serving(Path(name) / "data") as service:
+        folder = Path(name)
+        process = psutil.Process(service.process.pid)
+        silent_wav(folder / "large.wav", UPLOAD_BYTES)
+        calls = [service.create(SAMPLE_CALL.read_bytes(), channels="split") for _ in range(2)]
+        for call in calls:
+            service.ended(call)
+
+        before = process.memory_info().rss
+        peak, stop = before, threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not stop.is_set():
+                peak = max(peak, process.memory_info().rss)
+                time.sleep(0.05)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        started = time.perf_counter()
+        link = upload(service, folder / "large.wav")
+        seconds = time.perf_counter() - started
+        stop.set()
+        watcher.join()
+        service.client.delete(link).raise_for_status()
+        print(
+            f"2 GiB upload: {seconds:.1f} s; memory {before / MEBIBYTE:.0f} MiB before, {peak / MEBIBYTE:.0f} at most"
+        )
+
+        stop.clear()
+        found: list[float] = []
+        asking = threading.Thread(target=lambda: found.extend(latencies(service, stop)))
+        calls = [service.create(SAMPLE_CALL.read_bytes(), channels="split") for _ in range(2)]
+        asking.start()
+        link = upload(service, folder / "large.wav")
+        service.client.delete(link).raise_for_status()
+        for call in calls:
+            service.ended(call)
+        stop.set()
+        asking.join()
+        found.sort()
+        p50, p95, p99 = (1000 * found[int(len(found) * share)] for share in (0.5, 0.95, 0.99))
+        print(
+            f"/healthz under load, {len(found)} answers: p50 {p50:.1f} ms, p95 {p95:.1f}, p99 {p99:.1f},"
+            f" max {1000 * found[-1]:.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""POST /v1/transcriptions: what is refused, and that a refusal leaves nothing behind."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.audio.media import write_movie
+from tests.conftest import ALICE
+from tests.forms import BOUNDARY, END, FORM_TYPE, field, file, post_body, refused
+from tests.recordings import tone
+from tests.service import Service, eventually
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("language", "xx"),
+        ("language", "English"),
+        ("task", "sing"),
+        ("model", "huge"),
+        ("channels", "three"),
+        ("channel_labels", ""),
+        ("channel_labels", "x" * 101),
+        ("word_timestamps", "maybe"),
+        ("prompt", "nul \0"),
+        ("hotwords", ""),
+        ("priority", "10"),
+        ("priority", "-1"),
+        ("priority", "high"),
+        ("external_id", "x" * 256),
+        ("metadata", "[]"),
+        ("metadata", "{"),
+        ("metadata", '{"nul": "\\u0000"}'),
+        ("metadata", json.dumps({"long": "x" * 4096})),
+        ("metadata", '{"half a character": "\\ud800"}'),
+        ("metadata", '{"more than any float": 1e999}'),
+        ("metadata", '{"deep": ' + "[" * 1500 + "]" * 1500 + "}"),
+        ("colour", "blue"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(guarded: Service, name: str, value: str) -> None:
+    fields: dict[str, Any] = {name: value}
+    problem = refused(guarded.post(**fields), 422, "invalid_request")
+    assert [error["field"].split(".")[0] for error in problem["errors"]] == [name]
+    assert guarded.stored_files() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (field("language", "en") + field("language", "de") + file() + END, "language"),
+        (field("language", "en") + END, "file"),
+        (file() + file() + END, "file"),
+        (field("external_id", b"\xff\xfe") + file() + END, "external_id"),
+    ],
+    ids=["repeated field", "no file", "two files", "not UTF-8"],
+)
+def test_a_form_with_the_wrong_parts_is_refused(guarded: Service, body: bytes, name: str) -> None:
+    problem = refused(post_body(guarded, body), 422, "invalid_request")
+    assert [error["field"] for error in problem["errors"]] == [name]
+    assert guarded.stored_files() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"garbage",
+        file(),
+        file()[:-20],
+        field("language", "en") + b"--" + BOUNDARY.encode(),
+        f"--{BOUNDARY}\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n".encode() + END,
+        f"--{BOUNDARY}\r\nContent Disposition: form-data\r\n\r\n".encode() + file() + END,
+        b"".join(field("hotwords", "x") for _ in range(300)) + file() + END,
+        field("prompt", "x" * 70_000) + file() + END,
+    ],
+    ids=["empty", "garbage", "no end", "cut off", "cut off in a boundary", "nameless", "bad header", "many", "long"],
+)
+def test_a_malformed_form_is_refused(guarded: Service, body: bytes) -> None:
+    refused(post_body(guarded, body), 422, "invalid_request")
+    assert guarded.stored_files() == []
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
+def test_a_form_needs_a_boundary(guarded: Service, content_type: str) -> None:
+    refused(post_body(guarded, file() + END, content_type), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("content_type", ["audio/wav", "application/x-www-form-urlencoded", "text/plain", ""])
+def test_other_content_types_are_refused(guarded: Service, content_type: str) -> None:
+    refused(post_body(guarded, tone(), content_type), 415, "unsupported_media")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no recording " * 1000, tone()[:20]], ids=["empty", "text", "header cut off"]
+)
+def test_a_file_that_is_no_recording_is_refused(guarded: Service, content: bytes) -> None:
+    refused(guarded.post(content), 415, "unsupported_media")
+    assert guarded.stored_files() == []
+
+
+def test_a_film_without_sound_is_refused(guarded: Service, tmp_path: Path) -> None:
+    film = write_movie(tmp_path / "silent.mp4", None)
+    refused(guarded.post(film.read_bytes()), 422, "no_audio")
+    assert guarded.stored_files() == []
+
+
+def test_a_recording_that_is_too_long_is_refused(guarded: Service) -> None:
+    refused(guarded.post(tone(6)), 422, "too_long")
+    assert guarded.stored_files() == []
+
+
+def test_a_recording_with_too_many_bytes_is_refused_by_its_announced_length(guarded: Service) -> None:
+    refused(guarded.post(b"x" * 1_000_000), 413, "too_large")
+    assert guarded.stored_files() == []
+
+
+def test_a_recording_with_too_many_bytes_is_refused_while_it_arrives(guarded: Service) -> None:
+    body = file(b"x" * 100_001) + END
+    refused(post_body(guarded, (body[n : n + 1000] for n in range(0, len(body), 1000))), 413, "too_large")
+    assert guarded.stored_files() == []
+
+
+def test_a_recording_of_exactly_the_limit_is_read(guarded: Service) -> None:
+    refused(guarded.post(b"x" * 100_000), 415, "unsupported_media")
+
+
+def test_a_client_that_goes_away_leaves_nothing(guarded: Service) -> None:
+    head = (
+        f"POST /v1/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ALICE}\r\n"
+        f"Content-Type: {FORM_TYPE}\r\nContent-Length: 90000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", guarded.port)) as connection:
+        connection.sendall(head.encode() + file())
+        eventually(lambda: len(guarded.stored_files()) == 1)
+    eventually(lambda: guarded.stored_files() == [])
+    assert guarded.read("/v1/transcriptions")["items"] == []
+
+
+def test_a_full_queue_accepts_no_more(guarded: Service) -> None:
+    jobs = [guarded.create() for _ in range(4)]
+    response = guarded.post()
+    refused(response, 429, "queue_full")
+    assert int(response.headers["Retry-After"]) > 0
+    assert len(guarded.stored_files()) == 4
+    guarded.client.delete(jobs[0]["links"]["self"])
+    assert guarded.post().status_code == 202
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_an_idempotency_key_has_1_to_255_characters(guarded: Service, key: str) -> None:
+    refused(guarded.post(headers={"Idempotency-Key": key}), 422, "invalid_request")
+
+
+def test_a_url_is_not_allowed_yet(guarded: Service) -> None:
+    body = {"url": "https://example.com/call.wav", "channels": "split", "metadata": {"a": 1}}
+    refused(guarded.client.post("/v1/transcriptions", json=body), 422, "url_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({}, ["url"]),
+        ({"url": "call.wav"}, ["url"]),
+        ({"url": 5}, ["url"]),
+        ({"url": "https://example.com/a", "colour": "blue"}, ["colour"]),
+        ({"url": "https://example.com/a", "priority": "5"}, ["priority"]),
+        ({"url": "https://example.com/a", "word_timestamps": 1}, ["word_timestamps"]),
+        ({"url": "https://example.com/a", "model": "huge"}, ["model"]),
+        ({"url": "https://example.com/a", "hotwords": "one"}, ["hotwords"]),
+    ],
+)
+def test_a_json_body_is_checked_first(guarded: Service, body: dict[str, Any], names: list[str]) -> None:
+    problem = refused(guarded.client.post("/v1/transcriptions", json=body), 422, "invalid_request")
+    assert [error["field"] for error in problem["errors"]] == names
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"url"', b"\xff", b'{"url": NaN}'])
+def test_a_body_that_is_no_json_object_is_refused(guarded: Service, body: bytes) -> None:
+    refused(post_body(guarded, body, "application/json"), 422, "invalid_request")
+
+
+def test_a_huge_json_body_is_refused(guarded: Service) -> None:
+    refused(post_body(guarded, b" " * 100_000, "application/json; charset=utf-8"), 413, "too_large")
+
+
+def test_webhooks_are_not_offered_yet(guarded: Service) -> None:
+    refused(guarded.post(webhook_url="https://example.com/hook"), 422, "url_not_allowed")
+    assert guarded.stored_files() == []

@@ -1,0 +1,67 @@
+"""The docs cannot rot: what they name exists, and what exists is named."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app import errors
+from app.errors import AppError
+from app.jobs.lifecycle import NotifyStatus, Status
+from app.settings import PREFIX, Settings
+from app.speech.formats import Format
+from tests.service import Service
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+API = (ROOT / "docs" / "api.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+def tree(error: type[AppError]) -> list[type[AppError]]:
+    return [error, *(below for child in error.__subclasses__() for below in tree(child))]
+
+
+CODES = sorted({error.code for error in tree(AppError) if hasattr(error, "code")})
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_every_setting_is_in_the_readme(field: str) -> None:
+    assert f"| `{PREFIX}{field.upper()}` |" in README
+
+
+def test_the_readme_names_no_setting_that_does_not_exist() -> None:
+    named = set(re.findall(rf"{PREFIX}(\w+)", README + API))
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_error_code_is_in_the_api_guide_and_in_the_tree(code: str) -> None:
+    assert f"| `{code}` |" in API
+    assert errors.__doc__ is not None
+    assert re.search(rf"\b{code}\b", errors.__doc__)
+
+
+@pytest.mark.parametrize("word", [*Status, *NotifyStatus, *(f"| `{each}` |" for each in Format)])
+def test_every_status_and_format_is_in_the_api_guide(word: str) -> None:
+    assert word.strip("|` ") in API
+
+
+def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
+    modules = {path.name for path in (ROOT / "app").rglob("*.py") if path.name != "__init__.py"}
+    assert set(re.findall(r"─ (\w+\.py)", ARCHITECTURE)) == modules
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "samples").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_readme_commands_give_the_transcript_they_promise(service: Service, tmp_path: Path) -> None:
+    [commands] = re.findall(r"```sh\n(# Post a stereo call.*?)```", README, re.DOTALL)
+    script = commands.replace("http://127.0.0.1:8000", service.url).replace("samples/", f"{ROOT}/samples/")
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    [promised] = re.findall(r"```text\n(\[00:00\].*?)\n…", README, re.DOTALL)
+    assert promised in done.stdout

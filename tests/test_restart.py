@@ -1,0 +1,45 @@
+"""What was accepted is done, whatever ends the process that should have done it."""
+
+from pathlib import Path
+
+import asyncpg
+
+from tests.recordings import call
+from tests.service import serving
+
+
+def postgres_pid(folder: Path) -> int:
+    return int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+
+async def expire_leases(folder: Path) -> None:
+    """What thirty seconds without a heartbeat would do."""
+    database = await asyncpg.connect(host=str(folder / "postgres"), user="postgres", database="postgres")
+    await database.execute("UPDATE transcription SET lease_until = now() WHERE status = 'in_progress'")
+    await database.close()
+
+
+async def test_accepted_jobs_survive_the_death_and_the_end_of_the_service(workspace: Path) -> None:
+    folder = workspace / "restart"
+    with serving(folder) as service:
+        running = service.running(service.create(call(0, 12)))
+        database = postgres_pid(folder)
+        service.kill()
+    with serving(folder, "--no-executor") as service:
+        assert service.read(running["links"]["self"])["status"] == "in_progress"
+        waiting = service.create(call(0, 3))
+        service.kill()
+    await expire_leases(folder)
+    with serving(folder) as service:
+        assert postgres_pid(folder) == database
+        assert service.ended(waiting)["status"] == "completed"
+        recovered = service.ended(running)
+        assert (recovered["status"], recovered["attempts"]) == ("completed", 2)
+        interrupted = service.running(service.create(call(0, 12)))
+        service.stop()
+    assert not (folder / "postgres" / "postmaster.pid").exists()
+    with serving(folder) as service:
+        assert service.ended(waiting)["attempts"] == 1
+        completed = service.ended(interrupted)
+        assert (completed["status"], completed["attempts"]) == ("completed", 1)
+        assert service.stored_files() == []

@@ -1,0 +1,94 @@
+"""Settings come from the environment; a wrong one stops the start in one line that names it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.settings import PREFIX, Settings, SettingsError, load_settings, unknown_settings
+from tests.service import callscribe
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+def test_every_setting_has_a_default() -> None:
+    settings = load_settings()
+    assert settings.database_url is None
+    assert settings.audio_dir == settings.data_dir / "audio"
+    assert settings.model[0] == "base"
+    assert settings.max_upload_bytes == 2 * 1024**3
+    assert settings.api_keys == {}
+
+
+def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "DATABASE_URL": "postgresql://localhost/calls",
+        "STORE_URL": "/srv/audio",
+        "MODEL": "small, /models/mine",
+        "DEVICE_INDEX": "0, 1",
+        "API_KEYS": "crm: a:b ,desk:c",
+        "MAX_UPLOAD_BYTES": "1.5GiB",
+        "LOG_FORMAT": "",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    settings = load_settings()
+    assert settings.database_url == "postgresql://localhost/calls"
+    assert settings.audio_dir == Path("/srv/audio")
+    assert settings.model == ("small", "/models/mine")
+    assert settings.device_index == (0, 1)
+    assert settings.api_keys == {"crm": SecretStr(" a:b"), "desk": SecretStr("c")}
+    assert settings.max_upload_bytes == 1.5 * 1024**3
+    assert settings.log_format is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "sqlite:///calls.db"),
+        ("MODEL", ","),
+        ("DEVICE", "tpu"),
+        ("DEVICE_INDEX", "first"),
+        ("BATCH_SIZE", "0"),
+        ("API_KEYS", "secret-without-a-name"),
+        ("API_KEYS", "crm:"),
+        ("API_KEYS", "crm:secret,crm:other"),
+        ("API_KEYS", "crm:secret,desk:secret"),
+        ("AUTH", "maybe"),
+        ("MAX_UPLOAD_BYTES", "plenty"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("MAX_AUDIO_SECONDS", "-1"),
+        ("MAX_PENDING", "0"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    line = str(refusal.value)
+    assert line.startswith(f"{PREFIX}{name}: ")
+    assert "\n" not in line
+    assert "secret" not in line
+
+
+def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
+    ended = callscribe("serve", folder=tmp_path, MAX_PENDING="none")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("callscribe: CALLSCRIBE_MAX_PENDING: ")
+    assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_a_misspelt_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLSCRIBE_API_KEY", "crm:secret")
+    assert unknown_settings() == ["CALLSCRIBE_API_KEY is not a setting; did you mean CALLSCRIBE_API_KEYS?"]
+
+
+def test_keys_are_not_shown() -> None:
+    assert "secret" not in repr(Settings.model_validate({"api_keys": "crm:secret"}))
