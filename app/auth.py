@@ -2,16 +2,16 @@
 
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from app.errors import Unauthorized
-
-LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+from app.errors import Forbidden, Unauthorized
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,25 @@ class Caller:
 ANONYMOUS = Caller("anonymous")
 
 
-class ApiKeys:
-    """The configured keys, held as hashes. With none, everybody is let in: `serve` then binds loopback only."""
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address leads to this machine and nowhere else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+
+class ApiKeys:
+    """The configured keys, held as hashes.
+
+    With none, everybody on this machine is let in, as `serve` then binds loopback only; with None, everybody.
+    """
+
+    def __init__(self, keys: Mapping[str, str] | None) -> None:
+        self.guards_loopback = keys is not None and not keys
+        keys = keys or {}
         self._hashes = {name: hashlib.sha256(key.encode()).digest() for name, key in keys.items()}
 
     def identify(self, key: str | None) -> Caller:
@@ -51,7 +66,24 @@ async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
     keys: ApiKeys = request.app.state.api_keys
+    if keys.guards_loopback:
+        _refuse_other_sites(request)
     return keys.identify(credentials.credentials if credentials else None)
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """Without keys, a page of another site could use the service through the browser of somebody on this machine.
+
+    Raises Forbidden for a name that merely resolves to loopback (DNS rebinding) and for another page's request.
+    """
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
+    if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        raise Forbidden("Without API keys the service is used as localhost or 127.0.0.1 only.")
+    if (origin is not None and urlsplit(origin).netloc != host) or request.headers.get(
+        "sec-fetch-site"
+    ) == "cross-site":
+        raise Forbidden("Without API keys the service answers no other site's pages.")
 
 
 CallerDep = Annotated[Caller, Depends(authenticate)]

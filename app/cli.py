@@ -4,12 +4,14 @@ What is slow to import, the engine and the web stack, is imported by the command
 """
 
 import asyncio
+import os
 import sys
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import uvloop
@@ -22,8 +24,11 @@ from app.settings import Settings, SettingsError, load_settings, unknown_setting
 from app.speech import formats
 from app.speech.languages import languages
 from app.speech.models import ModelUnavailable, bundled_models, fetch, locate
-from app.speech.transcript import Options
+from app.speech.transcript import Options, Transcript
 from app.telemetry import set_up_logging
+
+if TYPE_CHECKING:
+    from app.speech.engine import Transcriber
 
 cli = typer.Typer(
     help="Phone-call recordings into text.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -32,10 +37,22 @@ models_cli = typer.Typer(help="Whisper models: what is bundled, on disk, configu
 cli.add_typer(models_cli, name="models")
 
 
+@cli.callback(invoke_without_command=True)
+def about(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Phone-call recordings into text."""
+    if version:
+        typer.echo(metadata.version("callscribe"))
+
+
 def _settings() -> Settings:
     settings = load_settings()
     for line in unknown_settings():
         typer.echo(f"callscribe: warning: {line}", err=True)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        (settings.data_dir / "models").mkdir(exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"CALLSCRIBE_DATA_DIR: {error.filename}: {error.strerror}") from None
     return settings
 
 
@@ -50,7 +67,14 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
             raise typer.Exit(1) from None
         except asyncio.CancelledError:  # a signal came before the service was up
             stopped_as_told = True
-    raise typer.Exit(0 if stopped_as_told else 1)
+    _leave(0 if stopped_as_told else 1)
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process without waiting for the model's threads, which may be in the middle of a batch."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 @cli.command()
@@ -60,13 +84,14 @@ def serve(
     executor: Annotated[bool, typer.Option("--executor/--no-executor", help="Run jobs in this process.")] = True,
 ) -> None:
     """Run the service: HTTP, and the executor in the same process."""
-    from app.main import check_exposure
+    from app.main import check_exposure, listen
     from app.main import serve as serve_http
 
     settings = _settings()
     check_exposure(settings, host)
+    listener = listen(host, port)
     set_up_logging(settings.log_format)
-    _run_until_stopped(serve_http(settings, host, port, executor=executor))
+    _run_until_stopped(serve_http(settings, listener, executor=executor))
 
 
 @cli.command()
@@ -102,26 +127,40 @@ def transcribe(
         channels="split" if channels == "split" else "mix",
         channel_labels=tuple(channel_label or ()),
     )
-    asyncio.run(_transcribe(settings, files, options, format))
+    try:
+        failed = asyncio.run(_transcribe(settings, files, options, format))
+    except KeyboardInterrupt:
+        _leave(130)
+    _leave(1 if failed else 0)
 
 
-async def _transcribe(settings: Settings, files: list[Path], options: Options, chosen: formats.Format) -> None:
+async def _transcribe(settings: Settings, files: list[Path], options: Options, chosen: formats.Format) -> int:
+    """Print the transcripts; returns how many files had none."""
     from app.speech.engine import Engine
     from app.worker import engine_config
 
     engine = Engine(engine_config(settings))
     await asyncio.to_thread(engine.load)
+    failed = 0
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         for file in files:
-            with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
-                audio = await decode(
-                    file, Path(folder), split=options.channels == "split", max_seconds=settings.max_audio_seconds
-                )
-                transcript = await engine.transcribe(
-                    audio.channels, options, partial(_show, progress, progress.add_task(file.name, total=1.0))
-                )
-            typer.echo(formats.render(transcript, file.name, chosen))
-    engine.close()
+            show = partial(_show, progress, progress.add_task(file.name, total=1.0))
+            try:
+                transcript = await _transcribe_file(engine, file, options, settings.max_audio_seconds, show)
+            except AppError as error:
+                failed += 1
+                typer.echo(f"callscribe: {file}: {error.detail}", err=True)
+            else:
+                typer.echo(formats.render(transcript, file.name, chosen))
+    return failed
+
+
+async def _transcribe_file(
+    engine: "Transcriber", file: Path, options: Options, max_seconds: float, show: Callable[[float], None]
+) -> Transcript:
+    with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
+        audio = await decode(file, Path(folder), split=options.channels == "split", max_seconds=max_seconds)
+        return await engine.transcribe(audio.channels, options, show)
 
 
 def _show(progress: Progress, bar: TaskID, done: float) -> None:

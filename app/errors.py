@@ -6,6 +6,7 @@ The same word stands in HTTP problems, in `transcription.error` and in webhooks.
     ├── RequestError            answered to a request, with its HTTP status
     │   ├── InvalidRequest          invalid_request          422
     │   ├── Unauthorized            unauthorized             401
+    │   ├── Forbidden               forbidden                403
     │   ├── NotFound                not_found                404
     │   ├── MethodNotAllowed        method_not_allowed       405
     │   ├── NotAcceptable           not_acceptable           406
@@ -15,6 +16,7 @@ The same word stands in HTTP problems, in `transcription.error` and in webhooks.
     │   ├── UrlNotAllowed           url_not_allowed          422
     │   ├── QueueFull               queue_full               429
     │   ├── ShuttingDown            shutting_down            503
+    │   ├── Unavailable             unavailable              503
     │   └── InternalError           internal_error           500
     ├── MediaError              the recording cannot be used: at upload (HTTP status) or in the job
     │   ├── TooLarge                too_large                413
@@ -73,6 +75,10 @@ class Unauthorized(RequestError):
     code, title, status = "unauthorized", "A valid API key is needed", 401
 
 
+class Forbidden(RequestError):
+    code, title, status = "forbidden", "This request is not allowed", 403
+
+
 class NotFound(RequestError):
     code, title, status = "not_found", "There is no such resource", 404
 
@@ -109,6 +115,10 @@ class ShuttingDown(RequestError):
     code, title, status = "shutting_down", "The service is stopping", 503
 
 
+class Unavailable(RequestError):
+    code, title, status = "unavailable", "The database or the audio store cannot be used at the moment", 503
+
+
 class InternalError(RequestError):
     code, title, status = "internal_error", "Something went wrong on our side", 500
 
@@ -122,7 +132,7 @@ class TooLarge(MediaError):
 
 
 class UnsupportedMedia(MediaError):
-    code, title, status = "unsupported_media", "The file is not a recording that can be read", 415
+    code, title, status = "unsupported_media", "This cannot be read as a recording", 415
 
 
 class NoAudio(MediaError):

@@ -1,17 +1,19 @@
 """The HTTP service: routes and errors, and `serve`, which runs them with everything else in one process."""
 
 import asyncio
-import ipaddress
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.responses import RedirectResponse
 
 from app import operations, problems
-from app.auth import LOOPBACK_HOSTS, ApiKeys
+from app.auth import ApiKeys, is_loopback
 from app.jobs import openapi
 from app.jobs import router as transcriptions
 from app.jobs.intake import Intake
@@ -41,10 +43,11 @@ def create_app() -> FastAPI:
     """Routes, errors and the OpenAPI document. `attach` gives it the parts that its routes work with."""
     app = FastAPIOffline(
         title="Callscribe",
-        version="0.1.0",
+        version=version("callscribe"),
         summary="Phone-call recordings into text.",
         description=DESCRIPTION,
         redoc_url=None,
+        redirect_slashes=False,
         static_url="/docs/static",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=[
@@ -53,6 +56,7 @@ def create_app() -> FastAPI:
         ],
         generate_unique_id_function=lambda route: route.name,
     )
+    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     app.include_router(transcriptions.router)
     app.include_router(operations.router)
     problems.install(app)
@@ -74,18 +78,28 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
     app.state.intake = intake
     app.state.database = parts.database
     app.state.signals = parts.signals
-    app.state.api_keys = ApiKeys({name: key.get_secret_value() for name, key in settings.api_keys.items()})
+    keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
+    app.state.api_keys = ApiKeys(keys if settings.auth == "on" else None)
     app.state.models = [
         operations.ModelOut(name=name, default=name == settings.model[0], languages=list(languages(name)))
         for name in settings.model
     ]
 
+    async def not_stopping() -> None:
+        if intake.closed:
+            raise operations.NotReady("stopping")
+
     async def models_loaded() -> None:
         if parts.engine is not None and not parts.engine.ready:
-            raise RuntimeError("the models are loading")
+            raise operations.NotReady("loading")
 
     app.state.readinesses = operations.Readinesses(
-        {"database": parts.database.check, "model": models_loaded, "storage": parts.store.check}
+        {
+            "service": not_stopping,
+            "database": parts.database.check,
+            "model": models_loaded,
+            "storage": parts.store.check,
+        }
     )
     return intake
 
@@ -100,29 +114,27 @@ class Server(uvicorn.Server):
 
 def check_exposure(settings: Settings, host: str) -> None:
     """Raises SettingsError where the service would be open to strangers."""
-    open_to_all = not settings.api_keys and settings.auth == "on"
-    if open_to_all and host not in LOOPBACK_HOSTS and not _is_loopback(host):
+    if not settings.api_keys and settings.auth == "on" and not is_loopback(host):
         raise SettingsError(
             f"CALLSCRIBE_API_KEYS: set it to serve on {host}, or set CALLSCRIBE_AUTH=off to let everybody in"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def listen(host: str, port: int) -> socket.socket:
+    """Raises SettingsError where that is not possible, before anything else is started."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise SettingsError(f"--host {host} --port {port}: {error.strerror}") from None
 
 
-async def serve(settings: Settings, host: str, port: int, *, executor: bool) -> bool:
+async def serve(settings: Settings, listener: socket.socket, *, executor: bool) -> bool:
     """Serve until told to stop. Returns whether that was the reason."""
     async with open_parts(settings, executor=executor) as parts:
         app = create_app()
         intake = attach(app, settings, parts)
         config = uvicorn.Config(
             app,
-            host=host,
-            port=port,
             http="httptools",
             lifespan="off",
             log_config=None,
@@ -131,10 +143,12 @@ async def serve(settings: Settings, host: str, port: int, *, executor: bool) -> 
             timeout_graceful_shutdown=int(GRACE_SECONDS),
         )
         server = Server(config)
-        serving = asyncio.create_task(server.serve())
+        name, number = listener.getsockname()[:2]
+        log.info("serving", docs=f"http://{name}:{number}/docs", data_dir=str(settings.data_dir))
+        serving = asyncio.create_task(server.serve([listener]))
         stopping = asyncio.create_task(parts.stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("stopping")
+        log.info("stopping; a second signal stops at once", running_jobs_may_take_seconds=GRACE_SECONDS)
         intake.closed = True
         parts.signals.wake()
         server.should_exit = True

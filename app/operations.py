@@ -8,8 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.auth import CallerDep
-from app.errors import Unauthorized
-from app.problems import responses
+from app.problems import GUARDED, responses
 
 log = structlog.stdlib.get_logger("callscribe.operations")
 router = APIRouter(tags=["operations"])
@@ -39,6 +38,10 @@ class ModelList(BaseModel):
     items: list[ModelOut] = Field(examples=[[{"name": "base", "default": True, "languages": ["en", "es"]}]])
 
 
+class NotReady(Exception):
+    """Raised by a check: the text is for the operator."""
+
+
 class Readinesses:
     """What has to work before traffic is welcome: a name and a check that raises, each."""
 
@@ -53,7 +56,7 @@ class Readinesses:
             try:
                 await check()
             except Exception as error:  # noqa: BLE001  whatever it is, the part cannot be used
-                reasons.append(f"{name}: {type(error).__name__}")
+                reasons.append(f"{name}: {error if isinstance(error, NotReady) else type(error).__name__}")
         if reasons != self._logged:
             log.info("readiness changed", reasons=reasons)
             self._logged = reasons
@@ -79,7 +82,7 @@ async def read_readiness(request: Request, response: Response) -> Readiness:
     return Readiness(status="not_ready" if reasons else "ready", reasons=reasons, warnings=[])
 
 
-@router.get("/v1/models", summary="List the models", responses=responses(Unauthorized))
+@router.get("/v1/models", summary="List the models", responses=responses(*GUARDED))
 async def list_models(request: Request, caller: CallerDep) -> ModelList:
     """The models that jobs may ask for; the first is the default."""
     models: list[ModelOut] = request.app.state.models

@@ -14,9 +14,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import AppError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
+from app.db import DATABASE_TROUBLE, is_refusal
+from app.errors import (
+    AppError,
+    Forbidden,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
+SEE_LOG = "The request id names this failure in the service's log."
+GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)  # what every route with a key may answer
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 log = structlog.stdlib.get_logger("callscribe.http")
@@ -133,12 +145,16 @@ class UnexpectedErrors:
 
         try:
             await self.app(scope, receive, watched_send)
-        except Exception:
-            log.exception("unhandled error", path=scope.get("path"))
+        except Exception as error:
+            away = isinstance(error, DATABASE_TROUBLE) and not is_refusal(error)
+            if away:
+                log.warning("database trouble", path=scope.get("path"), error=repr(error))
+            else:
+                log.exception("unhandled error", path=scope.get("path"))
             if answering or scope["type"] != "http":
                 raise
-            internal = InternalError("The request id names this failure in the service's log.")
-            await render(Request(scope), internal)(scope, receive, send)
+            told = Unavailable(headers={"Retry-After": "5"}) if away else InternalError(SEE_LOG)
+            await render(Request(scope), told)(scope, receive, send)
 
 
 def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:

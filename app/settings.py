@@ -22,6 +22,12 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _folder(value: Any) -> Any:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("must be a folder; this version has no other store")
+    return value
+
+
 def _split_keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -50,7 +56,7 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_data_path("callscribe"),
         description="Folder of the embedded database, local audio and models.",
     )
-    store_url: Path | None = Field(
+    store_url: Annotated[Path | None, BeforeValidator(_folder)] = Field(
         default=None,
         description="Folder where audio is kept until its job ends. Unset: `DATA_DIR/audio`.",
     )

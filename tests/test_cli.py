@@ -54,13 +54,15 @@ def test_a_file_is_transcribed_without_a_server(tmp_path: Path) -> None:
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_a_file_that_is_no_recording_is_refused_in_one_line(tmp_path: Path) -> None:
-    note = tmp_path / "note.txt"
+def test_a_file_that_is_no_recording_is_named_in_one_line_and_the_others_are_done(tmp_path: Path) -> None:
+    note, speech = tmp_path / "note.txt", tmp_path / "call.wav"
     note.write_text("no recording")
-    refused = callscribe("transcribe", str(note), folder=tmp_path)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("callscribe: ")
-    assert refused.stderr.count("\n") == 1
+    speech.write_bytes(call(0, 6))
+    done = callscribe("transcribe", str(note), str(speech), folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"callscribe: {note}: ")
+    assert done.stderr.count("\n") == 1
+    assert "Green Garden Store" in done.stdout
 
 
 @pytest.mark.parametrize("option", [("--channels", "three"), ("--language", "xx")])

@@ -27,7 +27,9 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/transcription", "/docs/static/..%2f..%2fetc", f"{NOBODY}/words"])
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/transcriptions/", "/v1/call", "/docs/static/..%2f..%2fetc", f"{NOBODY}/words"]
+)
 def test_an_unknown_path(guarded: Service, path: str) -> None:
     body = problem(guarded.client.get(path), 404, "not_found")
     assert "errors" not in body

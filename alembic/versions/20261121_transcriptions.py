@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("fingerprint", sa.Text(), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=True),
-        sa.Column("metadata", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("options", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
@@ -83,7 +83,7 @@ def upgrade() -> None:
     op.create_table(
         "transcript",
         sa.Column("transcription_id", sa.Uuid(), nullable=False),
-        sa.Column("transcript", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("transcript", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["transcription_id"], ["transcription.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("transcription_id"),
     )

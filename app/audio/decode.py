@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -22,6 +23,9 @@ from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 CHILD = Path(__file__).with_name("decode_child.py")
 CHILD_MEMORY_BYTES = 512 * 1024 * 1024
 PROBE_CPU_SECONDS = 10
+FATAL_SIGNALS = frozenset(  # what a recording can bring about; any other signal came from outside and means no harm
+    {signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+)
 ERRORS: dict[str, type[MediaError]] = {error.code: error for error in (UnsupportedMedia, NoAudio, BadMedia, TooLong)}
 
 
@@ -100,10 +104,19 @@ async def _ask_child(path: Path, request: dict[str, Any], timeout_seconds: float
         except ValueError:
             raise BadMedia("The recording could not be decoded: the decoder gave no answer") from None
         finally:
-            ending = asyncio.create_task(_end_child(starting))
-            while not ending.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait({ending})
+            await _despite_cancellation(_end_child(starting))
+
+
+async def _despite_cancellation(work: Coroutine[Any, Any, None]) -> None:
+    """Finish the work, then be cancelled if that was asked for meanwhile."""
+    task, cancelled = asyncio.create_task(work), None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _start_child(recording: FileIO, request: str) -> Process:
@@ -130,9 +143,9 @@ async def _read_answer(child: Process) -> dict[str, Any]:
     assert child.stdout is not None
     line = await child.stdout.readline()
     status = await child.wait()
-    if status < 0:
+    if -status in FATAL_SIGNALS:
         raise BadMedia(f"The recording could not be decoded: the decoder was stopped by {signal.Signals(-status).name}")
-    if status > 0:
+    if status != 0:
         raise RuntimeError(f"The decoder failed with exit status {status}")
     answer: dict[str, Any] = json.loads(line)
     if "error" in answer:

@@ -6,9 +6,11 @@ The recording is standard input. FFmpeg knows it as `fd:` and has no other proto
 names (a playlist's parts, a reference in a movie) cannot be opened. PyAV is its only import from outside.
 """
 
+import ctypes
 import json
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -35,6 +37,8 @@ DECODERS = (
 
 CLOCKED_CONTAINERS = {"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "ogg"}
 """Those that store timestamps. Elsewhere FFmpeg computes them from sizes and bit rates, and may be wrong."""
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 RATES = range(4_000, 384_001)
 MAX_CHANNELS = 8
@@ -165,10 +169,17 @@ class Recorder:
             file.write(samples)
 
 
+def die_with_parent() -> None:
+    """Nobody reads the answer once the service was killed. Linux only; elsewhere the limits have to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def set_limits(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
+    """The soft limit of CPU time comes first: its SIGXCPU tells it from a kill from outside."""
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
     for kind, most in (
         (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, 32),
         (resource.RLIMIT_CORE, 0),
@@ -276,6 +287,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
+    die_with_parent()
     set_limits(**asked["limits"])
     print(json.dumps(answer(asked)), flush=True)  # noqa: T201
     os._exit(0)

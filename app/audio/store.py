@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -32,6 +33,9 @@ class AudioStore(Protocol):
 
     async def delete(self, key: str) -> None:
         """Erase the recording. One that is gone already is fine."""
+
+    async def untouched(self, seconds: float) -> list[str]:
+        """The keys, complete or not, that nothing was written to for so long."""
 
     async def check(self) -> None:
         """Raises OSError where recordings cannot be kept."""
@@ -73,7 +77,11 @@ class LocalAudioStore:
         yield path
 
     async def delete(self, key: str) -> None:
-        await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
+        for path in (self._incoming / key, self._path(key)):
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def untouched(self, seconds: float) -> list[str]:
+        return await asyncio.to_thread(_names_before, self.folder, time.time() - seconds)
 
     async def check(self) -> None:
         if not os.access(self._incoming, os.W_OK):
@@ -95,6 +103,16 @@ async def _blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def _write(file: BinaryIO, digest: "hashlib._Hash", chunk: bytes) -> None:
     file.write(chunk)
     digest.update(chunk)
+
+
+def _names_before(folder: Path, moment: float) -> list[str]:
+    """Names of the recordings, complete or not; whatever else lies in the folder is somebody else's."""
+    names = []
+    for path in (*folder.glob("incoming/*"), *folder.glob("??/*")):
+        with suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_mtime < moment:
+                names.append(path.name)
+    return names
 
 
 def _publish(incoming: Path, path: Path) -> None:

@@ -1,5 +1,6 @@
 """Accepting a recording: the upload becomes durable audio, then a durable job."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -56,6 +57,7 @@ class Intake:
         self._max_audio_seconds = max_audio_seconds
         self._max_pending = max_pending
         self.closed = False
+        self._probing = asyncio.Semaphore(2)
 
     async def accept_url(self, body: AsyncIterator[bytes]) -> Never:
         """Raises UrlNotAllowed for a valid request, as this version fetches nothing, else InvalidRequest."""
@@ -101,7 +103,7 @@ class Intake:
             await self._store.delete(job.audio_key)
 
     async def _probe(self, audio: StoredAudio) -> MediaInfo:
-        async with self._store.local_path(audio.key) as path:
+        async with self._probing, self._store.local_path(audio.key) as path:
             info = await probe(path)
         claimed = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
         if claimed is not None and claimed > self._max_audio_seconds:

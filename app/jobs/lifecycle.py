@@ -53,8 +53,19 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class AudioFacts:
+    """What decoding found out about a recording: seconds, FFmpeg's name of the codec, Hz, tracks."""
+
+    duration: float
+    codec: str
+    sample_rate: int
+    channels: int
+
+
+@dataclass(frozen=True)
 class Succeeded:
     transcript: Transcript
+    audio: AudioFacts
     timings: Timings
 
 
@@ -81,6 +92,15 @@ Outcome = Succeeded | Failed | Cancelled | Interrupted
 
 
 @dataclass(frozen=True)
+class History:
+    """What a job has been through: claims, those of them that ended with a lost lease, and whether it is to end."""
+
+    attempts: int
+    crashes: int = 0
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True)
 class NextState:
     """What the row becomes: `run_at` is when a pending job may be claimed, `attempts` counts from now on."""
 
@@ -89,16 +109,19 @@ class NextState:
     attempts: int
 
 
-def next_state(outcome: Outcome, attempts: int, now: datetime) -> NextState:
-    """The state that follows an attempt; `attempts` counts that attempt."""
+def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
+    """The state that follows an attempt, which `history` counts already."""
+    tries = history.attempts - history.crashes
     match outcome:
         case Succeeded():
-            return NextState(Status.COMPLETED, now, attempts)
-        case Cancelled():
-            return NextState(Status.CANCELLED, now, attempts)
-        case Interrupted():
-            return NextState(Status.PENDING, now, attempts - 1)
-        case Failed(transient=True) if attempts < MAX_TRIES:
-            return NextState(Status.PENDING, now + FIRST_RETRY * 2 ** (attempts - 1), attempts)
+            return NextState(Status.COMPLETED, now, history.attempts)
+        case Failed(transient=True) if history.cancel_requested:
+            return NextState(Status.CANCELLED, now, history.attempts)
+        case Failed(transient=True) if tries < MAX_TRIES:
+            return NextState(Status.PENDING, now + FIRST_RETRY * 2 ** (tries - 1), history.attempts)
         case Failed():
-            return NextState(Status.FAILED, now, attempts)
+            return NextState(Status.FAILED, now, history.attempts)
+        case Interrupted() if not history.cancel_requested:
+            return NextState(Status.PENDING, now, history.attempts - 1)
+        case Cancelled() | Interrupted():
+            return NextState(Status.CANCELLED, now, history.attempts)

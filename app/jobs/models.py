@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     Column,
@@ -51,7 +52,7 @@ class Transcription(SQLModel, table=True):
     idempotency_key: str | None = Field(default=None, sa_type=Text)
     fingerprint: str = Field(sa_type=Text)
     external_id: str | None = Field(default=None, sa_type=Text)
-    metadata_: dict[str, Any] = Field(sa_column=Column("metadata", JSONB, nullable=False))
+    metadata_: dict[str, Any] = Field(sa_column=Column("metadata", JSON, nullable=False))
     options: dict[str, Any] = Field(sa_type=JSONB)
     priority: int = Field(sa_type=SmallInteger)
 
@@ -90,9 +91,9 @@ class Transcription(SQLModel, table=True):
 
 
 class StoredTranscript(SQLModel, table=True):
-    """The result, apart from the job. Formats are rendered from it and never stored."""
+    """The result as JSON text, apart from the job. Formats are rendered from it and never stored."""
 
     __tablename__ = "transcript"
 
     transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
-    transcript: dict[str, Any] = Field(sa_type=JSONB)
+    transcript: str = Field(sa_type=Text)

@@ -4,7 +4,8 @@ Every write of a worker carries the lease token of its claim, so that a worker t
 Times come from the database's clock.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,11 +13,11 @@ from uuid import UUID
 
 from sqlalchemy import Uuid, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
-from sqlmodel import col, delete, select, update
+from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull, WorkerCrashed
-from app.jobs.lifecycle import FINAL, MAX_CRASHES, Failed, Outcome, Status, Succeeded, next_state
+from app.jobs.lifecycle import FINAL, MAX_CRASHES, Failed, History, Outcome, Status, Succeeded, next_state
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.signals import notify
 
@@ -131,46 +132,47 @@ async def heartbeat(session: AsyncSession, beats: Sequence[Beat]) -> dict[UUID, 
     return {row.id: row.cancel_requested for row in rows}
 
 
-async def record_audio(session: AsyncSession, job: Transcription, facts: dict[str, Any]) -> None:
-    """Write what decoding found out about the recording: duration, codec, sample_rate, channels."""
-    await session.exec(update(Transcription).where(*_leased(job)).values(facts))
-
-
 async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) -> Status | None:
     """Write how an attempt ended. Returns the job's status, or None when its lease was lost and nothing was written."""
-    ended = await now(session)
-    state = next_state(outcome, job.attempts, ended)
-    values: dict[str, Any] = {
-        "status": state.status,
-        "run_at": state.run_at,
-        "attempts": state.attempts,
-        "lease_token": None,
-        "leased_by": None,
-        "lease_until": None,
-        "completed_at": ended if state.status.final else None,
-    }
-    if isinstance(outcome, Succeeded):
-        values |= {
-            "progress": 1.0,
-            "language": outcome.transcript.language,
-            "warnings": [asdict(warning) for warning in outcome.transcript.warnings],
-            "decoding_seconds": outcome.timings.decoding,
-            "transcribing_seconds": outcome.timings.transcribing,
-        }
-    if isinstance(outcome, Failed) and state.status.final:
-        values |= {"error_code": outcome.code, "error_message": outcome.message}
-    written = await session.exec(
-        update(Transcription).where(*_leased(job)).values(values).returning(col(Transcription.id))
-    )
-    if written.first() is None:
+    stored = None
+    if isinstance(outcome, Succeeded):  # a long transcript takes a while, which the event loop has not
+        stored = await asyncio.to_thread(lambda: stored_transcripts.dump_json(outcome.transcript).decode())
+    row = (await session.exec(select(Transcription).where(*_leased(job)).with_for_update())).first()
+    if row is None:
         return None
+    ended = await now(session)
+    state = next_state(outcome, History(row.attempts, row.crashes, row.cancel_requested), ended)
+    row.status, row.run_at, row.attempts = state.status, state.run_at, state.attempts
+    row.lease_token = row.leased_by = row.lease_until = None
+    row.completed_at = ended if state.status.final else None
     if isinstance(outcome, Succeeded):
-        stored = stored_transcripts.dump_python(outcome.transcript, mode="json")
-        session.add(StoredTranscript(transcription_id=job.id, transcript=stored))
-    await notify(session, changed(job.id))
+        assert stored is not None
+        session.add(StoredTranscript(transcription_id=row.id, transcript=stored))
+        row.progress = 1.0
+        row.language = outcome.transcript.language
+        row.warnings = [asdict(warning) for warning in outcome.transcript.warnings]
+        row.sqlmodel_update(asdict(outcome.audio))
+        row.decoding_seconds, row.transcribing_seconds = outcome.timings.decoding, outcome.timings.transcribing
+    if isinstance(outcome, Failed) and state.status is Status.FAILED:
+        row.error_code, row.error_message = outcome.code, outcome.message
+    await session.flush()
+    await notify(session, changed(row.id))
     if state.status is Status.PENDING:
         await notify(session, PENDING)
     return state.status
+
+
+async def is_over(session: AsyncSession, transcription_id: UUID) -> bool:
+    """Whether a job is final or deleted, so that nobody needs its recording any more."""
+    row = await session.get(Transcription, transcription_id)
+    return row is None or row.status in FINAL
+
+
+async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]:
+    """Those of the keys whose job is waiting or running."""
+    waits = col(Transcription.status).not_in(FINAL)
+    rows = await session.exec(select(Transcription.audio_key).where(waits, col(Transcription.audio_key).in_(keys)))
+    return {key for key in rows if key is not None}
 
 
 async def requeue_lost(session: AsyncSession) -> list[Transcription]:

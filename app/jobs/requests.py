@@ -132,9 +132,15 @@ def _validated(model: type[Model], values: dict[str, Any]) -> Model:
         raise InvalidRequest("Some fields are not valid.", errors=field_errors(error.errors())) from None
 
 
+PLAIN_WORDS = {"extra_forbidden": "is not a field of this request", "dict_type": "must be a JSON object"}
+
+
 def field_errors(errors: Any) -> tuple[FieldError, ...]:
     """Pydantic's errors as ours: a dotted field name and what is wrong with it."""
     return tuple(
-        FieldError(".".join(str(part) for part in error["loc"]) or "body", error["msg"].removeprefix("Value error, "))
+        FieldError(
+            ".".join(str(part) for part in error["loc"]) or "body",
+            PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, "),
+        )
         for error in errors
     )

@@ -12,6 +12,7 @@ from app.auth import CallerDep
 from app.db import Database, DatabaseDep
 from app.errors import (
     AlreadyFinal,
+    BadMedia,
     IdempotencyKeyReused,
     InvalidRequest,
     NoAudio,
@@ -22,7 +23,6 @@ from app.errors import (
     ShuttingDown,
     TooLarge,
     TooLong,
-    Unauthorized,
     UnsupportedMedia,
     UrlNotAllowed,
 )
@@ -32,7 +32,7 @@ from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.jobs.requests import NO_NUL
 from app.jobs.schemas import TranscriptionList, TranscriptionOut
-from app.problems import responses
+from app.problems import GUARDED, responses
 from app.signals import Signals
 from app.speech import formats
 
@@ -67,13 +67,14 @@ SignalsDep = Annotated[Signals, Depends(get_signals)]
         200: openapi.REPEATED,
         202: openapi.ACCEPTED,
         **responses(
-            Unauthorized,
+            *GUARDED,
             TooLarge,
             UnsupportedMedia,
             InvalidRequest,
             IdempotencyKeyReused,
             UrlNotAllowed,
             NoAudio,
+            BadMedia,
             TooLong,
             QueueFull,
             ShuttingDown,
@@ -115,7 +116,7 @@ async def create_transcription(
     "",
     response_model=TranscriptionList,
     summary="List transcriptions",
-    responses={200: openapi.LISTED, **responses(Unauthorized, InvalidRequest)},
+    responses={200: openapi.LISTED, **responses(*GUARDED, InvalidRequest)},
 )
 async def list_transcriptions(
     caller: CallerDep,
@@ -145,7 +146,7 @@ async def list_transcriptions(
     "/{transcription_id}",
     response_model=TranscriptionOut,
     summary="Read a transcription",
-    responses={200: openapi.READ, **responses(Unauthorized, NotFound, InvalidRequest)},
+    responses={200: openapi.READ, **responses(*GUARDED, NotFound, InvalidRequest)},
 )
 async def read_transcription(
     transcription_id: TranscriptionId,
@@ -177,7 +178,7 @@ async def read_transcription(
     "/{transcription_id}/cancel",
     response_model=TranscriptionOut,
     summary="Cancel a transcription",
-    responses={200: openapi.CANCELLED, **responses(Unauthorized, NotFound, AlreadyFinal)},
+    responses={200: openapi.CANCELLED, **responses(*GUARDED, NotFound, AlreadyFinal)},
 )
 async def cancel_transcription(
     transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, intake: IntakeDep
@@ -194,7 +195,7 @@ async def cancel_transcription(
     "/{transcription_id}",
     status_code=204,
     summary="Delete a transcription",
-    responses=responses(Unauthorized, NotFound),
+    responses=responses(*GUARDED, NotFound),
 )
 async def delete_transcription(
     transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, intake: IntakeDep
@@ -211,7 +212,7 @@ async def delete_transcription(
     summary="Read the transcript",
     responses={
         200: openapi.TRANSCRIPT,
-        **responses(Unauthorized, NotFound, NotAcceptable, NotCompleted, InvalidRequest),
+        **responses(*GUARDED, NotFound, NotAcceptable, NotCompleted, InvalidRequest),
     },
 )
 async def read_transcript(
@@ -235,9 +236,13 @@ async def read_transcript(
         raise NotFound(f"There is no transcription {transcription_id}.")
     if stored is None:
         raise NotCompleted(f"The transcription is {job.status}.")
-    transcript = stored_transcripts.validate_python(stored.transcript)
-    body = await asyncio.to_thread(formats.render, transcript, str(job.id), chosen)
+    body = await asyncio.to_thread(_render, stored, chosen)
     return Response(body, media_type=chosen.media_type, headers={"Vary": "Accept"})
+
+
+def _render(stored: StoredTranscript, chosen: formats.Format) -> str:
+    transcript = stored_transcripts.validate_json(stored.transcript)
+    return formats.render(transcript, str(stored.transcription_id), chosen)
 
 
 async def _find(database: Database, transcription_id: UUID) -> Transcription:

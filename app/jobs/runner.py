@@ -1,7 +1,6 @@
 """The worker: claim → decode → transcribe → finish, and a heartbeat beside it."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -11,14 +10,14 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from app.audio.decode import decode
 from app.audio.store import AudioStore
-from app.db import Database
+from app.audio.workspace import Workspace
+from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.errors import AppError, TranscriptionFailed
 from app.jobs import queue
-from app.jobs.lifecycle import Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
+from app.jobs.lifecycle import AudioFacts, Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
 from app.signals import Signals
 from app.speech.batcher import EngineStopped
@@ -26,8 +25,9 @@ from app.speech.engine import Transcriber
 
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
-SWEEP_SECONDS = 5.0
+ORPHAN_SECONDS = 3600.0
 FINISH_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)
+ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
 
@@ -37,6 +37,7 @@ class Running:
     """A claimed job at work. Once `stopped`, it ends with `outcome`, or with nothing when the lease is lost."""
 
     job: Transcription
+    token: UUID
     work: asyncio.Task[Outcome]
     progress: float = 0.0
     stopped: bool = False
@@ -56,6 +57,7 @@ class JobRunner:
         database: Database,
         signals: Signals,
         store: AudioStore,
+        workspace: Workspace,
         transcriber: Transcriber,
         *,
         worker: str,
@@ -65,11 +67,12 @@ class JobRunner:
         self._database = database
         self._signals = signals
         self._store = store
+        self._workspace = workspace
         self._transcriber = transcriber
         self._worker = worker
         self._max_audio_seconds = max_audio_seconds
         self._slots = slots
-        self._running: dict[UUID, Running] = {}
+        self._running: dict[UUID, Running] = {}  # by lease token: a job that was lost may be claimed here again
         self._decoding = asyncio.Semaphore(2)
         self._draining = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,12 +80,14 @@ class JobRunner:
     async def run(self) -> None:
         """Work until `drain` was called and the running jobs have ended."""
         async with asyncio.TaskGroup() as group:
-            beat = group.create_task(_every(BEAT_SECONDS, self._heartbeat))
-            sweep = group.create_task(_every(SWEEP_SECONDS, self._sweep))
+            beside = [
+                group.create_task(_every(BEAT_SECONDS, self._beat)),
+                group.create_task(_every(ORPHAN_SECONDS, self._erase_orphans)),
+            ]
             await self._claim_until_drained()
             await self.idle()
-            beat.cancel()
-            sweep.cancel()
+            for task in beside:
+                task.cancel()
 
     async def drain(self, grace_seconds: float) -> None:
         """Claim no more; let running jobs end within the grace, then give the rest back without a penalty."""
@@ -108,7 +113,7 @@ class JobRunner:
 
     async def _claim(self, waiting: asyncio.Event) -> None:
         free = self._slots - len(self._running)
-        if free == 0:
+        if free <= 0:
             return
         async with self._database.transaction() as session:
             jobs = await queue.claim(session, self._worker, free)
@@ -116,15 +121,21 @@ class JobRunner:
             self._start(job, waiting)
 
     def _start(self, job: Transcription, waiting: asyncio.Event) -> None:
+        assert job.lease_token is not None
+        for earlier in self._running.values():
+            if earlier.job.id == job.id:  # its lease ran out before a heartbeat could tell
+                earlier.stop(None)
         with structlog.contextvars.bound_contextvars(job=str(job.id)):
-            running = Running(job, asyncio.create_task(self._work(job)))
-            self._running[job.id] = running
+            running = Running(job, job.lease_token, asyncio.create_task(self._work(job)))
+            self._running[running.token] = running
             task = asyncio.create_task(self._attend(running))
         self._tasks.add(task)
+        if self._draining.is_set():  # the claim was under way when the order came
+            running.stop(Interrupted())
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            del self._running[job.id]
+            del self._running[running.token]
             waiting.set()
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("job could not be finished", job=str(job.id), exc_info=error)
@@ -140,13 +151,13 @@ class JobRunner:
                 outcome = await self._outcome(running)
             finally:
                 watch.cancel()
-            if outcome is None:
-                log.warning("lease lost; nothing written")
-                return
-            status = await self._finish(job, outcome)
-            log.info("job ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
-            if status is not None and status.final and job.audio_key is not None:
-                await self._store.delete(job.audio_key)
+        if outcome is None:
+            log.warning("lease lost; nothing written")
+            return
+        status = await self._finish(job, outcome)
+        log.info("attempt ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
+        if await self._is_over(job, status):
+            await self._erase_audio(job)
 
     async def _beat_on(self, cancelled: asyncio.Event) -> None:
         await cancelled.wait()
@@ -165,62 +176,74 @@ class JobRunner:
             return Failed(error.code, error.detail)
         except Exception:
             log.exception("attempt failed")
-            return Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
+            return ENGINE_FAILED
 
     async def _work(self, job: Transcription) -> Outcome:
         """One job, in a straight line."""
         options = stored_options.validate_python(job.options)
         assert job.audio_key is not None
-        with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
-            started = time.monotonic()
+        assert job.lease_token is not None
+        with self._workspace.folder() as folder:
             async with self._decoding, self._store.local_path(job.audio_key) as path:
-                audio = await decode(
-                    path, Path(folder), split=options.channels == "split", max_seconds=self._max_audio_seconds
-                )
+                started = time.monotonic()
+                split = options.channels == "split"
+                audio = await decode(path, Path(folder), split=split, max_seconds=self._max_audio_seconds)
             decoded = time.monotonic()
-            facts = {
-                "duration": audio.duration_seconds,
-                "codec": audio.info.codec,
-                "sample_rate": audio.info.sample_rate,
-                "channels": audio.info.channels,
-            }
-            async with self._database.transaction() as session:
-                await queue.record_audio(session, job, facts)
-            transcript = await self._transcriber.transcribe(audio.channels, options, self._progress_of(job.id))
-            return Succeeded(transcript, Timings(decoded - started, time.monotonic() - decoded))
+            progress = partial(self._set_progress, job.lease_token)
+            transcript = await self._transcriber.transcribe(audio.channels, options, progress)
+            timings = Timings(decoded - started, time.monotonic() - decoded)
+        facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
+        return Succeeded(transcript, facts, timings)
 
-    def _progress_of(self, job_id: UUID) -> Callable[[float], None]:
-        def set_progress(progress: float) -> None:
-            if job_id in self._running:
-                self._running[job_id].progress = progress
-
-        return set_progress
+    def _set_progress(self, token: UUID, progress: float) -> None:
+        if token in self._running:
+            self._running[token].progress = progress
 
     async def _finish(self, job: Transcription, outcome: Outcome) -> Status | None:
-        """Write the outcome, through connection loss. The lease fences a repetition after a lost COMMIT reply."""
-        for seconds_to_wait in FINISH_BACKOFF:
+        """Write the outcome, through connection loss. A repetition after a lost COMMIT reply finds the lease gone."""
+        for seconds_to_wait in (*FINISH_BACKOFF, 0.0):
             try:
                 async with self._database.transaction() as session:
                     return await queue.finish(session, job, outcome)
-            except (DBAPIError, OSError, TimeoutError) as error:
-                log.warning("finish failed, trying again", error=type(error).__name__)
-                await asyncio.sleep(seconds_to_wait)
+            except DATABASE_TROUBLE as error:
+                log.warning("finish failed", error=type(error).__name__, refused=is_refusal(error))
+                if is_refusal(error) and outcome is not ENGINE_FAILED:
+                    return await self._finish(job, ENGINE_FAILED)
+            await asyncio.sleep(seconds_to_wait)
+        return None
+
+    async def _is_over(self, job: Transcription, status: Status | None) -> bool:
+        """Whether the job has ended; where its end could not be seen written, the row tells."""
+        if status is not None:
+            return status.final
+        try:
+            async with self._database.transaction() as session:
+                return await queue.is_over(session, job.id)
+        except DATABASE_TROUBLE:
+            return False
+
+    async def _beat(self) -> None:
+        """Show signs of life, and only then look for those who show none."""
+        await self._heartbeat()
         async with self._database.transaction() as session:
-            return await queue.finish(session, job, outcome)
+            ended = await queue.requeue_lost(session)
+        for job in ended:
+            log.warning("job given up", job=str(job.id), status=job.status, crashes=job.crashes)
+            await self._erase_audio(job)
 
     async def _heartbeat(self) -> None:
         """One statement for all jobs: extend leases, write progress, hear of cancellations."""
         beats = [
-            queue.Beat(running.job.id, running.job.lease_token, running.progress)
+            queue.Beat(running.job.id, running.token, running.progress)
             for running in self._running.values()
-            if running.job.lease_token is not None and not running.stopped
+            if not running.stopped
         ]
         if not beats:
             return
         async with self._database.transaction() as session:
             alive = await queue.heartbeat(session, beats)
         for beat in beats:
-            running = self._running.get(beat.id)
+            running = self._running.get(beat.token)
             if running is None or running.work.done():
                 continue
             if beat.id not in alive:
@@ -228,20 +251,29 @@ class JobRunner:
             elif alive[beat.id]:
                 running.stop(Cancelled())
 
-    async def _sweep(self) -> None:
+    async def _erase_audio(self, job: Transcription) -> None:
+        if job.audio_key is None:
+            return
+        try:
+            await self._store.delete(job.audio_key)
+        except OSError:
+            log.exception("recording not erased; the hourly search for orphans tries again", job=str(job.id))
+
+    async def _erase_orphans(self) -> None:
+        """Erase the recordings that no job needs: of interrupted uploads, and of ends that were not cleaned up."""
+        keys = await self._store.untouched(ORPHAN_SECONDS)
         async with self._database.transaction() as session:
-            ended = await queue.requeue_lost(session)
-        for job in ended:
-            log.warning("job given up", job=str(job.id), status=job.status, crashes=job.crashes)
-            if job.audio_key is not None:
-                await self._store.delete(job.audio_key)
+            needed = await queue.needed_audio(session, keys)
+        for key in set(keys) - needed:
+            log.info("orphaned recording erased", key=key)
+            await self._store.delete(key)
 
 
 async def _despite_database_trouble(action: Callable[[], Awaitable[None]]) -> None:
     """Log and go on: whoever calls tries again on the next beat."""
     try:
         await action()
-    except (DBAPIError, OSError, TimeoutError) as error:
+    except DATABASE_TROUBLE as error:
         log.warning("database trouble", error=type(error).__name__)
 
 

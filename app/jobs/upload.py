@@ -68,6 +68,10 @@ async def read_form(
                 raise InvalidRequest("Send one file a request.", errors=(FieldError("file", "repeated"),))
             filename = _clean(event.filename)
             audio = await save(_part(events))
+        elif event.filename is not None:
+            raise InvalidRequest(
+                "Send the recording as the part `file`.", errors=(FieldError(event.name, "is not a part for files"),)
+            )
         else:
             value = b""
             async for chunk in _part(events):

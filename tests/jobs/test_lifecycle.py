@@ -5,8 +5,10 @@ import pytest
 from app.jobs.lifecycle import (
     FINAL,
     MAX_TRIES,
+    AudioFacts,
     Cancelled,
     Failed,
+    History,
     Interrupted,
     NextState,
     Outcome,
@@ -18,28 +20,41 @@ from app.jobs.lifecycle import (
 from app.speech.transcript import Transcript
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+FACTS = AudioFacts(1.0, "pcm_mulaw", 8000, 1)
 SILENCE = Transcript(None, None, 1.0, (), ())
 
 
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        (Succeeded(SILENCE, Timings(0.1, 0.2)), Status.COMPLETED),
+        (Succeeded(SILENCE, FACTS, Timings(0.1, 0.2)), Status.COMPLETED),
         (Failed("bad_media", "broken"), Status.FAILED),
         (Cancelled(), Status.CANCELLED),
     ],
 )
 def test_an_end_is_final_and_keeps_the_count_of_attempts(outcome: Outcome, status: Status) -> None:
-    assert next_state(outcome, 2, NOW) == NextState(status, NOW, 2)
+    assert next_state(outcome, History(2), NOW) == NextState(status, NOW, 2)
     assert status in FINAL
 
 
 def test_an_interrupted_attempt_goes_back_at_once_and_does_not_count() -> None:
-    assert next_state(Interrupted(), 1, NOW) == NextState(Status.PENDING, NOW, 0)
+    assert next_state(Interrupted(), History(1), NOW) == NextState(Status.PENDING, NOW, 0)
 
 
 def test_a_transient_failure_waits_longer_each_time_and_ends_after_the_last_try() -> None:
     failure = Failed("transcription_failed", "…", transient=True)
-    states = [next_state(failure, attempt, NOW) for attempt in range(1, MAX_TRIES + 1)]
+    states = [next_state(failure, History(attempt), NOW) for attempt in range(1, MAX_TRIES + 1)]
     assert [state.status for state in states] == [Status.PENDING, Status.PENDING, Status.FAILED]
     assert [state.run_at - NOW for state in states[:2]] == [timedelta(seconds=5), timedelta(seconds=10)]
+
+
+def test_crashes_are_no_tries() -> None:
+    failure = Failed("transcription_failed", "…", transient=True)
+    assert next_state(failure, History(attempts=3, crashes=2), NOW) == NextState(
+        Status.PENDING, NOW + timedelta(seconds=5), 3
+    )
+
+
+@pytest.mark.parametrize("outcome", [Interrupted(), Failed("transcription_failed", "…", transient=True)])
+def test_a_job_that_is_to_be_cancelled_never_goes_back_to_the_queue(outcome: Outcome) -> None:
+    assert next_state(outcome, History(1, cancel_requested=True), NOW).status is Status.CANCELLED

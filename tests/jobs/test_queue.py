@@ -13,12 +13,22 @@ from uuid_utils.compat import uuid7
 from app.db import Database
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import queue
-from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
+from app.jobs.lifecycle import (
+    MAX_CRASHES,
+    AudioFacts,
+    Cancelled,
+    Failed,
+    Interrupted,
+    Outcome,
+    Status,
+    Succeeded,
+    Timings,
+)
 from app.jobs.models import StoredTranscript, Transcription
 from app.speech.transcript import Transcript
 
 SILENCE = Transcript(None, None, 1.0, (), ())
-SUCCESS = Succeeded(SILENCE, Timings(0.1, 0.2))
+SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1, 0.2))
 
 
 async def enqueue(database: Database, **changes: Any) -> Transcription:

@@ -1,8 +1,11 @@
 """The worker on a real database and real recordings; an engine double stands in where an attempt has to go wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,15 @@ from uuid_utils.compat import uuid7
 
 from app.audio.pcm import PcmFile
 from app.audio.store import LocalAudioStore
+from app.audio.workspace import Workspace
 from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.runner import JobRunner
 from app.signals import Signals, notify
-from app.speech.transcript import Options, Transcript
+from app.speech.transcript import Options, Transcript, TranscriptWarning
+from tests.service import eventually
 
 CALL = Path(__file__).parents[2] / "samples" / "sample_call.wav"
 SILENCE = Transcript(None, None, 1.0, (), ())
@@ -33,6 +38,9 @@ class EngineDouble:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.hang = False
+        self.release = asyncio.Event()
+        self.cancelled = 0
+        self.result = SILENCE
         self.given: list[Sequence[PcmFile]] = []
         self.started = asyncio.Event()
 
@@ -43,10 +51,14 @@ class EngineDouble:
         on_progress(0.5)
         self.started.set()
         if self.hang:
-            await asyncio.Event().wait()
+            try:
+                await self.release.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
         if self.error is not None:
             raise self.error
-        return SILENCE
+        return self.result
 
 
 class Bench:
@@ -57,7 +69,8 @@ class Bench:
         self.store = store
         self.signals = signals
         self.engine = engine
-        self.runner = JobRunner(database, signals, store, engine, worker="test", max_audio_seconds=600)
+        self.workspace = Workspace(store.folder.parent / "work")
+        self.runner = JobRunner(database, signals, store, self.workspace, engine, worker="test", max_audio_seconds=600)
 
     async def enqueue(self, content: bytes) -> UUID:
         job_id = uuid7()
@@ -128,8 +141,10 @@ def waits_after(attempts: int, job: Transcription) -> bool:
 
 
 @pytest.fixture
-def bench(database: Database, tmp_path: Path) -> Bench:
-    return Bench(database, LocalAudioStore(tmp_path / "audio"), Signals(database), EngineDouble())
+def bench(database: Database, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(database, LocalAudioStore(tmp_path / "audio"), Signals(database), EngineDouble())
+    yield bench
+    bench.workspace.close()
 
 
 async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench: Bench) -> None:
@@ -198,6 +213,113 @@ async def test_deleting_a_running_job_stops_it_and_leaves_nothing(bench: Bench) 
     assert bench.audio_files() == []
     async with bench.database.transaction() as session:
         assert (await session.exec(select(StoredTranscript))).all() == []
+
+
+async def test_a_job_lost_and_claimed_again_by_the_same_process_is_at_work_once(bench: Bench) -> None:
+    bench.engine.hang = True
+    async with working(bench):
+        job_id = await bench.enqueue(CALL.read_bytes())
+        await asyncio.wait_for(bench.engine.started.wait(), 10)
+        first = await bench.read(job_id)
+        assert first is not None
+        bench.engine.started.clear()
+        async with bench.database.transaction() as session:
+            gone = func.now() - timedelta(seconds=1)
+            await session.exec(update(Transcription).where(col(Transcription.id) == job_id).values(lease_until=gone))
+            await queue.requeue_lost(session)
+        await asyncio.wait_for(bench.engine.started.wait(), 10)
+        bench.engine.release.set()
+        job = await bench.ended(job_id)
+    assert (job.status, job.attempts, job.crashes) == (Status.COMPLETED, 2, 1)
+    assert bench.engine.cancelled == 1
+
+
+async def test_a_result_that_the_database_refuses_fails_the_job_and_is_not_logged(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "the customer's secret"
+    bench.engine.result = Transcript("e\0n", 1.0, 1.0, (), (), (TranscriptWarning("w", secret),))
+    async with working(bench):
+        job_id = await bench.enqueue(CALL.read_bytes())
+        job = await bench.until(job_id, partial(waits_after, 1))
+    assert job.run_at > job.created_at
+    logged = "".join(capsys.readouterr())
+    assert "finish failed" in logged
+    assert secret not in logged
+
+
+async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, calls = queue.finish, 0
+
+    async def commit_and_lose_the_reply(session: Any, job: Transcription, outcome: Any) -> Status | None:
+        nonlocal calls
+        calls += 1
+        status = await finish(session, job, outcome)
+        if calls == 1:
+            await session.commit()
+            raise ConnectionResetError
+        return status
+
+    monkeypatch.setattr(queue, "finish", commit_and_lose_the_reply)
+    async with working(bench):
+        job = await bench.ended(await bench.enqueue(CALL.read_bytes()))
+        await asyncio.wait_for(bench.runner.idle(), 10)
+    assert (job.status, calls) == (Status.COMPLETED, 2)
+    assert bench.audio_files() == []
+
+
+async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = queue.claim
+
+    async def drain_meanwhile(session: Any, worker: str, slots: int) -> Any:
+        jobs = await claim(session, worker, slots)
+        if jobs:
+            await bench.runner.drain(0)
+        return jobs
+
+    monkeypatch.setattr(queue, "claim", drain_meanwhile)
+    bench.engine.hang = True
+    async with working(bench):
+        job_id = await bench.enqueue(CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.started_at and job.status == Status.PENDING)
+    assert (job.attempts, job.crashes) == (0, 0)
+
+
+async def test_orphaned_recordings_are_erased_and_needed_ones_kept(bench: Bench) -> None:
+    needed = await bench.enqueue(CALL.read_bytes())
+    (bench.store.folder / "incoming" / str(uuid7())).write_bytes(b"half an upload")
+    orphan = uuid7()
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"whole, but its job was never committed"
+
+    await bench.store.save(str(orphan), stream(), 100)
+    fresh = bench.store.folder / "incoming" / str(uuid7())
+    long_ago = time.time() - 2 * 3600
+    for path in bench.audio_files():
+        os.utime(path, (long_ago, long_ago))
+    fresh.write_bytes(b"arriving")
+    bench.engine.hang = True
+    async with working(bench):
+        await asyncio.wait_for(bench.engine.started.wait(), 10)
+        await asyncio.to_thread(eventually, lambda: len(bench.audio_files()) == 2)
+    assert {path.name for path in bench.audio_files()} == {str(needed), fresh.name}
+
+
+def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    left.mkdir()
+    (left / "channel-0.pcm").write_bytes(b"speech")
+    alive = Workspace(tmp_path)
+    with alive.folder() as folder:
+        (Path(folder) / "channel-0.pcm").write_bytes(b"speech")
+        Workspace(tmp_path).close()
+        assert not left.exists()
+        assert (Path(folder) / "channel-0.pcm").exists()
+    alive.close()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 async def test_draining_gives_running_jobs_back_without_counting_the_attempt(bench: Bench) -> None:
