@@ -1,0 +1,3 @@
+"""Callscribe: phone-call recordings into text."""
+
+__version__ = "0.1.0"

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -18,6 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from app import __version__
 from app.audio.decode import decode
 from app.errors import AppError
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
@@ -41,7 +41,7 @@ cli.add_typer(models_cli, name="models")
 def about(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Phone-call recordings into text."""
     if version:
-        typer.echo(metadata.version("callscribe"))
+        typer.echo(__version__)
 
 
 def _settings() -> Settings:

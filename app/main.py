@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 
 import structlog
 import uvicorn
@@ -12,7 +11,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
-from app import operations, problems
+from app import __version__, operations, problems
 from app.auth import ApiKeys, is_loopback
 from app.jobs import openapi
 from app.jobs import router as transcriptions
@@ -43,7 +42,7 @@ def create_app() -> FastAPI:
     """Routes, errors and the OpenAPI document. `attach` gives it the parts that its routes work with."""
     app = FastAPIOffline(
         title="Callscribe",
-        version=version("callscribe"),
+        version=__version__,
         summary="Phone-call recordings into text.",
         description=DESCRIPTION,
         redoc_url=None,
