@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jiwer
-from tests.speech_samples import samples
 from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from tests.service import Service, serving
+from tests.speech_samples import samples
 
 BY_CHARACTER = frozenset({"zh", "ja", "hi"})
 
