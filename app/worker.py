@@ -23,6 +23,7 @@ from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
 
 GRACE_SECONDS = 10.0
+WATCH_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe")
 
@@ -106,7 +107,24 @@ def engine_config(settings: Settings) -> EngineConfig:
 async def _load_and_run(engine: Engine, runner: JobRunner) -> None:
     await _in_daemon_thread(engine.load)
     log.info("models loaded", models=[model.name for model in engine.models])
-    await runner.run()
+    watching = asyncio.create_task(_watch(engine))
+    running = asyncio.create_task(runner.run())
+    try:
+        await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()
+        await running
+    finally:
+        watching.cancel()
+        running.cancel()
+
+
+async def _watch(engine: Engine) -> None:
+    """Raises once the engine's threads are gone, after which only a new process helps."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        if not engine.ready:
+            raise RuntimeError("the engine stopped working")
 
 
 async def _in_daemon_thread(work: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ from app.jobs.models import Transcription, stored_options
 from app.signals import Signals
 from app.speech.batcher import EngineStopped
 from app.speech.engine import Transcriber
+from app.speech.turns import Share
 
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
@@ -190,7 +191,8 @@ class JobRunner:
                 audio = await decode(path, Path(folder), split=split, max_seconds=self._max_audio_seconds)
             decoded = time.monotonic()
             progress = partial(self._set_progress, job.lease_token)
-            transcript = await self._transcriber.transcribe(audio.channels, options, progress)
+            share = Share(job.priority, job.caller)
+            transcript = await self._transcriber.transcribe(audio.channels, options, progress, share)
             timings = Timings(decoded - started, time.monotonic() - decoded)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
         return Succeeded(transcript, facts, timings)

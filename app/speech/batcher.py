@@ -1,25 +1,32 @@
 """The threads that own the models: they prepare what was asked, and decode it in batches across all jobs.
 
 No thread waits for a batch to fill: it decodes when one is full or when nothing is left to prepare, and
-prepares otherwise. So little is prepared ahead of what can be decoded, however much is asked.
+prepares otherwise, one item at a time. So little is prepared ahead of what can be decoded, however much is
+asked, and what is asked anew gets its turn soon. A job's last items do not wait for others to fill a batch.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from threading import Condition, Thread
 from typing import Generic, Protocol, TypeVar
 
-from app.speech.fair_queue import FairQueue, Item, Job
+from app.errors import GpuOutOfMemory
+from app.speech.lanes import Item, Lanes
+from app.speech.turns import Sharing, Turns
 
 logger = logging.getLogger(__name__)
 
 
 class EngineStopped(Exception):
-    """The engine was closed before the work was done."""
+    """The engine was closed, or broke, before the work was done."""
 
 
-class FallibleJob(Job, Protocol):
+class DeviceLost(Exception):
+    """The device that models run on does no more work for this process."""
+
+
+class FallibleJob(Sharing, Protocol):
     def fail(self, error: Exception) -> None:
         """Ends the job with an error, unless it has ended."""
 
@@ -43,38 +50,43 @@ class Source(Protocol[SourceItemT]):
     def exhausted(self) -> bool: ...
 
     def advance(self) -> Sequence[SourceItemT]:
-        """The next items, none if it has only come nearer to them."""
+        """The next items, few, or none if it has only come nearer to them."""
 
 
 class Batcher(Generic[ItemT]):
     """Runs `decode` on batches of at most `batch_size` items, on `workers` threads.
 
     `decode` settles the items it is given, and returns those to decode again. What goes wrong in it ends the
-    jobs that cannot be decoded alone, and no others.
+    jobs that cannot be decoded alone, and no others. DeviceLost, and what no thread should meet, ends all.
     """
 
     def __init__(self, workers: int, batch_size: int, decode: Callable[[Sequence[ItemT]], Sequence[ItemT]]) -> None:
         self._decode = decode
-        self._items: FairQueue[ItemT] = FairQueue(batch_size)
-        self._fresh: deque[Source[ItemT]] = deque()
-        self._begun: deque[Source[ItemT]] = deque()
-        self._jobs: set[FallibleJob] = set()
+        self._lanes: Lanes[ItemT] = Lanes(batch_size)
+        self._sources: Turns[Source[ItemT]] = Turns()
+        self._unread: dict[FallibleJob, int] = {}
         self._changed = Condition()
         self._idle = 0
-        self._closed = False
+        self._closed = self._broken = False
         self._threads = [Thread(target=self._work, name=f"speech-{number}", daemon=True) for number in range(workers)]
+
+    @property
+    def alive(self) -> bool:
+        """Whether no thread has met what it cannot survive."""
+        return not self._broken
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: FallibleJob, sources: Iterable[Source[ItemT]]) -> None:
+    def submit(self, job: FallibleJob, sources: Sequence[Source[ItemT]]) -> None:
         """Queues a job. Raises EngineStopped after `close`."""
         with self._changed:
             if self._closed:
                 raise EngineStopped
-            self._jobs = {job, *(other for other in self._jobs if not other.ended)}
-            self._fresh.extend(sources)
+            self._unread[job] = len(sources)
+            for source in sources:
+                self._sources.put(source)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -85,12 +97,22 @@ class Batcher(Generic[ItemT]):
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
-        for job in self._jobs:
-            job.fail(EngineStopped())
+        self._fail_all()
 
     def _work(self) -> None:
-        while (step := self._next_step()) is not None:
-            step()
+        try:
+            while (step := self._next_step()) is not None:
+                step()
+        except Exception:
+            logger.critical("speech.thread_died", exc_info=True)
+            with self._changed:
+                self._broken = self._closed = True
+                self._changed.notify_all()
+            self._fail_all()
+
+    def _fail_all(self) -> None:
+        for job in self._unread:
+            job.fail(EngineStopped())
 
     def _next_step(self) -> Callable[[], None] | None:
         with self._changed:
@@ -105,20 +127,26 @@ class Batcher(Generic[ItemT]):
         return None
 
     def _choose_step(self) -> Callable[[], None] | None:
-        self._items.drop_ended()
-        if batch := self._items.take_full():
-            return lambda: self._decode_batch(batch)
-        while sources := self._fresh or self._begun:
-            source = sources.popleft()
-            if not source.job.ended:
-                return lambda: self._advance(source)
-        if batch := self._items.take_share(self._idle):
-            return lambda: self._decode_batch(batch)
-        return None
+        self._lanes.drop_ended()
+        self._sources.drop_ended()
+        self._unread = {job: unread for job, unread in self._unread.items() if not job.ended}
+        batch, source = self._lanes.take_full(), None
+        if not batch and not (source := self._sources.take_new()):
+            if self._sources:
+                batch = self._lanes.take_last(lambda item: not self._unread.get(item.job))
+                source = None if batch else self._sources.take()
+            else:
+                batch = self._lanes.take_share(self._idle)
+        if source:
+            self._lanes.overtake()
+            return partial(self._advance, source)
+        return partial(self._decode_batch, batch) if batch else None
 
     def _advance(self, source: Source[ItemT]) -> None:
         try:
             items = source.advance()
+        except DeviceLost:
+            raise
         except Exception as error:
             if not source.job.ended:  # a cancelled job's audio is gone before its turn comes
                 logger.exception("speech.prepare_failed")
@@ -126,19 +154,25 @@ class Batcher(Generic[ItemT]):
             return
         with self._changed:
             if not source.exhausted:
-                self._begun.append(source)
+                self._sources.put(source)
+            elif source.job in self._unread:
+                self._unread[source.job] -= 1
             self._put(items)
 
     def _decode_batch(self, batch: Sequence[ItemT]) -> None:
         """Decodes a batch; one that fails is halved, so that it ends the jobs at fault, and spares memory."""
         try:
             again = self._decode(batch)
+        except DeviceLost:
+            raise
         except Exception as error:
             logger.exception("speech.decode_failed", extra={"items": len(batch)})
             if len(batch) == 1:
                 batch[0].job.fail(error)
                 return
             middle = len(batch) // 2
+            if isinstance(error, GpuOutOfMemory):
+                self._lanes.shrink(middle)
             self._decode_batch(batch[:middle])
             self._decode_batch(batch[middle:])
             return
@@ -147,5 +181,9 @@ class Batcher(Generic[ItemT]):
 
     def _put(self, items: Iterable[ItemT]) -> None:
         for item in items:
-            self._items.put(item)
+            try:
+                self._lanes.put(item)
+            except Exception as error:
+                logger.exception("speech.queue_failed")
+                item.job.fail(error)
         self._changed.notify_all()

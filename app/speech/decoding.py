@@ -68,18 +68,15 @@ def _encode(whisper: Whisper, readable: Sequence[tuple[PendingWindow, Samples]],
 
 def _with_languages(whisper: Whisper, encoded: Encoded, batch: Sequence[PendingWindow]) -> list[PendingWindow]:
     """Gives a window that is clearly in another language than its channel its own."""
-    if not any(pending.detected for pending in batch):
-        return list(batch)
-    return [
-        _with_own_language(pending, probabilities) if pending.detected else pending
-        for pending, probabilities in zip(batch, whisper.detect_languages(encoded), strict=True)
+    rows = list(batch)
+    long = [
+        row for row, pending in enumerate(rows) if pending.detected and pending.window.seconds >= OWN_LANGUAGE_SECONDS
     ]
-
-
-def _with_own_language(pending: PendingWindow, probabilities: dict[str, float]) -> PendingWindow:
-    language, probability = max(probabilities.items(), key=lambda item: item[1])
-    clear = probability >= OWN_LANGUAGE_PROBABILITY and pending.window.seconds >= OWN_LANGUAGE_SECONDS
-    return replace(pending, language=language) if clear else pending
+    for row, probabilities in zip(long, whisper.detect_languages(encoded, long), strict=True):
+        language, probability = max(probabilities.items(), key=lambda item: item[1])
+        if probability >= OWN_LANGUAGE_PROBABILITY:
+            rows[row] = replace(rows[row], language=language)
+    return rows
 
 
 def _judge(pending: PendingWindow, decoded: Decoded) -> PendingWindow | _Final:
@@ -124,9 +121,14 @@ def _unaligned(pending: PendingWindow, decoded: Decoded) -> tuple[Word, ...]:
 
 
 def _settle(final: _Final, words: tuple[Word, ...]) -> None:
+    """Never raises: a batch that is settled in part must not be decoded again."""
     pending, decoded = final.pending, final.decoded
-    heard = Heard(pending.channel, pending.language, decoded, words) if decoded else None
-    pending.job.settle(pending.window, heard, _warning(final))
+    try:
+        heard = Heard(pending.channel, pending.language, decoded, words) if decoded else None
+        pending.job.settle(pending.window, heard, _warning(final))
+    except Exception as error:
+        logger.exception("speech.settle_failed")
+        pending.job.fail(error)
 
 
 def _warning(final: _Final) -> TranscriptWarning | None:

@@ -9,15 +9,17 @@ from typing import Protocol
 
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
-from app.speech import models, whisper
+from app.speech import models, processor, whisper
 from app.speech.batcher import Batcher, EngineStopped
 from app.speech.decoding import decode_batch
 from app.speech.recording import PendingWindow, Recording
 from app.speech.scan import ChannelScan
 from app.speech.transcript import Options, Transcript
+from app.speech.turns import Share
 
 CPU_BATCH_SIZE = 8
 GPU_BATCH_SIZE = 16
+EVEN_SHARE = Share()
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,11 @@ class ServedModel:
 
 class Transcriber(Protocol):
     async def transcribe(
-        self, channels: Sequence[PcmFile], options: Options, on_progress: Callable[[float], None]
+        self,
+        channels: Sequence[PcmFile],
+        options: Options,
+        on_progress: Callable[[float], None],
+        share: Share = EVEN_SHARE,
     ) -> Transcript: ...
 
 
@@ -63,8 +69,8 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether the models are loaded and the threads run."""
-        return self._batcher is not None
+        """Whether the models are loaded and all threads run. Once false after `load`, only a new process helps."""
+        return self._batcher is not None and self._batcher.alive
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
@@ -78,14 +84,22 @@ class Engine:
         """Gets, checks, loads and warms every model, then starts the threads. Blocks; raises ModelUnavailable."""
         config = self._config
         device = whisper.find_device(config.device, config.device_index, config.compute_type)
-        self._whispers = {name: whisper.load(models.fetch(name, config.models_dir), device) for name in config.models}
+        with processor.chosen_instructions():
+            self._whispers = {
+                name: whisper.load(models.fetch(name, config.models_dir), device) for name in config.models
+            }
+        processor.return_memory()
         batch_size = config.batch_size or (CPU_BATCH_SIZE if device.kind == "cpu" else GPU_BATCH_SIZE)
         batcher = Batcher(device.threads, batch_size, decode_batch)
         batcher.start()
         self._batcher = batcher
 
     async def transcribe(
-        self, channels: Sequence[PcmFile], options: Options, on_progress: Callable[[float], None]
+        self,
+        channels: Sequence[PcmFile],
+        options: Options,
+        on_progress: Callable[[float], None],
+        share: Share = EVEN_SHARE,
     ) -> Transcript:
         """The transcript of one recording: `channels` holds its mix, or a file for each channel.
 
@@ -105,7 +119,7 @@ class Engine:
                 loop.call_soon_threadsafe(tell, progress)
 
         try:
-            job = Recording(self._whispers[options.model], channels, options, report)
+            job = Recording(self._whispers[options.model], channels, options, share, report)
             scans = [ChannelScan(job, index) for index in range(len(channels))]
         except OSError as error:
             raise TranscriptionFailed("The decoded recording is gone") from error
@@ -113,7 +127,10 @@ class Engine:
         return await asyncio.wrap_future(job.outcome)
 
     def close(self) -> None:
-        """Ends the threads, after the batches they are at, and what is queued. Models stay in memory."""
+        """Ends the threads, after the batches they are at, and what is queued. Models stay in memory.
+
+        Blocks for as long as a batch takes, which may be seconds: not for an event loop.
+        """
         if self._batcher:
             self._batcher.close()
         self._batcher = None

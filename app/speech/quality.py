@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from math import exp
+from math import exp, isfinite
 
 MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
@@ -77,6 +77,8 @@ def most_tokens(seconds: float) -> int:
 
 def judge(decoded: Decoded, seconds: float, bias: str = "") -> Verdict:
     """Judges one window of `seconds` of speech. `bias` is the prompt and hotwords it was decoded with."""
+    if not isfinite(decoded.avg_logprob):  # float16 overflows
+        return Verdict.BROKEN
     doubtful = decoded.avg_logprob < MIN_AVG_LOGPROB
     if not decoded.text or (decoded.no_speech_prob > MAX_NO_SPEECH_PROB and doubtful):
         return Verdict.SILENT

@@ -12,6 +12,7 @@ from app.speech.batcher import EngineStopped
 from app.speech.quality import Decoded, Try, Verdict
 from app.speech.segments import Heard, segments_of
 from app.speech.transcript import Channel, Options, Transcript, TranscriptWarning
+from app.speech.turns import Share
 from app.speech.whisper import Encoded, Whisper
 from app.speech.windows import Window
 
@@ -49,8 +50,10 @@ class Recording:
         whisper: Whisper,
         channels: Sequence[PcmFile],
         options: Options,
+        share: Share,
         report: Callable[[float], None],
     ) -> None:
+        self.share = share
         self.whisper = whisper
         self.channels = tuple(channels)
         self.options = options

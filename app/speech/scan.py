@@ -1,6 +1,6 @@
 """Reads a channel a stretch at a time: voice activity, windows, and the language spoken."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,10 +10,14 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.quality import tries
 from app.speech.recording import PendingWindow, Recording
 from app.speech.transcript import Channel
-from app.speech.whisper import Encoded, Samples, VoiceActivity
+from app.speech.whisper import Samples, VoiceActivity
 from app.speech.windows import FRAME_SAMPLES, Window, WindowFinder
 
-STRETCH_SAMPLES = 90 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
+STRETCH_SAMPLES = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
+
+# A channel's language is sure when so much of so many seconds of speech is in it, or after so many windows.
+SURE_SHARE = 0.8
+SURE_SECONDS = 5.0
 LANGUAGE_WINDOWS = 4
 
 
@@ -22,66 +26,85 @@ class ChannelScan:
 
     def __init__(self, job: Recording, index: int) -> None:
         self.job = job
-        self.exhausted = False
         self._index = index
         self._pcm = job.channels[index]
         self._samples = self._pcm.samples
         self._read = 0
+        self._all_read = False
         self._voice = VoiceActivity()
         self._finder = WindowFinder(job.whisper.window_seconds * SAMPLE_RATE)
+        self._windows: deque[Window] = deque()
         self._language = job.options.language if job.whisper.multilingual else "en"
-        self._probability: float | None = None
+        self._detects = self._language is None
+        self._votes: dict[str, float] = defaultdict(float)
+        self._undecided: list[PendingWindow] = []
+
+    @property
+    def exhausted(self) -> bool:
+        return self._all_read and not self._windows
 
     def advance(self) -> Sequence[PendingWindow]:
-        """Reads a stretch. The first windows found decide on the language, if the client gave none."""
+        """Prepares the next window, or reads a stretch when there is none.
+
+        The first windows are held back until the language is sure, if the client gave none.
+        """
+        if not self._windows:
+            self._read_stretch()
+        prepared = [self._prepare(self._windows.popleft())] if self._windows else []
+        if self._language is None:
+            prepared = self._decide(prepared)
+        if self.exhausted:
+            self.job.channel_read(self._channel())
+        return prepared
+
+    def _read_stretch(self) -> None:
         samples = self._pcm.read(self._read, STRETCH_SAMPLES)
         windows = self._finder.feed(self._voice.probabilities(samples)) if len(samples) else []
         self._read += len(samples)
         if len(samples) < STRETCH_SAMPLES:
-            self.exhausted = True
+            self._all_read = True
             windows += self._finder.finish(self._samples)
-        encodings = self._detect(windows[:LANGUAGE_WINDOWS]) if windows and self._language is None else []
-        pending = [self._pending(window) for window in windows]
-        for at, encoded in enumerate(encodings):
-            pending[at] = replace(pending[at], encoded=encoded)
+        self._windows.extend(windows)
         self.job.found(windows, len(samples) / SAMPLE_RATE)
-        if self.exhausted:
-            self.job.channel_read(self._channel())
-        return pending
 
-    def _detect(self, windows: Sequence[Window]) -> list[Encoded]:
-        """Takes the language that is likeliest over windows that count by their length.
-
-        Gives what the encoder made of them, if that can be kept for decoding.
-        """
-        whisper, votes, encodings = self.job.whisper, defaultdict[str, float](float), []
-        for window in windows:
-            encoded = whisper.encode([read_window(self._pcm, window)], whisper.context_seconds)
-            encodings.append(encoded)
-            for language, probability in whisper.detect_languages(encoded)[0].items():
-                votes[language] += probability * window.seconds
-        self._language = max(votes, key=votes.__getitem__)
-        self._probability = round(votes[self._language] / sum(votes.values()), 4)
-        return encodings if whisper.keeps_encodings else []
-
-    def _pending(self, window: Window) -> PendingWindow:
-        assert self._language
-        return PendingWindow(
+    def _prepare(self, window: Window) -> PendingWindow:
+        whisper = self.job.whisper
+        pending = PendingWindow(
             job=self.job,
             channel=self._index,
             window=window,
-            language=self._language,
-            detected=self._probability is not None,
-            ways=tries(self.job.whisper.context_seconds, prompted=bool(self.job.bias.strip())),
+            language=self._language or "",
+            detected=self._detects,
+            ways=tries(whisper.context_seconds, prompted=bool(self.job.bias.strip())),
         )
+        if whisper.keeps_encodings or not self._language:
+            encoded = whisper.encode([read_window(self._pcm, window)], whisper.context_seconds)
+            if not self._language:
+                for language, probability in whisper.detect_languages(encoded, [0])[0].items():
+                    self._votes[language] += probability * window.seconds
+            if whisper.keeps_encodings:
+                return replace(pending, encoded=encoded)
+        return pending
+
+    def _decide(self, prepared: Sequence[PendingWindow]) -> list[PendingWindow]:
+        """Takes the language that is likeliest over windows that count by their length, once it is sure."""
+        self._undecided += prepared
+        likeliest = max(self._votes, key=self._votes.__getitem__, default=None)
+        seconds = sum(self._votes.values())
+        sure = likeliest and self._votes[likeliest] >= SURE_SHARE * seconds and seconds >= SURE_SECONDS
+        if not (sure or self.exhausted or len(self._undecided) >= LANGUAGE_WINDOWS):
+            return []
+        self._language, undecided, self._undecided = likeliest, self._undecided, []
+        return [replace(pending, language=likeliest or "") for pending in undecided]
 
     def _channel(self) -> Channel:
         speech_seconds = self._finder.speech_samples / SAMPLE_RATE
+        certainty = self._votes[self._language] / sum(self._votes.values()) if self._language in self._votes else None
         return Channel(
             index=self._index,
             label=self.job.label(self._index),
             language=self._language if speech_seconds else None,
-            language_probability=self._probability,
+            language_probability=None if certainty is None else round(certainty, 4),
             speech_seconds=round(speech_seconds, 2),
         )
 

@@ -5,10 +5,12 @@ frees a model and goes on.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
+from app.speech.batcher import DeviceLost
+from app.speech.models import ModelUnavailable
 from app.speech.quality import FULL_CONTEXT_SECONDS, Decoded, Try, most_tokens
 from app.speech.transcript import Task, Word
 from app.speech.windows import FRAME_SAMPLES
@@ -37,6 +41,8 @@ FRAMES_PER_SECOND = 100
 TOKEN_SECONDS = 0.02
 MAX_BIAS_TOKENS = 223  # half of the decoder's context, as OpenAI's Whisper leaves for a prompt
 MAX_LENGTH = 448
+ENCODED_PER_SECOND = 50
+LANGUAGE_SECONDS = 10
 SILENCE_SECONDS = 2
 SMALL_CONTEXT_SECONDS = 20
 SMALL_WIDTH = 512  # of `base`, in numbers per frame
@@ -55,13 +61,25 @@ class Device:
 
 
 def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Device:
-    """Fills in what is `auto` or empty: a GPU when there is one, all of them, float16 there and int8 here."""
+    """Fills in what is `auto` or empty: a GPU when there is one, all of them, float16 there and int8 here.
+
+    Raises ModelUnavailable for what this machine does not have.
+    """
     gpus = ctranslate2.get_cuda_device_count()
     if kind == "cuda" or (kind == "auto" and gpus):
         indexes = indexes or tuple(range(gpus))
-        return Device("cuda", indexes, len(indexes), "float16" if compute_type == "auto" else compute_type)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Device("cpu", (0,), cores, "int8" if compute_type == "auto" else compute_type)
+        if not indexes or not set(indexes) <= set(range(gpus)):
+            raise ModelUnavailable(f"No model can run on cuda {', '.join(map(str, indexes))}: {gpus} GPUs are found")
+        device = Device("cuda", indexes, len(indexes), "float16" if compute_type == "auto" else compute_type)
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        device = Device("cpu", (0,), cores, "int8" if compute_type == "auto" else compute_type)
+    known = ctranslate2.get_supported_compute_types(device.kind)
+    if device.compute_type not in known:
+        raise ModelUnavailable(
+            f"No model can run as {device.compute_type!r} on this {device.kind}: it knows {', '.join(sorted(known))}"
+        )
+    return device
 
 
 def download(name: str, folder: Path, *, offline: bool) -> Path:
@@ -112,10 +130,11 @@ class Encoded:
             return self.views[0]
         return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(view) for view in self.views]))
 
-    def rows(self, indexes: Sequence[int]) -> ctranslate2.StorageView:
-        if len(indexes) == self.joined.shape[0]:
+    def rows(self, indexes: Sequence[int], frames: int | None = None) -> ctranslate2.StorageView:
+        """Some of the windows, or no more than the first `frames` of each."""
+        if len(indexes) == self.joined.shape[0] and frames is None:
             return self.joined
-        rows = np.asarray(self.joined.to_device(ctranslate2.Device.cpu))[list(indexes)]
+        rows = np.asarray(self.joined.to_device(ctranslate2.Device.cpu))[list(indexes), :frames]
         return ctranslate2.StorageView.from_array(np.ascontiguousarray(rows))
 
 
@@ -157,10 +176,12 @@ class Whisper:
         with _own_errors():
             return Encoded([self._model.encode(batch) for batch in batches])
 
-    def detect_languages(self, encoded: Encoded) -> list[dict[str, float]]:
-        """Probability of each language code, for each window."""
+    def detect_languages(self, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
+        """Probability of each language code, for each of some windows, by their beginnings."""
+        if not rows:
+            return []
         with _own_errors():
-            found = self._model.model.detect_language(encoded.joined)
+            found = self._model.model.detect_language(encoded.rows(rows, LANGUAGE_SECONDS * ENCODED_PER_SECOND))
         return [{token[2:-2]: probability for token, probability in row} for row in found]
 
     def prompt(self, language: str, task: Task, prompt: str, hotwords: Sequence[str]) -> list[int]:
@@ -203,7 +224,7 @@ class Whisper:
                 )
             for row, words in zip(rows, found, strict=True):
                 merge_punctuations(words, PREPENDED, APPENDED)
-                aligned[row] = tuple(_word(word) for word in words if word["word"])
+                aligned[row] = tuple(_word(word) for word in words if _written(word["word"]))
         return aligned
 
     def phrases(self, decoded: Decoded) -> tuple[Word, ...]:
@@ -217,7 +238,7 @@ class Whisper:
                 continue
             end = (token - first_timestamp) * TOKEN_SECONDS
             if text:
-                phrases.append(Word(start, max(start, end), tokenizer.decode(text), decoded.probability))
+                phrases.append(Word(start, max(start, end), _written(tokenizer.decode(text)), decoded.probability))
             start, text = end, []
         return tuple(phrases)
 
@@ -233,7 +254,9 @@ class Whisper:
         return np.ascontiguousarray(features[:, : context_seconds * FRAMES_PER_SECOND])
 
     def _find_context_seconds(self) -> int:
-        """Small models gain from a shorter context, measured on `base`; the others keep that of their training."""
+        """Small models gain from a shorter context on a processor, measured on `base`; else that of their training."""
+        if self.device.kind == "cuda":
+            return FULL_CONTEXT_SECONDS
         silence = np.zeros((self._model.feature_extractor.mel_filters.shape[0], 2 * FRAMES_PER_SECOND), np.float32)
         width = self._model.encode(silence).shape[-1]
         return SMALL_CONTEXT_SECONDS if width <= SMALL_WIDTH else FULL_CONTEXT_SECONDS
@@ -241,10 +264,10 @@ class Whisper:
     def _decoded(self, result: Any, temperature: float) -> Decoded:
         tokens = tuple(result.sequences_ids[0])
         return Decoded(
-            text=self._tokenizer("en", "transcribe").decode(tokens).strip(),
+            text=_written(self._tokenizer("en", "transcribe").decode(tokens)).strip(),
             tokens=tokens,
             avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
-            no_speech_prob=result.no_speech_prob,
+            no_speech_prob=_finite(result.no_speech_prob),
             temperature=temperature,
         )
 
@@ -255,21 +278,37 @@ class Whisper:
 
 @cache
 def load(folder: Path, device: Device) -> Whisper:
-    """Loads a model once per process, and runs it once."""
-    whisper = Whisper(folder, device)
+    """Loads a model once per process, and runs it once, and Silero with it. Raises ModelUnavailable."""
+    try:
+        whisper = Whisper(folder, device)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelUnavailable(f"The model in {folder} cannot be loaded: {error}") from error
     whisper.warm_up()
+    VoiceActivity().probabilities(np.zeros(FRAME_SAMPLES, np.float32))
     return whisper
 
 
 def _word(word: dict[str, Any]) -> Word:
-    return Word(float(word["start"]), float(word["end"]), word["word"], float(word["probability"]))
+    start, end = _finite(word["start"]), _finite(word["end"])
+    return Word(start, max(start, end), _written(word["word"]), _finite(word["probability"]))
+
+
+def _written(text: str) -> str:
+    return text.replace("\0", "")  # which no JSON of PostgreSQL holds
+
+
+def _finite(number: float) -> float:
+    return float(number) if isfinite(number) else 0.0
 
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
+    """On a GPU, only a lack of memory can be survived."""
     try:
         yield
     except RuntimeError as error:
         if "out of memory" in str(error):
             raise GpuOutOfMemory from error
+        if re.search("cuda|cublas|cudnn", str(error), re.IGNORECASE):
+            raise DeviceLost from error
         raise

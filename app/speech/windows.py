@@ -1,9 +1,10 @@
 """Voice activity → windows of speech that the model sees at once; pure.
 
-Voice activity is one probability for every `FRAME_SAMPLES` of a channel. Speech runs are padded, cut where
-they are too long, and joined greedily, so that a window is as full as it may be whatever the pauses were.
+Voice activity is one probability for every `FRAME_SAMPLES` of a channel. Speech runs are padded and joined.
+A run that a window has no room for is cut at the best pause that fills the window well, if it has one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import itemgetter
@@ -23,6 +24,10 @@ MIN_SPEECH_FRAMES = round(0.125 * SAMPLE_RATE / FRAME_SAMPLES)
 PAD_SECONDS = 0.4
 PAD_SAMPLES = round(PAD_SECONDS * SAMPLE_RATE)
 CUT_SMOOTHING_FRAMES = 5
+
+# A pause inside a run at which it may be cut to fill a window, and the least that is worth the cut.
+MAX_CUT_PROBABILITY = 0.5
+MIN_CUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class WindowFinder:
     _run_start: int = 0
     _run: list[float] = field(default_factory=list)
     _quiet_since: int | None = None
-    _unpadded: Piece | None = None
+    _unpadded: "_Speech | None" = None
     _pad_before: int = 0
     _joined: list[Piece] = field(default_factory=list)
     _windows: list[Window] = field(default_factory=list)
@@ -111,7 +116,7 @@ class WindowFinder:
         if self._run:
             self._end_run(self._frame if self._quiet_since is None else self._quiet_since)
         if self._unpadded:
-            self._pad(self._unpadded, min(PAD_SAMPLES, samples - self._unpadded.end))
+            self._pad(self._unpadded, min(PAD_SAMPLES, samples - self._unpadded.piece.end))
         self._close_window()
         return self._take_windows()
 
@@ -131,33 +136,35 @@ class WindowFinder:
             self._cut_run()
 
     def _end_run(self, end: int) -> None:
-        self._run, self._quiet_since = [], None
-        if end - self._run_start >= MIN_SPEECH_FRAMES:
-            self._add(Piece(self._run_start * FRAME_SAMPLES, end * FRAME_SAMPLES))
+        run, self._run, self._quiet_since = self._run[: end - self._run_start], [], None
+        if len(run) >= MIN_SPEECH_FRAMES:
+            self._add(_Speech(Piece(self._run_start * FRAME_SAMPLES, end * FRAME_SAMPLES), run))
 
     def _cut_run(self) -> None:
         """Ends a run that fills a window at the most silent point of its second half."""
-        half = len(self._run) // 2
-        smooth = np.convolve(self._run[half:], np.ones(CUT_SMOOTHING_FRAMES), mode="valid")
-        length = half + int(np.argmin(smooth)) + CUT_SMOOTHING_FRAMES // 2
+        length, _ = _best_pause(self._run, len(self._run) // 2, len(self._run))
         cut, rest, quiet = self._run_start + length, self._run[length:], self._quiet_since
         self._end_run(cut)
         self._run_start, self._run = cut, rest
         self._quiet_since = quiet if quiet is not None and quiet >= cut else None
 
-    def _add(self, speech: Piece) -> None:
-        self.speech_samples += speech.samples
-        pad = min(PAD_SAMPLES, speech.start)
+    def _add(self, speech: "_Speech") -> None:
+        self.speech_samples += speech.piece.samples
+        pad = min(PAD_SAMPLES, speech.piece.start)
         if self._unpadded:
-            pad = min(PAD_SAMPLES, (speech.start - self._unpadded.end) // 2)
+            pad = min(PAD_SAMPLES, (speech.piece.start - self._unpadded.piece.end) // 2)
             self._pad(self._unpadded, pad)
         self._unpadded, self._pad_before = speech, pad
 
-    def _pad(self, speech: Piece, after: int) -> None:
-        piece = Piece(speech.start - self._pad_before, speech.end + after)
-        if sum(joined.samples for joined in self._joined) + piece.samples > self.max_samples:
+    def _pad(self, speech: "_Speech", after: int) -> None:
+        start, end = speech.piece.start - self._pad_before, speech.piece.end + after
+        room = self.max_samples - sum(joined.samples for joined in self._joined)
+        if end - start > room:
+            if self._joined and (cut := speech.cut_within(start + room)):
+                self._joined.append(Piece(start, cut))
+                start = cut
             self._close_window()
-        self._joined.append(piece)
+        self._joined.append(Piece(start, end))
 
     def _close_window(self) -> None:
         if self._joined:
@@ -167,3 +174,27 @@ class WindowFinder:
     def _take_windows(self) -> list[Window]:
         windows, self._windows = self._windows, []
         return windows
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    """A run without its padding, and the probability of each of its frames."""
+
+    piece: Piece
+    probabilities: Sequence[float]
+
+    def cut_within(self, end: int) -> int | None:
+        """The sample of the best pause before `end`, if there is one at which a cut is worth it."""
+        least = round(MIN_CUT_SECONDS * SAMPLE_RATE / FRAME_SAMPLES)
+        latest = min((end - self.piece.start) // FRAME_SAMPLES, len(self.probabilities) - least)
+        if latest - least < CUT_SMOOTHING_FRAMES:
+            return None
+        at, probability = _best_pause(self.probabilities, max(least, latest // 2), latest)
+        return self.piece.start + at * FRAME_SAMPLES if probability <= MAX_CUT_PROBABILITY else None
+
+
+def _best_pause(run: Sequence[float], first: int, last: int) -> tuple[int, float]:
+    """The frame between two where a run is most silent, and how likely speech is around it."""
+    smooth = np.convolve(run[first:last], np.full(CUT_SMOOTHING_FRAMES, 1 / CUT_SMOOTHING_FRAMES), mode="valid")
+    at = int(np.argmin(smooth))
+    return first + at + CUT_SMOOTHING_FRAMES // 2, float(smooth[at])

@@ -26,6 +26,7 @@ from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.runner import JobRunner
 from app.signals import Signals, notify
 from app.speech.transcript import Options, Transcript, TranscriptWarning
+from app.speech.turns import Share
 from tests.service import eventually
 
 CALL = Path(__file__).parents[2] / "samples" / "sample_call.wav"
@@ -41,12 +42,18 @@ class EngineDouble:
         self.release = asyncio.Event()
         self.cancelled = 0
         self.result = SILENCE
+        self.shares: list[Share] = []
         self.given: list[Sequence[PcmFile]] = []
         self.started = asyncio.Event()
 
     async def transcribe(
-        self, channels: Sequence[PcmFile], options: Options, on_progress: Callable[[float], None]
+        self,
+        channels: Sequence[PcmFile],
+        options: Options,
+        on_progress: Callable[[float], None],
+        share: Share = Share(),  # noqa: B008  as frozen as the protocol's default
     ) -> Transcript:
+        self.shares.append(share)
         self.given.append(channels)
         on_progress(0.5)
         self.started.set()
@@ -155,6 +162,7 @@ async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench
     assert job.decoding_seconds is not None
     assert job.transcribing_seconds is not None
     assert len(bench.engine.given[0]) == 2
+    assert bench.engine.shares == [Share(priority=5, owner="test")]
     assert not bench.engine.given[0][0].path.exists()
     assert bench.audio_files() == []
     async with bench.database.transaction() as session:

@@ -68,3 +68,41 @@ def silence(seconds: float) -> Samples:
 
 def noise(seconds: float) -> Samples:
     return np.random.default_rng(7).normal(0, 0.05, round(seconds * SAMPLE_RATE)).astype(np.float32)
+
+
+def ringing(seconds: float) -> Samples:
+    """The North American ringing tone: 440 and 480 Hz, two seconds of every six."""
+    at = _times(seconds)
+    return np.where(at % 6 < 2, 0.2 * (_tone(440, at) + _tone(480, at)), 0).astype(np.float32)
+
+
+def hold_music(seconds: float) -> Samples:
+    """A melody with vibrato over broken chords, every note with its harmonics."""
+    at, random = _times(seconds), np.random.default_rng(7)
+    beat = (at / 0.6).astype(int)
+    melody = 392 * 2 ** (random.choice([0, 2, 4, 5, 7, 9, 11, 12], beat[-1] + 1)[beat] / 12)
+    bass = 196 * 2 ** (np.array([0, 4, 7, 9, 12, 16, 5, 9])[beat % 8] / 12)
+    fading = np.exp(-2 * (at % 0.6))
+    voices = [(0.12, melody * (1 + 0.004 * _tone(5.5, at))), (0.08, bass)]
+    played = sum(
+        loudness / harmonic * np.sin(2 * np.pi * harmonic * np.cumsum(hertz) / SAMPLE_RATE)
+        for loudness, hertz in voices
+        for harmonic in range(1, 7)
+    )
+    return (fading * played).astype(np.float32)
+
+
+def telephone(samples: Samples) -> Samples:
+    """What 8 kHz μ-law leaves of it."""
+    narrow = samples[::2]
+    levels = np.round(np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256) * 127) / 127
+    wide: Samples = np.repeat(np.sign(levels) * np.expm1(np.abs(levels) * np.log(256)) / 255, 2).astype(np.float32)
+    return wide
+
+
+def _times(seconds: float) -> NDArray[np.float64]:
+    return np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+
+
+def _tone(hertz: float, at: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sin(2 * np.pi * hertz * at)

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 import pytest
 
-from app.speech.batcher import Batcher, EngineStopped
-from app.speech.fair_queue import PATIENCE, FairQueue
+from app.errors import GpuOutOfMemory
+from app.speech.batcher import Batcher, DeviceLost, EngineStopped
+from app.speech.turns import Share
 
 TIMEOUT_SECONDS = 20
 
@@ -19,6 +20,7 @@ class Sum:
     """A job: the sum of its numbers, known once all are decoded."""
 
     count: int
+    share: Share = field(default_factory=Share)
     outcome: "Future[int]" = field(default_factory=Future)
     decoded: list[int] = field(default_factory=list)
 
@@ -91,8 +93,8 @@ def running(
         batcher.close()
 
 
-def submit(batcher: Batcher[Number], values: list[int]) -> Sum:
-    job = Sum(len(values))
+def submit(batcher: Batcher[Number], values: list[int], kind_of_job: type[Sum] = Sum) -> Sum:
+    job = kind_of_job(len(values))
     batcher.submit(job, [Numbers(job, values)])
     return job
 
@@ -143,18 +145,26 @@ def test_a_source_that_cannot_be_read_ends_its_own_job_alone() -> None:
             lost.result()
 
 
-def test_a_batch_too_large_is_halved() -> None:
+def test_batches_stay_half_as_large_where_memory_is_short() -> None:
     sizes: list[int] = []
 
     def small(batch: Sequence[Number]) -> list[Number]:
-        if len(batch) > 1:
-            raise MemoryError
         sizes.append(len(batch))
+        if len(batch) > 2:
+            raise GpuOutOfMemory
         return decode(batch)
 
-    with running(small) as batcher:
-        assert submit(batcher, [2, 4, 6, 8]).result() == 20
-    assert sizes == [1, 1, 1, 1]
+    with running(small, workers=1) as batcher:
+        assert submit(batcher, [2] * 8).result() == 16
+    assert sizes == [4, 2, 2, 2, 2]
+
+
+def test_one_item_that_is_too_large_ends_its_job() -> None:
+    def full(batch: Sequence[Number]) -> list[Number]:
+        raise GpuOutOfMemory
+
+    with running(full) as batcher, pytest.raises(GpuOutOfMemory):
+        submit(batcher, [2]).result()
 
 
 def test_nothing_is_done_for_a_cancelled_job() -> None:
@@ -199,6 +209,47 @@ def test_a_short_job_overtakes_a_long_one() -> None:
     assert left[0] > 9_000
 
 
+@pytest.mark.parametrize("fault", [DeviceLost, AssertionError])
+def test_a_thread_that_dies_ends_all_jobs_and_is_told(fault: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+    def lose(batch: Sequence[Number]) -> list[Number]:
+        raise DeviceLost
+
+    class Stuck(Sum):
+        def fail(self, error: Exception) -> None:
+            super().fail(error)
+            assert isinstance(error, EngineStopped)
+
+    batcher = Batcher(1, 4, lose if fault is DeviceLost else decode)
+    assert batcher.alive
+    jobs = [submit(batcher, [-1], Stuck), submit(batcher, [2])]
+    batcher.start()
+
+    for job in jobs:
+        with pytest.raises((EngineStopped, ValueError)):
+            job.result()
+    batcher.close()
+    assert not batcher.alive
+    with pytest.raises(EngineStopped):
+        submit(batcher, [2])
+    assert "speech.thread_died" in caplog.text
+
+
+def test_an_item_that_cannot_be_queued_ends_its_own_job_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Unkind(Numbers):
+        def advance(self) -> Sequence[Number]:
+            return [replace(number, kind=[]) for number in super().advance()]  # type: ignore[arg-type]
+
+    with running() as batcher:
+        lost = Sum(1)
+        batcher.submit(lost, [Unkind(lost, [2])])
+
+        assert submit(batcher, [2, 4]).result() == 6
+        with pytest.raises(TypeError):
+            lost.result()
+        assert batcher.alive
+    assert "speech.queue_failed" in caplog.text
+
+
 def test_closing_ends_the_jobs_that_wait() -> None:
     batcher = Batcher(1, 4, decode)
     waiting = submit(batcher, [2])
@@ -209,47 +260,3 @@ def test_closing_ends_the_jobs_that_wait() -> None:
         waiting.result()
     with pytest.raises(EngineStopped):
         submit(batcher, [2])
-
-
-def queued(*items: Number, batch_size: int = 4) -> FairQueue[Number]:
-    queue: FairQueue[Number] = FairQueue(batch_size)
-    for item in items:
-        queue.put(item)
-    return queue
-
-
-def values(batch: list[Number]) -> list[int]:
-    return [number.value for number in batch]
-
-
-def test_jobs_take_turns_in_a_batch() -> None:
-    long, short = Sum(0), Sum(0)
-    queue = queued(*(Number(long, n) for n in range(5)), Number(short, 100), Number(short, 101))
-
-    assert values(queue.take_full()) == [0, 100, 1, 101]
-    assert values(queue.take_full()) == []
-
-
-def test_kinds_do_not_share_a_batch() -> None:
-    job = Sum(0)
-    queue = queued(*(Number(job, n, kind) for n in range(3) for kind in "ab"))
-
-    assert values(queue.take_full()) == []
-    assert values(queue.take_share(1)) == values(queue.take_share(1)) == [0, 1, 2]
-
-
-def test_what_is_left_is_shared_by_those_who_wait() -> None:
-    queue = queued(*(Number(Sum(0), n) for n in range(3)), batch_size=8)
-
-    assert [len(queue.take_share(2)), len(queue.take_share(1))] == [2, 1]
-
-
-def test_a_kind_that_never_fills_a_batch_does_not_starve() -> None:
-    rare = Number(Sum(0), 100, "rare")
-    queue = queued(*(Number(Sum(0), n) for n in range(40)))
-    queue.take_full()
-    queue.put(rare)
-
-    taken = [queue.take_full() for _ in range(PATIENCE + 2)]
-
-    assert [rare] in taken

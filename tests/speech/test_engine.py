@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -12,12 +13,14 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
+from app.speech import recording, segments
 from app.speech.batcher import EngineStopped
 from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
-from app.speech.transcript import Channel, Options, Word
-from tests.speech.conftest import Record, decoded, noise, silence, speech
-from tests.speech_samples import sample
+from app.speech.transcript import Channel, Options, Segment, Transcript, Word
+from app.speech.turns import Share
+from tests.speech.conftest import Record, Samples, decoded, hold_music, noise, ringing, silence, speech, telephone
+from tests.speech_samples import sample, samples
 
 FOX, COUNTING, HELLO = (sample("en", name) for name in ("quick_brown_fox", "counting", "hello_world"))
 CALL = Path(__file__).parents[2] / "samples" / "sample_call.wav"
@@ -123,6 +126,45 @@ async def test_without_speech_there_is_no_text(engine: Engine, record: Record) -
     assert transcript.duration == 40.0
 
 
+@pytest.mark.parametrize("sound", [silence, noise, ringing, hold_music])
+async def test_what_is_no_speech_gives_no_word(
+    sound: Callable[[float], Samples], engine: Engine, record: Record
+) -> None:
+    channels = [record(sound(60)), record(telephone(sound(60)))]
+
+    transcript = await engine.transcribe(channels, Options(model="base", channels="split"), ignore)
+
+    assert transcript.text == ""
+    assert [channel.language for channel in transcript.channels] == [None, None]
+
+
+async def test_a_call_that_changes_its_language_is_heard_in_both(engine: Engine, record: Record) -> None:
+    english, spanish = ([speech(one) for one in samples(language)] for language in ("en", "es"))
+    call = record(silence(1), *english, *english, *english, silence(1), *spanish, *spanish, *spanish)
+
+    transcript = await engine.transcribe([call], Options(model="base"), ignore)
+
+    assert {"en", "es"} <= {segment.language for segment in transcript.segments}
+    assert "quick brown fox" in transcript.text
+    assert "hola" in transcript.text.casefold()
+
+
+async def test_an_urgent_call_does_not_wait_for_a_long_one(engine: Engine, record: Record) -> None:
+    done: list[str] = []
+
+    async def transcribe(name: str, recording: PcmFile, share: Share) -> None:
+        await engine.transcribe([recording], Options(model="base", language="en"), ignore, share)
+        done.append(name)
+
+    long = record(*[speech(part) for part in (FOX, COUNTING, HELLO)] * 6)
+    await asyncio.gather(
+        transcribe("long", long, Share(owner="alice")),
+        transcribe("short", record(speech(FOX)), Share(priority=0, owner="bob")),
+    )
+
+    assert done == ["short", "long"]
+
+
 async def test_an_empty_recording_is_no_error(engine: Engine, record: Record) -> None:
     transcript = await engine.transcribe([record(silence(0))], Options(model="base"), ignore)
 
@@ -202,6 +244,32 @@ async def test_a_recording_that_vanishes_fails_alone(engine: Engine, record: Rec
     assert not isinstance(found, BaseException)
 
 
+async def test_a_transcript_that_cannot_be_put_together_fails_alone(
+    engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def segments_of(
+        heard: Iterable[segments.Heard], labels: Mapping[int, str], *, with_words: bool
+    ) -> tuple[Segment, ...]:
+        if "broken" in labels.values():
+            raise ValueError(labels)
+        return segments.segments_of(heard, labels, with_words=with_words)
+
+    monkeypatch.setattr(recording, "segments_of", segments_of)
+    broken, whole = await asyncio.gather(
+        *(
+            engine.transcribe(
+                [record(speech(FOX))], Options(model="base", language="en", channel_labels=(label,)), ignore
+            )
+            for label in ("broken", "whole")
+        ),
+        return_exceptions=True,
+    )
+
+    assert isinstance(broken, TranscriptionFailed)
+    assert isinstance(whole, Transcript)
+    assert normalized(whole.text) == normalized(FOX.text)
+
+
 async def test_closing_ends_what_is_not_done(config: EngineConfig, record: Record) -> None:
     engine = Engine(config)
     assert not engine.ready
@@ -228,6 +296,21 @@ def test_a_model_that_is_nowhere_stops_the_load(models_dir: Path) -> None:
 
     with pytest.raises(ModelUnavailable, match="no-such-model"):
         engine.load()
+
+
+@pytest.mark.parametrize("change", [{"device": "cuda"}, {"compute_type": "int9"}])
+def test_a_machine_that_cannot_run_it_is_told_in_one_line(config: EngineConfig, change: dict[str, str]) -> None:
+    with pytest.raises(ModelUnavailable, match=r"cuda|int9") as raised:
+        Engine(replace(config, **change)).load()  # type: ignore[arg-type]
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_holds_no_model_is_told(config: EngineConfig, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"no weights")
+
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        Engine(replace(config, models=(str(tmp_path),))).load()
 
 
 def assert_in_order(words: list[Word] | tuple[Word, ...], duration: float) -> None:

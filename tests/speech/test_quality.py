@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import inf, nan
 
 import pytest
 
@@ -9,6 +10,12 @@ GOOD = Decoded("Thank you for calling, how can I help you today?", tuple(range(1
 
 def test_plain_speech_is_accepted() -> None:
     assert judge(GOOD, seconds=4) is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize("text", ["", "Thank you."])
+@pytest.mark.parametrize("avg_logprob", [nan, -inf])
+def test_a_likelihood_that_is_no_number_is_broken(avg_logprob: float, text: str) -> None:
+    assert judge(replace(GOOD, text=text, avg_logprob=avg_logprob), seconds=4) is Verdict.BROKEN
 
 
 def test_an_unlikely_text_is_doubtful() -> None:

@@ -1,0 +1,43 @@
+"""What the program sets about its processor and memory, so that no reader of a manual has to."""
+
+import ctypes
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+INSTRUCTIONS = "CT2_FORCE_CPU_ISA"
+AVX512 = frozenset({"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"})
+
+
+def best_instructions(environ: Mapping[str, str], flags: frozenset[str]) -> dict[str, str]:
+    """The variables that make CTranslate2 use AVX-512 where it is: it never does so by itself.
+
+    Nothing when the user has chosen. `flags` are those of `/proc/cpuinfo`.
+    """
+    return {INSTRUCTIONS: "AVX512"} if flags >= AVX512 and INSTRUCTIONS not in environ else {}
+
+
+@contextmanager
+def chosen_instructions() -> Iterator[None]:
+    """The variables, while models are loaded: CTranslate2 reads them at the first, and no child inherits them."""
+    variables = best_instructions(os.environ, _flags())
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
+
+
+def return_memory() -> None:
+    """Gives what is free back to the system, where the C library keeps it."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _flags() -> frozenset[str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))

@@ -1,0 +1,85 @@
+from dataclasses import dataclass, field
+
+from app.speech.lanes import PATIENCE, Lanes
+
+
+@dataclass(eq=False)
+class Call:
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    value: int
+    kind: str = "common"
+    job: Call = field(default_factory=Call)
+
+
+def lanes(*items: Item, batch_size: int = 4) -> Lanes[Item]:
+    queue: Lanes[Item] = Lanes(batch_size)
+    for item in items:
+        queue.put(item)
+    return queue
+
+
+def values(batch: list[Item]) -> list[int]:
+    return [item.value for item in batch]
+
+
+def test_a_full_batch_holds_the_oldest() -> None:
+    queue = lanes(*map(Item, range(6)))
+
+    assert values(queue.take_full()) == [0, 1, 2, 3]
+    assert queue.take_full() == []
+
+
+def test_kinds_do_not_share_a_batch() -> None:
+    queue = lanes(*(Item(n, kind) for n in range(3) for kind in "ab"))
+
+    assert queue.take_full() == []
+    assert values(queue.take_share(1)) == values(queue.take_share(1)) == [0, 1, 2]
+
+
+def test_what_is_left_is_shared_by_those_who_wait() -> None:
+    queue = lanes(*map(Item, range(3)), batch_size=8)
+
+    assert [len(queue.take_share(2)), len(queue.take_share(1))] == [2, 1]
+
+
+def test_last_items_take_others_along_to_fill_half_a_batch() -> None:
+    queue = lanes(*map(Item, range(7)), batch_size=8)
+
+    assert queue.take_last(lambda item: item.value > 9) == []
+    assert values(queue.take_last(lambda item: item.value in (3, 5))) == [3, 5, 0, 1]
+    assert values(queue.take_last(lambda _: True)) == [2, 4, 6]
+
+
+def test_batches_stay_small_once_they_were_too_large() -> None:
+    queue = lanes(*map(Item, range(5)))
+    queue.shrink(2)
+    queue.shrink(3)
+
+    assert [values(queue.take_full()), values(queue.take_full()), queue.take_full()] == [[0, 1], [2, 3], []]
+
+
+def test_what_nobody_waits_for_is_dropped() -> None:
+    queue = lanes(Item(0, job=Call(ended=True)), Item(1), Item(2, "other", Call(ended=True)))
+    queue.drop_ended()
+
+    assert [values(queue.take_share(1)), queue.take_share(1)] == [[1], []]
+
+
+def test_a_kind_that_never_fills_a_batch_does_not_starve() -> None:
+    rare = Item(100, "rare")
+    queue = lanes(rare, *map(Item, range(4 * PATIENCE)))
+
+    assert rare in [item for _ in range(PATIENCE + 1) for item in queue.take_full()]
+
+
+def test_other_work_does_not_starve_what_is_queued() -> None:
+    queue = lanes(Item(1))
+    for _ in range(PATIENCE):
+        assert queue.take_full() == []
+        queue.overtake()
+
+    assert values(queue.take_full()) == [1]
