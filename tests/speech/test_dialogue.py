@@ -1,20 +1,12 @@
 import pytest
 
 from app.speech.dialogue import turns
-from app.speech.transcript import Segment, Turn, Word
-
-PLATE = "Thank you for calling the repair shop, this is Anna. How can I help you, and what is your number plate?"
+from app.speech.transcript import Segment, Turn
 
 
 def said(start: float, end: float, text: str, speaker: str = "agent", language: str = "en") -> Segment:
     channel = int(speaker == "customer")
     return Segment(7, channel, speaker, start, end, text, language, 0.0, -0.2, 1.2, 0.01)
-
-
-def timed(start: float, *words: tuple[str, float, float]) -> Segment:
-    found = tuple(Word(start + begin, start + end, word, 0.9) for word, begin, end in words)
-    text = "".join(word.word for word in found).strip()
-    return Segment(0, 0, "agent", start, found[-1].end, text, "en", 0.0, -0.2, 1.2, 0.01, found)
 
 
 def test_a_turn_is_what_one_speaker_says_before_the_other_speaks() -> None:
