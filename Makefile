@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint check lock
+.PHONY: help setup demo run test lint check bench lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,6 +32,9 @@ test: setup ## the tests, on a real Postgres and the real model
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: lint test ## everything that CI runs: format, lint, types, import contracts, tests
+
+bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(RECORDINGS)
 
 lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -1,1 +1,1 @@
-"""Measurements, run by hand: `python -m bench.accuracy`, `python -m bench.under_load`."""
+"""Measurements, run by hand: `make bench`, `python -m bench.accuracy`, `python -m bench.under_load`."""

@@ -8,24 +8,13 @@ Words for most languages; characters for Chinese, Japanese and Hindi, where word
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import jiwer
-from whisper_normalizer.basic import BasicTextNormalizer
-from whisper_normalizer.english import EnglishTextNormalizer
 
+from bench.scoring import BY_CHARACTER, normalizer
 from tests.service import Service, serving
 from tests.speech_samples import samples
-
-BY_CHARACTER = frozenset({"zh", "ja", "hi"})
-
-
-def normalizer(language: str) -> Callable[[str], str]:
-    chosen: Callable[[str], str] = (
-        EnglishTextNormalizer() if language == "en" else BasicTextNormalizer(split_letters=language in BY_CHARACTER)
-    )
-    return chosen
 
 
 def transcribe(service: Service, recording: Path) -> tuple[str, str]:

@@ -7,19 +7,19 @@ Two calls are transcribed and one large recording is uploaded, while `/healthz` 
 
 import struct
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 
+from bench.measure import MEBIBYTE, Meter, resident_mib
+from bench.ours import asking_for_health
+from bench.results import percentile
 from tests.recordings import SAMPLE_CALL
 from tests.service import Service, serving
 
 UPLOAD_BYTES = 2 * 1024**3
-MEBIBYTE = 1024**2
 RATE, CHANNELS = 48_000, 2
 
 
@@ -52,18 +52,6 @@ def upload(service: Service, recording: Path) -> str:
     return link
 
 
-def latencies(service: Service, stop: threading.Event) -> list[float]:
-    """Seconds of each answer of /healthz until told to stop."""
-    found = []
-    with httpx.Client(base_url=service.url, timeout=60) as client:
-        while not stop.is_set():
-            started = time.perf_counter()
-            client.get("/healthz").raise_for_status()
-            found.append(time.perf_counter() - started)
-            time.sleep(0.005)
-    return found
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as name, serving(Path(name) / "data") as service:
         folder = Path(name)
@@ -73,43 +61,22 @@ def main() -> None:
         for call in calls:
             service.ended(call)
 
-        before = process.memory_info().rss
-        peak, stop = before, threading.Event()
-
-        def watch() -> None:
-            nonlocal peak
-            while not stop.is_set():
-                peak = max(peak, process.memory_info().rss)
-                time.sleep(0.05)
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        started = time.perf_counter()
-        link = upload(service, folder / "large.wav")
-        seconds = time.perf_counter() - started
-        stop.set()
-        watcher.join()
+        before = resident_mib(process)
+        with Meter([process]) as meter:
+            link = upload(service, folder / "large.wav")
         service.client.delete(link).raise_for_status()
-        print(
-            f"2 GiB upload: {seconds:.1f} s; memory {before / MEBIBYTE:.0f} MiB before, {peak / MEBIBYTE:.0f} at most"
-        )
+        print(f"2 GiB upload: {meter.wall_seconds:.1f} s; memory {before:.0f} MiB before, {meter.peak_mib:.0f} at most")
 
-        stop.clear()
-        found: list[float] = []
-        asking = threading.Thread(target=lambda: found.extend(latencies(service, stop)))
         calls = [service.create(SAMPLE_CALL.read_bytes(), channels="split") for _ in range(2)]
-        asking.start()
-        link = upload(service, folder / "large.wav")
-        service.client.delete(link).raise_for_status()
-        for call in calls:
-            service.ended(call)
-        stop.set()
-        asking.join()
-        found.sort()
-        p50, p95, p99 = (1000 * found[int(len(found) * share)] for share in (0.5, 0.95, 0.99))
+        with asking_for_health(service.url) as found:
+            link = upload(service, folder / "large.wav")
+            service.client.delete(link).raise_for_status()
+            for call in calls:
+                service.ended(call)
+        p50, p95, p99 = (percentile(found, share) for share in (0.5, 0.95, 0.99))
         print(
             f"/healthz under load, {len(found)} answers: p50 {p50:.1f} ms, p95 {p95:.1f}, p99 {p99:.1f},"
-            f" max {1000 * found[-1]:.1f}"
+            f" max {max(found):.1f}"
         )
 
 

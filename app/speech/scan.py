@@ -10,7 +10,8 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.quality import tries
 from app.speech.recording import PendingWindow, Recording
 from app.speech.transcript import Channel
-from app.speech.whisper import Samples, VoiceActivity
+from app.speech.voice import VoiceActivity
+from app.speech.whisper import Samples
 from app.speech.windows import FRAME_SAMPLES, Window, WindowFinder
 
 STRETCH_SAMPLES = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES

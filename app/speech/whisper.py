@@ -1,4 +1,4 @@
-"""Whisper and Silero on this machine: the only module that knows faster-whisper and CTranslate2.
+"""Whisper on this machine: with `voice`, the only module that knows faster-whisper and CTranslate2.
 
 A loaded model is shared by all worker threads. It is never unloaded: CTranslate2 may crash a process that
 frees a model and goes on.
@@ -20,7 +20,6 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 from faster_whisper.utils import download_model
-from faster_whisper.vad import get_vad_model
 from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE
@@ -29,9 +28,6 @@ from app.speech.batcher import DeviceLost
 from app.speech.models import ModelUnavailable
 from app.speech.quality import FULL_CONTEXT_SECONDS, Decoded, Try, most_tokens
 from app.speech.transcript import Task, Word
-from app.speech.windows import FRAME_SAMPLES
-
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime, which Silero runs on, would report to its maker
 
 Samples = NDArray[np.float32]
 
@@ -94,25 +90,6 @@ class Utterance:
     language: str
     tokens: tuple[int, ...]
     seconds: float
-
-
-class VoiceActivity:
-    """Silero on one channel: remembers what it heard, so that stretches may be given one after the other."""
-
-    def __init__(self) -> None:
-        self._session = get_vad_model().session
-        self._hidden = np.zeros((1, 1, 128), np.float32)
-        self._cell = np.zeros((1, 1, 128), np.float32)
-        self._last = np.zeros(64, np.float32)
-
-    def probabilities(self, samples: Samples) -> NDArray[np.float32]:
-        """Speech probability of each frame. All stretches but the last hold whole frames."""
-        frames = np.pad(samples, (0, -len(samples) % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)
-        before = np.vstack([self._last, frames[:-1, -64:]])
-        self._last = frames[-1, -64:]
-        inputs = {"input": np.hstack([before, frames]), "h": self._hidden, "c": self._cell}
-        probabilities, self._hidden, self._cell = self._session.run(None, inputs)
-        return np.asarray(probabilities, np.float32)
 
 
 class Encoded:
@@ -278,13 +255,12 @@ class Whisper:
 
 @cache
 def load(folder: Path, device: Device) -> Whisper:
-    """Loads a model once per process, and runs it once, and Silero with it. Raises ModelUnavailable."""
+    """Loads a model once per process, and runs it once. Raises ModelUnavailable."""
     try:
         whisper = Whisper(folder, device)
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelUnavailable(f"The model in {folder} cannot be loaded: {error}") from error
     whisper.warm_up()
-    VoiceActivity().probabilities(np.zeros(FRAME_SAMPLES, np.float32))
     return whisper
 
 

@@ -1,6 +1,6 @@
 from dataclasses import dataclass, field
 
-from app.speech.turns import TURNS_TO_RISE, Share, Turns
+from app.speech.turns import FIRST_TURNS, TURNS_TO_RISE, Share, Turns
 
 
 @dataclass(eq=False)
@@ -58,13 +58,15 @@ def test_the_urgent_go_first_and_the_others_do_not_starve() -> None:
 
 def test_a_new_job_goes_before_those_that_had_turns() -> None:
     waiting = turns(Call("a"), Call("b"))
-    take(waiting, 5)
-    new = Call("n")
-    waiting.put(Channel(new))
+    take(waiting, 2 * FIRST_TURNS)
+    new = Channel(Call("n"))
+    for _ in range(FIRST_TURNS):
+        waiting.put(new)
+        assert waiting.take_new() == new
+    waiting.put(new)
 
-    assert waiting.take_new() == Channel(new)
     assert waiting.take_new() is None
-    assert take(waiting, 2) == "ba"
+    assert take(waiting, 3) == "abn"
 
 
 def test_nobody_waits_for_what_has_ended() -> None:

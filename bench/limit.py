@@ -1,0 +1,96 @@
+"""The most that CTranslate2 can do here: encode and generate on ready features, every core busy, nothing else."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
+from numpy.typing import NDArray
+
+from app.audio.pcm import SAMPLE_RATE
+from app.speech.processor import chosen_instructions
+from bench.calls import Call, Piece
+from bench.rivals import channels_of, load
+from bench.work import BEAM_SIZE, CORES, Report, Work
+
+CONTEXT_SECONDS = 20
+SPEECH_SECONDS = 18
+FRAMES_PER_SECOND = 100
+MOST_TOKENS = 178  # of a window: more is a loop, which no contender follows to its end
+
+
+@dataclass(frozen=True)
+class Window:
+    """Speech of one channel, as the features that the encoder takes."""
+
+    call: Call
+    channel: int
+    number: int
+    prompt: list[int]
+    features: NDArray[np.float32]
+
+
+def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
+    """Windows of 18 s in a context of 20, in batches, beam 5.
+
+    Languages are given. All transcripts are reported at the end: nothing is judged, decoded again or put together.
+    """
+    with chosen_instructions():
+        model = load(models_dir, cpu_threads=1, num_workers=CORES)
+    windows = [window for call in calls for window in _windows(model, call)]
+    batches = [windows[start : start + batch_size] for start in range(0, len(windows), batch_size)]
+
+    def work(report: Report) -> None:
+        heard: dict[Path, list[Piece]] = defaultdict(list)
+        with ThreadPoolExecutor(CORES) as pool:
+            for batch, texts in zip(batches, pool.map(partial(_decode, model), batches), strict=True):
+                for window, text in zip(batch, texts, strict=True):
+                    heard[window.call.path].append(Piece(window.channel, window.number * SPEECH_SECONDS, text))
+        for call in calls:
+            report(call, heard[call.path])
+
+    return work
+
+
+def _windows(model: WhisperModel, call: Call) -> list[Window]:
+    activity = VadOptions(min_silence_duration_ms=500, max_speech_duration_s=SPEECH_SECONDS)
+    tokenizer = _tokenizer(model, call.language or "en")
+    prompt = model.get_prompt(tokenizer, [], without_timestamps=True)
+    windows = []
+    for channel, audio in enumerate(channels_of(call)):
+        if speech := get_speech_timestamps(audio, activity):
+            parts, _ = collect_chunks(audio, speech, max_duration=SPEECH_SECONDS)
+            windows += [
+                Window(call, channel, number, prompt, _features(model, part)) for number, part in enumerate(parts)
+            ]
+    return windows
+
+
+def _features(model: WhisperModel, speech: NDArray[np.float32]) -> NDArray[np.float32]:
+    padded = np.pad(speech, (0, max(0, CONTEXT_SECONDS * SAMPLE_RATE - len(speech))))
+    return np.ascontiguousarray(model.feature_extractor(padded)[:, : CONTEXT_SECONDS * FRAMES_PER_SECOND])
+
+
+def _decode(model: WhisperModel, batch: Sequence[Window]) -> list[str]:
+    """The text of each window. They are encoded one by one, which is no slower on a processor and takes less memory."""
+    encoded = np.concatenate([np.asarray(model.encode(window.features)) for window in batch])
+    results = model.model.generate(
+        ctranslate2.StorageView.from_array(encoded),
+        [window.prompt for window in batch],
+        beam_size=BEAM_SIZE,
+        max_length=MOST_TOKENS,
+    )
+    tokenizer = _tokenizer(model, "en")
+    return [tokenizer.decode(result.sequences_ids[0]) for result in results]
+
+
+def _tokenizer(model: WhisperModel, language: str) -> Any:
+    return Tokenizer(model.hf_tokenizer, multilingual=True, task="transcribe", language=language)
