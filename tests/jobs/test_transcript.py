@@ -58,7 +58,7 @@ def test_json_has_words_segments_and_turns(service: Service, job: dict[str, Any]
 def test_text_is_a_dialogue(service: Service, job: dict[str, Any]) -> None:
     agent, customer = read(service, job, "text").splitlines()
     assert agent.startswith("[00:00] agent: Thank you for calling")
-    assert customer.startswith("[00:06] customer: Good morning")
+    assert customer.casefold().startswith("[00:06] customer: good morning")
 
 
 def test_srt_can_be_read_back(service: Service, job: dict[str, Any]) -> None:
