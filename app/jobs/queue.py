@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, func, text
+from sqlalchemy import TextClause, Uuid, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -96,10 +96,7 @@ async def claim(session: AsyncSession, worker: str, slots: int) -> Sequence[Tran
         FROM claimable WHERE transcription.id = claimable.id
         RETURNING transcription.*
     """).bindparams(slots=slots, worker=worker, lease=LEASE)
-    rows = await session.exec(select(Transcription).from_statement(statement))  # type: ignore[call-overload]
-    jobs: list[Transcription] = list(rows.scalars())
-    for job in jobs:
-        await notify(session, changed(job.id))
+    jobs = await _changed_by(session, statement)
     return sorted(jobs, key=lambda job: (job.priority, job.run_at, job.id))
 
 
@@ -193,10 +190,7 @@ async def requeue_lost(session: AsyncSession) -> list[Transcription]:
         FROM lost WHERE transcription.id = lost.id
         RETURNING transcription.*
     """).bindparams(max_crashes=MAX_CRASHES, code=WorkerCrashed.code, message=WorkerCrashed.title)
-    rows = await session.exec(select(Transcription).from_statement(statement))  # type: ignore[call-overload]
-    jobs: list[Transcription] = list(rows.scalars())
-    for job in jobs:
-        await notify(session, changed(job.id))
+    jobs = await _changed_by(session, statement)
     if any(job.status == Status.PENDING for job in jobs):
         await notify(session, PENDING)
     return [job for job in jobs if job.status in FINAL]
@@ -232,6 +226,15 @@ async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
     if job is None:
         raise NotFound(f"There is no transcription {transcription_id}.")
     return job
+
+
+async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Transcription]:
+    """Run a statement that returns whole rows, and wake whoever waits for these jobs."""
+    rows = await session.exec(select(Transcription).from_statement(statement))  # type: ignore[call-overload]
+    jobs: list[Transcription] = list(rows.scalars())
+    for job in jobs:
+        await notify(session, changed(job.id))
+    return jobs
 
 
 def _leased(job: Transcription) -> tuple[Any, ...]:
