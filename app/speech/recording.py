@@ -1,6 +1,7 @@
 """One recording on its way through the workers: what is found, what is done, and the transcript at the end."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Recording:
         self._unread = sum(pcm.duration_seconds for pcm in channels)
         self._found = self._done = 0.0
         self._pending = 0
+        self._votes: dict[str, float] = defaultdict(float)
         self._ends: dict[int, Channel] = {}
         self._heard: list[Heard] = []
         self._warnings: list[TranscriptWarning] = []
@@ -102,6 +104,17 @@ class Recording:
             self._pending += len(windows)
             self._found += sum(window.seconds for window in windows)
             self._unread -= seconds_read
+
+    def vote(self, probabilities: Mapping[str, float], seconds: float) -> None:
+        """Counts the languages of a window of so many seconds, for the channels that cannot be sure by themselves."""
+        with self._lock:
+            for language, probability in probabilities.items():
+                self._votes[language] += probability * seconds
+
+    def likeliest_language(self) -> str | None:
+        """The language of the call as far as it was heard, on whatever channel."""
+        with self._lock:
+            return max(self._votes, key=self._votes.__getitem__, default=None)
 
     def channel_read(self, channel: Channel) -> None:
         """Tells that all windows of a channel are found."""

@@ -81,22 +81,29 @@ class ChannelScan:
         if whisper.keeps_encodings or not self._language:
             encoded = whisper.encode([read_window(self._pcm, window)], whisper.context_seconds)
             if not self._language:
-                for language, probability in whisper.detect_languages(encoded, [0])[0].items():
+                probabilities = whisper.detect_languages(encoded, [0])[0]
+                self.job.vote(probabilities, window.seconds)
+                for language, probability in probabilities.items():
                     self._votes[language] += probability * window.seconds
             if whisper.keeps_encodings:
                 return replace(pending, encoded=encoded)
         return pending
 
     def _decide(self, prepared: Sequence[PendingWindow]) -> list[PendingWindow]:
-        """Takes the language that is likeliest over windows that count by their length, once it is sure."""
+        """Takes the language that is likeliest over windows that count by their length, once it is sure.
+
+        A channel of a doubtful word or two takes that of the call, as far as it has been heard by then.
+        """
         self._undecided += prepared
         likeliest = max(self._votes, key=self._votes.__getitem__, default=None)
         seconds = sum(self._votes.values())
-        sure = likeliest and self._votes[likeliest] >= SURE_SHARE * seconds and seconds >= SURE_SECONDS
-        if not (sure or self.exhausted or len(self._undecided) >= LANGUAGE_WINDOWS):
+        clear = likeliest is not None and self._votes[likeliest] >= SURE_SHARE * seconds
+        enough = seconds >= SURE_SECONDS
+        if not ((clear and enough) or self.exhausted or len(self._undecided) >= LANGUAGE_WINDOWS):
             return []
-        self._language, undecided, self._undecided = likeliest, self._undecided, []
-        return [replace(pending, language=likeliest or "") for pending in undecided]
+        self._language = likeliest if clear or enough else self.job.likeliest_language()
+        undecided, self._undecided = self._undecided, []
+        return [replace(pending, language=self._language or "") for pending in undecided]
 
     def _channel(self) -> Channel:
         speech_seconds = self._finder.speech_samples / SAMPLE_RATE

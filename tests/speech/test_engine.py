@@ -17,6 +17,7 @@ from app.speech import recording, segments
 from app.speech.batcher import EngineStopped
 from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
+from app.speech.scan import SURE_SHARE
 from app.speech.transcript import Channel, Options, Segment, Transcript, Word
 from app.speech.turns import Share
 from tests.speech.conftest import Record, Samples, decoded, hold_music, noise, ringing, silence, speech, telephone
@@ -115,6 +116,19 @@ async def test_each_channel_has_its_speaker_and_its_language(engine: Engine, rec
         ("channel_1", "pt"),
     ]
     assert transcript.duration == agent.duration_seconds
+
+
+async def test_a_doubtful_word_is_taken_to_be_in_the_language_of_the_call(engine: Engine, record: Record) -> None:
+    doubtful = speech(sample("pl", "witaj_swiecie"))
+    alone = await engine.transcribe([record(doubtful)], Options(model="base", channels="split"), ignore)
+    agent = record(speech(sample("es", "pangrama")), speech(sample("es", "conteo")))
+    customer = record(silence(100), doubtful)
+
+    together = await engine.transcribe([agent, customer], Options(model="base", channels="split"), ignore)
+
+    assert alone.channels[0].language != "es"
+    assert (alone.channels[0].language_probability or 1) < SURE_SHARE
+    assert [channel.language for channel in together.channels] == ["es", "es"]
 
 
 async def test_without_speech_there_is_no_text(engine: Engine, record: Record) -> None:
