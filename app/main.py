@@ -69,6 +69,7 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
     intake = Intake(
         parts.database,
         parts.store,
+        parts.fetcher,
         settings.model,
         max_upload_bytes=settings.max_upload_bytes,
         max_audio_seconds=settings.max_audio_seconds,

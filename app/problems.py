@@ -50,7 +50,7 @@ class Problem(BaseModel):
     detail: str
     code: str = Field(examples=["not_found"])
     request_id: str
-    errors: list[FieldProblem] | None = Field(default=None, description="With `invalid_request`: the fields.")
+    errors: list[FieldProblem] | None = Field(default=None, description="Where fields were refused: which, and why.")
 
 
 class ProblemResponse(JSONResponse):

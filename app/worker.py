@@ -13,10 +13,14 @@ from typing import Any
 
 import structlog
 
+from app.audio.fetch import Fetcher
 from app.audio.store import AudioStore, LocalAudioStore
+from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database, open_database
+from app.jobs.recordings import Recordings
 from app.jobs.runner import JobRunner
+from app.network import NetworkGuard
 from app.settings import Settings
 from app.signals import Signals
 from app.speech.engine import Engine, EngineConfig
@@ -35,6 +39,7 @@ class Parts:
     database: Database
     signals: Signals
     store: AudioStore
+    fetcher: Fetcher
     stop: asyncio.Event
     engine: Engine | None = None
     runner: JobRunner | None = None
@@ -61,7 +66,8 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
     assert opening is not None
     _on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
-        parts = Parts(database, Signals(database), LocalAudioStore(settings.audio_dir), stop=asyncio.Event())
+        store = LocalAudioStore(settings.audio_dir)
+        parts = Parts(database, Signals(database), store, open_fetcher(settings, store), stop=asyncio.Event())
         _on_signals(parts.ask_to_stop)
         work = [parts.signals.run()]
         if executor:
@@ -71,7 +77,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             parts.runner = JobRunner(
                 database,
                 parts.signals,
-                parts.store,
+                Recordings(database, store, parts.fetcher),
                 workspace,
                 parts.engine,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
@@ -91,6 +97,11 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
 def _on_signals(stop: Callable[[], object]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def open_fetcher(settings: Settings, store: AudioStore) -> Fetcher:
+    web = WebSource(NetworkGuard(settings.allowed_networks))
+    return Fetcher({"http": web, "https": web}, store, max_bytes=settings.max_upload_bytes)
 
 
 def engine_config(settings: Settings) -> EngineConfig:

@@ -33,6 +33,7 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "DEVICE_INDEX": "0, 1",
         "API_KEYS": "crm: a:b ,desk:c",
         "MAX_UPLOAD_BYTES": "1.5GiB",
+        "ALLOWED_NETWORKS": "10.0.0.0/8, fd00::/8, 192.0.2.7",
         "LOG_FORMAT": "",
     }
     for name, value in given.items():
@@ -44,6 +45,7 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.device_index == (0, 1)
     assert settings.api_keys == {"crm": SecretStr(" a:b"), "desk": SecretStr("c")}
     assert settings.max_upload_bytes == 1.5 * 1024**3
+    assert [str(network) for network in settings.allowed_networks] == ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]
     assert settings.log_format is None
 
 
@@ -64,6 +66,8 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MAX_UPLOAD_BYTES", "0"),
         ("MAX_AUDIO_SECONDS", "-1"),
         ("MAX_PENDING", "0"),
+        ("ALLOWED_NETWORKS", "10.0.0.1/8"),
+        ("ALLOWED_NETWORKS", "intranet"),
         ("LOG_FORMAT", "xml"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Accepting a recording: the upload becomes durable audio, then a durable job."""
+"""Accepting a recording: an upload becomes durable audio, then a durable job; a URL becomes a job at once."""
 
 import asyncio
 import hashlib
@@ -6,19 +6,20 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Never
+from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import MediaInfo, probe
+from app.audio.fetch import Fetcher, last_component
 from app.audio.store import AudioStore, StoredAudio
 from app.db import Database
 from app.errors import AppError, FieldError, InvalidRequest, TooLarge, TooLong, UrlNotAllowed
 from app.jobs import queue
 from app.jobs.models import Transcription, stored_options
 from app.jobs.requests import CreateFromUrl, CreateTranscription
-from app.jobs.upload import Form, read_form
+from app.jobs.upload import Form, read_form, shown_name
 from app.speech.languages import languages
 from app.speech.transcript import Options
 
@@ -29,7 +30,7 @@ ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})  # their
 
 @dataclass(frozen=True)
 class Submission:
-    """A request to transcribe an upload, its body still unread."""
+    """A request to transcribe an upload or what a URL leads to, its body still unread."""
 
     body: AsyncIterator[bytes]
     content_type: str
@@ -44,6 +45,7 @@ class Intake:
         self,
         database: Database,
         store: AudioStore,
+        fetcher: Fetcher,
         models: Sequence[str],
         *,
         max_upload_bytes: int,
@@ -52,6 +54,7 @@ class Intake:
     ) -> None:
         self._database = database
         self._store = store
+        self._fetcher = fetcher
         self.models = models
         self.max_upload_bytes = max_upload_bytes
         self._max_audio_seconds = max_audio_seconds
@@ -59,15 +62,20 @@ class Intake:
         self.closed = False
         self._probing = asyncio.Semaphore(2)
 
-    async def accept_url(self, body: AsyncIterator[bytes]) -> Never:
-        """Raises UrlNotAllowed for a valid request, as this version fetches nothing, else InvalidRequest."""
+    async def accept_url(self, submission: Submission) -> tuple[Transcription, bool]:
+        """Enqueue a job whose recording a worker fetches, or find that of the same idempotency key; True when new."""
         text = b""
-        async for chunk in body:
+        async for chunk in submission.body:
             text += chunk
             if len(text) > JSON_BODY_BYTES:
                 raise TooLarge(f"A JSON body may hold {JSON_BODY_BYTES} bytes.")
-        self._options(CreateFromUrl.from_json_body(text))
-        raise UrlNotAllowed("Recordings cannot be fetched by this version; upload the file instead.")
+        fields = CreateFromUrl.from_json_body(text)
+        options = self._options(fields)
+        self._fetcher.require_allowed(fields.url)
+        audio = {"source": fields.url, "filename": shown_name(last_component(fields.url))}
+        async with self._database.transaction() as session:
+            job = _job(uuid7(), submission, fields, options, audio, await queue.now(session))
+            return await queue.enqueue(session, job, self._max_pending)
 
     async def accept_upload(self, submission: Submission) -> tuple[Transcription, bool]:
         """Store a form's file and enqueue its job, or find the job of the same idempotency key; True when it is new."""
@@ -88,7 +96,8 @@ class Intake:
             raise
         try:
             async with self._database.transaction() as session:
-                job = _job(job_id, submission, form, options, info, await queue.now(session))
+                audio = _uploaded(form, info)
+                job = _job(job_id, submission, form.fields, options, audio, await queue.now(session))
                 job, is_new = await queue.enqueue(session, job, self._max_pending)
         except AppError:
             await self._store.delete(str(job_id))
@@ -136,11 +145,30 @@ class Intake:
         )
 
 
+def _uploaded(form: Form, info: MediaInfo) -> dict[str, Any]:
+    """The columns that tell of an upload."""
+    return {
+        "source": "upload",
+        "filename": form.filename,
+        "audio_key": form.audio.key,
+        "bytes": form.audio.bytes,
+        "sha256": form.audio.sha256,
+        "duration": info.duration_seconds,
+        "codec": info.codec,
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+    }
+
+
 def _job(
-    job_id: UUID, submission: Submission, form: Form, options: Options, info: MediaInfo, now: datetime
+    job_id: UUID,
+    submission: Submission,
+    fields: CreateTranscription,
+    options: Options,
+    audio: dict[str, Any],
+    now: datetime,
 ) -> Transcription:
-    fields = form.fields
-    request = fields.model_dump(mode="json") | {"sha256": form.audio.sha256, "filename": form.filename}
+    request = fields.model_dump(mode="json") | {"sha256": audio.get("sha256"), "filename": audio["filename"]}
     return Transcription(
         id=job_id,
         caller=submission.caller,
@@ -150,15 +178,7 @@ def _job(
         metadata_=fields.metadata,
         options=stored_options.dump_python(options, mode="json"),
         priority=fields.priority,
-        source="upload",
-        filename=form.filename,
-        audio_key=form.audio.key,
-        bytes=form.audio.bytes,
-        sha256=form.audio.sha256,
-        duration=info.duration_seconds,
-        codec=info.codec,
-        sample_rate=info.sample_rate,
-        channels=info.channels,
         created_at=now,
         run_at=now,
+        **audio,
     )

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.errors import FetchFailed
 from app.speech.transcript import Transcript
 
-MAX_TRIES = 3
+ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
+FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server restarts meanwhile
+MAX_TRIES = 1 + len(ENGINE_DELAYS)
 MAX_CRASHES = 3
-FIRST_RETRY = timedelta(seconds=5)
 
 
 class Status(StrEnum):
@@ -117,11 +119,16 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
             return NextState(Status.COMPLETED, now, history.attempts)
         case Failed(transient=True) if history.cancel_requested:
             return NextState(Status.CANCELLED, now, history.attempts)
-        case Failed(transient=True) if tries < MAX_TRIES:
-            return NextState(Status.PENDING, now + FIRST_RETRY * 2 ** (tries - 1), history.attempts)
+        case Failed(transient=True) if tries <= len(delays := _delays(outcome)):
+            return NextState(Status.PENDING, now + delays[tries - 1], history.attempts)
         case Failed():
             return NextState(Status.FAILED, now, history.attempts)
         case Interrupted() if not history.cancel_requested:
             return NextState(Status.PENDING, now, history.attempts - 1)
         case Cancelled() | Interrupted():
             return NextState(Status.CANCELLED, now, history.attempts)
+
+
+def _delays(failure: Failed) -> tuple[timedelta, ...]:
+    """How long to wait before each further try."""
+    return FETCH_DELAYS if failure.code == FetchFailed.code else ENGINE_DELAYS

@@ -70,8 +70,8 @@ class Transcription(SQLModel, table=True):
     source: str = Field(sa_type=Text)
     filename: str | None = Field(default=None, sa_type=Text)
     audio_key: str | None = Field(default=None, sa_type=Text)
-    bytes: int = Field(sa_type=BigInteger)
-    sha256: str = Field(sa_type=Text)
+    bytes: int | None = Field(default=None, sa_type=BigInteger)
+    sha256: str | None = Field(default=None, sa_type=Text)
     duration: float | None = Field(default=None, sa_type=Float)
     codec: str | None = Field(default=None, sa_type=Text)
     sample_rate: int | None = None

@@ -161,7 +161,7 @@ CREATE: dict[str, Any] = {
             },
             "application/json": {
                 "schema": {"$ref": REF_TEMPLATE.format(model="CreateFromUrl")},
-                "example": {"url": "s3://calls/2026/11/21/48151.wav", **OPTIONS_EXAMPLE},
+                "example": {"url": "https://recordings.example.com/48151.wav", **OPTIONS_EXAMPLE},
             },
         },
     },
@@ -171,12 +171,17 @@ CREATE: dict[str, Any] = {
             "-H 'Authorization: Bearer '$KEY",
             "-F file=@call.wav",
             "-F channels=split -F channel_labels=agent -F channel_labels=customer",
-        )
+        ),
+        _curl(
+            "curl http://127.0.0.1:8000/v1/transcriptions",
+            "-H 'Authorization: Bearer '$KEY -H 'Content-Type: application/json'",
+            """-d '{"url": "https://recordings.example.com/48151.wav", "channels": "split"}'""",
+        ),
     ],
 }
 
 ACCEPTED: dict[str, Any] = {
-    "description": "Accepted: the recording and the job are durable.",
+    "description": "Accepted: the job is durable, and with a form the recording is too.",
     "headers": LOCATION,
     "content": _example("Pending"),
 }

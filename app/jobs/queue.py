@@ -13,9 +13,10 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, Uuid, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
-from sqlmodel import col, delete, select
+from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.audio.store import StoredAudio
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull, WorkerCrashed
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, Failed, History, Outcome, Status, Succeeded, next_state
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
@@ -127,6 +128,13 @@ async def heartbeat(session: AsyncSession, beats: Sequence[Beat]) -> dict[UUID, 
     )
     rows = await session.exec(statement)  # type: ignore[call-overload]
     return {row.id: row.cancel_requested for row in rows}
+
+
+async def attach_audio(session: AsyncSession, job: Transcription, audio: StoredAudio) -> bool:
+    """Write down where the recording of a leased job is now. False when the lease was lost and nothing was written."""
+    statement = update(Transcription).where(*_leased(job)).returning(col(Transcription.id))
+    written = statement.values(audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
+    return (await session.exec(written)).first() is not None
 
 
 async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) -> Status | None:

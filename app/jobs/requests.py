@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, AnyUrl, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import from_json
 
 from app.errors import FieldError, InvalidRequest
+from app.network import MAX_URL_CHARACTERS
 from app.speech.transcript import Channels, Task
 
 MAX_METADATA_BYTES = 4096
@@ -97,9 +98,11 @@ class CreateTranscription(BaseModel):
 class CreateFromUrl(CreateTranscription):
     """A recording that Callscribe fetches itself."""
 
-    url: AnyUrl = Field(
-        strict=False,
-        description="`s3://bucket/key` or `https://…`. Not offered by this version: refused with `url_not_allowed`.",
+    url: str = Field(
+        max_length=MAX_URL_CHARACTERS,
+        pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\u0000]+$",
+        description="`https://…` with a public host; `http://…` and other hosts only where the operator allows it.",
+        json_schema_extra={"format": "uri"},
     )
 
     @classmethod

@@ -91,22 +91,21 @@ async def create_transcription(
         str | None, Header(min_length=1, max_length=255, description="Repeat a request safely with the same key.")
     ] = None,
 ) -> TranscriptionOut:
-    """Queue a recording for transcription.
+    """Queue a recording for transcription, as a file or as the URL it is to be fetched from.
 
-    The answer comes once the recording and the job are durable. Poll the transcription, best with `?wait=`.
+    The answer comes once the job, and a file, are durable. Poll the transcription, best with `?wait=`.
     """
     if intake.closed:
         raise ShuttingDown(headers={"Retry-After": "5"})
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == "application/json":
-        await intake.accept_url(request.stream())
-    if media_type != "multipart/form-data":
+    if media_type not in ("application/json", "multipart/form-data"):
         raise UnsupportedMedia("Send multipart/form-data with a part `file`, or application/json with a `url`.")
     if int(request.headers.get("content-length", 0)) > intake.max_upload_bytes + FORM_BYTES:
         raise TooLarge(f"The recording is larger than {intake.max_upload_bytes} bytes.")
     submission = Submission(request.stream(), content_type, caller.name, idempotency_key)
-    job, is_new = await intake.accept_upload(submission)
+    accept = intake.accept_url if media_type == "application/json" else intake.accept_upload
+    job, is_new = await accept(submission)
     response.status_code = 202 if is_new else 200
     response.headers["Location"] = f"/v1/transcriptions/{job.id}"
     return TranscriptionOut.of(job)

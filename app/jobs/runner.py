@@ -1,4 +1,4 @@
-"""The worker: claim → decode → transcribe → finish, and a heartbeat beside it."""
+"""The worker: claim → fetch → decode → transcribe → finish, and a heartbeat beside it."""
 
 import asyncio
 import time
@@ -12,13 +12,13 @@ from uuid import UUID
 import structlog
 
 from app.audio.decode import decode
-from app.audio.store import AudioStore
 from app.audio.workspace import Workspace
 from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.errors import AppError, TranscriptionFailed
 from app.jobs import queue
 from app.jobs.lifecycle import AudioFacts, Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
+from app.jobs.recordings import Recordings
 from app.signals import Signals
 from app.speech.batcher import EngineStopped
 from app.speech.engine import Transcriber
@@ -57,7 +57,7 @@ class JobRunner:
         self,
         database: Database,
         signals: Signals,
-        store: AudioStore,
+        recordings: Recordings,
         workspace: Workspace,
         transcriber: Transcriber,
         *,
@@ -67,7 +67,8 @@ class JobRunner:
     ) -> None:
         self._database = database
         self._signals = signals
-        self._store = store
+        self._recordings = recordings
+        self._store = recordings.store
         self._workspace = workspace
         self._transcriber = transcriber
         self._worker = worker
@@ -152,11 +153,12 @@ class JobRunner:
                 outcome = await self._outcome(running)
             finally:
                 watch.cancel()
+        status = None
         if outcome is None:
             log.warning("lease lost; nothing written")
-            return
-        status = await self._finish(job, outcome)
-        log.info("attempt ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
+        else:
+            status = await self._finish(job, outcome)
+            log.info("attempt ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
         if await self._is_over(job, status):
             await self._erase_audio(job)
 
@@ -174,7 +176,7 @@ class JobRunner:
         except EngineStopped:
             return Interrupted()
         except AppError as error:
-            return Failed(error.code, error.detail)
+            return Failed(error.code, error.detail, error.transient)
         except Exception:
             log.exception("attempt failed")
             return ENGINE_FAILED
@@ -182,10 +184,12 @@ class JobRunner:
     async def _work(self, job: Transcription) -> Outcome:
         """One job, in a straight line."""
         options = stored_options.validate_python(job.options)
-        assert job.audio_key is not None
         assert job.lease_token is not None
+        key = await self._recordings.obtain(job)
+        if key is None:
+            return Interrupted()
         with self._workspace.folder() as folder:
-            async with self._decoding, self._store.local_path(job.audio_key) as path:
+            async with self._decoding, self._store.local_path(key) as path:
                 started = time.monotonic()
                 split = options.channels == "split"
                 audio = await decode(path, Path(folder), split=split, max_seconds=self._max_audio_seconds)

@@ -1,11 +1,12 @@
 """What clients get: pydantic at the edge."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.audio.fetch import shown_url
 from app.jobs.lifecycle import NotifyStatus, Status
 from app.jobs.models import Transcription
 from app.speech.transcript import Channels, Task
@@ -14,12 +15,14 @@ EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
 class Audio(BaseModel):
-    """The recording. What decoding finds out is null until then."""
+    """The recording. What fetching and decoding find out is null until then."""
 
-    filename: str | None = Field(description="As the client named it.")
-    source: str = Field(description="`upload`, or the URL it was fetched from.")
-    bytes: int
-    sha256: str
+    filename: str | None = Field(description="As the client or the URL named it.")
+    source: Annotated[str, AfterValidator(shown_url)] = Field(
+        description="`upload`, or the URL it is fetched from, without its query."
+    )
+    bytes: int | None
+    sha256: str | None
     duration: float | None = Field(description="Seconds.")
     codec: str | None
     sample_rate: int | None = Field(description="Hz.")

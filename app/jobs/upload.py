@@ -66,7 +66,7 @@ async def read_form(
         if event.name == "file":
             if audio is not None:
                 raise InvalidRequest("Send one file a request.", errors=(FieldError("file", "repeated"),))
-            filename = _clean(event.filename)
+            filename = shown_name(event.filename)
             audio = await save(_part(events))
         elif event.filename is not None:
             raise InvalidRequest(
@@ -174,8 +174,8 @@ def _text(name: str, value: bytes) -> str:
         raise InvalidRequest("A field is not UTF-8.", errors=(FieldError(name, "not UTF-8"),)) from None
 
 
-def _clean(filename: str | None) -> str | None:
-    """The client's name for the file, to show and nothing else: no folders, no control characters, at most 255."""
+def shown_name(filename: str | None) -> str | None:
+    """Somebody's name for a file, to show and nothing else: no folders, no control characters, at most 255."""
     if filename is None:
         return None
     name = filename.replace("\\", "/").rsplit("/", 1)[-1]

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.jobs.lifecycle import (
+    FETCH_DELAYS,
     FINAL,
     MAX_TRIES,
     AudioFacts,
@@ -46,6 +47,14 @@ def test_a_transient_failure_waits_longer_each_time_and_ends_after_the_last_try(
     states = [next_state(failure, History(attempt), NOW) for attempt in range(1, MAX_TRIES + 1)]
     assert [state.status for state in states] == [Status.PENDING, Status.PENDING, Status.FAILED]
     assert [state.run_at - NOW for state in states[:2]] == [timedelta(seconds=5), timedelta(seconds=10)]
+
+
+def test_a_recording_that_cannot_be_fetched_for_now_is_tried_for_some_minutes() -> None:
+    failure = Failed("fetch_failed", "503", transient=True)
+    states = [next_state(failure, History(attempt), NOW) for attempt in range(1, len(FETCH_DELAYS) + 2)]
+    assert [state.run_at - NOW for state in states[:-1]] == [timedelta(seconds=n) for n in (5, 30, 120)]
+    assert {state.status for state in states[:-1]} == {Status.PENDING}
+    assert states[-1] == NextState(Status.FAILED, NOW, 4)
 
 
 def test_crashes_are_no_tries() -> None:

@@ -155,9 +155,25 @@ def test_an_idempotency_key_has_1_to_255_characters(guarded: Service, key: str) 
     refused(guarded.post(headers={"Idempotency-Key": key}), 422, "invalid_request")
 
 
-def test_a_url_is_not_allowed_yet(guarded: Service) -> None:
-    body = {"url": "https://example.com/call.wav", "channels": "split", "metadata": {"a": 1}}
-    refused(guarded.client.post("/v1/transcriptions", json=body), 422, "url_not_allowed")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com/call.wav",
+        "http://example.com/call.wav",
+        "https://user:password@example.com/call.wav",
+        "https://example.com:22/call.wav",
+        "https://127.1/call.wav",
+        "https://[::ffff:10.0.0.1]/call.wav",
+        "https://169.254.169.254/latest/meta-data",
+        "https://example.com/ call.wav",
+    ],
+)
+def test_a_url_that_may_not_be_used_is_refused_at_once(guarded: Service, url: str) -> None:
+    response = guarded.client.post("/v1/transcriptions", json={"url": url})
+    problem = refused(response, 422, "url_not_allowed")
+    assert [error["field"] for error in problem["errors"]] == ["url"]
+    assert "password" not in response.text.replace("it may hold no user or password", "")
+    assert guarded.read("/v1/transcriptions")["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -166,6 +182,7 @@ def test_a_url_is_not_allowed_yet(guarded: Service) -> None:
         ({}, ["url"]),
         ({"url": "call.wav"}, ["url"]),
         ({"url": 5}, ["url"]),
+        ({"url": "https://example.com/" + "a" * 8192}, ["url"]),
         ({"url": "https://example.com/a", "colour": "blue"}, ["colour"]),
         ({"url": "https://example.com/a", "priority": "5"}, ["priority"]),
         ({"url": "https://example.com/a", "word_timestamps": 1}, ["word_timestamps"]),

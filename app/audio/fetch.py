@@ -1,0 +1,110 @@
+"""Recordings that lie elsewhere: from a URL into the store, within limits of size, time and speed."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from app.audio.store import AudioStore, StoredAudio
+from app.errors import FetchFailed, FieldError, TooLarge, UrlNotAllowed
+
+FETCHES_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How slow a server may be: seconds for a whole recording, and bytes a second over each span of waiting for it."""
+
+    deadline_seconds: float = 1800.0
+    min_bytes_per_second: float = 10_000.0
+    span_seconds: float = 30.0
+
+
+class Source(Protocol):
+    """Where the recordings of a URL scheme are read."""
+
+    def require_allowed(self, url: str) -> None:
+        """Raises UrlNotAllowed for what is certain to be refused, without asking anybody."""
+
+    def read(self, url: str, max_bytes: int) -> AsyncGenerator[bytes, None]:
+        """The recording's bytes as they come. Raises FetchFailed, also for what announces more than `max_bytes`."""
+
+
+class Fetcher:
+    """Reads each URL from the source of its scheme; a few at once, so that slow servers do not take every socket."""
+
+    def __init__(
+        self, sources: Mapping[str, Source], store: AudioStore, *, max_bytes: int, pace: Pace | None = None
+    ) -> None:
+        self._sources = sources
+        self._store = store
+        self._max_bytes = max_bytes
+        self._pace = pace or Pace()
+        self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
+
+    def require_allowed(self, url: str) -> None:
+        """Raises UrlNotAllowed for what can be refused at once."""
+        source = self._sources.get(_scheme(url))
+        if source is None:
+            offered = f"its scheme must be one of {', '.join(sorted(self._sources))}"
+            raise UrlNotAllowed(f"The URL may not be used: {offered}.", errors=(FieldError("url", offered),))
+        source.require_allowed(url)
+
+    async def fetch(self, url: str, key: str) -> StoredAudio:
+        """Keep what is behind `url` under `key`. Raises FetchFailed, and what the store raises; leaves nothing then."""
+        source = self._sources.get(_scheme(url))
+        if source is None:
+            raise FetchFailed("This service does not fetch URLs of that scheme.")
+        seconds = self._pace.deadline_seconds
+        async with self._fetching:
+            try:
+                async with (
+                    asyncio.timeout(seconds),
+                    aclosing(source.read(url, self._max_bytes)) as chunks,
+                    aclosing(_paced(chunks, self._pace)) as paced,
+                ):
+                    return await self._store.save(key, paced, self._max_bytes)
+            except TooLarge:
+                raise FetchFailed(f"The recording is larger than {self._max_bytes} bytes.") from None
+            except TimeoutError:
+                raise FetchFailed(f"The recording did not arrive within {seconds:g} s.", transient=True) from None
+
+
+async def _paced(chunks: AsyncGenerator[bytes, None], pace: Pace) -> AsyncGenerator[bytes, None]:
+    """The same chunks. Only the time spent waiting for them counts. Raises FetchFailed where they come too slowly."""
+    speed = f"{pace.min_bytes_per_second:g} bytes a second over {pace.span_seconds:g} s"
+    too_slow = FetchFailed(f"The server sent less than {speed}.", transient=True)
+    waited, arrived = 0.0, 0
+    while True:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(pace.span_seconds):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise too_slow from None
+        waited, arrived = waited + time.monotonic() - started, arrived + len(chunk)
+        if waited >= pace.span_seconds:
+            if arrived < pace.min_bytes_per_second * waited:
+                raise too_slow
+            waited, arrived = 0.0, 0
+        yield chunk
+
+
+def shown_url(source: str) -> str:
+    """A source as clients and logs may see it: without credentials, query and fragment, which hold secrets."""
+    parts = urlsplit(source)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def last_component(url: str) -> str:
+    """The last part of a URL's path, decoded: what its owner calls the recording. Empty where there is none."""
+    return unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+
+
+def _scheme(url: str) -> str:
+    return url.partition(":")[0].lower()

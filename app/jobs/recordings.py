@@ -1,0 +1,55 @@
+"""The recording of a claimed job: in the store already, or fetched first."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from app.audio.fetch import Fetcher
+from app.audio.store import AudioStore, StoredAudio
+from app.db import DATABASE_TROUBLE, Database
+from app.jobs import queue
+from app.jobs.models import Transcription
+
+ATTACH_BACKOFF = (0.5, 1.0, 2.0, 4.0)
+
+log = structlog.stdlib.get_logger("callscribe.jobs")
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Where the recordings of jobs are, and where those come from that are not there yet."""
+
+    database: Database
+    store: AudioStore
+    fetcher: Fetcher
+
+    async def obtain(self, job: Transcription) -> str | None:
+        """The key of the job's recording; None where the job is not the worker's any more. Raises FetchFailed.
+
+        A fetched recording is written to the row, so that later attempts need not fetch it.
+        """
+        if job.audio_key is not None:
+            return job.audio_key
+        key = str(job.lease_token)  # of this attempt alone: one that was thought dead may still be writing
+        audio = await self.fetcher.fetch(job.source, key)
+        log.info("recording fetched", bytes=audio.bytes)
+        job.audio_key = key
+        return key if await self._attach(job, audio) else None
+
+    async def _attach(self, job: Transcription, audio: StoredAudio) -> bool:
+        """Write the recording to the row, through connection loss; erase what no row needs."""
+        for seconds_to_wait in (*ATTACH_BACKOFF, None):
+            try:
+                async with self.database.transaction() as session:
+                    attached = await queue.attach_audio(session, job, audio)
+                    needed = await queue.needed_audio(session, [audio.key])
+                break
+            except DATABASE_TROUBLE as error:
+                log.warning("recording not written to its job", error=type(error).__name__)
+                if seconds_to_wait is None:
+                    return False
+            await asyncio.sleep(seconds_to_wait)
+        if not needed:
+            await self.store.delete(audio.key)
+        return attached

@@ -1,0 +1,274 @@
+"""Jobs whose recording a worker fetches: on a real database, from a real HTTP server; and through the front door."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import func
+from sqlmodel import col, update
+from uuid_utils.compat import uuid7
+
+from app.audio.store import LocalAudioStore, StoredAudio
+from app.db import Database
+from app.jobs import queue, recordings
+from app.jobs.lifecycle import Status
+from app.jobs.models import Transcription
+from app.signals import Signals
+from tests.conftest import clone
+from tests.forms import refused
+from tests.jobs.test_runner import Bench, EngineDouble, waits_after, working
+from tests.origin import Exchange, Origin, answering
+from tests.recordings import call, tone
+from tests.service import Service, answered, eventually, serving
+
+SECRET = "signature-4711"
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with answering() as origin:
+        origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
+        origin.answers["/hanging.wav"] = half_and_hang
+        yield origin
+
+
+@pytest.fixture
+def bench(database: Database, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(database, LocalAudioStore(tmp_path / "audio"), Signals(database), EngineDouble())
+    yield bench
+    bench.workspace.close()
+
+
+def half_and_hang(exchange: Exchange) -> None:
+    exchange.head(Content_Length=len(tone()))
+    exchange.wfile.write(tone()[:1000])
+    exchange.wfile.flush()
+    exchange.hang()
+
+
+async def asked(origin: Origin, path: str, times: int = 1) -> None:
+    """Wait until the server was asked so often."""
+    await asyncio.to_thread(eventually, lambda: len(origin.headers_of(path)) == times)
+
+
+@asynccontextmanager
+async def fetching(bench: Bench, origin: Origin) -> AsyncIterator[Transcription]:
+    """A job in the midst of a fetch that would not end by itself."""
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/hanging.wav"))
+        await asked(origin, "/hanging.wav")
+        await asyncio.to_thread(eventually, lambda: bench.audio_files() != [])
+        job = await bench.read(job_id)
+        assert job is not None
+        yield job
+
+
+async def test_a_recording_is_fetched_decoded_and_erased(bench: Bench, origin: Origin) -> None:
+    async with working(bench):
+        job = await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))
+    assert (job.status, job.bytes, job.codec, job.attempts) == (Status.COMPLETED, len(tone()), "pcm_s16le", 1)
+    assert job.audio_key is not None
+    assert job.sha256 is not None
+    assert bench.audio_files() == []
+
+
+async def test_what_is_fetched_once_is_not_fetched_again(bench: Bench, origin: Origin) -> None:
+    bench.engine.error = RuntimeError("a fault")
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
+        await bench.until(job_id, partial(waits_after, 1))
+        bench.engine.error = None
+        await bench.hurry(job_id)
+        job = await bench.ended(job_id)
+    assert (job.status, job.attempts) == (Status.COMPLETED, 2)
+    assert len(origin.asked) == 1
+    assert bench.audio_files() == []
+
+
+async def test_a_server_in_trouble_is_asked_again_later_and_no_crash_is_counted(bench: Bench, origin: Origin) -> None:
+    origin.answers["/call.wav"] = lambda exchange: exchange.whole(b"", 503)
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
+        job = await bench.until(job_id, partial(waits_after, 1))
+        assert job.run_at > job.created_at
+        assert job.error_code is None
+        origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
+        await bench.hurry(job_id)
+        job = await bench.ended(job_id)
+    assert (job.status, job.attempts, job.crashes) == (Status.COMPLETED, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "message"),
+    [
+        (lambda exchange: exchange.whole(b"", 404), "fetch_failed", "The server answered 404."),
+        (lambda exchange: exchange.whole(b"<html>log in</html>"), "unsupported_media", None),
+    ],
+    ids=["not there", "not a recording"],
+)
+async def test_what_no_further_try_would_change_fails_the_job_at_once(
+    bench: Bench, origin: Origin, answer: Any, code: str, message: str | None
+) -> None:
+    origin.answers["/call.wav"] = answer
+    async with working(bench):
+        job = await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))
+    assert (job.status, job.error_code, job.attempts) == (Status.FAILED, code, 1)
+    assert message in (None, job.error_message)
+    assert bench.audio_files() == []
+
+
+async def test_cancelling_stops_a_fetch(bench: Bench, origin: Origin) -> None:
+    async with fetching(bench, origin) as job:
+        async with bench.database.transaction() as session:
+            await queue.request_cancel(session, job.id)
+        ended = await bench.ended(job.id)
+    assert (ended.status, ended.error_code) == (Status.CANCELLED, None)
+    assert bench.audio_files() == []
+
+
+async def test_deleting_stops_a_fetch_and_leaves_nothing(bench: Bench, origin: Origin) -> None:
+    async with fetching(bench, origin) as job:
+        async with bench.database.transaction() as session:
+            await queue.erase(session, job.id)
+        await asyncio.wait_for(bench.runner.idle(), 10)
+    assert await bench.read(job.id) is None
+    assert bench.audio_files() == []
+
+
+async def test_a_worker_that_stops_gives_a_fetch_back_without_a_penalty(bench: Bench, origin: Origin) -> None:
+    async with fetching(bench, origin) as job:
+        pass
+    back = await bench.read(job.id)
+    assert back is not None
+    assert (back.status, back.attempts, back.crashes, back.audio_key) == (Status.PENDING, 0, 0, None)
+    assert bench.audio_files() == []
+
+
+async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: Bench, origin: Origin) -> None:
+    def after_all(exchange: Exchange) -> None:
+        half_and_hang(exchange)
+        exchange.wfile.write(tone()[1000:])
+
+    origin.answers["/hanging.wav"] = after_all
+    async with fetching(bench, origin) as job:
+        async with bench.database.transaction() as session:
+            gone = func.now() - timedelta(seconds=1)
+            await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
+            await queue.requeue_lost(session)
+            await queue.claim(session, "another worker", 1)
+        origin.over.set()
+        await asyncio.wait_for(bench.runner.idle(), 10)
+    theirs = await bench.read(job.id)
+    assert theirs is not None
+    assert (theirs.status, theirs.leased_by, theirs.audio_key) == (Status.IN_PROGRESS, "another worker", None)
+    assert bench.audio_files() == []
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
+    bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    attach, calls = queue.attach_audio, 0
+
+    async def lose_the_first_reply(session: Any, job: Transcription, audio: StoredAudio) -> bool:
+        nonlocal calls
+        calls += 1
+        attached = await attach(session, job, audio)
+        if calls == 1:
+            await (session.commit() if committed else session.rollback())
+            raise ConnectionResetError
+        return attached
+
+    monkeypatch.setattr(queue, "attach_audio", lose_the_first_reply)
+    monkeypatch.setattr(recordings, "ATTACH_BACKOFF", (0.0,))
+    async with working(bench):
+        job = await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))
+    assert (job.status, job.attempts, calls, len(origin.asked)) == (Status.COMPLETED, 1, 2, 1)
+    assert bench.audio_files() == []
+
+
+async def test_fetches_hold_no_place_in_the_line_for_decoding(bench: Bench, origin: Origin) -> None:
+    async with working(bench):
+        for number in range(4):
+            await bench.add(uuid7(), source=origin.url("/hanging.wav"))
+            await asked(origin, "/hanging.wav", number + 1)
+        assert (await bench.ended(await bench.enqueue(tone()))).status == Status.COMPLETED
+
+
+def post_url(service: Service, url: str, key: str | None = None, **fields: Any) -> Any:
+    headers = {"Idempotency-Key": key} if key else {}
+    return service.client.post("/v1/transcriptions", json={"url": url, **fields}, headers=headers)
+
+
+def test_a_url_is_answered_before_anything_is_fetched(guarded: Service) -> None:
+    response = post_url(guarded, f"https://example.com/calls/2026%2F11/call%201.wav?{SECRET}#there", channels="split")
+    assert response.status_code == 202
+    job = answered(response)
+    assert response.headers["Location"] == job["links"]["self"]
+    assert job["audio"] == {
+        "filename": "call 1.wav",
+        "source": "https://example.com/calls/2026%2F11/call%201.wav",
+        **dict.fromkeys(("bytes", "sha256", "duration", "codec", "sample_rate", "channels")),
+    }
+    assert (job["status"], job["options"]["channels"]) == ("pending", "split")
+    assert guarded.client.delete(job["links"]["self"]).status_code == 204
+
+
+def test_a_request_with_a_url_can_be_repeated_with_its_key(guarded: Service) -> None:
+    url = "https://example.com/call.wav?a=1"
+    first = post_url(guarded, url, "key-1", metadata={"a": 1, "b": 2})
+    again = post_url(guarded, url, "key-1", metadata={"b": 2, "a": 1}, language="auto")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert answered(first)["id"] == answered(again)["id"]
+    refused(post_url(guarded, "https://example.com/call.wav?a=2", "key-1"), 422, "idempotency_key_reused")
+    refused(guarded.post(headers={"Idempotency-Key": "key-1"}), 422, "idempotency_key_reused")
+
+
+def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:
+    for _ in range(4):
+        assert post_url(guarded, "https://example.com/call.wav").status_code == 202
+    refused(post_url(guarded, "https://example.com/call.wav"), 429, "queue_full")
+
+
+async def test_the_service_fetches_and_transcribes_also_after_it_was_killed(
+    workspace: Path, origin: Origin, postgres: str, template: str
+) -> None:
+    folder = workspace / "fetching"
+
+    def until_killed(**settings: str) -> dict[str, Any]:
+        with serving(folder, **settings) as service:
+            job = answered(post_url(service, origin.url(f"/hanging.wav?{SECRET}")))
+            eventually(lambda: service.stored_files() != [])
+            service.kill()
+        return job
+
+    def afterwards(killed: dict[str, Any], **settings: str) -> None:
+        with serving(folder, **settings) as service:
+            job = service.ended(answered(post_url(service, origin.url(f"/agent.wav?{SECRET}"), channels="split")))
+            assert job["status"] == "completed"
+            assert (job["audio"]["bytes"], job["audio"]["channels"]) == (len(call(0, 3)), 2)
+            assert "thank you for calling" in service.read(job["links"]["transcript"])["text"].casefold()
+            missing = service.ended(answered(post_url(service, origin.url("/nothing.wav"))))
+            assert missing["error"] == {"code": "fetch_failed", "message": "The server answered 404."}
+            recovered = service.ended(killed)
+            assert (recovered["status"], recovered["attempts"]) == ("completed", 2)
+            assert SECRET not in service.log()
+
+    async with clone(postgres, template) as address:
+        settings = {"DATABASE_URL": address, "ALLOWED_NETWORKS": "127.0.0.0/8"}
+        killed = await asyncio.to_thread(until_killed, **settings)
+        database = await asyncpg.connect(address)
+        await database.execute("UPDATE transcription SET lease_until = now()")  # thirty seconds later
+        await database.close()
+        origin.answers |= {
+            "/agent.wav": lambda exchange: exchange.whole(call(0, 3)),
+            "/hanging.wav": lambda exchange: exchange.whole(tone()),
+            "/nothing.wav": lambda exchange: exchange.whole(b"", 404),
+        }
+        await asyncio.to_thread(afterwards, killed, **settings)
