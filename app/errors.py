@@ -25,6 +25,7 @@ The same word stands in HTTP problems, in `transcription.error` and in webhooks.
     │   ├── BadMedia                bad_media                422
     │   └── TooLong                 too_long                 422
     └── JobError                what ended a job; never an HTTP answer
+        ├── FetchFailed             fetch_failed
         ├── TranscriptionFailed     transcription_failed
         ├── WorkerCrashed           worker_crashed
         └── GpuOutOfMemory          gpu_out_of_memory
@@ -149,6 +150,16 @@ class TooLong(MediaError):
 
 class JobError(AppError):
     pass
+
+
+class FetchFailed(JobError):
+    """The recording behind a URL could not be had. `transient`: whether trying again may help."""
+
+    code, title = "fetch_failed", "The recording could not be fetched"
+
+    def __init__(self, detail: str = "", *, transient: bool = False) -> None:
+        super().__init__(detail)
+        self.transient = transient
 
 
 class TranscriptionFailed(JobError):

@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import structlog
 
-from app.audio.store import AudioStore, LocalAudioStore
+from app.audio.folder_store import LocalAudioStore
+from app.audio.s3_store import S3AudioStore
+from app.audio.s3_url import S3Url
+from app.audio.store import AudioStore
 from app.audio.workspace import Workspace
 from app.db import Database, open_database
 from app.jobs.runner import JobRunner
@@ -61,12 +65,13 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
     assert opening is not None
     _on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
-        parts = Parts(database, Signals(database), LocalAudioStore(settings.audio_dir), stop=asyncio.Event())
+        workspace = Workspace(settings.data_dir / "work")
+        stack.callback(workspace.close)
+        store = audio_store(settings.audio_place, workspace)
+        parts = Parts(database, Signals(database), store, stop=asyncio.Event())
         _on_signals(parts.ask_to_stop)
         work = [parts.signals.run()]
         if executor:
-            workspace = Workspace(settings.data_dir / "work")
-            stack.callback(workspace.close)
             parts.engine = Engine(engine_config(settings))
             parts.runner = JobRunner(
                 database,
@@ -91,6 +96,10 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
 def _on_signals(stop: Callable[[], object]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def audio_store(place: Path | S3Url, workspace: Workspace) -> AudioStore:
+    return S3AudioStore(place, workspace) if isinstance(place, S3Url) else LocalAudioStore(place)
 
 
 def engine_config(settings: Settings) -> EngineConfig:
