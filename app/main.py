@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
 from app import __version__, operations, problems
+from app.audio.store import StoreUnavailable
 from app.auth import ApiKeys, is_loopback
 from app.jobs import openapi
 from app.jobs import router as transcriptions
@@ -93,12 +94,18 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         if parts.engine is not None and not parts.engine.ready:
             raise operations.NotReady("loading")
 
+    async def store_usable() -> None:
+        try:
+            await parts.store.check()
+        except StoreUnavailable as error:
+            raise operations.NotReady(str(error)) from error
+
     app.state.readinesses = operations.Readinesses(
         {
             "service": not_stopping,
             "database": parts.database.check,
             "model": models_loaded,
-            "storage": parts.store.check,
+            "storage": store_usable,
         }
     )
     return intake

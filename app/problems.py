@@ -148,7 +148,7 @@ class UnexpectedErrors:
         except Exception as error:
             away = isinstance(error, DATABASE_TROUBLE) and not is_refusal(error)
             if away:
-                log.warning("database trouble", path=scope.get("path"), error=repr(error))
+                log.warning("database or store trouble", path=scope.get("path"), error=repr(error))
             else:
                 log.exception("unhandled error", path=scope.get("path"))
             if answering or scope["type"] != "http":

@@ -10,6 +10,7 @@ import platformdirs
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.audio.s3_url import BUCKET, S3Url, parse_s3_url
 from app.speech.models import default_model
 
 PREFIX = "CALLSCRIBE_"
@@ -23,9 +24,12 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _folder(value: Any) -> Any:
+def _place(value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
-        raise ValueError("must be a folder; this version has no other store")
+        try:
+            return parse_s3_url(value)
+        except ValueError as error:
+            raise ValueError(f"must be a folder or s3://bucket/prefix; it {error}") from None
     return value
 
 
@@ -36,6 +40,13 @@ def _split_networks(value: Any) -> Any:
         return tuple(ip_network(part) for part in _split(value))
     except ValueError:
         raise ValueError("write networks such as 10.0.0.0/8, host bits zero, separated by commas") from None
+
+
+def _buckets(value: Any) -> Any:
+    names = _split(value)
+    if not all(BUCKET.fullmatch(name) for name in names):
+        raise ValueError("write names of buckets, separated by commas")
+    return names
 
 
 def _split_keys(value: Any) -> Any:
@@ -66,9 +77,12 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_data_path("callscribe"),
         description="Folder of the embedded database, local audio and models.",
     )
-    store_url: Annotated[Path | None, BeforeValidator(_folder)] = Field(
+    store_url: Annotated[Path | S3Url | None, BeforeValidator(_place)] = Field(
         default=None,
-        description="Folder where audio is kept until its job ends. Unset: `DATA_DIR/audio`.",
+        description="Folder or `s3://bucket/prefix` where audio is kept until its job ends. Unset: `DATA_DIR/audio`.",
+    )
+    source_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_buckets)] = Field(
+        default=(), description="Buckets that `s3://` URLs of clients may name, comma separated. Unset: none."
     )
     model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default_factory=lambda: (default_model(),),
@@ -106,7 +120,7 @@ class Settings(BaseSettings):
     )
 
     @property
-    def audio_dir(self) -> Path:
+    def audio_place(self) -> Path | S3Url:
         return self.store_url or self.data_dir / "audio"
 
     @property

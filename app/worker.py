@@ -8,13 +8,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import structlog
 
 from app.audio.fetch import Fetcher
-from app.audio.store import AudioStore, LocalAudioStore
+from app.audio.folder_store import LocalAudioStore
+from app.audio.s3_source import S3Source
+from app.audio.s3_store import S3AudioStore
+from app.audio.s3_url import S3Url
+from app.audio.store import AudioStore
 from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database, open_database
@@ -66,13 +71,13 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
     assert opening is not None
     _on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
-        store = LocalAudioStore(settings.audio_dir)
+        workspace = Workspace(settings.data_dir / "work")
+        stack.callback(workspace.close)
+        store = audio_store(settings.audio_place, workspace)
         parts = Parts(database, Signals(database), store, open_fetcher(settings, store), stop=asyncio.Event())
         _on_signals(parts.ask_to_stop)
         work = [parts.signals.run()]
         if executor:
-            workspace = Workspace(settings.data_dir / "work")
-            stack.callback(workspace.close)
             parts.engine = Engine(engine_config(settings))
             parts.runner = JobRunner(
                 database,
@@ -99,9 +104,13 @@ def _on_signals(stop: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
+def audio_store(place: Path | S3Url, workspace: Workspace) -> AudioStore:
+    return S3AudioStore(place, workspace) if isinstance(place, S3Url) else LocalAudioStore(place)
+
+
 def open_fetcher(settings: Settings, store: AudioStore) -> Fetcher:
-    web = WebSource(NetworkGuard(settings.allowed_networks))
-    return Fetcher({"http": web, "https": web}, store, max_bytes=settings.max_upload_bytes)
+    web, buckets = WebSource(NetworkGuard(settings.allowed_networks)), S3Source(settings.source_buckets)
+    return Fetcher({"http": web, "https": web, "s3": buckets}, store, max_bytes=settings.max_upload_bytes)
 
 
 def engine_config(settings: Settings) -> EngineConfig:

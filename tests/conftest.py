@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from app.db import Database, EmbeddedPostgres, migrate
+from tests.s3_server import S3Server, s3_serving
 from tests.service import Service, serving
 
 ALICE, BOB = "alice-secret-1", "bob-secret-2"
@@ -80,6 +81,23 @@ def guarded(guarded_service: Service) -> Iterator[Service]:
     yield guarded_service
     for job in guarded_service.read("/v1/transcriptions?limit=100")["items"]:
         guarded_service.client.delete(job["links"]["self"])
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server with a bucket `calls`, which lives as long as the test session."""
+    with s3_serving() as server:
+        server.create_bucket("calls")
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of an empty bucket, which this process's AWS variables give access to."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    s3_server.empty_bucket("calls")
+    return "calls"
 
 
 @asynccontextmanager

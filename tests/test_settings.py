@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from app.audio.s3_url import S3Url
 from app.settings import PREFIX, Settings, SettingsError, load_settings, unknown_settings
 from tests.service import callscribe
 
@@ -19,7 +20,8 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_setting_has_a_default() -> None:
     settings = load_settings()
     assert settings.database_url is None
-    assert settings.audio_dir == settings.data_dir / "audio"
+    assert settings.audio_place == settings.data_dir / "audio"
+    assert settings.source_buckets == ()
     assert settings.model[0] == "base"
     assert settings.max_upload_bytes == 2 * 1024**3
     assert settings.api_keys == {}
@@ -40,7 +42,7 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(PREFIX + name, value)
     settings = load_settings()
     assert settings.database_url == "postgresql://localhost/calls"
-    assert settings.audio_dir == Path("/srv/audio")
+    assert settings.audio_place == Path("/srv/audio")
     assert settings.model == ("small", "/models/mine")
     assert settings.device_index == (0, 1)
     assert settings.api_keys == {"crm": SecretStr(" a:b"), "desk": SecretStr("c")}
@@ -53,6 +55,11 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value"),
     [
         ("DATABASE_URL", "sqlite:///calls.db"),
+        ("STORE_URL", "ftp://files/calls"),
+        ("STORE_URL", "s3://"),
+        ("STORE_URL", "s3://Calls/prefix"),
+        ("STORE_URL", "s3://user:secret@calls"),
+        ("SOURCE_BUCKETS", "calls, s3://archive"),
         ("MODEL", ","),
         ("DEVICE", "tpu"),
         ("DEVICE_INDEX", "first"),
@@ -79,6 +86,22 @@ def test_a_wrong_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, n
     assert line.startswith(f"{PREFIX}{name}: ")
     assert "\n" not in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("s3://calls", S3Url("calls", "")),
+        ("s3://calls/", S3Url("calls", "")),
+        ("s3://calls.example/tenant/audio/", S3Url("calls.example", "tenant/audio")),
+    ],
+)
+def test_audio_may_be_kept_in_a_bucket(monkeypatch: pytest.MonkeyPatch, value: str, place: S3Url) -> None:
+    monkeypatch.setenv(PREFIX + "STORE_URL", value)
+    monkeypatch.setenv(PREFIX + "SOURCE_BUCKETS", "calls, archive-2026")
+    settings = load_settings()
+    assert settings.audio_place == place
+    assert settings.source_buckets == ("calls", "archive-2026")
 
 
 def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
-"""Where recordings are kept until their job ends: a folder now, with the same interface for other stores."""
+"""Where recordings are kept until their job ends: what every store does. One is a folder, one a bucket."""
 
 import asyncio
 import hashlib
-import os
-import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from app.errors import TooLarge
 
-WRITE_BYTES = 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
+
+
+class StoreUnavailable(OSError):
+    """The store cannot be used, at the moment or as it is set up. The text is for the operator; no secrets."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class StoredAudio:
 
 
 class AudioStore(Protocol):
+    """Every method but `untouched` takes a key without slashes. Trouble with the store is an OSError."""
+
     async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
         """Keep a stream under `key`, durably, holding little of it in memory. Raises TooLarge; leaves nothing then."""
 
@@ -41,87 +45,31 @@ class AudioStore(Protocol):
         """Raises OSError where recordings cannot be kept."""
 
 
-class LocalAudioStore:
-    """A folder: for one machine, or several that mount it."""
+class Measured:
+    """A stream in blocks worth a write, counted and hashed as it passes. Raises TooLarge at the first byte too many."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._incoming = folder / "incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+    def __init__(self, stream: AsyncIterator[bytes], max_bytes: int) -> None:
+        self._stream = stream
+        self._max_bytes = max_bytes
+        self._digest = hashlib.sha256()
+        self._bytes = 0
 
-    def _path(self, key: str) -> Path:
-        return self.folder / key[-2:] / key
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        block = bytearray()
+        async for chunk in self._stream:
+            self._bytes += len(chunk)
+            if self._bytes > self._max_bytes:
+                raise TooLarge(f"The recording is larger than {self._max_bytes} bytes.")
+            block += chunk
+            if len(block) >= BLOCK_BYTES:
+                yield await self._hashed(bytes(block))
+                block.clear()
+        if block:
+            yield await self._hashed(bytes(block))
 
-    async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
-        incoming = self._incoming / key
-        digest, size = hashlib.sha256(), 0
-        try:
-            with incoming.open("xb") as file:
-                async for chunk in _blocks(stream):
-                    size += len(chunk)
-                    if size > max_bytes:
-                        raise TooLarge(f"The recording is larger than {max_bytes} bytes.")
-                    await asyncio.to_thread(_write, file, digest, chunk)
-                await asyncio.to_thread(os.fsync, file.fileno())
-            await asyncio.to_thread(_publish, incoming, self._path(key))
-        except BaseException:
-            incoming.unlink(missing_ok=True)
-            raise
-        return StoredAudio(key=key, bytes=size, sha256=digest.hexdigest())
+    async def _hashed(self, block: bytes) -> bytes:
+        await asyncio.to_thread(self._digest.update, block)
+        return block
 
-    @asynccontextmanager
-    async def local_path(self, key: str) -> AsyncIterator[Path]:
-        path = self._path(key)
-        if not path.is_file():
-            raise FileNotFoundError(key)
-        yield path
-
-    async def delete(self, key: str) -> None:
-        for path in (self._incoming / key, self._path(key)):
-            await asyncio.to_thread(path.unlink, missing_ok=True)
-
-    async def untouched(self, seconds: float) -> list[str]:
-        return await asyncio.to_thread(_names_before, self.folder, time.time() - seconds)
-
-    async def check(self) -> None:
-        if not os.access(self._incoming, os.W_OK):
-            raise PermissionError(f"{self._incoming} cannot be written")
-
-
-async def _blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces worth a write."""
-    block = bytearray()
-    async for chunk in stream:
-        block += chunk
-        if len(block) >= WRITE_BYTES:
-            yield bytes(block)
-            block.clear()
-    if block:
-        yield bytes(block)
-
-
-def _write(file: BinaryIO, digest: "hashlib._Hash", chunk: bytes) -> None:
-    file.write(chunk)
-    digest.update(chunk)
-
-
-def _names_before(folder: Path, moment: float) -> list[str]:
-    """Names of the recordings, complete or not; whatever else lies in the folder is somebody else's."""
-    names = []
-    for path in (*folder.glob("incoming/*"), *folder.glob("??/*")):
-        with suppress(FileNotFoundError):
-            if path.is_file() and path.stat().st_mtime < moment:
-                names.append(path.name)
-    return names
-
-
-def _publish(incoming: Path, path: Path) -> None:
-    """Move a complete file to its place so that it survives a crash: rename, then sync both folders."""
-    path.parent.mkdir(exist_ok=True)
-    incoming.rename(path)
-    for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def stored_as(self, key: str) -> StoredAudio:
+        return StoredAudio(key=key, bytes=self._bytes, sha256=self._digest.hexdigest())

@@ -1,4 +1,4 @@
-"""Where decoded audio lies while its job runs."""
+"""Where a process keeps files for as long as it needs them: decoded audio, recordings on their way from a bucket."""
 
 import fcntl
 import shutil

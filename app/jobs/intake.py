@@ -112,7 +112,7 @@ class Intake:
             await self._store.delete(job.audio_key)
 
     async def _probe(self, audio: StoredAudio) -> MediaInfo:
-        async with self._probing, self._store.local_path(audio.key) as path:
+        async with self._store.local_path(audio.key) as path, self._probing:
             info = await probe(path)
         claimed = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
         if claimed is not None and claimed > self._max_audio_seconds:

@@ -87,7 +87,9 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The worker stops: the job goes back as if it had not been claimed."""
+    """Nothing that the job is to blame for: it goes back as if it had not been claimed, to wait for `pause`."""
+
+    pause: timedelta = timedelta(0)
 
 
 Outcome = Succeeded | Failed | Cancelled | Interrupted
@@ -123,8 +125,8 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
             return NextState(Status.PENDING, now + delays[tries - 1], history.attempts)
         case Failed():
             return NextState(Status.FAILED, now, history.attempts)
-        case Interrupted() if not history.cancel_requested:
-            return NextState(Status.PENDING, now, history.attempts - 1)
+        case Interrupted(pause) if not history.cancel_requested:
+            return NextState(Status.PENDING, now + pause, history.attempts - 1)
         case Cancelled() | Interrupted():
             return NextState(Status.CANCELLED, now, history.attempts)
 

@@ -101,7 +101,8 @@ class CreateFromUrl(CreateTranscription):
     url: str = Field(
         max_length=MAX_URL_CHARACTERS,
         pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\u0000]+$",
-        description="`https://…` with a public host; `http://…` and other hosts only where the operator allows it.",
+        description="`https://…` with a public host, or `s3://bucket/key`; which buckets, and whether `http://…` and "
+        "other hosts, is for the operator to allow.",
         json_schema_extra={"format": "uri"},
     )
 

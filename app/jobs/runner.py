@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from app.audio.decode import decode
+from app.audio.store import StoreUnavailable
 from app.audio.workspace import Workspace
 from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.errors import AppError, TranscriptionFailed
@@ -27,6 +29,7 @@ from app.speech.turns import Share
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
 ORPHAN_SECONDS = 3600.0
+STORE_PAUSE = timedelta(seconds=30)
 FINISH_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 
@@ -175,6 +178,9 @@ class JobRunner:
             return running.outcome
         except EngineStopped:
             return Interrupted()
+        except StoreUnavailable as error:
+            log.warning("recording not to be had at the moment", error=str(error))
+            return Interrupted(STORE_PAUSE)
         except AppError as error:
             return Failed(error.code, error.detail, error.transient)
         except Exception:

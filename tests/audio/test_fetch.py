@@ -13,7 +13,8 @@ import trustme
 
 from app.audio import web
 from app.audio.fetch import Fetcher, Pace, last_component, shown_url
-from app.audio.store import LocalAudioStore, StoredAudio
+from app.audio.folder_store import LocalAudioStore
+from app.audio.store import StoredAudio
 from app.audio.web import WebSource
 from app.errors import FetchFailed, UrlNotAllowed
 from app.jobs.runner import ORPHAN_SECONDS

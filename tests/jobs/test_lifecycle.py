@@ -40,6 +40,8 @@ def test_an_end_is_final_and_keeps_the_count_of_attempts(outcome: Outcome, statu
 
 def test_an_interrupted_attempt_goes_back_at_once_and_does_not_count() -> None:
     assert next_state(Interrupted(), History(1), NOW) == NextState(Status.PENDING, NOW, 0)
+    pause = timedelta(seconds=30)
+    assert next_state(Interrupted(pause), History(1), NOW) == NextState(Status.PENDING, NOW + pause, 0)
 
 
 def test_a_transient_failure_waits_longer_each_time_and_ends_after_the_last_try() -> None:

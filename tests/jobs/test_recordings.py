@@ -14,7 +14,8 @@ from sqlalchemy import func
 from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
-from app.audio.store import LocalAudioStore, StoredAudio
+from app.audio.folder_store import LocalAudioStore
+from app.audio.store import StoredAudio
 from app.db import Database
 from app.jobs import queue, recordings
 from app.jobs.lifecycle import Status

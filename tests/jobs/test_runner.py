@@ -18,8 +18,9 @@ from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
 from app.audio.fetch import Fetcher, Pace
+from app.audio.folder_store import LocalAudioStore
 from app.audio.pcm import PcmFile
-from app.audio.store import LocalAudioStore
+from app.audio.store import StoreUnavailable
 from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
@@ -27,7 +28,7 @@ from app.jobs import queue
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.recordings import Recordings
-from app.jobs.runner import JobRunner
+from app.jobs.runner import STORE_PAUSE, JobRunner
 from app.network import NetworkGuard
 from app.signals import Signals, notify
 from app.speech.transcript import Options, Transcript, TranscriptWarning
@@ -207,6 +208,23 @@ async def test_a_failing_engine_is_tried_again_and_given_up(bench: Bench) -> Non
     assert (job.status, job.error_code, job.attempts) == (Status.FAILED, "transcription_failed", MAX_TRIES)
     assert job.error_message is not None
     assert "a fault" not in job.error_message
+
+
+async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def away(key: str) -> AsyncIterator[Path]:
+        raise StoreUnavailable("the bucket cannot be used: no answer")
+        yield Path(key)
+
+    monkeypatch.setattr(bench.store, "local_path", away)
+    async with working(bench):
+        job_id = await bench.enqueue(CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+    assert job.run_at >= job.created_at + STORE_PAUSE
+    assert job.error_code is None
+    assert bench.audio_files() != []
 
 
 async def test_cancelling_a_running_job_stops_it(bench: Bench) -> None:

@@ -1,0 +1,31 @@
+"""The service with its recordings in a bucket."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.forms import refused
+from tests.recordings import call
+from tests.s3_server import s3_serving
+from tests.service import serving
+
+
+def test_recordings_live_in_the_bucket_until_their_job_ends(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_serving() as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        server.create_bucket("calls")
+        folder = workspace / "s3"
+        with serving(folder, STORE_URL="s3://calls/audio") as service:
+            job = service.create(call(0, 3))
+            assert not (folder / "audio").exists()
+            assert service.ended(job)["status"] == "completed"
+            assert "Green Garden" in service.client.get(f"{job['links']['transcript']}?format=text").text
+            assert server.files("calls") == []
+            server.kill()
+            refused(service.post(call(0, 3)), 503, "unavailable")
+            readiness = service.client.get("/readyz")
+            assert readiness.status_code == 503
+            [reason] = readiness.json()["reasons"]
+            assert reason.startswith("storage: the bucket cannot be used: no ")
+        assert [path.name for path in (folder / "work").iterdir()] == [".lock"]
