@@ -88,6 +88,15 @@ class Settings(BaseSettings):
     )
     max_audio_seconds: float = Field(default=14_400, gt=0, description="Longest recording in seconds; then `too_long`.")
     max_pending: int = Field(default=10_000, ge=1, description="Jobs that may wait; then `queue_full`.")
+    min_free_bytes: ByteSize = Field(
+        default=ByteSize(1024**3), ge=0, description="Disk space to leave free; else `insufficient_storage`."
+    )
+    keep_audio_days: int = Field(
+        default=0, ge=0, description="Days that a recording is kept after its job has ended. 0: erased at the end."
+    )
+    keep_transcript_days: int | None = Field(
+        default=None, ge=1, description="Days after which an ended transcription is erased. Unset: never."
+    )
     log_format: Literal["text", "json"] | None = Field(
         default=None, description="Unset: `text` on a terminal, else `json`."
     )

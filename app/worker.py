@@ -16,6 +16,7 @@ import structlog
 from app.audio.store import AudioStore, LocalAudioStore
 from app.audio.workspace import Workspace
 from app.db import Database, open_database
+from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.settings import Settings
 from app.signals import Signals
@@ -35,6 +36,7 @@ class Parts:
     database: Database
     signals: Signals
     store: AudioStore
+    retention: Retention
     stop: asyncio.Event
     engine: Engine | None = None
     runner: JobRunner | None = None
@@ -61,9 +63,16 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
     assert opening is not None
     _on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
-        parts = Parts(database, Signals(database), LocalAudioStore(settings.audio_dir), stop=asyncio.Event())
+        store = LocalAudioStore(settings.audio_dir)
+        retention = Retention(
+            database,
+            store,
+            keep_audio_days=settings.keep_audio_days,
+            keep_transcript_days=settings.keep_transcript_days,
+        )
+        parts = Parts(database, Signals(database), store, retention, stop=asyncio.Event())
         _on_signals(parts.ask_to_stop)
-        work = [parts.signals.run()]
+        work = [parts.signals.run(), retention.run()]
         if executor:
             workspace = Workspace(settings.data_dir / "work")
             stack.callback(workspace.close)
@@ -74,6 +83,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 parts.store,
                 workspace,
                 parts.engine,
+                retention,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
                 max_audio_seconds=settings.max_audio_seconds,
             )

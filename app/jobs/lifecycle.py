@@ -16,6 +16,11 @@ from app.speech.transcript import Transcript
 MAX_TRIES = 3
 MAX_CRASHES = 3
 FIRST_RETRY = timedelta(seconds=5)
+POSTPONEMENT = timedelta(seconds=60)
+
+RATE_WINDOW = timedelta(minutes=5)
+COME_BACK_SECONDS = range(5, 601)
+COME_BACK_SHARE = 0.05
 
 
 class Status(StrEnum):
@@ -88,7 +93,12 @@ class Interrupted:
     """The worker stops: the job goes back as if it had not been claimed."""
 
 
-Outcome = Succeeded | Failed | Cancelled | Interrupted
+@dataclass(frozen=True)
+class Postponed:
+    """The worker lacks something for a while: the job goes back for later as if it had not been claimed."""
+
+
+Outcome = Succeeded | Failed | Cancelled | Interrupted | Postponed
 
 
 @dataclass(frozen=True)
@@ -123,5 +133,18 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
             return NextState(Status.FAILED, now, history.attempts)
         case Interrupted() if not history.cancel_requested:
             return NextState(Status.PENDING, now, history.attempts - 1)
-        case Cancelled() | Interrupted():
+        case Postponed() if not history.cancel_requested:
+            return NextState(Status.PENDING, now + POSTPONEMENT, history.attempts - 1)
+        case Cancelled() | Interrupted() | Postponed():
             return NextState(Status.CANCELLED, now, history.attempts)
+
+
+def come_back_after(waiting: int, ended: int) -> int:
+    """Seconds until a full queue has some room again: until a twentieth of the waiting jobs is worked off.
+
+    `ended` counts the jobs that ended within RATE_WINDOW.
+    """
+    if ended == 0:
+        return COME_BACK_SECONDS[-1]
+    seconds = waiting * COME_BACK_SHARE * RATE_WINDOW.total_seconds() / ended
+    return round(min(max(seconds, COME_BACK_SECONDS[0]), COME_BACK_SECONDS[-1]))

@@ -23,6 +23,7 @@ from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
+from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.signals import Signals, notify
 from app.speech.transcript import Options, Transcript, TranscriptWarning
@@ -77,7 +78,16 @@ class Bench:
         self.signals = signals
         self.engine = engine
         self.workspace = Workspace(store.folder.parent / "work")
-        self.runner = JobRunner(database, signals, store, self.workspace, engine, worker="test", max_audio_seconds=600)
+        self.runner = JobRunner(
+            database,
+            signals,
+            store,
+            self.workspace,
+            engine,
+            Retention(database, store),
+            worker="test",
+            max_audio_seconds=600,
+        )
 
     async def enqueue(self, content: bytes) -> UUID:
         job_id = uuid7()
