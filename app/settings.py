@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
     store_url: Annotated[Path | None, BeforeValidator(_folder)] = Field(
         default=None,
-        description="Folder where audio is kept until its job ends. Unset: `DATA_DIR/audio`.",
+        description="Folder where audio is kept. Unset: `DATA_DIR/audio`.",
     )
     model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default_factory=lambda: (default_model(),),

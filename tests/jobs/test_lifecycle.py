@@ -12,9 +12,11 @@ from app.jobs.lifecycle import (
     Interrupted,
     NextState,
     Outcome,
+    Postponed,
     Status,
     Succeeded,
     Timings,
+    come_back_after,
     next_state,
 )
 from app.speech.transcript import Transcript
@@ -41,6 +43,19 @@ def test_an_interrupted_attempt_goes_back_at_once_and_does_not_count() -> None:
     assert next_state(Interrupted(), History(1), NOW) == NextState(Status.PENDING, NOW, 0)
 
 
+def test_a_postponed_attempt_waits_and_does_not_count() -> None:
+    assert next_state(Postponed(), History(1), NOW) == NextState(Status.PENDING, NOW + timedelta(minutes=1), 0)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "ended", "seconds"),
+    [(10_000, 500, 300), (10_000, 5_000, 30), (4, 1, 60), (1, 100, 5), (10_000, 10, 600), (10_000, 0, 600)],
+)
+def test_a_full_queue_has_room_again_when_a_twentieth_is_worked_off(waiting: int, ended: int, seconds: int) -> None:
+    """At the rate of the last five minutes, in which so many jobs ended."""
+    assert come_back_after(waiting, ended) == seconds
+
+
 def test_a_transient_failure_waits_longer_each_time_and_ends_after_the_last_try() -> None:
     failure = Failed("transcription_failed", "…", transient=True)
     states = [next_state(failure, History(attempt), NOW) for attempt in range(1, MAX_TRIES + 1)]
@@ -55,6 +70,6 @@ def test_crashes_are_no_tries() -> None:
     )
 
 
-@pytest.mark.parametrize("outcome", [Interrupted(), Failed("transcription_failed", "…", transient=True)])
+@pytest.mark.parametrize("outcome", [Interrupted(), Postponed(), Failed("transcription_failed", "…", transient=True)])
 def test_a_job_that_is_to_be_cancelled_never_goes_back_to_the_queue(outcome: Outcome) -> None:
     assert next_state(outcome, History(1, cancel_requested=True), NOW).status is Status.CANCELLED

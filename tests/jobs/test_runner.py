@@ -1,8 +1,7 @@
 """The worker on a real database and real recordings; an engine double stands in where an attempt has to go wrong."""
 
 import asyncio
-import os
-import time
+import errno
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -28,7 +27,6 @@ from app.jobs.runner import JobRunner
 from app.signals import Signals, notify
 from app.speech.transcript import Options, Transcript, TranscriptWarning
 from app.speech.turns import Share
-from tests.service import eventually
 
 CALL = Path(__file__).parents[2] / "samples" / "sample_call.wav"
 SILENCE = Transcript(None, None, 1.0, (), ())
@@ -305,25 +303,13 @@ async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch:
     assert (job.attempts, job.crashes) == (0, 0)
 
 
-async def test_orphaned_recordings_are_erased_and_needed_ones_kept(bench: Bench) -> None:
-    needed = await bench.enqueue(CALL.read_bytes())
-    (bench.store.folder / "incoming" / str(uuid7())).write_bytes(b"half an upload")
-    orphan = uuid7()
-
-    async def stream() -> AsyncIterator[bytes]:
-        yield b"whole, but its job was never committed"
-
-    await bench.store.save(str(orphan), stream(), 100)
-    fresh = bench.store.folder / "incoming" / str(uuid7())
-    long_ago = time.time() - 2 * 3600
-    for path in bench.audio_files():
-        os.utime(path, (long_ago, long_ago))
-    fresh.write_bytes(b"arriving")
-    bench.engine.hang = True
+async def test_a_full_disk_postpones_a_job(bench: Bench) -> None:
+    bench.engine.error = OSError(errno.ENOSPC, "no space left")
     async with working(bench):
-        await asyncio.wait_for(bench.engine.started.wait(), 10)
-        await asyncio.to_thread(eventually, lambda: len(bench.audio_files()) == 2)
-    assert {path.name for path in bench.audio_files()} == {str(needed), fresh.name}
+        job_id = await bench.enqueue(CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.run_at > job.created_at)
+    assert (job.status, job.attempts, job.error_code) == (Status.PENDING, 0, None)
+    assert bench.audio_files() != []
 
 
 def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
