@@ -64,6 +64,9 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MAX_UPLOAD_BYTES", "0"),
         ("MAX_AUDIO_SECONDS", "-1"),
         ("MAX_PENDING", "0"),
+        ("MIN_FREE_BYTES", "-1"),
+        ("KEEP_AUDIO_DAYS", "-1"),
+        ("KEEP_TRANSCRIPT_DAYS", "0"),
         ("LOG_FORMAT", "xml"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 
 from app.errors import TooLarge
 
-WRITE_BYTES = 1024 * 1024
+WRITE_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ async def _blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         block += chunk
         if len(block) >= WRITE_BYTES:
             yield bytes(block)
-            block.clear()
+            block = bytearray()
     if block:
         yield bytes(block)
 
