@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint check bench lock
+.PHONY: help setup demo run test lint check bench fuzz lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ check: lint test ## everything that CI runs: format, lint, types, import contrac
 
 bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(RECORDINGS)
+
+fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1]
+	$(BIN)/python -m fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ The same word stands in HTTP problems, in `transcription.error` and in webhooks.
     │   ├── NotFound                not_found                404
     │   ├── MethodNotAllowed        method_not_allowed       405
     │   ├── NotAcceptable           not_acceptable           406
+    │   ├── RequestTimeout          request_timeout          408
     │   ├── AlreadyFinal            already_final            409
     │   ├── NotCompleted            not_completed            409
     │   ├── IdempotencyKeyReused    idempotency_key_reused   422
@@ -17,6 +18,7 @@ The same word stands in HTTP problems, in `transcription.error` and in webhooks.
     │   ├── QueueFull               queue_full               429
     │   ├── ShuttingDown            shutting_down            503
     │   ├── Unavailable             unavailable              503
+    │   ├── InsufficientStorage     insufficient_storage     507
     │   └── InternalError           internal_error           500
     ├── MediaError              the recording cannot be used: at upload (HTTP status) or in the job
     │   ├── TooLarge                too_large                413
@@ -96,6 +98,10 @@ class NotAcceptable(RequestError):
     code, title, status = "not_acceptable", "None of the accepted media types can be given", 406
 
 
+class RequestTimeout(RequestError):
+    code, title, status = "request_timeout", "The request's body came too slowly", 408
+
+
 class AlreadyFinal(RequestError):
     code, title, status = "already_final", "The transcription has already ended", 409
 
@@ -122,6 +128,10 @@ class ShuttingDown(RequestError):
 
 class Unavailable(RequestError):
     code, title, status = "unavailable", "The database or the audio store cannot be used at the moment", 503
+
+
+class InsufficientStorage(RequestError):
+    code, title, status = "insufficient_storage", "The service has no room for recordings at the moment", 507
 
 
 class InternalError(RequestError):

@@ -12,8 +12,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
 from app import __version__, operations, problems
+from app.audio.disk import FreeSpace
 from app.audio.store import StoreUnavailable
 from app.auth import ApiKeys, is_loopback
+from app.bodies import RequestBodies
+from app.errors import InsufficientStorage
 from app.jobs import openapi
 from app.jobs import router as transcriptions
 from app.jobs.intake import Intake
@@ -61,12 +64,14 @@ def create_app() -> FastAPI:
     app.include_router(operations.router)
     problems.install(app)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestBodies)
     app.openapi_schema = openapi.complete(app.openapi())
     return app
 
 
 def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
     """Give the application's routes what they work with."""
+    free_space = FreeSpace(settings.disks, settings.min_free_bytes)
     intake = Intake(
         parts.database,
         parts.store,
@@ -75,9 +80,11 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         max_upload_bytes=settings.max_upload_bytes,
         max_audio_seconds=settings.max_audio_seconds,
         max_pending=settings.max_pending,
+        free_space=free_space,
     )
     app.state.intake = intake
     app.state.database = parts.database
+    app.state.retention = parts.retention
     app.state.signals = parts.signals
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     app.state.api_keys = ApiKeys(keys if settings.auth == "on" else None)
@@ -94,18 +101,21 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         if parts.engine is not None and not parts.engine.ready:
             raise operations.NotReady("loading")
 
-    async def store_usable() -> None:
+    async def storage_usable() -> None:
         try:
             await parts.store.check()
+            await free_space.require()
         except StoreUnavailable as error:
             raise operations.NotReady(str(error)) from error
+        except InsufficientStorage:
+            raise operations.NotReady(f"less than {settings.min_free_bytes.human_readable()} free") from None
 
     app.state.readinesses = operations.Readinesses(
         {
             "service": not_stopping,
             "database": parts.database.check,
             "model": models_loaded,
-            "storage": store_usable,
+            "storage": storage_usable,
         }
     )
     return intake
@@ -117,6 +127,18 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def http_config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(GRACE_SECONDS),
+    )
 
 
 def check_exposure(settings: Settings, host: str) -> None:
@@ -140,16 +162,7 @@ async def serve(settings: Settings, listener: socket.socket, *, executor: bool) 
     async with open_parts(settings, executor=executor) as parts:
         app = create_app()
         intake = attach(app, settings, parts)
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(GRACE_SECONDS),
-        )
-        server = Server(config)
+        server = Server(http_config(app))
         name, number = listener.getsockname()[:2]
         log.info("serving", docs=f"http://{name}:{number}/docs", data_dir=str(settings.data_dir))
         serving = asyncio.create_task(server.serve([listener]))

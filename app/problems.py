@@ -67,14 +67,7 @@ def render(request: Request, error: AppError) -> Response:
         request_id=request.state.request_id,
         errors=[FieldProblem(field=field.field, detail=field.detail) for field in error.errors] or None,
     )
-    headers = dict(error.headers)
-    if _has_body(request):
-        headers["Connection"] = "close"  # the rest of a refused body is not read
-    return ProblemResponse(problem.model_dump(exclude_none=True), error.status, headers)
-
-
-def _has_body(request: Request) -> bool:
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+    return ProblemResponse(problem.model_dump(exclude_none=True), error.status, error.headers)
 
 
 def install(app: FastAPI) -> None:

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     )
     store_url: Annotated[Path | S3Url | None, BeforeValidator(_place)] = Field(
         default=None,
-        description="Folder or `s3://bucket/prefix` where audio is kept until its job ends. Unset: `DATA_DIR/audio`.",
+        description="Folder or `s3://bucket/prefix` where audio is kept. Unset: `DATA_DIR/audio`.",
     )
     source_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_buckets)] = Field(
         default=(), description="Buckets that `s3://` URLs of clients may name, comma separated. Unset: none."
@@ -115,6 +115,15 @@ class Settings(BaseSettings):
     )
     max_audio_seconds: float = Field(default=14_400, gt=0, description="Longest recording in seconds; then `too_long`.")
     max_pending: int = Field(default=10_000, ge=1, description="Jobs that may wait; then `queue_full`.")
+    min_free_bytes: ByteSize = Field(
+        default=ByteSize(1024**3), ge=0, description="Disk space to leave free; else `insufficient_storage`."
+    )
+    keep_audio_days: int = Field(
+        default=0, ge=0, description="Days that a recording is kept after its job has ended. 0: erased at the end."
+    )
+    keep_transcript_days: int | None = Field(
+        default=None, ge=1, description="Days after which an ended transcription is erased. Unset: never."
+    )
     log_format: Literal["text", "json"] | None = Field(
         default=None, description="Unset: `text` on a terminal, else `json`."
     )
@@ -122,6 +131,12 @@ class Settings(BaseSettings):
     @property
     def audio_place(self) -> Path | S3Url:
         return self.store_url or self.data_dir / "audio"
+
+    @property
+    def disks(self) -> tuple[Path, ...]:
+        """Folders on the disks that recordings are written to."""
+        place = self.audio_place
+        return (self.data_dir, place) if isinstance(place, Path) else (self.data_dir,)
 
     @property
     def models_dir(self) -> Path:

@@ -24,6 +24,7 @@ from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database, open_database
 from app.jobs.recordings import Recordings
+from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.network import NetworkGuard
 from app.settings import Settings
@@ -45,6 +46,7 @@ class Parts:
     signals: Signals
     store: AudioStore
     fetcher: Fetcher
+    retention: Retention
     stop: asyncio.Event
     engine: Engine | None = None
     runner: JobRunner | None = None
@@ -74,9 +76,16 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         workspace = Workspace(settings.data_dir / "work")
         stack.callback(workspace.close)
         store = audio_store(settings.audio_place, workspace)
-        parts = Parts(database, Signals(database), store, open_fetcher(settings, store), stop=asyncio.Event())
+        fetcher = open_fetcher(settings, store)
+        retention = Retention(
+            database,
+            store,
+            keep_audio_days=settings.keep_audio_days,
+            keep_transcript_days=settings.keep_transcript_days,
+        )
+        parts = Parts(database, Signals(database), store, fetcher, retention, stop=asyncio.Event())
         _on_signals(parts.ask_to_stop)
-        work = [parts.signals.run()]
+        work = [parts.signals.run(), retention.run()]
         if executor:
             parts.engine = Engine(engine_config(settings))
             parts.runner = JobRunner(
@@ -85,6 +94,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 Recordings(database, store, parts.fetcher),
                 workspace,
                 parts.engine,
+                retention,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
                 max_audio_seconds=settings.max_audio_seconds,
             )

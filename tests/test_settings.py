@@ -75,6 +75,9 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MAX_PENDING", "0"),
         ("ALLOWED_NETWORKS", "10.0.0.1/8"),
         ("ALLOWED_NETWORKS", "intranet"),
+        ("MIN_FREE_BYTES", "-1"),
+        ("KEEP_AUDIO_DAYS", "-1"),
+        ("KEEP_TRANSCRIPT_DAYS", "0"),
         ("LOG_FORMAT", "xml"),
     ],
 )

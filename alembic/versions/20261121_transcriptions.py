@@ -74,6 +74,27 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_index(
+        "transcription_audio",
+        "transcription",
+        ["audio_key"],
+        unique=False,
+        postgresql_where=sa.text("audio_key IS NOT NULL"),
+    )
+    op.create_index(
+        "transcription_ended",
+        "transcription",
+        ["completed_at"],
+        unique=False,
+        postgresql_where=sa.text("completed_at IS NOT NULL"),
+    )
+    op.create_index(
+        "transcription_kept_audio",
+        "transcription",
+        ["completed_at"],
+        unique=False,
+        postgresql_where=sa.text("audio_key IS NOT NULL AND completed_at IS NOT NULL"),
+    )
+    op.create_index(
         "transcription_lost",
         "transcription",
         ["lease_until"],
@@ -93,6 +114,15 @@ def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.drop_table("transcript")
     op.drop_index("transcription_lost", table_name="transcription", postgresql_where=sa.text("status = 'in_progress'"))
+    op.drop_index(
+        "transcription_kept_audio",
+        table_name="transcription",
+        postgresql_where=sa.text("audio_key IS NOT NULL AND completed_at IS NOT NULL"),
+    )
+    op.drop_index("transcription_audio", table_name="transcription", postgresql_where=sa.text("audio_key IS NOT NULL"))
+    op.drop_index(
+        "transcription_ended", table_name="transcription", postgresql_where=sa.text("completed_at IS NOT NULL")
+    )
     op.drop_index("transcription_claim", table_name="transcription", postgresql_where=sa.text("status = 'pending'"))
     op.drop_index("transcription_by_status", table_name="transcription")
     op.drop_index("transcription_by_external_id", table_name="transcription")

@@ -5,6 +5,7 @@ memory, CPU, files and time. The child gets the recording as an open file, never
 """
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 CHILD = Path(__file__).with_name("decode_child.py")
 CHILD_MEMORY_BYTES = 512 * 1024 * 1024
 PROBE_CPU_SECONDS = 10
+DISK_FULL = "disk_full"  # the child's word for it
 FATAL_SIGNALS = frozenset(  # what a recording can bring about; any other signal came from outside and means no harm
     {signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 )
@@ -72,8 +74,8 @@ async def decode(
     `folder` after an error or a cancellation; a cancelled call has ended the child when it returns.
 
     Raises what `probe` raises, and BadMedia also if nothing or less than half of the packets can be decoded, TooLong
-    if more than `max_seconds` come out, whatever the header says. A child that fails for a reason of ours, such as a
-    full disk, is a RuntimeError.
+    if more than `max_seconds` come out, whatever the header says. A full disk is
+    an OSError; a child that fails for another reason of ours is a RuntimeError.
     """
     cpu_seconds = 30 + int(max_seconds / 20)
     request = {
@@ -148,6 +150,8 @@ async def _read_answer(child: Process) -> dict[str, Any]:
     if status != 0:
         raise RuntimeError(f"The decoder failed with exit status {status}")
     answer: dict[str, Any] = json.loads(line)
+    if answer.get("error") == DISK_FULL:
+        raise OSError(errno.ENOSPC, "no room for decoded audio")
     if "error" in answer:
         raise ERRORS[answer["error"]](answer["detail"])
     return answer

@@ -7,6 +7,7 @@ names (a playlist's parts, a reference in a movie) cannot be opened. PyAV is its
 """
 
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -38,6 +39,7 @@ DECODERS = (
 CLOCKED_CONTAINERS = {"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "ogg"}
 """Those that store timestamps. Elsewhere FFmpeg computes them from sizes and bit rates, and may be wrong."""
 
+DISK_FULL = "disk_full"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 RATES = range(4_000, 384_001)
@@ -281,7 +283,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"error": refused.code, "detail": refused.detail}
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, FFmpegError):
-            raise  # a full disk or a lost folder is not the recording's fault
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return {"error": DISK_FULL}
+            raise  # a lost folder is not the recording's fault
         return {"error": "bad_media", "detail": "The recording is broken"}
 
 

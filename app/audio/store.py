@@ -10,7 +10,7 @@ from typing import Protocol
 
 from app.errors import TooLarge
 
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 128 * 1024
 
 
 class StoreUnavailable(OSError):
@@ -63,7 +63,7 @@ class Measured:
             block += chunk
             if len(block) >= BLOCK_BYTES:
                 yield await self._hashed(bytes(block))
-                block.clear()
+                block = bytearray()
         if block:
             yield await self._hashed(bytes(block))
 

@@ -12,10 +12,11 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import MediaInfo, probe
+from app.audio.disk import FreeSpace, is_disk_full
 from app.audio.fetch import Fetcher, last_component
 from app.audio.store import AudioStore, StoredAudio
 from app.db import Database
-from app.errors import AppError, FieldError, InvalidRequest, TooLarge, TooLong, UrlNotAllowed
+from app.errors import AppError, FieldError, InsufficientStorage, InvalidRequest, TooLarge, TooLong, UrlNotAllowed
 from app.jobs import queue
 from app.jobs.models import Transcription, stored_options
 from app.jobs.requests import CreateFromUrl, CreateTranscription
@@ -30,10 +31,14 @@ ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})  # their
 
 @dataclass(frozen=True)
 class Submission:
-    """A request to transcribe an upload or what a URL leads to, its body still unread."""
+    """A request to transcribe an upload or what a URL leads to, its body still unread.
+
+    `announced_bytes` is 0 where it tells no length.
+    """
 
     body: AsyncIterator[bytes]
     content_type: str
+    announced_bytes: int
     caller: str
     idempotency_key: str | None
 
@@ -51,6 +56,7 @@ class Intake:
         max_upload_bytes: int,
         max_audio_seconds: float,
         max_pending: int,
+        free_space: FreeSpace,
     ) -> None:
         self._database = database
         self._store = store
@@ -59,6 +65,7 @@ class Intake:
         self.max_upload_bytes = max_upload_bytes
         self._max_audio_seconds = max_audio_seconds
         self._max_pending = max_pending
+        self._free_space = free_space
         self.closed = False
         self._probing = asyncio.Semaphore(2)
 
@@ -80,12 +87,18 @@ class Intake:
     async def accept_upload(self, submission: Submission) -> tuple[Transcription, bool]:
         """Store a form's file and enqueue its job, or find the job of the same idempotency key; True when it is new."""
         job_id = uuid7()
+        await self._free_space.require(submission.announced_bytes)
         if submission.idempotency_key is None:  # else it may be a repetition, which needs no room
             async with self._database.transaction() as session:
                 await queue.require_room(session, self._max_pending)
 
         async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
-            return await self._store.save(str(job_id), stream, self.max_upload_bytes)
+            try:
+                return await self._store.save(str(job_id), self._free_space.guard(stream), self.max_upload_bytes)
+            except OSError as error:
+                if is_disk_full(error):
+                    raise InsufficientStorage(headers={"Retry-After": "60"}) from error
+                raise
 
         try:
             form = await read_form(submission.body, submission.content_type, save)
@@ -105,11 +118,6 @@ class Intake:
         if not is_new:
             await self._store.delete(str(job_id))
         return job, is_new
-
-    async def discard_audio(self, job: Transcription) -> None:
-        """Erase the recording of a job that is over."""
-        if job.audio_key is not None:
-            await self._store.delete(job.audio_key)
 
     async def _probe(self, audio: StoredAudio) -> MediaInfo:
         async with self._store.local_path(audio.key) as path, self._probing:

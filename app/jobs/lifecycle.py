@@ -19,6 +19,10 @@ FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2
 MAX_TRIES = 1 + len(ENGINE_DELAYS)
 MAX_CRASHES = 3
 
+RATE_WINDOW = timedelta(minutes=5)
+COME_BACK_SECONDS = range(5, 601)
+COME_BACK_SHARE = 0.05
+
 
 class Status(StrEnum):
     """Where a transcription stands."""
@@ -134,3 +138,14 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
 def _delays(failure: Failed) -> tuple[timedelta, ...]:
     """How long to wait before each further try."""
     return FETCH_DELAYS if failure.code == FetchFailed.code else ENGINE_DELAYS
+
+
+def come_back_after(waiting: int, ended: int) -> int:
+    """Seconds until a full queue has some room again: until a twentieth of the waiting jobs is worked off.
+
+    `ended` counts the jobs that ended within RATE_WINDOW.
+    """
+    if ended == 0:
+        return COME_BACK_SECONDS[-1]
+    seconds = waiting * COME_BACK_SHARE * RATE_WINDOW.total_seconds() / ended
+    return round(min(max(seconds, COME_BACK_SECONDS[0]), COME_BACK_SECONDS[-1]))

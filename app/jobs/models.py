@@ -43,6 +43,13 @@ class Transcription(SQLModel, table=True):
         UniqueConstraint("caller", "idempotency_key", name="transcription_idempotency"),
         Index("transcription_claim", "priority", "run_at", "id", postgresql_where=text("status = 'pending'")),
         Index("transcription_lost", "lease_until", postgresql_where=text("status = 'in_progress'")),
+        Index("transcription_ended", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
+        Index(
+            "transcription_kept_audio",
+            "completed_at",
+            postgresql_where=text("audio_key IS NOT NULL AND completed_at IS NOT NULL"),
+        ),
+        Index("transcription_audio", "audio_key", postgresql_where=text("audio_key IS NOT NULL")),
         Index("transcription_by_status", "status", "id"),
         Index("transcription_by_external_id", "external_id", "id"),
     )

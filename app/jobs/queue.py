@@ -18,7 +18,18 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.store import StoredAudio
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull, WorkerCrashed
-from app.jobs.lifecycle import FINAL, MAX_CRASHES, Failed, History, Outcome, Status, Succeeded, next_state
+from app.jobs.lifecycle import (
+    FINAL,
+    MAX_CRASHES,
+    RATE_WINDOW,
+    Failed,
+    History,
+    Outcome,
+    Status,
+    Succeeded,
+    come_back_after,
+    next_state,
+)
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.signals import notify
 
@@ -45,7 +56,10 @@ async def require_room(session: AsyncSession, max_pending: int) -> None:
     """Raises QueueFull where `max_pending` jobs are waiting already."""
     waiting = select(Transcription.id).where(Transcription.status == Status.PENDING).limit(max_pending)
     if (await session.exec(select(func.count()).select_from(waiting.subquery()))).one() >= max_pending:
-        raise QueueFull(f"{max_pending} transcriptions are waiting; try again later.", headers={"Retry-After": "30"})
+        lately = col(Transcription.completed_at) > func.now() - RATE_WINDOW
+        ended = (await session.exec(select(func.count()).select_from(Transcription).where(lately))).one()
+        seconds = come_back_after(max_pending, ended)
+        raise QueueFull(f"{max_pending} transcriptions are waiting.", headers={"Retry-After": str(seconds)})
 
 
 async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -> tuple[Transcription, bool]:
@@ -174,10 +188,42 @@ async def is_over(session: AsyncSession, transcription_id: UUID) -> bool:
 
 
 async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]:
-    """Those of the keys whose job is waiting or running."""
-    waits = col(Transcription.status).not_in(FINAL)
-    rows = await session.exec(select(Transcription.audio_key).where(waits, col(Transcription.audio_key).in_(keys)))
+    """Those of the keys that a row has: its job is not over, or its recording is kept."""
+    rows = await session.exec(select(Transcription.audio_key).where(col(Transcription.audio_key).in_(keys)))
     return {key for key in rows if key is not None}
+
+
+async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
+    """Up to `limit` recordings of jobs that ended so long ago, for whoever calls to erase."""
+    statement = text("""
+        WITH due AS MATERIALIZED (
+            SELECT id, audio_key FROM transcription
+            WHERE audio_key IS NOT NULL AND completed_at <= now() - :age
+            ORDER BY completed_at
+            LIMIT :limit
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE transcription SET audio_key = NULL
+        FROM due WHERE transcription.id = due.id
+        RETURNING due.audio_key
+    """).bindparams(age=age, limit=limit)
+    return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
+
+
+async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
+    """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None."""
+    statement = text("""
+        WITH due AS MATERIALIZED (
+            SELECT id FROM transcription
+            WHERE completed_at <= now() - :age
+            ORDER BY completed_at
+            LIMIT :limit
+            FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM transcription USING due WHERE transcription.id = due.id
+        RETURNING transcription.audio_key
+    """).bindparams(age=age, limit=limit)
+    return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
 
 
 async def requeue_lost(session: AsyncSession) -> list[Transcription]:

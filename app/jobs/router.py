@@ -14,12 +14,14 @@ from app.errors import (
     AlreadyFinal,
     BadMedia,
     IdempotencyKeyReused,
+    InsufficientStorage,
     InvalidRequest,
     NoAudio,
     NotAcceptable,
     NotCompleted,
     NotFound,
     QueueFull,
+    RequestTimeout,
     ShuttingDown,
     TooLarge,
     TooLong,
@@ -31,6 +33,7 @@ from app.jobs.intake import FORM_BYTES, Intake, Submission
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.jobs.requests import NO_NUL
+from app.jobs.retention import Retention
 from app.jobs.schemas import TranscriptionList, TranscriptionOut
 from app.problems import GUARDED, responses
 from app.signals import Signals
@@ -53,7 +56,13 @@ async def get_signals(request: Request) -> Signals:
     return signals
 
 
+async def get_retention(request: Request) -> Retention:
+    retention: Retention = request.app.state.retention
+    return retention
+
+
 IntakeDep = Annotated[Intake, Depends(get_intake)]
+RetentionDep = Annotated[Retention, Depends(get_retention)]
 SignalsDep = Annotated[Signals, Depends(get_signals)]
 
 
@@ -68,6 +77,7 @@ SignalsDep = Annotated[Signals, Depends(get_signals)]
         202: openapi.ACCEPTED,
         **responses(
             *GUARDED,
+            RequestTimeout,
             TooLarge,
             UnsupportedMedia,
             InvalidRequest,
@@ -77,6 +87,7 @@ SignalsDep = Annotated[Signals, Depends(get_signals)]
             BadMedia,
             TooLong,
             QueueFull,
+            InsufficientStorage,
             ShuttingDown,
         ),
     },
@@ -101,9 +112,10 @@ async def create_transcription(
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in ("application/json", "multipart/form-data"):
         raise UnsupportedMedia("Send multipart/form-data with a part `file`, or application/json with a `url`.")
-    if int(request.headers.get("content-length", 0)) > intake.max_upload_bytes + FORM_BYTES:
+    announced = int(request.headers.get("content-length", 0))
+    if announced > intake.max_upload_bytes + FORM_BYTES:
         raise TooLarge(f"The recording is larger than {intake.max_upload_bytes} bytes.")
-    submission = Submission(request.stream(), content_type, caller.name, idempotency_key)
+    submission = Submission(request.stream(), content_type, announced, caller.name, idempotency_key)
     accept = intake.accept_url if media_type == "application/json" else intake.accept_upload
     job, is_new = await accept(submission)
     response.status_code = 202 if is_new else 200
@@ -180,13 +192,13 @@ async def read_transcription(
     responses={200: openapi.CANCELLED, **responses(*GUARDED, NotFound, AlreadyFinal)},
 )
 async def cancel_transcription(
-    transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, intake: IntakeDep
+    transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
 ) -> TranscriptionOut:
     """A waiting job is cancelled at once; a running one stops within seconds."""
     async with database.transaction() as session:
         job = await queue.request_cancel(session, transcription_id)
     if job.status in FINAL:
-        await intake.discard_audio(job)
+        await retention.ended(job)
     return TranscriptionOut.of(job)
 
 
@@ -197,12 +209,12 @@ async def cancel_transcription(
     responses=responses(*GUARDED, NotFound),
 )
 async def delete_transcription(
-    transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, intake: IntakeDep
+    transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
 ) -> None:
     """Cancels the job if it has not ended, and erases its audio, its transcript and all that is known of it."""
     async with database.transaction() as session:
         job = await queue.erase(session, transcription_id)
-    await intake.discard_audio(job)
+    await retention.erase_audio(job)
 
 
 @router.get(
@@ -229,10 +241,11 @@ async def read_transcript(
         offered = ", ".join(sorted({each.media_type for each in formats.Format}))
         raise NotAcceptable(f"The transcript can be given as: {offered}.")
     async with database.transaction() as session:
-        job = await session.get(Transcription, transcription_id)
-        stored = await session.get(StoredTranscript, transcription_id)
-    if job is None:
+        statement = select(Transcription, StoredTranscript).where(Transcription.id == transcription_id)
+        found = (await session.exec(statement.outerjoin(StoredTranscript))).first()
+    if found is None:
         raise NotFound(f"There is no transcription {transcription_id}.")
+    job, stored = found
     if stored is None:
         raise NotCompleted(f"The transcription is {job.status}.")
     body = await asyncio.to_thread(_render, stored, chosen)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,14 +12,26 @@ from uuid import UUID
 import structlog
 
 from app.audio.decode import decode
+from app.audio.disk import is_disk_full
 from app.audio.store import StoreUnavailable
 from app.audio.workspace import Workspace
 from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.errors import AppError, TranscriptionFailed
 from app.jobs import queue
-from app.jobs.lifecycle import AudioFacts, Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
+from app.jobs.lifecycle import (
+    AudioFacts,
+    Cancelled,
+    Failed,
+    Interrupted,
+    Outcome,
+    Status,
+    Succeeded,
+    Timings,
+)
 from app.jobs.models import Transcription, stored_options
 from app.jobs.recordings import Recordings
+from app.jobs.retention import Retention
+from app.jobs.rhythm import despite_database_trouble, every
 from app.signals import Signals
 from app.speech.batcher import EngineStopped
 from app.speech.engine import Transcriber
@@ -28,8 +39,7 @@ from app.speech.turns import Share
 
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
-ORPHAN_SECONDS = 3600.0
-STORE_PAUSE = timedelta(seconds=30)
+PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while
 FINISH_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 
@@ -63,6 +73,7 @@ class JobRunner:
         recordings: Recordings,
         workspace: Workspace,
         transcriber: Transcriber,
+        retention: Retention,
         *,
         worker: str,
         max_audio_seconds: float,
@@ -74,6 +85,7 @@ class JobRunner:
         self._store = recordings.store
         self._workspace = workspace
         self._transcriber = transcriber
+        self._retention = retention
         self._worker = worker
         self._max_audio_seconds = max_audio_seconds
         self._slots = slots
@@ -85,14 +97,10 @@ class JobRunner:
     async def run(self) -> None:
         """Work until `drain` was called and the running jobs have ended."""
         async with asyncio.TaskGroup() as group:
-            beside = [
-                group.create_task(_every(BEAT_SECONDS, self._beat)),
-                group.create_task(_every(ORPHAN_SECONDS, self._erase_orphans)),
-            ]
+            beating = group.create_task(every(BEAT_SECONDS, self._beat))
             await self._claim_until_drained()
             await self.idle()
-            for task in beside:
-                task.cancel()
+            beating.cancel()
 
     async def drain(self, grace_seconds: float) -> None:
         """Claim no more; let running jobs end within the grace, then give the rest back without a penalty."""
@@ -112,7 +120,7 @@ class JobRunner:
         with self._signals.subscribe(queue.PENDING) as waiting:
             while not self._draining.is_set():
                 waiting.clear()
-                await _despite_database_trouble(partial(self._claim, waiting))
+                await despite_database_trouble(partial(self._claim, waiting))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(waiting.wait(), POLL_SECONDS)
 
@@ -163,11 +171,11 @@ class JobRunner:
             status = await self._finish(job, outcome)
             log.info("attempt ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
         if await self._is_over(job, status):
-            await self._erase_audio(job)
+            await self._retention.ended(job)
 
     async def _beat_on(self, cancelled: asyncio.Event) -> None:
         await cancelled.wait()
-        await _despite_database_trouble(self._heartbeat)
+        await despite_database_trouble(self._heartbeat)
 
     async def _outcome(self, running: Running) -> Outcome | None:
         try:
@@ -180,10 +188,13 @@ class JobRunner:
             return Interrupted()
         except StoreUnavailable as error:
             log.warning("recording not to be had at the moment", error=str(error))
-            return Interrupted(STORE_PAUSE)
+            return Interrupted(PAUSE)
         except AppError as error:
             return Failed(error.code, error.detail, error.transient)
-        except Exception:
+        except Exception as error:
+            if is_disk_full(error):
+                log.warning("no room for the recording; the job waits", error=str(error))
+                return Interrupted(PAUSE)
             log.exception("attempt failed")
             return ENGINE_FAILED
 
@@ -241,7 +252,7 @@ class JobRunner:
             ended = await queue.requeue_lost(session)
         for job in ended:
             log.warning("job given up", job=str(job.id), status=job.status, crashes=job.crashes)
-            await self._erase_audio(job)
+            await self._retention.ended(job)
 
     async def _heartbeat(self) -> None:
         """One statement for all jobs: extend leases, write progress, hear of cancellations."""
@@ -262,36 +273,3 @@ class JobRunner:
                 running.stop(None)
             elif alive[beat.id]:
                 running.stop(Cancelled())
-
-    async def _erase_audio(self, job: Transcription) -> None:
-        if job.audio_key is None:
-            return
-        try:
-            await self._store.delete(job.audio_key)
-        except OSError:
-            log.exception("recording not erased; the hourly search for orphans tries again", job=str(job.id))
-
-    async def _erase_orphans(self) -> None:
-        """Erase the recordings that no job needs: of interrupted uploads, and of ends that were not cleaned up."""
-        keys = await self._store.untouched(ORPHAN_SECONDS)
-        async with self._database.transaction() as session:
-            needed = await queue.needed_audio(session, keys)
-        for key in set(keys) - needed:
-            log.info("orphaned recording erased", key=key)
-            await self._store.delete(key)
-
-
-async def _despite_database_trouble(action: Callable[[], Awaitable[None]]) -> None:
-    """Log and go on: whoever calls tries again on the next beat."""
-    try:
-        await action()
-    except DATABASE_TROUBLE as error:
-        log.warning("database trouble", error=type(error).__name__)
-
-
-async def _every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-    """Repeat an action on a fixed beat."""
-    while True:
-        started = time.monotonic()
-        await _despite_database_trouble(action)
-        await asyncio.sleep(max(0.0, started + seconds - time.monotonic()))

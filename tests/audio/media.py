@@ -17,6 +17,44 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+ENCODED = [
+    ("wav", "pcm_s16le", 8_000, 2),
+    ("wav", "pcm_mulaw", 8_000, 2),
+    ("wav", "pcm_alaw", 8_000, 1),
+    ("wav", "pcm_u8", 11_025, 1),
+    ("wav", "pcm_s24le", 48_000, 2),
+    ("wav", "pcm_f32le", 44_100, 2),
+    ("wav", "pcm_s16le", 16_000, 8),
+    ("wav", "adpcm_ms", 22_050, 2),
+    ("wav", "adpcm_ima_wav", 8_000, 2),
+    ("wav", "g726", 8_000, 1),
+    ("wav", "g723_1", 8_000, 1),
+    ("w64", "pcm_s16le", 8_000, 1),
+    ("mp3", "mp3", 8_000, 1),
+    ("mp3", "mp3", 44_100, 2),
+    ("ipod", "aac", 44_100, 2),
+    ("ipod", "alac", 48_000, 2),
+    ("mp4", "aac", 48_000, 6),
+    ("adts", "aac", 16_000, 1),
+    ("ogg", "vorbis", 8_000, 2),
+    ("ogg", "libopus", 48_000, 2),
+    ("webm", "libopus", 16_000, 1),
+    ("matroska", "aac", 32_000, 2),
+    ("flac", "flac", 8_000, 2),
+    ("flac", "flac", 48_000, 6),
+    ("amr", "libopencore_amrnb", 8_000, 1),
+    ("3gp", "libopencore_amrnb", 8_000, 1),
+    ("asf", "wmav2", 44_100, 2),
+    ("asf", "wmav1", 22_050, 1),
+    ("aiff", "pcm_s16be", 16_000, 2),
+    ("au", "pcm_mulaw", 8_000, 1),
+    ("caf", "pcm_s16le", 16_000, 1),
+    ("avi", "mp3", 24_000, 2),
+    ("mpegts", "mp2", 48_000, 2),
+    ("ac3", "ac3", 48_000, 2),
+    ("flv", "mp3", 44_100, 2),
+]
+"""What PyAV can write: container, codec, sample rate, channels."""
 BIT_RATES = {"g723_1": 6_300, "libopencore_amrnb": 12_200, "wmav1": 48_000, "wmav2": 64_000}
 GSM_TONE = zlib.decompress(
     base64.b64decode(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.audio.decode import DecodedAudio, MediaInfo, decode, probe
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 from tests.audio.media import (
+    ENCODED,
     GSM_TONE,
     PNG,
     dominant_frequency,
@@ -28,43 +29,6 @@ from tests.audio.media import (
 )
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="reads /proc")
-ENCODED = [
-    ("wav", "pcm_s16le", 8_000, 2),
-    ("wav", "pcm_mulaw", 8_000, 2),
-    ("wav", "pcm_alaw", 8_000, 1),
-    ("wav", "pcm_u8", 11_025, 1),
-    ("wav", "pcm_s24le", 48_000, 2),
-    ("wav", "pcm_f32le", 44_100, 2),
-    ("wav", "pcm_s16le", 16_000, 8),
-    ("wav", "adpcm_ms", 22_050, 2),
-    ("wav", "adpcm_ima_wav", 8_000, 2),
-    ("wav", "g726", 8_000, 1),
-    ("wav", "g723_1", 8_000, 1),
-    ("w64", "pcm_s16le", 8_000, 1),
-    ("mp3", "mp3", 8_000, 1),
-    ("mp3", "mp3", 44_100, 2),
-    ("ipod", "aac", 44_100, 2),
-    ("ipod", "alac", 48_000, 2),
-    ("mp4", "aac", 48_000, 6),
-    ("adts", "aac", 16_000, 1),
-    ("ogg", "vorbis", 8_000, 2),
-    ("ogg", "libopus", 48_000, 2),
-    ("webm", "libopus", 16_000, 1),
-    ("matroska", "aac", 32_000, 2),
-    ("flac", "flac", 8_000, 2),
-    ("flac", "flac", 48_000, 6),
-    ("amr", "libopencore_amrnb", 8_000, 1),
-    ("3gp", "libopencore_amrnb", 8_000, 1),
-    ("asf", "wmav2", 44_100, 2),
-    ("asf", "wmav1", 22_050, 1),
-    ("aiff", "pcm_s16be", 16_000, 2),
-    ("au", "pcm_mulaw", 8_000, 1),
-    ("caf", "pcm_s16le", 16_000, 1),
-    ("avi", "mp3", 24_000, 2),
-    ("mpegts", "mp2", 48_000, 2),
-    ("ac3", "ac3", 48_000, 2),
-    ("flv", "mp3", 44_100, 2),
-]
 EXACT = {"flac", "alac", "pcm_s16le", "pcm_mulaw", "pcm_alaw", "pcm_u8", "pcm_s24le", "pcm_f32le", "pcm_s16be"}
 
 

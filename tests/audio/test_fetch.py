@@ -17,7 +17,7 @@ from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoredAudio
 from app.audio.web import WebSource
 from app.errors import FetchFailed, UrlNotAllowed
-from app.jobs.runner import ORPHAN_SECONDS
+from app.jobs.retention import ORPHAN_SECONDS
 from app.network import NetworkGuard
 from tests.origin import Answer, Exchange, Origin, answering
 

@@ -16,6 +16,7 @@ from app.jobs.lifecycle import (
     Status,
     Succeeded,
     Timings,
+    come_back_after,
     next_state,
 )
 from app.speech.transcript import Transcript
@@ -42,6 +43,15 @@ def test_an_interrupted_attempt_goes_back_at_once_and_does_not_count() -> None:
     assert next_state(Interrupted(), History(1), NOW) == NextState(Status.PENDING, NOW, 0)
     pause = timedelta(seconds=30)
     assert next_state(Interrupted(pause), History(1), NOW) == NextState(Status.PENDING, NOW + pause, 0)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "ended", "seconds"),
+    [(10_000, 500, 300), (10_000, 5_000, 30), (4, 1, 60), (1, 100, 5), (10_000, 10, 600), (10_000, 0, 600)],
+)
+def test_a_full_queue_has_room_again_when_a_twentieth_is_worked_off(waiting: int, ended: int, seconds: int) -> None:
+    """At the rate of the last five minutes, in which so many jobs ended."""
+    assert come_back_after(waiting, ended) == seconds
 
 
 def test_a_transient_failure_waits_longer_each_time_and_ends_after_the_last_try() -> None:

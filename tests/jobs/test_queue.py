@@ -221,3 +221,20 @@ async def test_a_full_queue_refuses_new_jobs_but_finds_repeated_ones(database: D
         fresh = Transcription(**(first.model_dump() | {"id": uuid7(), "idempotency_key": None, "metadata_": {}}))
         with pytest.raises(QueueFull):
             await queue.enqueue(session, fresh, max_pending=1)
+
+
+async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: Database) -> None:
+    for _ in range(20):
+        await enqueue(database)
+    for job in await claim(database, 20):
+        await finish(database, job, SUCCESS)
+    await enqueue(database)
+    async with database.transaction() as session:
+        with pytest.raises(QueueFull) as refusal:
+            await queue.require_room(session, 1)
+        assert refusal.value.headers["Retry-After"] == "5"
+        long_ago = update(Transcription).values(completed_at=col(Transcription.completed_at) - timedelta(minutes=6))
+        await session.exec(long_ago)
+        with pytest.raises(QueueFull) as refusal:
+            await queue.require_room(session, 1)
+        assert refusal.value.headers["Retry-After"] == "600"

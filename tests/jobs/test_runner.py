@@ -1,8 +1,7 @@
 """The worker on a real database and real recordings; an engine double stands in where an attempt has to go wrong."""
 
 import asyncio
-import os
-import time
+import errno
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -28,12 +27,12 @@ from app.jobs import queue
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.recordings import Recordings
-from app.jobs.runner import STORE_PAUSE, JobRunner
+from app.jobs.retention import Retention
+from app.jobs.runner import PAUSE, JobRunner
 from app.network import NetworkGuard
 from app.signals import Signals, notify
 from app.speech.transcript import Options, Transcript, TranscriptWarning
 from app.speech.turns import Share
-from tests.service import eventually
 
 CALL = Path(__file__).parents[2] / "samples" / "sample_call.wav"
 SILENCE = Transcript(None, None, 1.0, (), ())
@@ -85,9 +84,15 @@ class Bench:
         self.workspace = Workspace(store.folder.parent / "work")
         web = WebSource(NetworkGuard([ip_network("127.0.0.0/8")]), silence_seconds=30)
         fetcher = Fetcher({"http": web}, store, max_bytes=2_000_000, pace=Pace(deadline_seconds=60))
-        recordings = Recordings(database, store, fetcher)
         self.runner = JobRunner(
-            database, signals, recordings, self.workspace, engine, worker="test", max_audio_seconds=600
+            database,
+            signals,
+            Recordings(database, store, fetcher),
+            self.workspace,
+            engine,
+            Retention(database, store),
+            worker="test",
+            max_audio_seconds=600,
         )
 
     async def enqueue(self, content: bytes) -> UUID:
@@ -222,7 +227,7 @@ async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
     async with working(bench):
         job_id = await bench.enqueue(CALL.read_bytes())
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
-    assert job.run_at >= job.created_at + STORE_PAUSE
+    assert job.run_at >= job.created_at + PAUSE
     assert job.error_code is None
     assert bench.audio_files() != []
 
@@ -328,25 +333,13 @@ async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch:
     assert (job.attempts, job.crashes) == (0, 0)
 
 
-async def test_orphaned_recordings_are_erased_and_needed_ones_kept(bench: Bench) -> None:
-    needed = await bench.enqueue(CALL.read_bytes())
-    (bench.store.folder / "incoming" / str(uuid7())).write_bytes(b"half an upload")
-    orphan = uuid7()
-
-    async def stream() -> AsyncIterator[bytes]:
-        yield b"whole, but its job was never committed"
-
-    await bench.store.save(str(orphan), stream(), 100)
-    fresh = bench.store.folder / "incoming" / str(uuid7())
-    long_ago = time.time() - 2 * 3600
-    for path in bench.audio_files():
-        os.utime(path, (long_ago, long_ago))
-    fresh.write_bytes(b"arriving")
-    bench.engine.hang = True
+async def test_a_full_disk_postpones_a_job(bench: Bench) -> None:
+    bench.engine.error = OSError(errno.ENOSPC, "no space left")
     async with working(bench):
-        await asyncio.wait_for(bench.engine.started.wait(), 10)
-        await asyncio.to_thread(eventually, lambda: len(bench.audio_files()) == 2)
-    assert {path.name for path in bench.audio_files()} == {str(needed), fresh.name}
+        job_id = await bench.enqueue(CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.run_at > job.created_at)
+    assert (job.status, job.attempts, job.error_code) == (Status.PENDING, 0, None)
+    assert bench.audio_files() != []
 
 
 def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:

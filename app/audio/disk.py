@@ -1,0 +1,42 @@
+"""Free space: what is kept of it for the database and the running jobs, and what a full disk looks like."""
+
+import asyncio
+import errno
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from app.errors import InsufficientStorage
+
+CHECK_BYTES = 16 * 1024 * 1024
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether this is the disk's or the quota's end."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+class FreeSpace:
+    """The least that the disks of some folders have to have free before more is written to them."""
+
+    def __init__(self, folders: Sequence[Path], min_bytes: int) -> None:
+        self._folders = folders
+        self._min_bytes = min_bytes
+
+    async def require(self, coming: int = 0) -> None:
+        """Raises InsufficientStorage where, after `coming` more bytes, less would be free."""
+        if await asyncio.to_thread(self._least) < self._min_bytes + coming:
+            raise InsufficientStorage(headers={"Retry-After": "60"})
+
+    async def guard(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The same bytes, while there is room. Raises InsufficientStorage."""
+        unchecked = 0
+        async for chunk in stream:
+            unchecked += len(chunk)
+            if unchecked >= CHECK_BYTES:
+                await self.require()
+                unchecked = 0
+            yield chunk
+
+    def _least(self) -> int:
+        return min(shutil.disk_usage(folder).free for folder in self._folders)

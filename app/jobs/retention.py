@@ -1,0 +1,93 @@
+"""What is kept of jobs that have ended, and for how long. Every process sweeps; none needs another for it.
+
+A recording is forgotten in its row before it is erased from the store. One whose erasing was cut short by a crash is an
+orphan then: a file that no row asks for.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.audio.store import AudioStore
+from app.db import Database
+from app.jobs import queue
+from app.jobs.models import Transcription
+from app.jobs.rhythm import every
+
+SWEEP_SECONDS = 60.0
+ORPHAN_SECONDS = 3600.0
+BATCH = 500
+
+log = structlog.stdlib.get_logger("callscribe.retention")
+
+
+class Retention:
+    """Erases recordings `keep_audio_days` after their job's end, transcriptions `keep_transcript_days` after it.
+
+    0 days keep a recording until its job ends; None keeps transcriptions for ever.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: AudioStore,
+        *,
+        keep_audio_days: int = 0,
+        keep_transcript_days: int | None = None,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._keep_audio = timedelta(days=keep_audio_days)
+        self._keep_transcript = None if keep_transcript_days is None else timedelta(days=keep_transcript_days)
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(every(SWEEP_SECONDS, self.sweep))
+            group.create_task(every(ORPHAN_SECONDS, self.erase_orphans))
+
+    async def ended(self, job: Transcription) -> None:
+        """Erase the recording of a job that has just ended, unless recordings are kept."""
+        if not self._keep_audio:
+            await self.erase_audio(job)
+
+    async def erase_audio(self, job: Transcription) -> None:
+        """Erase a recording now. Where the store cannot, the sweeps try again."""
+        if job.audio_key is None:
+            return
+        try:
+            await self._store.delete(job.audio_key)
+        except OSError:
+            log.exception("recording not erased; a sweep tries again", job=str(job.id))
+
+    async def sweep(self) -> None:
+        """Erase what was kept long enough, a batch a transaction."""
+        keep_transcript = self._keep_transcript
+        if keep_transcript is not None:
+            await self._erase_batches(lambda session: queue.erase_ended(session, keep_transcript, BATCH))
+        await self._erase_batches(lambda session: queue.forget_audio(session, self._keep_audio, BATCH))
+
+    async def _erase_batches(self, erase: Callable[[AsyncSession], Awaitable[list[str | None]]]) -> None:
+        while True:
+            async with self._database.transaction() as session:
+                keys = await erase(session)
+            for key in keys:
+                if key is not None:
+                    await self._store.delete(key)
+            if len(keys) < BATCH:
+                return
+
+    async def erase_orphans(self) -> None:
+        """Erase the recordings that no job needs: of interrupted uploads, and of ends that were not cleaned up.
+
+        An upload or a fetch under way is in no row yet, but was written to within the hour.
+        """
+        found = await self._store.untouched(ORPHAN_SECONDS)
+        async with self._database.transaction() as session:
+            needed = await queue.needed_audio(session, found)
+        for key in set(found) - needed:
+            log.info("orphaned recording erased", key=key)
+            await self._store.delete(key)

@@ -1,0 +1,97 @@
+"""Files of strangers: a code for each, no other file read, no connection opened, nothing left."""
+
+import asyncio
+import os
+import resource
+import socket
+from pathlib import Path
+
+import pytest
+
+from app.audio.decode import decode
+from app.errors import TooLong
+from fuzz.campaign import CHILD_MEMORY_BYTES, mutation, run
+from fuzz.trial import Verdict, attempt
+from tests.audio.hostile import listings, others, truncated
+from tests.audio.media import flac_silence
+from tests.recordings import tone
+
+KNOWN = {"decoded", "unsupported_media", "no_audio", "bad_media", "too_long"}
+
+
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def outcomes(files: dict[str, bytes], folder: Path) -> dict[str, Verdict]:
+    """What comes of each file, two at a time."""
+    verdicts: dict[str, Verdict] = {}
+    left = iter(files.items())
+
+    async def work(own: Path) -> None:
+        for name, content in left:
+            verdicts[name] = await attempt(content, own)
+        assert files_in(own) == []
+
+    folders = [folder / str(number) for number in range(2)]
+    for each in folders:
+        each.mkdir()
+    await asyncio.gather(*(work(each) for each in folders))
+    return verdicts
+
+
+async def test_files_that_name_others_open_neither_file_nor_connection(tmp_path: Path) -> None:
+    """What they name is a recording that would decode, and a server that would be connected to."""
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(tone())
+    os.utime(secret, (0, 0))
+    assert (await attempt(tone(), tmp_path)).outcome == "decoded"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        files = list(listings(secret, server.getsockname()[1]))
+        verdicts = await outcomes({name: content for name, content, _ in files}, tmp_path)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert {name: (verdict.outcome, verdict.fault) for name, verdict in verdicts.items()} == {
+        name: (outcome, None) for name, _, outcome in files
+    }
+    assert secret.stat().st_atime == 0
+
+
+async def test_each_other_file_has_its_outcome(tmp_path: Path) -> None:
+    files = list(others(tmp_path))
+    verdicts = await outcomes({name: content for name, content, _ in files}, tmp_path)
+    assert {name: (verdict.outcome, verdict.fault) for name, verdict in verdicts.items()} == {
+        name: (outcome, None) for name, _, outcome in files
+    }
+
+
+async def test_each_container_cut_in_its_header_has_a_code(tmp_path: Path) -> None:
+    verdicts = await outcomes(dict(truncated(tmp_path)), tmp_path)
+    assert {verdict.outcome for verdict in verdicts.values()} <= KNOWN
+    assert {verdict.fault for verdict in verdicts.values()} == {None}
+
+
+async def test_a_bomb_takes_little_memory(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bomb = tmp_path / "bomb"
+    bomb.write_bytes(flac_silence(24, claimed_seconds=0))
+    with pytest.raises(TooLong):
+        await decode(bomb, tmp_path, split=True, max_seconds=1_800)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < CHILD_MEMORY_BYTES
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 50_000_000
+    assert files_in(tmp_path) == [bomb]
+
+
+async def test_mutations_end_with_a_code(tmp_path: Path) -> None:
+    """The short form of `make fuzz`."""
+    tally = await run(30, 7, tmp_path / "faults", lambda number: None)
+    assert tally.faults == []
+    assert set(tally.outcomes) <= KNOWN
+    assert tally.outcomes.total() == 30
+
+
+def test_a_mutation_can_be_made_again() -> None:
+    originals = [tone(), bytes(1000)]
+    assert mutation(3, 14, originals) == mutation(3, 14, originals)
+    assert len({mutation(3, number, originals) for number in range(20)}) > 10

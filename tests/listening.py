@@ -1,0 +1,48 @@
+"""The application in this process behind a real HTTP server, for tests that have to reach into its parts."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from app.audio.store import LocalAudioStore
+from app.db import Database
+from app.jobs.retention import Retention
+from app.main import Server, attach, create_app, http_config
+from app.settings import Settings
+from app.signals import Signals
+from app.worker import Parts
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where it listens, a client of it, and where it keeps recordings."""
+
+    port: int
+    client: httpx.AsyncClient
+    audio: Path
+
+    def stored_files(self) -> list[Path]:
+        return [path for path in self.audio.rglob("*") if path.is_file()]
+
+
+@asynccontextmanager
+async def listening(database: Database, folder: Path, **settings: str) -> AsyncIterator[Listening]:
+    """Serve on a free port until the end of the block."""
+    chosen = Settings.model_validate({"data_dir": str(folder), "min_free_bytes": 0, "model": "base", **settings})
+    store = LocalAudioStore(chosen.audio_dir)
+    parts = Parts(database, Signals(database), store, Retention(database, store), stop=asyncio.Event())
+    app = create_app()
+    attach(app, chosen, parts)
+    server = Server(http_config(app))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        serving = asyncio.create_task(server.serve([listener]))
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+            yield Listening(port, client, chosen.audio_dir)
+        server.should_exit = True
+        await serving
