@@ -12,7 +12,6 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 
 from app import __version__, operations, problems
-from app.audio.disk import FreeSpace
 from app.audio.store import StoreUnavailable
 from app.auth import ApiKeys, is_loopback
 from app.bodies import RequestBodies
@@ -71,7 +70,6 @@ def create_app() -> FastAPI:
 
 def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
     """Give the application's routes what they work with."""
-    free_space = FreeSpace(settings.disks, settings.min_free_bytes)
     intake = Intake(
         parts.database,
         parts.store,
@@ -80,7 +78,7 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         max_upload_bytes=settings.max_upload_bytes,
         max_audio_seconds=settings.max_audio_seconds,
         max_pending=settings.max_pending,
-        free_space=free_space,
+        free_space=parts.free_space,
     )
     app.state.intake = intake
     app.state.database = parts.database
@@ -104,7 +102,7 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
     async def storage_usable() -> None:
         try:
             await parts.store.check()
-            await free_space.require()
+            await parts.free_space.require()
         except StoreUnavailable as error:
             raise operations.NotReady(str(error)) from error
         except InsufficientStorage:

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from app.audio.disk import FreeSpace
 from app.audio.fetch import Fetcher
 from app.audio.folder_store import LocalAudioStore
 from app.audio.s3_source import S3Source
@@ -45,6 +46,7 @@ class Parts:
     database: Database
     signals: Signals
     store: AudioStore
+    free_space: FreeSpace
     fetcher: Fetcher
     retention: Retention
     stop: asyncio.Event
@@ -76,14 +78,15 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         workspace = Workspace(settings.data_dir / "work")
         stack.callback(workspace.close)
         store = audio_store(settings.audio_place, workspace)
-        fetcher = open_fetcher(settings, store)
+        free_space = FreeSpace(settings.disks, settings.min_free_bytes)
+        fetcher = open_fetcher(settings, store, free_space)
         retention = Retention(
             database,
             store,
             keep_audio_days=settings.keep_audio_days,
             keep_transcript_days=settings.keep_transcript_days,
         )
-        parts = Parts(database, Signals(database), store, fetcher, retention, stop=asyncio.Event())
+        parts = Parts(database, Signals(database), store, free_space, fetcher, retention, stop=asyncio.Event())
         _on_signals(parts.ask_to_stop)
         work = [parts.signals.run(), retention.run()]
         if executor:
@@ -118,9 +121,9 @@ def audio_store(place: Path | S3Url, workspace: Workspace) -> AudioStore:
     return S3AudioStore(place, workspace) if isinstance(place, S3Url) else LocalAudioStore(place)
 
 
-def open_fetcher(settings: Settings, store: AudioStore) -> Fetcher:
+def open_fetcher(settings: Settings, store: AudioStore, free_space: FreeSpace) -> Fetcher:
     web, buckets = WebSource(NetworkGuard(settings.allowed_networks)), S3Source(settings.source_buckets)
-    return Fetcher({"http": web, "https": web, "s3": buckets}, store, max_bytes=settings.max_upload_bytes)
+    return Fetcher({"http": web, "https": web, "s3": buckets}, store, free_space, max_bytes=settings.max_upload_bytes)
 
 
 def engine_config(settings: Settings) -> EngineConfig:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import httpx
 
-from app.audio.store import LocalAudioStore
+from app.audio.disk import FreeSpace
+from app.audio.folder_store import LocalAudioStore
 from app.db import Database
 from app.jobs.retention import Retention
 from app.main import Server, attach, create_app, http_config
 from app.settings import Settings
 from app.signals import Signals
-from app.worker import Parts
+from app.worker import Parts, open_fetcher
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Listening:
 async def listening(database: Database, folder: Path, **settings: str) -> AsyncIterator[Listening]:
     """Serve on a free port until the end of the block."""
     chosen = Settings.model_validate({"data_dir": str(folder), "min_free_bytes": 0, "model": "base", **settings})
-    store = LocalAudioStore(chosen.audio_dir)
-    parts = Parts(database, Signals(database), store, Retention(database, store), stop=asyncio.Event())
+    audio, free_space = folder / "audio", FreeSpace(chosen.disks, chosen.min_free_bytes)
+    store = LocalAudioStore(audio)
+    fetcher, retention = open_fetcher(chosen, store, free_space), Retention(database, store)
+    parts = Parts(database, Signals(database), store, free_space, fetcher, retention, stop=asyncio.Event())
     app = create_app()
     attach(app, chosen, parts)
     server = Server(http_config(app))
@@ -43,6 +46,6 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         port = listener.getsockname()[1]
         serving = asyncio.create_task(server.serve([listener]))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-            yield Listening(port, client, chosen.audio_dir)
+            yield Listening(port, client, audio)
         server.should_exit = True
         await serving

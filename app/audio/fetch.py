@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from app.audio.disk import FreeSpace
 from app.audio.store import AudioStore, StoredAudio
 from app.errors import FetchFailed, FieldError, TooLarge, UrlNotAllowed
 
@@ -37,10 +38,17 @@ class Fetcher:
     """Reads each URL from the source of its scheme; a few at once, so that slow servers do not take every socket."""
 
     def __init__(
-        self, sources: Mapping[str, Source], store: AudioStore, *, max_bytes: int, pace: Pace | None = None
+        self,
+        sources: Mapping[str, Source],
+        store: AudioStore,
+        free_space: FreeSpace,
+        *,
+        max_bytes: int,
+        pace: Pace | None = None,
     ) -> None:
         self._sources = sources
         self._store = store
+        self._free_space = free_space
         self._max_bytes = max_bytes
         self._pace = pace or Pace()
         self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
@@ -54,19 +62,23 @@ class Fetcher:
         source.require_allowed(url)
 
     async def fetch(self, url: str, key: str) -> StoredAudio:
-        """Keep what is behind `url` under `key`. Raises FetchFailed, and what the store raises; leaves nothing then."""
+        """Keep what is behind `url` under `key`. Leaves nothing when it fails.
+
+        Raises FetchFailed, InsufficientStorage, and what the store raises.
+        """
         source = self._sources.get(_scheme(url))
         if source is None:
             raise FetchFailed("This service does not fetch URLs of that scheme.")
         seconds = self._pace.deadline_seconds
         async with self._fetching:
+            await self._free_space.require()
             try:
                 async with (
                     asyncio.timeout(seconds),
                     aclosing(source.read(url, self._max_bytes)) as chunks,
                     aclosing(_paced(chunks, self._pace)) as paced,
                 ):
-                    return await self._store.save(key, paced, self._max_bytes)
+                    return await self._store.save(key, self._free_space.guard(paced), self._max_bytes)
             except TooLarge:
                 raise FetchFailed(f"The recording is larger than {self._max_bytes} bytes.") from None
             except TimeoutError:

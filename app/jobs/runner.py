@@ -16,7 +16,7 @@ from app.audio.disk import is_disk_full
 from app.audio.store import StoreUnavailable
 from app.audio.workspace import Workspace
 from app.db import DATABASE_TROUBLE, Database, is_refusal
-from app.errors import AppError, TranscriptionFailed
+from app.errors import AppError, InsufficientStorage, TranscriptionFailed
 from app.jobs import queue
 from app.jobs.lifecycle import (
     AudioFacts,
@@ -186,7 +186,7 @@ class JobRunner:
             return running.outcome
         except EngineStopped:
             return Interrupted()
-        except StoreUnavailable as error:
+        except (StoreUnavailable, InsufficientStorage) as error:
             log.warning("recording not to be had at the moment", error=str(error))
             return Interrupted(PAUSE)
         except AppError as error:

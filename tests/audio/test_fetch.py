@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from app.audio import web
+from app.audio.disk import FreeSpace
 from app.audio.fetch import Fetcher, Pace, last_component, shown_url
 from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoredAudio
@@ -43,7 +44,13 @@ class Bench:
 
     def fetcher(self, pace: Pace, trust: ssl.SSLContext | None = None) -> Fetcher:
         source = WebSource(NetworkGuard([LOOPBACK]), verify=trust, silence_seconds=1)
-        return Fetcher({"http": source, "https": source}, self.store, max_bytes=MAX_BYTES, pace=pace)
+        return Fetcher(
+            {"http": source, "https": source},
+            self.store,
+            FreeSpace((self.store.folder,), 0),
+            max_bytes=MAX_BYTES,
+            pace=pace,
+        )
 
     async def fetch(self, url: str, pace: Pace = Pace(), trust: ssl.SSLContext | None = None) -> StoredAudio:  # noqa: B008
         return await self.fetcher(pace, trust).fetch(f"{url}?token={SECRET}", "key")

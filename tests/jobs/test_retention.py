@@ -12,7 +12,7 @@ from sqlalchemy import func
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
-from app.audio.store import LocalAudioStore
+from app.audio.folder_store import LocalAudioStore
 from app.db import Database
 from app.jobs import queue, retention
 from app.jobs.lifecycle import Status

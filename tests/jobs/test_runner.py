@@ -16,6 +16,7 @@ from sqlalchemy import func
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
+from app.audio.disk import FreeSpace
 from app.audio.fetch import Fetcher, Pace
 from app.audio.folder_store import LocalAudioStore
 from app.audio.pcm import PcmFile
@@ -83,7 +84,9 @@ class Bench:
         self.engine = engine
         self.workspace = Workspace(store.folder.parent / "work")
         web = WebSource(NetworkGuard([ip_network("127.0.0.0/8")]), silence_seconds=30)
-        fetcher = Fetcher({"http": web}, store, max_bytes=2_000_000, pace=Pace(deadline_seconds=60))
+        fetcher = Fetcher(
+            {"http": web}, store, FreeSpace((store.folder,), 0), max_bytes=2_000_000, pace=Pace(deadline_seconds=60)
+        )
         self.runner = JobRunner(
             database,
             signals,
