@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,15 @@ def _folder(value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
         raise ValueError("must be a folder; this version has no other store")
     return value
+
+
+def _split_networks(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(part) for part in _split(value))
+    except ValueError:
+        raise ValueError("write networks such as 10.0.0.0/8, host bits zero, separated by commas") from None
 
 
 def _split_keys(value: Any) -> Any:
@@ -82,6 +92,9 @@ class Settings(BaseSettings):
     )
     auth: Literal["on", "off"] = Field(
         default="on", description="`off` serves every address without keys. For networks that are closed otherwise."
+    )
+    allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)] = (
+        Field(default=(), description="CIDRs, comma separated, that URLs may reach although they are not public.")
     )
     max_upload_bytes: ByteSize = Field(
         default=ByteSize(2 * 1024**3), gt=0, description="Largest recording, such as `2GiB`; then `too_large`."
