@@ -17,12 +17,17 @@ from app.audio.store import AudioStore, LocalAudioStore
 from app.audio.workspace import Workspace
 from app.db import Database, open_database
 from app.jobs.runner import JobRunner
+from app.network import NetworkGuard
 from app.settings import Settings
 from app.signals import Signals
 from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
+from app.webhooks import secrets
+from app.webhooks.sender import WebhookSender
+from app.webhooks.transport import open_client
 
 GRACE_SECONDS = 10.0
+SENDING_GRACE_SECONDS = 5.0
 WATCH_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe")
@@ -36,6 +41,8 @@ class Parts:
     signals: Signals
     store: AudioStore
     stop: asyncio.Event
+    guard: NetworkGuard
+    sender: WebhookSender
     engine: Engine | None = None
     runner: JobRunner | None = None
     failed: bool = False
@@ -47,11 +54,12 @@ class Parts:
         self.stop.set()
 
     async def drain(self) -> None:
-        """Let running jobs end or go back to the queue, and see that written."""
+        """Let running jobs end or go back to the queue, then deliveries, and see that written."""
         if self.runner is not None:
             await self.runner.drain(GRACE_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.runner.idle(), GRACE_SECONDS)
+        await self.sender.drain(SENDING_GRACE_SECONDS)  # last, so that it tells how those jobs ended
 
 
 @asynccontextmanager
@@ -61,9 +69,11 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
     assert opening is not None
     _on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
-        parts = Parts(database, Signals(database), LocalAudioStore(settings.audio_dir), stop=asyncio.Event())
+        guard, signals = NetworkGuard(settings.allowed_networks), Signals(database)
+        sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard))
+        parts = Parts(database, signals, LocalAudioStore(settings.audio_dir), asyncio.Event(), guard, sender)
         _on_signals(parts.ask_to_stop)
-        work = [parts.signals.run()]
+        work = [signals.run(), sender.run()]
         if executor:
             workspace = Workspace(settings.data_dir / "work")
             stack.callback(workspace.close)
@@ -86,6 +96,17 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _open_sender(
+    settings: Settings, database: Database, signals: Signals, guard: NetworkGuard
+) -> AsyncIterator[WebhookSender]:
+    async with database.transaction() as session:
+        await secrets.ensure(session)
+    async with open_client(guard) as client:
+        keys = [secret.get_secret_value() for secret in settings.webhook_secret]
+        yield WebhookSender(database, signals, client, keys)
 
 
 def _on_signals(stop: Callable[[], object]) -> None:

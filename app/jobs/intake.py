@@ -21,6 +21,7 @@ from app.jobs.requests import CreateFromUrl, CreateTranscription
 from app.jobs.upload import Form, read_form
 from app.speech.languages import languages
 from app.speech.transcript import Options
+from app.webhooks.receivers import Receivers
 
 FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
@@ -45,6 +46,7 @@ class Intake:
         database: Database,
         store: AudioStore,
         models: Sequence[str],
+        receivers: Receivers,
         *,
         max_upload_bytes: int,
         max_audio_seconds: float,
@@ -53,6 +55,7 @@ class Intake:
         self._database = database
         self._store = store
         self.models = models
+        self._receivers = receivers
         self.max_upload_bytes = max_upload_bytes
         self._max_audio_seconds = max_audio_seconds
         self._max_pending = max_pending
@@ -82,6 +85,8 @@ class Intake:
         try:
             form = await read_form(submission.body, submission.content_type, save)
             options = self._options(form.fields)
+            webhook_urls = self._receivers.webhooks(form.fields.webhook_url)
+            callback_urls = self._receivers.callbacks(form.fields.callback_url)
             info = await self._probe(form.audio)
         except BaseException:
             await self._store.delete(str(job_id))
@@ -89,6 +94,7 @@ class Intake:
         try:
             async with self._database.transaction() as session:
                 job = _job(job_id, submission, form, options, info, await queue.now(session))
+                job.webhook_urls, job.callback_urls = webhook_urls, callback_urls
                 job, is_new = await queue.enqueue(session, job, self._max_pending)
         except AppError:
             await self._store.delete(str(job_id))
@@ -111,7 +117,7 @@ class Intake:
         return info
 
     def _options(self, request: CreateTranscription) -> Options:
-        """The options in force. Raises InvalidRequest and UrlNotAllowed for what this service does not offer."""
+        """The options in force. Raises InvalidRequest for what this service does not offer."""
         model = request.model or self.models[0]
         if model not in self.models:
             known = ", ".join(self.models)
@@ -122,8 +128,6 @@ class Intake:
         if request.task == "translate" and len(languages(model)) == 1:
             detail = f"the model {model} knows English only"
             raise InvalidRequest("The model cannot translate.", errors=(FieldError("task", detail),))
-        if request.webhook_url:
-            raise UrlNotAllowed("Webhooks are not offered by this version; poll the transcription instead.")
         return Options(
             model=model,
             language=None if request.language == "auto" else request.language,

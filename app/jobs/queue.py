@@ -17,9 +17,11 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull, WorkerCrashed
+from app.jobs import events
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, Failed, History, Outcome, Status, Succeeded, next_state
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.signals import notify
+from app.webhooks import outbox
 
 LEASE = timedelta(seconds=30)
 PENDING = "pending"
@@ -153,6 +155,7 @@ async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) ->
     if isinstance(outcome, Failed) and state.status is Status.FAILED:
         row.error_code, row.error_message = outcome.code, outcome.message
     await session.flush()
+    await _tell(session, row)
     await notify(session, changed(row.id))
     if state.status is Status.PENDING:
         await notify(session, PENDING)
@@ -193,7 +196,10 @@ async def requeue_lost(session: AsyncSession) -> list[Transcription]:
     jobs = await _changed_by(session, statement)
     if any(job.status == Status.PENDING for job in jobs):
         await notify(session, PENDING)
-    return [job for job in jobs if job.status in FINAL]
+    ended = [job for job in jobs if job.status in FINAL]
+    for job in ended:
+        await _tell(session, job)
+    return ended
 
 
 async def request_cancel(session: AsyncSession, transcription_id: UUID) -> Transcription:
@@ -205,6 +211,8 @@ async def request_cancel(session: AsyncSession, transcription_id: UUID) -> Trans
     job.cancel_requested = True
     if job.status == Status.PENDING:
         job.status, job.completed_at = Status.CANCELLED, ended
+        await session.flush()
+        await _tell(session, job)
     else:
         await notify(session, cancelled(job.id))
     await notify(session, changed(job.id))
@@ -226,6 +234,13 @@ async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
     if job is None:
         raise NotFound(f"There is no transcription {transcription_id}.")
     return job
+
+
+async def _tell(session: AsyncSession, job: Transcription) -> None:
+    """Put the end of a job, if this is it, into the outbox: together with the final status or not at all."""
+    if job.status in FINAL:
+        targets = events.targets(job)
+        await outbox.add(session, job.id, events.type_of(job), events.body(job) if targets else b"", targets)
 
 
 async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Transcription]:
