@@ -17,7 +17,7 @@ from statistics import quantiles
 from uuid import UUID
 
 from sqlalchemy import func, insert
-from sqlmodel import select
+from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
 from app.db import Database, EmbeddedPostgres, migrate
@@ -113,14 +113,24 @@ async def pending(database: Database) -> int:
         return (await session.exec(waiting)).one()
 
 
-async def kill(database: Database, address: str, *, events: int, kills: int, seed: int, hosts: int = HOSTS) -> Verdict:
+async def end_leases(database: Database) -> None:
+    """For those who have no time to wait for it."""
+    async with database.transaction() as session:
+        await session.execute(
+            update(Delivery).where(col(Delivery.lease_token).is_not(None)).values(lease_until=func.now())
+        )
+
+
+async def kill(
+    database: Database, address: str, *, events: int, kills: int, seed: int, wait_for_leases: bool = True
+) -> Verdict:
     """Kill the sender while it has requests under way, `kills` times over `events` events, then let it end."""
     chance = random.Random(seed)
     senders = Senders(address)
     async with receiving_everywhere() as receiver:
         receiver.wait_in_answer = lambda: asyncio.sleep(chance.uniform(0, 0.05))
         for number in range(events):
-            await end_job(database, receiver.url(f"/{number}-ok", host=f"127.0.1.{number % hosts + 1}"))
+            await end_job(database, receiver.url(f"/{number}-ok", host=f"127.0.1.{number % HOSTS + 1}"))
         step = events // (kills + 1)
         for number in range(1, kills + 1):
             sender = senders.start()
@@ -129,6 +139,8 @@ async def kill(database: Database, address: str, *, events: int, kills: int, see
                 await asyncio.sleep(0.001)
             sender.kill()
             sender.join()
+            if not wait_for_leases:
+                await end_leases(database)
             print(
                 f"kill {number}: {len(receiver.received)} requests so far, {await pending(database)} pending",
                 flush=True,

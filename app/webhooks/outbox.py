@@ -122,7 +122,7 @@ async def claim_due(session: AsyncSession, slots: int) -> list[Leased]:
     """Take up to `slots` deliveries whose time has come, each with a lease of its own, at most four a host at once."""
     await session.exec(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
     rows = await session.exec(CLAIM.bindparams(slots=slots, per_host=PER_HOST, lease=LEASE))  # type: ignore[call-overload]
-    return [Leased(**row._mapping | {"style": Style(row.style)}) for row in rows]
+    return [Leased(**{**row._mapping, "style": Style(row.style)}) for row in rows]
 
 
 async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Delivery | None:

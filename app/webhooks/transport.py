@@ -33,6 +33,8 @@ async def send(
     `error` is `timeout`, `url_not_allowed`, `name_not_found`, `tls_failed`, `connection_failed` or `connection_lost`.
     """
     started_at, started = datetime.now(UTC), time.monotonic()
+    # Ends a handshake that hangs from within: cancelled from outside, httpcore would leave its socket open.
+    timeout = httpx.Timeout(seconds, connect=seconds / 3)
     answer: httpx.Response | None = None
     error: str | None = None
     stored = ""

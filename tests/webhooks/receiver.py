@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 HUGE_BYTES = 50_000_000
+TLS_HANDSHAKE = b"\x16"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,11 @@ class Receiver:
         self.at_once = max(self.at_once, self.busy)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._answer(await _request(reader), reader, writer)
+                first = await reader.readexactly(1)
+                if first == TLS_HANDSHAKE:
+                    writer.write(answer(400))
+                    return
+                await self._answer(await _request(first, reader), reader, writer)
         finally:
             self.busy -= 1
             writer.close()
@@ -87,8 +92,8 @@ class Receiver:
         await writer.drain()
 
 
-async def _request(reader: asyncio.StreamReader) -> Received:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+async def _request(beginning: bytes, reader: asyncio.StreamReader) -> Received:
+    head = (beginning + await reader.readuntil(b"\r\n\r\n")).decode()
     first, *lines = head.strip().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     method, target, _ = first.split(" ")

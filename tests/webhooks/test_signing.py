@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks import Webhook
 
 from app.db import Database
 from app.webhooks import secrets, signing
@@ -50,8 +50,6 @@ def test_both_secrets_of_a_rotation_verify(secret: str) -> None:
 )
 def test_what_was_changed_or_is_old_does_not_verify(headers: dict[str, str], body: bytes) -> None:
     assert not signing.verify(SECRET, headers, body, now())
-    with pytest.raises(WebhookVerificationError):
-        Webhook(signing.new_secret()).verify(body, headers)
 
 
 @pytest.mark.parametrize("wrong", ["", "whsec_", "whsec_short", SECRET.removeprefix("whsec_"), "whsec_" + "A" * 100])
