@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import quantiles
 from uuid import UUID
 
-from sqlalchemy import func, insert
+from sqlalchemy import func
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
@@ -64,7 +64,7 @@ class Senders:
 
     def __init__(self, address: str) -> None:
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["chaos.webhooks"])
+        self._processes.set_forkserver_preload(["app.jobs.queue", "app.webhooks.sender"])
         self._arguments = (address, new_secret())
 
     def start(self) -> ForkServerProcess:
@@ -116,7 +116,7 @@ async def pending(database: Database) -> int:
 async def end_leases(database: Database) -> None:
     """For those who have no time to wait for it."""
     async with database.transaction() as session:
-        await session.execute(
+        await session.exec(
             update(Delivery).where(col(Delivery.lease_token).is_not(None)).values(lease_until=func.now())
         )
 
@@ -131,12 +131,13 @@ async def kill(
         receiver.wait_in_answer = lambda: asyncio.sleep(chance.uniform(0, 0.05))
         for number in range(events):
             await end_job(database, receiver.url(f"/{number}-ok", host=f"127.0.1.{number % HOSTS + 1}"))
-        step = events // (kills + 1)
         for number in range(1, kills + 1):
             sender = senders.start()
-            target = min(len(receiver.received) + chance.randint(1, step), events - 1)
-            while not (len(receiver.received) >= target and receiver.busy):
-                await asyncio.sleep(0.001)
+            target = len(receiver.received) + chance.randint(1, max(1, events // kills))
+            while not receiver.busy or len(receiver.received) < target:
+                if not await pending(database):
+                    raise SystemExit(f"all was delivered after {number - 1} kills: take more events")
+                await asyncio.sleep(0.005)
             sender.kill()
             sender.join()
             if not wait_for_leases:
@@ -187,7 +188,7 @@ async def add_dead(database: Database, url: str, number: int) -> None:
         columns = {"event_id": event.id, "style": "webhook", "url": url, "host": host_of(url), "status": "pending"}
         counts = {"attempts": 0, "tries": 0, "next_attempt_at": now, "created_at": now}
         rows = [{"id": uuid7(), **columns, **counts} for _ in range(number)]
-        await session.execute(insert(Delivery), rows)
+        session.add_all(Delivery(**row) for row in rows)
 
 
 async def dead(database: Database, address: str, *, backlog: int, probes: int) -> tuple[float, float]:

@@ -41,7 +41,7 @@ async def send(
     try:
         async with (
             asyncio.timeout(seconds),
-            client.stream(method, url, headers=headers, content=body or None) as answer,
+            client.stream(method, url, headers=headers, content=body or None, timeout=timeout) as answer,
         ):
             stored = await _beginning(answer)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as trouble:
