@@ -202,6 +202,8 @@ async def dead(database: Database, address: str, *, backlog: int, probes: int) -
             await asyncio.sleep(0.01)
         beside = await latencies(database, receiver, probes)
         sender.kill()
+        while receiver.busy:
+            await asyncio.sleep(0.01)
         return quantiles(idle, n=20)[-1], quantiles(beside, n=20)[-1]
 
 
