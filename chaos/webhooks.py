@@ -26,7 +26,7 @@ from app.jobs.models import Transcription, stored_options
 from app.network import NetworkGuard
 from app.signals import Signals
 from app.speech.transcript import Options
-from app.webhooks.models import Delivery, DeliveryStatus, Event
+from app.webhooks.models import Delivery, DeliveryStatus, Event, Style
 from app.webhooks.outbox import host_of
 from app.webhooks.sender import WebhookSender
 from app.webhooks.signing import new_secret
@@ -185,10 +185,18 @@ async def add_dead(database: Database, url: str, number: int) -> None:
     first = await end_job(database, url)
     async with database.transaction() as session:
         event = (await session.exec(select(Event).where(Event.transcription_id == first))).one()
-        columns = {"event_id": event.id, "style": "webhook", "url": url, "host": host_of(url), "status": "pending"}
-        counts = {"attempts": 0, "tries": 0, "next_attempt_at": now, "created_at": now}
-        rows = [{"id": uuid7(), **columns, **counts} for _ in range(number)]
-        session.add_all(Delivery(**row) for row in rows)
+        session.add_all(
+            Delivery(
+                id=uuid7(),
+                event_id=event.id,
+                style=Style.WEBHOOK,
+                url=url,
+                host=host_of(url),
+                next_attempt_at=now,
+                created_at=now,
+            )
+            for _ in range(number)
+        )
 
 
 async def dead(database: Database, address: str, *, backlog: int, probes: int) -> tuple[float, float]:
