@@ -33,6 +33,7 @@ from app.webhooks.signing import new_secret
 from app.webhooks.transport import open_client
 from tests.webhooks.receiver import Receiver
 
+SLOTS = 8  # few, so that kills come between records too
 HOSTS = 60  # a killed sender's leases take a host's places until they end, so there are many
 
 
@@ -56,7 +57,7 @@ async def _send(address: str, secret: str) -> None:
     database = Database(address)
     signals = Signals(database)
     async with open_client(NetworkGuard([ip_network("127.0.0.0/8")])) as client:
-        await asyncio.gather(signals.run(), WebhookSender(database, signals, client, [secret]).run())
+        await asyncio.gather(signals.run(), WebhookSender(database, signals, client, [secret], slots=SLOTS).run())
 
 
 class Senders:
