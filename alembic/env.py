@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
-import app.jobs.models  # noqa: F401  (the tables)
+import app.jobs.models
+import app.webhooks.models  # noqa: F401  (the tables)
 from alembic import context
 from app.db import MIGRATION_LOCK, asyncpg_url
 from app.settings import load_settings

@@ -1,4 +1,4 @@
-"""`callscribe`: serve, worker, transcribe, models.
+"""`callscribe`: serve, worker, transcribe, models, webhooks.
 
 What is slow to import, the engine and the web stack, is imported by the commands that use it.
 """
@@ -35,6 +35,8 @@ cli = typer.Typer(
 )
 models_cli = typer.Typer(help="Whisper models: what is bundled, on disk, configured.", invoke_without_command=True)
 cli.add_typer(models_cli, name="models")
+webhooks_cli = typer.Typer(help="Webhooks: their secret, and a receiver to try them with.", no_args_is_help=True)
+cli.add_typer(webhooks_cli, name="webhooks")
 
 
 @cli.callback(invoke_without_command=True)
@@ -196,6 +198,63 @@ def print_model_path(name: str) -> None:
     if path is None:
         raise ModelUnavailable(f"{name} is not on this machine; `callscribe models fetch {name}` gets it")
     typer.echo(path)
+
+
+async def _webhook_secrets(settings: Settings, *, rotate: bool = False) -> list[str]:
+    """The valid secrets, the newest first: those of the setting, else the database's."""
+    from app.db import open_database
+    from app.webhooks import secrets
+
+    if settings.webhook_secret:
+        return [secret.get_secret_value() for secret in settings.webhook_secret]
+    async with open_database(settings.database_url, settings.data_dir) as database, database.transaction() as session:
+        await secrets.ensure(session)
+        if rotate:
+            await secrets.rotate(session)
+        return list(await secrets.valid(session))
+
+
+@webhooks_cli.command("secret")
+def print_webhook_secret() -> None:
+    """Print the secret that webhooks are signed with; receivers verify with it."""
+    typer.echo(asyncio.run(_webhook_secrets(_settings()))[0])
+
+
+@webhooks_cli.command("rotate")
+def rotate_webhook_secret() -> None:
+    """Make a new secret and print it. For a day webhooks are signed with the old one too."""
+    settings = _settings()
+    if settings.webhook_secret:
+        raise SettingsError("CALLSCRIBE_WEBHOOK_SECRET: rotate by setting it to new,old; a day later to new")
+    typer.echo(asyncio.run(_webhook_secrets(settings, rotate=True))[0])
+
+
+@webhooks_cli.command("listen")
+def listen_for_webhooks(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 to listen on.")] = 9000,
+    secret: Annotated[str | None, typer.Option(help="Verify with this one. Left out: the service's own.")] = None,
+) -> None:
+    """Receive webhooks on this machine, print them and verify their signatures. Stop with Ctrl-C.
+
+    The service calls this machine only with CALLSCRIBE_ALLOWED_NETWORKS=127.0.0.0/8.
+    """
+    from app.webhooks.listener import listener
+    from app.webhooks.signing import key_of
+
+    if secret is not None:
+        try:
+            key_of(secret)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--secret") from None
+    secrets = [secret] if secret is not None else asyncio.run(_webhook_secrets(_settings()))
+    try:
+        with listener("127.0.0.1", port, secrets, typer.echo) as receiver:
+            typer.echo(f"Receiving at http://127.0.0.1:{receiver.server_port}/ until Ctrl-C", err=True)
+            receiver.serve_forever()
+    except OSError as error:
+        raise SettingsError(f"--port {port}: {error.strerror}") from None
+    except KeyboardInterrupt:
+        return
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from app.jobs.intake import Intake
 from app.settings import Settings, SettingsError
 from app.speech.languages import languages
 from app.telemetry import RequestLog
+from app.webhooks import router as deliveries
+from app.webhooks.receivers import Receivers
 from app.worker import GRACE_SECONDS, Parts, open_parts
 
 DESCRIPTION = """
@@ -54,12 +56,14 @@ def create_app() -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=[
             {"name": "transcriptions", "description": "Post recordings, poll their jobs, read their transcripts."},
+            {"name": "webhooks", "description": "Who was told of a transcription's end, and telling them again."},
             {"name": "operations", "description": "Health, readiness and models."},
         ],
         generate_unique_id_function=lambda route: route.name,
     )
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     app.include_router(transcriptions.router)
+    app.include_router(deliveries.router)
     app.include_router(operations.router)
     problems.install(app)
     app.add_middleware(RequestLog)
@@ -75,6 +79,7 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         parts.store,
         parts.fetcher,
         settings.model,
+        Receivers(parts.guard, settings.webhook_urls, settings.callback_urls),
         max_upload_bytes=settings.max_upload_bytes,
         max_audio_seconds=settings.max_audio_seconds,
         max_pending=settings.max_pending,

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.db import DATABASE_TROUBLE, is_refusal
 from app.errors import (
     AppError,
+    FieldError,
     Forbidden,
     InternalError,
     InvalidRequest,
@@ -29,6 +30,7 @@ from app.errors import (
 MEDIA_TYPE = "application/problem+json"
 SEE_LOG = "The request id names this failure in the service's log."
 GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)  # what every route with a key may answer
+PLAIN_WORDS = {"extra_forbidden": "is not a field of this request", "dict_type": "must be a JSON object"}
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 log = structlog.stdlib.get_logger("callscribe.http")
@@ -86,12 +88,21 @@ async def _app_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    from app.jobs.requests import field_errors
-
     details = error.errors()
     if all(detail["loc"][0] == "path" for detail in details):
         return render(request, NotFound(f"There is nothing at {request.url.path}."))
     return render(request, InvalidRequest("Some parameters are not valid.", errors=field_errors(details)))
+
+
+def field_errors(errors: Any) -> tuple[FieldError, ...]:
+    """Pydantic's errors as ours: a dotted field name and what is wrong with it."""
+    return tuple(
+        FieldError(
+            ".".join(str(part) for part in error["loc"]) or "body",
+            PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, "),
+        )
+        for error in errors
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.audio.s3_url import BUCKET, S3Url, parse_s3_url
 from app.speech.models import default_model
+from app.webhooks.receivers import MAX_RECEIVERS, check, check_callback
+from app.webhooks.signing import key_of
 
 PREFIX = "CALLSCRIBE_"
 
@@ -47,6 +49,20 @@ def _buckets(value: Any) -> Any:
     if not all(BUCKET.fullmatch(name) for name in names):
         raise ValueError("write names of buckets, separated by commas")
     return names
+
+
+def _split_secrets(value: Any) -> Any:
+    for secret in _split(value):
+        key_of(secret)
+    return _split(value)
+
+
+def _split_receivers(value: Any) -> Any:
+    return tuple(check(url) for url in _split(value))
+
+
+def _split_callbacks(value: Any) -> Any:
+    return tuple(check_callback(url) for url in _split_receivers(value))
 
 
 def _split_keys(value: Any) -> Any:
@@ -109,6 +125,17 @@ class Settings(BaseSettings):
     )
     allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)] = (
         Field(default=(), description="CIDRs, comma separated, that URLs may reach although they are not public.")
+    )
+    webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secrets)] = Field(
+        default=(),
+        description="`whsec_…`, what webhooks are signed with; `new,old` signs with both. Unset: made once and kept in "
+        "the database.",
+    )
+    webhook_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_receivers)] = Field(
+        default=(), max_length=MAX_RECEIVERS, description="Webhooks of jobs that name none, comma separated."
+    )
+    callback_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_callbacks)] = Field(
+        default=(), max_length=MAX_RECEIVERS, description="Callbacks of jobs that name none, comma separated."
     )
     max_upload_bytes: ByteSize = Field(
         default=ByteSize(2 * 1024**3), gt=0, description="Largest recording, such as `2GiB`; then `too_large`."

@@ -32,8 +32,12 @@ from app.settings import Settings
 from app.signals import Signals
 from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
+from app.webhooks import secrets
+from app.webhooks.sender import WebhookSender
+from app.webhooks.transport import open_client
 
 GRACE_SECONDS = 10.0
+SENDING_GRACE_SECONDS = 5.0
 WATCH_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe")
@@ -50,6 +54,8 @@ class Parts:
     fetcher: Fetcher
     retention: Retention
     stop: asyncio.Event
+    guard: NetworkGuard
+    sender: WebhookSender
     engine: Engine | None = None
     runner: JobRunner | None = None
     failed: bool = False
@@ -61,11 +67,12 @@ class Parts:
         self.stop.set()
 
     async def drain(self) -> None:
-        """Let running jobs end or go back to the queue, and see that written."""
+        """Let running jobs end or go back to the queue, then deliveries, and see that written."""
         if self.runner is not None:
             await self.runner.drain(GRACE_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.runner.idle(), GRACE_SECONDS)
+        await self.sender.drain(SENDING_GRACE_SECONDS)  # last, so that it tells how those jobs ended
 
 
 @asynccontextmanager
@@ -75,20 +82,30 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
     assert opening is not None
     _on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
+        guard, signals = NetworkGuard(settings.allowed_networks), Signals(database)
         workspace = Workspace(settings.data_dir / "work")
         stack.callback(workspace.close)
         store = audio_store(settings.audio_place, workspace)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
-        fetcher = open_fetcher(settings, store, free_space)
         retention = Retention(
             database,
             store,
             keep_audio_days=settings.keep_audio_days,
             keep_transcript_days=settings.keep_transcript_days,
         )
-        parts = Parts(database, Signals(database), store, free_space, fetcher, retention, stop=asyncio.Event())
+        parts = Parts(
+            database=database,
+            signals=signals,
+            store=store,
+            stop=asyncio.Event(),
+            free_space=free_space,
+            fetcher=open_fetcher(settings, guard, store, free_space),
+            retention=retention,
+            guard=guard,
+            sender=await stack.enter_async_context(_open_sender(settings, database, signals, guard)),
+        )
         _on_signals(parts.ask_to_stop)
-        work = [parts.signals.run(), retention.run()]
+        work = [signals.run(), retention.run(), parts.sender.run()]
         if executor:
             parts.engine = Engine(engine_config(settings))
             parts.runner = JobRunner(
@@ -112,6 +129,17 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@asynccontextmanager
+async def _open_sender(
+    settings: Settings, database: Database, signals: Signals, guard: NetworkGuard
+) -> AsyncIterator[WebhookSender]:
+    async with database.transaction() as session:
+        await secrets.ensure(session)
+    async with open_client(guard) as client:
+        keys = [secret.get_secret_value() for secret in settings.webhook_secret]
+        yield WebhookSender(database, signals, client, keys)
+
+
 def _on_signals(stop: Callable[[], object]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
@@ -121,8 +149,8 @@ def audio_store(place: Path | S3Url, workspace: Workspace) -> AudioStore:
     return S3AudioStore(place, workspace) if isinstance(place, S3Url) else LocalAudioStore(place)
 
 
-def open_fetcher(settings: Settings, store: AudioStore, free_space: FreeSpace) -> Fetcher:
-    web, buckets = WebSource(NetworkGuard(settings.allowed_networks)), S3Source(settings.source_buckets)
+def open_fetcher(settings: Settings, guard: NetworkGuard, store: AudioStore, free_space: FreeSpace) -> Fetcher:
+    web, buckets = WebSource(guard), S3Source(settings.source_buckets)
     return Fetcher({"http": web, "https": web, "s3": buckets}, store, free_space, max_bytes=settings.max_upload_bytes)
 
 

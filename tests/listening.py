@@ -14,8 +14,11 @@ from app.audio.folder_store import LocalAudioStore
 from app.db import Database
 from app.jobs.retention import Retention
 from app.main import Server, attach, create_app, http_config
+from app.network import NetworkGuard
 from app.settings import Settings
 from app.signals import Signals
+from app.webhooks.sender import WebhookSender
+from app.webhooks.transport import open_client
 from app.worker import Parts, open_fetcher
 
 
@@ -37,8 +40,18 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
     chosen = Settings.model_validate({"data_dir": str(folder), "min_free_bytes": 0, "model": "base", **settings})
     audio, free_space = folder / "audio", FreeSpace(chosen.disks, chosen.min_free_bytes)
     store = LocalAudioStore(audio)
-    fetcher, retention = open_fetcher(chosen, store, free_space), Retention(database, store)
-    parts = Parts(database, Signals(database), store, free_space, fetcher, retention, stop=asyncio.Event())
+    guard, signals = NetworkGuard(chosen.allowed_networks), Signals(database)
+    parts = Parts(
+        database=database,
+        signals=signals,
+        store=store,
+        stop=asyncio.Event(),
+        free_space=free_space,
+        fetcher=open_fetcher(chosen, guard, store, free_space),
+        retention=Retention(database, store),
+        guard=guard,
+        sender=WebhookSender(database, signals, open_client(guard)),
+    )
     app = create_app()
     attach(app, chosen, parts)
     server = Server(http_config(app))

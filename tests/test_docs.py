@@ -8,9 +8,10 @@ import pytest
 
 from app import errors
 from app.errors import AppError
-from app.jobs.lifecycle import NotifyStatus, Status
+from app.jobs.lifecycle import Status
 from app.settings import PREFIX, Settings
 from app.speech.formats import Format
+from app.webhooks.notice import NotifyStatus
 from tests.service import Service
 
 ROOT = Path(__file__).parent.parent

@@ -70,7 +70,7 @@ def test_every_operation_is_described(name: str) -> None:
     assert operation["description"]
     assert all(parameter["description"] for parameter in operation.get("parameters", []))
     assert ("401" in operation["responses"]) == (name not in NEED_NO_KEY)
-    assert ("404" in operation["responses"]) == ("{transcription_id}" in name)
+    assert ("404" in operation["responses"]) == ("_id}" in name)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

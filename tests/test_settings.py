@@ -121,4 +121,6 @@ def test_a_misspelt_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_are_not_shown() -> None:
-    assert "secret" not in repr(Settings.model_validate({"api_keys": "crm:secret"}))
+    shown = repr(Settings.model_validate({"api_keys": "crm:s3cr3t", "webhook_secret": "whsec_" + "a2V5" * 8}))
+    assert "s3cr3t" not in shown
+    assert "a2V5" not in shown

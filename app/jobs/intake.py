@@ -16,13 +16,14 @@ from app.audio.disk import FreeSpace, is_disk_full
 from app.audio.fetch import Fetcher, last_component
 from app.audio.store import AudioStore, StoredAudio
 from app.db import Database
-from app.errors import AppError, FieldError, InsufficientStorage, InvalidRequest, TooLarge, TooLong, UrlNotAllowed
+from app.errors import AppError, FieldError, InsufficientStorage, InvalidRequest, TooLarge, TooLong
 from app.jobs import queue
 from app.jobs.models import Transcription, stored_options
 from app.jobs.requests import CreateFromUrl, CreateTranscription
 from app.jobs.upload import Form, read_form, shown_name
 from app.speech.languages import languages
 from app.speech.transcript import Options
+from app.webhooks.receivers import Receivers
 
 FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
@@ -52,6 +53,7 @@ class Intake:
         store: AudioStore,
         fetcher: Fetcher,
         models: Sequence[str],
+        receivers: Receivers,
         *,
         max_upload_bytes: int,
         max_audio_seconds: float,
@@ -62,6 +64,7 @@ class Intake:
         self._store = store
         self._fetcher = fetcher
         self.models = models
+        self._receivers = receivers
         self.max_upload_bytes = max_upload_bytes
         self._max_audio_seconds = max_audio_seconds
         self._max_pending = max_pending
@@ -79,9 +82,9 @@ class Intake:
         fields = CreateFromUrl.from_json_body(text)
         options = self._options(fields)
         self._fetcher.require_allowed(fields.url)
-        audio = {"source": fields.url, "filename": shown_name(last_component(fields.url))}
+        columns = {"source": fields.url, "filename": shown_name(last_component(fields.url))} | self._told(fields)
         async with self._database.transaction() as session:
-            job = _job(uuid7(), submission, fields, options, audio, await queue.now(session))
+            job = _job(uuid7(), submission, fields, options, columns, await queue.now(session))
             return await queue.enqueue(session, job, self._max_pending)
 
     async def accept_upload(self, submission: Submission) -> tuple[Transcription, bool]:
@@ -103,14 +106,15 @@ class Intake:
         try:
             form = await read_form(submission.body, submission.content_type, save)
             options = self._options(form.fields)
+            told = self._told(form.fields)
             info = await self._probe(form.audio)
         except BaseException:
             await self._store.delete(str(job_id))
             raise
         try:
             async with self._database.transaction() as session:
-                audio = _uploaded(form, info)
-                job = _job(job_id, submission, form.fields, options, audio, await queue.now(session))
+                columns = _uploaded(form, info) | told
+                job = _job(job_id, submission, form.fields, options, columns, await queue.now(session))
                 job, is_new = await queue.enqueue(session, job, self._max_pending)
         except AppError:
             await self._store.delete(str(job_id))
@@ -127,8 +131,15 @@ class Intake:
             raise TooLong(f"The recording is longer than {self._max_audio_seconds:g} s.")
         return info
 
+    def _told(self, request: CreateTranscription) -> dict[str, Any]:
+        """The columns that name who is told of the end. Raises UrlNotAllowed."""
+        return {
+            "webhook_urls": self._receivers.webhooks(request.webhook_url),
+            "callback_urls": self._receivers.callbacks(request.callback_url),
+        }
+
     def _options(self, request: CreateTranscription) -> Options:
-        """The options in force. Raises InvalidRequest and UrlNotAllowed for what this service does not offer."""
+        """The options in force. Raises InvalidRequest for what this service does not offer."""
         model = request.model or self.models[0]
         if model not in self.models:
             known = ", ".join(self.models)
@@ -139,8 +150,6 @@ class Intake:
         if request.task == "translate" and len(languages(model)) == 1:
             detail = f"the model {model} knows English only"
             raise InvalidRequest("The model cannot translate.", errors=(FieldError("task", detail),))
-        if request.webhook_url:
-            raise UrlNotAllowed("Webhooks are not offered by this version; poll the transcription instead.")
         return Options(
             model=model,
             language=None if request.language == "auto" else request.language,
@@ -173,10 +182,10 @@ def _job(
     submission: Submission,
     fields: CreateTranscription,
     options: Options,
-    audio: dict[str, Any],
+    columns: dict[str, Any],
     now: datetime,
 ) -> Transcription:
-    request = fields.model_dump(mode="json") | {"sha256": audio.get("sha256"), "filename": audio["filename"]}
+    request = fields.model_dump(mode="json") | {"sha256": columns.get("sha256"), "filename": columns["filename"]}
     return Transcription(
         id=job_id,
         caller=submission.caller,
@@ -188,5 +197,5 @@ def _job(
         priority=fields.priority,
         created_at=now,
         run_at=now,
-        **audio,
+        **columns,
     )

@@ -41,15 +41,6 @@ class Status(StrEnum):
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
-class NotifyStatus(StrEnum):
-    """Where the notification of a transcription's end stands."""
-
-    NOT_NOTIFIED = "not_notified"
-    NOTIFYING = "notifying"
-    NOTIFIED = "notified"
-    NOTIFICATION_FAILED = "notification_failed"
-
-
 @dataclass(frozen=True)
 class Timings:
     """Seconds that an attempt spent."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from app.jobs.lifecycle import FINAL, NotifyStatus, Status
+from app.jobs.lifecycle import FINAL, Status
 from app.speech.transcript import Options, Transcript
 
 stored_options = TypeAdapter(Options)
@@ -37,7 +37,6 @@ class Transcription(SQLModel, table=True):
 
     __table_args__ = (
         CheckConstraint(_in("status", list(Status)), name="transcription_status"),
-        CheckConstraint(_in("notify_status", list(NotifyStatus)), name="transcription_notify_status"),
         CheckConstraint("(status = 'in_progress') = (lease_token IS NOT NULL)", name="transcription_lease"),
         CheckConstraint(f"({_in('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="transcription_final"),
         UniqueConstraint("caller", "idempotency_key", name="transcription_idempotency"),
@@ -62,9 +61,10 @@ class Transcription(SQLModel, table=True):
     metadata_: dict[str, Any] = Field(sa_column=Column("metadata", JSON, nullable=False))
     options: dict[str, Any] = Field(sa_type=JSONB)
     priority: int = Field(sa_type=SmallInteger)
+    webhook_urls: list[str] = Field(default_factory=list, sa_type=JSONB)
+    callback_urls: list[str] = Field(default_factory=list, sa_type=JSONB)
 
     status: Status = Field(default=Status.PENDING, sa_type=Text)
-    notify_status: NotifyStatus = Field(default=NotifyStatus.NOT_NOTIFIED, sa_type=Text)
     progress: float = Field(default=0.0, sa_type=Float)
     attempts: int = Field(default=0, sa_type=SmallInteger)
     crashes: int = Field(default=0, sa_type=SmallInteger)
@@ -92,7 +92,6 @@ class Transcription(SQLModel, table=True):
     created_at: datetime = Field(sa_type=DateTime(timezone=True))
     started_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     completed_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
-    notified_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     decoding_seconds: float | None = Field(default=None, sa_type=Float)
     transcribing_seconds: float | None = Field(default=None, sa_type=Float)
 

@@ -5,9 +5,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from app.jobs import openapi_webhooks
+from app.jobs.events import TranscriptionEvent
 from app.jobs.requests import CreateFromUrl, CreateTranscription
 from app.jobs.schemas import EXAMPLE_ID, TranscriptionOut, TranscriptOut
 from app.problems import Problem
+from app.webhooks import schemas as deliveries
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 
@@ -75,8 +78,17 @@ COMPLETED_EXAMPLE = PENDING_EXAMPLE | {
 EXAMPLES: dict[str, Any] = {
     "Pending": PENDING_EXAMPLE,
     "Completed": COMPLETED_EXAMPLE,
+    "Failed": PENDING_EXAMPLE
+    | {
+        "status": "failed",
+        "attempts": 1,
+        "error": {"code": "bad_media", "message": "The recording is broken"},
+        "started_at": "2026-11-21T09:30:00.1Z",
+        "completed_at": "2026-11-21T09:30:02Z",
+    },
     "Cancelled": PENDING_EXAMPLE | {"status": "cancelled", "completed_at": "2026-11-21T09:30:02Z"},
     "Page": {"items": [COMPLETED_EXAMPLE], "next_cursor": EXAMPLE_ID},
+    **deliveries.EXAMPLES,
 }
 
 _TURN = {"speaker": "agent", "start": 0.8, "end": 2.9, "text": "Good morning, how can I help you?"}
@@ -232,8 +244,8 @@ TRANSCRIPT: dict[str, Any] = {
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Put in the schemas that only this module and `problems` refer to, and take out FastAPI's own 422."""
-    written_by_hand: list[type[BaseModel]] = [Problem, TranscriptOut]
+    """Put in webhooks and the schemas that FastAPI does not see, and take out its own 422."""
+    written_by_hand: list[type[BaseModel]] = [Problem, TranscriptOut, TranscriptionEvent]
     _, named = models_json_schema(
         [*((model, "serialization") for model in written_by_hand), (CreateFromUrl, "validation")],
         ref_template=REF_TEMPLATE,
@@ -244,4 +256,5 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             del operation["responses"]["422"]
     kept = {name: schema for name, schema in sorted(schemas.items()) if "ValidationError" not in name}
     examples = {name: {"value": value} for name, value in EXAMPLES.items()}
-    return {**document, "components": {**document["components"], "schemas": kept, "examples": examples}}
+    components = {**document["components"], "schemas": kept, "examples": examples}
+    return {**document, "webhooks": openapi_webhooks.section(EXAMPLES), "components": components}

@@ -5,7 +5,7 @@ Times come from the database's clock.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,11 +13,12 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, Uuid, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
-from sqlmodel import col, delete, select, update
+from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.store import StoredAudio
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull, WorkerCrashed
+from app.jobs import events
 from app.jobs.lifecycle import (
     FINAL,
     MAX_CRASHES,
@@ -32,6 +33,7 @@ from app.jobs.lifecycle import (
 )
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.signals import notify
+from app.webhooks import outbox
 
 LEASE = timedelta(seconds=30)
 PENDING = "pending"
@@ -175,6 +177,7 @@ async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) ->
     if isinstance(outcome, Failed) and state.status is Status.FAILED:
         row.error_code, row.error_message = outcome.code, outcome.message
     await session.flush()
+    await _tell(session, row)
     await notify(session, changed(row.id))
     if state.status is Status.PENDING:
         await notify(session, PENDING)
@@ -185,45 +188,6 @@ async def is_over(session: AsyncSession, transcription_id: UUID) -> bool:
     """Whether a job is final or deleted, so that nobody needs its recording any more."""
     row = await session.get(Transcription, transcription_id)
     return row is None or row.status in FINAL
-
-
-async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]:
-    """Those of the keys that a row has: its job is not over, or its recording is kept."""
-    rows = await session.exec(select(Transcription.audio_key).where(col(Transcription.audio_key).in_(keys)))
-    return {key for key in rows if key is not None}
-
-
-async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
-    """Up to `limit` recordings of jobs that ended so long ago, for whoever calls to erase."""
-    statement = text("""
-        WITH due AS MATERIALIZED (
-            SELECT id, audio_key FROM transcription
-            WHERE audio_key IS NOT NULL AND completed_at <= now() - :age
-            ORDER BY completed_at
-            LIMIT :limit
-            FOR UPDATE SKIP LOCKED
-        )
-        UPDATE transcription SET audio_key = NULL
-        FROM due WHERE transcription.id = due.id
-        RETURNING due.audio_key
-    """).bindparams(age=age, limit=limit)
-    return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
-
-
-async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
-    """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None."""
-    statement = text("""
-        WITH due AS MATERIALIZED (
-            SELECT id FROM transcription
-            WHERE completed_at <= now() - :age
-            ORDER BY completed_at
-            LIMIT :limit
-            FOR UPDATE SKIP LOCKED
-        )
-        DELETE FROM transcription USING due WHERE transcription.id = due.id
-        RETURNING transcription.audio_key
-    """).bindparams(age=age, limit=limit)
-    return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
 
 
 async def requeue_lost(session: AsyncSession) -> list[Transcription]:
@@ -247,7 +211,10 @@ async def requeue_lost(session: AsyncSession) -> list[Transcription]:
     jobs = await _changed_by(session, statement)
     if any(job.status == Status.PENDING for job in jobs):
         await notify(session, PENDING)
-    return [job for job in jobs if job.status in FINAL]
+    ended = [job for job in jobs if job.status in FINAL]
+    for job in ended:
+        await _tell(session, job)
+    return ended
 
 
 async def request_cancel(session: AsyncSession, transcription_id: UUID) -> Transcription:
@@ -259,18 +226,11 @@ async def request_cancel(session: AsyncSession, transcription_id: UUID) -> Trans
     job.cancel_requested = True
     if job.status == Status.PENDING:
         job.status, job.completed_at = Status.CANCELLED, ended
+        await session.flush()
+        await _tell(session, job)
     else:
         await notify(session, cancelled(job.id))
     await notify(session, changed(job.id))
-    return job
-
-
-async def erase(session: AsyncSession, transcription_id: UUID) -> Transcription:
-    """Delete a job with its transcript; a worker that runs it finds its lease gone. Raises NotFound."""
-    job = await lock(session, transcription_id)
-    await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
-    await notify(session, cancelled(transcription_id))
-    await notify(session, changed(transcription_id))
     return job
 
 
@@ -280,6 +240,13 @@ async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
     if job is None:
         raise NotFound(f"There is no transcription {transcription_id}.")
     return job
+
+
+async def _tell(session: AsyncSession, job: Transcription) -> None:
+    """Put the end of a job, if this is it, into the outbox: together with the final status or not at all."""
+    if job.status in FINAL:
+        targets = events.targets(job)
+        await outbox.add(session, job.id, events.type_of(job), events.body(job) if targets else b"", targets)
 
 
 async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Transcription]:

@@ -8,7 +8,7 @@ import structlog
 from app.audio.fetch import Fetcher
 from app.audio.store import AudioStore, StoredAudio
 from app.db import DATABASE_TROUBLE, Database
-from app.jobs import queue
+from app.jobs import erasure, queue
 from app.jobs.models import Transcription
 
 ATTACH_BACKOFF = (0.5, 1.0, 2.0, 4.0)
@@ -43,7 +43,7 @@ class Recordings:
             try:
                 async with self.database.transaction() as session:
                     attached = await queue.attach_audio(session, job, audio)
-                    needed = await queue.needed_audio(session, [audio.key])
+                    needed = await erasure.needed_audio(session, [audio.key])
                 break
             except DATABASE_TROUBLE as error:
                 log.warning("recording not written to its job", error=type(error).__name__)

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import from_json
 
 from app.errors import FieldError, InvalidRequest
 from app.network import MAX_URL_CHARACTERS
+from app.problems import field_errors
 from app.speech.transcript import Channels, Task
+from app.webhooks.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check, check_callback
 
 MAX_METADATA_BYTES = 4096
 NO_NUL = r"^[^\u0000]*$"  # Postgres stores no NUL in text
-LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url"})
+LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url", "callback_url"})
 JSON_FIELDS = frozenset({"metadata", "priority"})
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -41,6 +43,17 @@ def _strings(value: JsonValue) -> Iterator[str]:
 
 
 Label = Annotated[str, Field(min_length=1, max_length=40, pattern=NO_NUL)]  # a subtitle's line has 42 columns
+WebUrl = Annotated[
+    str,
+    Field(max_length=MAX_CHARACTERS, json_schema_extra={"format": "uri", "examples": ["https://crm.example/calls"]}),
+    AfterValidator(check),
+]
+CallbackUrl = Annotated[
+    str,
+    Field(max_length=MAX_CHARACTERS, json_schema_extra={"examples": ["https://crm.example/done?fileName={file_name}"]}),
+    AfterValidator(check),
+    AfterValidator(check_callback),
+]
 Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
 
 
@@ -76,10 +89,21 @@ class CreateTranscription(BaseModel):
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
         default_factory=dict, description="Any object of at most 4 kB of JSON; returned as it is."
     )
-    webhook_url: str | list[str] | None = Field(
+    webhook_url: WebUrl | Annotated[list[WebUrl], Field(max_length=MAX_RECEIVERS)] | None = Field(
         default=None,
-        description="Where events are to go. Not offered by this version: it is refused with `url_not_allowed`.",
+        description="Where a signed event goes once the transcription has ended. Left out: the configured default.",
     )
+    callback_url: CallbackUrl | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS)] | None = Field(
+        default=None,
+        description="What is called by a plain GET once the transcription has ended; `{file_name}`, `{external_id}`, "
+        "`{id}` and `{status}` are filled in. Five URLs in all, with `webhook_url`. Left out: the configured default.",
+    )
+
+    @model_validator(mode="after")
+    def _few_receivers(self) -> Self:
+        if len(as_list(self.webhook_url) or []) + len(as_list(self.callback_url) or []) > MAX_RECEIVERS:
+            raise ValueError(f"webhook_url and callback_url may name {MAX_RECEIVERS} URLs together")
+        return self
 
     @classmethod
     def from_form(cls, fields: list[tuple[str, str]]) -> Self:
@@ -134,17 +158,3 @@ def _validated(model: type[Model], values: dict[str, Any]) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         raise InvalidRequest("Some fields are not valid.", errors=field_errors(error.errors())) from None
-
-
-PLAIN_WORDS = {"extra_forbidden": "is not a field of this request", "dict_type": "must be a JSON object"}
-
-
-def field_errors(errors: Any) -> tuple[FieldError, ...]:
-    """Pydantic's errors as ours: a dotted field name and what is wrong with it."""
-    return tuple(
-        FieldError(
-            ".".join(str(part) for part in error["loc"]) or "body",
-            PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, "),
-        )
-        for error in errors
-    )

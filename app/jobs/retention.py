@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.store import AudioStore
 from app.db import Database
-from app.jobs import queue
+from app.jobs import erasure
 from app.jobs.models import Transcription
 from app.jobs.rhythm import every
 
@@ -67,8 +67,8 @@ class Retention:
         """Erase what was kept long enough, a batch a transaction."""
         keep_transcript = self._keep_transcript
         if keep_transcript is not None:
-            await self._erase_batches(lambda session: queue.erase_ended(session, keep_transcript, BATCH))
-        await self._erase_batches(lambda session: queue.forget_audio(session, self._keep_audio, BATCH))
+            await self._erase_batches(lambda session: erasure.erase_ended(session, keep_transcript, BATCH))
+        await self._erase_batches(lambda session: erasure.forget_audio(session, self._keep_audio, BATCH))
 
     async def _erase_batches(self, erase: Callable[[AsyncSession], Awaitable[list[str | None]]]) -> None:
         while True:
@@ -87,7 +87,7 @@ class Retention:
         """
         found = await self._store.untouched(ORPHAN_SECONDS)
         async with self._database.transaction() as session:
-            needed = await queue.needed_audio(session, found)
+            needed = await erasure.needed_audio(session, found)
         for key in set(found) - needed:
             log.info("orphaned recording erased", key=key)
             await self._store.delete(key)

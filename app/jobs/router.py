@@ -28,7 +28,7 @@ from app.errors import (
     UnsupportedMedia,
     UrlNotAllowed,
 )
-from app.jobs import openapi, queue
+from app.jobs import erasure, openapi, queue
 from app.jobs.intake import FORM_BYTES, Intake, Submission
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
@@ -38,6 +38,7 @@ from app.jobs.schemas import TranscriptionList, TranscriptionOut
 from app.problems import GUARDED, responses
 from app.signals import Signals
 from app.speech import formats
+from app.webhooks import outbox
 
 POLL_SECONDS = 1.0
 RETRY_AFTER_SECONDS = 2
@@ -120,7 +121,7 @@ async def create_transcription(
     job, is_new = await accept(submission)
     response.status_code = 202 if is_new else 200
     response.headers["Location"] = f"/v1/transcriptions/{job.id}"
-    return TranscriptionOut.of(job)
+    return await _shown(database, job)
 
 
 @router.get(
@@ -149,7 +150,8 @@ async def list_transcriptions(
         statement = statement.where(Transcription.id < cursor)
     async with database.transaction() as session:
         jobs = (await session.exec(statement)).all()
-    items = [TranscriptionOut.of(job) for job in jobs[:limit]]
+        notices = await outbox.notices(session, [job.id for job in jobs])
+    items = [TranscriptionOut.of(job, notices.get(job.id)) for job in jobs[:limit]]
     return TranscriptionList(items=items, next_cursor=str(items[-1].id) if len(jobs) > limit else None)
 
 
@@ -182,7 +184,7 @@ async def read_transcription(
                 await asyncio.wait_for(changed.wait(), min(left, POLL_SECONDS))
     if job.status not in FINAL:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return TranscriptionOut.of(job)
+    return await _shown(database, job)
 
 
 @router.post(
@@ -213,7 +215,7 @@ async def delete_transcription(
 ) -> None:
     """Cancels the job if it has not ended, and erases its audio, its transcript and all that is known of it."""
     async with database.transaction() as session:
-        job = await queue.erase(session, transcription_id)
+        job = await erasure.erase(session, transcription_id)
     await retention.erase_audio(job)
 
 
@@ -255,6 +257,14 @@ async def read_transcript(
 def _render(stored: StoredTranscript, chosen: formats.Format) -> str:
     transcript = stored_transcripts.validate_json(stored.transcript)
     return formats.render(transcript, str(stored.transcription_id), chosen)
+
+
+async def _shown(database: Database, job: Transcription) -> TranscriptionOut:
+    if job.status not in FINAL:
+        return TranscriptionOut.of(job)
+    async with database.transaction() as session:
+        notices = await outbox.notices(session, [job.id])
+    return TranscriptionOut.of(job, notices.get(job.id))
 
 
 async def _find(database: Database, transcription_id: UUID) -> Transcription:

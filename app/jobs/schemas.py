@@ -7,9 +7,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.audio.fetch import shown_url
-from app.jobs.lifecycle import NotifyStatus, Status
+from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
 from app.speech.transcript import Channels, Task
+from app.webhooks.notice import Notice, NotifyStatus
 
 EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
@@ -100,7 +101,9 @@ class TranscriptionOut(BaseModel):
     links: Links
 
     @classmethod
-    def of(cls, job: Transcription) -> Self:
+    def of(cls, job: Transcription, notice: Notice | None = None) -> Self:
+        """What clients get to see; without a notice, nobody was told yet."""
+        notice = notice or Notice()
         path = f"/v1/transcriptions/{job.id}"
         error = ErrorOut(code=job.error_code, message=job.error_message or "") if job.error_code else None
         queued = (job.started_at - job.created_at).total_seconds() if job.started_at else None
@@ -108,7 +111,7 @@ class TranscriptionOut(BaseModel):
         return cls(
             id=job.id,
             status=job.status,
-            notify_status=job.notify_status,
+            notify_status=notice.status,
             audio=Audio.model_validate(job, from_attributes=True),
             options=OptionsOut.model_validate(options),
             progress=job.progress,
@@ -121,7 +124,7 @@ class TranscriptionOut(BaseModel):
             created_at=job.created_at,
             started_at=job.started_at,
             completed_at=job.completed_at,
-            notified_at=job.notified_at,
+            notified_at=notice.notified_at,
             timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
             links=Links(self=path, transcript=f"{path}/transcript"),
         )

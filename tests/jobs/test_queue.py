@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from app.db import Database
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
-from app.jobs import queue
+from app.jobs import erasure, queue
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     AudioFacts,
@@ -195,12 +195,12 @@ async def test_erasing_a_job_takes_its_transcript_and_fences_its_worker(database
     await finish(database, done, SUCCESS)
     for job in (done, running):
         async with database.transaction() as session:
-            await queue.erase(session, job.id)
+            await erasure.erase(session, job.id)
     assert await finish(database, running, SUCCESS) is None
     async with database.transaction() as session:
         assert (await session.exec(select(StoredTranscript))).all() == []
         with pytest.raises(NotFound):
-            await queue.erase(session, done.id)
+            await erasure.erase(session, done.id)
 
 
 async def test_an_idempotency_key_leads_to_the_same_job_within_one_caller(database: Database) -> None:

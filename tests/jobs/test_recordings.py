@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoredAudio
 from app.db import Database
-from app.jobs import queue, recordings
+from app.jobs import erasure, queue, recordings
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
 from app.signals import Signals
@@ -136,7 +136,7 @@ async def test_cancelling_stops_a_fetch(bench: Bench, origin: Origin) -> None:
 async def test_deleting_stops_a_fetch_and_leaves_nothing(bench: Bench, origin: Origin) -> None:
     async with fetching(bench, origin) as job:
         async with bench.database.transaction() as session:
-            await queue.erase(session, job.id)
+            await erasure.erase(session, job.id)
         await asyncio.wait_for(bench.runner.idle(), 10)
     assert await bench.read(job.id) is None
     assert bench.audio_files() == []

@@ -202,8 +202,3 @@ def test_a_body_that_is_no_json_object_is_refused(guarded: Service, body: bytes)
 
 def test_a_huge_json_body_is_refused(guarded: Service) -> None:
     refused(post_body(guarded, b" " * 100_000, "application/json; charset=utf-8"), 413, "too_large")
-
-
-def test_webhooks_are_not_offered_yet(guarded: Service) -> None:
-    refused(guarded.post(webhook_url="https://example.com/hook"), 422, "url_not_allowed")
-    assert guarded.stored_files() == []

@@ -24,7 +24,7 @@ from app.audio.store import StoreUnavailable
 from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
-from app.jobs import queue
+from app.jobs import erasure, queue
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.recordings import Recordings
@@ -254,7 +254,7 @@ async def test_deleting_a_running_job_stops_it_and_leaves_nothing(bench: Bench) 
         job_id = await bench.enqueue(CALL.read_bytes())
         await asyncio.wait_for(bench.engine.started.wait(), 10)
         async with bench.database.transaction() as session:
-            job = await queue.erase(session, job_id)
+            job = await erasure.erase(session, job_id)
         assert job.audio_key is not None
         await bench.store.delete(job.audio_key)
         await asyncio.wait_for(bench.runner.idle(), 10)

@@ -1,0 +1,61 @@
+"""All SQL that makes jobs and recordings be forgotten."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import col, delete, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.jobs import queue
+from app.jobs.models import Transcription
+from app.signals import notify
+
+
+async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]:
+    """Those of the keys that a row has: its job is not over, or its recording is kept."""
+    rows = await session.exec(select(Transcription.audio_key).where(col(Transcription.audio_key).in_(keys)))
+    return {key for key in rows if key is not None}
+
+
+async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
+    """Up to `limit` recordings of jobs that ended so long ago, for whoever calls to erase."""
+    statement = text("""
+        WITH due AS MATERIALIZED (
+            SELECT id, audio_key FROM transcription
+            WHERE audio_key IS NOT NULL AND completed_at <= now() - :age
+            ORDER BY completed_at
+            LIMIT :limit
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE transcription SET audio_key = NULL
+        FROM due WHERE transcription.id = due.id
+        RETURNING due.audio_key
+    """).bindparams(age=age, limit=limit)
+    return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
+
+
+async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
+    """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None."""
+    statement = text("""
+        WITH due AS MATERIALIZED (
+            SELECT id FROM transcription
+            WHERE completed_at <= now() - :age
+            ORDER BY completed_at
+            LIMIT :limit
+            FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM transcription USING due WHERE transcription.id = due.id
+        RETURNING transcription.audio_key
+    """).bindparams(age=age, limit=limit)
+    return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
+
+
+async def erase(session: AsyncSession, transcription_id: UUID) -> Transcription:
+    """Delete a job with its transcript; a worker that runs it finds its lease gone. Raises NotFound."""
+    job = await queue.lock(session, transcription_id)
+    await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
+    await notify(session, queue.cancelled(transcription_id))
+    await notify(session, queue.changed(transcription_id))
+    return job

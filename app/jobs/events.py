@@ -1,0 +1,55 @@
+"""What receivers are told of a transcription that has ended, and where. Pure."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from app.jobs.models import Transcription
+from app.jobs.schemas import TranscriptionOut, WarningOut
+from app.webhooks.models import Style
+from app.webhooks.outbox import Target
+from app.webhooks.receivers import filled
+
+MAX_BODY_BYTES = 20_000
+MAX_WARNINGS = 10
+SHORTENED = WarningOut(
+    code="event_shortened", message="Prompt, hotwords and some warnings are left out; read the transcription for them."
+)
+
+
+class TranscriptionEvent(BaseModel):
+    """The body of a webhook: the transcription as it ended, without its transcript."""
+
+    type: Literal["transcription.completed", "transcription.failed", "transcription.cancelled"]
+    timestamp: datetime = Field(description="When it happened: `completed_at` of the transcription.")
+    data: TranscriptionOut
+
+
+def type_of(job: Transcription) -> str:
+    return f"transcription.{job.status}"
+
+
+def body(job: Transcription) -> bytes:
+    """The bytes of the event, under 20 kB: what may be long is cut where it has to be."""
+    event = TranscriptionEvent.model_validate(
+        {"type": type_of(job), "timestamp": job.completed_at, "data": TranscriptionOut.of(job)}
+    )
+    whole = event.model_dump_json().encode()
+    if len(whole) < MAX_BODY_BYTES:
+        return whole
+    event.data.options.prompt, event.data.options.hotwords = None, []
+    event.data.warnings = [*event.data.warnings[:MAX_WARNINGS], SHORTENED]
+    return event.model_dump_json().encode()
+
+
+def targets(job: Transcription) -> list[Target]:
+    """Whom to tell: webhooks first, then callbacks with their placeholders filled in."""
+    values = {
+        "file_name": job.filename or "",
+        "external_id": job.external_id or "",
+        "id": str(job.id),
+        "status": str(job.status),
+    }
+    webhooks = [Target(Style.WEBHOOK, url) for url in job.webhook_urls]
+    return webhooks + [Target(Style.CALLBACK, filled(url, values)) for url in job.callback_urls]

@@ -1,0 +1,99 @@
+"""The tables: what is to be told, to whom, and what became of it. Rows of a transcription go with it."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, Index, Integer, LargeBinary, SmallInteger, Text, text
+from sqlmodel import Field, SQLModel
+
+
+class Style(StrEnum):
+    """How a receiver is told: a signed POST with the event as its body, or a plain GET of an address."""
+
+    WEBHOOK = "webhook"
+    CALLBACK = "callback"
+
+
+class DeliveryStatus(StrEnum):
+    """Whether an event is still to be brought to an URL."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Event(SQLModel, table=True):
+    """What happened to a transcription: one for each that ended. `id` is the `webhook-id`, `body` never changes."""
+
+    id: UUID = Field(primary_key=True)
+    transcription_id: UUID = Field(foreign_key="transcription.id", ondelete="CASCADE", unique=True)
+    type: str = Field(sa_type=Text)
+    body: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class Delivery(SQLModel, table=True):
+    """One event on its way to one URL. `tries` is its place in the schedule, `attempts` counts all there ever were."""
+
+    __table_args__ = (
+        CheckConstraint("style IN ('webhook', 'callback')", name="delivery_style"),
+        CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="delivery_status"),
+        CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="delivery_lease"),
+        CheckConstraint("status = 'pending' OR lease_token IS NULL", name="delivery_at_rest"),
+        CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="delivery_finished"),
+        Index("delivery_due", "host", "next_attempt_at", "id", postgresql_where=text("status = 'pending'")),
+        Index("delivery_leased", "host", postgresql_where=text("lease_token IS NOT NULL")),
+        Index("delivery_of_event", "event_id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    event_id: UUID = Field(foreign_key="event.id", ondelete="CASCADE")
+    style: Style = Field(sa_type=Text)
+    url: str = Field(sa_type=Text)
+    host: str = Field(sa_type=Text)
+    status: DeliveryStatus = Field(default=DeliveryStatus.PENDING, sa_type=Text)
+    attempts: int = Field(default=0, sa_type=Integer)
+    tries: int = Field(default=0, sa_type=SmallInteger)
+    next_attempt_at: datetime = Field(sa_type=DateTime(timezone=True))
+    lease_token: UUID | None = None
+    lease_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    created_at: datetime = Field(sa_type=DateTime(timezone=True))
+    finished_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
+class DeliveryAttempt(SQLModel, table=True):
+    """The log: what a receiver answered, or why it could not be asked."""
+
+    __tablename__ = "delivery_attempt"
+    __table_args__ = (
+        CheckConstraint("(status_code IS NULL) <> (error IS NULL)", name="delivery_attempt_result"),
+        Index("delivery_attempt_of_delivery", "delivery_id", "id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    delivery_id: UUID = Field(foreign_key="delivery.id", ondelete="CASCADE")
+    started_at: datetime = Field(sa_type=DateTime(timezone=True))
+    milliseconds: int = Field(sa_type=Integer)
+    status_code: int | None = Field(default=None, sa_type=SmallInteger)
+    error: str | None = Field(default=None, sa_type=Text)
+    response: str = Field(sa_type=Text)
+
+
+class WebhookSecret(SQLModel, table=True):
+    """What events are signed with when no setting says so. The one that does not expire is the current one."""
+
+    __tablename__ = "webhook_secret"
+    __table_args__ = (
+        Index(
+            "webhook_secret_current",
+            text("(expires_at IS NULL)"),
+            unique=True,
+            postgresql_where=text("expires_at IS NULL"),
+        ),
+    )
+
+    id: UUID = Field(primary_key=True)
+    secret: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=DateTime(timezone=True))
+    expires_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))

@@ -1,0 +1,55 @@
+"""Signatures as https://www.standardwebhooks.com has them (1.0.0): HMAC-SHA256 of id, time and body. Pure."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+PREFIX = "whsec_"
+SECRET_BYTES = range(24, 65)  # what the specification allows
+NEW_SECRET_BYTES = 32
+TOLERANCE = timedelta(minutes=5)
+
+
+def new_secret() -> str:
+    return PREFIX + base64.b64encode(secrets.token_bytes(NEW_SECRET_BYTES)).decode()
+
+
+def key_of(secret: str) -> bytes:
+    """The key in a `whsec_…` secret. Raises ValueError, whose text does not repeat the secret."""
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if not secret.startswith(PREFIX) or len(key) not in SECRET_BYTES:
+        raise ValueError("write whsec_ and 24 to 64 bytes in Base64")
+    return key
+
+
+def sign(secret: str, event_id: str, timestamp: int, body: bytes) -> str:
+    """One `v1,…` signature; `timestamp` in seconds since 1970."""
+    content = f"{event_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(key_of(secret), content, hashlib.sha256).digest()).decode()
+
+
+def headers(secrets: Sequence[str], event_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    """The three headers of an attempt at `at`, with one signature for each secret."""
+    timestamp = int(at.timestamp())
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(sign(secret, event_id, timestamp, body) for secret in secrets),
+    }
+
+
+def verify(secret: str, given: Mapping[str, str], body: bytes, now: datetime) -> bool:
+    """Whether a request with these headers (names in lower case) comes from whoever has the secret, and is fresh."""
+    timestamp = given.get("webhook-timestamp", "")
+    if not timestamp.isdecimal() or abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
+        return False
+    expected = sign(secret, given.get("webhook-id", ""), int(timestamp), body).encode()
+    signatures = given.get("webhook-signature", "").encode().split()
+    return any(hmac.compare_digest(expected, signature) for signature in signatures)
