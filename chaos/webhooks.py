@@ -134,7 +134,7 @@ async def kill(
             await end_job(database, receiver.url(f"/{number}-ok", host=f"127.0.1.{number % HOSTS + 1}"))
         for number in range(1, kills + 1):
             sender = senders.start()
-            target = len(receiver.received) + chance.randint(1, max(1, events // kills))
+            target = len(receiver.received) + chance.randint(1, max(1, events // (2 * kills)))
             while not receiver.busy or len(receiver.received) < target:
                 if not await pending(database):
                     raise SystemExit(f"all was delivered after {number - 1} kills: take more events")
