@@ -151,6 +151,7 @@ async def kill(
         while await pending(database):
             await asyncio.sleep(0.1)
         last.kill()
+        last.join()
         return await judge(database, receiver)
 
 
@@ -211,6 +212,7 @@ async def dead(database: Database, address: str, *, backlog: int, probes: int) -
             await asyncio.sleep(0.01)
         beside = await latencies(database, receiver, probes)
         sender.kill()
+        sender.join()
         while receiver.busy:
             await asyncio.sleep(0.01)
         return quantiles(idle, n=20)[-1], quantiles(beside, n=20)[-1]
