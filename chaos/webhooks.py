@@ -134,7 +134,7 @@ async def kill(
             await end_job(database, receiver.url(f"/{number}-ok", host=f"127.0.1.{number % HOSTS + 1}"))
         for number in range(1, kills + 1):
             sender = senders.start()
-            target = len(receiver.received) + chance.randint(1, max(1, events // kills))
+            target = len(receiver.received) + chance.randint(1, max(1, events // (2 * kills)))
             while not receiver.busy or len(receiver.received) < target:
                 if not await pending(database):
                     raise SystemExit(f"all was delivered after {number - 1} kills: take more events")
@@ -151,6 +151,7 @@ async def kill(
         while await pending(database):
             await asyncio.sleep(0.1)
         last.kill()
+        last.join()
         return await judge(database, receiver)
 
 
@@ -211,6 +212,7 @@ async def dead(database: Database, address: str, *, backlog: int, probes: int) -
             await asyncio.sleep(0.01)
         beside = await latencies(database, receiver, probes)
         sender.kill()
+        sender.join()
         while receiver.busy:
             await asyncio.sleep(0.01)
         return quantiles(idle, n=20)[-1], quantiles(beside, n=20)[-1]
