@@ -7,6 +7,7 @@ orphan then: a file that no row asks for.
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -85,9 +86,17 @@ class Retention:
 
         An upload or a fetch under way is in no row yet, but was written to within the hour.
         """
-        found = await self._store.untouched(ORPHAN_SECONDS)
+        found = list(filter(_is_ours, await self._store.untouched(ORPHAN_SECONDS)))
         async with self._database.transaction() as session:
             needed = await erasure.needed_audio(session, found)
         for key in set(found) - needed:
             log.info("orphaned recording erased", key=key)
             await self._store.delete(key)
+
+
+def _is_ours(key: str) -> bool:
+    """Whether a recording may have this key. Whatever else lies in the store is somebody else's."""
+    try:
+        return str(UUID(key)) == key
+    except ValueError:
+        return False

@@ -3,11 +3,11 @@
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from app.audio import store
+from app.audio import folder_store
 from app.audio.decode import decode
 from app.audio.disk import CHECK_BYTES, FreeSpace
 from app.db import Database
@@ -33,11 +33,10 @@ async def test_an_upload_to_a_nearly_full_disk_is_refused_before_it_is_read(data
 async def test_a_disk_that_fills_up_midway_keeps_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(file: Any, digest: Any, chunk: bytes) -> None:
-        file.write(chunk[:100])
+    def full(file: BinaryIO) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store, "_write", full)
+    monkeypatch.setattr(folder_store, "_sync", full)
     async with listening(database, tmp_path) as service:
         answer = await service.client.post("/v1/transcriptions", files={"file": bytes(3_000_000)})
         listed = await service.client.get("/v1/transcriptions")
