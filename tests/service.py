@@ -113,6 +113,12 @@ def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.Com
     )
 
 
+def start_callscribe(*arguments: str, folder: Path, stderr: int) -> subprocess.Popen[str]:
+    """Start a command that ends by itself, with its standard output in a pipe."""
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    return subprocess.Popen(command, env=environment(folder), stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
 @contextmanager
 def serving(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
     """Run the service on `folder` and a free port until the end of the block, where it has to end with exit code 0.
