@@ -109,7 +109,7 @@ def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.Com
     """Run a command that ends by itself."""
     command = [sys.executable, "-m", "app.cli", *arguments]
     return subprocess.run(
-        command, env=environment(folder, **settings), capture_output=True, text=True, timeout=60, check=False
+        command, env=environment(folder, **settings), capture_output=True, text=True, timeout=300, check=False
     )
 
 

@@ -61,14 +61,17 @@ def test_a_file_is_transcribed_without_a_server(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_recording_is_named_in_one_line_and_the_others_are_done(tmp_path: Path) -> None:
-    note, speech = tmp_path / "note.txt", tmp_path / "call.wav"
+    note, speech, out = tmp_path / "note.txt", tmp_path / "call.wav", tmp_path / "out"
     note.write_text("no recording")
     speech.write_bytes(call(0, 6))
-    done = callscribe("transcribe", str(note), str(speech), folder=tmp_path)
+    done = callscribe("transcribe", str(note), str(speech), "-o", str(out), "-f", "json", folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"callscribe: {note}: ")
     assert done.stderr.count("\n") == 1
-    assert "green garden store" in done.stdout.casefold()
+    assert [path.name for path in out.iterdir()] == ["call.json"]
+    transcript = json.loads((out / "call.json").read_text())
+    assert "green garden store" in transcript["text"].casefold()
+    assert transcript["talk"]["channels"][0]["share"] == 1.0
 
 
 def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path: Path) -> None:
@@ -90,20 +93,8 @@ def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path
     result = json.loads((out / "call.01.json").read_text())
     assert (set(result), result["language"]) == ({"text", "segments", "language"}, "en")
     assert result["segments"][0]["words"][0]["word"] == " Thank"
-    assert webvtt.read(out / "call.01.vtt").captions[0].voice == "channel_0"
+    assert webvtt.read(str(out / "call.01.vtt")).captions[0].voice == "channel_0"
     assert "David Miller" in (out / "second.txt").read_text()
-
-
-def test_what_cannot_be_transcribed_leaves_the_others_alone(tmp_path: Path) -> None:
-    broken, speech, out = tmp_path / "broken.wav", tmp_path / "call.wav", tmp_path / "out"
-    broken.write_text("no recording")
-    speech.write_bytes(call(0, 6))
-    done = callscribe("transcribe", str(broken), str(speech), "-o", str(out), "-f", "json", folder=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"callscribe: {broken}: ")
-    assert done.stderr.count("\n") == 1
-    assert [path.name for path in out.iterdir()] == ["call.json"]
-    assert json.loads((out / "call.json").read_text())["talk"]["channels"][0]["share"] == 1.0
 
 
 def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> None:
@@ -112,7 +103,7 @@ def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> 
     terminal, other_end = pty.openpty()
     started = start_callscribe("transcribe", str(recording), folder=tmp_path, stderr=other_end)
     os.close(other_end)
-    printed, _ = started.communicate(timeout=120)
+    printed, _ = started.communicate(timeout=300)
     shown = os.read(terminal, 65536).decode()
     os.close(terminal)
     assert started.returncode == 0
@@ -127,7 +118,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
     started = start_callscribe("transcribe", str(recording), "-o", str(out), folder=tmp_path, stderr=subprocess.PIPE)
     eventually(lambda: any((tmp_path / "temporary").glob("callscribe-*/*.pcm")))
     started.send_signal(signal.SIGINT)
-    printed, told = started.communicate(timeout=120)
+    printed, told = started.communicate(timeout=300)
     assert (started.returncode, printed, told) == (130, "", "")
     assert list(out.iterdir()) == list((tmp_path / "temporary").iterdir()) == []
 

@@ -1,11 +1,12 @@
 """What was heard on each channel, put together to a transcript."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from app.audio.pcm import PcmFile
-from app.speech.bleed import Bleed, without_bleed
+from app.speech.bleed import Bleed, Loudness, is_fainter, without_bleed
 from app.speech.levels import Levels, loudness
 from app.speech.notices import Findings, notices
 from app.speech.segments import Heard, segments_of
@@ -56,9 +57,12 @@ def assemble(
     call: Call, read: Mapping[int, ReadChannel], heard: Sequence[Heard], warnings: Sequence[TranscriptWarning]
 ) -> Transcript:
     """The transcript; `read` and `heard` are of the distinct channels. Raises OSError when the recording is gone."""
-    own, bleed = without_bleed(heard, lambda channel, start, end: loudness(call.channels[channel], start, end))
-    runs = {channel: _cleaned(each, bleed) for channel, each in read.items()}
-    facts = talk(runs, call.duration, lambda span: _has_sound(call, span))
+
+    def loudness_of(channel: int, start: float, end: float) -> float:
+        return loudness(call.channels[channel], start, end)
+
+    own, bleed = without_bleed(heard, loudness_of)
+    facts = talk(_own_runs(read, own, bleed, loudness_of), call.duration, lambda span: _has_sound(call, span))
     channels = _channels(call, read, facts)
     main = max((each for each in channels if each.language), key=lambda each: each.speech_seconds, default=None)
     found = Findings(call.options, call.duration, call.levels, channels, facts, bleed)
@@ -75,10 +79,34 @@ def assemble(
     )
 
 
-def _cleaned(read: ReadChannel, bleed: Sequence[Bleed]) -> list[Span]:
-    margin = BLEED_MARGIN_SECONDS
-    gone = [span for each in bleed if each.channel == read.channel.index for span in each.spans]
-    return without(read.runs, [Span(span.start - margin, span.end + margin) for span in gone])
+def _own_runs(
+    read: Mapping[int, ReadChannel], heard: Sequence[Heard], bleed: Sequence[Bleed], loudness_of: Loudness
+) -> dict[int, list[Span]]:
+    """Where the channels' own speech is: neither what was taken out, nor runs without a word under a louder channel."""
+    runs = {}
+    for channel, each in read.items():
+        words = sorted(
+            (Span(word.start, word.end) for window in heard if window.channel == channel for word in window.words),
+            key=lambda word: word.start,
+        )
+        gone = [_widened(span) for removed in bleed if removed.channel == channel for span in removed.spans]
+        others = [other for other in read if other != channel]
+        runs[channel] = [
+            run
+            for run in without(each.runs, gone)
+            if _touches(run, words) or not is_fainter(channel, others, run, loudness_of)
+        ]
+    return runs
+
+
+def _touches(run: Span, words: Sequence[Span]) -> bool:
+    """Whether a run holds one of the words, which are in the order of time."""
+    last = bisect_right(words, run.end, key=lambda word: word.start) - 1
+    return last >= 0 and words[last].end > run.start
+
+
+def _widened(span: Span) -> Span:
+    return Span(span.start - BLEED_MARGIN_SECONDS, span.end + BLEED_MARGIN_SECONDS)
 
 
 def _channels(call: Call, read: Mapping[int, ReadChannel], facts: Talk) -> tuple[Channel, ...]:

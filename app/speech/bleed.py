@@ -4,7 +4,7 @@ A word is bleed when another channel is clearly louder just then and has the sam
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import groupby
@@ -76,12 +76,12 @@ def _parts(
     if not any(near.values()):
         yield phrase, False
         return
-    if _is_louder(phrase, channel, others, loudness) and _is_same(phrase, others):
+    if is_fainter(channel, others, _span(phrase), loudness) and _is_same(phrase, others):
         yield phrase, True
         return
-    for louder, group in groupby(phrase, key=lambda word: _is_louder([word], channel, others, loudness)):
+    for faint, group in groupby(phrase, key=lambda word: is_fainter(channel, others, _span([word]), loudness)):
         words = tuple(group)
-        if louder and _is_same(words, others):
+        if faint and _is_same(words, others):
             yield from _trimmed(words, others)
         else:
             yield words, False
@@ -94,11 +94,14 @@ def _trimmed(words: Sequence[Word], others: Mapping[int, _Spoken]) -> Iterator[t
     yield from ((words[:first], False), (words[first:last], True), (words[last:], False))
 
 
-def _is_louder(words: Sequence[Word], channel: int, others: Mapping[int, _Spoken], loudness: Loudness) -> bool:
-    """Whether another channel is, by LOUDER_DB, while the words are said."""
-    start, end = words[0].start, words[-1].end
-    own = loudness(channel, start, end) * 10 ** (LOUDER_DB / 20)
-    return any(loudness(other, start, end) > own for other in others)
+def is_fainter(channel: int, others: Iterable[int], span: Span, loudness: Loudness) -> bool:
+    """Whether another channel is louder just then, by LOUDER_DB."""
+    own = loudness(channel, span.start, span.end) * 10 ** (LOUDER_DB / 20)
+    return any(loudness(other, span.start, span.end) > own for other in others)
+
+
+def _span(words: Sequence[Word]) -> Span:
+    return Span(words[0].start, words[-1].end)
 
 
 def _is_same(words: Sequence[Word], others: Mapping[int, _Spoken]) -> bool:
@@ -121,5 +124,5 @@ def _letters(words: Sequence[Word]) -> str:
 
 
 def _bleed(channel: int, phrases: Sequence[Sequence[Word]]) -> Bleed:
-    spans = tuple(Span(words[0].start, words[-1].end) for words in phrases)
+    spans = tuple(sorted(map(_span, phrases), key=lambda span: span.start))
     return Bleed(channel, sum(map(len, phrases)), spans)
