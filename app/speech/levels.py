@@ -63,10 +63,11 @@ def _padded(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[int | None, ...]:
-    """For each channel the louder one that it is, at another level perhaps."""
+    """For each channel the one that it is, at another level perhaps: the first of them, unless one is 3 dB louder."""
     copy_of: list[int | None] = [None] * len(rms)
     originals: list[int] = []
-    for channel in sorted(range(len(rms)), key=lambda index: -rms[index]):
+    steps = np.round(2 * np.log2(np.maximum(rms, SILENT_RMS)))
+    for channel in sorted(range(len(rms)), key=lambda index: -steps[index]):
         if rms[channel] < SILENT_RMS:
             continue
         for original in originals:

@@ -15,6 +15,10 @@ def test_equal_channels_are_found_at_any_level_and_through_a_codec(record: Recor
     assert levels.distinct == (0,)
 
 
+def test_the_first_of_channels_that_are_about_equal_is_kept(record: Record) -> None:
+    assert measure([record(noise(3)), record(noise(3) * np.float32(1.01))]).copy_of == (None, 0)
+
+
 def test_the_loudest_of_equal_channels_is_kept(record: Record) -> None:
     sound = noise(3)
     assert measure([record(sound * np.float32(0.1)), record(sound)]).copy_of == (1, None)
