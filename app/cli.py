@@ -6,29 +6,26 @@ What is slow to import, the engine and the web stack, is imported by the command
 import asyncio
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import uvloop
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from app import __version__
-from app.audio.decode import decode
 from app.errors import AppError
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
-from app.speech import formats
+from app.speech.formats import Format
 from app.speech.languages import languages
 from app.speech.models import ModelUnavailable, bundled_models, fetch, locate
-from app.speech.transcript import Options, Transcript
+from app.speech.transcript import Options
 from app.telemetry import set_up_logging
 
 if TYPE_CHECKING:
-    from app.speech.engine import Transcriber
+    from app.files import Output
 
 cli = typer.Typer(
     help="Phone-call recordings into text.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -108,65 +105,107 @@ def worker() -> None:
 
 @cli.command()
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Recordings.")],
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Recordings, and folders of them.", metavar="PATH…")],
     channels: Annotated[str, typer.Option(help="mix or split.")] = "mix",
     channel_label: Annotated[list[str] | None, typer.Option(help="Names by channel order; repeat it.")] = None,
-    format: Annotated[formats.Format, typer.Option(help="What to print.")] = formats.Format.TEXT,  # noqa: A002
+    form: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(Format)}, or all.")] = Format.TEXT,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", file_okay=False, help="Left out: print the transcripts.")
+    ] = None,
     language: Annotated[str, typer.Option(help="ISO 639-1 code, or auto.")] = "auto",
+    task: Annotated[str, typer.Option(help="transcribe, or translate to English.")] = "transcribe",
     model: Annotated[str | None, typer.Option(help="Left out: the configured default.")] = None,
+    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times of words, in json.")] = False,
 ) -> None:
-    """Transcribe files here and now, without a server or a database."""
+    """Transcribe files and folders here and now, without a server or a database.
+
+    With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json. `all` writes these five as the whisper
+    command line does. Ends with 0 when all is done, 1 when some recordings failed, 2 when the command is wrong.
+    """
+    from app.files import Output
+
     settings = _settings()
-    if model is not None:
-        settings = settings.model_copy(update={"model": (model,)})
-    if channels not in ("mix", "split"):
-        raise typer.BadParameter("must be mix or split", param_hint="--channels")
-    if language != "auto" and language not in languages(settings.model[0]):
-        raise typer.BadParameter(f"is not a language of the model {settings.model[0]}", param_hint="--language")
-    options = Options(
-        model=settings.model[0],
-        language=None if language == "auto" else language,
-        channels="split" if channels == "split" else "mix",
-        channel_labels=tuple(channel_label or ()),
-    )
+    settings = settings.model_copy(update={"model": (model,)}) if model else settings
+    options = _options(settings.model[0], language, task, channels, tuple(channel_label or ()), word_timestamps)
+    files = _recordings(paths, named_apart=output_dir is not None)
+    output = Output(_formats(form, printed=output_dir is None), output_dir)
     try:
-        failed = asyncio.run(_transcribe(settings, files, options, format))
+        if output_dir:
+            output_dir.mkdir(parents=True, exist_ok=True)
+        failed = asyncio.run(_transcribe(settings, files, options, output))
     except KeyboardInterrupt:
         _leave(130)
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--output-dir") from None
     _leave(1 if failed else 0)
 
 
-async def _transcribe(settings: Settings, files: list[Path], options: Options, chosen: formats.Format) -> int:
-    """Print the transcripts; returns how many files had none."""
+def _options(
+    model: str, language: str, task: str, channels: str, labels: tuple[str, ...], word_timestamps: bool
+) -> Options:
+    if channels not in ("mix", "split"):
+        raise typer.BadParameter("must be mix or split", param_hint="--channels")
+    if task not in ("transcribe", "translate"):
+        raise typer.BadParameter("must be transcribe or translate", param_hint="--task")
+    known = languages(model)
+    if language != "auto" and language not in known:
+        raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
+    if task == "translate" and len(known) == 1:
+        raise typer.BadParameter(f"the model {model} knows English only", param_hint="--task")
+    return Options(
+        model=model,
+        language=None if language == "auto" else language,
+        task="translate" if task == "translate" else "transcribe",
+        channels="split" if channels == "split" else "mix",
+        channel_labels=labels,
+        word_timestamps=word_timestamps,
+    )
+
+
+def _recordings(paths: list[Path], *, named_apart: bool) -> list[Path]:
+    from app.files import clashes, recordings
+
+    files = recordings(paths)
+    if not files:
+        raise typer.BadParameter("no recording in the folder", param_hint="PATH")
+    if named_apart and (same := clashes(files)):
+        names = ", ".join(map(str, same))
+        raise typer.BadParameter(f"these would be written over one another: {names}", param_hint="PATH")
+    return files
+
+
+def _formats(name: str, *, printed: bool) -> tuple[Format, ...]:
+    from app.files import ALL
+
+    if name == "all":
+        if printed:
+            raise typer.BadParameter("all needs --output-dir", param_hint="--format")
+        return ALL
+    if name not in list(Format):
+        raise typer.BadParameter(f"must be one of {', '.join(Format)}, all", param_hint="--format")
+    return (Format(name),)
+
+
+def _print(text: str) -> None:
+    typer.echo(text.rstrip("\n"))
+
+
+async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> int:
+    """Print or write the transcripts; returns how many files had none."""
+    from app.files import Transcription
     from app.speech.engine import Engine
     from app.worker import engine_config
 
     engine = Engine(engine_config(settings))
     await asyncio.to_thread(engine.load)
-    failed = 0
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        for file in files:
-            show = partial(_show, progress, progress.add_task(file.name, total=1.0))
-            try:
-                transcript = await _transcribe_file(engine, file, options, settings.max_audio_seconds, show)
-            except AppError as error:
-                failed += 1
-                typer.echo(f"callscribe: {file}: {error.detail}", err=True)
-            else:
-                typer.echo(formats.render(transcript, file.name, chosen))
-    return failed
-
-
-async def _transcribe_file(
-    engine: "Transcriber", file: Path, options: Options, max_seconds: float, show: Callable[[float], None]
-) -> Transcript:
-    with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
-        audio = await decode(file, Path(folder), split=options.channels == "split", max_seconds=max_seconds)
-        return await engine.transcribe(audio.channels, options, show)
-
-
-def _show(progress: Progress, bar: TaskID, done: float) -> None:
-    progress.update(bar, completed=done)
+    with Progress(
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else rich would take what goes to a file for the terminal's
+    ) as progress:
+        work = Transcription(engine, options, output, settings.max_audio_seconds, progress)
+        return await work.run(files, _print)
 
 
 @models_cli.callback()

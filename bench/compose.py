@@ -29,6 +29,16 @@ class Plan:
     wordless_seconds: float
 
 
+@dataclass(frozen=True)
+class Utterance:
+    """A sentence in a composed call; times in seconds, with the silence at the sentence's ends."""
+
+    channel: int
+    start: float
+    end: float
+    text: str
+
+
 FULL = Plan(tuple("en en es fr en en es hi en en it es en en ja pl en es en pt en es en zh".split()), 18, 240, 60)
 QUICK = Plan(("en", "fr", "es", "en"), 20, 30, 15)
 
@@ -41,12 +51,12 @@ def compose(folder: Path, plan: Plan, sentences: Sequence[Sentence]) -> list[Cal
     for number, (language, seconds) in enumerate(zip(plan.languages, lengths, strict=True)):
         chance = np.random.default_rng(number)
         spoken = [sentence for sentence in sentences if sentence.language == language]
-        audio, texts = _conversation(spoken, float(seconds), chance)
+        audio, said = conversation(spoken, float(seconds), chance)
         condition = NOISY if number % 2 else CLEAN
         if condition == NOISY:
             audio = np.stack([_telephone(channel, chance) for channel in audio])
-        path = _written(folder / f"call-{number:02}-{language}-{condition}.wav", audio)
-        calls.append(Call(path, len(audio), audio.shape[1] / RATE, condition, language, texts))
+        path = written(folder / f"call-{number:02}-{language}-{condition}.wav", audio)
+        calls.append(Call(path, len(audio), audio.shape[1] / RATE, condition, language, texts_of(said)))
     return calls
 
 
@@ -59,33 +69,43 @@ def wordless(folder: Path, seconds: float) -> list[Call]:
     music = sum(0.1 / part * np.sin(2 * np.pi * part * notes * time) for part in (1, 2, 3))
     sounds = {"silence": np.zeros_like(time), "noise": noise, "ringing": ringing, "music": np.asarray(music)}
     return [
-        Call(_written(folder / f"{name}.wav", samples[None].astype(np.float32)), 1, seconds, WORDLESS, texts=("",))
+        Call(written(folder / f"{name}.wav", samples[None].astype(np.float32)), 1, seconds, WORDLESS, texts=("",))
         for name, samples in sounds.items()
     ]
 
 
-def _conversation(spoken: Sequence[Sentence], seconds: float, chance: Generator) -> tuple[Samples, tuple[str, ...]]:
-    """(channels, samples) and the text of each channel, where no sentence is said twice.
+def conversation(spoken: Sequence[Sentence], seconds: float, chance: Generator) -> tuple[Samples, list[Utterance]]:
+    """(channels, samples), and what is said in it by start; no sentence is said twice.
 
     Ends after about `seconds`, or sooner, when nothing is left to be said.
     """
     left = [[spoken[index] for index in chance.permutation(len(spoken))] for _ in range(2)]
-    said: list[list[str]] = [[], []]
+    said: list[Utterance] = []
     parts: list[tuple[int, int, Samples]] = []
     now, speaker = chance.uniform(0.3, 1.0), 0
-    while left[speaker] and (now < seconds or not said[speaker]):
+    while left[speaker] and (now < seconds or not _has_spoken(speaker, said)):
         for _ in range(chance.integers(1, 4)):
-            if left[speaker] and (now < seconds or not said[speaker]):
+            if left[speaker] and (now < seconds or not _has_spoken(speaker, said)):
                 sentence = left[speaker].pop()
-                said[speaker].append(sentence.text)
+                length = len(sentence.samples) / RATE
+                said.append(Utterance(speaker, now, now + length, sentence.text))
                 parts.append((speaker, round(now * RATE), _levelled(sentence.samples, chance)))
-                now += len(sentence.samples) / RATE + chance.uniform(0.1, 0.5)
+                now += length + chance.uniform(0.1, 0.5)
         now += chance.uniform(0.1, 1.0)
         speaker = 1 - speaker
     audio = np.zeros((2, round(now * RATE)), np.float32)
     for channel, start, samples in parts:
         audio[channel, start : start + len(samples)] += samples
-    return audio, tuple(" ".join(texts) for texts in said)
+    return audio, said
+
+
+def texts_of(said: Sequence[Utterance]) -> tuple[str, ...]:
+    """The text of each channel."""
+    return tuple(" ".join(each.text for each in said if each.channel == channel) for channel in range(2))
+
+
+def _has_spoken(speaker: int, said: Sequence[Utterance]) -> bool:
+    return any(each.channel == speaker for each in said)
 
 
 def _levelled(samples: Samples, chance: Generator) -> Samples:
@@ -102,5 +122,5 @@ def _telephone(samples: Samples, chance: Generator) -> Samples:
     return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
 
 
-def _written(path: Path, audio: Samples) -> Path:
+def written(path: Path, audio: Samples) -> Path:
     return write_audio(path, np.clip(audio, -1, 1), RATE, container="wav", codec="pcm_mulaw")

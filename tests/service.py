@@ -109,8 +109,14 @@ def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.Com
     """Run a command that ends by itself."""
     command = [sys.executable, "-m", "app.cli", *arguments]
     return subprocess.run(
-        command, env=environment(folder, **settings), capture_output=True, text=True, timeout=60, check=False
+        command, env=environment(folder, **settings), capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def start_callscribe(*arguments: str, folder: Path, stderr: int) -> subprocess.Popen[str]:
+    """Start a command that ends by itself, with its standard output in a pipe."""
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    return subprocess.Popen(command, env=environment(folder), stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 @contextmanager

@@ -1,12 +1,18 @@
 """The `callscribe` command."""
 
+import json
+import os
+import pty
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 import srt  # type: ignore[import-untyped]
+import webvtt
 
 from tests.recordings import call
-from tests.service import callscribe
+from tests.service import callscribe, eventually, start_callscribe
 
 
 def test_models_are_listed(tmp_path: Path) -> None:
@@ -55,21 +61,104 @@ def test_a_file_is_transcribed_without_a_server(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_recording_is_named_in_one_line_and_the_others_are_done(tmp_path: Path) -> None:
-    note, speech = tmp_path / "note.txt", tmp_path / "call.wav"
+    note, speech, out = tmp_path / "note.txt", tmp_path / "call.wav", tmp_path / "out"
     note.write_text("no recording")
     speech.write_bytes(call(0, 6))
-    done = callscribe("transcribe", str(note), str(speech), folder=tmp_path)
+    done = callscribe("transcribe", str(note), str(speech), "-o", str(out), "-f", "json", folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(f"callscribe: {note}: ")
     assert done.stderr.count("\n") == 1
-    assert "green garden store" in done.stdout.casefold()
+    assert [path.name for path in out.iterdir()] == ["call.json"]
+    transcript = json.loads((out / "call.json").read_text())
+    assert "green garden store" in transcript["text"].casefold()
+    assert transcript["talk"]["channels"][0]["share"] == 1.0
 
 
-@pytest.mark.parametrize("option", [("--channels", "three"), ("--language", "xx")])
-def test_an_option_that_cannot_be_is_named(tmp_path: Path, option: tuple[str, str]) -> None:
+def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path: Path) -> None:
+    calls, out = tmp_path / "calls", tmp_path / "out" / "new"
+    calls.mkdir()
+    (calls / "call.01.wav").write_bytes(call(0, 6))
+    (calls / "second.WAV").write_bytes(call(6, 12))
+    (calls / "notes.txt").write_text("no recording")
+    done = callscribe(
+        "transcribe",
+        str(calls),
+        *("--output-dir", str(out), "--format", "all", "--channels", "split", "--word-timestamps", "--language", "en"),
+        folder=tmp_path,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert {path.name for path in out.iterdir()} == {
+        f"{stem}.{ending}" for stem in ("call.01", "second") for ending in ("txt", "srt", "vtt", "tsv", "json")
+    }
+    result = json.loads((out / "call.01.json").read_text())
+    assert (set(result), result["language"]) == ({"text", "segments", "language"}, "en")
+    assert result["segments"][0]["words"][0]["word"] == " Thank"
+    assert webvtt.read(str(out / "call.01.vtt")).captions[0].voice == "channel_0"
+    assert "David Miller" in (out / "second.txt").read_text()
+
+
+def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> None:
+    recording = tmp_path / "call.wav"
+    recording.write_bytes(call(0, 6))
+    terminal, other_end = pty.openpty()
+    started = start_callscribe("transcribe", str(recording), folder=tmp_path, stderr=other_end)
+    os.close(other_end)
+    printed, _ = started.communicate(timeout=300)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert started.returncode == 0
+    assert "green garden store" in printed.casefold()
+    assert "call.wav" in shown
+    assert "garden" not in shown.casefold()
+
+
+def test_ctrl_c_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    recording, out = tmp_path / "call.wav", tmp_path / "out"
+    recording.write_bytes(call(0, 57))
+    started = start_callscribe("transcribe", str(recording), "-o", str(out), folder=tmp_path, stderr=subprocess.PIPE)
+    eventually(lambda: any((tmp_path / "temporary").glob("callscribe-*/*.pcm")))
+    started.send_signal(signal.SIGINT)
+    printed, told = started.communicate(timeout=300)
+    assert (started.returncode, printed, told) == (130, "", "")
+    assert list(out.iterdir()) == list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--channels", "three"), "--channels"),
+        (("--language", "xx"), "--language"),
+        (("--task", "summarise"), "--task"),
+        (("--task", "translate", "--model", "tiny.en"), "--task"),
+        (("--format", "pdf"), "--format"),
+        (("--format", "all"), "--output-dir"),
+        (("--output-dir", "{file}"), "--output-dir"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(tmp_path: Path, options: tuple[str, ...], named: str) -> None:
     recording = tmp_path / "call.wav"
     recording.write_bytes(call(0, 1))
-    refused = callscribe("transcribe", str(recording), *option, folder=tmp_path)
+    filled = [option.format(file=recording) for option in options]
+    refused = callscribe("transcribe", str(recording), *filled, folder=tmp_path)
     assert refused.returncode == 2
-    assert option[0] in refused.stderr
+    assert named in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_transcripts_that_would_be_written_over_one_another_are_refused(tmp_path: Path) -> None:
+    for name in ("one/call.wav", "two/call.mp3"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(call(0, 1))
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    refused = callscribe("transcribe", *folders, "-o", str(tmp_path / "out"), folder=tmp_path)
+    assert refused.returncode == 2
+    assert "written over one another" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", ["empty", "missing.wav"])
+def test_a_path_without_recordings_is_refused(tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    refused = callscribe("transcribe", str(tmp_path / path), folder=tmp_path)
+    assert refused.returncode == 2
     assert "Traceback" not in refused.stderr

@@ -11,6 +11,7 @@ from app.errors import AppError
 from app.jobs.lifecycle import Status
 from app.settings import PREFIX, Settings
 from app.speech.formats import Format
+from app.speech.transcript import WarningCode
 from app.webhooks.notice import NotifyStatus
 from tests.service import Service
 
@@ -42,6 +43,11 @@ def test_every_error_code_is_in_the_api_guide_and_in_the_tree(code: str) -> None
     assert f"| `{code}` |" in API
     assert errors.__doc__ is not None
     assert re.search(rf"\b{code}\b", errors.__doc__)
+
+
+@pytest.mark.parametrize("code", WarningCode)
+def test_every_warning_is_in_the_api_guide(code: WarningCode) -> None:
+    assert f"| `{code}` |" in API
 
 
 @pytest.mark.parametrize("word", [*Status, *NotifyStatus, *(f"| `{each}` |" for each in Format)])

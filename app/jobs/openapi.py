@@ -114,6 +114,23 @@ TRANSCRIPT_EXAMPLE: dict[str, Any] = {
         }
     ],
     "turns": [_TURN],
+    "talk": {
+        "speech_seconds": 2.1,
+        "silence_seconds": 1.1,
+        "overlap_seconds": None,
+        "overlaps": None,
+        "interruptions": None,
+        "channels": [
+            {
+                "channel": 0,
+                "speech_seconds": 2.1,
+                "share": 1.0,
+                "interruptions": 0,
+                "longest_monologue": {"start": 0.8, "end": 2.9},
+            }
+        ],
+        "holds": [],
+    },
     "warnings": [],
 }
 

@@ -17,6 +17,7 @@ from app.webhooks.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check
 MAX_METADATA_BYTES = 4096
 NO_NUL = r"^[^\u0000]*$"  # Postgres stores no NUL in text
 LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url", "callback_url"})
+BOOLEAN_FIELDS = frozenset({"word_timestamps", "diarize"})
 JSON_FIELDS = frozenset({"metadata", "priority"})
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,6 +41,15 @@ def _strings(value: JsonValue) -> Iterator[str]:
     elif isinstance(value, dict):
         yield from value
         yield from chain.from_iterable(map(_strings, value.values()))
+
+
+def _not_offered(diarize: bool) -> bool:
+    if diarize:
+        raise ValueError(
+            "is not offered: speakers cannot be told apart well enough in one track; record agent and customer on"
+            " channels of their own and use channels=split"
+        )
+    return diarize
 
 
 Label = Annotated[str, Field(min_length=1, max_length=40, pattern=NO_NUL)]  # a subtitle's line has 42 columns
@@ -76,6 +86,9 @@ class CreateTranscription(BaseModel):
     )
     channel_labels: list[Label] = Field(
         default_factory=list, max_length=8, description="Names by channel order, e.g. `agent`, `customer`."
+    )
+    diarize: Annotated[bool, AfterValidator(_not_offered)] = Field(
+        default=False, description="Not offered: `true` is refused. Speakers are told apart by `channels=split`."
     )
     word_timestamps: bool = Field(default=False, description="Words with start, end and probability.")
     prompt: str | None = Field(
@@ -143,7 +156,7 @@ class CreateFromUrl(CreateTranscription):
 
 
 def _form_value(name: str, text: str) -> Any:
-    if name == "word_timestamps":
+    if name in BOOLEAN_FIELDS:
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
     if name in JSON_FIELDS:
         try:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from app.audio.fetch import shown_url
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
-from app.speech.transcript import Channels, Task
+from app.speech.transcript import Channels, HoldKind, Task
 from app.webhooks.notice import Notice, NotifyStatus
 
 EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
@@ -182,6 +182,45 @@ class ChannelOut(BaseModel):
     speech_seconds: float
 
 
+class SpanOut(BaseModel):
+    """A stretch of the recording, in seconds."""
+
+    start: float
+    end: float
+
+
+class HoldOut(SpanOut):
+    """Ten seconds or more between speech in which nobody speaks."""
+
+    kind: HoldKind = Field(
+        description="`sound`: something as loud as the call is heard, such as music; else `silence`."
+    )
+
+
+class ChannelTalkOut(BaseModel):
+    """How one channel took part."""
+
+    channel: int
+    speech_seconds: float
+    share: float | None = Field(description="Of the speech of all channels; null where nobody speaks.")
+    interruptions: int = Field(description="How often it began while another spoke, and went on when that one ended.")
+    longest_monologue: SpanOut | None = Field(
+        description="Longest stretch without a pause of more than 3 s, and without more than a second of another."
+    )
+
+
+class TalkOut(BaseModel):
+    """Facts of the call from voice activity. What takes two tracks to know is null for one."""
+
+    speech_seconds: float = Field(description="In which somebody speaks.")
+    silence_seconds: float = Field(description="In which nobody does.")
+    overlap_seconds: float | None = Field(description="In which two or more speak.")
+    overlaps: int | None = Field(description="How often somebody began while another spoke, for 0.3 s or more.")
+    interruptions: int | None = Field(description="Overlaps after which the one who began later went on.")
+    channels: list[ChannelTalkOut]
+    holds: list[HoldOut]
+
+
 class TranscriptOut(BaseModel):
     """The text of one recording; segments are ordered by start."""
 
@@ -193,4 +232,5 @@ class TranscriptOut(BaseModel):
     channels: list[ChannelOut]
     segments: list[SegmentOut]
     turns: list[TurnOut]
+    talk: TalkOut
     warnings: list[WarningOut]

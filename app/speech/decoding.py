@@ -9,7 +9,7 @@ from app.speech.recording import PendingWindow
 from app.speech.scan import read_window
 from app.speech.segments import Heard
 from app.speech.timing import place, spread
-from app.speech.transcript import TranscriptWarning, Word
+from app.speech.transcript import TranscriptWarning, WarningCode, Word
 from app.speech.whisper import Encoded, Samples, Utterance, Whisper
 
 logger = logging.getLogger(__name__)
@@ -136,10 +136,13 @@ def _warning(final: _Final) -> TranscriptWarning | None:
     if not pending.failed:
         return None
     if decoded is None:
-        code, message = "window_dropped", "Nothing that could be believed was heard here"
+        code, message = WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here"
     elif final.verdict is Verdict.ACCEPTED:
-        code, message = "window_redecoded", f"Decoded again, at temperature {decoded.temperature:g}"
+        code, message = WarningCode.WINDOW_REDECODED, f"Decoded again, at temperature {decoded.temperature:g}"
     else:
-        code, message = "window_redecoded", "Decoded again and again without a sure result: the likeliest was kept"
+        code, message = (
+            WarningCode.WINDOW_REDECODED,
+            "Decoded again and again without a sure result: the likeliest was kept",
+        )
     start, end = round(pending.window.start, 2), round(pending.window.end, 2)
     return TranscriptWarning(code, message, pending.channel, start, end)

@@ -10,8 +10,10 @@ from typing import Protocol
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
 from app.speech import models, processor, voice, whisper
+from app.speech.assembly import Call
 from app.speech.batcher import Batcher, EngineStopped
 from app.speech.decoding import decode_batch
+from app.speech.levels import measure
 from app.speech.recording import PendingWindow, Recording
 from app.speech.scan import ChannelScan
 from app.speech.transcript import Options, Transcript
@@ -103,11 +105,13 @@ class Engine:
         share: Share = EVEN_SHARE,
     ) -> Transcript:
         """The transcript of one recording: `channels` holds its mix, or a file for each channel.
+        A channel that repeats another is not transcribed.
 
         `on_progress` is called on the event loop with the share of speech done, 0–1. Cancelling the caller drops
         what is queued. Raises TranscriptionFailed, GpuOutOfMemory, EngineStopped.
         """
-        if self._batcher is None:
+        batcher = self._batcher
+        if batcher is None:
             raise EngineStopped
         loop = asyncio.get_running_loop()
 
@@ -120,11 +124,12 @@ class Engine:
                 loop.call_soon_threadsafe(tell, progress)
 
         try:
-            job = Recording(self._whispers[options.model], channels, options, share, report)
-            scans = [ChannelScan(job, index) for index in range(len(channels))]
+            call = Call(tuple(channels), options, await asyncio.to_thread(measure, channels))
+            job = Recording(self._whispers[options.model], call, share, report)
+            scans = [ChannelScan(job, index) for index in call.levels.distinct]
         except OSError as error:
             raise TranscriptionFailed("The decoded recording is gone") from error
-        self._batcher.submit(job, scans)
+        batcher.submit(job, scans)
         return await asyncio.wrap_future(job.outcome)
 
     def close(self) -> None:

@@ -7,8 +7,8 @@ from enum import StrEnum
 from html import escape
 
 from app.speech.dialogue import turns
-from app.speech.subtitles import cues, one_line
-from app.speech.transcript import Channel, Segment, Transcript, TranscriptWarning, Turn, Word
+from app.speech.subtitles import Cue, cues, one_line
+from app.speech.transcript import Channel, Hold, Segment, Span, Talk, Transcript, TranscriptWarning, Turn, Word
 
 
 class Format(StrEnum):
@@ -109,6 +109,7 @@ def _resource(transcript: Transcript, transcription_id: str) -> dict[str, object
         "channels": [_channel(channel) for channel in transcript.channels],
         "segments": [_segment(segment) for segment in transcript.segments],
         "turns": [_turn(turn) for turn in turns(transcript.segments)],
+        "talk": _talk(transcript.talk),
         "warnings": [_warning(warning) for warning in transcript.warnings],
     }
 
@@ -140,6 +141,27 @@ def _turn(turn: Turn) -> dict[str, object]:
     return {"speaker": turn.speaker, **_span(turn), "text": turn.text}
 
 
+def _talk(talk: Talk) -> dict[str, object]:
+    return {
+        "speech_seconds": _seconds(talk.speech_seconds),
+        "silence_seconds": _seconds(talk.silence_seconds),
+        "overlap_seconds": _seconds(talk.overlap_seconds),
+        "overlaps": talk.overlaps,
+        "interruptions": talk.interruptions,
+        "channels": [
+            {
+                "channel": channel.channel,
+                "speech_seconds": _seconds(channel.speech_seconds),
+                "share": _digits(channel.share),
+                "interruptions": channel.interruptions,
+                "longest_monologue": _span(channel.longest_monologue) if channel.longest_monologue else None,
+            }
+            for channel in talk.channels
+        ],
+        "holds": [{**_span(hold), "kind": hold.kind} for hold in talk.holds],
+    }
+
+
 def _warning(warning: TranscriptWarning) -> dict[str, object]:
     place = {"channel": warning.channel, "start": _seconds(warning.start), "end": _seconds(warning.end)}
     known = {name: value for name, value in place.items() if value is not None}
@@ -147,7 +169,10 @@ def _warning(warning: TranscriptWarning) -> dict[str, object]:
 
 
 def _whisper(transcript: Transcript) -> dict[str, object]:
-    """The result of whisper's `transcribe`, without what we do not keep: no tokens, and `seek` is the start's frame."""
+    """The result of whisper's `transcribe`, without what we do not keep: no tokens, and `seek` is the start's frame.
+
+    Whisper's language is always a string: without speech it is ISO 639's `und`, undetermined.
+    """
     segments = [
         {
             "id": number,
@@ -161,14 +186,14 @@ def _whisper(transcript: Transcript) -> dict[str, object]:
         for number, segment in enumerate(transcript.segments)
     ]
     text = "".join(_as_decoded(segment) for segment in transcript.segments)
-    return {"text": text, "segments": segments, "language": transcript.language}
+    return {"text": text, "segments": segments, "language": transcript.language or "und"}
 
 
 def _as_decoded(segment: Segment) -> str:
     return f" {segment.text}" if segment.has_spaces else segment.text
 
 
-def _span(timed: Segment | Turn | Word) -> dict[str, object]:
+def _span(timed: Segment | Turn | Word | Span | Hold) -> dict[str, object]:
     return {"start": _seconds(timed.start), "end": _seconds(timed.end)}
 
 
@@ -207,7 +232,7 @@ def _tsv(transcript: Transcript) -> str:
 
 def _srt(transcript: Transcript) -> str:
     blocks = []
-    for number, cue in enumerate(cues(transcript.segments, name_speakers=_is_dialogue(transcript)), start=1):
+    for number, cue in enumerate(_cues(transcript, name_speakers=_is_dialogue(transcript)), start=1):
         text = "\n".join(cue.lines).replace("-->", "->")
         blocks.append(f"{number}\n{_srt_time(cue.start_ms)} --> {_srt_time(cue.end_ms)}\n{text}\n")
     return "\n".join(blocks)
@@ -215,11 +240,15 @@ def _srt(transcript: Transcript) -> str:
 
 def _vtt(transcript: Transcript) -> str:
     blocks = ["WEBVTT\n"]
-    for cue in cues(transcript.segments, name_speakers=False):
+    for cue in _cues(transcript, name_speakers=False):
         voice = f"<v {escape(one_line(cue.speaker), quote=False)}>" if _is_dialogue(transcript) else ""
         text = escape("\n".join(cue.lines), quote=False)
         blocks.append(f"{_vtt_time(cue.start_ms)} --> {_vtt_time(cue.end_ms)}\n{voice}{text}\n")
     return "\n".join(blocks)
+
+
+def _cues(transcript: Transcript, *, name_speakers: bool) -> tuple[Cue, ...]:
+    return cues(transcript.segments, name_speakers=name_speakers, duration=transcript.duration)
 
 
 def _is_dialogue(transcript: Transcript) -> bool:

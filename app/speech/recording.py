@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
-from app.audio.pcm import PcmFile
 from app.errors import AppError, TranscriptionFailed
+from app.speech.assembly import Call, ReadChannel, assemble
 from app.speech.batcher import EngineStopped
 from app.speech.quality import Decoded, Try, Verdict
-from app.speech.segments import Heard, segments_of
-from app.speech.transcript import Channel, Options, Transcript, TranscriptWarning
+from app.speech.segments import Heard
+from app.speech.transcript import Transcript, TranscriptWarning
 from app.speech.turns import Share
 from app.speech.whisper import Encoded, Whisper
 from app.speech.windows import Window
@@ -46,27 +46,21 @@ class PendingWindow:
 class Recording:
     """The state of one call of `transcribe`. Its methods may be called from any thread."""
 
-    def __init__(
-        self,
-        whisper: Whisper,
-        channels: Sequence[PcmFile],
-        options: Options,
-        share: Share,
-        report: Callable[[float], None],
-    ) -> None:
+    def __init__(self, whisper: Whisper, call: Call, share: Share, report: Callable[[float], None]) -> None:
         self.share = share
         self.whisper = whisper
-        self.channels = tuple(channels)
-        self.options = options
+        self.channels = call.channels
+        self.options = call.options
         self.outcome: Future[Transcript] = Future()
-        self.duration = max((pcm.duration_seconds for pcm in channels), default=0.0)
+        self.duration = call.duration
+        self.call = call
         self._report = report
         self._lock = Lock()
-        self._unread = sum(pcm.duration_seconds for pcm in channels)
+        self._unread = sum(call.channels[index].duration_seconds for index in call.levels.distinct)
         self._found = self._done = 0.0
         self._pending = 0
         self._votes: dict[str, float] = defaultdict(float)
-        self._ends: dict[int, Channel] = {}
+        self._read: dict[int, ReadChannel] = {}
         self._heard: list[Heard] = []
         self._warnings: list[TranscriptWarning] = []
 
@@ -85,11 +79,6 @@ class Recording:
         if not way.prompted:
             return self.whisper.prompt(language, options.task, "", ())
         return self.whisper.prompt(language, options.task, options.prompt or "", options.hotwords)
-
-    def label(self, channel: int) -> str:
-        if channel < len(self.options.channel_labels):
-            return self.options.channel_labels[channel]
-        return "speaker" if self.options.channels == "mix" else f"channel_{channel}"
 
     def fail(self, error: Exception) -> None:
         """Ends the job with an error, unless it has ended."""
@@ -116,10 +105,10 @@ class Recording:
         with self._lock:
             return max(self._votes, key=self._votes.__getitem__, default=None)
 
-    def channel_read(self, channel: Channel) -> None:
+    def channel_read(self, read: ReadChannel) -> None:
         """Tells that all windows of a channel are found."""
         with self._lock:
-            self._ends[channel.index] = channel
+            self._read[read.channel.index] = read
             self._end_if_done()
 
     def settle(self, window: Window, heard: Heard | None, warning: TranscriptWarning | None) -> None:
@@ -135,23 +124,6 @@ class Recording:
             self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._pending == 0 and len(self._ends) == len(self.channels):
+        if self._pending == 0 and len(self._read) == len(self.call.levels.distinct):
             with suppress(InvalidStateError):
-                self.outcome.set_result(self._transcript())
-
-    def _transcript(self) -> Transcript:
-        channels = tuple(self._ends[index] for index in sorted(self._ends))
-        spoken = [channel for channel in channels if channel.language]
-        main = max(spoken, key=lambda channel: channel.speech_seconds, default=None)
-        return Transcript(
-            language=main.language if main else None,
-            language_probability=main.language_probability if main else None,
-            duration=self.duration,
-            channels=channels,
-            segments=segments_of(
-                self._heard,
-                {channel.index: channel.label for channel in channels},
-                with_words=self.options.word_timestamps,
-            ),
-            warnings=tuple(sorted(self._warnings, key=lambda warning: (warning.start or 0, warning.channel or 0))),
-        )
+                self.outcome.set_result(assemble(self.call, self._read, self._heard, self._warnings))

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
+from app.speech.assembly import ReadChannel
 from app.speech.quality import tries
 from app.speech.recording import PendingWindow, Recording
-from app.speech.transcript import Channel
+from app.speech.transcript import Channel, Span
 from app.speech.voice import VoiceActivity
 from app.speech.whisper import Samples
 from app.speech.windows import FRAME_SAMPLES, Window, WindowFinder
@@ -105,16 +106,17 @@ class ChannelScan:
         undecided, self._undecided = self._undecided, []
         return [replace(pending, language=self._language or "") for pending in undecided]
 
-    def _channel(self) -> Channel:
-        speech_seconds = self._finder.speech_samples / SAMPLE_RATE
+    def _channel(self) -> ReadChannel:
+        runs = [Span(run.start / SAMPLE_RATE, run.end / SAMPLE_RATE) for run in self._finder.runs]
         certainty = self._votes[self._language] / sum(self._votes.values()) if self._language in self._votes else None
-        return Channel(
+        channel = Channel(
             index=self._index,
-            label=self.job.label(self._index),
-            language=self._language if speech_seconds else None,
+            label=self.job.call.label(self._index),
+            language=self._language if runs else None,
             language_probability=None if certainty is None else round(certainty, 4),
-            speech_seconds=round(speech_seconds, 2),
+            speech_seconds=sum(run.seconds for run in runs),
         )
+        return ReadChannel(channel, runs)
 
 
 def read_window(pcm: PcmFile, window: Window) -> Samples:

@@ -9,8 +9,9 @@ from app.speech.timing import ends_sentence
 from app.speech.transcript import Segment, Word
 
 PAUSE_SECONDS = 0.8
-MAX_SECONDS = 15.0
-MAX_CHARACTERS = 200
+# A subtitle: 7 s, two lines of 42 characters (see subtitles.py).
+MAX_SECONDS = 7.0
+MAX_CHARACTERS = 84
 COMMAS = ",;:،，、；："
 ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "sr.", "sra.", "jr.", "vs."})
 

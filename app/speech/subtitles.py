@@ -4,14 +4,18 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
+from math import inf
 
 from app.speech.transcript import Segment
 
 # What subtitle guidelines agree on, Netflix's Timed Text Style Guide for one; a wide character takes two columns.
 LINE_COLUMNS = 42
 LONGEST_CUE_MS = 7_000
+SHORTEST_CUE_MS = 1_000
+# What is too short to be read is shown with what the same speaker says next, if that follows at once.
+JOINED_PAUSE_SECONDS = 0.8
 
 _SENTENCE_MARKS = ".?!…。？！｡"
 _CLAUSE_MARKS = ",;:—–、，；："
@@ -38,24 +42,53 @@ class Cue:
     lines: tuple[str, ...]
 
 
-def cues(segments: Iterable[Segment], *, name_speakers: bool) -> tuple[Cue, ...]:
+def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = inf) -> tuple[Cue, ...]:
     """The segments as subtitles, ordered by start: two lines of LINE_COLUMNS and LONGEST_CUE_MS at most.
 
     A longer segment is halved until its parts fit, at the end of a sentence or clause if one is near the middle.
     A part takes the times of its words, or its share of the segment's time when the words have none. Cues of one
-    channel never overlap; cues of two channels do where both spoke at once. With `name_speakers` the first line
-    begins with `agent: `, which counts as part of it.
+    channel never overlap; cues of two channels do where both spoke at once. A cue is shown for SHORTEST_CUE_MS at
+    least, unless another one or the end of the recording (`duration`, seconds) comes before. With `name_speakers`
+    the first line begins with `agent: `, which counts as part of it.
     """
     free_from_ms: defaultdict[int, int] = defaultdict(int)
     found = []
-    for segment in segments:
+    for spoken in _joined(segments):
+        segment = spoken[0]
         lead = f"{one_line(segment.speaker)}: " if name_speakers else ""
-        for pieces, lines in _cut(_pieces(segment), lead):
+        for pieces, lines in _cut(_all_pieces(spoken), lead):
             start = max(pieces[0].start_ms, free_from_ms[segment.channel])
             end = min(max(pieces[-1].end_ms, start + 1), start + LONGEST_CUE_MS)
             found.append(Cue(start, end, segment.speaker, lines))
             free_from_ms[segment.channel] = end
-    return tuple(sorted(found, key=lambda cue: cue.start_ms))
+    found.sort(key=lambda cue: cue.start_ms)
+    next_starts = [*(cue.start_ms for cue in found[1:]), 1000 * duration]
+    return tuple(_readable(cue, until) for cue, until in zip(found, next_starts, strict=bool(found)))
+
+
+def _readable(cue: Cue, until_ms: float) -> Cue:
+    """Shown long enough to be read, if there is time."""
+    return replace(cue, end_ms=max(cue.end_ms, int(min(cue.start_ms + SHORTEST_CUE_MS, until_ms))))
+
+
+def _joined(segments: Iterable[Segment]) -> list[list[Segment]]:
+    """Segments that are shown together: one, and before it what is too short to be shown alone."""
+    groups: list[list[Segment]] = []
+    last: dict[int, list[Segment]] = {}
+    for segment in segments:
+        group = last.get(segment.channel)
+        if group and _goes_on(group, segment):
+            group.append(segment)
+        else:
+            last[segment.channel] = group = [segment]
+            groups.append(group)
+    return groups
+
+
+def _goes_on(group: Sequence[Segment], segment: Segment) -> bool:
+    short = 1000 * (group[-1].end - group[0].start) < SHORTEST_CUE_MS
+    fits = 1000 * (segment.end - group[0].start) <= LONGEST_CUE_MS
+    return short and fits and segment.start - group[-1].end <= JOINED_PAUSE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +98,15 @@ class _Piece:
     text: str
     start_ms: int
     end_ms: int
+
+
+def _all_pieces(segments: Sequence[Segment]) -> list[_Piece]:
+    first, *others = (_pieces(segment) for segment in segments)
+    for segment, pieces in zip(segments[1:], others, strict=True):
+        if pieces and segment.has_spaces:
+            pieces[0] = replace(pieces[0], text=f" {pieces[0].text.lstrip()}")
+        first += pieces
+    return first
 
 
 def _pieces(segment: Segment) -> list[_Piece]:

@@ -6,11 +6,13 @@ All times are seconds from the start of the recording, all probabilities lie in 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 from typing import Literal
 
 Task = Literal["transcribe", "translate"]
 Channels = Literal["mix", "split"]
+HoldKind = Literal["silence", "sound"]
 
 # Whisper's own list: whisper/tokenizer.py, split_to_word_tokens
 _LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
@@ -102,8 +104,67 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the recording."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A long stretch between speech in which nobody speaks; `sound` is as loud as the call, such as music."""
+
+    start: float
+    end: float
+    kind: HoldKind
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTalk:
+    """How one channel took part. `share` is of the speech of all channels; None where nobody speaks."""
+
+    channel: int
+    speech_seconds: float
+    share: float | None
+    interruptions: int
+    longest_monologue: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """Facts of a call from voice activity. In a single track, overlaps cannot be heard and are None."""
+
+    speech_seconds: float = 0.0
+    silence_seconds: float = 0.0
+    overlap_seconds: float | None = None
+    overlaps: int | None = None
+    interruptions: int | None = None
+    channels: tuple[ChannelTalk, ...] = ()
+    holds: tuple[Hold, ...] = ()
+
+
+class WarningCode(StrEnum):
+    """What a transcript may warn of. Stable: clients rely on the names."""
+
+    WINDOW_REDECODED = "window_redecoded"
+    WINDOW_DROPPED = "window_dropped"
+    MONO_NOT_SPLIT = "mono_not_split"
+    CHANNELS_IDENTICAL = "channels_identical"
+    CHANNEL_SILENT = "channel_silent"
+    NO_SPEECH = "no_speech"
+    BLEED_REMOVED = "bleed_removed"
+    CLIPPING = "clipping"
+    MOSTLY_SILENCE = "mostly_silence"
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptWarning:
-    """Something the reader of a transcript should know, such as a window that was decoded again."""
+    """Something the reader of a transcript should know. `code` is a WarningCode."""
 
     code: str
     message: str
@@ -122,6 +183,7 @@ class Transcript:
     channels: tuple[Channel, ...]
     segments: tuple[Segment, ...]
     warnings: tuple[TranscriptWarning, ...] = ()
+    talk: Talk = Talk()
 
     @property
     def text(self) -> str:

@@ -88,13 +88,13 @@ def _speech_overlap(start: float, end: float, piece: Piece) -> float:
 
 @dataclass
 class WindowFinder:
-    """Finds the windows of one channel as its voice activity comes in, in memory that does not grow.
+    """Finds the windows of one channel as its voice activity comes in; all that it keeps is where speech was.
 
-    No window is longer than `max_samples`.
+    No window is longer than `max_samples`. `runs` holds the speech so far, without padding.
     """
 
     max_samples: int
-    speech_samples: int = 0
+    runs: list[Piece] = field(default_factory=list)
     _frame: int = 0
     _run_start: int = 0
     _run: list[float] = field(default_factory=list)
@@ -149,7 +149,7 @@ class WindowFinder:
         self._quiet_since = quiet if quiet is not None and quiet >= cut else None
 
     def _add(self, speech: "_Speech") -> None:
-        self.speech_samples += speech.piece.samples
+        self.runs.append(speech.piece)
         pad = min(PAD_SAMPLES, speech.piece.start)
         if self._unpadded:
             pad = min(PAD_SAMPLES, (speech.piece.start - self._unpadded.piece.end) // 2)

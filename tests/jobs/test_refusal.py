@@ -25,6 +25,7 @@ from tests.service import Service, eventually
         ("channel_labels", ""),
         ("channel_labels", "x" * 101),
         ("word_timestamps", "maybe"),
+        ("diarize", "maybe"),
         ("prompt", "nul \0"),
         ("hotwords", ""),
         ("priority", "10"),
@@ -46,6 +47,13 @@ def test_an_option_that_cannot_be_is_named(guarded: Service, name: str, value: s
     problem = refused(guarded.post(**fields), 422, "invalid_request")
     assert [error["field"].split(".")[0] for error in problem["errors"]] == [name]
     assert guarded.stored_files() == []
+
+
+def test_diarization_is_refused_with_what_to_do_instead(guarded: Service) -> None:
+    problem = refused(guarded.post(diarize="true"), 422, "invalid_request")
+    [error] = problem["errors"]
+    assert error["field"] == "diarize"
+    assert "use channels=split" in error["detail"]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,15 @@ def test_json_has_words_segments_and_turns(service: Service, job: dict[str, Any]
     assert all(0 <= word["probability"] <= 1 for word in words)
 
 
+def test_json_has_the_facts_of_the_call(service: Service, job: dict[str, Any]) -> None:
+    transcript = json.loads(read(service, job, "json"))
+    talk = transcript["talk"]
+    assert talk["speech_seconds"] + talk["silence_seconds"] == pytest.approx(SECONDS, abs=0.01)
+    assert sum(channel["share"] for channel in talk["channels"]) == pytest.approx(1, abs=0.01)
+    assert (talk["overlaps"], talk["interruptions"], talk["holds"]) == (0, 0, [])
+    assert transcript["warnings"] == job["warnings"] == []
+
+
 def test_text_is_a_dialogue(service: Service, job: dict[str, Any]) -> None:
     agent, customer = read(service, job, "text").splitlines()
     assert agent.startswith("[00:00] agent: Thank you for calling")

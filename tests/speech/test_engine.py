@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest.mock import ANY
 
+import numpy as np
 import pytest
 from jiwer import wer
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from app.audio.pcm import PcmFile
+from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.errors import TranscriptionFailed
-from app.speech import recording, segments
+from app.speech import assembly, segments
 from app.speech.batcher import EngineStopped
+from app.speech.dialogue import turns
 from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
 from app.speech.scan import SURE_SHARE
@@ -129,6 +131,70 @@ async def test_a_doubtful_word_is_taken_to_be_in_the_language_of_the_call(engine
     assert alone.channels[0].language != "es"
     assert (alone.channels[0].language_probability or 1) < SURE_SHARE
     assert [channel.language for channel in together.channels] == ["es", "es"]
+
+
+async def test_identical_channels_are_transcribed_once(engine: Engine, record: Record) -> None:
+    channels = [record(speech(FOX)), record(0.5 * speech(FOX))]
+    options = Options(model="base", channels="split", channel_labels=("agent", "customer"))
+
+    transcript = await engine.transcribe(channels, options, ignore)
+
+    assert normalized(transcript.text) == normalized(FOX.text)
+    assert {(segment.channel, segment.speaker) for segment in transcript.segments} == {(0, "speaker")}
+    assert [(channel.label, channel.language) for channel in transcript.channels] == [
+        ("agent", "en"),
+        ("customer", "en"),
+    ]
+    assert [(warning.code, warning.channel) for warning in transcript.warnings] == [("channels_identical", 1)]
+
+
+async def test_bleed_is_taken_out_of_the_wrong_channel(engine: Engine, record: Record) -> None:
+    agent = np.concatenate([speech(FOX), silence(6)])
+    customer = np.concatenate([silence(len(agent) / SAMPLE_RATE - 4), speech(COUNTING), silence(4)])[: len(agent)]
+    channels = [record(agent + 0.2 * customer), record(customer + 0.2 * agent)]
+    options = Options(model="base", channels="split", channel_labels=("agent", "customer"), language="en")
+
+    transcript = await engine.transcribe(channels, options, ignore)
+
+    assert [turn.speaker for turn in turns(transcript.segments)] == ["agent", "customer"]
+    assert normalized(transcript.segments[0].text) == normalized(FOX.text)
+    assert {(warning.code, warning.channel) for warning in transcript.warnings} == {
+        ("bleed_removed", 0),
+        ("bleed_removed", 1),
+    }
+    assert (transcript.talk.overlaps, transcript.talk.interruptions) == (0, 0)
+
+
+async def test_a_dead_channel_and_one_without_speech_are_told(engine: Engine, record: Record) -> None:
+    channels = [record(speech(FOX)), record(silence(2)), record(ringing(2))]
+
+    transcript = await engine.transcribe(channels, Options(model="base", channels="split"), ignore)
+
+    assert [(warning.code, warning.channel) for warning in transcript.warnings] == [
+        ("channel_silent", 1),
+        ("no_speech", 2),
+    ]
+
+
+async def test_a_mono_recording_that_was_to_be_split_has_a_speaker_without_a_name(
+    engine: Engine, record: Record
+) -> None:
+    options = Options(model="base", channels="split", channel_labels=("agent", "customer"))
+
+    transcript = await engine.transcribe([record(speech(FOX))], options, ignore)
+
+    assert {segment.speaker for segment in transcript.segments} == {"speaker"}
+    assert [warning.code for warning in transcript.warnings] == ["mono_not_split"]
+
+
+async def test_music_between_speech_is_a_hold(engine: Engine, record: Record) -> None:
+    call = record(speech(FOX), hold_music(20), speech(COUNTING), silence(15), speech(HELLO))
+
+    transcript = await engine.transcribe([call], Options(model="base", language="en"), ignore)
+
+    assert [hold.kind for hold in transcript.talk.holds] == ["sound", "silence"]
+    assert transcript.talk.holds[0].end - transcript.talk.holds[0].start == pytest.approx(20, abs=1.5)
+    assert transcript.talk.overlaps is None
 
 
 async def test_without_speech_there_is_no_text(engine: Engine, record: Record) -> None:
@@ -268,7 +334,7 @@ async def test_a_transcript_that_cannot_be_put_together_fails_alone(
             raise ValueError(labels)
         return segments.segments_of(heard, labels, with_words=with_words)
 
-    monkeypatch.setattr(recording, "segments_of", segments_of)
+    monkeypatch.setattr(assembly, "segments_of", segments_of)
     broken, whole = await asyncio.gather(
         *(
             engine.transcribe(

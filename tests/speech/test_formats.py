@@ -12,11 +12,21 @@ from hypothesis import strategies as st
 from webvtt import WebVTT
 
 from app.speech.formats import Format, negotiate, render
-from app.speech.transcript import Channel, Segment, Transcript, TranscriptWarning, Word
+from app.speech.transcript import Channel, ChannelTalk, Hold, Segment, Span, Talk, Transcript, TranscriptWarning, Word
 
 ID = "01980000-0000-7000-8000-000000000000"
 AGENT = Channel(0, "agent", "en", 0.98765, 4.00049)
 CUSTOMER = Channel(1, "customer", None, None, 2.5)
+
+TALK = Talk(
+    speech_seconds=6.5,
+    silence_seconds=2.50049,
+    overlap_seconds=0.25,
+    overlaps=2,
+    interruptions=1,
+    channels=(ChannelTalk(0, 4.0, 0.61538, 1, Span(0.5, 4.50049)), ChannelTalk(1, 0.0, None, 0, None)),
+    holds=(Hold(10.0, 30.0, "sound"),),
+)
 
 
 def said(
@@ -48,7 +58,7 @@ def test_json_is_the_documented_resource() -> None:
     warning = TranscriptWarning("redecoded", "A window was decoded again.", channel=0, start=0.5, end=2)
     plain = TranscriptWarning("quiet", "The recording is quiet.")
     spoken = Transcript(
-        "en", 0.98765, 9.00049, (AGENT, CUSTOMER), (said(0.5, 2, "Yes.", words=words),), (warning, plain)
+        "en", 0.98765, 9.00049, (AGENT, CUSTOMER), (said(0.5, 2, "Yes.", words=words),), (warning, plain), TALK
     )
 
     assert json.loads(render(spoken, ID, Format.JSON)) == {
@@ -78,6 +88,24 @@ def test_json_is_the_documented_resource() -> None:
             }
         ],
         "turns": [{"speaker": "agent", "start": 0.5, "end": 2, "text": "Yes."}],
+        "talk": {
+            "speech_seconds": 6.5,
+            "silence_seconds": 2.5,
+            "overlap_seconds": 0.25,
+            "overlaps": 2,
+            "interruptions": 1,
+            "channels": [
+                {
+                    "channel": 0,
+                    "speech_seconds": 4.0,
+                    "share": 0.6154,
+                    "interruptions": 1,
+                    "longest_monologue": {"start": 0.5, "end": 4.5},
+                },
+                {"channel": 1, "speech_seconds": 0.0, "share": None, "interruptions": 0, "longest_monologue": None},
+            ],
+            "holds": [{"start": 10.0, "end": 30.0, "kind": "sound"}],
+        },
         "warnings": [
             {"code": "redecoded", "message": "A window was decoded again.", "channel": 0, "start": 0.5, "end": 2},
             {"code": "quiet", "message": "The recording is quiet."},
@@ -103,7 +131,7 @@ def test_srt_of_a_call() -> None:
     assert render(CALL, ID, Format.SRT) == (
         "1\n00:00:00,500 --> 00:00:02,000\nagent: Anna here.\n\n"
         "2\n00:00:01,500 --> 00:00:03,000\ncustomer: Hi, <b>Tom</b> & Sons ->\n\n"
-        "3\n01:01:01,250 --> 01:01:02,000\nagent: Bye.\n"
+        "3\n01:01:01,250 --> 01:01:02,250\nagent: Bye.\n"
     )
 
 
@@ -112,7 +140,7 @@ def test_vtt_of_a_call() -> None:
         "WEBVTT\n\n"
         "00:00.500 --> 00:02.000\n<v agent>Anna here.\n\n"
         "00:01.500 --> 00:03.000\n<v customer>Hi, &lt;b&gt;Tom&lt;/b&gt; &amp; Sons --&gt;\n\n"
-        "01:01:01.250 --> 01:01:02.000\n<v agent>Bye.\n"
+        "01:01:01.250 --> 01:01:02.250\n<v agent>Bye.\n"
     )
 
 
@@ -155,6 +183,12 @@ def test_whisper_json_is_what_the_whisper_command_line_writes() -> None:
         ],
         "language": "en",
     }
+
+
+def test_whisper_json_has_the_keys_and_types_of_the_whisper_command_line_even_for_silence() -> None:
+    result = json.loads(render(Transcript(None, None, 9, (AGENT,), ()), ID, Format.WHISPER))
+
+    assert result == {"text": "", "segments": [], "language": "und"}
 
 
 def test_languages_without_spaces_have_none_in_the_text() -> None:

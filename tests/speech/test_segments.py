@@ -52,16 +52,16 @@ def test_languages_without_spaces_end_sentences_too() -> None:
 
 
 def test_a_long_sentence_is_cut_at_a_comma() -> None:
-    first, second = texts(cut(spoken("word " * 20 + "first, " + "word " * 24 + "last")))
+    first, second = texts(cut(spoken("word " * 9 + "first, " + "word " * 9 + "last")))
 
     assert first.endswith("first,")
     assert second.endswith("last")
 
 
 def test_a_long_sentence_without_commas_is_cut_at_its_longest_break() -> None:
-    before = spoken("word " * 22 + "before")
+    before = spoken("word " * 9 + "before")
 
-    first, second = texts(cut([*before, *spoken("after" + " word" * 22, start=before[-1].end + 0.5)]))
+    first, second = texts(cut([*before, *spoken("after" + " word" * 8, start=before[-1].end + 0.5)]))
 
     assert (first.split()[-1], second.split()[0]) == ("before", "after")
 

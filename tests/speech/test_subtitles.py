@@ -35,8 +35,8 @@ def test_a_long_segment_is_cut_at_sentences_and_shares_its_time_by_length() -> N
 def test_cues_take_the_times_of_their_words() -> None:
     words = [(" Wait,", 0.1, 0.4), (" please.", 0.5, 0.9), (" Here", 8.0, 8.4), (" it", 8.4, 8.5), (" is.", 8.5, 8.9)]
     assert cues([timed(60, *words)], name_speakers=False) == (
-        Cue(60_100, 60_900, "agent", ("Wait, please.",)),
-        Cue(68_000, 68_900, "agent", ("Here it is.",)),
+        Cue(60_100, 61_100, "agent", ("Wait, please.",)),
+        Cue(68_000, 69_000, "agent", ("Here it is.",)),
     )
 
 
@@ -75,5 +75,22 @@ def test_lines_and_cues_keep_to_subtitle_habits_whatever_the_text(text: str) -> 
 
 def test_a_segment_without_length_or_text() -> None:
     assert cues([said(1, 1, "Yes."), said(2, 3, "  ")], name_speakers=True) == (
-        Cue(1000, 1001, "agent", ("agent: Yes.",)),
+        Cue(1000, 2000, "agent", ("agent: Yes.",)),
     )
+
+
+def test_what_is_too_short_to_be_read_stays_until_the_next_cue_or_the_end() -> None:
+    spoken = [said(0, 0.3, "Yes."), said(0.7, 0.9, "No.", "customer"), said(8, 8.2, "Bye.")]
+    shown = cues(spoken, name_speakers=False, duration=8.5)
+    assert [(cue.start_ms, cue.end_ms) for cue in shown] == [(0, 700), (700, 1700), (8000, 8500)]
+
+
+def test_a_word_too_short_to_be_shown_alone_is_shown_with_what_follows() -> None:
+    shown = cues([said(0, 0.4, "Yes."), said(0.5, 2.5, "I can do that."), said(4, 5, "Fine.")], name_speakers=True)
+    assert [cue.lines for cue in shown] == [("agent: Yes. I can do that.",), ("agent: Fine.",)]
+    assert (shown[0].start_ms, shown[0].end_ms) == (0, 2500)
+
+
+def test_no_speaker_is_shown_with_another() -> None:
+    shown = cues([said(0, 0.4, "Yes."), said(0.5, 2.5, "Good.", "customer")], name_speakers=True)
+    assert [cue.lines for cue in shown] == [("agent: Yes.",), ("customer: Good.",)]

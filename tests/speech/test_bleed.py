@@ -1,0 +1,87 @@
+from app.speech.bleed import Bleed, without_bleed
+from app.speech.quality import Decoded
+from app.speech.segments import Heard
+from app.speech.transcript import Span, Word
+
+DECODED = Decoded("", (), -0.3, 0.02, 0.0)
+
+
+def heard(channel: int, text: str, start: float, pace: float = 0.4) -> Heard:
+    words = (
+        Word(start + pace * at, start + pace * (at + 1), f" {word}", 0.9) for at, word in enumerate(text.split(" "))
+    )
+    return Heard(channel, "en", DECODED, tuple(words))
+
+
+def agent_is_louder(channel: int, start: float, end: float) -> float:
+    """By 12 dB in the first four seconds; then the customer is."""
+    return 0.4 if (channel == 0) == (start < 4) else 0.1
+
+
+def alike(channel: int, start: float, end: float) -> float:
+    return 0.3
+
+
+def texts(kept: list[Heard]) -> list[tuple[int, str]]:
+    return [(each.channel, "".join(word.word for word in each.words).strip()) for each in kept]
+
+
+AGENT = heard(0, "Thank you for calling, how can I help?", 0)
+
+
+def test_the_same_words_at_the_same_time_go_from_the_fainter_channel() -> None:
+    kept, gone = without_bleed([AGENT, heard(1, "Thank you for calling. How can I help?", 0.1)], agent_is_louder)
+
+    assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
+    assert gone == [Bleed(1, 8, (Span(0.1, 0.1 + 0.4 * 4), Span(0.1 + 0.4 * 4, 0.1 + 0.4 * 8)))]
+
+
+def test_words_that_were_heard_a_little_differently_go_too() -> None:
+    kept, _ = without_bleed([AGENT, heard(1, "Thanks you for falling how can I held", 0)], agent_is_louder)
+
+    assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
+
+
+def test_what_the_fainter_speaker_says_over_the_louder_one_stays() -> None:
+    both = [AGENT, heard(1, "Yes, hello, my table is broken", 0.2)]
+
+    assert without_bleed(both, agent_is_louder) == (both, [])
+
+
+def test_words_that_both_say_as_loud_stay() -> None:
+    both = [AGENT, heard(1, "Thank you for calling, how can I help?", 0)]
+
+    assert without_bleed(both, alike) == (both, [])
+
+
+def test_the_same_words_at_another_time_stay() -> None:
+    both = [AGENT, heard(1, "Thank you for calling, how can I help?", 20)]
+
+    assert without_bleed(both, lambda channel, start, end: 0.1 if channel else 0.9) == (both, [])
+
+
+def test_own_words_after_bleed_stay() -> None:
+    agent = heard(0, "and that is all of it so", 0.8)
+    kept, [gone] = without_bleed(
+        [agent, heard(1, "and that is all of it so yes that is fine with me", 0.8)], agent_is_louder
+    )
+
+    assert texts(kept) == [(0, "and that is all of it so"), (1, "yes that is fine with me")]
+    assert (gone.channel, gone.words) == (1, 8 - 1)
+
+
+def test_bleed_both_ways_goes_from_both() -> None:
+    customer = heard(1, "My order has not arrived yet, where is it?", 5)
+    echoes = [
+        heard(1, "Thank you for calling, how can I help?", 0),
+        heard(0, "My order has not arrived yet, where is it?", 5),
+    ]
+
+    kept, gone = without_bleed([AGENT, *echoes, customer], agent_is_louder)
+
+    assert kept == [AGENT, customer]
+    assert [(each.channel, each.words) for each in gone] == [(0, 9), (1, 8)]
+
+
+def test_one_channel_has_no_bleed() -> None:
+    assert without_bleed([AGENT, AGENT], alike) == ([AGENT, AGENT], [])

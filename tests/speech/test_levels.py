@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from app.speech.levels import loudness, measure
+from tests.speech.conftest import Record, noise, silence
+
+
+def test_equal_channels_are_found_at_any_level_and_through_a_codec(record: Record) -> None:
+    sound = noise(30)
+    coarse = np.round(sound * 0.5 * 2048) / 2048
+
+    levels = measure([record(sound), record(sound), record(coarse.astype(np.float32))])
+
+    assert levels.copy_of == (None, 0, 0)
+    assert levels.distinct == (0,)
+
+
+def test_the_first_of_channels_that_are_about_equal_is_kept(record: Record) -> None:
+    assert measure([record(noise(3)), record(noise(3) * np.float32(1.01))]).copy_of == (None, 0)
+
+
+def test_the_loudest_of_equal_channels_is_kept(record: Record) -> None:
+    sound = noise(3)
+    assert measure([record(sound * np.float32(0.1)), record(sound)]).copy_of == (1, None)
+
+
+@pytest.mark.parametrize("bleed_db", [-20, -15, -10, -3])
+def test_bleed_is_no_copy(record: Record, bleed_db: float) -> None:
+    gain = np.float32(10 ** (bleed_db / 20))
+    agent, customer = np.concatenate([noise(5), silence(5)]), np.concatenate([silence(5), noise(5)])
+
+    levels = measure([record(agent + gain * customer), record(customer + gain * agent)])
+
+    assert levels.copy_of == (None, None)
+
+
+def test_silent_channels_are_no_copies(record: Record) -> None:
+    levels = measure([record(silence(2)), record(silence(2)), record(noise(1))])
+
+    assert levels.copy_of == (None, None, None)
+    assert [levels.is_silent(channel) for channel in range(3)] == [True, True, False]
+
+
+def test_clipping_is_a_share_of_the_samples(record: Record) -> None:
+    loud = np.clip(noise(25) * 40, -0.98, 0.98)
+
+    clipped = measure([record(loud.astype(np.float32)), record(noise(25))]).clipped
+
+    assert clipped[0] == pytest.approx(np.mean(np.abs(loud) >= 0.98), abs=0.01)
+    assert clipped[1] == 0
+
+
+def test_a_recording_without_samples(record: Record) -> None:
+    levels = measure([record(silence(0))])
+
+    assert (levels.rms, levels.clipped, levels.distinct) == ((0.0,), (0.0,), (0,))
+
+
+def test_loudness_between_two_times(record: Record) -> None:
+    pcm = record(silence(1), np.full(16_000, 0.5, np.float32))
+
+    assert loudness(pcm, 0, 1) == 0
+    assert loudness(pcm, 1, 9) == pytest.approx(0.5, abs=1e-3)
+    assert loudness(pcm, 9, 10) == 0
