@@ -20,5 +20,8 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 @schemathesis.hook
 def map_query(context: schemathesis.HookContext, query: Any) -> Any:
     """Nobody has a minute to wait."""
-    wait = (query or {}).get("wait")
-    return {**query, "wait": wait / 600} if isinstance(wait, int | float) and 0 <= wait <= 60 else query
+    try:
+        wait = float((query or {})["wait"])
+    except (KeyError, TypeError, ValueError):
+        return query
+    return {**query, "wait": wait / 600} if 0 <= wait <= 60 else query
