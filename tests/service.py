@@ -115,6 +115,14 @@ def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.Com
 
 @contextmanager
 def serving(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
+    """Run the service on `folder` and a free port, ready at the start of the block, as `starting` does."""
+    with starting(folder, *arguments, key=key, **settings) as service:
+        _wait_until_ready(service)
+        yield service
+
+
+@contextmanager
+def starting(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
     """Run the service on `folder` and a free port until the end of the block, where it has to end with exit code 0.
 
     The client sends `key`. A service that the block stopped or killed is left at that.
@@ -132,7 +140,6 @@ def serving(folder: Path, *arguments: str, key: str | None = None, **settings: s
     ) as client:
         service = Service(process, port, folder, client)
         try:
-            _wait_until_ready(service)
             yield service
             if process.poll() is None:
                 service.stop()

@@ -69,16 +69,30 @@ def upgrade() -> None:
     op.create_index(
         "transcription_claim",
         "transcription",
-        ["priority", "run_at", "id"],
+        ["priority", "caller", "run_at", "id"],
         unique=False,
         postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_index(
-        "transcription_lost",
+        "transcription_last_chance",
         "transcription",
-        ["lease_until"],
+        ["priority", "run_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'pending' AND crashes >= 2"),
+    )
+    op.create_index(
+        "transcription_running",
+        "transcription",
+        ["caller"],
         unique=False,
         postgresql_where=sa.text("status = 'in_progress'"),
+    )
+    op.create_index(
+        "transcription_served",
+        "transcription",
+        ["caller", "started_at"],
+        unique=False,
+        postgresql_where=sa.text("started_at IS NOT NULL"),
     )
     op.create_table(
         "transcript",
@@ -92,7 +106,17 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.drop_table("transcript")
-    op.drop_index("transcription_lost", table_name="transcription", postgresql_where=sa.text("status = 'in_progress'"))
+    op.drop_index(
+        "transcription_served", table_name="transcription", postgresql_where=sa.text("started_at IS NOT NULL")
+    )
+    op.drop_index(
+        "transcription_running", table_name="transcription", postgresql_where=sa.text("status = 'in_progress'")
+    )
+    op.drop_index(
+        "transcription_last_chance",
+        table_name="transcription",
+        postgresql_where=sa.text("status = 'pending' AND crashes >= 2"),
+    )
     op.drop_index("transcription_claim", table_name="transcription", postgresql_where=sa.text("status = 'pending'"))
     op.drop_index("transcription_by_status", table_name="transcription")
     op.drop_index("transcription_by_external_id", table_name="transcription")

@@ -17,10 +17,21 @@ from app.audio.workspace import Workspace
 from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.errors import AppError, TranscriptionFailed
 from app.jobs import queue
-from app.jobs.lifecycle import AudioFacts, Cancelled, Failed, Interrupted, Outcome, Status, Succeeded, Timings
+from app.jobs.lifecycle import (
+    MAX_CRASHES,
+    AudioFacts,
+    Cancelled,
+    Crashed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Status,
+    Succeeded,
+    Timings,
+)
 from app.jobs.models import Transcription, stored_options
 from app.signals import Signals
-from app.speech.batcher import EngineStopped
+from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.engine import Transcriber
 from app.speech.turns import Share
 
@@ -116,8 +127,9 @@ class JobRunner:
         free = self._slots - len(self._running)
         if free <= 0:
             return
+        last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
         async with self._database.transaction() as session:
-            jobs = await queue.claim(session, self._worker, free)
+            jobs = await queue.claim(session, self._worker, free, last_chance=last_chance)
         for job in jobs:
             self._start(job, waiting)
 
@@ -173,6 +185,8 @@ class JobRunner:
             return running.outcome
         except EngineStopped:
             return Interrupted()
+        except DeviceLost:
+            return Crashed()
         except AppError as error:
             return Failed(error.code, error.detail)
         except Exception:

@@ -105,7 +105,8 @@ class Engine:
         """The transcript of one recording: `channels` holds its mix, or a file for each channel.
 
         `on_progress` is called on the event loop with the share of speech done, 0–1. Cancelling the caller drops
-        what is queued. Raises TranscriptionFailed, GpuOutOfMemory, EngineStopped.
+        what is queued. Raises TranscriptionFailed, GpuOutOfMemory, EngineStopped, and DeviceLost
+        where the device broke at a batch with windows of this recording.
         """
         if self._batcher is None:
             raise EngineStopped

@@ -8,7 +8,7 @@ from threading import Lock
 
 from app.audio.pcm import PcmFile
 from app.errors import AppError, TranscriptionFailed
-from app.speech.batcher import EngineStopped
+from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.quality import Decoded, Try, Verdict
 from app.speech.segments import Heard, segments_of
 from app.speech.transcript import Channel, Options, Transcript, TranscriptWarning
@@ -91,7 +91,7 @@ class Recording:
 
     def fail(self, error: Exception) -> None:
         """Ends the job with an error, unless it has ended."""
-        if not isinstance(error, AppError | EngineStopped):
+        if not isinstance(error, AppError | EngineStopped | DeviceLost):
             error = TranscriptionFailed()
         with suppress(InvalidStateError):
             self.outcome.set_exception(error)

@@ -25,6 +25,7 @@ from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.runner import JobRunner
 from app.signals import Signals, notify
+from app.speech.batcher import DeviceLost
 from app.speech.transcript import Options, Transcript, TranscriptWarning
 from app.speech.turns import Share
 from tests.service import eventually
@@ -240,6 +241,13 @@ async def test_a_job_lost_and_claimed_again_by_the_same_process_is_at_work_once(
         job = await bench.ended(job_id)
     assert (job.status, job.attempts, job.crashes) == (Status.COMPLETED, 2, 1)
     assert bench.engine.cancelled == 1
+
+
+async def test_a_recording_whose_batch_broke_the_device_counts_a_crash(bench: Bench) -> None:
+    bench.engine.error = DeviceLost()
+    async with working(bench):
+        job = await bench.ended(await bench.enqueue(CALL.read_bytes()))
+    assert (job.status, job.error_code, job.attempts, job.crashes) == (Status.FAILED, "worker_crashed", 3, 3)
 
 
 async def test_a_result_that_the_database_refuses_fails_the_job_and_is_not_logged(
