@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint check bench lock
+.PHONY: help setup demo run test lint check bench chaos lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ check: lint test ## everything that CI runs: format, lint, types, import contrac
 
 bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(RECORDINGS)
+
+chaos: setup ## kill and cut off what runs, account for every job: make chaos [SEED=…] [LONG=1] [ONLY=…]
+	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

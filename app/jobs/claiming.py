@@ -10,7 +10,7 @@ from sqlalchemy import Integer, bindparam, text
 
 from app.jobs.lifecycle import MAX_CRASHES
 
-# How many of a key's first jobs others may be claiming at this moment, before a claim finds none of that key.
+# How many of the first jobs others may be claiming at this moment, before a claim finds none.
 CONTENDED = 64
 
 LAST_CHANCE = bindparam("last_chance", MAX_CRASHES - 1, type_=Integer, literal_execute=True)
@@ -48,14 +48,12 @@ _IN_TURN = """
             SELECT max(started_at) AS last FROM transcription WHERE caller = line.caller
         ) AS served
     ), candidate AS (
-        SELECT waiting.id, share.priority, share.last, waiting.run_at, share.jobs + row_number() OVER (
-            PARTITION BY share.caller ORDER BY share.priority, waiting.run_at, waiting.id
-        ) AS turn
+        SELECT waiting.id, share.priority, share.jobs + waiting.place AS turn, share.last, waiting.run_at
         FROM share CROSS JOIN LATERAL (
-            SELECT id, run_at FROM transcription
+            SELECT id, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
             WHERE status = 'pending' AND priority = share.priority AND caller = share.caller
                 AND run_at <= now() AND crashes < :last_chance
-            ORDER BY run_at, id LIMIT :slots + :contended
+            ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM line)
         ) AS waiting
         ORDER BY priority, turn, last NULLS FIRST, run_at, id LIMIT :slots + :contended
     ), claimable AS MATERIALIZED (

@@ -289,8 +289,8 @@ async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
 async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = queue.claim
 
-    async def drain_meanwhile(session: Any, worker: str, slots: int) -> Any:
-        jobs = await claim(session, worker, slots)
+    async def drain_meanwhile(session: Any, worker: str, slots: int, **how: Any) -> Any:
+        jobs = await claim(session, worker, slots, **how)
         if jobs:
             await bench.runner.drain(0)
         return jobs
