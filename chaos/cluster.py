@@ -17,7 +17,7 @@ from chaos.load import KEYS
 from tests.service import environment
 
 ROOT = Path(__file__).parent.parent
-START_LIMIT_SECONDS = 120.0
+START_LIMIT_SECONDS = 300.0
 STOP_LIMIT_SECONDS = 60.0
 WATCH_SECONDS = 0.2
 

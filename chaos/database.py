@@ -8,24 +8,30 @@ from chaos.durability import SETTLE_SECONDS
 from chaos.postgres import fill_up, terminate_one
 from chaos.stage import Figure, Stage
 
-WITHIN_SECONDS = 30.0
-WINDOW_SECONDS = 10.0
+WINDOW_SHARE = 1 / 3
 RATE = 8.0
-LEAST_SHARE = 0.95
 
 
-async def trouble(stage: Stage, *, seconds: float) -> list[Figure]:
-    """Restarts in order and at once, terminated backends, a full server: each under load, each followed by a look."""
-    await stage.cluster.start(2, 3)
-    kinds = 4
-    span = kinds * (seconds + WITHIN_SECONDS) + WITHIN_SECONDS
+async def trouble(stage: Stage, *, seconds: float, within_seconds: float, least_share: float) -> list[Figure]:
+    """Restarts in order and at once, terminated backends, a full server, each under load.
+
+    `within_seconds` after each, the service has to end `least_share` of what is offered.
+    """
+    await stage.start(2, 3)
+    span = 2 * seconds + 5 * within_seconds
     offering = asyncio.create_task(stage.load.offer(["sleep 0.05"] * round(span * RATE), RATE))
     await asyncio.sleep(5)
     figures = [
-        await _after(stage, "a fast restart", stage.postgres.restart("fast")),
-        await _after(stage, "an immediate restart", stage.postgres.restart("immediate")),
-        await _after(stage, f"{seconds:g} s of 2 terminated backends/s", _terminate(stage, seconds)),
-        await _after(stage, f"{seconds:g} s without a free connection", _fill_up(stage, seconds)),
+        Figure(f"rate after {what}", share, f">= {least_share}", share >= least_share)
+        for what, share in [
+            ("a fast restart", await _after(stage, within_seconds, stage.postgres.restart("fast"))),
+            ("an immediate restart", await _after(stage, within_seconds, stage.postgres.restart("immediate"))),
+            (
+                f"{seconds:g} s of 2 terminated backends/s",
+                await _after(stage, within_seconds, _terminate(stage, seconds)),
+            ),
+            (f"{seconds:g} s without a free connection", await _after(stage, within_seconds, _fill_up(stage, seconds))),
+        ]
     ]
     await offering
     await stage.settle(SETTLE_SECONDS)
@@ -37,16 +43,15 @@ async def trouble(stage: Stage, *, seconds: float) -> list[Figure]:
     ]
 
 
-async def _after(stage: Stage, what: str, trouble: Awaitable[None]) -> Figure:
-    """The rate of ends in the last seconds of those that the service has to recover, by the rate of requests."""
+async def _after(stage: Stage, within_seconds: float, trouble: Awaitable[None]) -> float:
+    """The rate of ends in the last third of the time that the service has to recover, by the rate of requests."""
     await trouble
-    await asyncio.sleep(WITHIN_SECONDS - WINDOW_SECONDS)
+    await asyncio.sleep(within_seconds * (1 - WINDOW_SHARE))
     started, before, accepted = time.monotonic(), await _ended(stage), len(stage.load.accepted)
-    await asyncio.sleep(WINDOW_SECONDS)
+    await asyncio.sleep(within_seconds * WINDOW_SHARE)
     passed = time.monotonic() - started
     offered = min(RATE * passed, len(stage.load.accepted) - accepted)
-    share = (await _ended(stage) - before) / offered if offered else 1.0
-    return Figure(f"rate after {what}", share, f">= {LEAST_SHARE}", share >= LEAST_SHARE)
+    return (await _ended(stage) - before) / offered if offered else 1.0
 
 
 async def _ended(stage: Stage) -> int:

@@ -22,7 +22,7 @@ def orders(stage: Stage, count: int, longest_seconds: float) -> list[str]:
 
 async def kills(stage: Stage, *, jobs: int, count: int, every_seconds: float, lease_seconds: float) -> list[Figure]:
     """SIGKILL to a random process, API or worker, again and again."""
-    await stage.cluster.start(2, 4)
+    await stage.start(2, 4)
     offering = asyncio.create_task(stage.load.offer(orders(stage, jobs, 0.4), jobs / (count * every_seconds)))
     for _ in range(count):
         await asyncio.sleep(stage.random.uniform(0.5, 1.5) * every_seconds)
@@ -41,7 +41,7 @@ async def kills(stage: Stage, *, jobs: int, count: int, every_seconds: float, le
 
 async def model(stage: Stage, *, jobs: int, count: int, every_seconds: float) -> list[Figure]:
     """The same with the real model and real decoding."""
-    await stage.cluster.start(1, 2)
+    await stage.start(1, 2)
     clips = [call(start, end) for start, end in CLIPS]
     work = [""] * jobs
     offering = asyncio.create_task(stage.load.offer(work, jobs / (count * every_seconds), clips))
@@ -60,13 +60,13 @@ async def model(stage: Stage, *, jobs: int, count: int, every_seconds: float) ->
     ]
 
 
-async def zombies(stage: Stage, *, count: int, lease_seconds: float) -> list[Figure]:
+async def zombies(stage: Stage, *, count: int, workers: int, lease_seconds: float) -> list[Figure]:
     """Workers that stand still past their lease, and go on."""
-    await stage.cluster.start(1, 6)
+    await stage.start(1, workers)
     stopped = 0
     offering = asyncio.create_task(stage.load.offer(orders(stage, count * 8, 1.0), 6.0))
     while stopped < count:
-        still = stage.random.sample(stage.cluster.workers, min(4, count - stopped))
+        still = stage.random.sample(stage.cluster.workers, min(workers - 2, count - stopped))
         for member in still:
             member.send(signal.SIGSTOP)
         await asyncio.sleep(lease_seconds * 7 / 6 + stage.random.uniform(0.5, 1.0))
@@ -86,7 +86,7 @@ async def zombies(stage: Stage, *, count: int, lease_seconds: float) -> list[Fig
 
 async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Figure]:
     """SIGTERM to a random process under load, as a deploy does."""
-    await stage.cluster.start(2, 3)
+    await stage.start(2, 3)
     work = [f"sleep {stage.random.uniform(0, 0.8):.2f}" for _ in range(round(count * every_seconds * 4))]
     offering = asyncio.create_task(stage.load.offer(work, 4.0))
     for _ in range(count):
@@ -108,7 +108,7 @@ async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Fig
 
 async def poison(stage: Stage, *, count: int, beside: int) -> list[Figure]:
     """Recordings that kill their worker, or its device, each time, among others; and one that never ends."""
-    await stage.cluster.start(1, 2)
+    await stage.start(1, 2)
     work = ["crash", "device"] * count + orders(stage, beside, 0.3)
     stage.random.shuffle(work)
     hanging = await stage.load.post("hang")

@@ -68,7 +68,7 @@ async def _sequential_scans(stage: Stage) -> int:
 
 async def pick_up(stage: Stage, *, jobs: int) -> list[Figure]:
     """From the answer to the claim, with nothing else to do."""
-    await stage.cluster.start(1, 1)
+    await stage.start(1, 1)
     await stage.load.post("sleep 0")
     await stage.settle(60)
     for _ in range(jobs):
@@ -83,7 +83,7 @@ async def pick_up(stage: Stage, *, jobs: int) -> list[Figure]:
 
 async def scale(stage: Stage, *, jobs: int, window_seconds: float) -> list[Figure]:
     """The same work by one worker and by four."""
-    await stage.cluster.start(1, 0)
+    await stage.start(1, 0)
     await stage.load.offer(["sleep 0.25"] * jobs, 1000)
     rates = []
     for add in (1, 3):

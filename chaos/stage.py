@@ -10,6 +10,7 @@ from random import Random
 
 import asyncpg
 
+from app.db import APPLICATION
 from chaos import audit
 from chaos.cluster import Cluster
 from chaos.events import Events, NoEvents
@@ -42,6 +43,14 @@ class Stage:
     cluster: Cluster
     load: Load
     events: Events
+
+    async def start(self, apis: int, workers: int) -> None:
+        """Returns once the APIs are ready and all are at work."""
+        await self.cluster.start(apis, workers)
+        names = {f"{APPLICATION}{member.name}"[:63] for member in self.cluster.members}
+        statement = "SELECT DISTINCT application_name FROM pg_stat_activity"
+        while not names <= {row["application_name"] for row in await self.pool.fetch(statement)}:
+            await asyncio.sleep(POLL_SECONDS)
 
     async def ended(self) -> int:
         statement = "SELECT count(*) FROM transcription WHERE completed_at IS NOT NULL"
