@@ -89,9 +89,13 @@ async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Fig
     await stage.start(2, 3)
     work = [f"sleep {stage.random.uniform(0, 0.8):.2f}" for _ in range(round(count * every_seconds * 4))]
     offering = asyncio.create_task(stage.load.offer(work, 4.0))
-    for _ in range(count):
+    told: set[str] = set()  # a second SIGTERM stops at once, as operators want it
+    while len(told) < count:
         await asyncio.sleep(stage.random.uniform(0.5, 1.5) * every_seconds)
-        stage.random.choice(stage.cluster.members).send(signal.SIGTERM)
+        if able := [member for member in await stage.at_work() if member.name not in told]:
+            member = stage.random.choice(able)
+            member.send(signal.SIGTERM)
+            told.add(member.name)
     await offering
     accounts = await stage.settle(SETTLE_SECONDS)
     failed = sum(end.status == Status.FAILED for end in accounts.ends)

@@ -12,7 +12,7 @@ import asyncpg
 
 from app.db import APPLICATION
 from chaos import audit
-from chaos.cluster import Cluster
+from chaos.cluster import Cluster, Member
 from chaos.events import Events, NoEvents
 from chaos.load import Load
 from chaos.postgres import Postgres
@@ -47,10 +47,14 @@ class Stage:
     async def start(self, apis: int, workers: int) -> None:
         """Returns once the APIs are ready and all are at work."""
         await self.cluster.start(apis, workers)
-        names = {f"{APPLICATION}{member.name}"[:63] for member in self.cluster.members}
-        statement = "SELECT DISTINCT application_name FROM pg_stat_activity"
-        while not names <= {row["application_name"] for row in await self.pool.fetch(statement)}:
+        while len(await self.at_work()) < len(self.cluster.members):
             await asyncio.sleep(POLL_SECONDS)
+
+    async def at_work(self) -> list[Member]:
+        """The processes that have got as far as the database."""
+        rows = await self.pool.fetch("SELECT DISTINCT application_name FROM pg_stat_activity")
+        names = {row["application_name"] for row in rows}
+        return [member for member in self.cluster.members if f"{APPLICATION}{member.name}"[:63] in names]
 
     async def ended(self) -> int:
         statement = "SELECT count(*) FROM transcription WHERE completed_at IS NOT NULL"

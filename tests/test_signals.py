@@ -71,16 +71,17 @@ async def test_a_terminated_listener_comes_back_at_once(database: Database, monk
 async def test_a_listener_that_hears_nothing_is_replaced(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals, "RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(signals, "CHECK_SECONDS", 0.5)
-    connect, connected = Database.connect_raw, 0
+    connect, first, replaced = Database.connect_raw, iter([Deaf]), asyncio.Event()
 
     async def connect_to_a_deaf_one_first(self: Database) -> Any:
-        nonlocal connected
-        connected += 1
         connection = await connect(self)
-        return Deaf(connection) if connected == 1 else connection
+        for deafen in first:
+            return deafen(connection)
+        replaced.set()
+        return connection
 
     monkeypatch.setattr(Database, "connect_raw", connect_to_a_deaf_one_first)
     heard = Signals(database)
     async with listening(heard):
+        await asyncio.wait_for(replaced.wait(), LIMIT_SECONDS)
         await until_heard(database, heard)
-    assert connected >= 2
