@@ -27,22 +27,23 @@ class Scenario:
     double: bool = True
 
 
+# Times are judged on a quiet machine, by the long form; CI may be busy.
 SHORT = {
-    "kills": Scenario(partial(kills, jobs=500, count=20, every_seconds=0.6, lease_seconds=SHORT_LEASE)),
+    "kills": Scenario(partial(kills, jobs=500, count=20, every_seconds=0.6, again_within=60.0)),
     "zombies": Scenario(partial(zombies, count=4, workers=4, lease_seconds=SHORT_LEASE)),
     "rolling": Scenario(partial(rolling, count=5, every_seconds=1.0), REAL_LEASE),
     "database": Scenario(partial(trouble, seconds=3.0, within_seconds=3.0, least_share=0.0), REAL_LEASE),
     "poison": Scenario(partial(poison, count=1, beside=20)),
-    "claims": Scenario(partial(claims, pending=10_000, each=100)),
+    "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
 }
 LONG = {
-    "kills": Scenario(partial(kills, jobs=5000, count=200, every_seconds=2.0, lease_seconds=REAL_LEASE), REAL_LEASE),
+    "kills": Scenario(partial(kills, jobs=5000, count=200, every_seconds=2.0, again_within=36.0), REAL_LEASE),
     "model": Scenario(partial(model, jobs=200, count=20, every_seconds=5.0), double=False),
     "zombies": Scenario(partial(zombies, count=100, workers=6, lease_seconds=SHORT_LEASE)),
     "rolling": Scenario(partial(rolling, count=50, every_seconds=1.5), REAL_LEASE),
     "database": Scenario(partial(trouble, seconds=60.0, within_seconds=30.0, least_share=0.95), REAL_LEASE),
     "poison": Scenario(partial(poison, count=3, beside=100)),
-    "claims": Scenario(partial(claims, pending=100_000, each=10_000)),
+    "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
     "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),
     "scale": Scenario(partial(scale, jobs=400, window_seconds=20.0), REAL_LEASE),
 }
