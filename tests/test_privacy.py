@@ -8,7 +8,7 @@ from typing import Any
 from app.db import Database
 from app.speech.transcript import TranscriptWarning
 from tests.conftest import ALICE
-from tests.jobs.test_queue import SUCCESS, claim, finish
+from tests.jobs.rows import SUCCESS, claim, finish
 from tests.recordings import tone
 from tests.service import Service, serving
 

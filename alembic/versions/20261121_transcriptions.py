@@ -65,7 +65,7 @@ def upgrade() -> None:
     op.create_index(
         "transcription_claim",
         "transcription",
-        ["priority", "run_at", "id"],
+        ["priority", "caller", "run_at", "id"],
         unique=False,
         postgresql_where=sa.text("status = 'pending'"),
     )
@@ -91,11 +91,25 @@ def upgrade() -> None:
         postgresql_where=sa.text("audio_key IS NOT NULL AND completed_at IS NOT NULL"),
     )
     op.create_index(
-        "transcription_lost",
+        "transcription_last_chance",
         "transcription",
-        ["lease_until"],
+        ["priority", "run_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'pending' AND crashes >= 2"),
+    )
+    op.create_index(
+        "transcription_running",
+        "transcription",
+        ["caller"],
         unique=False,
         postgresql_where=sa.text("status = 'in_progress'"),
+    )
+    op.create_index(
+        "transcription_served",
+        "transcription",
+        ["caller", "started_at"],
+        unique=False,
+        postgresql_where=sa.text("started_at IS NOT NULL"),
     )
     op.create_table(
         "transcript",
@@ -193,7 +207,6 @@ def downgrade() -> None:
     for table in ("webhook_secret", "delivery_attempt", "delivery", "event"):
         op.drop_table(table)
     op.drop_table("transcript")
-    op.drop_index("transcription_lost", table_name="transcription", postgresql_where=sa.text("status = 'in_progress'"))
     op.drop_index(
         "transcription_kept_audio",
         table_name="transcription",
@@ -202,6 +215,17 @@ def downgrade() -> None:
     op.drop_index("transcription_audio", table_name="transcription", postgresql_where=sa.text("audio_key IS NOT NULL"))
     op.drop_index(
         "transcription_ended", table_name="transcription", postgresql_where=sa.text("completed_at IS NOT NULL")
+    )
+    op.drop_index(
+        "transcription_served", table_name="transcription", postgresql_where=sa.text("started_at IS NOT NULL")
+    )
+    op.drop_index(
+        "transcription_running", table_name="transcription", postgresql_where=sa.text("status = 'in_progress'")
+    )
+    op.drop_index(
+        "transcription_last_chance",
+        table_name="transcription",
+        postgresql_where=sa.text("status = 'pending' AND crashes >= 2"),
     )
     op.drop_index("transcription_claim", table_name="transcription", postgresql_where=sa.text("status = 'pending'"))
     op.drop_index("transcription_by_status", table_name="transcription")

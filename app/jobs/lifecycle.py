@@ -1,17 +1,14 @@
 """The states of a job and the one function that leads from one to the next. Pure: it takes `now`.
 
-    pending ──claim──▶ in_progress ──▶ completed | failed | cancelled
-       ▲                    │
-       └── interrupted, lost or worth another try ┘
-
-A final status never changes.
+docs/architecture.md draws them. A final status never changes.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import ClassVar
 
-from app.errors import FetchFailed
+from app.errors import FetchFailed, WorkerCrashed
 from app.speech.transcript import Transcript
 
 ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
@@ -39,6 +36,15 @@ class Status(StrEnum):
 
 
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+# A worker's claim and a client's cancellation lead out of `pending`; `next_state` leads out of `in_progress`.
+TRANSITIONS = frozenset(
+    {
+        (Status.PENDING, Status.IN_PROGRESS),
+        (Status.PENDING, Status.CANCELLED),
+        *((Status.IN_PROGRESS, status) for status in (Status.PENDING, *FINAL)),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,20 @@ class Interrupted:
     pause: timedelta = timedelta(0)
 
 
-Outcome = Succeeded | Failed | Cancelled | Interrupted
+@dataclass(frozen=True)
+class Crashed:
+    """The job was in the works when its worker, or the worker's device, broke, and may be the cause."""
+
+    code: ClassVar[str] = WorkerCrashed.code
+    message: ClassVar[str] = WorkerCrashed.title
+
+
+Outcome = Succeeded | Failed | Cancelled | Interrupted | Crashed
 
 
 @dataclass(frozen=True)
 class History:
-    """What a job has been through: claims, those of them that ended with a lost lease, and whether it is to end."""
+    """What a job has been through: claims, those of them that ended with a crash, and whether it is to end."""
 
     attempts: int
     crashes: int = 0
@@ -120,9 +134,12 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
             return NextState(Status.PENDING, now + delays[tries - 1], history.attempts)
         case Failed():
             return NextState(Status.FAILED, now, history.attempts)
+        case Crashed() if not history.cancel_requested:
+            over = history.crashes >= MAX_CRASHES
+            return NextState(Status.FAILED if over else Status.PENDING, now, history.attempts)
         case Interrupted(pause) if not history.cancel_requested:
             return NextState(Status.PENDING, now + pause, history.attempts - 1)
-        case Cancelled() | Interrupted():
+        case Cancelled() | Interrupted() | Crashed():
             return NextState(Status.CANCELLED, now, history.attempts)
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from app.jobs.lifecycle import FINAL, Status
+from app.jobs.lifecycle import FINAL, MAX_CRASHES, Status
 from app.speech.transcript import Options, Transcript
 
 stored_options = TypeAdapter(Options)
@@ -40,8 +40,17 @@ class Transcription(SQLModel, table=True):
         CheckConstraint("(status = 'in_progress') = (lease_token IS NOT NULL)", name="transcription_lease"),
         CheckConstraint(f"({_in('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="transcription_final"),
         UniqueConstraint("caller", "idempotency_key", name="transcription_idempotency"),
-        Index("transcription_claim", "priority", "run_at", "id", postgresql_where=text("status = 'pending'")),
-        Index("transcription_lost", "lease_until", postgresql_where=text("status = 'in_progress'")),
+        Index("transcription_claim", "priority", "caller", "run_at", "id", postgresql_where=text("status = 'pending'")),
+        Index(
+            "transcription_last_chance",
+            "priority",
+            "run_at",
+            "id",
+            postgresql_where=text(f"status = 'pending' AND crashes >= {MAX_CRASHES - 1}"),
+        ),
+        # Without lease_until, which heartbeats change: they stay within the row's page and touch no index.
+        Index("transcription_running", "caller", postgresql_where=text("status = 'in_progress'")),
+        Index("transcription_served", "caller", "started_at", postgresql_where=text("started_at IS NOT NULL")),
         Index("transcription_ended", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
         Index(
             "transcription_kept_audio",

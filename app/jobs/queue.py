@@ -17,12 +17,14 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.store import StoredAudio
-from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull, WorkerCrashed
+from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import events
+from app.jobs.claiming import CLAIM, CLAIM_LAST_CHANCE
 from app.jobs.lifecycle import (
     FINAL,
     MAX_CRASHES,
     RATE_WINDOW,
+    Crashed,
     Failed,
     History,
     Outcome,
@@ -92,28 +94,14 @@ async def _repeated(session: AsyncSession, job: Transcription) -> Transcription 
     return earlier
 
 
-async def claim(session: AsyncSession, worker: str, slots: int) -> Sequence[Transcription]:
-    """Take up to `slots` waiting jobs, the most urgent first, each with a lease of its own."""
-    statement = text("""
-        WITH claimable AS MATERIALIZED (
-            SELECT id FROM transcription
-            WHERE status = 'pending' AND run_at <= now()
-            ORDER BY priority, run_at, id
-            LIMIT :slots
-            FOR UPDATE SKIP LOCKED
-        )
-        UPDATE transcription SET
-            status = 'in_progress',
-            lease_token = gen_random_uuid(),
-            leased_by = :worker,
-            lease_until = now() + :lease,
-            attempts = attempts + 1,
-            progress = 0,
-            started_at = coalesce(started_at, now())
-        FROM claimable WHERE transcription.id = claimable.id
-        RETURNING transcription.*
-    """).bindparams(slots=slots, worker=worker, lease=LEASE)
-    jobs = await _changed_by(session, statement)
+async def claim(session: AsyncSession, worker: str, slots: int, *, last_chance: bool = True) -> Sequence[Transcription]:
+    """Take up to `slots` waiting jobs, the most urgent first, API keys in turn, each with a lease of its own.
+
+    At most one is on its last chance, none where `last_chance` is false: a worker has one of these at a time.
+    """
+    jobs = await _changed_by(session, CLAIM_LAST_CHANCE.bindparams(worker=worker, lease=LEASE)) if last_chance else []
+    if free := slots - len(jobs):
+        jobs += await _changed_by(session, CLAIM.bindparams(slots=free, worker=worker, lease=LEASE))
     return sorted(jobs, key=lambda job: (job.priority, job.run_at, job.id))
 
 
@@ -162,6 +150,7 @@ async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) ->
     if row is None:
         return None
     ended = await now(session)
+    row.crashes += isinstance(outcome, Crashed)
     state = next_state(outcome, History(row.attempts, row.crashes, row.cancel_requested), ended)
     row.status, row.run_at, row.attempts = state.status, state.run_at, state.attempts
     row.lease_token = row.leased_by = row.lease_until = None
@@ -174,7 +163,7 @@ async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) ->
         row.warnings = [asdict(warning) for warning in outcome.transcript.warnings]
         row.sqlmodel_update(asdict(outcome.audio))
         row.decoding_seconds, row.transcribing_seconds = outcome.timings.decoding, outcome.timings.transcribing
-    if isinstance(outcome, Failed) and state.status is Status.FAILED:
+    if isinstance(outcome, Failed | Crashed) and state.status is Status.FAILED:
         row.error_code, row.error_message = outcome.code, outcome.message
     await session.flush()
     await _tell(session, row)
@@ -207,7 +196,7 @@ async def requeue_lost(session: AsyncSession) -> list[Transcription]:
             crashes = lost.crashes, run_at = now(), lease_token = NULL, leased_by = NULL, lease_until = NULL
         FROM lost WHERE transcription.id = lost.id
         RETURNING transcription.*
-    """).bindparams(max_crashes=MAX_CRASHES, code=WorkerCrashed.code, message=WorkerCrashed.title)
+    """).bindparams(max_crashes=MAX_CRASHES, code=Crashed.code, message=Crashed.message)
     jobs = await _changed_by(session, statement)
     if any(job.status == Status.PENDING for job in jobs):
         await notify(session, PENDING)

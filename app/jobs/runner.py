@@ -19,8 +19,10 @@ from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.errors import AppError, InsufficientStorage, TranscriptionFailed
 from app.jobs import queue
 from app.jobs.lifecycle import (
+    MAX_CRASHES,
     AudioFacts,
     Cancelled,
+    Crashed,
     Failed,
     Interrupted,
     Outcome,
@@ -33,7 +35,7 @@ from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
 from app.jobs.rhythm import despite_database_trouble, every
 from app.signals import Signals
-from app.speech.batcher import EngineStopped
+from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.engine import Transcriber
 from app.speech.turns import Share
 
@@ -128,8 +130,9 @@ class JobRunner:
         free = self._slots - len(self._running)
         if free <= 0:
             return
+        last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
         async with self._database.transaction() as session:
-            jobs = await queue.claim(session, self._worker, free)
+            jobs = await queue.claim(session, self._worker, free, last_chance=last_chance)
         for job in jobs:
             self._start(job, waiting)
 
@@ -186,6 +189,8 @@ class JobRunner:
             return running.outcome
         except EngineStopped:
             return Interrupted()
+        except DeviceLost:
+            return Crashed()
         except (StoreUnavailable, InsufficientStorage) as error:
             log.warning("recording not to be had at the moment", error=str(error))
             return Interrupted(PAUSE)

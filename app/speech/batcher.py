@@ -57,7 +57,8 @@ class Batcher(Generic[ItemT]):
     """Runs `decode` on batches of at most `batch_size` items, on `workers` threads.
 
     `decode` settles the items it is given, and returns those to decode again. What goes wrong in it ends the
-    jobs that cannot be decoded alone, and no others. DeviceLost, and what no thread should meet, ends all.
+    jobs that cannot be decoded alone, and no others. DeviceLost, and what no thread should meet, ends all: with
+    DeviceLost the jobs that were being decoded, which may be its cause, with EngineStopped the others.
     """
 
     def __init__(self, workers: int, batch_size: int, decode: Callable[[Sequence[ItemT]], Sequence[ItemT]]) -> None:
@@ -145,7 +146,8 @@ class Batcher(Generic[ItemT]):
     def _advance(self, source: Source[ItemT]) -> None:
         try:
             items = source.advance()
-        except DeviceLost:
+        except DeviceLost as error:
+            source.job.fail(error)
             raise
         except Exception as error:
             if not source.job.ended:  # a cancelled job's audio is gone before its turn comes
@@ -163,7 +165,9 @@ class Batcher(Generic[ItemT]):
         """Decodes a batch; one that fails is halved, so that it ends the jobs at fault, and spares memory."""
         try:
             again = self._decode(batch)
-        except DeviceLost:
+        except DeviceLost as error:
+            for item in batch:
+                item.job.fail(error)
             raise
         except Exception as error:
             logger.exception("speech.decode_failed", extra={"items": len(batch)})

@@ -108,7 +108,8 @@ class Engine:
         A channel that repeats another is not transcribed.
 
         `on_progress` is called on the event loop with the share of speech done, 0–1. Cancelling the caller drops
-        what is queued. Raises TranscriptionFailed, GpuOutOfMemory, EngineStopped.
+        what is queued. Raises TranscriptionFailed, GpuOutOfMemory, EngineStopped, and DeviceLost
+        where the device broke at a batch with windows of this recording.
         """
         batcher = self._batcher
         if batcher is None:

@@ -9,7 +9,7 @@ from threading import Lock
 
 from app.errors import AppError, TranscriptionFailed
 from app.speech.assembly import Call, ReadChannel, assemble
-from app.speech.batcher import EngineStopped
+from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.quality import Decoded, Try, Verdict
 from app.speech.segments import Heard
 from app.speech.transcript import Transcript, TranscriptWarning
@@ -82,7 +82,7 @@ class Recording:
 
     def fail(self, error: Exception) -> None:
         """Ends the job with an error, unless it has ended."""
-        if not isinstance(error, AppError | EngineStopped):
+        if not isinstance(error, AppError | EngineStopped | DeviceLost):
             error = TranscriptionFailed()
         with suppress(InvalidStateError):
             self.outcome.set_exception(error)

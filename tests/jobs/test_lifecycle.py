@@ -1,13 +1,19 @@
+import itertools
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from app.jobs.lifecycle import (
     FETCH_DELAYS,
     FINAL,
+    MAX_CRASHES,
     MAX_TRIES,
+    TRANSITIONS,
     AudioFacts,
     Cancelled,
+    Crashed,
     Failed,
     History,
     Interrupted,
@@ -24,6 +30,9 @@ from app.speech.transcript import Transcript
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FACTS = AudioFacts(1.0, "pcm_mulaw", 8000, 1)
 SILENCE = Transcript(None, None, 1.0, (), ())
+SUCCESS = Succeeded(SILENCE, FACTS, Timings(0.1, 0.2))
+FAILURE = Failed("transcription_failed", "…", transient=True)
+ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +85,26 @@ def test_crashes_are_no_tries() -> None:
     )
 
 
-@pytest.mark.parametrize("outcome", [Interrupted(), Failed("transcription_failed", "…", transient=True)])
+@pytest.mark.parametrize("crashes", range(1, MAX_CRASHES + 1))
+def test_a_job_that_crashes_its_worker_is_given_up_at_the_limit(crashes: int) -> None:
+    status = Status.FAILED if crashes == MAX_CRASHES else Status.PENDING
+    assert next_state(Crashed(), History(3, crashes), NOW) == NextState(status, NOW, 3)
+
+
+def test_the_diagram_shows_the_transitions_that_there_are() -> None:
+    histories = [History(*numbers) for numbers in itertools.product(range(1, 5), range(MAX_CRASHES + 1), [False, True])]
+    outcomes: list[Outcome] = [SUCCESS, FAILURE, Failed("bad_media", "…"), Cancelled(), Interrupted(), Crashed()]
+    reached = {
+        (Status.IN_PROGRESS, next_state(outcome, history, NOW).status) for outcome in outcomes for history in histories
+    }
+    assert reached == {(start, end) for start, end in TRANSITIONS if start is Status.IN_PROGRESS}
+    [diagram] = re.findall(r"```mermaid\nstateDiagram-v2\n(.*?)```", ARCHITECTURE.read_text(), re.DOTALL)
+    arrows = re.findall(r"^ *(\S+) --> (\S+?)(?::|$)", diagram, re.MULTILINE)
+    drawn = {(Status(start), Status(end)) for start, end in arrows if "[*]" not in (start, end)}
+    assert drawn == TRANSITIONS
+    assert {start for start, end in arrows if end == "[*]"} == FINAL
+
+
+@pytest.mark.parametrize("outcome", [Interrupted(), Crashed(), FAILURE])
 def test_a_job_that_is_to_be_cancelled_never_goes_back_to_the_queue(outcome: Outcome) -> None:
     assert next_state(outcome, History(1, cancel_requested=True), NOW).status is Status.CANCELLED

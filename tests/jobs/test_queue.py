@@ -2,11 +2,9 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import func
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
@@ -15,69 +13,17 @@ from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import erasure, queue
 from app.jobs.lifecycle import (
     MAX_CRASHES,
-    AudioFacts,
     Cancelled,
+    Crashed,
     Failed,
+    History,
     Interrupted,
     Outcome,
     Status,
-    Succeeded,
-    Timings,
+    next_state,
 )
 from app.jobs.models import StoredTranscript, Transcription
-from app.speech.transcript import Transcript
-
-SILENCE = Transcript(None, None, 1.0, (), ())
-SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1, 0.2))
-
-
-async def enqueue(database: Database, **changes: Any) -> Transcription:
-    async with database.transaction() as session:
-        now = await queue.now(session)
-        values: dict[str, Any] = {
-            "id": uuid7(),
-            "caller": "test",
-            "fingerprint": "f",
-            "metadata_": {},
-            "options": {"model": "base"},
-            "priority": 5,
-            "source": "upload",
-            "bytes": 1,
-            "sha256": "s",
-            "created_at": now,
-            "run_at": now,
-        }
-        job, _ = await queue.enqueue(session, Transcription(**(values | changes)), 100)
-    return job
-
-
-async def claim(database: Database, slots: int = 1) -> list[Transcription]:
-    async with database.transaction() as session:
-        return list(await queue.claim(session, "worker", slots))
-
-
-async def finish(database: Database, job: Transcription, outcome: Outcome) -> Status | None:
-    async with database.transaction() as session:
-        return await queue.finish(session, job, outcome)
-
-
-async def read(database: Database, job_id: UUID) -> Transcription:
-    async with database.transaction() as session:
-        return (await session.exec(select(Transcription).where(Transcription.id == job_id))).one()
-
-
-async def expire_leases(database: Database) -> None:
-    async with database.transaction() as session:
-        await session.exec(
-            update(Transcription)
-            .where(col(Transcription.status) == Status.IN_PROGRESS)
-            .values(lease_until=func.now() - timedelta(seconds=1))
-        )
-
-
-async def requeue_lost(database: Database) -> list[Transcription]:
-    async with database.transaction() as session:
-        return await queue.requeue_lost(session)
+from tests.jobs.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
 
 
 async def test_claims_follow_priority_then_age(database: Database) -> None:
@@ -176,6 +122,23 @@ async def test_a_lost_job_whose_cancellation_was_asked_for_is_cancelled(database
     await requeue_lost(database)
     row = await read(database, job.id)
     assert (row.status, row.error_code) == (Status.CANCELLED, None)
+
+
+@pytest.mark.parametrize("crashes", range(MAX_CRASHES))
+@pytest.mark.parametrize("cancel_requested", [False, True])
+async def test_what_becomes_of_a_lost_job_is_what_the_lifecycle_says(
+    database: Database, crashes: int, cancel_requested: bool
+) -> None:
+    job = await enqueue(database)
+    await claim(database)
+    change = "UPDATE transcription SET crashes = :crashes, cancel_requested = :cancel_requested"
+    await execute(database, change, crashes=crashes, cancel_requested=cancel_requested)
+    await expire_leases(database)
+    await requeue_lost(database)
+    row = await read(database, job.id)
+    said = next_state(Crashed(), History(1, crashes + 1, cancel_requested), row.run_at)
+    assert (row.status, row.attempts, row.crashes) == (said.status, said.attempts, crashes + 1)
+    assert row.error_code == (Crashed.code if said.status is Status.FAILED else None)
 
 
 async def test_cancelling_a_waiting_job_ends_it_and_a_final_one_refuses(database: Database) -> None:

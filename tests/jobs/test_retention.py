@@ -18,7 +18,7 @@ from app.jobs import queue, retention
 from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript, Transcription
 from app.jobs.retention import Retention
-from tests.jobs.test_queue import SUCCESS, claim, enqueue, finish, read
+from tests.jobs.rows import SUCCESS, claim, enqueue, finish, read
 
 CONTENT = b"a recording"
 

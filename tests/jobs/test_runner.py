@@ -32,6 +32,7 @@ from app.jobs.retention import Retention
 from app.jobs.runner import PAUSE, JobRunner
 from app.network import NetworkGuard
 from app.signals import Signals, notify
+from app.speech.batcher import DeviceLost
 from app.speech.transcript import Options, Transcript, TranscriptWarning
 from app.speech.turns import Share
 
@@ -283,6 +284,13 @@ async def test_a_job_lost_and_claimed_again_by_the_same_process_is_at_work_once(
     assert bench.engine.cancelled == 1
 
 
+async def test_a_recording_whose_batch_broke_the_device_counts_a_crash(bench: Bench) -> None:
+    bench.engine.error = DeviceLost()
+    async with working(bench):
+        job = await bench.ended(await bench.enqueue(CALL.read_bytes()))
+    assert (job.status, job.error_code, job.attempts, job.crashes) == (Status.FAILED, "worker_crashed", 3, 3)
+
+
 async def test_a_result_that_the_database_refuses_fails_the_job_and_is_not_logged(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,8 +330,8 @@ async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
 async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = queue.claim
 
-    async def drain_meanwhile(session: Any, worker: str, slots: int) -> Any:
-        jobs = await claim(session, worker, slots)
+    async def drain_meanwhile(session: Any, worker: str, slots: int, **how: Any) -> Any:
+        jobs = await claim(session, worker, slots, **how)
         if jobs:
             await bench.runner.drain(0)
         return jobs

@@ -225,13 +225,28 @@ def test_a_thread_that_dies_ends_all_jobs_and_is_told(fault: type[Exception], ca
     batcher.start()
 
     for job in jobs:
-        with pytest.raises((EngineStopped, ValueError)):
+        with pytest.raises((EngineStopped, ValueError, DeviceLost)):
             job.result()
     batcher.close()
     assert not batcher.alive
     with pytest.raises(EngineStopped):
         submit(batcher, [2])
     assert "speech.thread_died" in caplog.text
+
+
+def test_a_lost_device_is_told_to_the_jobs_of_its_batch_and_a_stop_to_the_others() -> None:
+    def lose(batch: Sequence[Number]) -> list[Number]:
+        raise DeviceLost
+
+    batcher = Batcher(1, 2, lose)
+    suspect, other = submit(batcher, [2, 4]), submit(batcher, [6])
+    batcher.start()
+
+    with pytest.raises(DeviceLost):
+        suspect.result()
+    with pytest.raises(EngineStopped):
+        other.result()
+    batcher.close()
 
 
 def test_an_item_that_cannot_be_queued_ends_its_own_job_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from app.webhooks import outbox
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryStatus
 from app.webhooks.sender import WebhookSender
 from app.webhooks.transport import open_client
-from tests.jobs.test_queue import SUCCESS, enqueue
+from tests.jobs.rows import SUCCESS, enqueue
 from tests.webhooks.receiver import Receiver, receiving
 
 T = TypeVar("T")

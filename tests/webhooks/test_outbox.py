@@ -20,7 +20,7 @@ from app.webhooks import outbox
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
 from app.webhooks.outbox import Leased
 from app.webhooks.schedule import Reply
-from tests.jobs.test_queue import SUCCESS, enqueue, expire_leases, requeue_lost
+from tests.jobs.rows import SUCCESS, enqueue, expire_leases, requeue_lost
 from tests.webhooks.conftest import OPTIONS, deliveries, end
 
 URL = "https://crm.example/hook"

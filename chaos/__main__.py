@@ -1,0 +1,93 @@
+"""Kill, stop, cut off and fill up what runs, under load, and account for every job: `make chaos`. See docs/chaos.md."""
+
+import argparse
+import asyncio
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from chaos.database import trouble
+from chaos.durability import kills, model, poison, rolling, zombies
+from chaos.speed import claims, pick_up, scale
+from chaos.stage import KEPT_LOGS, Discrepancy, Figure, Stage, stage
+
+SHORT_LEASE = 3.0
+REAL_LEASE = 30.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`play` on processes with this lease; on the engine double, or else the real model."""
+
+    play: Callable[[Stage], Awaitable[list[Figure]]]
+    lease_seconds: float = SHORT_LEASE
+    double: bool = True
+
+
+# Times are judged on a quiet machine, by the long form; CI may be busy.
+SHORT = {
+    "kills": Scenario(partial(kills, jobs=500, count=20, every_seconds=0.6, again_within=60.0)),
+    "zombies": Scenario(partial(zombies, count=4, workers=4, lease_seconds=SHORT_LEASE)),
+    "rolling": Scenario(partial(rolling, count=5, every_seconds=1.0), REAL_LEASE),
+    "database": Scenario(partial(trouble, seconds=3.0, within_seconds=3.0, least_share=0.0), REAL_LEASE),
+    "poison": Scenario(partial(poison, count=1, beside=20)),
+    "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
+}
+LONG = {
+    "kills": Scenario(partial(kills, jobs=5000, count=200, every_seconds=2.0, again_within=36.0), REAL_LEASE),
+    "model": Scenario(partial(model, jobs=200, count=20, every_seconds=5.0), double=False),
+    "zombies": Scenario(partial(zombies, count=100, workers=6, lease_seconds=SHORT_LEASE)),
+    "rolling": Scenario(partial(rolling, count=50, every_seconds=1.5), REAL_LEASE),
+    "database": Scenario(partial(trouble, seconds=60.0, within_seconds=30.0, least_share=0.95), REAL_LEASE),
+    "poison": Scenario(partial(poison, count=3, beside=100)),
+    "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
+    "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),
+    "scale": Scenario(partial(scale, jobs=400, window_seconds=20.0), REAL_LEASE),
+}
+
+
+def main() -> int:
+    arguments = _arguments()
+    scenarios = LONG if arguments.long else SHORT
+    seed = arguments.seed or secrets.token_hex(4)
+    again = f"make chaos SEED={seed}" + (" LONG=1" if arguments.long else "")
+    print(f"seed {seed}; to play it again: {again}", file=sys.stderr)
+    for name in arguments.only or scenarios:
+        started = time.monotonic()
+        try:
+            figures = asyncio.run(_play(f"{seed}-{name}", scenarios[name]))
+        except Discrepancy as error:
+            print(f"{name}: {error}\nlog: {KEPT_LOGS}/{seed}-{name}.log; again: {again} ONLY={name}", file=sys.stderr)
+            return 1
+        print(f"{name}, {time.monotonic() - started:.0f} s")
+        for figure in figures:
+            print(
+                f"  {'ok  ' if figure.kept else 'MISS'} {figure.what}: {figure.value:.4g} (promised: {figure.promised})"
+            )
+        sys.stdout.flush()
+        if not all(figure.kept for figure in figures):
+            print(f"{name} is not as promised; again: {again} ONLY={name}", file=sys.stderr)
+            return 1
+    return 0
+
+
+async def _play(seed: str, scenario: Scenario) -> list[Figure]:
+    arguments = ["--lease", str(scenario.lease_seconds), *(["--double"] if scenario.double else [])]
+    settings = {} if scenario.double else {"MODEL": "tiny.en"}
+    async with stage(seed, arguments, **settings) as set_up:
+        return await scenario.play(set_up)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
+    parser.add_argument("--seed", help="the same seed makes the same choices; left out: a new one")
+    parser.add_argument("--long", action="store_true", help="all that is promised, in about a quarter of an hour")
+    parser.add_argument("--only", nargs="+", choices=sorted(LONG), help="these scenarios")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""The process under test: `callscribe` itself, with what a scenario changes about it.
+
+    python -m chaos.process [--double] [--lease SECONDS] -- serve --no-executor --port 8001
+
+Each process is known to the database by the name under which it leases jobs, so that the audit sees who writes.
+"""
+
+import argparse
+import os
+import socket
+import sys
+from datetime import timedelta
+from unittest.mock import patch
+
+from app import cli, db
+from app.audio import decode
+from app.jobs import queue
+from app.speech import engine
+from chaos import double
+
+BEATS_PER_LEASE = 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m chaos.process")
+    parser.add_argument("--double", action="store_true")
+    parser.add_argument("--lease", type=float, default=queue.LEASE.total_seconds())
+    parser.add_argument("command", nargs="+")
+    arguments = parser.parse_args()
+    db.SESSION["application_name"] = f"{db.APPLICATION}{socket.gethostname()}:{os.getpid()}"
+    if arguments.double:  # before anything imports these by name
+        patch.object(decode, "probe", double.probe).start()
+        patch.object(decode, "decode", double.decode).start()
+        patch.object(engine, "Engine", double.EngineDouble).start()
+    from app.jobs import runner
+
+    patch.object(queue, "LEASE", timedelta(seconds=arguments.lease)).start()
+    patch.object(runner, "BEAT_SECONDS", arguments.lease / BEATS_PER_LEASE).start()
+    sys.argv = ["callscribe", *arguments.command]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

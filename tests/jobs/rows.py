@@ -1,0 +1,87 @@
+"""Jobs put straight into the queue, and what a worker does with them."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import select
+from uuid_utils.compat import uuid7
+
+from app.db import Database
+from app.jobs import queue
+from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
+from app.jobs.models import Transcription
+from app.speech.transcript import Transcript
+
+SILENCE = Transcript(None, None, 1.0, (), ())
+SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1, 0.2))
+
+
+async def enqueue(database: Database, **changes: Any) -> Transcription:
+    async with database.transaction() as session:
+        now = await queue.now(session)
+        values: dict[str, Any] = {
+            "id": uuid7(),
+            "caller": "test",
+            "fingerprint": "f",
+            "metadata_": {},
+            "options": {"model": "base"},
+            "priority": 5,
+            "source": "upload",
+            "bytes": 1,
+            "sha256": "s",
+            "created_at": now,
+            "run_at": now,
+        }
+        job, _ = await queue.enqueue(session, Transcription(**(values | changes)), 100)
+    return job
+
+
+async def claim(database: Database, slots: int = 1, worker: str = "worker", **how: Any) -> Sequence[Transcription]:
+    async with database.transaction() as session:
+        return await queue.claim(session, worker, slots, **how)
+
+
+async def finish(database: Database, job: Transcription, outcome: Outcome) -> Status | None:
+    async with database.transaction() as session:
+        return await queue.finish(session, job, outcome)
+
+
+async def read(database: Database, job_id: UUID) -> Transcription:
+    async with database.transaction() as session:
+        return (await session.exec(select(Transcription).where(Transcription.id == job_id))).one()
+
+
+async def execute(database: Database, statement: str, **values: Any) -> None:
+    async with database.engine.begin() as connection:
+        await connection.execute(text(statement), values)
+
+
+async def expire_leases(database: Database) -> None:
+    """What thirty seconds without a heartbeat would do."""
+    await execute(
+        database, "UPDATE transcription SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"
+    )
+
+
+async def requeue_lost(database: Database) -> list[Transcription]:
+    async with database.transaction() as session:
+        return await queue.requeue_lost(session)
+
+
+async def fill(database: Database, jobs: int, callers: int) -> None:
+    """Many waiting jobs at once, spread over priorities 5 to 7."""
+    await execute(
+        database,
+        """
+        INSERT INTO transcription (id, caller, fingerprint, metadata, options, priority, status, notify_status,
+            progress, attempts, crashes, run_at, cancel_requested, source, bytes, sha256, warnings, created_at)
+        SELECT gen_random_uuid(), 'key-' || n % :callers, 'f', '{}', '{}', 5 + n % 3, 'pending', 'not_notified',
+            0, 0, 0, now(), false, 'upload', 1, 's', '[]', now()
+        FROM generate_series(1, :jobs) AS n
+        """,
+        jobs=jobs,
+        callers=callers,
+    )
+    await execute(database, "ANALYZE transcription")

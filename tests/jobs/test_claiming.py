@@ -1,0 +1,111 @@
+"""Whose job is claimed next, on a real database."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from sqlmodel import text
+
+from app.db import Database
+from app.jobs import queue
+from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Status
+from tests.jobs.rows import SUCCESS, claim, enqueue, execute, fill, finish, read
+
+
+async def test_keys_share_the_slots_however_much_one_of_them_asks_for(database: Database) -> None:
+    for _ in range(10):
+        await enqueue(database, caller="greedy")
+    await enqueue(database, caller="modest")
+    await enqueue(database, caller="late")
+    assert Counter(job.caller for job in await claim(database, 4)) == {"greedy": 2, "modest": 1, "late": 1}
+
+
+async def test_the_key_with_the_fewest_running_jobs_is_next(database: Database) -> None:
+    for _ in range(4):
+        await enqueue(database, caller="greedy")
+    await claim(database, 2)
+    for _ in range(3):
+        await enqueue(database, caller="modest")
+    callers = [job.caller for _ in range(5) for job in await claim(database)]
+    assert callers == ["modest", "modest", "greedy", "modest", "greedy"]
+
+
+async def test_keys_without_running_jobs_take_turns(database: Database) -> None:
+    for caller in "aaabbbc":
+        await enqueue(database, caller=caller)
+    callers = []
+    for _ in range(7):
+        [job] = await claim(database)
+        callers.append(job.caller)
+        await finish(database, job, SUCCESS)
+    assert callers == ["a", "b", "c", "a", "b", "a", "b"]
+
+
+async def test_priority_goes_before_fairness(database: Database) -> None:
+    for priority in (0, 0, 0):
+        await enqueue(database, caller="urgent", priority=priority)
+    await enqueue(database, caller="other")
+    assert {job.caller for job in await claim(database, 3)} == {"urgent"}
+
+
+async def test_all_claimers_find_jobs_while_one_holds_the_first(database: Database) -> None:
+    for _ in range(6):
+        await enqueue(database)
+    async with database.transaction() as session:
+        held = await queue.claim(session, "slow", 2)
+        found = await asyncio.wait_for(claim(database, 4), 10)
+    assert len({job.id for job in [*held, *found]}) == 6
+
+
+async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: Database) -> None:
+    await fill(database, 20_000, callers=20)
+    async with database.transaction() as session:
+        for slots in (1, 16):
+            assert len(await queue.claim(session, "worker", slots)) == slots
+        scanned = text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'")
+        [(scans, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
+    assert scans == 0
+    assert fetched < 10_000
+
+
+async def test_concurrent_claimers_take_each_job_once_and_leave_none(database: Database) -> None:
+    await fill(database, 400, callers=3)
+
+    async def take(worker: str) -> list[str]:
+        taken: list[str] = []
+        while jobs := await claim(database, 7, worker):
+            taken += [str(job.id) for job in jobs]
+        return taken
+
+    taken = [job for one in await asyncio.gather(*(take(f"worker-{n}") for n in range(8))) for job in one]
+    assert len(taken) == len(set(taken)) == 400
+
+
+async def test_a_worker_runs_one_job_on_its_last_chance_beside_others(database: Database) -> None:
+    suspects = {(await enqueue(database)).id for _ in range(3)}
+    await execute(database, "UPDATE transcription SET crashes = :crashes", crashes=MAX_CRASHES - 1)
+    fresh = {(await enqueue(database)).id for _ in range(2)}
+    first = {job.id for job in await claim(database, 5)}
+    assert len(first & suspects) == 1
+    assert first >= fresh
+    assert await claim(database, 5, last_chance=False) == []
+    assert len(await claim(database, 5, "other worker")) == 1
+
+
+@pytest.mark.parametrize("crashes", range(MAX_CRASHES))
+async def test_a_crash_that_was_seen_counts_like_a_lost_lease(database: Database, crashes: int) -> None:
+    job = await enqueue(database)
+    await execute(database, "UPDATE transcription SET crashes = :crashes", crashes=crashes)
+    [job] = await claim(database)
+    last = crashes + 1 == MAX_CRASHES
+    assert await finish(database, job, Crashed()) is (Status.FAILED if last else Status.PENDING)
+    row = await read(database, job.id)
+    assert (row.crashes, row.attempts, row.error_code) == (crashes + 1, 1, "worker_crashed" if last else None)
+
+
+async def test_a_job_that_waits_for_another_try_is_no_candidate(database: Database) -> None:
+    await enqueue(database, caller="unlucky")
+    [job] = await claim(database)
+    await finish(database, job, Failed("transcription_failed", "…", transient=True))
+    other = await enqueue(database, caller="unlucky")
+    assert [job.id for job in await claim(database, 2)] == [other.id]

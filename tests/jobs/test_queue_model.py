@@ -1,0 +1,148 @@
+"""The queue against a model of it: whatever is done in whatever order, on a real database."""
+
+import asyncio
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from app.db import Database
+from app.errors import AlreadyFinal
+from app.jobs import queue
+from app.jobs.lifecycle import (
+    FINAL,
+    MAX_CRASHES,
+    TRANSITIONS,
+    Cancelled,
+    Crashed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Status,
+)
+from app.jobs.models import Transcription
+from tests.jobs.rows import SUCCESS, claim, enqueue, execute, finish, requeue_lost
+
+OUTCOMES: list[Outcome] = [
+    SUCCESS,
+    Failed("bad_media", "broken"),
+    Failed("transcription_failed", "a fault", transient=True),
+    Cancelled(),
+    Interrupted(),
+    Crashed(),
+]
+ResultT = TypeVar("ResultT")
+
+
+class Queue(RuleBasedStateMachine):
+    """Knows the leases that were given and not taken back, and the last status of each job."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.database = Database(address, pool_size=2)
+        self.leases: dict[UUID, Transcription] = {}
+        self.stale: list[Transcription] = []
+        self.statuses: dict[UUID, Status] = {}
+        self.do(execute(self.database, "TRUNCATE transcription CASCADE"))
+
+    def do(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        return self.loop.run(work)
+
+    def teardown(self) -> None:
+        self.do(self.database.close())
+        self.loop.close()
+
+    @rule(caller=st.sampled_from("ab"), priority=st.integers(4, 6))
+    def submit(self, caller: str, priority: int) -> None:
+        job = self.do(enqueue(self.database, caller=caller, priority=priority))
+        self.statuses[job.id] = Status.PENDING
+
+    @rule(slots=st.integers(1, 3))
+    def claim(self, slots: int) -> None:
+        jobs = self.do(claim(self.database, slots))
+        waiting = [job for job, status in self.statuses.items() if status is Status.PENDING]
+        assert len(jobs) <= slots
+        assert {job.id for job in jobs} <= set(waiting)
+        assert sum(job.crashes == MAX_CRASHES - 1 for job in jobs) <= 1
+        self.leases |= {job.id: job for job in jobs}
+
+    @rule(choice=st.randoms(use_true_random=False), outcome=st.sampled_from(OUTCOMES))
+    def finish(self, choice: Any, outcome: Outcome) -> None:
+        if self.leases:
+            job = self.leases.pop(choice.choice(sorted(self.leases)))
+            assert self.do(finish(self.database, job, outcome)) is not None
+            self.stale.append(job)
+
+    @rule(outcome=st.sampled_from(OUTCOMES))
+    def finish_too_late(self, outcome: Outcome) -> None:
+        for job in self.stale[-3:]:
+            assert self.do(finish(self.database, job, outcome)) is None
+
+    @rule()
+    def beat(self) -> None:
+        """Those that hold a lease keep it; those that lost theirs are not told otherwise."""
+        held = [*self.leases.values(), *self.stale[-3:]]
+        tokens = {job.id: job.lease_token for job in self.leases.values()}
+
+        async def beat() -> dict[UUID, bool]:
+            beats = [queue.Beat(job.id, job.lease_token, 0.5) for job in held if job.lease_token is not None]
+            async with self.database.transaction() as session:
+                return await queue.heartbeat(session, beats)
+
+        assert set(self.do(beat())) == set(tokens)
+
+    @rule(choice=st.randoms(use_true_random=False))
+    def expire(self, choice: Any) -> None:
+        if self.leases:
+            job = self.leases.pop(choice.choice(sorted(self.leases)))
+            change = "UPDATE transcription SET lease_until = now() - interval '1 s' WHERE id = :id"
+            self.do(execute(self.database, change, id=job.id))
+            self.do(requeue_lost(self.database))
+            self.stale.append(job)
+
+    @rule(choice=st.randoms(use_true_random=False))
+    def cancel(self, choice: Any) -> None:
+        if self.statuses:
+            job = choice.choice(sorted(self.statuses))
+
+            async def cancel() -> None:
+                async with self.database.transaction() as session:
+                    await queue.request_cancel(session, job)
+
+            try:
+                self.do(cancel())
+            except AlreadyFinal:
+                assert self.statuses[job] in FINAL
+
+    @rule()
+    def let_time_pass(self) -> None:
+        self.do(execute(self.database, "UPDATE transcription SET run_at = now() WHERE status = 'pending'"))
+
+    @invariant()
+    def rows_are_as_the_leases_say(self) -> None:
+        for row in self.do(self.rows()):
+            if (step := (self.statuses[row.id], Status(row.status)))[0] is not step[1]:
+                assert step in TRANSITIONS
+            self.statuses[row.id] = step[1]
+            held = self.leases.get(row.id)
+            assert (row.status == Status.IN_PROGRESS) == (held is not None)
+            assert row.lease_token == (held.lease_token if held else None)
+            assert (row.status in FINAL) == (row.completed_at is not None)
+            assert (row.status == Status.COMPLETED) == row.has_transcript
+            assert 0 <= row.crashes <= min(row.attempts, MAX_CRASHES)
+
+    async def rows(self) -> list[Any]:
+        statement = "SELECT *, EXISTS (SELECT FROM transcript WHERE transcription_id = id) AS has_transcript"
+        async with self.database.engine.connect() as connection:
+            return list((await connection.exec_driver_sql(f"{statement} FROM transcription")).all())
+
+
+def test_the_queue_keeps_its_promises_in_any_order(database: Database) -> None:
+    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    thorough = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(partial(Queue, address), settings=thorough)  # type: ignore[arg-type]  # any factory
