@@ -84,7 +84,7 @@ async def pick_up(stage: Stage, *, jobs: int) -> list[Figure]:
 async def scale(stage: Stage, *, jobs: int, window_seconds: float) -> list[Figure]:
     """The same work by one worker and by four."""
     await stage.start(1, 0)
-    await stage.load.offer(["sleep 0.25"] * jobs, 1000)
+    await stage.load.offer(["sleep 0.5"] * jobs, 1000)
     rates = []
     for add in (1, 3):
         stage.cluster.add_workers(add)
