@@ -65,7 +65,8 @@ async def zombies(stage: Stage, *, count: int, workers: int, lease_seconds: floa
     stopped = 0
     offering = asyncio.create_task(stage.load.offer(orders(stage, count * 8, 1.0), 6.0))
     while stopped < count:
-        still = stage.random.sample(stage.cluster.workers, min(workers - 2, count - stopped))
+        busy = await stage.busy_workers()
+        still = stage.random.sample(busy, min(len(busy), workers - 2, count - stopped))
         for member in still:
             member.send(signal.SIGSTOP)
         await asyncio.sleep(lease_seconds * 7 / 6 + stage.random.uniform(0.5, 1.0))

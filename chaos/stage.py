@@ -56,6 +56,12 @@ class Stage:
         names = {row["application_name"] for row in rows}
         return [member for member in self.cluster.members if f"{APPLICATION}{member.name}"[:63] in names]
 
+    async def busy_workers(self) -> list[Member]:
+        """The workers that have jobs in the works."""
+        rows = await self.pool.fetch("SELECT DISTINCT leased_by FROM transcription WHERE status = 'in_progress'")
+        names = {row["leased_by"] for row in rows}
+        return [member for member in self.cluster.workers if member.name in names]
+
     async def ended(self) -> int:
         statement = "SELECT count(*) FROM transcription WHERE completed_at IS NOT NULL"
         return int(await self.pool.fetchval(statement))

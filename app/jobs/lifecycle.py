@@ -124,7 +124,7 @@ class NextState:
 
 def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
     """The state that follows an attempt, which `history` counts already."""
-    tries = history.attempts - history.crashes
+    tries = max(1, history.attempts - history.crashes)
     match outcome:
         case Succeeded():
             return NextState(Status.COMPLETED, now, history.attempts)

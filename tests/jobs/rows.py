@@ -11,9 +11,10 @@ from uuid_utils.compat import uuid7
 from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
-from app.jobs.models import Transcription
-from app.speech.transcript import Transcript
+from app.jobs.models import Transcription, stored_options
+from app.speech.transcript import Options, Transcript
 
+OPTIONS = stored_options.dump_python(Options(model="base"), mode="json")
 SILENCE = Transcript(None, None, 1.0, (), ())
 SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1, 0.2))
 
@@ -26,7 +27,7 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
             "caller": "test",
             "fingerprint": "f",
             "metadata_": {},
-            "options": {"model": "base"},
+            "options": OPTIONS,
             "priority": 5,
             "source": "upload",
             "bytes": 1,
@@ -75,9 +76,10 @@ async def fill(database: Database, jobs: int, callers: int) -> None:
     await execute(
         database,
         """
-        INSERT INTO transcription (id, caller, fingerprint, metadata, options, priority, status, notify_status,
-            progress, attempts, crashes, run_at, cancel_requested, source, bytes, sha256, warnings, created_at)
-        SELECT gen_random_uuid(), 'key-' || n % :callers, 'f', '{}', '{}', 5 + n % 3, 'pending', 'not_notified',
+        INSERT INTO transcription (id, caller, fingerprint, metadata, options, priority, webhook_urls,
+            callback_urls, status, progress, attempts, crashes, run_at, cancel_requested, source, bytes, sha256,
+            warnings, created_at)
+        SELECT gen_random_uuid(), 'key-' || n % :callers, 'f', '{}', '{}', 5 + n % 3, '[]', '[]', 'pending',
             0, 0, 0, now(), false, 'upload', 1, 's', '[]', now()
         FROM generate_series(1, :jobs) AS n
         """,

@@ -35,6 +35,7 @@ OUTCOMES: list[Outcome] = [
     Interrupted(),
     Crashed(),
 ]
+CRM = "https://crm.example/calls"  # whoever is to be told of the end
 ResultT = TypeVar("ResultT")
 
 
@@ -59,7 +60,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(caller=st.sampled_from("ab"), priority=st.integers(4, 6))
     def submit(self, caller: str, priority: int) -> None:
-        job = self.do(enqueue(self.database, caller=caller, priority=priority))
+        job = self.do(enqueue(self.database, caller=caller, priority=priority, webhook_urls=[CRM]))
         self.statuses[job.id] = Status.PENDING
 
     @rule(slots=st.integers(1, 3))
@@ -134,12 +135,17 @@ class Queue(RuleBasedStateMachine):
             assert row.lease_token == (held.lease_token if held else None)
             assert (row.status in FINAL) == (row.completed_at is not None)
             assert (row.status == Status.COMPLETED) == row.has_transcript
+            assert (row.status in FINAL) == row.has_event
             assert 0 <= row.crashes <= min(row.attempts, MAX_CRASHES)
 
     async def rows(self) -> list[Any]:
-        statement = "SELECT *, EXISTS (SELECT FROM transcript WHERE transcription_id = id) AS has_transcript"
+        statement = """
+            SELECT *, EXISTS (SELECT FROM transcript WHERE transcription_id = transcription.id) AS has_transcript,
+                EXISTS (SELECT FROM event WHERE transcription_id = transcription.id) AS has_event
+            FROM transcription
+        """
         async with self.database.engine.connect() as connection:
-            return list((await connection.exec_driver_sql(f"{statement} FROM transcription")).all())
+            return list((await connection.exec_driver_sql(statement)).all())
 
 
 def test_the_queue_keeps_its_promises_in_any_order(database: Database) -> None:
