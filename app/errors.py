@@ -186,3 +186,4 @@ class WorkerCrashed(JobError):
 
 class GpuOutOfMemory(JobError):
     code, title = "gpu_out_of_memory", "The GPU has not enough memory for this recording"
+    transient = True  # others use the GPU too

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 
-from app.errors import FetchFailed, WorkerCrashed
+from app.errors import FetchFailed, GpuOutOfMemory, WorkerCrashed
 from app.speech.transcript import Transcript
 
 ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
 FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server restarts meanwhile
+GPU_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40))  # until others let go of it
 MAX_TRIES = 1 + len(ENGINE_DELAYS)
 MAX_CRASHES = 3
 
@@ -145,7 +146,7 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
 
 def _delays(failure: Failed) -> tuple[timedelta, ...]:
     """How long to wait before each further try."""
-    return FETCH_DELAYS if failure.code == FetchFailed.code else ENGINE_DELAYS
+    return {FetchFailed.code: FETCH_DELAYS, GpuOutOfMemory.code: GPU_DELAYS}.get(failure.code, ENGINE_DELAYS)
 
 
 def come_back_after(waiting: int, ended: int) -> int:

@@ -163,6 +163,14 @@ class Batcher(Generic[ItemT]):
 
     def _decode_batch(self, batch: Sequence[ItemT]) -> None:
         """Decodes a batch; one that fails is halved, so that it ends the jobs at fault, and spares memory."""
+        if self._decodes(batch) or len(batch) == 1:
+            return
+        middle = len(batch) // 2
+        self._decode_batch(batch[:middle])
+        self._decode_batch(batch[middle:])
+
+    def _decodes(self, batch: Sequence[ItemT]) -> bool:
+        """Whether a batch is done. What has failed is let go of here: its error would hold on to the memory."""
         try:
             again = self._decode(batch)
         except DeviceLost as error:
@@ -171,17 +179,15 @@ class Batcher(Generic[ItemT]):
             raise
         except Exception as error:
             logger.exception("speech.decode_failed", extra={"items": len(batch)})
+            if isinstance(error, GpuOutOfMemory):
+                with self._changed:
+                    self._lanes.shrink()
             if len(batch) == 1:
                 batch[0].job.fail(error)
-                return
-            middle = len(batch) // 2
-            if isinstance(error, GpuOutOfMemory):
-                self._lanes.shrink(middle)
-            self._decode_batch(batch[:middle])
-            self._decode_batch(batch[middle:])
-            return
+            return False
         with self._changed:
             self._put(again)
+        return True
 
     def _put(self, items: Iterable[ItemT]) -> None:
         for item in items:

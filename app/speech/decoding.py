@@ -88,6 +88,8 @@ def _judge(pending: PendingWindow, decoded: Decoded) -> PendingWindow | _Final:
     if verdict is Verdict.SILENT:
         return _Final(pending, verdict, None)
     failed = (*pending.failed, (decoded, verdict))
+    if not decoded.text:  # at rising temperatures the model would write something, whatever it hears
+        others = [other for other in others if not other.temperature]
     if others:
         return replace(pending, ways=tuple(others), failed=failed, encoded=None)
     return _Final(replace(pending, failed=failed), verdict, likeliest(failed))

@@ -25,6 +25,9 @@ class Item(Protocol):
 
 ItemT = TypeVar("ItemT", bound=Item)
 
+# Batches without trouble after which they may grow again: what took the memory may have been somebody else.
+RECOVERY = 100
+
 # Steps of other work that may overtake a lane that does not fill a batch.
 PATIENCE = 24
 
@@ -33,7 +36,8 @@ class Lanes(Generic[ItemT]):
     """Batches of at most `batch_size`, of the lane that waits longest, oldest items first."""
 
     def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
+        self._batch_size = self._full_size = batch_size
+        self._since_trouble = 0
         self._lanes: dict[Hashable, list[ItemT]] = {}
         self._waits_since: dict[Hashable, int] = {}
         self._steps = 0
@@ -43,9 +47,10 @@ class Lanes(Generic[ItemT]):
         self._lanes.setdefault(kind, []).append(item)
         self._waits_since.setdefault(kind, self._steps)
 
-    def shrink(self, batch_size: int) -> None:
-        """Makes batches smaller from now on."""
-        self._batch_size = min(self._batch_size, batch_size)
+    def shrink(self) -> None:
+        """Makes batches half as large, until many have gone well."""
+        self._batch_size = max(1, self._batch_size // 2)
+        self._since_trouble = 0
 
     def overtake(self) -> None:
         """Tells of other work that is done before what is queued."""
@@ -84,6 +89,9 @@ class Lanes(Generic[ItemT]):
     def _take(self, kind: Hashable, count: int) -> list[ItemT]:
         self._steps += 1
         self._waits_since[kind] = self._steps
+        self._since_trouble += 1
+        if self._since_trouble % RECOVERY == 0:
+            self._batch_size = min(2 * self._batch_size, self._full_size)
         count = min(count, self._batch_size)
         batch, self._lanes[kind] = self._lanes[kind][:count], self._lanes[kind][count:]
         self._forget_empty()

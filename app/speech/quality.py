@@ -14,6 +14,7 @@ from math import exp, isfinite
 MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
 MAX_NO_SPEECH_PROB = 0.6
+SHORT_SECONDS = 2.0  # a cough or a click, which may well hold no word
 FULL_CONTEXT_SECONDS = 30
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -70,9 +71,12 @@ def tries(context_seconds: int, prompted: bool) -> tuple[Try, ...]:
     return (first, *sampled) if first == calm else (first, calm, *sampled)
 
 
-def most_tokens(seconds: float) -> int:
-    """More tokens than anybody speaks in `seconds`: only a loop writes more."""
-    return 12 + round(9 * seconds)
+def most_characters(seconds: float) -> int:
+    """More than anybody speaks in `seconds`: only a loop writes more.
+
+    Of characters, not tokens: Whisper writes a letter of Hindi or Georgian with one to three of these.
+    """
+    return 48 + round(36 * seconds)
 
 
 def judge(decoded: Decoded, seconds: float, bias: str = "") -> Verdict:
@@ -80,11 +84,14 @@ def judge(decoded: Decoded, seconds: float, bias: str = "") -> Verdict:
     if not isfinite(decoded.avg_logprob):  # float16 overflows
         return Verdict.BROKEN
     doubtful = decoded.avg_logprob < MIN_AVG_LOGPROB
-    if not decoded.text or (decoded.no_speech_prob > MAX_NO_SPEECH_PROB and doubtful):
+    unheard = decoded.no_speech_prob > MAX_NO_SPEECH_PROB
+    if not decoded.text:
+        return Verdict.SILENT if unheard or seconds <= SHORT_SECONDS else Verdict.BROKEN
+    if unheard and doubtful:
         return Verdict.SILENT
     if (
-        decoded.compression_ratio > MAX_COMPRESSION_RATIO
-        or len(decoded.tokens) > most_tokens(seconds)
+        _repetitiveness(decoded.text) > MAX_COMPRESSION_RATIO
+        or len(decoded.text) > most_characters(seconds)
         or repeats(decoded.text)
         or echoes(decoded.text, bias)
     ):
@@ -112,6 +119,12 @@ def echoes(text: str, bias: str) -> bool:
     """Whether the text does nothing but repeat words that the prompt holds in the same order."""
     words = _words(text)
     return len(words) >= MIN_ECHO_WORDS and f" {' '.join(words)} " in f" {' '.join(_words(bias))} "
+
+
+def _repetitiveness(text: str) -> float:
+    """The compression ratio by characters: in UTF-8 those of one script begin alike, which seems to be a loop."""
+    raw = text.encode("utf-16-le", "surrogatepass")[::2]
+    return len(raw) / len(zlib.compress(raw))
 
 
 def _longest_repetition(units: Sequence[str], period: int) -> int:

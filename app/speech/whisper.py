@@ -26,7 +26,7 @@ from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
 from app.speech.batcher import DeviceLost
 from app.speech.models import ModelUnavailable
-from app.speech.quality import FULL_CONTEXT_SECONDS, Decoded, Try, most_tokens
+from app.speech.quality import FULL_CONTEXT_SECONDS, Decoded, Try
 from app.speech.transcript import Task, Word
 
 Samples = NDArray[np.float32]
@@ -42,6 +42,7 @@ LANGUAGE_SECONDS = 10
 SILENCE_SECONDS = 2
 SMALL_CONTEXT_SECONDS = 20
 SMALL_WIDTH = 512  # of `base`, in numbers per frame
+NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, through which rows are picked, has no such type
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"
 
@@ -70,7 +71,7 @@ def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Devic
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         device = Device("cpu", (0,), cores, "int8" if compute_type == "auto" else compute_type)
-    known = ctranslate2.get_supported_compute_types(device.kind)
+    known = ctranslate2.get_supported_compute_types(device.kind) - NOT_FOR_ARRAYS
     if device.compute_type not in known:
         raise ModelUnavailable(
             f"No model can run as {device.compute_type!r} on this {device.kind}: it knows {', '.join(sorted(known))}"
@@ -178,7 +179,7 @@ class Whisper:
             results = self._model.model.generate(
                 encoded.joined,
                 list(prompts),
-                max_length=min(MAX_LENGTH, len(prompts[0]) + most_tokens(how.context_seconds) + 1),
+                max_length=MAX_LENGTH,
                 suppress_tokens=self._suppressed,
                 return_scores=True,
                 return_no_speech_prob=True,
@@ -220,10 +221,14 @@ class Whisper:
         return tuple(phrases)
 
     def warm_up(self) -> None:
-        """Runs every step once on silence, so that no recording pays for it."""
-        encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)], self.context_seconds)
+        """Runs every step once on silence, so that no recording pays for it, or is the first to find it broken."""
+        encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)] * 2, self.context_seconds)
+        if self.multilingual:
+            self.detect_languages(encoded, [0])
         prompt = self.prompt("en", "transcribe", "", ())
-        self.decode(encoded, [prompt], Try(self.context_seconds, 0.0, prompted=False))
+        self.decode(encoded, [prompt] * 2, Try(self.context_seconds, 0.0, prompted=False))
+        tokens = tuple(self._tokenizer("en", "transcribe").encode(" Hello."))
+        self.align(encoded, {0: Utterance("en", tokens, 1.0)})
 
     def _features(self, window: Samples, context_seconds: int) -> Samples:
         padding = context_seconds * SAMPLE_RATE - len(window)
@@ -258,9 +263,10 @@ def load(folder: Path, device: Device) -> Whisper:
     """Loads a model once per process, and runs it once. Raises ModelUnavailable."""
     try:
         whisper = Whisper(folder, device)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ModelUnavailable(f"The model in {folder} cannot be loaded: {error}") from error
-    whisper.warm_up()
+        whisper.warm_up()
+    except (OSError, RuntimeError, ValueError, GpuOutOfMemory, DeviceLost) as error:
+        reason = error.__cause__ or error
+        raise ModelUnavailable(f"The model in {folder} cannot be loaded: {reason}") from error
     return whisper
 
 

@@ -1,6 +1,6 @@
 from dataclasses import dataclass, field
 
-from app.speech.lanes import PATIENCE, Lanes
+from app.speech.lanes import PATIENCE, RECOVERY, Lanes
 
 
 @dataclass(eq=False)
@@ -54,12 +54,19 @@ def test_last_items_take_others_along_to_fill_half_a_batch() -> None:
     assert values(queue.take_last(lambda _: True)) == [2, 4, 6]
 
 
-def test_batches_stay_small_once_they_were_too_large() -> None:
-    queue = lanes(*map(Item, range(5)))
-    queue.shrink(2)
-    queue.shrink(3)
+def test_batches_are_half_as_large_once_they_were_too_large_until_many_have_gone_well() -> None:
+    queue = lanes(*map(Item, range(2 * RECOVERY + 8)))
+    queue.shrink()
 
-    assert [values(queue.take_full()), values(queue.take_full()), queue.take_full()] == [[0, 1], [2, 3], []]
+    sizes = [len(queue.take_full()) for _ in range(RECOVERY + 1)]
+    assert sizes == [2] * RECOVERY + [4]
+
+
+def test_batches_never_vanish() -> None:
+    queue = lanes(Item(0))
+    for _ in range(5):
+        queue.shrink()
+    assert values(queue.take_full()) == [0]
 
 
 def test_what_nobody_waits_for_is_dropped() -> None:
