@@ -9,16 +9,16 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.responses import RedirectResponse
 
 from app import __version__, operations, problems
 from app.audio.store import StoreUnavailable
 from app.auth import ApiKeys, is_loopback
 from app.bodies import RequestBodies
 from app.errors import InsufficientStorage
-from app.jobs import openapi
+from app.jobs import openapi, playback
 from app.jobs import router as transcriptions
 from app.jobs.intake import Intake
+from app.page import routes as page
 from app.settings import Settings, SettingsError
 from app.speech.languages import languages
 from app.telemetry import RequestLog
@@ -58,8 +58,9 @@ def create_app() -> FastAPI:
         ],
         generate_unique_id_function=lambda route: route.name,
     )
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    app.include_router(page.router)
     app.include_router(transcriptions.router)
+    app.include_router(playback.router)
     app.include_router(operations.router)
     problems.install(app)
     app.add_middleware(RequestLog)
@@ -83,6 +84,7 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
     app.state.intake = intake
     app.state.database = parts.database
     app.state.retention = parts.retention
+    app.state.store = parts.store
     app.state.signals = parts.signals
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     app.state.api_keys = ApiKeys(keys if settings.auth == "on" else None)
@@ -162,7 +164,7 @@ async def serve(settings: Settings, listener: socket.socket, *, executor: bool) 
         intake = attach(app, settings, parts)
         server = Server(http_config(app))
         name, number = listener.getsockname()[:2]
-        log.info("serving", docs=f"http://{name}:{number}/docs", data_dir=str(settings.data_dir))
+        log.info("serving", page=f"http://{name}:{number}/", data_dir=str(settings.data_dir))
         serving = asyncio.create_task(server.serve([listener]))
         stopping = asyncio.create_task(parts.stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
