@@ -40,7 +40,8 @@ class Browser:
         def shown(driver: Chrome) -> WebElement | None:
             return next((each for each in self.all(selector) if each.is_displayed()), None)
 
-        found: WebElement = WebDriverWait(self.driver, PATIENCE_SECONDS).until(shown, HIDDEN.format(selector))
+        found = WebDriverWait(self.driver, PATIENCE_SECONDS).until(shown, HIDDEN.format(selector))
+        assert found is not None
         return found
 
     @property
@@ -57,13 +58,18 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console shows since it was asked last: errors and warnings, those of CSP too."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        return [entry["message"] for entry in self._log("browser")]
 
     def origins(self) -> set[str]:
         """Where all requests over the network went since it was asked last."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         return {f"{parts.scheme}://{parts.netloc}" for url in sent if (parts := urlsplit(url)).scheme in NETWORK}
+
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        """What came to a log of the browser's since it was asked last."""
+        entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return entries
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import srt
+import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser import CHROMIUM, DRIVER, MISSING, Browser, browsing
@@ -170,6 +170,31 @@ def test_without_keys_a_refused_file_is_told_and_a_mono_call_is_one_track(
     assert len(browser.all("canvas")) == 1
     assert browser.all("dialog[open]") == []
     assert browser.complaints() == []
+
+
+@in_a_browser
+def test_a_dropped_file_waits_and_is_cancelled_and_its_name_is_only_text(guarded: Service, browser: Browser) -> None:
+    open_with_key(guarded, browser)
+    hostile = "<img src=x onerror=alert(1)>.wav"
+    samples = ",".join(map(str, tone(0.2)))
+    browser.run(
+        "const dropped = new DataTransfer();"
+        f"dropped.items.add(new File([new Uint8Array([{samples}])], '{hostile}'));"
+        "document.dispatchEvent(new DragEvent('drop', {dataTransfer: dropped, cancelable: true}));"
+    )
+    browser.until("document.getElementById('chosen').textContent.endsWith('one channel')")
+    browser.find("#start").click()
+    browser.until("document.getElementById('step').textContent === 'Waiting in the queue'")
+    assert browser.find("#job-title").text == hostile
+    browser.find("#cancel").click()
+    browser.until("document.getElementById('facts').textContent === 'Statuscancelled'")
+    browser.find("nav a").click()
+    assert browser.find("#recent a").text == hostile
+    assert browser.find("#recent .status").text == "cancelled"
+    assert browser.all("img[src=x]") == []
+    browser.find("#forget").click()
+    browser.find("#key")
+    assert browser.run("return sessionStorage.length") == 0
 
 
 @in_a_browser

@@ -124,9 +124,7 @@ class TranscriptionOut(BaseModel):
             completed_at=job.completed_at,
             notified_at=job.notified_at,
             timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
-            links=Links(
-                self=path, transcript=f"{path}/transcript", audio=f"{path}/audio" if job.audio_key else None
-            ),
+            links=Links(self=path, transcript=f"{path}/transcript", audio=f"{path}/audio" if job.audio_key else None),
         )
 
 

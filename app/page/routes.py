@@ -1,4 +1,4 @@
-"""The page at `/`: a few files, read once. They hold no secrets, so they need no key; what they ask the API for does."""
+"""The page at `/`: a few files, read once. They hold no secrets and need no key; what they ask the API for does."""
 
 import hashlib
 from dataclasses import dataclass

@@ -83,15 +83,21 @@ export function upload(form, onProgress, signal) {
 // Yields a job each time it is read, until its status is final. Goes on through broken connections and full services.
 export async function* follow(id, signal) {
   for (let wait = 0; ; wait = WAIT_SECONDS) {
+    const asked = performance.now();
     try {
       const job = await read(`/v1/transcriptions/${id}?wait=${wait}`, signal);
       yield job;
       if (!["pending", "in_progress"].includes(job.status)) return;
+      if (wait && performance.now() - asked < 1000) await pause(signal); // a service that stops lets nobody wait
     } catch (error) {
       if (![0, 429, 503].includes(error.status)) throw error;
       yield null;
-      await new Promise((resolve) => setTimeout(resolve, RETRY_SECONDS * 1000));
-      signal.throwIfAborted();
+      await pause(signal);
     }
   }
+}
+
+async function pause(signal) {
+  await new Promise((resolve) => setTimeout(resolve, RETRY_SECONDS * 1000));
+  signal.throwIfAborted();
 }

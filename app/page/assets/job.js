@@ -62,6 +62,7 @@ async function findRecording(job, signal) {
 }
 
 function stayWithout(reason) {
+  byId("player").hidden = true;
   byId("silent-reason").textContent = reason;
   byId("silent").hidden = false;
 }
@@ -74,6 +75,10 @@ async function hear(recording, job, signal) {
   const found = await examinedOnce(recording);
   if (!signal.aborted && found) showWaveforms(found.peaks, job.options.channel_labels);
 }
+
+byId("audio").addEventListener("error", () => {
+  if (byId("audio").src) stayWithout("This browser cannot play such a recording.");
+});
 
 async function showResult(job, signal) {
   const transcript = await read(job.links.transcript, signal);

@@ -51,9 +51,7 @@ byId("key-form").addEventListener("submit", (event) => {
 byId("key-cancel").addEventListener("click", () => byId("key-dialog").close());
 byId("forget").addEventListener("click", () => {
   forgetKey();
-  byId("forget").hidden = true;
-  location.hash = "";
-  location.reload();
+  location.assign("/");
 });
 byId("forget").hidden = storedKey() === null;
 whenKeyIsNeeded(askForKey);
