@@ -13,6 +13,8 @@ const STEPS = { pending: "Waiting in the queue", in_progress: "Transcribing" };
 export async function showJob(id, signal, focus) {
   for (const part of ["player", "silent", "result"]) byId(part).hidden = true;
   byId("facts").replaceChildren();
+  byId("job-title").textContent = "Recording";
+  byId("job").hidden = false;
   onCancel(() => call(`/v1/transcriptions/${id}/cancel`, { method: "POST" }).catch(showProblem));
   const path = encodeURIComponent(id);
   let first = true;
@@ -32,7 +34,6 @@ function introduce(job, signal, focus) {
   const title = job.audio.filename ?? "A recording without a name";
   document.title = `${title} – Callscribe`;
   byId("job-title").textContent = title;
-  byId("job").hidden = false;
   if (focus) byId("job-title").focus();
   byId("own-copy").onchange = () => hear(byId("own-copy").files[0], job, signal);
   findRecording(job, signal).catch(showProblem);

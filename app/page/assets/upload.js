@@ -36,7 +36,7 @@ function recentJob(job) {
   return element("li", {},
     element("a", { href: `#${job.id}` }, job.audio.filename ?? "A recording without a name"),
     element("span", { className: `status ${job.status}` }, job.status.replace("_", " ")),
-    element("time", { dateTime: job.created_at }, created.toLocaleString()),
+    element("time", { dateTime: job.created_at }, created.toLocaleString([], { dateStyle: "medium", timeStyle: "short" })),
     element("code", {}, job.id));
 }
 
