@@ -15,8 +15,8 @@ export async function showJob(id, signal, focus) {
   byId("facts").replaceChildren();
   byId("job-title").textContent = "Recording";
   byId("job").hidden = false;
-  onCancel(() => call(`/v1/transcriptions/${id}/cancel`, { method: "POST" }).catch(showProblem));
   const path = encodeURIComponent(id);
+  onCancel(() => call(`/v1/transcriptions/${path}/cancel`, { method: "POST" }).catch(showProblem));
   let first = true;
   for await (const job of follow(path, signal)) {
     if (job === null) {
@@ -35,7 +35,7 @@ function introduce(job, signal, focus) {
   document.title = `${title} – Callscribe`;
   byId("job-title").textContent = title;
   if (focus) byId("job-title").focus();
-  byId("own-copy").onchange = () => hear(byId("own-copy").files[0], job, signal);
+  byId("own-copy").onchange = (event) => event.target.files.length && hear(event.target.files[0], job, signal);
   findRecording(job, signal).catch(showProblem);
 }
 
