@@ -15,6 +15,7 @@ The same word stands in HTTP problems, in `transcription.error` and in webhooks.
     │   ├── NotCompleted            not_completed            409
     │   ├── IdempotencyKeyReused    idempotency_key_reused   422
     │   ├── UrlNotAllowed           url_not_allowed          422
+    │   ├── RangeNotSatisfiable     range_not_satisfiable    416
     │   ├── QueueFull               queue_full               429
     │   ├── ShuttingDown            shutting_down            503
     │   ├── Unavailable             unavailable              503
@@ -116,6 +117,10 @@ class IdempotencyKeyReused(RequestError):
 
 class UrlNotAllowed(RequestError):
     code, title, status = "url_not_allowed", "The URL may not be used", 422
+
+
+class RangeNotSatisfiable(RequestError):
+    code, title, status = "range_not_satisfiable", "The recording has no such bytes", 416
 
 
 class QueueFull(RequestError):

@@ -10,7 +10,6 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__, operations, problems
@@ -19,9 +18,10 @@ from app.audio.store import StoreUnavailable
 from app.auth import ApiKeys, is_loopback
 from app.bodies import RequestBodies
 from app.errors import InsufficientStorage, Unavailable
-from app.jobs import openapi
+from app.jobs import openapi, playback
 from app.jobs import router as transcriptions
 from app.jobs.intake import Intake
+from app.page import routes as page
 from app.settings import Settings, SettingsError
 from app.speech.languages import languages
 from app.telemetry import RequestLog
@@ -64,9 +64,10 @@ def create_app() -> FastAPI:
         ],
         generate_unique_id_function=lambda route: route.name,
     )
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+    app.include_router(page.router)
     app.include_router(transcriptions.router)
     app.include_router(deliveries.router)
+    app.include_router(playback.router)
     app.include_router(operations.router)
     problems.install(app)
     app.add_middleware(Doors)
@@ -112,6 +113,7 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
     app.state.intake = intake
     app.state.database = parts.database
     app.state.retention = parts.retention
+    app.state.store = parts.store
     app.state.signals = parts.signals
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     app.state.api_keys = ApiKeys(keys if settings.auth == "on" else None)
@@ -203,7 +205,7 @@ async def serve(settings: Settings, listener: socket.socket, *, executor: bool) 
         async with open_parts(settings, executor=executor) as parts:
             intake = attach(app, settings, parts)
             name, number = listener.getsockname()[:2]
-            log.info("serving", docs=f"http://{name}:{number}/docs", data_dir=str(settings.data_dir))
+            log.info("serving", page=f"http://{name}:{number}/", data_dir=str(settings.data_dir))
             stopping = asyncio.create_task(parts.stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping; a second signal stops at once", running_jobs_may_take_seconds=GRACE_SECONDS)

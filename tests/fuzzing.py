@@ -18,10 +18,11 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 
 
 @schemathesis.hook
-def map_query(context: schemathesis.HookContext, query: Any) -> Any:
+def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: Any) -> None:
     """Nobody has a minute to wait."""
     try:
-        wait = float((query or {})["wait"])
+        wait = float((case.query or {})["wait"])
     except (KeyError, TypeError, ValueError):
-        return query
-    return {**query, "wait": wait / 600} if 0 <= wait <= 60 else query
+        return
+    if 0 <= wait <= 60:
+        case.query["wait"] = wait / 600

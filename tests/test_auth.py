@@ -20,6 +20,7 @@ ROUTES = [
     ("DELETE", NOBODY),
     ("POST", f"{NOBODY}/cancel"),
     ("GET", f"{NOBODY}/transcript"),
+    ("GET", f"{NOBODY}/audio"),
     ("GET", "/v1/models"),
 ]
 
@@ -49,7 +50,7 @@ def test_each_configured_key_is_let_in(guarded: Service, key: str) -> None:
     assert guarded.client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/docs", "/openapi.json"])
 def test_some_paths_need_no_key(guarded: Service, path: str) -> None:
     assert guarded.client.get(path, headers={"Authorization": ""}).status_code == 200
 

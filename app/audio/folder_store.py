@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from app.audio.store import Measured, StoredAudio
+from app.audio.store import BLOCK_BYTES, Measured, StoredAudio
 
 
 class LocalAudioStore:
@@ -43,6 +43,12 @@ class LocalAudioStore:
             raise FileNotFoundError(key)
         yield path
 
+    async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
+        path = self._path(key)
+        if not path.is_file():
+            raise FileNotFoundError(key)
+        return _blocks(path, span)
+
     async def delete(self, key: str) -> None:
         for path in (self._incoming / key, self._path(key)):
             await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -53,6 +59,15 @@ class LocalAudioStore:
     async def check(self) -> None:
         if not os.access(self._incoming, os.W_OK):
             raise PermissionError(f"{self._incoming} cannot be written")
+
+
+async def _blocks(path: Path, span: range) -> AsyncIterator[bytes]:
+    left = len(span)
+    with await asyncio.to_thread(path.open, "rb") as file:
+        await asyncio.to_thread(file.seek, span.start)
+        while left > 0 and (block := await asyncio.to_thread(file.read, min(BLOCK_BYTES, left))):
+            left -= len(block)
+            yield block
 
 
 def _sync(file: BinaryIO) -> None:

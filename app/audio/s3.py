@@ -17,6 +17,7 @@ from obstore.store import S3Store
 from app.audio.store import StoreUnavailable
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig
 
 PART_BYTES = 5 * 1024 * 1024  # the smallest that S3 takes
@@ -64,10 +65,11 @@ class Bucket:
             name, prefix=prefix or None, client_options=CLIENT, retry_config=RETRIES, disable_bulk_delete=True
         )
 
-    async def read(self, key: str) -> Download:
-        """Begin to read an object: its size is known at once, its bytes follow."""
+    async def read(self, key: str, span: range | None = None) -> Download:
+        """Begin to read an object, or the offsets `span` of it: its size is known at once, its bytes follow."""
+        options: GetOptions = {} if span is None else {"range": (span.start, span.stop)}
         with _own_errors(key):
-            found = await self._objects.get_async(key)
+            found = await self._objects.get_async(key, options=options)
 
         async def blocks() -> AsyncIterator[bytes]:
             with _own_errors(key):

@@ -34,6 +34,9 @@ class S3AudioStore:
                     await asyncio.to_thread(file.write, block)
             yield path
 
+    async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
+        return (await self._bucket.read(key, span)).blocks
+
     async def delete(self, key: str) -> None:
         await self._bucket.delete(key)
 

@@ -35,6 +35,9 @@ class AudioStore(Protocol):
     def local_path(self, key: str) -> AbstractAsyncContextManager[Path]:
         """The recording as a file on this machine, for the length of the block. Raises FileNotFoundError."""
 
+    async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
+        """The bytes at the offsets `span`, read as they are asked for. Raises FileNotFoundError before the first."""
+
     async def delete(self, key: str) -> None:
         """Erase the recording. One that is gone already is fine."""
 

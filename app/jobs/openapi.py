@@ -61,6 +61,7 @@ PENDING_EXAMPLE: dict[str, Any] = {
     "links": {
         "self": f"/v1/transcriptions/{EXAMPLE_ID}",
         "transcript": f"/v1/transcriptions/{EXAMPLE_ID}/transcript",
+        "audio": f"/v1/transcriptions/{EXAMPLE_ID}/audio",
     },
 }
 
@@ -258,6 +259,13 @@ TRANSCRIPT: dict[str, Any] = {
         "text/tab-separated-values": _text("start\tend\ttext\n800\t2900\tGood morning, how can I help you?\n"),
     },
 }
+
+_BYTES = {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of call.wav"}
+AUDIO: dict[str, Any] = {
+    "description": "The recording. Other names than those of common audio files make it `application/octet-stream`.",
+    "content": {"audio/*": _BYTES, "application/octet-stream": _BYTES},
+}
+PART_OF_AUDIO = AUDIO | {"description": "The bytes that `Range` asks for."}
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:

@@ -72,10 +72,11 @@ class TimingsOut(BaseModel):
 
 
 class Links(BaseModel):
-    """Paths of this transcription and of its transcript."""
+    """Paths of this transcription, its transcript and its recording."""
 
     self: str
     transcript: str
+    audio: str | None = Field(description="Null where the recording is not fetched yet, or not kept.")
 
 
 class TranscriptionOut(BaseModel):
@@ -126,7 +127,7 @@ class TranscriptionOut(BaseModel):
             completed_at=job.completed_at,
             notified_at=notice.notified_at,
             timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
-            links=Links(self=path, transcript=f"{path}/transcript"),
+            links=Links(self=path, transcript=f"{path}/transcript", audio=f"{path}/audio" if job.audio_key else None),
         )
 
 

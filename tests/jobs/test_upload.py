@@ -57,7 +57,7 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         "completed_at": None,
         "notified_at": None,
         "timings": {"queued": None, "decoding": None, "transcribing": None},
-        "links": {"self": path, "transcript": f"{path}/transcript"},
+        "links": {"self": path, "transcript": f"{path}/transcript", "audio": f"{path}/audio"},
     }
     assert guarded.read(path)["status"] == "pending"
     assert [stored.read_bytes() for stored in guarded.stored_files()] == [recording]

@@ -1,0 +1,97 @@
+// The dialogue: a list of turns to read, to search and to hear.
+
+import { byId, clock, element } from "./elements.js";
+import { playFrom } from "./player.js";
+
+const audio = byId("audio");
+const list = byId("dialogue");
+const search = byId("search");
+let turns = [];
+
+export function showDialogue(transcript) {
+  const speakers = speakersOf(transcript);
+  turns = transcript.turns.map((turn) => {
+    const words = element("span", { className: "words" }, turn.text);
+    const button = element(
+      "button",
+      { type: "button", className: `turn voice-${speakers.indexOf(turn.speaker) % 4}`, tabIndex: -1 },
+      element("span", { className: "time" }, clock(turn.start)),
+      element("span", { className: "speaker" }, turn.speaker),
+      words,
+    );
+    button.addEventListener("click", () => playFrom(turn.start));
+    const item = element("li", {}, button);
+    return { ...turn, item, button, words };
+  });
+  if (turns.length) turns[0].button.tabIndex = 0;
+  byId("nobody").hidden = turns.length > 0;
+  byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
+  list.replaceChildren(...turns.map((turn) => turn.item));
+  search.value = "";
+  filter();
+}
+
+// In the order of their channels, which colours go by.
+export const speakersOf = (transcript) => [...new Set(transcript.channels.map((channel) => channel.label))];
+
+// Speaker → their part of all that was said, 0–1.
+export function sharesOfTalk(transcript) {
+  const seconds = new Map(speakersOf(transcript).map((speaker) => [speaker, 0]));
+  for (const { speaker, start, end } of transcript.segments) {
+    seconds.set(speaker, (seconds.get(speaker) ?? 0) + end - start);
+  }
+  const all = [...seconds.values()].reduce((sum, each) => sum + each, 0);
+  return [...seconds].map(([speaker, each]) => [speaker, all ? each / all : 0]);
+}
+
+function filter() {
+  const wanted = search.value.trim().toLocaleLowerCase();
+  for (const turn of turns) {
+    turn.item.hidden = !turn.text.toLocaleLowerCase().includes(wanted);
+    turn.words.replaceChildren(...marked(turn.text, wanted));
+  }
+  const found = turns.filter((turn) => !turn.item.hidden);
+  byId("found").textContent = wanted ? `${found.length} of ${turns.length} turns` : "";
+  if (found.length) makeReachable(found.find((turn) => turn.button.tabIndex === 0) ?? found[0]);
+}
+
+function marked(text, wanted) {
+  const lower = text.toLocaleLowerCase();
+  if (!wanted || lower.length !== text.length) return [text];
+  const parts = [];
+  let end = 0;
+  for (let at = lower.indexOf(wanted); at >= 0; at = lower.indexOf(wanted, end)) {
+    parts.push(text.slice(end, at), element("mark", {}, text.slice(at, at + wanted.length)));
+    end = at + wanted.length;
+  }
+  return [...parts, text.slice(end)];
+}
+
+// One turn is in the tab order; the arrow keys lead to the others.
+function makeReachable(chosen) {
+  for (const turn of turns) turn.button.tabIndex = turn === chosen ? 0 : -1;
+}
+
+function move(event) {
+  const there = turns.filter((turn) => !turn.item.hidden);
+  const at = there.findIndex((turn) => turn.button === document.activeElement);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: there.length - 1 }[event.key];
+  if (to === undefined || !there[to]) return;
+  event.preventDefault();
+  makeReachable(there[to]);
+  there[to].button.focus();
+}
+
+function markPlaying() {
+  const now = audio.currentTime;
+  const playing = audio.ended || now === 0 ? undefined : turns.findLast((turn) => turn.start <= now + 0.05 && now < turn.end);
+  for (const turn of turns) turn.button.ariaCurrent = turn === playing ? "true" : null;
+}
+
+list.addEventListener("keydown", move);
+list.addEventListener("focusin", (event) => {
+  const focused = turns.find((turn) => turn.button === event.target);
+  if (focused) makeReachable(focused);
+});
+search.addEventListener("input", filter);
+for (const event of ["timeupdate", "seeked", "ended"]) audio.addEventListener(event, markPlaying);

@@ -1,0 +1,49 @@
+// What the page tells its reader beside the content: problems, progress, and the words that screen readers announce.
+
+import { byId, element } from "./elements.js";
+
+export function showProblem(error) {
+  if (error.name === "AbortError") return;
+  const fields = (error.errors ?? []).map(({ field, detail }) => element("li", {}, `${field}: ${detail}`));
+  byId("problem").replaceChildren(
+    element("h2", {}, error.requestId || error.detail ? error.message : "Something went wrong on this page"),
+    element("p", {}, error.detail ?? error.message),
+    ...(fields.length ? [element("ul", {}, ...fields)] : []),
+    ...(error.status === 401 ? [element("button", { type: "button", onclick: () => location.reload() }, "Enter a key")] : []),
+    ...(error.requestId ? [element("p", { className: "hint" }, `Request ${error.requestId}`)] : []),
+  );
+  byId("problem").hidden = false;
+  byId("problem").scrollIntoView({ block: "nearest" });
+}
+
+export function hideProblem() {
+  byId("problem").hidden = true;
+  byId("problem").replaceChildren();
+}
+
+// `done` is 0–1, or null where it is not known. Screen readers hear each step once, and each quarter of it.
+export function showProgress(step, done) {
+  const percent = done === null ? "" : ` ${Math.round(done * 100)} %`;
+  byId("step").textContent = step + percent;
+  if (done === null) byId("bar").removeAttribute("value");
+  else byId("bar").value = done;
+  byId("progress").hidden = false;
+  announce(done === null ? step : `${step}, ${Math.floor(done * 4) * 25} %`);
+}
+
+export function hideProgress() {
+  byId("progress").hidden = true;
+}
+
+export function announce(text) {
+  if (byId("announcement").textContent !== text) byId("announcement").textContent = text;
+}
+
+// The progress's one button: what it does until the step is over.
+export function onCancel(act) {
+  byId("cancel").disabled = false;
+  byId("cancel").onclick = () => {
+    byId("cancel").disabled = true;
+    act();
+  };
+}

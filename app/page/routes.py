@@ -1,0 +1,72 @@
+"""The page at `/`: a few files, read once. They hold no secrets and need no key; what they ask the API for does."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from starlette.responses import Response
+
+from app.errors import NotFound
+
+FOLDER = Path(__file__).parent / "assets"
+INDEX = "index.html"
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file of the page and the headers it goes with. `no-cache`: kept, but asked for by its ETag each time."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    return {path.name: _read(path) for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
+
+
+def _read(path: Path) -> Asset:
+    body = path.read_bytes()
+    headers = {
+        "Content-Type": MEDIA_TYPES[path.suffix],
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+        "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+    }
+    return Asset(body, headers)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def read_page(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    return _answer(INDEX, if_none_match)
+
+
+@router.api_route("/page/{name}", methods=["GET", "HEAD"])
+async def read_asset(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    return _answer(name, if_none_match)
+
+
+def _answer(name: str, if_none_match: str | None) -> Response:
+    asset = assets().get(name)
+    if asset is None:
+        raise NotFound(f"The page has no file {name!r}.")
+    if asset.headers["ETag"] in (if_none_match or ""):
+        return Response(status_code=304, headers=asset.headers)
+    return Response(asset.body, headers=asset.headers)

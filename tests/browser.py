@@ -1,0 +1,89 @@
+"""A real browser without a window: Chromium, driven by Selenium, where both are installed."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service as Driver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+MISSING = "chromium and chromedriver are not installed: apt-get install chromium chromium-driver"
+PATIENCE_SECONDS = 90
+ARGUMENTS = """
+    --headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --no-proxy-server
+    --disable-background-networking --disable-component-update --disable-sync --window-size=1000,900
+""".split()
+NETWORK = ("http", "https", "ws", "wss")
+HIDDEN = "none of {} is shown"
+
+
+class Browser:
+    """What a reader of the page does and sees, and what only the browser knows."""
+
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def find(self, selector: str) -> WebElement:
+        """The first such element that is shown, once there is one."""
+
+        def shown(driver: Chrome) -> WebElement | None:
+            return next((each for each in self.all(selector) if each.is_displayed()), None)
+
+        found = WebDriverWait(self.driver, PATIENCE_SECONDS).until(shown, HIDDEN.format(selector))
+        assert found is not None
+        return found
+
+    @property
+    def focused(self) -> WebElement:
+        return self.driver.switch_to.active_element
+
+    def run(self, script: str) -> Any:
+        return self.driver.execute_script(script)
+
+    def until(self, expression: str) -> Any:
+        """The value of an expression in the page, once it is true there."""
+        script = f"return {expression}"
+        return WebDriverWait(self.driver, PATIENCE_SECONDS).until(lambda _: self.run(script), expression)
+
+    def complaints(self) -> list[str]:
+        """What the console shows since it was asked last: errors and warnings, those of CSP too."""
+        return [entry["message"] for entry in self._log("browser")]
+
+    def origins(self) -> set[str]:
+        """Where all requests over the network went since it was asked last."""
+        events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
+        sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return {f"{parts.scheme}://{parts.netloc}" for url in sent if (parts := urlsplit(url)).scheme in NETWORK}
+
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        """What came to a log of the browser's since it was asked last."""
+        entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return entries
+
+
+@contextmanager
+def browsing(folder: Path) -> Iterator[Browser]:
+    """A browser with a profile of its own; downloads go to `folder`."""
+    assert CHROMIUM is not None
+    options = ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (*ARGUMENTS, f"--user-data-dir={folder / 'profile'}"):
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options, Driver(DRIVER))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

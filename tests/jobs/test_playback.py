@@ -1,0 +1,127 @@
+"""The recording as it was received, whole or in ranges."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.audio.folder_store import LocalAudioStore
+from app.audio.s3_store import S3AudioStore
+from app.audio.s3_url import S3Url
+from app.audio.store import AudioStore
+from app.audio.workspace import Workspace
+from app.errors import RangeNotSatisfiable
+from app.jobs.playback import requested_span
+from tests.forms import refused
+from tests.recordings import tone
+from tests.service import Service
+
+RECORDING = tone(1.0)
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("header", "span"),
+    [
+        (None, None),
+        ("bytes=0-", range(10)),
+        ("bytes=0-0", range(1)),
+        ("bytes=2-4", range(2, 5)),
+        ("bytes=9-", range(9, 10)),
+        ("bytes=4-999", range(4, 10)),
+        ("bytes=-3", range(7, 10)),
+        ("bytes=-99", range(10)),
+        ("bytes=4-2", None),
+        ("bytes=0-1,4-5", None),
+        ("bytes=-", None),
+        ("bytes=x-", None),
+        ("lines=1-2", None),
+        (f"bytes=0-{'9' * 5000}", None),
+    ],
+)
+def test_a_range_is_read_as_the_rfc_says(header: str | None, span: range | None) -> None:
+    assert requested_span(header, 10) == span
+
+
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-20", "bytes=-0"])
+def test_a_range_of_nothing_is_refused(header: str) -> None:
+    with pytest.raises(RangeNotSatisfiable):
+        requested_span(header, 10)
+
+
+def test_a_waiting_jobs_recording_can_be_read(guarded: Service) -> None:
+    job = guarded.create(RECORDING)
+    whole = guarded.client.get(job["links"]["audio"])
+    assert (whole.status_code, whole.content) == (200, RECORDING)
+    assert whole.headers["Content-Type"] == "audio/wav"
+    assert whole.headers["Content-Length"] == str(len(RECORDING))
+    assert whole.headers["Content-Disposition"] == "attachment; filename*=UTF-8''call.wav"
+    assert whole.headers["X-Content-Type-Options"] == "nosniff"
+    assert whole.headers["ETag"] == f'"{job["audio"]["sha256"]}"'
+    part = guarded.client.get(job["links"]["audio"], headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, RECORDING[100:200])
+    assert part.headers["Content-Range"] == f"bytes 100-199/{len(RECORDING)}"
+    changed = guarded.client.get(job["links"]["audio"], headers={"Range": "bytes=100-199", "If-Range": '"another"'})
+    assert (changed.status_code, changed.content) == (200, RECORDING)
+
+
+def test_bytes_that_it_has_not_are_refused_with_its_size(guarded: Service) -> None:
+    job = guarded.create(RECORDING)
+    answer = guarded.client.get(job["links"]["audio"], headers={"Range": "bytes=99999999-"})
+    refused(answer, 416, "range_not_satisfiable")
+    assert answer.headers["Content-Range"] == f"bytes */{len(RECORDING)}"
+
+
+@pytest.mark.parametrize("name", ["evil.html", "evil.svg", "call", "call.wav.html"])
+def test_a_name_does_not_make_it_a_page(guarded: Service, name: str) -> None:
+    job = guarded.client.post("/v1/transcriptions", files={"file": (name, RECORDING, "text/html")}).json()
+    assert guarded.client.get(job["links"]["audio"]).headers["Content-Type"] == "application/octet-stream"
+
+
+def test_a_name_cannot_break_out_of_its_header(guarded: Service) -> None:
+    job = guarded.client.post("/v1/transcriptions", files={"file": ('ä"; x=".wav', RECORDING)}).json()
+    disposition = guarded.client.get(job["links"]["audio"]).headers["Content-Disposition"]
+    assert disposition.startswith("attachment; filename*=UTF-8''%C3%A4")
+    assert '"' not in disposition
+
+
+def test_a_recording_that_is_not_kept_is_not_found(guarded: Service) -> None:
+    job = guarded.create(RECORDING)
+    guarded.client.post(f"{job['links']['self']}/cancel")
+    refused(guarded.client.get(job["links"]["audio"]), 404, "not_found")
+
+
+def test_one_that_is_not_fetched_yet_has_no_address(guarded: Service) -> None:
+    body = {"url": "https://recordings.example.com/call.wav"}
+    job = guarded.client.post("/v1/transcriptions", json=body).json()
+    assert job["links"]["audio"] is None
+    refused(guarded.client.get(f"{job['links']['self']}/audio"), 404, "not_found")
+
+
+@pytest.fixture
+def folder_store(tmp_path: Path) -> AudioStore:
+    return LocalAudioStore(tmp_path / "audio")
+
+
+@pytest.fixture
+def bucket_store(bucket: str, tmp_path: Path) -> Iterator[AudioStore]:
+    workspace = Workspace(tmp_path / "work")
+    yield S3AudioStore(S3Url(bucket, "audio"), workspace)
+    workspace.close()
+
+
+@pytest.mark.parametrize("kind", ["folder_store", "bucket_store"])
+async def test_every_store_reads_ranges(kind: str, request: pytest.FixtureRequest) -> None:
+    store: AudioStore = request.getfixturevalue(kind)
+    content = os.urandom(3 * MIB + 1)
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield content
+
+    await store.save("call", stream(), len(content))
+    for span in (range(len(content)), range(1), range(MIB - 1, 2 * MIB + 5), range(3 * MIB, 3 * MIB + 1)):
+        read = b"".join([block async for block in await store.read("call", span)])
+        assert read == content[span.start : span.stop]
+    with pytest.raises(FileNotFoundError):
+        await store.read("gone", range(1))
