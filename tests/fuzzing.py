@@ -18,7 +18,7 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 
 
 @schemathesis.hook
-def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: Any) -> None:
+def before_call(context: schemathesis.HookContext, case: Any, kwargs: Any) -> None:
     """Nobody has a minute to wait."""
     try:
         wait = float((case.query or {})["wait"])
