@@ -10,11 +10,15 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from sqlalchemy import make_url
 
 from app.db import Database, EmbeddedPostgres, migrate
 from tests.s3_server import S3Server, s3_serving
 from tests.service import Service, serving
+
+settings.register_profile("patient", deadline=None)  # machines are shared: slow is not wrong
+settings.load_profile("patient")
 
 ALICE, BOB = "alice-secret-1", "bob-secret-2"
 LIMITS = {"MAX_UPLOAD_BYTES": "100kB", "MAX_AUDIO_SECONDS": "5", "MAX_PENDING": "4"}
