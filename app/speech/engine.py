@@ -10,7 +10,7 @@ from typing import Protocol
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
 from app.speech import models, processor, voice, whisper
-from app.speech.assembly import Call
+from app.speech.assembly import Call, assemble
 from app.speech.batcher import Batcher, EngineStopped
 from app.speech.decoding import decode_batch
 from app.speech.levels import measure
@@ -127,11 +127,11 @@ class Engine:
         try:
             call = Call(tuple(channels), options, await asyncio.to_thread(measure, channels))
             job = Recording(self._whispers[options.model], call, share, report)
-            scans = [ChannelScan(job, index) for index in call.levels.distinct]
+            batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
+            listened = await asyncio.wrap_future(job.outcome)
+            return await asyncio.to_thread(assemble, call, listened)  # reads files: not for a thread that decodes
         except OSError as error:
             raise TranscriptionFailed("The decoded recording is gone") from error
-        batcher.submit(job, scans)
-        return await asyncio.wrap_future(job.outcome)
 
     def close(self) -> None:
         """Ends the threads, after the batches they are at, and what is queued. Models stay in memory.
