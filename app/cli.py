@@ -5,6 +5,7 @@ What is slow to import, the engine and the web stack, is imported by the command
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -123,6 +124,7 @@ def transcribe(
     command line does. Ends with 0 when all is done, 1 when some recordings failed, 2 when the command is wrong.
     """
     from app.files import Output
+    from app.speech.batcher import DeviceLost, EngineStopped
 
     settings = _settings()
     settings = settings.model_copy(update={"model": (model,)}) if model else settings
@@ -135,6 +137,12 @@ def transcribe(
         failed = asyncio.run(_transcribe(settings, files, options, output))
     except KeyboardInterrupt:
         _leave(130)
+    except (EngineStopped, DeviceLost):
+        typer.echo("callscribe: the engine stopped before all was done", err=True)
+        _leave(1)
+    except BrokenPipeError:  # who reads has read enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(128 + signal.SIGPIPE)
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--output-dir") from None
     _leave(1 if failed else 0)
@@ -187,7 +195,9 @@ def _formats(name: str, *, printed: bool) -> tuple[Format, ...]:
 
 
 def _print(text: str) -> None:
-    typer.echo(text.rstrip("\n"))
+    """The text, with `?` for what standard output cannot show."""
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo(text.rstrip("\n").encode(encoding, "replace").decode(encoding))
 
 
 async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> int:

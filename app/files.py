@@ -13,7 +13,9 @@ from rich.progress import Progress, TaskID
 
 from app.audio.decode import decode
 from app.errors import AppError
+from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.formats import Format, render
+from app.speech.subtitles import one_line
 from app.speech.transcript import Options, Transcript
 
 if TYPE_CHECKING:  # the engine takes seconds to import
@@ -40,14 +42,14 @@ class Output:
 
     def write(self, recording: Path, transcript: Transcript) -> str:
         """Writes the files, each whole or not at all; returns what is to be printed. Raises OSError."""
-        texts = {form: render(transcript, recording.name, form) for form in self.forms}
+        texts = {form: render(transcript, _printable(recording.name), form) for form in self.forms}
         if self.folder is None:
             return "".join(texts.values())
         for form, text in texts.items():
             path = self.folder / f"{recording.stem}.{EXTENSIONS[form]}"
             part = path.with_name(f".{path.name}.part")
             try:
-                part.write_text(text)
+                part.write_text(text, encoding="utf-8")
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -59,6 +61,11 @@ class Failure:
     """Why a recording has no transcript, in one line."""
 
     reason: str
+
+
+def _printable(name: str) -> str:
+    """A file's name as Unicode, with `?` for each byte that is none."""
+    return name.encode(errors="replace").decode()
 
 
 def recordings(paths: Iterable[Path]) -> list[Path]:
@@ -88,31 +95,41 @@ class Transcription:
     progress: Progress
 
     async def run(self, files: Sequence[Path], show: Callable[[str], None]) -> int:
-        """Transcribes the files; prints through `show`, in their order. Returns how many failed."""
+        """Transcribes the files; prints through `show`, in their order. Returns how many failed.
+
+        What `show` raises, and EngineStopped or DeviceLost, ends the work on all of them.
+        """
         slots, failed = asyncio.Semaphore(AT_ONCE), 0
         total = self.progress.add_task(f"{len(files)} recordings", total=len(files), visible=len(files) > 1)
-        async with asyncio.TaskGroup() as group:
-            for task in [group.create_task(self._attempt(file, slots, total)) for file in files]:
+        tasks = [asyncio.create_task(self._attempt(file, slots, total)) for file in files]
+        try:
+            for task in tasks:
                 outcome = await task
                 if isinstance(outcome, Failure):
                     failed += 1
                 elif outcome:
                     show(outcome)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return failed
 
     async def _attempt(self, file: Path, slots: asyncio.Semaphore, total: TaskID) -> str | Failure:
         async with slots:
-            bar = self.progress.add_task(file.name, total=1.0)
+            bar = self.progress.add_task(_printable(file.name), total=1.0)
             try:
                 outcome: str | Failure = self.output.write(file, await self._transcribe(file, bar))
+            except (EngineStopped, DeviceLost):
+                raise
             except AppError as error:
                 outcome = Failure(error.detail)
-            except (OSError, RuntimeError) as error:
-                outcome = Failure(str(error))
+            except Exception as error:  # noqa: BLE001  whatever a recording meets, the others are done
+                outcome = Failure(one_line(str(error)) or type(error).__name__)
             self.progress.remove_task(bar)
             self.progress.advance(total)
         if isinstance(outcome, Failure):
-            line = f"callscribe: {file}: {outcome.reason}"
+            line = f"callscribe: {_printable(str(file))}: {outcome.reason}"
             self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         return outcome
 

@@ -112,6 +112,21 @@ def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> 
     assert "garden" not in shown.casefold()
 
 
+def test_it_ends_quietly_when_nobody_reads_on_and_names_may_be_any_bytes(tmp_path: Path) -> None:
+    recording = tmp_path / os.fsdecode(b"llamada_\xf1.wav")
+    recording.write_bytes(call(0, 6))
+    printed = callscribe("transcribe", str(recording), "-f", "json", folder=tmp_path)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert json.loads(printed.stdout)["id"] == "llamada_?.wav"
+
+    started = start_callscribe("transcribe", str(recording), folder=tmp_path, stderr=subprocess.PIPE)
+    assert started.stdout is not None
+    started.stdout.close()
+    started.stdout = None
+    _, told = started.communicate(timeout=300)
+    assert (started.returncode, told) == (128 + signal.SIGPIPE, "")
+
+
 def test_ctrl_c_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
     recording, out = tmp_path / "call.wav", tmp_path / "out"
     recording.write_bytes(call(0, 57))

@@ -87,7 +87,9 @@ class TranscriptionOut(BaseModel):
     notify_status: NotifyStatus
     audio: Audio
     options: OptionsOut
-    progress: float = Field(ge=0, le=1, description="Speech seconds done ÷ speech seconds found.")
+    progress: float = Field(
+        ge=0, le=1, description="Speech seconds done ÷ (speech seconds found + seconds not searched yet)."
+    )
     attempts: int
     language: str | None = Field(description="As given or detected; null until completed, and without speech.")
     error: ErrorOut | None

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from app.audio.pcm import PcmFile
-from app.speech.bleed import Bleed, Loudness, is_fainter, without_bleed
+from app.speech.bleed import Bleed, without_bleed
 from app.speech.levels import Levels, loudness
 from app.speech.notices import Findings, notices
 from app.speech.segments import Heard, segments_of
+from app.speech.spoken import Spoken
 from app.speech.talk import HOLD_SECONDS, talk, without
 from app.speech.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
 
@@ -53,16 +54,25 @@ class ReadChannel:
     runs: Sequence[Span]
 
 
-def assemble(
-    call: Call, read: Mapping[int, ReadChannel], heard: Sequence[Heard], warnings: Sequence[TranscriptWarning]
-) -> Transcript:
-    """The transcript; `read` and `heard` are of the distinct channels. Raises OSError when the recording is gone."""
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """What came of the distinct channels when all their windows were done."""
+
+    read: Mapping[int, ReadChannel]
+    heard: Sequence[Heard]
+    warnings: Sequence[TranscriptWarning]
+
+
+def assemble(call: Call, listened: Listened) -> Transcript:
+    """The transcript. Blocks, as it reads the channels again where two spoke; raises OSError when they are gone."""
+    read, heard = listened.read, listened.heard
 
     def loudness_of(channel: int, start: float, end: float) -> float:
         return loudness(call.channels[channel], start, end)
 
-    own, bleed = without_bleed(heard, loudness_of)
-    facts = talk(_own_runs(read, own, bleed, loudness_of), call.duration, lambda span: _has_sound(call, span))
+    spoken = Spoken(heard, loudness_of)
+    own, bleed = without_bleed(heard, spoken)
+    facts = talk(_own_runs(read, own, bleed, spoken), call.duration, lambda span: _has_sound(call, span))
     channels = _channels(call, read, facts)
     main = max((each for each in channels if each.language), key=lambda each: each.speech_seconds, default=None)
     found = Findings(call.options, call.duration, call.levels, channels, facts, bleed)
@@ -74,13 +84,15 @@ def assemble(
         segments=segments_of(
             own, {channel: call.speaker(channel) for channel in read}, with_words=call.options.word_timestamps
         ),
-        warnings=tuple(sorted((*notices(found), *warnings), key=lambda each: (each.start or 0, each.channel or 0))),
+        warnings=tuple(
+            sorted((*notices(found), *listened.warnings), key=lambda each: (each.start or 0, each.channel or 0))
+        ),
         talk=facts,
     )
 
 
 def _own_runs(
-    read: Mapping[int, ReadChannel], heard: Sequence[Heard], bleed: Sequence[Bleed], loudness_of: Loudness
+    read: Mapping[int, ReadChannel], heard: Sequence[Heard], bleed: Sequence[Bleed], spoken: Spoken
 ) -> dict[int, list[Span]]:
     """Where the channels' own speech is: neither what was taken out, nor runs without a word under a louder channel."""
     runs = {}
@@ -90,11 +102,8 @@ def _own_runs(
             key=lambda word: word.start,
         )
         gone = [_widened(span) for removed in bleed if removed.channel == channel for span in removed.spans]
-        others = [other for other in read if other != channel]
         runs[channel] = [
-            run
-            for run in without(each.runs, gone)
-            if _touches(run, words) or not is_fainter(channel, others, run, loudness_of)
+            run for run in without(each.runs, gone) if _touches(run, words) or not spoken.is_fainter(channel, run)
         ]
     return runs
 

@@ -1,26 +1,29 @@
 """Words of one channel that another channel's speaker said: an echo on the line, a loud headset; pure.
 
-A word is bleed when another channel is clearly louder just then and has the same words at about the same time.
+Words are bleed when another channel is clearly louder just then and has the same words at about the same time.
+Few words may be both speakers' own, such as "thank you": they are bleed only beside more of it.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from enum import Enum
+from functools import lru_cache
 from itertools import groupby
+from unicodedata import east_asian_width
 
 from app.speech.segments import Heard, cut
+from app.speech.spoken import SAME_TIME_SECONDS, Spoken
 from app.speech.transcript import Span, Word
 
-# An echo in a headset is 10 dB or more below the voice; people who speak at once are about as loud.
-LOUDER_DB = 6.0
-SAME_TIME_SECONDS = 0.7
 # Of the letters: what is heard twice, once faintly, is seldom written the same.
 SAME_SHARE = 0.6
-SHORTEST_MATCH = 3
-LONGEST_WORD_SECONDS = 2.0
-
-Loudness = Callable[[int, float, float], float]
+ALIKE = 0.7
+SHORTEST_ALIKE = 4
+# Fewer are no proof; a wide character counts as two letters.
+LEAST_WORDS = 3
+LEAST_LETTERS = 10
+ADJOINING_SECONDS = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,95 +35,118 @@ class Bleed:
     spans: tuple[Span, ...]
 
 
-def without_bleed(heard: Sequence[Heard], loudness: Loudness) -> tuple[list[Heard], list[Bleed]]:
-    """What was heard less the bleed, and what that was, by channel.
+class _Origin(Enum):
+    OWN = 0
+    DOUBTFUL = 1  # the same as another channel's, and too little to be sure
+    BLEED = 2
 
-    `loudness` gives a channel's root mean square between two times in seconds.
-    """
-    spoken = {channel: _Spoken(heard, channel) for channel in sorted({window.channel for window in heard})}
-    if len(spoken) < 2:
-        return list(heard), []
-    kept, removed = [], {channel: list[Sequence[Word]]() for channel in spoken}
+
+_Part = tuple[Sequence[Word], _Origin]
+
+
+def without_bleed(heard: Sequence[Heard], spoken: Spoken) -> tuple[list[Heard], list[Bleed]]:
+    """What was heard less the bleed, and what that was, by channel; `spoken` is the same, to be looked up."""
+    kept, removed = [], {channel: list[Sequence[Word]]() for channel in sorted({window.channel for window in heard})}
     for window in heard:
-        parts = [part for phrase in cut(window.words) for part in _parts(phrase, window.channel, spoken, loudness)]
-        removed[window.channel] += [words for words, is_bleed in parts if is_bleed and words]
-        words = tuple(word for words, is_bleed in parts if not is_bleed for word in words)
+        parts = [part for phrase in cut(window.words) for part in _parts(phrase, window.channel, spoken) if part[0]]
+        parts = _settled(_settled(parts)[::-1])[::-1]
+        removed[window.channel] += [words for words, origin in parts if origin is _Origin.BLEED]
+        words = tuple(word for words, origin in parts if origin is not _Origin.BLEED for word in words)
         if words:
             kept.append(replace(window, words=words))
     return kept, [_bleed(channel, phrases) for channel, phrases in removed.items() if phrases]
 
 
-class _Spoken:
-    """A channel's words in the order of time, to be looked up by time."""
-
-    def __init__(self, heard: Sequence[Heard], channel: int) -> None:
-        self._words = sorted(
-            (word for window in heard if window.channel == channel for word in window.words),
-            key=lambda word: word.start,
-        )
-        self._starts = [word.start for word in self._words]
-
-    def letters(self, start: float, end: float) -> str:
-        """What was said between two times, and a little around them."""
-        first = bisect_left(self._starts, start - SAME_TIME_SECONDS - LONGEST_WORD_SECONDS)
-        last = bisect_left(self._starts, end + SAME_TIME_SECONDS)
-        return _letters([word for word in self._words[first:last] if word.end >= start - SAME_TIME_SECONDS])
-
-
-def _parts(
-    phrase: Sequence[Word], channel: int, spoken: Mapping[int, _Spoken], loudness: Loudness
-) -> Iterator[tuple[Sequence[Word], bool]]:
-    """The phrase as a whole if it is bleed, else its stretches of words that are and that are not."""
-    others = {other: words for other, words in spoken.items() if other != channel}
-    near = {other: words.letters(phrase[0].start, phrase[-1].end) for other, words in others.items()}
-    if not any(near.values()):
-        yield phrase, False
+def _parts(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[_Part]:
+    """The phrase as a whole if another channel has it, else its stretches that others have and that they have not."""
+    if not any(spoken.near(other, _span(phrase)) for other in spoken.others(channel)):
+        yield phrase, _Origin.OWN
         return
-    if is_fainter(channel, others, _span(phrase), loudness) and _is_same(phrase, others):
-        yield phrase, True
+    if spoken.is_fainter(channel, _span(phrase)) and _is_same(phrase, same := _same(phrase, channel, spoken)):
+        yield phrase, _origin(phrase, same)
         return
-    for faint, group in groupby(phrase, key=lambda word: is_fainter(channel, others, _span([word]), loudness)):
+    for faint, group in groupby(phrase, key=lambda word: spoken.is_fainter(channel, _span([word]))):
         words = tuple(group)
-        if faint and _is_same(words, others):
-            yield from _trimmed(words, others)
+        same = _same(words, channel, spoken) if faint else []
+        if same and _is_same(words, same):
+            first, last = same[0], same[-1] + 1
+            yield words[:first], _Origin.OWN
+            yield words[first:last], _origin(words, same)
+            yield words[last:], _Origin.OWN
         else:
-            yield words, False
+            yield words, _Origin.OWN
 
 
-def _trimmed(words: Sequence[Word], others: Mapping[int, _Spoken]) -> Iterator[tuple[Sequence[Word], bool]]:
-    """Bleed, and the words at its ends that are the channel's own: nobody else has them."""
-    foreign = [at for at, word in enumerate(words) if _is_same([word], others)]
-    first, last = (foreign[0], foreign[-1] + 1) if foreign else (0, len(words))
-    yield from ((words[:first], False), (words[first:last], True), (words[last:], False))
+def _settled(parts: Sequence[_Part]) -> list[_Part]:
+    """What is doubtful right after bleed is bleed; of a window's parts, in either order of time."""
+    settled = list(parts[:1])
+    for words, origin in parts[1:]:
+        before, known = settled[-1]
+        follows = known is _Origin.BLEED and _pause(before, words) <= ADJOINING_SECONDS
+        settled.append((words, _Origin.BLEED if follows and origin is _Origin.DOUBTFUL else origin))
+    return settled
 
 
-def is_fainter(channel: int, others: Iterable[int], span: Span, loudness: Loudness) -> bool:
-    """Whether another channel is louder just then, by LOUDER_DB."""
-    own = loudness(channel, span.start, span.end) * 10 ** (LOUDER_DB / 20)
-    return any(loudness(other, span.start, span.end) > own for other in others)
+def _pause(one: Sequence[Word], other: Sequence[Word]) -> float:
+    return max(one[0].start, other[0].start) - min(one[-1].end, other[-1].end)
+
+
+def _origin(words: Sequence[Word], same: Sequence[int]) -> _Origin:
+    enough = len(same) >= LEAST_WORDS and sum(_size(_letters(words[at])) for at in same) >= LEAST_LETTERS
+    return _Origin.BLEED if enough else _Origin.DOUBTFUL
+
+
+def _is_same(words: Sequence[Word], same: Sequence[int]) -> bool:
+    """Whether the words at the places `same` are most of what is said."""
+    sizes = [_size(_letters(word)) for word in words]
+    return sum(sizes[at] for at in same) >= SAME_SHARE * max(1, sum(sizes))
+
+
+def _same(words: Sequence[Word], channel: int, spoken: Spoken) -> list[int]:
+    """Which of the words another channel has too, in the same order: of the channel that has most of them."""
+    found = (_common(words, spoken.near(other, _span(words))) for other in spoken.others(channel))
+    return max(found, key=len, default=[])
+
+
+def _common(words: Sequence[Word], others: Sequence[Word]) -> list[int]:
+    """The places of the longest sequence of whole words that both have, each at about the same time."""
+    row: list[tuple[int, ...]] = [()] * (len(others) + 1)
+    for at, word in enumerate(words):
+        before, row = row, [()]
+        for position, other in enumerate(others):
+            longest = max(before[position + 1], row[position], key=len)
+            if (
+                len(before[position]) >= len(longest)
+                and _at_once(word, other)
+                and _alike(*map(_letters, (word, other)))
+            ):
+                longest = (*before[position], at)
+            row.append(longest)
+    return list(row[-1])
+
+
+def _at_once(word: Word, other: Word) -> bool:
+    return word.start - other.end <= SAME_TIME_SECONDS and other.start - word.end <= SAME_TIME_SECONDS
+
+
+@lru_cache(4096)
+def _alike(one: str, other: str) -> bool:
+    """Whether two words are one that was heard twice: short ones have to be equal."""
+    if min(len(one), len(other)) < SHORTEST_ALIKE:
+        return one == other != ""
+    return SequenceMatcher(None, one, other, autojunk=False).ratio() >= ALIKE
+
+
+def _letters(word: Word) -> str:
+    return "".join(letter for letter in word.word.casefold() if letter.isalnum())
+
+
+def _size(letters: str) -> int:
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in letters)
 
 
 def _span(words: Sequence[Word]) -> Span:
     return Span(words[0].start, words[-1].end)
-
-
-def _is_same(words: Sequence[Word], others: Mapping[int, _Spoken]) -> bool:
-    """Whether the words are about those of another channel."""
-    letters = _letters(words)
-    return any(
-        _share(letters, spoken.letters(words[0].start, words[-1].end)) >= SAME_SHARE for spoken in others.values()
-    )
-
-
-def _share(letters: str, among: str) -> float:
-    """How much of the letters stands in `among`, in the same order."""
-    blocks = SequenceMatcher(None, letters, among, autojunk=False).get_matching_blocks()
-    shortest = min(SHORTEST_MATCH, len(letters))
-    return sum(block.size for block in blocks if block.size >= shortest) / max(1, len(letters))
-
-
-def _letters(words: Sequence[Word]) -> str:
-    return "".join(letter for word in words for letter in word.word.casefold() if letter.isalnum())
 
 
 def _bleed(channel: int, phrases: Sequence[Sequence[Word]]) -> Bleed:

@@ -1,6 +1,7 @@
 """Samples → transcript: the one protocol behind which inference lives, and the engine of this machine."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Protocol
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
 from app.speech import models, processor, voice, whisper
-from app.speech.assembly import Call
+from app.speech.assembly import Call, Listened, assemble
 from app.speech.batcher import Batcher, EngineStopped
 from app.speech.decoding import decode_batch
 from app.speech.levels import measure
@@ -22,6 +23,7 @@ from app.speech.turns import Share
 CPU_BATCH_SIZE = 4  # as fast as 8, and shorter to wait for
 GPU_BATCH_SIZE = 16
 EVEN_SHARE = Share()
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,11 @@ class Engine:
         try:
             call = Call(tuple(channels), options, await asyncio.to_thread(measure, channels))
             job = Recording(self._whispers[options.model], call, share, report)
-            scans = [ChannelScan(job, index) for index in call.levels.distinct]
+            batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
+            listened = await asyncio.wrap_future(job.outcome)
+            return await _assembled(call, listened)
         except OSError as error:
             raise TranscriptionFailed("The decoded recording is gone") from error
-        batcher.submit(job, scans)
-        return await asyncio.wrap_future(job.outcome)
 
     def close(self) -> None:
         """Ends the threads, after the batches they are at, and what is queued. Models stay in memory.
@@ -141,3 +143,14 @@ class Engine:
         if self._batcher:
             self._batcher.close()
         self._batcher = None
+
+
+async def _assembled(call: Call, listened: Listened) -> Transcript:
+    """The transcript, made on a thread that decodes nothing: files are read for it."""
+    try:
+        return await asyncio.to_thread(assemble, call, listened)
+    except OSError:
+        raise
+    except Exception as error:
+        logger.exception("speech.assembly_failed")
+        raise TranscriptionFailed from error

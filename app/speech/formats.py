@@ -58,6 +58,9 @@ def render(transcript: Transcript, transcription_id: str, target: Format) -> str
             return _dump(_whisper(transcript))
 
 
+# In a cue's text, this would be taken for its times.
+_ARROW = re.compile("-+->")
+
 # The grammar of RFC 9110, section 12.5.1, for a header in lower case.
 _MEDIA_RANGE = re.compile(r"\s*([^\s/;]+/[^\s/;]+)\s*(;.*)?")
 _QUALITY_PARAMETER = re.compile(r";\s*q\s*=\s*([^;\s]*)")
@@ -233,7 +236,7 @@ def _tsv(transcript: Transcript) -> str:
 def _srt(transcript: Transcript) -> str:
     blocks = []
     for number, cue in enumerate(_cues(transcript, name_speakers=_is_dialogue(transcript)), start=1):
-        text = "\n".join(cue.lines).replace("-->", "->")
+        text = _ARROW.sub("->", "\n".join(cue.lines))
         blocks.append(f"{number}\n{_srt_time(cue.start_ms)} --> {_srt_time(cue.end_ms)}\n{text}\n")
     return "\n".join(blocks)
 

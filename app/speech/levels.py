@@ -1,6 +1,6 @@
 """What the samples of a recording's channels tell before anything is heard: loudness, clipping, copies.
 
-Read in stretches, so memory does not grow with the recording.
+Read in stretches: what is kept of an hour is some hundred kilobytes.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 
-STRETCH_SAMPLES = 20 * SAMPLE_RATE
+BLOCK_SAMPLES = SAMPLE_RATE // 2
+STRETCH_SAMPLES = 40 * BLOCK_SAMPLES
 
 # G.711 ends at 0.98 of full scale, and resampling bends what was flat.
 CLIPPED_LEVEL = 0.97
 SILENT_RMS = 10 ** (-70 / 20)
 # Two channels are the same when all but a thousandth of their energy is: codecs leave less noise, bleed more.
 MAX_COPY_RESIDUE = 1e-3
+# In no half second may more be left: a faint voice in a pause of the other is little of a call's energy.
+MAX_BLOCK_RESIDUE = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,17 @@ class Levels:
 def measure(channels: Sequence[PcmFile]) -> Levels:
     """Reads all channels once. Blocks, for about a second for each hour; raises OSError."""
     count, length = len(channels), max((pcm.samples for pcm in channels), default=0)
-    products, clipped = np.zeros((count, count)), np.zeros(count)
+    products, clipped = [np.zeros((0, count, count))], np.zeros(count)
     for start in range(0, length, STRETCH_SAMPLES):
         size = min(STRETCH_SAMPLES, length - start)
-        stretch = np.stack([_padded(pcm.read(start, size), size) for pcm in channels])
-        products += stretch @ stretch.T
+        blocks = -(-size // BLOCK_SAMPLES)
+        stretch = np.stack([_padded(pcm.read(start, size), blocks * BLOCK_SAMPLES) for pcm in channels])
+        by_block = stretch.reshape(count, blocks, BLOCK_SAMPLES).transpose(1, 0, 2)
+        products.append((by_block @ by_block.transpose(0, 2, 1)).astype(np.float64))
         clipped += (np.abs(stretch) >= CLIPPED_LEVEL).sum(axis=1)
-    rms = np.sqrt(np.diag(products) / max(1, length))
-    return Levels(tuple(rms.tolist()), tuple((clipped / max(1, length)).tolist()), _copies(products, rms))
+    found = np.concatenate(products)
+    rms = np.sqrt(np.diag(found.sum(axis=0)) / max(1, length))
+    return Levels(tuple(rms.tolist()), tuple((clipped / max(1, length)).tolist()), _copies(found, rms))
 
 
 def loudness(pcm: PcmFile, start: float, end: float) -> float:
@@ -63,7 +69,10 @@ def _padded(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[int | None, ...]:
-    """For each channel the one that it is, at another level perhaps: the first of them, unless one is 3 dB louder."""
+    """For each channel the one that it is, at another level perhaps: the first of them, unless one is 3 dB louder.
+
+    `products` holds those of all pairs of channels for each block: (blocks, channels, channels).
+    """
     copy_of: list[int | None] = [None] * len(rms)
     originals: list[int] = []
     steps = np.round(2 * np.log2(np.maximum(rms, SILENT_RMS)))
@@ -71,10 +80,19 @@ def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[in
         if rms[channel] < SILENT_RMS:
             continue
         for original in originals:
-            common = products[channel, original] ** 2 / (products[channel, channel] * products[original, original])
-            if common > 1 - MAX_COPY_RESIDUE:
+            if _is_copy(products[:, channel, channel], products[:, channel, original], products[:, original, original]):
                 copy_of[channel] = original
                 break
         else:
             originals.append(channel)
     return tuple(copy_of)
+
+
+def _is_copy(own: NDArray[np.float64], common: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+    """Whether one gain makes the other channel this one, on the whole and in each block that is no silence."""
+    gain = common.sum() / others.sum()
+    expected = gain**2 * others
+    residue = own - 2 * gain * common + expected
+    heard = residue > SILENT_RMS**2 * BLOCK_SAMPLES
+    apart = residue > MAX_BLOCK_RESIDUE * np.maximum(own, expected)
+    return bool(residue.sum() < MAX_COPY_RESIDUE * own.sum() and not np.any(heard & apart))

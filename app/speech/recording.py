@@ -1,4 +1,4 @@
-"""One recording on its way through the workers: what is found, what is done, and the transcript at the end."""
+"""One recording on its way through the workers: what is found, what is done, and all that was heard at the end."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from threading import Lock
 
 from app.errors import AppError, TranscriptionFailed
-from app.speech.assembly import Call, ReadChannel, assemble
+from app.speech.assembly import Call, Listened, ReadChannel
 from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.quality import Decoded, Try, Verdict
 from app.speech.segments import Heard
-from app.speech.transcript import Transcript, TranscriptWarning
+from app.speech.transcript import TranscriptWarning
 from app.speech.turns import Share
 from app.speech.whisper import Encoded, Whisper
 from app.speech.windows import Window
@@ -51,7 +51,7 @@ class Recording:
         self.whisper = whisper
         self.channels = call.channels
         self.options = call.options
-        self.outcome: Future[Transcript] = Future()
+        self.outcome: Future[Listened] = Future()
         self.duration = call.duration
         self.call = call
         self._report = report
@@ -126,4 +126,4 @@ class Recording:
     def _end_if_done(self) -> None:
         if self._pending == 0 and len(self._read) == len(self.call.levels.distinct):
             with suppress(InvalidStateError):
-                self.outcome.set_result(assemble(self.call, self._read, self._heard, self._warnings))
+                self.outcome.set_result(Listened(dict(self._read), tuple(self._heard), tuple(self._warnings)))

@@ -12,6 +12,8 @@ from app.speech.transcript import Segment
 
 # What subtitle guidelines agree on, Netflix's Timed Text Style Guide for one; a wide character takes two columns.
 LINE_COLUMNS = 42
+# A longer name stands on a line of its own, and leaves the other one to the words.
+LONGEST_LEAD_COLUMNS = 20
 LONGEST_CUE_MS = 7_000
 SHORTEST_CUE_MS = 1_000
 # What is too short to be read is shown with what the same speaker says next, if that follows at once.
@@ -49,13 +51,13 @@ def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = 
     A part takes the times of its words, or its share of the segment's time when the words have none. Cues of one
     channel never overlap; cues of two channels do where both spoke at once. A cue is shown for SHORTEST_CUE_MS at
     least, unless another one or the end of the recording (`duration`, seconds) comes before. With `name_speakers`
-    the first line begins with `agent: `, which counts as part of it.
+    the first line begins with `agent: `, which counts as part of it; a long name is the first line.
     """
     free_from_ms: defaultdict[int, int] = defaultdict(int)
     found = []
     for spoken in _joined(segments):
         segment = spoken[0]
-        lead = f"{one_line(segment.speaker)}: " if name_speakers else ""
+        lead = _lead(segment.speaker) if name_speakers else ""
         for pieces, lines in _cut(_all_pieces(spoken), lead):
             start = max(pieces[0].start_ms, free_from_ms[segment.channel])
             end = min(max(pieces[-1].end_ms, start + 1), start + LONGEST_CUE_MS)
@@ -64,6 +66,15 @@ def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = 
     found.sort(key=lambda cue: cue.start_ms)
     next_starts = [*(cue.start_ms for cue in found[1:]), 1000 * duration]
     return tuple(_readable(cue, until) for cue, until in zip(found, next_starts, strict=bool(found)))
+
+
+def _lead(speaker: str) -> str:
+    """The name before what is said, cut to a line."""
+    name = one_line(speaker)
+    if _columns(f"{name}:") > LINE_COLUMNS:
+        widths = accumulate(map(_columns, name))
+        name = "".join(letter for letter, width in zip(name, widths, strict=True) if width <= LINE_COLUMNS - 2) + "…"
+    return f"{name}: "
 
 
 def _readable(cue: Cue, until_ms: float) -> Cue:
@@ -164,6 +175,8 @@ def _cut(pieces: Sequence[_Piece], lead: str) -> Iterator[tuple[Sequence[_Piece]
 
 def _lines(pieces: Sequence[_Piece], lead: str) -> tuple[str, ...]:
     """One line, or two of about the same length; a line that is too long says that the pieces do not fit."""
+    if _columns(lead) > LONGEST_LEAD_COLUMNS:
+        return (lead.rstrip(), _text(pieces))
     whole = lead + _text(pieces)
     if not LINE_COLUMNS < _columns(whole) <= 2 * LINE_COLUMNS:
         return (whole,)

@@ -18,10 +18,11 @@ Runs = Mapping[int, Sequence[Span]]
 
 
 def talk(runs: Runs, duration: float, has_sound: Callable[[Span], bool]) -> Talk:
-    """`runs` holds the speech of each channel by start, without overlaps within a channel.
+    """`runs` holds the speech of each channel; runs of one channel that touch are one.
 
     `has_sound` tells of a stretch without speech whether something else is heard, such as music.
     """
+    runs = {channel: _union(own) for channel, own in runs.items()}
     spoken = _union(run for channel in runs.values() for run in channel)
     total = sum(map(_seconds, runs.values()))
     met = {channel: _met(channel, runs) for channel in runs}
@@ -89,15 +90,18 @@ def _doubled(runs: Runs) -> float:
 
 
 def _met(channel: int, runs: Runs) -> list[bool]:
-    """For each time that a channel began to speak while another spoke: whether it went on when that one had ended."""
+    """For each time that a channel began to speak while others spoke: whether it went on when one of them had ended."""
+    starts = {other: [run.start for run in theirs] for other, theirs in runs.items() if other != channel}
     found = []
-    for other, theirs in runs.items():
-        starts = [run.start for run in theirs]
-        for run in runs[channel] if other != channel else ():
-            at = bisect_right(starts, run.start) - 1
-            began_first = at >= 0 and (theirs[at].start, other) < (run.start, channel)
-            if began_first and min(theirs[at].end, run.end) - run.start >= MIN_OVERLAP_SECONDS:
-                found.append(run.end > theirs[at].end)
+    for run in runs[channel]:
+        ends = []
+        for other, at in starts.items():
+            before = bisect_right(at, run.start) - 1
+            began_first = before >= 0 and (at[before], other) < (run.start, channel)
+            if began_first and min(runs[other][before].end, run.end) - run.start >= MIN_OVERLAP_SECONDS:
+                ends.append(runs[other][before].end)
+        if ends:
+            found.append(run.end > min(ends))
     return found
 
 

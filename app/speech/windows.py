@@ -114,7 +114,7 @@ class WindowFinder:
     def finish(self, samples: int) -> list[Window]:
         """The windows that were still open at the end of a channel of `samples`."""
         if self._run:
-            self._end_run(self._frame if self._quiet_since is None else self._quiet_since)
+            self._end_run(self._frame if self._quiet_since is None else self._quiet_since, samples)
         if self._unpadded:
             self._pad(self._unpadded, min(PAD_SAMPLES, samples - self._unpadded.piece.end))
         self._close_window()
@@ -135,10 +135,12 @@ class WindowFinder:
         elif len(self._run) * FRAME_SAMPLES >= self.max_samples - 2 * PAD_SAMPLES:
             self._cut_run()
 
-    def _end_run(self, end: int) -> None:
+    def _end_run(self, end: int, samples: int | None = None) -> None:
+        """Ends a run before the frame `end`, which may reach past the end of a channel of `samples`."""
         run, self._run, self._quiet_since = self._run[: end - self._run_start], [], None
         if len(run) >= MIN_SPEECH_FRAMES:
-            self._add(_Speech(Piece(self._run_start * FRAME_SAMPLES, end * FRAME_SAMPLES), run))
+            last = end * FRAME_SAMPLES if samples is None else min(end * FRAME_SAMPLES, samples)
+            self._add(_Speech(Piece(self._run_start * FRAME_SAMPLES, last), run))
 
     def _cut_run(self) -> None:
         """Ends a run that fills a window at the most silent point of its second half."""

@@ -1,6 +1,10 @@
-from app.speech.bleed import Bleed, without_bleed
+import pytest
+
+from app.speech import bleed
+from app.speech.bleed import Bleed
 from app.speech.quality import Decoded
 from app.speech.segments import Heard
+from app.speech.spoken import Loudness, Spoken
 from app.speech.transcript import Span, Word
 
 DECODED = Decoded("", (), -0.3, 0.02, 0.0)
@@ -11,6 +15,10 @@ def heard(channel: int, text: str, start: float, pace: float = 0.4) -> Heard:
         Word(start + pace * at, start + pace * (at + 1), f" {word}", 0.9) for at, word in enumerate(text.split(" "))
     )
     return Heard(channel, "en", DECODED, tuple(words))
+
+
+def without_bleed(both: list[Heard], loudness: Loudness) -> tuple[list[Heard], list[Bleed]]:
+    return bleed.without_bleed(both, Spoken(both, loudness))
 
 
 def agent_is_louder(channel: int, start: float, end: float) -> float:
@@ -85,3 +93,68 @@ def test_bleed_both_ways_goes_from_both() -> None:
 
 def test_one_channel_has_no_bleed() -> None:
     assert without_bleed([AGENT, AGENT], alike) == ([AGENT, AGENT], [])
+
+
+def headset(channel: int, start: float, end: float) -> float:
+    """The agent's is 9.5 dB louder all the time."""
+    return 0.1 if channel else 0.3
+
+
+@pytest.mark.parametrize(
+    ("customer", "agent", "delay"),
+    [
+        ("No.", "You know, the order", 0.0),
+        ("No.", "can order another", 0.0),
+        ("OK.", "looking at", 0.0),
+        ("Yes.", "yesterday", 0.0),
+        ("Sí.", "así que", 0.0),
+        ("对", "不对劲", 0.0),
+        ("对", "对", 0.0),
+        ("I know.", "you know it's", 0.0),
+        ("Bye bye.", "Bye bye.", 0.3),
+        ("Thank you.", "Thank you, goodbye.", 0.2),
+        ("Right.", "all right", 0.4),
+    ],
+)
+def test_short_answers_stay_whatever_is_said_over_them(customer: str, agent: str, delay: float) -> None:
+    both = [heard(0, agent, 2.0 - delay), heard(1, customer, 2.0)]
+
+    assert without_bleed(both, headset) == (both, [])
+
+
+def test_few_words_beside_more_bleed_go_with_it() -> None:
+    kept, [gone] = without_bleed(
+        [heard(0, "How can I help you today? Hello?", 0), heard(1, "How can I help you today? Hello?", 0)], headset
+    )
+
+    assert [each.channel for each in kept] == [0]
+    assert gone.words == 7
+
+
+def test_what_both_say_at_their_usual_levels_stays() -> None:
+    goodbye = "Have a nice day and goodbye"
+    both = [
+        *(heard(0, "I can send you another one tomorrow", 0), heard(1, "That would be really great for us", 5)),
+        *(heard(0, goodbye, 10), heard(1, goodbye, 10.2)),
+    ]
+
+    assert without_bleed(both, headset) == (both, [])
+
+
+def test_bleed_is_found_however_loud_the_speakers_usually_are() -> None:
+    def with_echo(channel: int, start: float, end: float) -> float:
+        return headset(channel, start, end) if channel == 0 or 5 <= start < 9 else 0.02
+
+    said = "I can send you another one tomorrow"
+    kept, [gone] = without_bleed(
+        [heard(0, said, 0), heard(1, "That would be really great for us", 5), heard(1, said, 0.1)], with_echo
+    )
+
+    assert [each.channel for each in kept] == [0, 1]
+    assert (gone.channel, gone.words) == (1, 7)
+
+
+def test_the_same_words_in_another_order_are_not_the_same() -> None:
+    both = [AGENT, heard(1, "help I can how, calling for you", 0.0)]
+
+    assert without_bleed(both, headset) == (both, [])

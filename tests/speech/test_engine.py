@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from unittest.mock import ANY
 
 import numpy as np
@@ -348,6 +349,30 @@ async def test_a_transcript_that_cannot_be_put_together_fails_alone(
     assert isinstance(broken, TranscriptionFailed)
     assert isinstance(whole, Transcript)
     assert normalized(whole.text) == normalized(FOX.text)
+
+
+async def test_recordings_are_heard_while_a_transcript_is_put_together(
+    engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others_are_heard = Event()
+
+    def segments_of(
+        heard: Iterable[segments.Heard], labels: Mapping[int, str], *, with_words: bool
+    ) -> tuple[Segment, ...]:
+        if "first" in labels.values():
+            assert others_are_heard.wait(120)
+        return segments.segments_of(heard, labels, with_words=with_words)
+
+    async def transcribe(label: str) -> Transcript:
+        options = Options(model="base", language="en", channel_labels=(label,))
+        return await engine.transcribe([record(speech(HELLO))], options, ignore)
+
+    monkeypatch.setattr(assembly, "segments_of", segments_of)
+    first = asyncio.create_task(transcribe("first"))
+    await asyncio.gather(*(transcribe(f"other {number}") for number in range(3)))
+    others_are_heard.set()
+
+    assert (await first).segments[0].speaker == "first"
 
 
 async def test_closing_ends_what_is_not_done(config: EngineConfig, record: Record) -> None:

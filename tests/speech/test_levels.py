@@ -34,6 +34,15 @@ def test_bleed_is_no_copy(record: Record, bleed_db: float) -> None:
     assert levels.copy_of == (None, None)
 
 
+@pytest.mark.parametrize("seconds", [15, 1])
+def test_a_faint_voice_in_a_pause_of_the_other_makes_it_no_copy(record: Record, seconds: float) -> None:
+    agent, customer = noise(100), np.float32(10 ** (-24 / 20)) * noise(seconds)
+    pause = silence(seconds)
+
+    assert measure([record(agent, pause), record(agent, customer)]).copy_of == (None, None)
+    assert measure([record(agent, pause), record(agent, pause)]).copy_of == (None, 0)
+
+
 def test_silent_channels_are_no_copies(record: Record) -> None:
     levels = measure([record(silence(2)), record(silence(2)), record(noise(1))])
 

@@ -94,3 +94,14 @@ def test_a_word_too_short_to_be_shown_alone_is_shown_with_what_follows() -> None
 def test_no_speaker_is_shown_with_another() -> None:
     shown = cues([said(0, 0.4, "Yes."), said(0.5, 2.5, "Good.", "customer")], name_speakers=True)
     assert [cue.lines for cue in shown] == [("agent: Yes.",), ("customer: Good.",)]
+
+
+@pytest.mark.parametrize("length", [25, 40, 60])
+def test_a_long_name_has_a_line_of_its_own(length: int) -> None:
+    shown = cues([said(0, 6, PLATE, "a" * length)], name_speakers=True)
+
+    names = {cue.lines[0] for cue in shown}
+    assert names == {f"{'a' * length}:" if length < 42 else f"{'a' * 40}…:"}
+    assert all(len(line) <= 42 for cue in shown for line in cue.lines)
+    assert len(shown) < 5
+    assert " ".join(cue.lines[1] for cue in shown) == PLATE

@@ -96,20 +96,37 @@ def test_silence_has_no_shares() -> None:
     assert facts.channels == (ChannelTalk(0, 0, None, 0, None), ChannelTalk(1, 0, None, 0, None))
 
 
+def test_steady_speech_that_was_cut_is_one_run() -> None:
+    cut = spans(*((at, at + 9) for at in range(0, 54, 9)))
+
+    backchannel = of(cut, spans((17, 18.5)))
+    assert (backchannel.overlaps, backchannel.interruptions) == (1, 0)
+    assert backchannel.channels[0].longest_monologue == Span(0, 54)
+    both = of(cut, cut)
+    assert (both.overlaps, both.interruptions) == (1, 0)
+
+
+def test_who_begins_over_several_others_is_counted_once() -> None:
+    facts = talk({0: spans((0, 5)), 1: spans((0, 8)), 2: spans((2, 6))}, 60, quiet)
+
+    assert (facts.overlaps, facts.interruptions) == (2, 2)
+    assert [channel.interruptions for channel in facts.channels] == [0, 1, 1]
+
+
 def test_what_is_removed_from_runs_leaves_no_crumbs() -> None:
     runs = spans((0, 2), (3, 8), (9, 9.1))
 
     assert without(runs, spans((-0.2, 1.9), (4, 6), (5, 5.5))) == spans((3, 4), (6, 8), (9, 9.1))
 
 
-tracks = st.lists(st.tuples(st.floats(0, 5), st.floats(0.1, 5)), max_size=8)
+tracks = st.lists(st.tuples(st.just(0.0) | st.floats(0.01, 5), st.floats(0.1, 5)), max_size=8)
 
 
 def laid_out(pauses: Sequence[tuple[float, float]]) -> list[Span]:
     runs, now = list[Span](), 0.0
     for pause, length in pauses:
         runs.append(Span(now + pause, now + pause + length))
-        now = runs[-1].end + 0.01
+        now = runs[-1].end
     return runs
 
 
@@ -126,3 +143,19 @@ def test_facts_agree_with_each_other(one: list[tuple[float, float]], two: list[t
     assert total == pytest.approx(facts.speech_seconds + facts.overlap_seconds)
     assert facts.interruptions <= facts.overlaps
     assert sum(channel.interruptions for channel in facts.channels) == facts.interruptions
+
+
+@given(tracks, tracks)
+def test_where_speech_is_cut_changes_nothing(one: list[tuple[float, float]], two: list[tuple[float, float]]) -> None:
+    agent, customer = laid_out(one), laid_out(two)
+    in_halves = [half for run in agent for half in halves(run)]
+
+    whole, cut = of(agent, customer, duration=200), of(in_halves, customer, duration=200)
+
+    assert (cut.overlaps, cut.interruptions, cut.holds) == (whole.overlaps, whole.interruptions, whole.holds)
+    assert [each.longest_monologue for each in cut.channels] == [each.longest_monologue for each in whole.channels]
+
+
+def halves(run: Span) -> tuple[Span, Span]:
+    middle = (run.start + run.end) / 2
+    return Span(run.start, middle), Span(middle, run.end)

@@ -45,6 +45,16 @@ def test_speech_is_padded_within_the_channel() -> None:
     assert bounds(window) == approx((2 - PAD, 5 + PAD), (7 - PAD, 10))
 
 
+def test_speech_ends_with_the_recording() -> None:
+    finder = WindowFinder(18 * SAMPLE_RATE)
+    samples = 3 * SAMPLE_RATE + 1
+    finder.feed(np.full(-(-samples // FRAME_SAMPLES), 0.9, np.float32))
+
+    [window] = finder.finish(samples)
+
+    assert (window.pieces, finder.runs) == ((Piece(0, samples),), [Piece(0, samples)])
+
+
 def test_a_click_is_no_speech() -> None:
     assert windows([(2, 0), (0.07, 0.9), (2, 0)]) == []
 

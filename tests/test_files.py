@@ -1,0 +1,84 @@
+"""Recordings in files through an engine that does as it is told."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+from app.audio.pcm import PcmFile
+from app.files import Output, Transcription
+from app.speech.batcher import EngineStopped
+from app.speech.formats import Format
+from app.speech.transcript import Options, Transcript
+from app.speech.turns import Share
+from tests.recordings import tone
+
+EVEN_SHARE = Share()
+NOTHING_SAID = Transcript("en", 1.0, 1.0, (), ())
+
+
+class Engine:
+    """Raises the errors in turn; None is a transcript."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        self._errors = iter(errors)
+
+    async def transcribe(
+        self,
+        channels: Sequence[PcmFile],
+        options: Options,
+        on_progress: Callable[[float], None],
+        share: Share = EVEN_SHARE,
+    ) -> Transcript:
+        if error := next(self._errors):
+            raise error
+        return NOTHING_SAID
+
+
+def work(engine: Engine, folder: Path | None = None) -> Transcription:
+    return Transcription(engine, Options("base"), Output((Format.JSON,), folder), 60, Progress(disable=True))
+
+
+def recordings(folder: Path, *names: bytes) -> list[Path]:
+    paths = [folder / name.decode(errors="surrogateescape") for name in names]
+    for path in paths:
+        path.write_bytes(tone())
+    return paths
+
+
+async def test_a_name_that_is_no_unicode_is_written_and_printed(tmp_path: Path) -> None:
+    files, printed = recordings(tmp_path, b"llamada_\xf1.wav"), list[str]()
+
+    assert await work(Engine(None)).run(files, printed.append) == 0
+    assert await work(Engine(None), tmp_path).run(files, printed.append) == 0
+
+    assert [json.loads(text.encode())["id"] for text in printed] == ["llamada_?.wav"]
+    assert json.loads(files[0].with_suffix(".json").read_bytes())["id"] == "llamada_?.wav"
+
+
+async def test_whatever_a_recording_meets_is_told_in_one_line_and_the_others_are_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, printed = recordings(tmp_path, b"\xf1.wav", b"two.wav"), list[str]()
+
+    failed = await work(Engine(ValueError("two\nlines"), None)).run(files, printed.append)
+
+    assert (failed, len(printed)) == (1, 1)
+    assert capsys.readouterr().out == f"callscribe: {tmp_path}/?.wav: two lines\n"
+
+
+async def test_an_engine_that_stops_ends_the_run(tmp_path: Path) -> None:
+    files = recordings(tmp_path, b"one.wav", b"two.wav")
+
+    with pytest.raises(EngineStopped):
+        await work(Engine(EngineStopped(), None)).run(files, print)
+
+
+async def test_who_reads_no_more_ends_the_run(tmp_path: Path) -> None:
+    def gone(text: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        await work(Engine(None, None, None)).run(recordings(tmp_path, b"1.wav", b"2.wav", b"3.wav"), gone)
