@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -24,3 +26,11 @@ def test_no_child_inherits_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None
         assert set(os.environ) - set(before) <= {INSTRUCTIONS}
 
     assert dict(os.environ) == before
+
+
+def test_products_take_no_threads_that_a_fork_would_wait_for() -> None:
+    """OpenBLAS ends its threads at a fork: while another thread multiplies, that never ends."""
+    product = "numpy.ones((999, 999)) @ numpy.ones((999, 999))"
+    program = f"import app.cli, numpy, os; {product}; print(os.listdir('/proc/self/task'))"
+    threads = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert threads.count(",") == 0
