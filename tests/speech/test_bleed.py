@@ -134,8 +134,10 @@ def test_few_words_beside_more_bleed_go_with_it() -> None:
 def test_what_both_say_at_their_usual_levels_stays() -> None:
     goodbye = "Have a nice day and goodbye"
     both = [
-        *(heard(0, "I can send you another one tomorrow", 0), heard(1, "That would be really great for us", 5)),
-        *(heard(0, goodbye, 10), heard(1, goodbye, 10.2)),
+        heard(0, "I can send you another one tomorrow", 0),
+        heard(1, "That would be really great for us", 5),
+        heard(0, goodbye, 10),
+        heard(1, goodbye, 10.2),
     ]
 
     assert without_bleed(both, headset) == (both, [])
