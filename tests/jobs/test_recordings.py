@@ -20,6 +20,7 @@ from app.db import Database
 from app.jobs import erasure, queue, recordings
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
+from app.jobs.places import FETCHES, SLOTS
 from app.signals import Signals
 from tests.conftest import clone
 from tests.forms import refused
@@ -162,7 +163,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
             await queue.requeue_lost(session)
-            await queue.claim(session, "another worker", 1)
+            await queue.claim(session, "another worker", 0, fetches=1)
         origin.over.set()
         await asyncio.wait_for(bench.runner.idle(), 10)
     theirs = await bench.read(job.id)
@@ -194,12 +195,23 @@ async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
     assert bench.audio_files() == []
 
 
-async def test_fetches_hold_no_place_in_the_line_for_decoding(bench: Bench, origin: Origin) -> None:
+async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin) -> None:
     async with working(bench):
-        for number in range(4):
+        for _ in range(SLOTS + 1):
             await bench.add(uuid7(), source=origin.url("/hanging.wav"))
-            await asked(origin, "/hanging.wav", number + 1)
+        await asked(origin, "/hanging.wav", FETCHES)
         assert (await bench.ended(await bench.enqueue(tone()))).status == Status.COMPLETED
+    assert len(origin.headers_of("/hanging.wav")) == FETCHES
+
+
+async def test_what_is_fetched_makes_room_for_the_next_fetch(bench: Bench, origin: Origin) -> None:
+    bench.engine.hang = True
+    async with working(bench):
+        for _ in range(SLOTS + 1):
+            await bench.add(uuid7(), source=origin.url("/call.wav"))
+        await asked(origin, "/call.wav", SLOTS)
+        bench.engine.release.set()
+        await asked(origin, "/call.wav", SLOTS + 1)
 
 
 def post_url(service: Service, url: str, key: str | None = None, **fields: Any) -> Any:
