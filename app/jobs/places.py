@@ -1,4 +1,4 @@
-"""How many more jobs a worker takes; pure. Those to be fetched have their own places, so slow servers stop no upload."""
+"""How many more jobs a worker takes; pure. Those to be fetched have their own places: slow servers stop no upload."""
 
 from dataclasses import dataclass
 

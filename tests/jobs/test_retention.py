@@ -49,11 +49,11 @@ async def ended(database: Database, store: LocalAudioStore, *, days_ago: float) 
 
 
 def recordings(store: LocalAudioStore) -> set[str]:
-    return {path.name for path in store.folder.rglob("*") if path.is_file()}
+    return {path.name for path in store.folder.rglob("[!.]*") if path.is_file()}
 
 
 def age(store: LocalAudioStore, seconds: float) -> None:
-    for path in store.folder.rglob("*"):
+    for path in store.folder.rglob("[!.]*"):
         if path.is_file():
             os.utime(path, (time.time() - seconds, time.time() - seconds))
 
