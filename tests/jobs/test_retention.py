@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func
@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from app.audio.folder_store import LocalAudioStore
 from app.db import Database
-from app.jobs import queue, retention
+from app.jobs import erasure, queue, retention
 from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript, Transcription
 from app.jobs.retention import Retention
@@ -114,6 +114,26 @@ async def test_sweeps_pass_over_what_another_has_in_hand(database: Database, sto
         await queue.lock(session, job_id)
         await Retention(database, store, keep_transcript_days=1).sweep()
     assert await rows(database) == {job_id}
+
+
+async def test_orphans_are_found_among_more_recordings_than_a_statement_has_parameters(
+    database: Database, store: LocalAudioStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = await enqueue(database)
+    orphans, erased = {str(uuid4()) for _ in range(33_000)}, set[str]()
+
+    async def untouched(seconds: float) -> list[str]:
+        return [*orphans, str(waiting.id)]
+
+    async def delete(key: str) -> None:
+        erased.add(key)
+
+    monkeypatch.setattr(store, "untouched", untouched)
+    monkeypatch.setattr(store, "delete", delete)
+    async with database.transaction() as session:
+        assert await erasure.needed_audio(session, await untouched(0)) == {str(waiting.id)}
+    await Retention(database, store).erase_orphans()
+    assert erased == orphans
 
 
 async def test_orphans_are_erased_and_what_is_needed_kept(database: Database, store: LocalAudioStore) -> None:
