@@ -30,6 +30,7 @@ from tests.recordings import call, tone
 from tests.service import Service, answered, eventually, serving
 
 SECRET = "signature-4711"
+FINGERPRINT = "b7eb9ab2b112e7e4fa50890b8144b451ef01580ff989ac281d65186f468835bf"
 
 
 @pytest.fixture
@@ -241,6 +242,16 @@ def test_a_request_with_a_url_can_be_repeated_with_its_key(guarded: Service) -> 
     assert answered(first)["id"] == answered(again)["id"]
     refused(post_url(guarded, "https://example.com/call.wav?a=2", "key-1"), 422, "idempotency_key_reused")
     refused(guarded.post(headers={"Idempotency-Key": "key-1"}), 422, "idempotency_key_reused")
+
+
+async def test_a_fingerprint_outlasts_versions_that_add_fields(guarded: Service, guarded_database: str) -> None:
+    url = "https://example.com/call.wav"
+    await asyncio.to_thread(post_url, guarded, url, channels="split")
+    await asyncio.to_thread(post_url, guarded, url, channels="split", language="auto", hotwords=[], prompt=None)
+    database = await asyncpg.connect(guarded_database)
+    found = await database.fetch("SELECT DISTINCT fingerprint FROM transcription")
+    await database.close()
+    assert [row["fingerprint"] for row in found] == [FINGERPRINT]
 
 
 def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:
