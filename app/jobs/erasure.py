@@ -39,11 +39,17 @@ async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> lis
 
 
 async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
-    """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None."""
+    """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None.
+
+    One whose receivers are still to be told stays until they are, or are given up.
+    """
     statement = text("""
         WITH due AS MATERIALIZED (
             SELECT id FROM transcription
-            WHERE completed_at <= now() - :age
+            WHERE completed_at <= now() - :age AND NOT EXISTS (
+                SELECT FROM event JOIN delivery ON delivery.event_id = event.id
+                WHERE event.transcription_id = transcription.id AND delivery.status = 'pending'
+            )
             ORDER BY completed_at
             LIMIT :limit
             FOR UPDATE SKIP LOCKED

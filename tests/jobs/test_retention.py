@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,7 +19,7 @@ from app.jobs import erasure, queue, retention
 from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript, Transcription
 from app.jobs.retention import Retention
-from tests.jobs.rows import SUCCESS, claim, enqueue, finish, read
+from tests.jobs.rows import SUCCESS, claim, enqueue, execute, finish, read
 
 CONTENT = b"a recording"
 
@@ -35,11 +36,11 @@ async def save(store: LocalAudioStore, key: str) -> None:
     await store.save(key, stream(), len(CONTENT))
 
 
-async def ended(database: Database, store: LocalAudioStore, *, days_ago: float) -> UUID:
+async def ended(database: Database, store: LocalAudioStore, *, days_ago: float, **columns: Any) -> UUID:
     """A completed job with its recording in the store."""
     job_id = uuid7()
     await save(store, str(job_id))
-    await enqueue(database, id=job_id, audio_key=str(job_id), priority=0)
+    await enqueue(database, id=job_id, audio_key=str(job_id), priority=0, **columns)
     (job,) = await claim(database)
     assert await finish(database, job, SUCCESS) == Status.COMPLETED
     async with database.transaction() as session:
@@ -106,6 +107,18 @@ async def test_transcriptions_are_erased_whole_after_their_days_batch_by_batch(
     assert recordings(store) == {str(new)}
     async with database.transaction() as session:
         assert list(await session.exec(select(StoredTranscript.transcription_id))) == [new]
+
+
+async def test_transcriptions_stay_until_their_receivers_are_told(database: Database, store: LocalAudioStore) -> None:
+    job_id = await ended(database, store, days_ago=2, webhook_urls=["https://example.com/a", "https://example.com/b"])
+    keeping = Retention(database, store, keep_audio_days=7, keep_transcript_days=1)
+    for told in ("a", "b"):
+        await keeping.sweep()
+        assert await rows(database) == {job_id}
+        rest = "UPDATE delivery SET status = 'delivered', finished_at = now() WHERE url LIKE :url"
+        await execute(database, rest, url=f"%/{told}")
+    await keeping.sweep()
+    assert await rows(database) == set()
 
 
 async def test_sweeps_pass_over_what_another_has_in_hand(database: Database, store: LocalAudioStore) -> None:
