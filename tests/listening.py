@@ -31,7 +31,7 @@ class Listening:
     audio: Path
 
     def stored_files(self) -> list[Path]:
-        return [path for path in self.audio.rglob("*") if path.is_file()]
+        return [path for path in self.audio.rglob("[!.]*") if path.is_file()]
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ class Service:
 
     def stored_files(self) -> list[Path]:
         """All that lies in the audio store, complete or not."""
-        return [path for path in (self.folder / "audio").rglob("*") if path.is_file()]
+        return [path for path in (self.folder / "audio").rglob("[!.]*") if path.is_file()]
 
     def post(
         self, recording: bytes | None = None, headers: dict[str, str] | None = None, **fields: Any

@@ -67,7 +67,14 @@ def upgrade() -> None:
         "transcription",
         ["priority", "caller", "run_at", "id"],
         unique=False,
-        postgresql_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending' AND audio_key IS NOT NULL"),
+    )
+    op.create_index(
+        "transcription_claim_to_fetch",
+        "transcription",
+        ["priority", "caller", "run_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'pending' AND audio_key IS NULL"),
     )
     op.create_index(
         "transcription_audio",
@@ -227,7 +234,9 @@ def downgrade() -> None:
         table_name="transcription",
         postgresql_where=sa.text("status = 'pending' AND crashes >= 2"),
     )
-    op.drop_index("transcription_claim", table_name="transcription", postgresql_where=sa.text("status = 'pending'"))
+    for index, which in (("transcription_claim_to_fetch", "IS NULL"), ("transcription_claim", "IS NOT NULL")):
+        pending = sa.text(f"status = 'pending' AND audio_key {which}")
+        op.drop_index(index, table_name="transcription", postgresql_where=pending)
     op.drop_index("transcription_by_status", table_name="transcription")
     op.drop_index("transcription_by_external_id", table_name="transcription")
     op.drop_table("transcription")

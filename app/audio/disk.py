@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from app.audio.store import StoreUnavailable
 from app.errors import InsufficientStorage
 
 CHECK_BYTES = 16 * 1024 * 1024
@@ -39,4 +40,8 @@ class FreeSpace:
             yield chunk
 
     def _least(self) -> int:
-        return min(shutil.disk_usage(folder).free for folder in self._folders)
+        """The least free bytes of the disks. Raises StoreUnavailable where one is away."""
+        try:
+            return min(shutil.disk_usage(folder).free for folder in self._folders)
+        except OSError as error:
+            raise StoreUnavailable(f"{error.filename} cannot be used: {error.strerror}") from error

@@ -12,8 +12,6 @@ from app.audio.disk import FreeSpace
 from app.audio.store import AudioStore, StoredAudio
 from app.errors import FetchFailed, FieldError, TooLarge, UrlNotAllowed
 
-FETCHES_AT_ONCE = 8
-
 
 @dataclass(frozen=True)
 class Pace:
@@ -35,7 +33,7 @@ class Source(Protocol):
 
 
 class Fetcher:
-    """Reads each URL from the source of its scheme; a few at once, so that slow servers do not take every socket."""
+    """Reads each URL from the source of its scheme."""
 
     def __init__(
         self,
@@ -51,7 +49,6 @@ class Fetcher:
         self._free_space = free_space
         self._max_bytes = max_bytes
         self._pace = pace or Pace()
-        self._fetching = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     def require_allowed(self, url: str) -> None:
         """Raises UrlNotAllowed for what can be refused at once."""
@@ -70,19 +67,18 @@ class Fetcher:
         if source is None:
             raise FetchFailed("This service does not fetch URLs of that scheme.")
         seconds = self._pace.deadline_seconds
-        async with self._fetching:
-            await self._free_space.require()
-            try:
-                async with (
-                    asyncio.timeout(seconds),
-                    aclosing(source.read(url, self._max_bytes)) as chunks,
-                    aclosing(_paced(chunks, self._pace)) as paced,
-                ):
-                    return await self._store.save(key, self._free_space.guard(paced), self._max_bytes)
-            except TooLarge:
-                raise FetchFailed(f"The recording is larger than {self._max_bytes} bytes.") from None
-            except TimeoutError:
-                raise FetchFailed(f"The recording did not arrive within {seconds:g} s.", transient=True) from None
+        await self._free_space.require()
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                aclosing(source.read(url, self._max_bytes)) as chunks,
+                aclosing(_paced(chunks, self._pace)) as paced,
+            ):
+                return await self._store.save(key, self._free_space.guard(paced), self._max_bytes)
+        except TooLarge:
+            raise FetchFailed(f"The recording is larger than {self._max_bytes} bytes.") from None
+        except TimeoutError:
+            raise FetchFailed(f"The recording did not arrive within {seconds:g} s.", transient=True) from None
 
 
 async def _paced(chunks: AsyncGenerator[bytes, None], pace: Pace) -> AsyncGenerator[bytes, None]:

@@ -3,21 +3,33 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from app.audio.store import BLOCK_BYTES, Measured, StoredAudio
+from app.audio.disk import is_disk_full
+from app.audio.store import BLOCK_BYTES, Measured, StoredAudio, StoreUnavailable
+
+MARKER = ".callscribe-audio"
+
+T = TypeVar("T")
 
 
 class LocalAudioStore:
-    """Keeps recordings under `folder`, on this machine's disk or on one that several machines mount."""
+    """Keeps recordings under `folder`, on this machine's disk or on one that several machines mount.
+
+    A file of its own marks the folder: where that is missing the disk is not mounted, and no recording is lost.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._marker = folder / MARKER
         self._incoming = folder / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
+        if not self._marker.exists():
+            self._marker.touch()
 
     def _path(self, key: str) -> Path:
         return self.folder / key[-2:] / key
@@ -25,40 +37,72 @@ class LocalAudioStore:
     async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
         incoming = self._incoming / key
         recording = Measured(stream, max_bytes)
+        file = self._in_own_words(lambda: incoming.open("xb"))
         try:
-            with incoming.open("xb") as file:
-                async for block in recording:
-                    await asyncio.to_thread(file.write, block)
-                await asyncio.to_thread(_sync, file)
-            await asyncio.to_thread(_publish, incoming, self._path(key))
+            async for block in recording:
+                await self._on_disk(partial(file.write, block))
+            await self._on_disk(partial(_sync, file))
+            await self._on_disk(partial(_publish, incoming, self._path(key)))
         except BaseException:
-            incoming.unlink(missing_ok=True)
+            for clean_up in (file.close, incoming.unlink):
+                with suppress(OSError):
+                    clean_up()
             raise
         return recording.stored_as(key)
 
     @asynccontextmanager
     async def local_path(self, key: str) -> AsyncIterator[Path]:
         path = self._path(key)
-        if not path.is_file():
-            raise FileNotFoundError(key)
-        yield path
+        await self._on_disk(partial(_read_a_byte, path))
+        try:
+            yield path
+        except Exception:
+            await self._on_disk(partial(_read_a_byte, path))  # a disk that went away is no fault of the recording
+            raise
 
     async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
         path = self._path(key)
-        if not path.is_file():
-            raise FileNotFoundError(key)
+        await self._on_disk(partial(_read_a_byte, path))
         return _blocks(path, span)
 
     async def delete(self, key: str) -> None:
         for path in (self._incoming / key, self._path(key)):
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            with suppress(FileNotFoundError):
+                await self._on_disk(path.unlink)
 
     async def untouched(self, seconds: float) -> list[str]:
-        return await asyncio.to_thread(_names_before, self.folder, time.time() - seconds)
+        return await self._on_disk(partial(_names_before, self.folder, time.time() - seconds))
 
     async def check(self) -> None:
+        await self._on_disk(self._marker.stat)
         if not os.access(self._incoming, os.W_OK):
-            raise PermissionError(f"{self._incoming} cannot be written")
+            raise StoreUnavailable(f"{self._incoming} cannot be written")
+
+    async def _on_disk(self, work: Callable[[], T]) -> T:
+        """Work in a thread. Raises StoreUnavailable for trouble that is not the recording's and not a full disk."""
+        return await asyncio.to_thread(self._in_own_words, work)
+
+    def _in_own_words(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except OSError as error:
+            marked = _exists(self._marker)
+            if is_disk_full(error) or (isinstance(error, FileNotFoundError) and marked):
+                raise
+            reason = error.strerror if marked else f"it has no {MARKER}: is its disk mounted?"
+            raise StoreUnavailable(f"the folder {self.folder} cannot be used: {reason}") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _read_a_byte(path: Path) -> None:
+    with path.open("rb") as file:
+        file.read(1)
 
 
 async def _blocks(path: Path, span: range) -> AsyncIterator[bytes]:
@@ -73,6 +117,7 @@ async def _blocks(path: Path, span: range) -> AsyncIterator[bytes]:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
+    file.close()
 
 
 def _names_before(folder: Path, moment: float) -> list[str]:

@@ -1,12 +1,17 @@
-"""Which waiting jobs come next, as two statements. `queue.claim` runs them; nothing else may.
+"""Which waiting jobs come next, as statements. `queue.claim` runs them; nothing else may.
+
+Jobs whose recording is in the store and those whose recording is still to be fetched stand in two lines, each with an
+index of its own, so that neither is read in search of the other.
 
 The most urgent priority goes first. Within it API keys share: the one with the fewest running jobs is next, then the
 one that was served longest ago, and each key's own jobs go by `run_at`, id. A job on its last chance, which another
-crash would end, is claimed by the other statement, one at a time for a worker: else those that only ran beside a
+crash would end, is claimed by a statement of its own, one at a time for a worker: else those that only ran beside a
 recording that kills its worker would end with it.
 """
 
-from sqlalchemy import Integer, bindparam, text
+from dataclasses import dataclass
+
+from sqlalchemy import Integer, TextClause, bindparam, text
 
 from app.jobs.lifecycle import MAX_CRASHES
 
@@ -33,11 +38,12 @@ _TAKE = """
 # `claimable` looks again at each row that it locks, as another claim may have taken it since the candidates were read.
 _IN_TURN = """
     WITH RECURSIVE line AS (
-        (SELECT priority, caller FROM transcription WHERE status = 'pending' ORDER BY priority, caller LIMIT 1)
+        (SELECT priority, caller FROM transcription WHERE status = 'pending' AND {recording}
+         ORDER BY priority, caller LIMIT 1)
         UNION ALL
         SELECT following.priority, following.caller FROM line CROSS JOIN LATERAL (
             SELECT priority, caller FROM transcription
-            WHERE status = 'pending' AND (priority, caller) > (line.priority, line.caller)
+            WHERE status = 'pending' AND {recording} AND (priority, caller) > (line.priority, line.caller)
             ORDER BY priority, caller LIMIT 1
         ) AS following
     ), share AS (
@@ -51,7 +57,7 @@ _IN_TURN = """
         SELECT waiting.id, share.priority, share.jobs + waiting.place AS turn, share.last, waiting.run_at
         FROM share CROSS JOIN LATERAL (
             SELECT id, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
-            WHERE status = 'pending' AND priority = share.priority AND caller = share.caller
+            WHERE status = 'pending' AND {recording} AND priority = share.priority AND caller = share.caller
                 AND run_at <= now() AND crashes < :last_chance
             ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM line)
         ) AS waiting
@@ -64,19 +70,33 @@ _IN_TURN = """
         FOR UPDATE OF transcription SKIP LOCKED
     )
 """
-CLAIM = text(_IN_TURN + _TAKE).bindparams(
-    bindparam("slots", type_=Integer, literal_execute=True),
-    bindparam("contended", CONTENDED, type_=Integer, literal_execute=True),
-    LAST_CHANCE,
-)
-
 _ONE_ON_ITS_LAST_CHANCE = """
     WITH claimable AS MATERIALIZED (
         SELECT id FROM transcription
-        WHERE status = 'pending' AND run_at <= now() AND crashes >= :last_chance
+        WHERE status = 'pending' AND {recording} AND run_at <= now() AND crashes >= :last_chance
         ORDER BY priority, run_at, id
         LIMIT 1
         FOR UPDATE SKIP LOCKED
     )
 """
-CLAIM_LAST_CHANCE = text(_ONE_ON_ITS_LAST_CHANCE + _TAKE).bindparams(LAST_CHANCE)
+
+
+@dataclass(frozen=True)
+class Line:
+    """The statements that claim from one of the two lines."""
+
+    in_turn: TextClause
+    one_on_its_last_chance: TextClause
+
+
+def _line(recording: str) -> Line:
+    in_turn = text(_IN_TURN.format(recording=recording) + _TAKE).bindparams(
+        bindparam("slots", type_=Integer, literal_execute=True),
+        bindparam("contended", CONTENDED, type_=Integer, literal_execute=True),
+        LAST_CHANCE,
+    )
+    return Line(in_turn, text(_ONE_ON_ITS_LAST_CHANCE.format(recording=recording) + _TAKE).bindparams(LAST_CHANCE))
+
+
+STORED = _line("audio_key IS NOT NULL")
+TO_FETCH = _line("audio_key IS NULL")

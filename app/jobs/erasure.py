@@ -4,7 +4,8 @@ from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Text, bindparam, func, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,7 +16,8 @@ from app.signals import notify
 
 async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]:
     """Those of the keys that a row has: its job is not over, or its recording is kept."""
-    rows = await session.exec(select(Transcription.audio_key).where(col(Transcription.audio_key).in_(keys)))
+    array = bindparam("keys", list(keys), type_=ARRAY(Text))  # one parameter: Postgres takes 32,767 of them
+    rows = await session.exec(select(Transcription.audio_key).where(col(Transcription.audio_key) == func.any(array)))
     return {key for key in rows if key is not None}
 
 
@@ -37,11 +39,17 @@ async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> lis
 
 
 async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
-    """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None."""
+    """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None.
+
+    One whose receivers are still to be told stays until they are, or are given up.
+    """
     statement = text("""
         WITH due AS MATERIALIZED (
             SELECT id FROM transcription
-            WHERE completed_at <= now() - :age
+            WHERE completed_at <= now() - :age AND NOT EXISTS (
+                SELECT FROM event JOIN delivery ON delivery.event_id = event.id
+                WHERE event.transcription_id = transcription.id AND delivery.status = 'pending'
+            )
             ORDER BY completed_at
             LIMIT :limit
             FOR UPDATE SKIP LOCKED

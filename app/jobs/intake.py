@@ -185,7 +185,8 @@ def _job(
     columns: dict[str, Any],
     now: datetime,
 ) -> Transcription:
-    request = fields.model_dump(mode="json") | {"sha256": columns.get("sha256"), "filename": columns["filename"]}
+    asked = fields.model_dump(mode="json", exclude_defaults=True)  # what a later version adds changes no fingerprint
+    request = asked | {"sha256": columns.get("sha256"), "filename": columns["filename"]}
     return Transcription(
         id=job_id,
         caller=submission.caller,

@@ -40,7 +40,13 @@ class Transcription(SQLModel, table=True):
         CheckConstraint("(status = 'in_progress') = (lease_token IS NOT NULL)", name="transcription_lease"),
         CheckConstraint(f"({_in('status', sorted(FINAL))}) = (completed_at IS NOT NULL)", name="transcription_final"),
         UniqueConstraint("caller", "idempotency_key", name="transcription_idempotency"),
-        Index("transcription_claim", "priority", "caller", "run_at", "id", postgresql_where=text("status = 'pending'")),
+        *(
+            Index(name, "priority", "caller", "run_at", "id", postgresql_where=text(f"status = 'pending' AND {which}"))
+            for name, which in (
+                ("transcription_claim", "audio_key IS NOT NULL"),
+                ("transcription_claim_to_fetch", "audio_key IS NULL"),
+            )
+        ),
         Index(
             "transcription_last_chance",
             "priority",

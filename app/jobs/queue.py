@@ -19,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.audio.store import StoredAudio
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import events
-from app.jobs.claiming import CLAIM, CLAIM_LAST_CHANCE
+from app.jobs.claiming import STORED, TO_FETCH, Line
 from app.jobs.lifecycle import (
     FINAL,
     MAX_CRASHES,
@@ -94,15 +94,30 @@ async def _repeated(session: AsyncSession, job: Transcription) -> Transcription 
     return earlier
 
 
-async def claim(session: AsyncSession, worker: str, slots: int, *, last_chance: bool = True) -> Sequence[Transcription]:
-    """Take up to `slots` waiting jobs, the most urgent first, API keys in turn, each with a lease of its own.
+async def claim(
+    session: AsyncSession, worker: str, slots: int, *, fetches: int = 0, last_chance: bool = True
+) -> Sequence[Transcription]:
+    """Take up to `slots` waiting jobs with a recording, and `fetches` without one, each with a lease of its own.
 
-    At most one is on its last chance, none where `last_chance` is false: a worker has one of these at a time.
+    Of both the most urgent go first, API keys in turn. At most one of all is on its last chance, none where
+    `last_chance` is false: a worker has one of these at a time.
     """
-    jobs = await _changed_by(session, CLAIM_LAST_CHANCE.bindparams(worker=worker, lease=LEASE)) if last_chance else []
-    if free := slots - len(jobs):
-        jobs += await _changed_by(session, CLAIM.bindparams(slots=free, worker=worker, lease=LEASE))
+    jobs = await _claim_from(STORED, session, worker, slots, last_chance)
+    last_chance = last_chance and not any(job.crashes >= MAX_CRASHES - 1 for job in jobs)
+    jobs += await _claim_from(TO_FETCH, session, worker, fetches, last_chance)
     return sorted(jobs, key=lambda job: (job.priority, job.run_at, job.id))
+
+
+async def _claim_from(
+    line: Line, session: AsyncSession, worker: str, slots: int, last_chance: bool
+) -> list[Transcription]:
+    lease = {"worker": worker, "lease": LEASE}
+    jobs = []
+    if slots and last_chance:
+        jobs += await _changed_by(session, line.one_on_its_last_chance.bindparams(**lease))
+    if free := slots - len(jobs):
+        jobs += await _changed_by(session, line.in_turn.bindparams(slots=free, **lease))
+    return jobs
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from app.jobs.rhythm import every
 SWEEP_SECONDS = 60.0
 ORPHAN_SECONDS = 3600.0
 BATCH = 500
+ORPHAN_BATCH = 1000
 
 log = structlog.stdlib.get_logger("callscribe.retention")
 
@@ -87,11 +88,13 @@ class Retention:
         An upload or a fetch under way is in no row yet, but was written to within the hour.
         """
         found = list(filter(_is_ours, await self._store.untouched(ORPHAN_SECONDS)))
-        async with self._database.transaction() as session:
-            needed = await erasure.needed_audio(session, found)
-        for key in set(found) - needed:
-            log.info("orphaned recording erased", key=key)
-            await self._store.delete(key)
+        for start in range(0, len(found), ORPHAN_BATCH):
+            batch = found[start : start + ORPHAN_BATCH]
+            async with self._database.transaction() as session:
+                needed = await erasure.needed_audio(session, batch)
+            for key in set(batch) - needed:
+                log.info("orphaned recording erased", key=key)
+                await self._store.delete(key)
 
 
 def _is_ours(key: str) -> bool:

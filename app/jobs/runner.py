@@ -31,6 +31,7 @@ from app.jobs.lifecycle import (
     Timings,
 )
 from app.jobs.models import Transcription, stored_options
+from app.jobs.places import SLOTS, Taken, free_places
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
 from app.jobs.rhythm import despite_database_trouble, every
@@ -54,6 +55,7 @@ class Running:
 
     job: Transcription
     token: UUID
+    came_with_recording: bool
     work: asyncio.Task[Outcome]
     progress: float = 0.0
     stopped: bool = False
@@ -66,7 +68,7 @@ class Running:
 
 
 class JobRunner:
-    """Runs up to `slots` jobs at once; the engine batches their windows together."""
+    """Runs up to `slots` uploads at once, and as many fetched jobs; the engine batches their windows together."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class JobRunner:
         *,
         worker: str,
         max_audio_seconds: float,
-        slots: int = 16,
+        slots: int = SLOTS,
     ) -> None:
         self._database = database
         self._signals = signals
@@ -127,14 +129,19 @@ class JobRunner:
                     await asyncio.wait_for(waiting.wait(), POLL_SECONDS)
 
     async def _claim(self, waiting: asyncio.Event) -> None:
-        free = self._slots - len(self._running)
-        if free <= 0:
+        free = free_places(self._taken(), self._slots)
+        if not (free.slots or free.fetches):
             return
         last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
         async with self._database.transaction() as session:
-            jobs = await queue.claim(session, self._worker, free, last_chance=last_chance)
+            jobs = await queue.claim(session, self._worker, free.slots, fetches=free.fetches, last_chance=last_chance)
         for job in jobs:
             self._start(job, waiting)
+
+    def _taken(self) -> Taken:
+        stored = sum(running.came_with_recording for running in self._running.values())
+        fetching = sum(running.job.audio_key is None for running in self._running.values())
+        return Taken(stored, len(self._running) - stored - fetching, fetching)
 
     def _start(self, job: Transcription, waiting: asyncio.Event) -> None:
         assert job.lease_token is not None
@@ -142,7 +149,8 @@ class JobRunner:
             if earlier.job.id == job.id:  # its lease ran out before a heartbeat could tell
                 earlier.stop(None)
         with structlog.contextvars.bound_contextvars(job=str(job.id)):
-            running = Running(job, job.lease_token, asyncio.create_task(self._work(job)))
+            work = asyncio.create_task(self._work(job))
+            running = Running(job, job.lease_token, job.audio_key is not None, work)
             self._running[running.token] = running
             task = asyncio.create_task(self._attend(running))
         self._tasks.add(task)
@@ -210,6 +218,7 @@ class JobRunner:
         key = await self._recordings.obtain(job)
         if key is None:
             return Interrupted()
+        self._signals.wake(queue.PENDING)  # a place for fetching may be free
         with self._workspace.folder() as folder:
             async with self._decoding, self._store.local_path(key) as path:
                 started = time.monotonic()

@@ -59,13 +59,13 @@ class Bench:
         """How fetching fails; it leaves nothing, and tells no secret and nothing that the server said."""
         with pytest.raises(FetchFailed) as failure:
             await self.fetch(url, pace, trust)
-        assert [path for path in self.store.folder.rglob("*") if path.is_file()] == []
+        assert [path for path in self.store.folder.rglob("[!.]*") if path.is_file()] == []
         assert SECRET not in failure.value.detail
         assert "<html>" not in failure.value.detail
         return failure.value
 
     def content(self) -> bytes:
-        [path] = [path for path in self.store.folder.rglob("*") if path.is_file()]
+        [path] = [path for path in self.store.folder.rglob("[!.]*") if path.is_file()]
         return path.read_bytes()
 
 

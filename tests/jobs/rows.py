@@ -22,8 +22,10 @@ SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1,
 async def enqueue(database: Database, **changes: Any) -> Transcription:
     async with database.transaction() as session:
         now = await queue.now(session)
+        job_id = uuid7()
         values: dict[str, Any] = {
-            "id": uuid7(),
+            "id": job_id,
+            "audio_key": str(job_id),
             "caller": "test",
             "fingerprint": "f",
             "metadata_": {},
@@ -71,19 +73,20 @@ async def requeue_lost(database: Database) -> list[Transcription]:
         return await queue.requeue_lost(session)
 
 
-async def fill(database: Database, jobs: int, callers: int) -> None:
+async def fill(database: Database, jobs: int, callers: int, *, stored: bool = True) -> None:
     """Many waiting jobs at once, spread over priorities 5 to 7."""
     await execute(
         database,
         """
         INSERT INTO transcription (id, caller, fingerprint, metadata, options, priority, webhook_urls,
-            callback_urls, status, progress, attempts, crashes, run_at, cancel_requested, source, bytes, sha256,
-            warnings, created_at)
+            callback_urls, status, progress, attempts, crashes, run_at, cancel_requested, source, audio_key, bytes,
+            sha256, warnings, created_at)
         SELECT gen_random_uuid(), 'key-' || n % :callers, 'f', '{}', '{}', 5 + n % 3, '[]', '[]', 'pending',
-            0, 0, 0, now(), false, 'upload', 1, 's', '[]', now()
+            0, 0, 0, now(), false, 'upload', CASE WHEN :stored THEN gen_random_uuid()::text END, 1, 's', '[]', now()
         FROM generate_series(1, :jobs) AS n
         """,
         jobs=jobs,
         callers=callers,
+        stored=stored,
     )
     await execute(database, "ANALYZE transcription")

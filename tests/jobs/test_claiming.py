@@ -68,6 +68,27 @@ async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: 
     assert fetched < 10_000
 
 
+async def test_uploads_are_found_behind_a_long_line_of_jobs_to_fetch(database: Database) -> None:
+    upload = await enqueue(database, caller="key-1", priority=9)
+    await fill(database, 20_000, callers=20, stored=False)
+    scanned = text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'")
+    async with database.transaction() as session:
+        assert [job.id for job in await queue.claim(session, "worker", 16)] == [upload.id]
+        assert [job.audio_key for job in await queue.claim(session, "worker", 16, fetches=3)] == [None] * 3
+        [(scans, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
+    assert scans == 0
+    assert fetched < 10_000
+
+
+async def test_a_job_on_its_last_chance_is_fetched_only_where_a_fetch_is_free(database: Database) -> None:
+    for key in (None, None, "stored", "stored"):
+        await enqueue(database, audio_key=key)
+    await execute(database, "UPDATE transcription SET crashes = :crashes", crashes=MAX_CRASHES - 1)
+    assert [job.audio_key for job in await claim(database, 2)] == ["stored"]
+    assert [job.audio_key for job in await claim(database, 2, fetches=2)] == ["stored"]
+    assert [job.audio_key for job in await claim(database, 2, fetches=2)] == [None]
+
+
 async def test_concurrent_claimers_take_each_job_once_and_leave_none(database: Database) -> None:
     await fill(database, 400, callers=3)
 

@@ -20,6 +20,7 @@ from app.db import Database
 from app.jobs import erasure, queue, recordings
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
+from app.jobs.places import FETCHES, SLOTS
 from app.signals import Signals
 from tests.conftest import clone
 from tests.forms import refused
@@ -29,6 +30,7 @@ from tests.recordings import call, tone
 from tests.service import Service, answered, eventually, serving
 
 SECRET = "signature-4711"
+FINGERPRINT = "b7eb9ab2b112e7e4fa50890b8144b451ef01580ff989ac281d65186f468835bf"
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
             await queue.requeue_lost(session)
-            await queue.claim(session, "another worker", 1)
+            await queue.claim(session, "another worker", 0, fetches=1)
         origin.over.set()
         await asyncio.wait_for(bench.runner.idle(), 10)
     theirs = await bench.read(job.id)
@@ -194,12 +196,23 @@ async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
     assert bench.audio_files() == []
 
 
-async def test_fetches_hold_no_place_in_the_line_for_decoding(bench: Bench, origin: Origin) -> None:
+async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin) -> None:
     async with working(bench):
-        for number in range(4):
+        for _ in range(SLOTS + 1):
             await bench.add(uuid7(), source=origin.url("/hanging.wav"))
-            await asked(origin, "/hanging.wav", number + 1)
+        await asked(origin, "/hanging.wav", FETCHES)
         assert (await bench.ended(await bench.enqueue(tone()))).status == Status.COMPLETED
+    assert len(origin.headers_of("/hanging.wav")) == FETCHES
+
+
+async def test_what_is_fetched_makes_room_for_the_next_fetch(bench: Bench, origin: Origin) -> None:
+    bench.engine.hang = True
+    async with working(bench):
+        for _ in range(SLOTS + 1):
+            await bench.add(uuid7(), source=origin.url("/call.wav"))
+        await asked(origin, "/call.wav", SLOTS)
+        bench.engine.release.set()
+        await asked(origin, "/call.wav", SLOTS + 1)
 
 
 def post_url(service: Service, url: str, key: str | None = None, **fields: Any) -> Any:
@@ -229,6 +242,16 @@ def test_a_request_with_a_url_can_be_repeated_with_its_key(guarded: Service) -> 
     assert answered(first)["id"] == answered(again)["id"]
     refused(post_url(guarded, "https://example.com/call.wav?a=2", "key-1"), 422, "idempotency_key_reused")
     refused(guarded.post(headers={"Idempotency-Key": "key-1"}), 422, "idempotency_key_reused")
+
+
+async def test_a_fingerprint_outlasts_versions_that_add_fields(guarded: Service, guarded_database: str) -> None:
+    url = "https://example.com/call.wav"
+    await asyncio.to_thread(post_url, guarded, url, channels="split")
+    await asyncio.to_thread(post_url, guarded, url, channels="split", language="auto", hotwords=[], prompt=None)
+    database = await asyncpg.connect(guarded_database)
+    found = await database.fetch("SELECT DISTINCT fingerprint FROM transcription")
+    await database.close()
+    assert [row["fingerprint"] for row in found] == [FINGERPRINT]
 
 
 def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:

@@ -5,7 +5,8 @@ import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func
@@ -14,11 +15,11 @@ from uuid_utils.compat import uuid7
 
 from app.audio.folder_store import LocalAudioStore
 from app.db import Database
-from app.jobs import queue, retention
+from app.jobs import erasure, queue, retention
 from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript, Transcription
 from app.jobs.retention import Retention
-from tests.jobs.rows import SUCCESS, claim, enqueue, finish, read
+from tests.jobs.rows import SUCCESS, claim, enqueue, execute, finish, read
 
 CONTENT = b"a recording"
 
@@ -35,11 +36,11 @@ async def save(store: LocalAudioStore, key: str) -> None:
     await store.save(key, stream(), len(CONTENT))
 
 
-async def ended(database: Database, store: LocalAudioStore, *, days_ago: float) -> UUID:
+async def ended(database: Database, store: LocalAudioStore, *, days_ago: float, **columns: Any) -> UUID:
     """A completed job with its recording in the store."""
     job_id = uuid7()
     await save(store, str(job_id))
-    await enqueue(database, id=job_id, audio_key=str(job_id), priority=0)
+    await enqueue(database, id=job_id, audio_key=str(job_id), priority=0, **columns)
     (job,) = await claim(database)
     assert await finish(database, job, SUCCESS) == Status.COMPLETED
     async with database.transaction() as session:
@@ -49,11 +50,11 @@ async def ended(database: Database, store: LocalAudioStore, *, days_ago: float) 
 
 
 def recordings(store: LocalAudioStore) -> set[str]:
-    return {path.name for path in store.folder.rglob("*") if path.is_file()}
+    return {path.name for path in store.folder.rglob("[!.]*") if path.is_file()}
 
 
 def age(store: LocalAudioStore, seconds: float) -> None:
-    for path in store.folder.rglob("*"):
+    for path in store.folder.rglob("[!.]*"):
         if path.is_file():
             os.utime(path, (time.time() - seconds, time.time() - seconds))
 
@@ -108,12 +109,44 @@ async def test_transcriptions_are_erased_whole_after_their_days_batch_by_batch(
         assert list(await session.exec(select(StoredTranscript.transcription_id))) == [new]
 
 
+async def test_transcriptions_stay_until_their_receivers_are_told(database: Database, store: LocalAudioStore) -> None:
+    job_id = await ended(database, store, days_ago=2, webhook_urls=["https://example.com/a", "https://example.com/b"])
+    keeping = Retention(database, store, keep_audio_days=7, keep_transcript_days=1)
+    for told in ("a", "b"):
+        await keeping.sweep()
+        assert await rows(database) == {job_id}
+        rest = "UPDATE delivery SET status = 'delivered', finished_at = now() WHERE url LIKE :url"
+        await execute(database, rest, url=f"%/{told}")
+    await keeping.sweep()
+    assert await rows(database) == set()
+
+
 async def test_sweeps_pass_over_what_another_has_in_hand(database: Database, store: LocalAudioStore) -> None:
     job_id = await ended(database, store, days_ago=2)
     async with database.transaction() as session:
         await queue.lock(session, job_id)
         await Retention(database, store, keep_transcript_days=1).sweep()
     assert await rows(database) == {job_id}
+
+
+async def test_orphans_are_found_among_more_recordings_than_a_statement_has_parameters(
+    database: Database, store: LocalAudioStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = await enqueue(database)
+    orphans, erased = {str(uuid4()) for _ in range(33_000)}, set[str]()
+
+    async def untouched(seconds: float) -> list[str]:
+        return [*orphans, str(waiting.id)]
+
+    async def delete(key: str) -> None:
+        erased.add(key)
+
+    monkeypatch.setattr(store, "untouched", untouched)
+    monkeypatch.setattr(store, "delete", delete)
+    async with database.transaction() as session:
+        assert await erasure.needed_audio(session, await untouched(0)) == {str(waiting.id)}
+    await Retention(database, store).erase_orphans()
+    assert erased == orphans
 
 
 async def test_orphans_are_erased_and_what_is_needed_kept(database: Database, store: LocalAudioStore) -> None:

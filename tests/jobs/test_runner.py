@@ -24,7 +24,8 @@ from app.audio.store import StoreUnavailable
 from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
-from app.jobs import erasure, queue
+from app.errors import BadMedia
+from app.jobs import erasure, queue, runner
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.recordings import Recordings
@@ -154,7 +155,7 @@ class Bench:
             await notify(session, queue.PENDING)
 
     def audio_files(self) -> list[Path]:
-        return [path for path in self.store.folder.rglob("*") if path.is_file()]
+        return [path for path in self.store.folder.rglob("[!.]*") if path.is_file()]
 
 
 @asynccontextmanager
@@ -234,6 +235,35 @@ async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
     assert job.run_at >= job.created_at + PAUSE
     assert job.error_code is None
     assert bench.audio_files() != []
+
+
+async def test_jobs_outlast_a_folder_that_is_away(bench: Bench) -> None:
+    folder, elsewhere = bench.store.folder, bench.store.folder.with_name("unmounted")
+    jobs = [await bench.enqueue(CALL.read_bytes())]
+    jobs.append(await bench.add(uuid7(), source="http://127.0.0.1:9/call.wav"))
+    folder.rename(elsewhere)
+    async with working(bench):
+        for job_id in jobs:
+            waiting = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+            assert (waiting.error_code, waiting.crashes) == (None, 0)
+            assert waiting.run_at >= waiting.created_at + PAUSE
+        elsewhere.rename(folder)
+        await bench.hurry(jobs[0])
+        assert (await bench.ended(jobs[0])).status == Status.COMPLETED
+
+
+async def test_a_folder_that_goes_away_while_it_is_read_is_not_blamed_on_the_recording(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def while_unmounting(path: Path, *_: Any, **__: Any) -> None:
+        bench.store.folder.rename(bench.store.folder.with_name("unmounted"))
+        raise BadMedia
+
+    monkeypatch.setattr(runner, "decode", while_unmounting)
+    async with working(bench):
+        job_id = await bench.enqueue(CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+    assert job.error_code is None
 
 
 async def test_cancelling_a_running_job_stops_it(bench: Bench) -> None:

@@ -1,0 +1,63 @@
+"""Folders that are not there, as a mount that is away leaves them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.audio.folder_store import MARKER, LocalAudioStore
+from app.audio.store import StoreUnavailable
+from app.db import Database
+from tests.listening import listening
+
+
+async def stream() -> AsyncIterator[bytes]:
+    yield b"a recording"
+
+
+async def save(store: LocalAudioStore, key: str) -> None:
+    await store.save(key, stream(), 100)
+
+
+async def read(store: LocalAudioStore, key: str) -> bytes:
+    async with store.local_path(key) as path:
+        return await asyncio.to_thread(path.read_bytes)
+
+
+async def test_a_recording_that_is_missing_is_told_from_a_mount_that_is_missing(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "audio", tmp_path / "unmounted"
+    store = LocalAudioStore(folder)
+    await save(store, "one")
+    with pytest.raises(FileNotFoundError):
+        await read(store, "two")
+    await store.delete("two")
+    folder.rename(elsewhere)
+    (folder / "incoming").mkdir(parents=True)  # an empty folder is what is left of a mount
+    for attempt in (read(store, "one"), store.delete("one"), store.check()):
+        with pytest.raises(StoreUnavailable, match=MARKER):
+            await attempt
+    (folder / "incoming").rmdir()
+    with pytest.raises(StoreUnavailable, match=MARKER):
+        await save(store, "two")
+    folder.rmdir()
+    elsewhere.rename(folder)
+    assert await read(LocalAudioStore(folder), "one") == b"a recording"
+
+
+async def test_other_trouble_with_the_folder_is_told_in_its_words(tmp_path: Path) -> None:
+    store = LocalAudioStore(tmp_path / "audio")
+    (store.folder / "ey").write_bytes(b"where a folder should be")
+    with pytest.raises(StoreUnavailable, match=r"exists|directory"):
+        await save(store, "key")
+    assert [path.name for path in store.folder.glob("incoming/*")] == []
+
+
+async def test_a_mount_that_is_away_is_seen_by_the_orchestrator(database: Database, tmp_path: Path) -> None:
+    async with listening(database, tmp_path) as service:
+        assert not [reason for reason in (await service.client.get("/readyz")).json()["reasons"] if "storage" in reason]
+        service.audio.rename(tmp_path / "unmounted")
+        ready = await service.client.get("/readyz")
+    assert ready.status_code == 503
+    [reason] = ready.json()["reasons"]
+    assert reason.startswith(f"storage: the folder {service.audio} cannot be used: it has no {MARKER}")
