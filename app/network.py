@@ -11,11 +11,12 @@ import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
 import httpx
 
 from app.errors import FieldError, UrlNotAllowed
+from app.names import Address, Names
 
 PORTS = frozenset({80, 443, 8080, 8443})
 MAX_URL_CHARACTERS = 8192  # presigned URLs with session tokens have a few thousand
@@ -37,8 +38,6 @@ NEVER_PUBLIC = tuple(
     )
 )
 
-Address = IPv4Address | IPv6Address
-
 
 class NetworkRefused(httpx.TransportError):
     """The guard let no connection be opened. A transport error, so that whoever handles those handles it too."""
@@ -56,6 +55,7 @@ class NetworkGuard:
 
     def __init__(self, allowed: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         self._allowed = tuple(allowed)
+        self._names = Names()
 
     def require_allowed(self, url: str, *, field: str = "url") -> None:
         """Raises UrlNotAllowed, naming `field`, for what is certain to be refused without resolving the host."""
@@ -83,12 +83,10 @@ class NetworkGuard:
     async def resolve(self, url: httpx.URL) -> list[Address]:
         """The host's addresses, all of them allowed. Raises NetworkRefused and NameNotFound."""
         self._judge(_parsed(str(url)))
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(_ascii_host(url), url.port, type=socket.SOCK_STREAM)
+            addresses = await self._names.look_up(_ascii_host(url))
         except (OSError, UnicodeError):
             raise NameNotFound("the host's name has no address") from None
-        addresses = list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
         if not addresses:
             raise NameNotFound("the host's name has no address")
         self._judge_addresses(url, addresses)

@@ -5,11 +5,9 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Future, InvalidStateError
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import structlog
@@ -32,6 +30,7 @@ from app.settings import Settings
 from app.signals import Signals
 from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
+from app.threads import in_daemon_thread
 from app.webhooks import secrets
 from app.webhooks.sender import WebhookSender
 from app.webhooks.transport import open_client
@@ -166,7 +165,7 @@ def engine_config(settings: Settings) -> EngineConfig:
 
 
 async def _load_and_run(engine: Engine, runner: JobRunner) -> None:
-    await _in_daemon_thread(engine.load)
+    await in_daemon_thread(engine.load, "load-models")
     log.info("models loaded", models=[model.name for model in engine.models])
     watching = asyncio.create_task(_watch(engine))
     running = asyncio.create_task(runner.run())
@@ -186,24 +185,6 @@ async def _watch(engine: Engine) -> None:
         await asyncio.sleep(WATCH_SECONDS)
         if not engine.ready:
             raise RuntimeError("the engine stopped working")
-
-
-async def _in_daemon_thread(work: Callable[[], None]) -> None:
-    """Unlike a pool's thread, one that is still loading a model does not hold up the end of the process."""
-    done: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  whoever waits is told
-            with suppress(InvalidStateError):
-                done.set_exception(error)
-        else:
-            with suppress(InvalidStateError):
-                done.set_result(None)
-
-    Thread(target=run, name="load-models", daemon=True).start()
-    await asyncio.wrap_future(done)
 
 
 async def _or_stop(part: Coroutine[Any, Any, None], parts: Parts) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -239,6 +240,35 @@ async def test_a_name_without_an_address_is_told(resolve: Any) -> None:
     async with NetworkGuard().client(timeout=TIMEOUT) as client:
         with pytest.raises(NameNotFound):
             await client.get("https://nowhere.example/")
+
+
+async def test_names_whose_servers_hang_hold_up_no_other_name(resolve: Any, tried: list[str]) -> None:
+    go_on = threading.Event()
+    asked: list[str] = []
+
+    def answer(host: str) -> list[str]:
+        asked.append(host)
+        if host.startswith("mute"):
+            go_on.wait(60)
+        return [PUBLIC]
+
+    resolve(answer)
+    mute = [f"https://mute-{number % 40}.example/" for number in range(200)]
+    try:
+        async with NetworkGuard().client(timeout=httpx.Timeout(10, connect=0.5)) as client:
+            ends = await asyncio.gather(*map(client.get, mute), return_exceptions=True)
+            assert {type(end) for end in ends} == {httpx.ConnectTimeout}
+        async with NetworkGuard().client(timeout=TIMEOUT) as client:
+            waiting = [asyncio.create_task(client.get(url)) for url in mute]
+            with pytest.raises(httpx.ConnectError):
+                await client.get("https://answers.example/")
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+    finally:
+        go_on.set()
+    assert tried == [PUBLIC]
+    assert max(asked.count(host) for host in asked) <= 4  # two by either guard
 
 
 async def test_redirects_and_proxies_of_the_environment_are_not_followed(
