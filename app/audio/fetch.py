@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +11,9 @@ from urllib.parse import unquote, urlsplit
 from app.audio.disk import FreeSpace
 from app.audio.store import AudioStore, StoredAudio
 from app.errors import FetchFailed, FieldError, TooLarge, UrlNotAllowed
+
+RequireRoom = Callable[[int], Awaitable[None]]
+"""Raises InsufficientStorage where there is no room for so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,11 @@ class Source(Protocol):
     def require_allowed(self, url: str) -> None:
         """Raises UrlNotAllowed for what is certain to be refused, without asking anybody."""
 
-    def read(self, url: str, max_bytes: int) -> AsyncGenerator[bytes, None]:
-        """The recording's bytes as they come. Raises FetchFailed, also for what announces more than `max_bytes`."""
+    def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
+        """The recording's bytes as they come, after `require_room` for as many as are announced.
+
+        Raises FetchFailed, also for what announces more than `max_bytes`, and what `require_room` raises.
+        """
 
 
 class Fetcher:
@@ -67,11 +73,10 @@ class Fetcher:
         if source is None:
             raise FetchFailed("This service does not fetch URLs of that scheme.")
         seconds = self._pace.deadline_seconds
-        await self._free_space.require()
         try:
             async with (
                 asyncio.timeout(seconds),
-                aclosing(source.read(url, self._max_bytes)) as chunks,
+                aclosing(source.read(url, self._max_bytes, self._free_space.require)) as chunks,
                 aclosing(_paced(chunks, self._pace)) as paced,
             ):
                 return await self._store.save(key, self._free_space.guard(paced), self._max_bytes)

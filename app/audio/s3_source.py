@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 
+from app.audio.fetch import RequireRoom
 from app.audio.s3 import Bucket, BucketUnavailable
 from app.audio.s3_url import S3Url, parse_s3_url
 from app.errors import FetchFailed, FieldError, UrlNotAllowed
@@ -22,13 +23,14 @@ class S3Source:
                 f"The URL may not be used: it {error}.", errors=(FieldError("url", str(error)),)
             ) from None
 
-    async def read(self, url: str, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
         """The object's bytes as they come. Raises FetchFailed, also for an object of more than `max_bytes`."""
         try:
             address = self._address(url)
             download = await self._buckets[address.bucket].read(address.key)
             if download.total_bytes > max_bytes:
                 raise FetchFailed(f"The recording is larger than {max_bytes} bytes.")
+            await require_room(download.total_bytes)
             async for block in download.blocks:
                 yield block
         except ValueError as error:

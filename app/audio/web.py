@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 
 from app import __version__
+from app.audio.fetch import RequireRoom
 from app.errors import FetchFailed
 from app.network import NameNotFound, NetworkGuard, NetworkRefused
 
@@ -52,7 +53,7 @@ class WebSource:
         """Raises UrlNotAllowed."""
         self._guard.require_allowed(url)
 
-    async def read(self, url: str, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
         """The recording as it comes; a broken connection is taken up again where the server gave a strong ETag.
 
         Without one nobody could say that the rest belongs to the same recording: then the whole attempt has failed.
@@ -62,7 +63,7 @@ class WebSource:
             for resumes_left in range(MAX_RESUMES, -1, -1):
                 try:
                     async with _answer(client, url, arrived) as response:
-                        _require_recording(response, arrived, max_bytes)
+                        await require_room(_require_recording(response, arrived, max_bytes))
                         async for chunk in response.aiter_raw():
                             arrived.bytes += len(chunk)
                             yield chunk
@@ -92,8 +93,11 @@ async def _answer(client: httpx.AsyncClient, url: str, arrived: _Arrived) -> Asy
     raise FetchFailed(f"The server redirects more than {MAX_REDIRECTS} times.")
 
 
-def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: int) -> None:
-    """Raises FetchFailed unless the answer's body is the recording, or the part of it that is missing."""
+def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: int) -> int:
+    """How many bytes are to come, 0 where nobody says.
+
+    Raises FetchFailed unless they are the recording, or the part of it that is missing.
+    """
     status, headers = response.status_code, response.headers
     if arrived.bytes and status == 200:
         raise FetchFailed(f"{BROKEN}, and the server does not send the rest alone.", transient=True)
@@ -104,13 +108,15 @@ def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: i
     if arrived.bytes and not headers.get("Content-Range", "").startswith(f"bytes {arrived.bytes}-"):
         raise FetchFailed(f"{BROKEN}, and the server sent another part than the rest.", transient=True)
     length = headers.get("Content-Length", "")
-    if length.isdecimal() and arrived.bytes + int(length) > max_bytes:
+    coming = int(length) if length.isdecimal() else 0
+    if arrived.bytes + coming > max_bytes:
         raise FetchFailed(f"The recording is larger than {max_bytes} bytes.")
     etag = headers.get("ETag", "")
     if arrived.bytes and etag and etag != arrived.etag:
         raise FetchFailed(f"{BROKEN}, and changed meanwhile.", transient=True)
     if STRONG_ETAG.fullmatch(etag):
         arrived.etag = etag
+    return coming
 
 
 def _failure(error: httpx.TransportError) -> FetchFailed:

@@ -43,6 +43,7 @@ from app.speech.turns import Share
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
 PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while
+ROOM_PAUSE = timedelta(minutes=5)  # for a disk to be cleared, as finding it full may have cost a whole download
 FINISH_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 
@@ -199,15 +200,16 @@ class JobRunner:
             return Interrupted()
         except DeviceLost:
             return Crashed()
-        except (StoreUnavailable, InsufficientStorage) as error:
+        except StoreUnavailable as error:
             log.warning("recording not to be had at the moment", error=str(error))
             return Interrupted(PAUSE)
+        except InsufficientStorage as error:
+            return _wait_for_room(error)
         except AppError as error:
             return Failed(error.code, error.detail, error.transient)
         except Exception as error:
             if is_disk_full(error):
-                log.warning("no room for the recording; the job waits", error=str(error))
-                return Interrupted(PAUSE)
+                return _wait_for_room(error)
             log.exception("attempt failed")
             return ENGINE_FAILED
 
@@ -287,3 +289,8 @@ class JobRunner:
                 running.stop(None)
             elif alive[beat.id]:
                 running.stop(Cancelled())
+
+
+def _wait_for_room(error: Exception) -> Interrupted:
+    log.warning("no room for the recording; the job waits", error=str(error))
+    return Interrupted(ROOM_PAUSE)

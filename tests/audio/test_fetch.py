@@ -17,7 +17,7 @@ from app.audio.fetch import Fetcher, Pace, last_component, shown_url
 from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoredAudio
 from app.audio.web import WebSource
-from app.errors import FetchFailed, UrlNotAllowed
+from app.errors import FetchFailed, InsufficientStorage, UrlNotAllowed
 from app.jobs.retention import ORPHAN_SECONDS
 from app.network import NetworkGuard
 from tests.origin import Answer, Exchange, Origin, answering
@@ -202,6 +202,18 @@ async def test_a_failure_says_why_and_whether_another_try_is_worth_it(
 async def test_a_recording_that_is_announced_as_too_large_is_not_read(bench: Bench, origin: Origin) -> None:
     origin.answers["/call.wav"] = announcing_too_much
     assert "larger than" in (await bench.failure(origin.url("/call.wav"))).detail
+
+
+async def test_a_recording_that_is_announced_as_more_than_fits_is_not_read(bench: Bench, origin: Origin) -> None:
+    def announcing_much(exchange: Exchange) -> None:
+        exchange.head(Content_Length=10**15)
+        exchange.hang()
+
+    origin.answers["/call.wav"] = announcing_much
+    web, space = WebSource(NetworkGuard([LOOPBACK])), FreeSpace((bench.store.folder,), 0)
+    fetcher = Fetcher({"http": web}, bench.store, space, max_bytes=10**16)
+    with pytest.raises(InsufficientStorage):
+        await fetcher.fetch(origin.url("/call.wav"), "key")
 
 
 async def test_resuming_has_an_end(bench: Bench, origin: Origin) -> None:

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.audio.fetch import RequireRoom
 from app.audio.s3 import Bucket
 from app.audio.s3_source import S3Source
-from app.errors import FetchFailed, UrlNotAllowed
+from app.errors import FetchFailed, InsufficientStorage, UrlNotAllowed
 from tests.breaking_relay import breaking
 from tests.s3_server import S3Server
 
@@ -23,8 +24,12 @@ async def put(bucket: str, key: str, content: bytes = CONTENT) -> None:
     await Bucket(bucket).write(key, blocks())
 
 
-async def read(source: S3Source, url: str, max_bytes: int = PLENTY) -> bytes:
-    return b"".join([block async for block in source.read(url, max_bytes)])
+async def room_for_all(coming: int) -> None:
+    pass
+
+
+async def read(source: S3Source, url: str, max_bytes: int = PLENTY, require_room: RequireRoom = room_for_all) -> bytes:
+    return b"".join([block async for block in source.read(url, max_bytes, require_room)])
 
 
 async def failure(source: S3Source, url: str, max_bytes: int = PLENTY) -> FetchFailed:
@@ -136,3 +141,14 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, bucket: str) -> S3Source:
     """A source whose server is not there."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     return S3Source([bucket])
+
+
+async def test_an_object_is_not_read_where_there_is_no_room_for_it(bucket: str) -> None:
+    await put(bucket, "call.wav")
+
+    async def room_for_less(coming: int) -> None:
+        assert coming == len(CONTENT)
+        raise InsufficientStorage
+
+    with pytest.raises(InsufficientStorage):
+        await read(S3Source([bucket]), f"s3://{bucket}/call.wav", require_room=room_for_less)

@@ -24,13 +24,13 @@ from app.audio.store import StoreUnavailable
 from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
-from app.errors import BadMedia
+from app.errors import BadMedia, InsufficientStorage
 from app.jobs import erasure, queue, runner
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
-from app.jobs.runner import PAUSE, JobRunner
+from app.jobs.runner import PAUSE, ROOM_PAUSE, JobRunner
 from app.network import NetworkGuard
 from app.signals import Signals, notify
 from app.speech.batcher import DeviceLost
@@ -374,12 +374,14 @@ async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch:
     assert (job.attempts, job.crashes) == (0, 0)
 
 
-async def test_a_full_disk_postpones_a_job(bench: Bench) -> None:
-    bench.engine.error = OSError(errno.ENOSPC, "no space left")
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), InsufficientStorage()])
+async def test_a_full_disk_postpones_a_job(bench: Bench, error: Exception) -> None:
+    bench.engine.error = error
     async with working(bench):
         job_id = await bench.enqueue(CALL.read_bytes())
         job = await bench.until(job_id, lambda job: job.run_at > job.created_at)
     assert (job.status, job.attempts, job.error_code) == (Status.PENDING, 0, None)
+    assert job.run_at >= job.created_at + ROOM_PAUSE
     assert bench.audio_files() != []
 
 
