@@ -58,6 +58,7 @@ class Parts:
     engine: Engine | None = None
     runner: JobRunner | None = None
     failed: bool = False
+    drained: bool = False
 
     def ask_to_stop(self) -> None:
         """The first time to stop in order, the second time at once."""
@@ -66,7 +67,10 @@ class Parts:
         self.stop.set()
 
     async def drain(self) -> None:
-        """Let running jobs end or go back to the queue, then deliveries, and see that written."""
+        """Let running jobs end or go back to the queue, then deliveries, and see that written. The first time only."""
+        if self.drained:
+            return
+        self.drained = True
         if self.runner is not None:
             await self.runner.drain(GRACE_SECONDS)
             with suppress(TimeoutError):

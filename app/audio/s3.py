@@ -6,7 +6,7 @@ Credentials, region and endpoint come from the AWS variables, which the library 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ PART_BYTES = 5 * 1024 * 1024  # the smallest that S3 takes
 PARTS_AT_ONCE = 2
 READ_BYTES = 1024 * 1024
 CHECK_SECONDS = 3.0
+UNDO_SECONDS = 3.0
 NOTHING = ".nothing"  # the name of no object
 
 CLIENT: "ClientConfig" = {
@@ -64,6 +65,7 @@ class Bucket:
         self._objects = S3Store(
             name, prefix=prefix or None, client_options=CLIENT, retry_config=RETRIES, disable_bulk_delete=True
         )
+        self._undoing: set[asyncio.Task[None]] = set()
 
     async def read(self, key: str, span: range | None = None) -> Download:
         """Begin to read an object, or the offsets `span` of it: its size is known at once, its bytes follow."""
@@ -82,7 +84,7 @@ class Bucket:
         """Upload what comes, in parts while it comes: all or nothing. At most three parts are held in memory.
 
         Whatever ends it early aborts the upload, a cancellation too: an upload that is only dropped would leave its
-        parts in the bucket.
+        parts in the bucket. A store that does not answer is waited for in the background: a shutdown cannot wait.
         """
         source = _Source()
         upload = asyncio.create_task(self._upload(key, source))
@@ -93,10 +95,18 @@ class Bucket:
             await asyncio.shield(upload)
         except BaseException:
             source.abort()
-            await asyncio.wait({upload})
-            if upload.exception() is None:  # too late to abort
-                await self.delete(key)
+            undoing = asyncio.create_task(self._undo(key, upload))
+            self._undoing.add(undoing)
+            undoing.add_done_callback(self._undoing.discard)
+            await asyncio.wait({undoing}, timeout=UNDO_SECONDS)
             raise
+
+    async def _undo(self, key: str, upload: "asyncio.Task[None]") -> None:
+        """See an upload aborted. One that came to its end is erased; where the store is away, the sweep finds it."""
+        await asyncio.wait({upload})
+        if upload.exception() is None:
+            with suppress(BucketUnavailable):
+                await self.delete(key)
 
     async def _upload(self, key: str, source: "_Source") -> None:
         with _own_errors(key):

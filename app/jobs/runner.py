@@ -271,12 +271,11 @@ class JobRunner:
             await self._retention.ended(job)
 
     async def _heartbeat(self) -> None:
-        """One statement for all jobs: extend leases, write progress, hear of cancellations."""
-        beats = [
-            queue.Beat(running.job.id, running.token, running.progress)
-            for running in self._running.values()
-            if not running.stopped
-        ]
+        """One statement for all jobs: extend leases, write progress, hear of cancellations.
+
+        Stopped jobs too: until their end is written, they are not to be taken for lost.
+        """
+        beats = [queue.Beat(running.job.id, running.token, running.progress) for running in self._running.values()]
         if not beats:
             return
         async with self._database.transaction() as session:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from app.audio import s3
 from app.audio.s3 import BucketUnavailable
 from app.audio.s3_store import S3AudioStore
 from app.audio.s3_url import S3Url
@@ -116,6 +117,31 @@ async def test_an_upload_that_breaks_off_or_is_cancelled_leaves_nothing(
     with pytest.raises(ConnectionResetError):
         await store.save("broken", half(), PLENTY)
     assert s3_server.files(bucket) == []
+
+
+async def test_a_store_that_does_not_answer_holds_up_no_cancellation(
+    workspace_of_store: Workspace, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "UNDO_SECONDS", 0.1)
+    asked = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    use(s3_server.environment(port=server.sockets[0].getsockname()[1]), monkeypatch)
+    store = S3AudioStore(S3Url("calls", "tenant"), workspace_of_store)
+    saving = asyncio.create_task(store.save("call", streamed(bytes(12 * MIB)), PLENTY))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+    for undoing in store._bucket._undoing:
+        undoing.cancel()
+    server.close()
 
 
 @pytest.mark.parametrize(

@@ -374,6 +374,39 @@ async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch:
     assert (job.attempts, job.crashes) == (0, 0)
 
 
+async def test_a_stopped_job_shows_signs_of_life_until_its_end_is_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 0.05)
+    finish, heartbeat = queue.finish, queue.heartbeat
+    written, asked, beaten = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def beat(session: Any, beats: Any) -> Any:
+        alive = await heartbeat(session, beats)
+        if asked.is_set() and alive:
+            beaten.set()
+        return alive
+
+    async def finish_late(session: Any, job: Transcription, outcome: Any) -> Any:
+        asked.set()
+        await written.wait()
+        return await finish(session, job, outcome)
+
+    monkeypatch.setattr(queue, "finish", finish_late)
+    monkeypatch.setattr(queue, "heartbeat", beat)
+    bench.engine.hang = True
+    async with working(bench):
+        job_id = await bench.enqueue(CALL.read_bytes())
+        await asyncio.wait_for(bench.engine.started.wait(), 10)
+        await bench.runner.drain(0)
+        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(beaten.wait(), 10)
+        written.set()
+    job = await bench.read(job_id)
+    assert job is not None
+    assert (job.status, job.attempts, job.crashes) == (Status.PENDING, 0, 0)
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), InsufficientStorage()])
 async def test_a_full_disk_postpones_a_job(bench: Bench, error: Exception) -> None:
     bench.engine.error = error
