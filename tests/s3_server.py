@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -44,7 +45,7 @@ class S3Server:
 
     def empty_bucket(self, name: str) -> None:
         for path in self.files(name):
-            self.filer.delete(path).raise_for_status()
+            self.filer.delete(quote(path)).raise_for_status()
 
     def files(self, bucket: str) -> list[str]:
         """All that lies in a bucket, parts of incomplete uploads too, below `.uploads`."""

@@ -61,7 +61,7 @@ async def test_a_name_that_is_no_unicode_is_written_and_printed(tmp_path: Path) 
 async def test_whatever_a_recording_meets_is_told_in_one_line_and_the_others_are_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files, printed = recordings(tmp_path, b"\xf1.wav", b"two.wav"), list[str]()
+    files, printed = recordings(tmp_path, b"\xf1.wav", b"\xf2.wav"), list[str]()
 
     failed = await work(Engine(ValueError("two\nlines"), None)).run(files, printed.append)
 
