@@ -130,7 +130,7 @@ def _fits(end: End, order: str) -> bool:
         return end.crashes == MAX_CRASHES
     expected = {
         "hang": (Status.CANCELLED, None),
-        "memory": (Status.FAILED, "gpu_out_of_memory"),
+        "fail": (Status.FAILED, "transcription_failed"),
         "crash": (Status.FAILED, Crashed.code),
         "device": (Status.FAILED, Crashed.code),
     }

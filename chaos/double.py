@@ -2,7 +2,7 @@
 
 sleep SECONDS   one at a time in a process, then a transcript
 hang            until cancelled
-memory          out of GPU memory
+fail            for good
 device          the device breaks, and with it the engine
 crash           the process is killed
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.audio.decode import DecodedAudio, MediaInfo
 from app.audio.pcm import PcmFile
-from app.errors import GpuOutOfMemory
+from app.errors import TranscriptionFailed
 from app.speech.batcher import DeviceLost
 from app.speech.engine import EVEN_SHARE, EngineConfig, ServedModel
 from app.speech.transcript import Channel, Options, Transcript
@@ -61,8 +61,8 @@ class EngineDouble:
                     await asyncio.sleep(float(seconds))
             case "hang":
                 await asyncio.Event().wait()
-            case "memory":
-                raise GpuOutOfMemory
+            case "fail":
+                raise TranscriptionFailed
             case "device":
                 self.ready = False
                 raise DeviceLost

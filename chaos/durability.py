@@ -13,9 +13,9 @@ SETTLE_SECONDS = 240.0
 
 
 def orders(stage: Stage, count: int, longest_seconds: float) -> list[str]:
-    """Mostly work; one in fifty runs out of memory."""
+    """Mostly work; one in fifty fails."""
     return [
-        "memory" if stage.random.random() < 0.02 else f"sleep {stage.random.uniform(0, longest_seconds):.2f}"
+        "fail" if stage.random.random() < 0.02 else f"sleep {stage.random.uniform(0, longest_seconds):.2f}"
         for _ in range(count)
     ]
 
