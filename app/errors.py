@@ -138,6 +138,9 @@ class Unavailable(RequestError):
 class InsufficientStorage(RequestError):
     code, title, status = "insufficient_storage", "The service has no room for recordings at the moment", 507
 
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "60"})
+
 
 class InternalError(RequestError):
     code, title, status = "internal_error", "Something went wrong on our side", 500

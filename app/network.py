@@ -8,7 +8,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
@@ -166,10 +166,22 @@ def _trusted() -> ssl.SSLContext:
     return context
 
 
+def has_unfit_characters(url: str) -> bool:
+    """Whether a URL holds what parsers read in different ways: spaces, control characters, backslashes."""
+    return any(character <= " " or character in "\x7f\\" for character in url)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it: httpx tells little itself."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def _parsed(url: str) -> httpx.URL:
     if len(url) > MAX_URL_CHARACTERS:
         raise NetworkRefused(f"it may have at most {MAX_URL_CHARACTERS} characters")
-    if any(character <= " " or character in "\x7f\\" for character in url):
+    if has_unfit_characters(url):
         raise NetworkRefused("it may hold no spaces, control characters or backslashes")
     try:
         return httpx.URL(url)

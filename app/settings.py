@@ -52,9 +52,10 @@ def _buckets(value: Any) -> Any:
 
 
 def _split_secrets(value: Any) -> Any:
-    for secret in _split(value):
+    secrets = _split(value)
+    for secret in secrets:
         key_of(secret)
-    return _split(value)
+    return secrets
 
 
 def _split_receivers(value: Any) -> Any:

@@ -22,15 +22,14 @@ from uuid_utils.compat import uuid7
 
 from app.db import Database, EmbeddedPostgres, migrate
 from app.jobs import queue
-from app.jobs.models import Transcription, stored_options
 from app.network import NetworkGuard
 from app.signals import Signals
-from app.speech.transcript import Options
 from app.webhooks.models import Delivery, DeliveryStatus, Event, Style
 from app.webhooks.outbox import host_of
 from app.webhooks.sender import WebhookSender
 from app.webhooks.signing import new_secret
 from app.webhooks.transport import open_client
+from tests.jobs.rows import enqueue
 from tests.webhooks.receiver import Receiver
 
 SLOTS = 8  # few, so that kills come between records too
@@ -87,23 +86,8 @@ async def receiving_everywhere() -> AsyncIterator[Receiver]:
 
 async def end_job(database: Database, url: str) -> UUID:
     """A transcription that has just ended, by being cancelled while it waited."""
+    job = await enqueue(database, webhook_urls=[url])
     async with database.transaction() as session:
-        now = await queue.now(session)
-        job = Transcription(
-            id=uuid7(),
-            caller="chaos",
-            fingerprint="",
-            metadata_={},
-            options=stored_options.dump_python(Options(model="base"), mode="json"),
-            priority=5,
-            webhook_urls=[url],
-            source="upload",
-            bytes=1,
-            sha256="",
-            created_at=now,
-            run_at=now,
-        )
-        await queue.enqueue(session, job, 1_000_000)
         await queue.request_cancel(session, job.id)
     return job.id
 

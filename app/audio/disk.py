@@ -27,7 +27,7 @@ class FreeSpace:
     async def require(self, coming: int = 0) -> None:
         """Raises InsufficientStorage where, after `coming` more bytes, less would be free."""
         if await asyncio.to_thread(self._least) < self._min_bytes + coming:
-            raise InsufficientStorage(headers={"Retry-After": "60"})
+            raise InsufficientStorage
 
     async def guard(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The same bytes, while there is room. Raises InsufficientStorage."""

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import httpx
 from app import __version__
 from app.audio.fetch import RequireRoom
 from app.errors import FetchFailed
-from app.network import NameNotFound, NetworkGuard, NetworkRefused
+from app.network import NameNotFound, NetworkGuard, NetworkRefused, causes
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 20.0  # before the answer, or within it
@@ -121,12 +121,12 @@ def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: i
 
 def _failure(error: httpx.TransportError) -> FetchFailed:
     """What went wrong below HTTP, in our words: the other side's might say anything."""
-    causes = list(_causes(error))
+    led_here = list(causes(error))
     if isinstance(error, NetworkRefused):
         return FetchFailed(f"The URL may not be used: {error}.")
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in led_here):
         return FetchFailed("The server's certificate is not valid for this host.")
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+    if any(isinstance(cause, ConnectionRefusedError) for cause in led_here):
         return FetchFailed("The server refused the connection.", transient=True)
     match error:
         case NameNotFound():
@@ -142,9 +142,3 @@ def _failure(error: httpx.TransportError) -> FetchFailed:
         case _:
             reason = f"{BROKEN}."
     return FetchFailed(reason, transient=True)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

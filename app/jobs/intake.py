@@ -100,7 +100,7 @@ class Intake:
                 return await self._store.save(str(job_id), self._free_space.guard(stream), self.max_upload_bytes)
             except OSError as error:
                 if is_disk_full(error):
-                    raise InsufficientStorage(headers={"Retry-After": "60"}) from error
+                    raise InsufficientStorage from error
                 raise
 
         try:

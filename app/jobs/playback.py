@@ -4,9 +4,8 @@ import re
 from pathlib import PurePath
 from typing import Annotated
 from urllib.parse import quote
-from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import APIRouter, Depends, Header, Request
 from starlette.responses import StreamingResponse
 
 from app.audio.store import AudioStore
@@ -15,6 +14,7 @@ from app.db import DatabaseDep
 from app.errors import NotFound, RangeNotSatisfiable
 from app.jobs import openapi
 from app.jobs.models import Transcription
+from app.jobs.router import TranscriptionId, find
 from app.problems import GUARDED, responses
 
 MEDIA_TYPES = {
@@ -68,7 +68,7 @@ def requested_span(header: str | None, total: int) -> range | None:
     },
 )
 async def read_audio(
-    transcription_id: Annotated[UUID, Path(description="The transcription's id.")],
+    transcription_id: TranscriptionId,
     caller: CallerDep,
     database: DatabaseDep,
     store: Annotated[AudioStore, Depends(get_store)],
@@ -76,10 +76,7 @@ async def read_audio(
     if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> StreamingResponse:
     """The bytes that were received, while the service keeps them: until the job's end, or so long as it was told to."""
-    async with database.transaction() as session:
-        job = await session.get(Transcription, transcription_id)
-    if job is None:
-        raise NotFound(f"There is no transcription {transcription_id}.")
+    job = await find(database, transcription_id)
     if job.audio_key is None or job.bytes is None:
         raise NotFound("The recording is not kept, or not fetched yet.")
     headers = _headers(job)

@@ -176,7 +176,7 @@ async def read_transcription(
     with signals.subscribe(queue.changed(transcription_id)) as changed:
         while True:
             changed.clear()
-            job = await _find(database, transcription_id)
+            job = await find(database, transcription_id)
             left = deadline - loop.time()
             if job.status in FINAL or left <= 0 or intake.closed:
                 break
@@ -267,7 +267,7 @@ async def _shown(database: Database, job: Transcription) -> TranscriptionOut:
     return TranscriptionOut.of(job, notices.get(job.id))
 
 
-async def _find(database: Database, transcription_id: UUID) -> Transcription:
+async def find(database: Database, transcription_id: UUID) -> Transcription:
     async with database.transaction() as session:
         job: Any = await session.get(Transcription, transcription_id)
     if job is None:

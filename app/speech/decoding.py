@@ -51,7 +51,7 @@ def decode_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
 def _read(pending: PendingWindow) -> Samples | None:
     """The window's samples, or None when its recording is gone, as it is when the client has cancelled."""
     try:
-        return read_window(pending.job.channels[pending.channel], pending.window)
+        return read_window(pending.job.call.channels[pending.channel], pending.window)
     except OSError as error:
         if not pending.job.ended:
             logger.exception("speech.read_failed")
@@ -102,7 +102,7 @@ def _words(whisper: Whisper, encoded: Encoded, final: Mapping[int, _Final]) -> d
     model writes between phrases, shared by the words of a phrase.
     """
     spoken = {row: (result.pending, result.decoded) for row, result in final.items() if result.decoded}
-    if any(pending.job.options.task == "translate" for pending, _ in spoken.values()):
+    if any(pending.job.call.options.task == "translate" for pending, _ in spoken.values()):
         timed = {row: spread(whisper.phrases(decoded)) for row, (_, decoded) in spoken.items()}
     else:
         timed = whisper.align(
@@ -113,7 +113,7 @@ def _words(whisper: Whisper, encoded: Encoded, final: Mapping[int, _Final]) -> d
             },
         )
     return {
-        row: place(timed[row] or _unaligned(pending, decoded), pending.window, pending.job.duration)
+        row: place(timed[row] or _unaligned(pending, decoded), pending.window, pending.job.call.duration)
         for row, (pending, decoded) in spoken.items()
     }
 

@@ -38,8 +38,7 @@ class Decoded:
     @property
     def compression_ratio(self) -> float:
         """UTF-8 bytes by their zlib length: high when the text repeats itself."""
-        raw = self.text.encode()
-        return len(raw) / len(zlib.compress(raw))
+        return _ratio(self.text.encode())
 
     @property
     def probability(self) -> float:
@@ -123,7 +122,10 @@ def echoes(text: str, bias: str) -> bool:
 
 def _repetitiveness(text: str) -> float:
     """The compression ratio by characters: in UTF-8 those of one script begin alike, which seems to be a loop."""
-    raw = text.encode("utf-16-le", "surrogatepass")[::2]
+    return _ratio(text.encode("utf-16-le", "surrogatepass")[::2])
+
+
+def _ratio(raw: bytes) -> float:
     return len(raw) / len(zlib.compress(raw))
 
 

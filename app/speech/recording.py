@@ -40,7 +40,7 @@ class PendingWindow:
         """What windows of one batch have in common."""
         way = self.ways[0]
         prompt_length = len(self.job.prompt(self.language, way)) if way.prompted else 0
-        return (id(self.job.whisper), self.job.options.task, way.context_seconds, way.temperature, prompt_length)
+        return (id(self.job.whisper), self.job.call.options.task, way.context_seconds, way.temperature, prompt_length)
 
 
 class Recording:
@@ -49,10 +49,7 @@ class Recording:
     def __init__(self, whisper: Whisper, call: Call, share: Share, report: Callable[[float], None]) -> None:
         self.share = share
         self.whisper = whisper
-        self.channels = call.channels
-        self.options = call.options
         self.outcome: Future[Listened] = Future()
-        self.duration = call.duration
         self.call = call
         self._report = report
         self._lock = Lock()
@@ -71,11 +68,11 @@ class Recording:
     @property
     def bias(self) -> str:
         """What the client tells the model to expect."""
-        return " ".join((*self.options.hotwords, self.options.prompt or ""))
+        return " ".join((*self.call.options.hotwords, self.call.options.prompt or ""))
 
     def prompt(self, language: str, way: Try) -> list[int]:
         """The tokens that a window's decoding begins with."""
-        options = self.options
+        options = self.call.options
         if not way.prompted:
             return self.whisper.prompt(language, options.task, "", ())
         return self.whisper.prompt(language, options.task, options.prompt or "", options.hotwords)

@@ -29,14 +29,14 @@ class ChannelScan:
     def __init__(self, job: Recording, index: int) -> None:
         self.job = job
         self._index = index
-        self._pcm = job.channels[index]
+        self._pcm = job.call.channels[index]
         self._samples = self._pcm.samples
         self._read = 0
         self._all_read = False
         self._voice = VoiceActivity()
         self._finder = WindowFinder(job.whisper.window_seconds * SAMPLE_RATE)
         self._windows: deque[Window] = deque()
-        self._language = job.options.language if job.whisper.multilingual else "en"
+        self._language = job.call.options.language if job.whisper.multilingual else "en"
         self._detects = self._language is None
         self._votes: dict[str, float] = defaultdict(float)
         self._undecided: list[PendingWindow] = []

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from app.network import NetworkGuard
+from app.network import NetworkGuard, has_unfit_characters
 
 PLACEHOLDERS = ("file_name", "external_id", "id", "status")
 PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
@@ -32,7 +32,7 @@ def check(url: str) -> str:
     """The URL as given, if it is one; whether it may be called is the network guard's to say. Raises ValueError."""
     if not 0 < len(url) <= MAX_CHARACTERS:
         raise ValueError(f"must have 1 to {MAX_CHARACTERS} characters")
-    if any(character <= " " or character in "\x7f\\" for character in url):
+    if has_unfit_characters(url):
         raise ValueError("may hold no spaces, control characters or backslashes")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:

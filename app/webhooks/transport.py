@@ -3,13 +3,13 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import httpx
 
-from app.network import NameNotFound, NetworkGuard, NetworkRefused
+from app.network import NameNotFound, NetworkGuard, NetworkRefused, causes
 from app.webhooks.schedule import Reply
 
 ATTEMPT_SECONDS = 15.0
@@ -71,12 +71,6 @@ def _word(trouble: Exception) -> str:
         return "timeout"
     if isinstance(trouble, NameNotFound):
         return "name_not_found"
-    if any(isinstance(cause, ssl.SSLError) for cause in _causes(trouble)):
+    if any(isinstance(cause, ssl.SSLError) for cause in causes(trouble)):
         return "tls_failed"
     return "connection_failed" if isinstance(trouble, httpx.ConnectError) else "connection_lost"
-
-
-def _causes(trouble: BaseException | None) -> Iterator[BaseException]:
-    while trouble is not None:
-        yield trouble
-        trouble = trouble.__cause__ or trouble.__context__

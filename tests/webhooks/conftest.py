@@ -12,10 +12,9 @@ import pytest
 from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import Outcome
-from app.jobs.models import Transcription, stored_options
+from app.jobs.models import Transcription
 from app.network import NetworkGuard
 from app.signals import Signals
-from app.speech.transcript import Options
 from app.webhooks import outbox
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryStatus
 from app.webhooks.sender import WebhookSender
@@ -25,13 +24,12 @@ from tests.webhooks.receiver import Receiver, receiving
 
 T = TypeVar("T")
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-OPTIONS = stored_options.dump_python(Options(model="base"), mode="json")
 THIS_MACHINE = NetworkGuard([ip_network("127.0.0.0/8")])
 
 
 async def end(database: Database, *webhooks: str, outcome: Outcome = SUCCESS, **columns: Any) -> Transcription:
     """A transcription that has just ended."""
-    job = await enqueue(database, webhook_urls=list(webhooks), options=OPTIONS, **columns)
+    job = await enqueue(database, webhook_urls=list(webhooks), **columns)
     async with database.transaction() as session:
         [claimed] = await queue.claim(session, "worker", 1)
         await queue.finish(session, claimed, outcome)

@@ -20,8 +20,8 @@ from app.webhooks import outbox
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
 from app.webhooks.outbox import Leased
 from app.webhooks.schedule import Reply
-from tests.jobs.rows import SUCCESS, enqueue, expire_leases, requeue_lost
-from tests.webhooks.conftest import OPTIONS, deliveries, end
+from tests.jobs.rows import OPTIONS, SUCCESS, enqueue, expire_leases, requeue_lost
+from tests.webhooks.conftest import deliveries, end
 
 URL = "https://crm.example/hook"
 DOCUMENT = create_app().openapi()
@@ -72,10 +72,10 @@ async def test_an_event_is_written_with_a_final_status_and_with_no_other(
 
 
 async def test_a_cancelled_waiting_job_and_one_given_up_are_told_of(database: Database) -> None:
-    waiting = await enqueue(database, webhook_urls=[URL], options=OPTIONS)
+    waiting = await enqueue(database, webhook_urls=[URL])
     async with database.transaction() as session:
         await queue.request_cancel(session, waiting.id)
-    lost = await enqueue(database, webhook_urls=[URL], options=OPTIONS)
+    lost = await enqueue(database, webhook_urls=[URL])
     for _ in range(MAX_CRASHES):
         async with database.transaction() as session:
             await queue.claim(session, "worker", 1)
@@ -86,7 +86,7 @@ async def test_a_cancelled_waiting_job_and_one_given_up_are_told_of(database: Da
 
 
 async def test_a_rolled_back_end_tells_nobody(database: Database) -> None:
-    job = await enqueue(database, webhook_urls=[URL], options=OPTIONS)
+    job = await enqueue(database, webhook_urls=[URL])
     async with database.transaction() as session:
         await queue.request_cancel(session, job.id)
         await session.rollback()
