@@ -103,7 +103,9 @@ def _words(whisper: Whisper, encoded: Encoded, final: Mapping[int, _Final]) -> d
     """
     spoken = {row: (result.pending, result.decoded) for row, result in final.items() if result.decoded}
     if any(pending.job.call.options.task == "translate" for pending, _ in spoken.values()):
-        timed = {row: spread(whisper.phrases(decoded)) for row, (_, decoded) in spoken.items()}
+        timed = {
+            row: spread(whisper.phrases(decoded, pending.window.seconds)) for row, (pending, decoded) in spoken.items()
+        }
     else:
         timed = whisper.align(
             encoded,

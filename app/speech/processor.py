@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 INSTRUCTIONS = "CT2_FORCE_CPU_ISA"
+M_ARENA_MAX = -8  # of malloc.h
+ARENAS = 2
 AVX512 = frozenset({"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"})
 
 
@@ -29,6 +31,15 @@ def chosen_instructions() -> Iterator[None]:
     finally:
         for name in variables:
             del os.environ[name]
+
+
+def share_memory() -> None:
+    """Has threads share what each has freed: otherwise each keeps as much as its largest batch took.
+
+    To be called before the threads are many.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def return_memory() -> None:

@@ -71,16 +71,17 @@ class ChannelScan:
 
     def _prepare(self, window: Window) -> PendingWindow:
         whisper = self.job.whisper
+        context_seconds = whisper.context_seconds(window.seconds)
         pending = PendingWindow(
             job=self.job,
             channel=self._index,
             window=window,
             language=self._language or "",
             detected=self._detects,
-            ways=tries(whisper.context_seconds, prompted=bool(self.job.bias.strip())),
+            ways=tries(context_seconds, prompted=bool(self.job.bias.strip())),
         )
         if whisper.keeps_encodings or not self._language:
-            encoded = whisper.encode([read_window(self._pcm, window)], whisper.context_seconds)
+            encoded = whisper.encode([read_window(self._pcm, window)], context_seconds)
             if not self._language:
                 probabilities = whisper.detect_languages(encoded, [0])[0]
                 self.job.vote(probabilities, window.seconds)

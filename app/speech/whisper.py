@@ -40,7 +40,7 @@ MAX_LENGTH = 448
 ENCODED_PER_SECOND = 50
 LANGUAGE_SECONDS = 10
 SILENCE_SECONDS = 2
-SMALL_CONTEXT_SECONDS = 20
+SMALL_CONTEXTS_SECONDS = (15, 20)
 SMALL_WIDTH = 512  # of `base`, in numbers per frame
 NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, through which rows are picked, has no such type
 PREPENDED = "\"'“¿([{-"
@@ -132,12 +132,17 @@ class Whisper:
         self.multilingual = bool(self._model.model.is_multilingual)
         self.languages = tuple(self._model.supported_languages)
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
-        self.context_seconds = self._find_context_seconds()
+        self._contexts = self._find_contexts()
 
     @property
     def window_seconds(self) -> int:
         """The most speech that a window may hold: a context that is full of speech makes the model loop."""
-        return self.context_seconds - SILENCE_SECONDS
+        return self._contexts[-1] - SILENCE_SECONDS
+
+    def context_seconds(self, speech_seconds: float) -> int:
+        """The shortest context in which so much speech is followed by silence, or the longest there is."""
+        roomy = [context for context in self._contexts if context >= speech_seconds + SILENCE_SECONDS]
+        return min(roomy, default=self._contexts[-1])
 
     @property
     def keeps_encodings(self) -> bool:
@@ -205,12 +210,12 @@ class Whisper:
                 aligned[row] = tuple(_word(word) for word in words if _written(word["word"]))
         return aligned
 
-    def phrases(self, decoded: Decoded) -> tuple[Word, ...]:
-        """The phrases between timestamp tokens, with their times in the window."""
+    def phrases(self, decoded: Decoded, seconds: float) -> tuple[Word, ...]:
+        """The phrases between timestamp tokens, with their times in the window of so many seconds."""
         tokenizer = self._tokenizer("en", "transcribe")
         first_timestamp = tokenizer.timestamp_begin
         phrases, start, text = [], 0.0, list[int]()
-        for token in (*decoded.tokens, first_timestamp + round(self.context_seconds / TOKEN_SECONDS)):
+        for token in (*decoded.tokens, first_timestamp + round(seconds / TOKEN_SECONDS)):
             if token < first_timestamp:
                 text.append(token)
                 continue
@@ -222,11 +227,12 @@ class Whisper:
 
     def warm_up(self) -> None:
         """Runs every step once on silence, so that no recording pays for it, or is the first to find it broken."""
-        encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)] * 2, self.context_seconds)
+        context = self._contexts[-1]
+        encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)] * 2, context)
         if self.multilingual:
             self.detect_languages(encoded, [0])
         prompt = self.prompt("en", "transcribe", "", ())
-        self.decode(encoded, [prompt] * 2, Try(self.context_seconds, 0.0, prompted=False))
+        self.decode(encoded, [prompt] * 2, Try(context, 0.0, prompted=False))
         tokens = tuple(self._tokenizer("en", "transcribe").encode(" Hello."))
         self.align(encoded, {0: Utterance("en", tokens, 1.0)})
 
@@ -235,13 +241,13 @@ class Whisper:
         features = self._model.feature_extractor(window, padding=padding)
         return np.ascontiguousarray(features[:, : context_seconds * FRAMES_PER_SECOND])
 
-    def _find_context_seconds(self) -> int:
-        """Small models gain from a shorter context on a processor, measured on `base`; else that of their training."""
+    def _find_contexts(self) -> tuple[int, ...]:
+        """Small models gain from shorter contexts on a processor, measured on `base`; else that of their training."""
         if self.device.kind == "cuda":
-            return FULL_CONTEXT_SECONDS
+            return (FULL_CONTEXT_SECONDS,)
         silence = np.zeros((self._model.feature_extractor.mel_filters.shape[0], 2 * FRAMES_PER_SECOND), np.float32)
         width = self._model.encode(silence).shape[-1]
-        return SMALL_CONTEXT_SECONDS if width <= SMALL_WIDTH else FULL_CONTEXT_SECONDS
+        return SMALL_CONTEXTS_SECONDS if width <= SMALL_WIDTH else (FULL_CONTEXT_SECONDS,)
 
     def _decoded(self, result: Any, temperature: float) -> Decoded:
         tokens = tuple(result.sequences_ids[0])

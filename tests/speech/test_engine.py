@@ -15,7 +15,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.errors import TranscriptionFailed
-from app.speech import assembly, segments
+from app.speech import assembly, models, segments, whisper
 from app.speech.batcher import EngineStopped
 from app.speech.dialogue import turns
 from app.speech.engine import Engine, EngineConfig
@@ -394,6 +394,15 @@ async def test_closing_ends_what_is_not_done(config: EngineConfig, record: Recor
     with pytest.raises(EngineStopped):
         await waiting
     assert not engine.ready
+
+
+@pytest.mark.parametrize(("speech_seconds", "context_seconds"), [(0.5, 15), (13, 15), (13.1, 20), (18, 20), (19, 20)])
+def test_a_window_gets_the_shortest_context_that_ends_in_silence(
+    engine: Engine, models_dir: Path, speech_seconds: float, context_seconds: int
+) -> None:
+    assert engine.ready
+    base = whisper.load(models.fetch("base", models_dir), whisper.find_device("cpu", (), "auto"))
+    assert base.context_seconds(speech_seconds) == context_seconds
 
 
 def test_a_model_that_is_nowhere_stops_the_load(models_dir: Path) -> None:

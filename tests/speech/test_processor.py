@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from app.speech.processor import AVX512, INSTRUCTIONS, best_instructions, chosen_instructions
+from app.speech.processor import ARENAS, AVX512, INSTRUCTIONS, best_instructions, chosen_instructions
 
 SERVER = AVX512 | {"sse2", "avx2"}
 
@@ -34,3 +34,23 @@ def test_products_take_no_threads_that_a_fork_would_wait_for() -> None:
     program = f"import app.cli, numpy, os; {product}; print(os.listdir('/proc/self/task'))"
     threads = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert threads.count(",") == 0
+
+
+def test_threads_share_what_they_have_freed() -> None:
+    program = """
+import ctypes, threading
+from app.speech.processor import ARENAS, share_memory
+share_memory()
+together = threading.Barrier(4 * ARENAS)
+def allocate():
+    kept = bytearray(10_000)
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(4 * ARENAS)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert 1 <= told.count("<heap nr=") <= ARENAS
