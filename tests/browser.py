@@ -1,6 +1,7 @@
 """A real browser without a window: Chromium, driven by Selenium, where both are installed."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "chromium and chromedriver are not installed: apt-get install chromium chromium-driver"
+HERE = CHROMIUM is not None and DRIVER is not None
+NEEDED = bool(os.environ.get("NEED_BROWSER"))  # where nothing may be skipped, as in .ci/run
 PATIENCE_SECONDS = 90
 ARGUMENTS = """
     --headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --no-proxy-server
@@ -75,7 +78,8 @@ class Browser:
 @contextmanager
 def browsing(folder: Path) -> Iterator[Browser]:
     """A browser with a profile of its own; downloads go to `folder`."""
-    assert CHROMIUM is not None
+    assert CHROMIUM is not None, MISSING
+    assert DRIVER is not None, MISSING
     options = ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in (*ARGUMENTS, f"--user-data-dir={folder / 'profile'}"):

@@ -98,7 +98,7 @@ def _identity(name: str) -> dict[str, object]:
 
 def _answers(server: S3Server) -> bool:
     try:
-        httpx.get(f"http://127.0.0.1:{server.port}", trust_env=False)
+        server.filer.get(f"http://127.0.0.1:{server.port}")
         return server.filer.get("/").is_success
     except httpx.TransportError:
         return False

@@ -102,7 +102,8 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     chosen = {"DATA_DIR": str(folder), **settings}
     temporary = folder / "temporary"
     temporary.mkdir(parents=True, exist_ok=True)
-    return inherited | {f"CALLSCRIBE_{name}": value for name, value in chosen.items()} | {"TMPDIR": str(temporary)}
+    own = {"TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": ""}  # else each start compiles all that it imports
+    return inherited | {f"CALLSCRIBE_{name}": value for name, value in chosen.items()} | own
 
 
 def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:

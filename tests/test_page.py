@@ -8,12 +8,12 @@ import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser import CHROMIUM, DRIVER, MISSING, Browser, browsing
+from tests.browser import HERE, MISSING, NEEDED, Browser, browsing
 from tests.conftest import ALICE, clone
 from tests.recordings import SAMPLE_CALL, tone
 from tests.service import Service, eventually, serving
 
-in_a_browser = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason=MISSING)
+in_a_browser = pytest.mark.skipif(not HERE and not NEEDED, reason=MISSING)
 ASSETS = Path(__file__).parent.parent / "app" / "page" / "assets"
 
 
