@@ -5,7 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from bench.lines import LINES, Recording
 from bench.results import Row
+from bench.sources import RATE
+from bench.telephone import Score, count, gain
+from bench.ways import WAYS
+from tests.audio.media import dominant_frequency, tones
 from tests.recordings import call
 
 SAID = "Yes, of course. The order number is four seven two nine one."
@@ -28,3 +36,35 @@ def test_the_smallest_run_gives_a_table_and_keeps_results_and_a_plot(tmp_path: P
     assert row.health_max_ms is not None
     assert f"{row.title} (`service`) | {row.speed:.1f} |" in done.stdout
     assert "polyline" in (output / "service.svg").read_text()
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_tone_comes_through_every_line(name: str, tmp_path: Path) -> None:
+    [tone] = 0.3 * tones([440], RATE, 2.0)
+    sent = LINES[name].send(tone, np.random.default_rng(0), tmp_path)
+    assert len(sent) == pytest.approx(len(tone), abs=0.05 * RATE)
+    assert dominant_frequency(sent, RATE) == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_every_way_makes_16_khz_of_8(name: str) -> None:
+    [tone] = 0.3 * tones([440], RATE, 4.0)
+    ready = WAYS[name](tone)
+    assert len(ready) == pytest.approx(2 * len(tone), abs=0.05 * 2 * RATE)
+    assert dominant_frequency(ready) == pytest.approx(440, abs=2)
+    assert np.abs(ready).max() <= 1
+
+
+def test_words_wrong_missing_and_too_many_are_counted() -> None:
+    spoken = Recording("en", "Could you give me your order number?", np.zeros(0, np.float32))
+    assert count(spoken, "could you give my order number please") == (3, 7)
+    assert count(spoken, "") == (7, 7)
+
+
+def test_a_gain_that_comes_and_goes_is_not_sure() -> None:
+    words = np.full(40, 50)
+    today = Score(np.full(40, 10), words)
+    worse, either = Score(np.full(40, 15), words), Score(np.tile([0, 20], 20), words)
+    assert gain(worse, today) == pytest.approx((0.1, 0.1, 0.1))
+    change, least, most = gain(either, today)
+    assert (change, least < 0 < most) == (0, True)

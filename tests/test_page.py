@@ -118,9 +118,14 @@ def check_dialogue(browser: Browser) -> None:
     assert "David Miller" in turns[1].text
     facts = browser.find("#facts").text
     assert "English" in facts
-    shares = [int(share) for share in re.findall(r"talks\n(\d+) %", facts)]
+    assert re.search(r"At once\n(never|\d+ ×, \d+\.\d s)\nInterruptions\n\d+", facts)
+    rows = [row.text for row in browser.all("#talk-rows tr")]
+    assert [row.split()[0] for row in rows] == ["agent", "customer"]
+    shares = [int(share) for share in re.findall(r"(\d+) %", " ".join(rows))]
     assert len(shares) == 2
     assert sum(shares) in (99, 100, 101)
+    assert shares[0] > shares[1]
+    assert all(re.search(r"\d+:\d\d from \d+:\d\d$", row) for row in rows)
 
 
 def hear_by_keyboard(browser: Browser) -> None:
@@ -167,6 +172,7 @@ def test_without_keys_a_refused_file_is_told_and_a_mono_call_is_one_track(
     assert browser.run("return document.querySelector('[name=channels]:checked').value") == "mix"
     browser.find("#start").click()
     assert "no speech" in browser.find("#facts").text
+    assert not browser.all("#talk")[0].is_displayed()
     assert len(browser.all("canvas")) == 1
     assert browser.all("dialog[open]") == []
     assert browser.complaints() == []

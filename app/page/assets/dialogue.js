@@ -34,16 +34,6 @@ export function showDialogue(transcript) {
 // In the order of their channels, which colours go by.
 export const speakersOf = (transcript) => [...new Set(transcript.channels.map((channel) => channel.label))];
 
-// Speaker → their part of all that was said, 0–1.
-export function sharesOfTalk(transcript) {
-  const seconds = new Map(speakersOf(transcript).map((speaker) => [speaker, 0]));
-  for (const { speaker, start, end } of transcript.segments) {
-    seconds.set(speaker, (seconds.get(speaker) ?? 0) + end - start);
-  }
-  const all = [...seconds.values()].reduce((sum, each) => sum + each, 0);
-  return [...seconds].map(([speaker, each]) => [speaker, all ? each / all : 0]);
-}
-
 function filter() {
   const wanted = search.value.trim().toLocaleLowerCase();
   for (const turn of turns) {

@@ -1,10 +1,11 @@
 // The second view: a job's progress, then its recording, dialogue, facts and downloads.
 
 import { call, follow, read } from "./api.js";
-import { sharesOfTalk, showDialogue, speakersOf } from "./dialogue.js";
+import { showDialogue } from "./dialogue.js";
 import { byId, clock, element, languageName } from "./elements.js";
 import { announce, hideProgress, onCancel, showProblem, showProgress } from "./notices.js";
 import { load, showWaveforms } from "./player.js";
+import { factsOfTalk, showTalk } from "./talk.js";
 import { examinedOnce, ownRecordings } from "./upload.js";
 
 const FORMATS = { json: "json", text: "txt", srt: "srt", vtt: "vtt", tsv: "tsv", whisper: "whisper.json" };
@@ -88,18 +89,17 @@ async function showResult(job, signal) {
     element("li", {}, start == null ? message : `${clock(start)} ${message}`));
   byId("warnings").replaceChildren(...warnings);
   byId("warnings").hidden = warnings.length === 0;
+  showTalk(transcript);
   showDownloads(job, signal);
   showDialogue(transcript);
   byId("result").hidden = false;
 }
 
 function factsOf(transcript) {
-  const speakers = speakersOf(transcript);
-  const shares = sharesOfTalk(transcript).map(([speaker, share]) => [`${speaker} talks`, `${Math.round(share * 100)} %`]);
   return [
     ["Duration", clock(transcript.duration)],
     ["Language", transcript.language ? languageName(transcript.language) : "no speech"],
-    ...(speakers.length > 1 ? shares : []),
+    ...factsOfTalk(transcript),
   ];
 }
 

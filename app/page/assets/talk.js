@@ -1,0 +1,37 @@
+// The facts of a call: how much each speaker talks, and how the speakers meet.
+
+import { speakersOf } from "./dialogue.js";
+import { byId, clock, element } from "./elements.js";
+
+const HEADS = ["Speaker", "Talks", "Share", "Interrupts", "Longest at once"];
+
+export function showTalk(transcript) {
+  const several = transcript.talk.overlaps !== null;
+  byId("talk").hidden = !several;
+  byId("talk-heads").replaceChildren(...HEADS.map((head) => element("th", { scope: "col" }, head)));
+  byId("talk-rows").replaceChildren(...(several ? transcript.talk.channels.map((each) => row(each, transcript)) : []));
+}
+
+// Name and text of each fact of the call as a whole. Overlaps cannot be heard in a single track.
+export function factsOfTalk({ talk }) {
+  const facts = [["Silence", clock(talk.silence_seconds)]];
+  if (talk.overlaps !== null) {
+    facts.push(["At once", talk.overlaps ? `${talk.overlaps} ×, ${talk.overlap_seconds.toFixed(1)} s` : "never"]);
+    facts.push(["Interruptions", String(talk.interruptions)]);
+  }
+  if (talk.holds.length) facts.push(["On hold", talk.holds.map(({ start, end }) => `${clock(start)}–${clock(end)}`).join(", ")]);
+  return facts;
+}
+
+function row({ channel, speech_seconds: seconds, share, interruptions, longest_monologue: longest }, transcript) {
+  const { label } = transcript.channels.find(({ index }) => index === channel);
+  const voice = `voice-${speakersOf(transcript).indexOf(label) % 4}`;
+  const cells = [
+    clock(seconds),
+    share === null ? "–" : `${Math.round(share * 100)} %`,
+    `${interruptions} ×`,
+    longest ? `${clock(longest.end - longest.start)} from ${clock(longest.start)}` : "–",
+  ];
+  return element("tr", { className: voice },
+    element("th", { scope: "row", className: "speaker" }, label), ...cells.map((text) => element("td", {}, text)));
+}
