@@ -182,8 +182,8 @@ class JobRunner:
         else:
             status = await self._finish(job, outcome)
             log.info("attempt ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
-        if await self._is_over(job, status):
-            await self._retention.ended(job)
+        if self._retention.forgets_audio and await self._is_over(job, status):
+            await self._retention.erase_audio(job.id, job.audio_key)
 
     async def _beat_on(self, cancelled: asyncio.Event) -> None:
         await cancelled.wait()
@@ -243,7 +243,7 @@ class JobRunner:
         for seconds_to_wait in (*FINISH_BACKOFF, 0.0):
             try:
                 async with self._database.transaction() as session:
-                    return await queue.finish(session, job, outcome)
+                    return await queue.finish(session, job, outcome, forget_audio=self._retention.forgets_audio)
             except DATABASE_TROUBLE as error:
                 log.warning("finish failed", error=type(error).__name__, refused=is_refusal(error))
                 if is_refusal(error) and outcome is not ENGINE_FAILED:
@@ -265,10 +265,11 @@ class JobRunner:
         """Show signs of life, and only then look for those who show none."""
         await self._heartbeat()
         async with self._database.transaction() as session:
-            ended = await queue.requeue_lost(session)
-        for job in ended:
+            closed = await queue.requeue_lost(session, forget_audio=self._retention.forgets_audio)
+        for each in closed:
+            job = each.job
             log.warning("job given up", job=str(job.id), status=job.status, crashes=job.crashes)
-            await self._retention.ended(job)
+            await self._retention.erase_audio(job.id, each.forgotten_audio)
 
     async def _heartbeat(self) -> None:
         """One statement for all jobs: extend leases, write progress, hear of cancellations.

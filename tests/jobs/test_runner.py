@@ -340,10 +340,10 @@ async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
 ) -> None:
     finish, calls = queue.finish, 0
 
-    async def commit_and_lose_the_reply(session: Any, job: Transcription, outcome: Any) -> Status | None:
+    async def commit_and_lose_the_reply(session: Any, job: Transcription, outcome: Any, **how: Any) -> Status | None:
         nonlocal calls
         calls += 1
-        status = await finish(session, job, outcome)
+        status = await finish(session, job, outcome, **how)
         if calls == 1:
             await session.commit()
             raise ConnectionResetError
@@ -387,10 +387,10 @@ async def test_a_stopped_job_shows_signs_of_life_until_its_end_is_written(
             beaten.set()
         return alive
 
-    async def finish_late(session: Any, job: Transcription, outcome: Any) -> Any:
+    async def finish_late(session: Any, job: Transcription, outcome: Any, **how: Any) -> Any:
         asked.set()
         await written.wait()
-        return await finish(session, job, outcome)
+        return await finish(session, job, outcome, **how)
 
     monkeypatch.setattr(queue, "finish", finish_late)
     monkeypatch.setattr(queue, "heartbeat", beat)
