@@ -15,7 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.audio.store import AudioStore
 from app.db import Database
 from app.jobs import erasure
-from app.jobs.rhythm import every
+from app.rhythm import every
 
 SWEEP_SECONDS = 60.0
 ORPHAN_SECONDS = 3600.0

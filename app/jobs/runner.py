@@ -34,7 +34,7 @@ from app.jobs.models import Transcription, stored_options
 from app.jobs.places import SLOTS, Taken, free_places
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
-from app.jobs.rhythm import despite_database_trouble, every
+from app.rhythm import despite_database_trouble, every, write_down
 from app.signals import Signals
 from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.engine import Transcriber
@@ -44,7 +44,7 @@ POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
 PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while
 ROOM_PAUSE = timedelta(minutes=5)  # for a disk to be cleared, as finding it full may have cost a whole download
-FINISH_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)
+FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
@@ -240,16 +240,14 @@ class JobRunner:
 
     async def _finish(self, job: Transcription, outcome: Outcome) -> Status | None:
         """Write the outcome, through connection loss. A repetition after a lost COMMIT reply finds the lease gone."""
-        for seconds_to_wait in (*FINISH_BACKOFF, 0.0):
-            try:
-                async with self._database.transaction() as session:
-                    return await queue.finish(session, job, outcome, forget_audio=self._retention.forgets_audio)
-            except DATABASE_TROUBLE as error:
-                log.warning("finish failed", error=type(error).__name__, refused=is_refusal(error))
-                if is_refusal(error) and outcome is not ENGINE_FAILED:
-                    return await self._finish(job, ENGINE_FAILED)
-            await asyncio.sleep(seconds_to_wait)
-        return None
+        finish = partial(queue.finish, job=job, outcome=outcome, forget_audio=self._retention.forgets_audio)
+        try:
+            return await write_down(self._database, finish, FINISH_PAUSES_SECONDS)
+        except DATABASE_TROUBLE as error:
+            log.warning("finish failed", error=type(error).__name__, refused=is_refusal(error))
+            if is_refusal(error) and outcome is not ENGINE_FAILED:
+                return await self._finish(job, ENGINE_FAILED)
+            return None
 
     async def _is_over(self, job: Transcription, status: Status | None) -> bool:
         """Whether the job has ended; where its end could not be seen written, the row tells."""

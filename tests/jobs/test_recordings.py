@@ -189,7 +189,7 @@ async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
         return attached
 
     monkeypatch.setattr(queue, "attach_audio", lose_the_first_reply)
-    monkeypatch.setattr(recordings, "ATTACH_BACKOFF", (0.0,))
+    monkeypatch.setattr(recordings, "ATTACH_PAUSES_SECONDS", (0.0,))
     async with working(bench):
         job = await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))
     assert (job.status, job.attempts, calls, len(origin.asked)) == (Status.COMPLETED, 1, 2, 1)
