@@ -114,8 +114,8 @@ async def create_transcription(
     if media_type not in ("application/json", "multipart/form-data"):
         raise UnsupportedMedia("Send multipart/form-data with a part `file`, or application/json with a `url`.")
     announced = int(request.headers.get("content-length", 0))
-    if announced > intake.max_upload_bytes + FORM_BYTES:
-        raise TooLarge(f"The recording is larger than {intake.max_upload_bytes} bytes.")
+    if announced > intake.limits.upload_bytes + FORM_BYTES:
+        raise TooLarge(f"The recording is larger than {intake.limits.upload_bytes} bytes.")
     submission = Submission(request.stream(), content_type, announced, caller.name, idempotency_key)
     accept = intake.accept_url if media_type == "application/json" else intake.accept_upload
     job, is_new = await accept(submission)

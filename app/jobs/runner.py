@@ -6,18 +6,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from uuid import UUID
 
 import structlog
 
-from app.audio.decode import decode
 from app.audio.disk import is_disk_full
 from app.audio.store import StoreUnavailable
-from app.audio.workspace import Workspace
 from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.errors import AppError, InsufficientStorage, TranscriptionFailed
 from app.jobs import queue
+from app.jobs.decoder import Decoder
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     AudioFacts,
@@ -31,7 +29,7 @@ from app.jobs.lifecycle import (
     Timings,
 )
 from app.jobs.models import Transcription, stored_options
-from app.jobs.places import SLOTS, Taken, free_places
+from app.jobs.places import Taken, free_places
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
 from app.rhythm import despite_database_trouble, every, write_down
@@ -69,33 +67,27 @@ class Running:
 
 
 class JobRunner:
-    """Runs up to `slots` uploads at once, and as many fetched jobs; the engine batches their windows together."""
+    """Runs up to SLOTS uploads at once, and as many fetched jobs; the engine batches their windows together."""
 
     def __init__(
         self,
         database: Database,
         signals: Signals,
         recordings: Recordings,
-        workspace: Workspace,
+        decoder: Decoder,
         transcriber: Transcriber,
         retention: Retention,
         *,
         worker: str,
-        max_audio_seconds: float,
-        slots: int = SLOTS,
     ) -> None:
         self._database = database
         self._signals = signals
         self._recordings = recordings
-        self._store = recordings.store
-        self._workspace = workspace
+        self._decoder = decoder
         self._transcriber = transcriber
         self._retention = retention
         self._worker = worker
-        self._max_audio_seconds = max_audio_seconds
-        self._slots = slots
         self._running: dict[UUID, Running] = {}  # by lease token: a job that was lost may be claimed here again
-        self._decoding = asyncio.Semaphore(2)
         self._draining = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -130,7 +122,7 @@ class JobRunner:
                     await asyncio.wait_for(waiting.wait(), POLL_SECONDS)
 
     async def _claim(self, waiting: asyncio.Event) -> None:
-        free = free_places(self._taken(), self._slots)
+        free = free_places(self._taken())
         if not (free.slots or free.fetches):
             return
         last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
@@ -221,16 +213,12 @@ class JobRunner:
         if key is None:
             return Interrupted()
         self._signals.wake(queue.PENDING)  # a place for fetching may be free
-        with self._workspace.folder() as folder:
-            async with self._decoding, self._store.local_path(key) as path:
-                started = time.monotonic()
-                split = options.channels == "split"
-                audio = await decode(path, Path(folder), split=split, max_seconds=self._max_audio_seconds)
-            decoded = time.monotonic()
+        async with self._decoder.decoded(key, split=options.channels == "split") as decoded:
+            audio, started = decoded.audio, time.monotonic()
             progress = partial(self._set_progress, job.lease_token)
             share = Share(job.priority, job.caller)
             transcript = await self._transcriber.transcribe(audio.channels, options, progress, share)
-            timings = Timings(decoded - started, time.monotonic() - decoded)
+            timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
         return Succeeded(transcript, facts, timings)
 

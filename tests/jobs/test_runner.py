@@ -25,7 +25,8 @@ from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
 from app.errors import BadMedia, InsufficientStorage
-from app.jobs import erasure, queue, runner
+from app.jobs import decoder, erasure, queue, runner
+from app.jobs.decoder import Decoder
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.recordings import Recordings
@@ -93,11 +94,10 @@ class Bench:
             database,
             signals,
             Recordings(database, store, fetcher),
-            self.workspace,
+            Decoder(store, self.workspace, max_audio_seconds=600),
             engine,
             Retention(database, store),
             worker="test",
-            max_audio_seconds=600,
         )
 
     async def enqueue(self, content: bytes) -> UUID:
@@ -259,7 +259,7 @@ async def test_a_folder_that_goes_away_while_it_is_read_is_not_blamed_on_the_rec
         bench.store.folder.rename(bench.store.folder.with_name("unmounted"))
         raise BadMedia
 
-    monkeypatch.setattr(runner, "decode", while_unmounting)
+    monkeypatch.setattr(decoder, "decode", while_unmounting)
     async with working(bench):
         job_id = await bench.enqueue(CALL.read_bytes())
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
