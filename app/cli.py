@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import structlog
 import typer
 import uvloop
 from rich.console import Console
@@ -66,6 +67,7 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
             raise typer.Exit(1) from None
         except asyncio.CancelledError:  # a signal came before the service was up
             stopped_as_told = True
+    structlog.stdlib.get_logger("callscribe").info("stopped", as_told=stopped_as_told)
     _leave(0 if stopped_as_told else 1)
 
 
@@ -234,6 +236,21 @@ def rotate_webhook_secret() -> None:
     typer.echo(asyncio.run(_webhook_secrets(settings, rotate=True))[0])
 
 
+def _verifying_with(secret: str | None) -> tuple[list[str], str]:
+    """The secrets to verify signatures with, and where they come from."""
+    from app.webhooks.signing import key_of
+
+    if secret is not None:
+        try:
+            key_of(secret)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--secret") from None
+        return [secret], "--secret"
+    settings = _settings()
+    origin = "CALLSCRIBE_WEBHOOK_SECRET" if settings.webhook_secret else "the database, where it was made up"
+    return asyncio.run(_webhook_secrets(settings)), origin
+
+
 @webhooks_cli.command("listen")
 def listen_for_webhooks(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 to listen on.")] = 9000,
@@ -244,17 +261,12 @@ def listen_for_webhooks(
     The service calls this machine only with CALLSCRIBE_ALLOWED_NETWORKS=127.0.0.0/8.
     """
     from app.webhooks.listener import listener
-    from app.webhooks.signing import key_of
 
-    if secret is not None:
-        try:
-            key_of(secret)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--secret") from None
-    secrets = [secret] if secret is not None else asyncio.run(_webhook_secrets(_settings()))
+    secrets, origin = _verifying_with(secret)
     try:
         with listener("127.0.0.1", port, secrets, typer.echo) as receiver:
-            typer.echo(f"Receiving at http://127.0.0.1:{receiver.server_port}/ until Ctrl-C", err=True)
+            address = f"http://127.0.0.1:{receiver.server_port}/"
+            typer.echo(f"Receiving at {address} until Ctrl-C; verifying with the secret of {origin}", err=True)
             receiver.serve_forever()
     except OSError as error:
         raise SettingsError(f"--port {port}: {error.strerror}") from None
