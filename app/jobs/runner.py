@@ -173,7 +173,10 @@ class JobRunner:
             log.warning("lease lost; nothing written")
         else:
             status = await self._finish(job, outcome)
-            log.info("attempt ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
+            reason = outcome.message if isinstance(outcome, Failed) else None
+            log.info(
+                "attempt ended", status=status, outcome=type(outcome).__name__, reason=reason, attempts=job.attempts
+            )
         if self._retention.forgets_audio and await self._is_over(job, status):
             await self._retention.erase_audio(job.id, job.audio_key)
 

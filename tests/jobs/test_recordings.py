@@ -94,13 +94,16 @@ async def test_what_is_fetched_once_is_not_fetched_again(bench: Bench, origin: O
     assert bench.audio_files() == []
 
 
-async def test_a_server_in_trouble_is_asked_again_later_and_no_crash_is_counted(bench: Bench, origin: Origin) -> None:
+async def test_a_server_in_trouble_is_asked_again_later_and_no_crash_is_counted(
+    bench: Bench, origin: Origin, capsys: pytest.CaptureFixture[str]
+) -> None:
     origin.answers["/call.wav"] = lambda exchange: exchange.whole(b"", 503)
     async with working(bench):
         job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
         job = await bench.until(job_id, partial(waits_after, 1))
         assert job.run_at > job.created_at
         assert job.error_code is None
+        assert "The server answered 503." in "".join(capsys.readouterr())
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
         await bench.hurry(job_id)
         job = await bench.ended(job_id)
