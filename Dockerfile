@@ -47,6 +47,6 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 8000, timeout=4); c.request('GET', '/healthz'); exit(c.getresponse().status != 200)"]
+    CMD ["python", "-m", "app.healthcheck"]
 ENTRYPOINT ["callscribe"]
 CMD ["serve", "--host", "0.0.0.0"]

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import structlog
 import typer
 import uvloop
 from rich.console import Console
@@ -20,7 +21,6 @@ from app import __version__
 from app.errors import AppError
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
 from app.speech.formats import Format
-from app.speech.languages import languages
 from app.speech.models import ModelUnavailable, bundled_models, fetch, locate
 from app.speech.transcript import Options
 from app.telemetry import set_up_logging
@@ -67,6 +67,7 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
             raise typer.Exit(1) from None
         except asyncio.CancelledError:  # a signal came before the service was up
             stopped_as_told = True
+    structlog.stdlib.get_logger("callscribe").info("stopped", as_told=stopped_as_told)
     _leave(0 if stopped_as_told else 1)
 
 
@@ -123,14 +124,17 @@ def transcribe(
     With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json. `all` writes these five as the whisper
     command line does. Ends with 0 when all is done, 1 when some recordings failed, 2 when the command is wrong.
     """
+    from app import arguments
     from app.files import Output
     from app.speech.batcher import DeviceLost, EngineStopped
 
     settings = _settings()
     settings = settings.model_copy(update={"model": (model,)}) if model else settings
-    options = _options(settings.model[0], language, task, channels, tuple(channel_label or ()), word_timestamps)
-    files = _recordings(paths, named_apart=output_dir is not None)
-    output = Output(_formats(form, printed=output_dir is None), output_dir)
+    options = arguments.options(
+        settings.model[0], language, task, channels, channel_label or (), word_timestamps=word_timestamps
+    )
+    files = arguments.files(paths, named_apart=output_dir is not None)
+    output = Output(arguments.formats(form, printed=output_dir is None), output_dir)
     try:
         if output_dir:
             output_dir.mkdir(parents=True, exist_ok=True)
@@ -146,52 +150,6 @@ def transcribe(
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--output-dir") from None
     _leave(1 if failed else 0)
-
-
-def _options(
-    model: str, language: str, task: str, channels: str, labels: tuple[str, ...], word_timestamps: bool
-) -> Options:
-    if channels not in ("mix", "split"):
-        raise typer.BadParameter("must be mix or split", param_hint="--channels")
-    if task not in ("transcribe", "translate"):
-        raise typer.BadParameter("must be transcribe or translate", param_hint="--task")
-    known = languages(model)
-    if language != "auto" and language not in known:
-        raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
-    if task == "translate" and len(known) == 1:
-        raise typer.BadParameter(f"the model {model} knows English only", param_hint="--task")
-    return Options(
-        model=model,
-        language=None if language == "auto" else language,
-        task="translate" if task == "translate" else "transcribe",
-        channels="split" if channels == "split" else "mix",
-        channel_labels=labels,
-        word_timestamps=word_timestamps,
-    )
-
-
-def _recordings(paths: list[Path], *, named_apart: bool) -> list[Path]:
-    from app.files import clashes, recordings
-
-    files = recordings(paths)
-    if not files:
-        raise typer.BadParameter("no recording in the folder", param_hint="PATH")
-    if named_apart and (same := clashes(files)):
-        names = ", ".join(map(str, same))
-        raise typer.BadParameter(f"these would be written over one another: {names}", param_hint="PATH")
-    return files
-
-
-def _formats(name: str, *, printed: bool) -> tuple[Format, ...]:
-    from app.files import ALL
-
-    if name == "all":
-        if printed:
-            raise typer.BadParameter("all needs --output-dir", param_hint="--format")
-        return ALL
-    if name not in list(Format):
-        raise typer.BadParameter(f"must be one of {', '.join(Format)}, all", param_hint="--format")
-    return (Format(name),)
 
 
 def _print(text: str) -> None:
@@ -278,6 +236,21 @@ def rotate_webhook_secret() -> None:
     typer.echo(asyncio.run(_webhook_secrets(settings, rotate=True))[0])
 
 
+def _verifying_with(secret: str | None) -> tuple[list[str], str]:
+    """The secrets to verify signatures with, and where they come from."""
+    from app.webhooks.signing import key_of
+
+    if secret is not None:
+        try:
+            key_of(secret)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--secret") from None
+        return [secret], "--secret"
+    settings = _settings()
+    origin = "CALLSCRIBE_WEBHOOK_SECRET" if settings.webhook_secret else "the database, where it was made up"
+    return asyncio.run(_webhook_secrets(settings)), origin
+
+
 @webhooks_cli.command("listen")
 def listen_for_webhooks(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 to listen on.")] = 9000,
@@ -288,17 +261,12 @@ def listen_for_webhooks(
     The service calls this machine only with CALLSCRIBE_ALLOWED_NETWORKS=127.0.0.0/8.
     """
     from app.webhooks.listener import listener
-    from app.webhooks.signing import key_of
 
-    if secret is not None:
-        try:
-            key_of(secret)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--secret") from None
-    secrets = [secret] if secret is not None else asyncio.run(_webhook_secrets(_settings()))
+    secrets, origin = _verifying_with(secret)
     try:
         with listener("127.0.0.1", port, secrets, typer.echo) as receiver:
-            typer.echo(f"Receiving at http://127.0.0.1:{receiver.server_port}/ until Ctrl-C", err=True)
+            address = f"http://127.0.0.1:{receiver.server_port}/"
+            typer.echo(f"Receiving at {address} until Ctrl-C; verifying with the secret of {origin}", err=True)
             receiver.serve_forever()
     except OSError as error:
         raise SettingsError(f"--port {port}: {error.strerror}") from None

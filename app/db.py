@@ -104,7 +104,8 @@ def _give_up_the_silent(context: ExceptionContext) -> None:
 
 
 def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
-    """Before a connection of the pool is used again. For `pool_pre_ping` silence is no reason to open a new one.
+    """Before a connection of the pool is used again. For `pool_pre_ping` silence is no reason to open a new one
+    (docs/decisions/0018).
 
     Raises InvalidatePoolError, upon which the pool opens a new one.
     """

@@ -21,7 +21,7 @@ from app.connections import BoundedHeads
 from app.errors import InsufficientStorage, Unavailable
 from app.jobs import openapi, playback
 from app.jobs import router as transcriptions
-from app.jobs.intake import Intake
+from app.jobs.intake import Intake, Limits
 from app.page import routes as page
 from app.settings import Settings, SettingsError
 from app.speech.languages import languages
@@ -106,10 +106,8 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         parts.fetcher,
         settings.model,
         Receivers(parts.guard, settings.webhook_urls, settings.callback_urls),
-        max_upload_bytes=settings.max_upload_bytes,
-        max_audio_seconds=settings.max_audio_seconds,
-        max_pending=settings.max_pending,
-        free_space=parts.free_space,
+        parts.free_space,
+        Limits(settings.max_upload_bytes, settings.max_audio_seconds, settings.max_pending),
     )
     app.state.intake = intake
     app.state.database = parts.database

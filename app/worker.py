@@ -22,6 +22,7 @@ from app.audio.store import AudioStore
 from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database, open_database
+from app.jobs.decoder import Decoder
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
@@ -115,11 +116,10 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 database,
                 parts.signals,
                 Recordings(database, store, parts.fetcher),
-                workspace,
+                Decoder(store, workspace, max_audio_seconds=settings.max_audio_seconds),
                 parts.engine,
                 retention,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
-                max_audio_seconds=settings.max_audio_seconds,
             )
             work.append(_load_and_run(parts.engine, parts.runner))
         tasks = [asyncio.create_task(_or_stop(part, parts)) for part in work]

@@ -37,6 +37,7 @@ async def test_accepted_jobs_survive_the_death_and_the_end_of_the_service(worksp
         assert (recovered["status"], recovered["attempts"]) == ("completed", 2)
         interrupted = service.running(service.create(call(0, 12)))
         service.stop()
+        assert '"event": "stopped"' in service.log().splitlines()[-1]
     assert not (folder / "postgres" / "postmaster.pid").exists()
     with serving(folder) as service:
         assert service.ended(waiting)["attempts"] == 1

@@ -44,6 +44,15 @@ class Submission:
     idempotency_key: str | None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted at most: bytes and seconds of a recording, and jobs that wait."""
+
+    upload_bytes: int
+    audio_seconds: float
+    pending: int
+
+
 class Intake:
     """Turns requests into jobs. `closed` once the service stops."""
 
@@ -54,21 +63,16 @@ class Intake:
         fetcher: Fetcher,
         models: Sequence[str],
         receivers: Receivers,
-        *,
-        max_upload_bytes: int,
-        max_audio_seconds: float,
-        max_pending: int,
         free_space: FreeSpace,
+        limits: Limits,
     ) -> None:
         self._database = database
         self._store = store
         self._fetcher = fetcher
         self.models = models
         self._receivers = receivers
-        self.max_upload_bytes = max_upload_bytes
-        self._max_audio_seconds = max_audio_seconds
-        self._max_pending = max_pending
         self._free_space = free_space
+        self.limits = limits
         self.closed = False
         self._probing = asyncio.Semaphore(2)
 
@@ -85,7 +89,7 @@ class Intake:
         columns = {"source": fields.url, "filename": shown_name(last_component(fields.url))} | self._told(fields)
         async with self._database.transaction() as session:
             job = _job(uuid7(), submission, fields, options, columns, await queue.now(session))
-            return await queue.enqueue(session, job, self._max_pending)
+            return await queue.enqueue(session, job, self.limits.pending)
 
     async def accept_upload(self, submission: Submission) -> tuple[Transcription, bool]:
         """Store a form's file and enqueue its job, or find the job of the same idempotency key; True when it is new."""
@@ -93,11 +97,11 @@ class Intake:
         await self._free_space.require(submission.announced_bytes)
         if submission.idempotency_key is None:  # else it may be a repetition, which needs no room
             async with self._database.transaction() as session:
-                await queue.require_room(session, self._max_pending)
+                await queue.require_room(session, self.limits.pending)
 
         async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
             try:
-                return await self._store.save(str(job_id), self._free_space.guard(stream), self.max_upload_bytes)
+                return await self._store.save(str(job_id), self._free_space.guard(stream), self.limits.upload_bytes)
             except OSError as error:
                 if is_disk_full(error):
                     raise InsufficientStorage from error
@@ -115,7 +119,7 @@ class Intake:
             async with self._database.transaction() as session:
                 columns = _uploaded(form, info) | told
                 job = _job(job_id, submission, form.fields, options, columns, await queue.now(session))
-                job, is_new = await queue.enqueue(session, job, self._max_pending)
+                job, is_new = await queue.enqueue(session, job, self.limits.pending)
         except AppError:
             await self._store.delete(str(job_id))
             raise
@@ -127,8 +131,8 @@ class Intake:
         async with self._store.local_path(audio.key) as path, self._probing:
             info = await probe(path)
         claimed = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
-        if claimed is not None and claimed > self._max_audio_seconds:
-            raise TooLong(f"The recording is longer than {self._max_audio_seconds:g} s.")
+        if claimed is not None and claimed > self.limits.audio_seconds:
+            raise TooLong(f"The recording is longer than {self.limits.audio_seconds:g} s.")
         return info
 
     def _told(self, request: CreateTranscription) -> dict[str, Any]:

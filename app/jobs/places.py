@@ -23,7 +23,7 @@ class Free:
     fetches: int
 
 
-def free_places(taken: Taken, slots: int = SLOTS) -> Free:
+def free_places(taken: Taken) -> Free:
     """What is left beside the running jobs."""
-    fetches = min(FETCHES - taken.fetching, slots - taken.fetched - taken.fetching)
-    return Free(max(slots - taken.stored, 0), max(fetches, 0))
+    fetches = min(FETCHES - taken.fetching, SLOTS - taken.fetched - taken.fetching)
+    return Free(max(SLOTS - taken.stored, 0), max(fetches, 0))

@@ -121,6 +121,14 @@ async def _claim_from(
 
 
 @dataclass(frozen=True)
+class Closed:
+    """A job, and the recording that its row has forgotten with its end: for whoever calls to erase, once committed."""
+
+    job: Transcription
+    forgotten_audio: str | None
+
+
+@dataclass(frozen=True)
 class Beat:
     """A sign of life for one leased job."""
 
@@ -156,8 +164,13 @@ async def attach_audio(session: AsyncSession, job: Transcription, audio: StoredA
     return (await session.exec(written)).first() is not None
 
 
-async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) -> Status | None:
-    """Write how an attempt ended. Returns the job's status, or None when its lease was lost and nothing was written."""
+async def finish(
+    session: AsyncSession, job: Transcription, outcome: Outcome, *, forget_audio: bool = False
+) -> Status | None:
+    """Write how an attempt ended, and with `forget_audio` that a job which ends by it has no recording any more.
+
+    Returns the job's status, or None when its lease was lost and nothing was written.
+    """
     stored = None
     if isinstance(outcome, Succeeded):  # a long transcript takes a while, which the event loop has not
         stored = await asyncio.to_thread(lambda: stored_transcripts.dump_json(outcome.transcript).decode())
@@ -180,8 +193,7 @@ async def finish(session: AsyncSession, job: Transcription, outcome: Outcome) ->
         row.decoding_seconds, row.transcribing_seconds = outcome.timings.decoding, outcome.timings.transcribing
     if isinstance(outcome, Failed | Crashed) and state.status is Status.FAILED:
         row.error_code, row.error_message = outcome.code, outcome.message
-    await session.flush()
-    await _tell(session, row)
+    await _close(session, row, forget_audio=forget_audio)
     await notify(session, changed(row.id))
     if state.status is Status.PENDING:
         await notify(session, PENDING)
@@ -194,7 +206,7 @@ async def is_over(session: AsyncSession, transcription_id: UUID) -> bool:
     return row is None or row.status in FINAL
 
 
-async def requeue_lost(session: AsyncSession) -> list[Transcription]:
+async def requeue_lost(session: AsyncSession, *, forget_audio: bool = False) -> list[Closed]:
     """Take back the jobs whose worker gave no sign of life. Returns those that ended by it: they crashed too often."""
     statement = text("""
         WITH lost AS MATERIALIZED (
@@ -215,13 +227,11 @@ async def requeue_lost(session: AsyncSession) -> list[Transcription]:
     jobs = await _changed_by(session, statement)
     if any(job.status == Status.PENDING for job in jobs):
         await notify(session, PENDING)
-    ended = [job for job in jobs if job.status in FINAL]
-    for job in ended:
-        await _tell(session, job)
-    return ended
+    closed = [await _close(session, job, forget_audio=forget_audio) for job in jobs]
+    return [each for each in closed if each.job.status in FINAL]
 
 
-async def request_cancel(session: AsyncSession, transcription_id: UUID) -> Transcription:
+async def request_cancel(session: AsyncSession, transcription_id: UUID, *, forget_audio: bool = False) -> Closed:
     """End a waiting job now, or tell a running one's worker to stop. Raises NotFound and AlreadyFinal."""
     job = await lock(session, transcription_id)
     if job.status in FINAL:
@@ -230,12 +240,10 @@ async def request_cancel(session: AsyncSession, transcription_id: UUID) -> Trans
     job.cancel_requested = True
     if job.status == Status.PENDING:
         job.status, job.completed_at = Status.CANCELLED, ended
-        await session.flush()
-        await _tell(session, job)
     else:
         await notify(session, cancelled(job.id))
     await notify(session, changed(job.id))
-    return job
+    return await _close(session, job, forget_audio=forget_audio)
 
 
 async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
@@ -246,11 +254,19 @@ async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
     return job
 
 
-async def _tell(session: AsyncSession, job: Transcription) -> None:
-    """Put the end of a job, if this is it, into the outbox: together with the final status or not at all."""
+async def _close(session: AsyncSession, job: Transcription, *, forget_audio: bool) -> Closed:
+    """What belongs to the end of a job, if this is it, and is written with the final status or not at all.
+
+    The recording is forgotten first, so that the event tells of none that is about to be erased.
+    """
+    forgotten = None
     if job.status in FINAL:
+        if forget_audio:
+            forgotten, job.audio_key = job.audio_key, None
         targets = events.targets(job)
         await outbox.add(session, job.id, events.type_of(job), events.body(job) if targets else b"", targets)
+    await session.flush()
+    return Closed(job, forgotten)
 
 
 async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Transcription]:

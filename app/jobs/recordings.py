@@ -1,17 +1,18 @@
 """The recording of a claimed job: in the store already, or fetched first."""
 
-import asyncio
 from dataclasses import dataclass
 
 import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.fetch import Fetcher
 from app.audio.store import AudioStore, StoredAudio
 from app.db import DATABASE_TROUBLE, Database
 from app.jobs import erasure, queue
 from app.jobs.models import Transcription
+from app.rhythm import write_down
 
-ATTACH_BACKOFF = (0.5, 1.0, 2.0, 4.0)
+ATTACH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
 
@@ -39,17 +40,16 @@ class Recordings:
 
     async def _attach(self, job: Transcription, audio: StoredAudio) -> bool:
         """Write the recording to the row, through connection loss; erase what no row needs."""
-        for seconds_to_wait in (*ATTACH_BACKOFF, None):
-            try:
-                async with self.database.transaction() as session:
-                    attached = await queue.attach_audio(session, job, audio)
-                    needed = await erasure.needed_audio(session, [audio.key])
-                break
-            except DATABASE_TROUBLE as error:
-                log.warning("recording not written to its job", error=type(error).__name__)
-                if seconds_to_wait is None:
-                    return False
-            await asyncio.sleep(seconds_to_wait)
+
+        async def attach(session: AsyncSession) -> tuple[bool, set[str]]:
+            attached = await queue.attach_audio(session, job, audio)
+            return attached, await erasure.needed_audio(session, [audio.key])
+
+        try:
+            attached, needed = await write_down(self.database, attach, ATTACH_PAUSES_SECONDS)
+        except DATABASE_TROUBLE as error:
+            log.warning("recording not written to its job", error=type(error).__name__)
+            return False
         if not needed:
             await self.store.delete(audio.key)
         return attached

@@ -1,7 +1,7 @@
 """What is kept of jobs that have ended, and for how long. Every process sweeps; none needs another for it.
 
-A recording is forgotten in its row before it is erased from the store. One whose erasing was cut short by a crash is an
-orphan then: a file that no row asks for.
+A recording is forgotten in its row before it is erased from the store: where none is to be kept, in the transaction
+that ends the job. One whose erasing was cut short by a crash is an orphan then: a file that no row asks for.
 """
 
 import asyncio
@@ -15,8 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.audio.store import AudioStore
 from app.db import Database
 from app.jobs import erasure
-from app.jobs.models import Transcription
-from app.jobs.rhythm import every
+from app.rhythm import every
 
 SWEEP_SECONDS = 60.0
 ORPHAN_SECONDS = 3600.0
@@ -51,19 +50,19 @@ class Retention:
             group.create_task(every(SWEEP_SECONDS, self.sweep))
             group.create_task(every(ORPHAN_SECONDS, self.erase_orphans))
 
-    async def ended(self, job: Transcription) -> None:
-        """Erase the recording of a job that has just ended, unless recordings are kept."""
-        if not self._keep_audio:
-            await self.erase_audio(job)
+    @property
+    def forgets_audio(self) -> bool:
+        """Whether a recording goes with its job's end."""
+        return not self._keep_audio
 
-    async def erase_audio(self, job: Transcription) -> None:
-        """Erase a recording now. Where the store cannot, the sweeps try again."""
-        if job.audio_key is None:
+    async def erase_audio(self, job_id: UUID, key: str | None) -> None:
+        """Erase a recording, if there is one, that its row has forgotten. Where the store cannot, it is an orphan."""
+        if key is None:
             return
         try:
-            await self._store.delete(job.audio_key)
+            await self._store.delete(key)
         except OSError:
-            log.exception("recording not erased; a sweep tries again", job=str(job.id))
+            log.exception("recording not erased; the search for orphans tries again", job=str(job_id))
 
     async def sweep(self) -> None:
         """Erase what was kept long enough, a batch a transaction."""

@@ -114,8 +114,8 @@ async def create_transcription(
     if media_type not in ("application/json", "multipart/form-data"):
         raise UnsupportedMedia("Send multipart/form-data with a part `file`, or application/json with a `url`.")
     announced = int(request.headers.get("content-length", 0))
-    if announced > intake.max_upload_bytes + FORM_BYTES:
-        raise TooLarge(f"The recording is larger than {intake.max_upload_bytes} bytes.")
+    if announced > intake.limits.upload_bytes + FORM_BYTES:
+        raise TooLarge(f"The recording is larger than {intake.limits.upload_bytes} bytes.")
     submission = Submission(request.stream(), content_type, announced, caller.name, idempotency_key)
     accept = intake.accept_url if media_type == "application/json" else intake.accept_upload
     job, is_new = await accept(submission)
@@ -198,10 +198,9 @@ async def cancel_transcription(
 ) -> TranscriptionOut:
     """A waiting job is cancelled at once; a running one stops within seconds."""
     async with database.transaction() as session:
-        job = await queue.request_cancel(session, transcription_id)
-    if job.status in FINAL:
-        await retention.ended(job)
-    return TranscriptionOut.of(job)
+        closed = await queue.request_cancel(session, transcription_id, forget_audio=retention.forgets_audio)
+    await retention.erase_audio(transcription_id, closed.forgotten_audio)
+    return TranscriptionOut.of(closed.job)
 
 
 @router.delete(
@@ -216,7 +215,7 @@ async def delete_transcription(
     """Cancels the job if it has not ended, and erases its audio, its transcript and all that is known of it."""
     async with database.transaction() as session:
         job = await erasure.erase(session, transcription_id)
-    await retention.erase_audio(job)
+    await retention.erase_audio(job.id, job.audio_key)
 
 
 @router.get(

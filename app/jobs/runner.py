@@ -6,18 +6,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from uuid import UUID
 
 import structlog
 
-from app.audio.decode import decode
 from app.audio.disk import is_disk_full
 from app.audio.store import StoreUnavailable
-from app.audio.workspace import Workspace
 from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.errors import AppError, InsufficientStorage, TranscriptionFailed
 from app.jobs import queue
+from app.jobs.decoder import Decoder
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     AudioFacts,
@@ -31,10 +29,10 @@ from app.jobs.lifecycle import (
     Timings,
 )
 from app.jobs.models import Transcription, stored_options
-from app.jobs.places import SLOTS, Taken, free_places
+from app.jobs.places import Taken, free_places
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
-from app.jobs.rhythm import despite_database_trouble, every
+from app.rhythm import despite_database_trouble, every, write_down
 from app.signals import Signals
 from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.engine import Transcriber
@@ -44,7 +42,7 @@ POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
 PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while
 ROOM_PAUSE = timedelta(minutes=5)  # for a disk to be cleared, as finding it full may have cost a whole download
-FINISH_BACKOFF = (0.5, 1.0, 2.0, 4.0, 8.0)
+FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
@@ -69,33 +67,27 @@ class Running:
 
 
 class JobRunner:
-    """Runs up to `slots` uploads at once, and as many fetched jobs; the engine batches their windows together."""
+    """Runs up to SLOTS uploads at once, and as many fetched jobs; the engine batches their windows together."""
 
     def __init__(
         self,
         database: Database,
         signals: Signals,
         recordings: Recordings,
-        workspace: Workspace,
+        decoder: Decoder,
         transcriber: Transcriber,
         retention: Retention,
         *,
         worker: str,
-        max_audio_seconds: float,
-        slots: int = SLOTS,
     ) -> None:
         self._database = database
         self._signals = signals
         self._recordings = recordings
-        self._store = recordings.store
-        self._workspace = workspace
+        self._decoder = decoder
         self._transcriber = transcriber
         self._retention = retention
         self._worker = worker
-        self._max_audio_seconds = max_audio_seconds
-        self._slots = slots
         self._running: dict[UUID, Running] = {}  # by lease token: a job that was lost may be claimed here again
-        self._decoding = asyncio.Semaphore(2)
         self._draining = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -130,7 +122,7 @@ class JobRunner:
                     await asyncio.wait_for(waiting.wait(), POLL_SECONDS)
 
     async def _claim(self, waiting: asyncio.Event) -> None:
-        free = free_places(self._taken(), self._slots)
+        free = free_places(self._taken())
         if not (free.slots or free.fetches):
             return
         last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
@@ -181,9 +173,12 @@ class JobRunner:
             log.warning("lease lost; nothing written")
         else:
             status = await self._finish(job, outcome)
-            log.info("attempt ended", status=status, outcome=type(outcome).__name__, attempts=job.attempts)
-        if await self._is_over(job, status):
-            await self._retention.ended(job)
+            reason = outcome.message if isinstance(outcome, Failed) else None
+            log.info(
+                "attempt ended", status=status, outcome=type(outcome).__name__, reason=reason, attempts=job.attempts
+            )
+        if self._retention.forgets_audio and await self._is_over(job, status):
+            await self._retention.erase_audio(job.id, job.audio_key)
 
     async def _beat_on(self, cancelled: asyncio.Event) -> None:
         await cancelled.wait()
@@ -221,16 +216,12 @@ class JobRunner:
         if key is None:
             return Interrupted()
         self._signals.wake(queue.PENDING)  # a place for fetching may be free
-        with self._workspace.folder() as folder:
-            async with self._decoding, self._store.local_path(key) as path:
-                started = time.monotonic()
-                split = options.channels == "split"
-                audio = await decode(path, Path(folder), split=split, max_seconds=self._max_audio_seconds)
-            decoded = time.monotonic()
+        async with self._decoder.decoded(key, split=options.channels == "split") as decoded:
+            audio, started = decoded.audio, time.monotonic()
             progress = partial(self._set_progress, job.lease_token)
             share = Share(job.priority, job.caller)
             transcript = await self._transcriber.transcribe(audio.channels, options, progress, share)
-            timings = Timings(decoded - started, time.monotonic() - decoded)
+            timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
         return Succeeded(transcript, facts, timings)
 
@@ -240,16 +231,14 @@ class JobRunner:
 
     async def _finish(self, job: Transcription, outcome: Outcome) -> Status | None:
         """Write the outcome, through connection loss. A repetition after a lost COMMIT reply finds the lease gone."""
-        for seconds_to_wait in (*FINISH_BACKOFF, 0.0):
-            try:
-                async with self._database.transaction() as session:
-                    return await queue.finish(session, job, outcome)
-            except DATABASE_TROUBLE as error:
-                log.warning("finish failed", error=type(error).__name__, refused=is_refusal(error))
-                if is_refusal(error) and outcome is not ENGINE_FAILED:
-                    return await self._finish(job, ENGINE_FAILED)
-            await asyncio.sleep(seconds_to_wait)
-        return None
+        finish = partial(queue.finish, job=job, outcome=outcome, forget_audio=self._retention.forgets_audio)
+        try:
+            return await write_down(self._database, finish, FINISH_PAUSES_SECONDS)
+        except DATABASE_TROUBLE as error:
+            log.warning("finish failed", error=type(error).__name__, refused=is_refusal(error))
+            if is_refusal(error) and outcome is not ENGINE_FAILED:
+                return await self._finish(job, ENGINE_FAILED)
+            return None
 
     async def _is_over(self, job: Transcription, status: Status | None) -> bool:
         """Whether the job has ended; where its end could not be seen written, the row tells."""
@@ -265,10 +254,11 @@ class JobRunner:
         """Show signs of life, and only then look for those who show none."""
         await self._heartbeat()
         async with self._database.transaction() as session:
-            ended = await queue.requeue_lost(session)
-        for job in ended:
+            closed = await queue.requeue_lost(session, forget_audio=self._retention.forgets_audio)
+        for each in closed:
+            job = each.job
             log.warning("job given up", job=str(job.id), status=job.status, crashes=job.crashes)
-            await self._retention.ended(job)
+            await self._retention.erase_audio(job.id, each.forgotten_audio)
 
     async def _heartbeat(self) -> None:
         """One statement for all jobs: extend leases, write progress, hear of cancellations.

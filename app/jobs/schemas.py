@@ -12,6 +12,7 @@ from app.jobs.models import Transcription
 from app.speech.transcript import Channels, HoldKind, Task
 from app.webhooks.notice import Notice, NotifyStatus
 
+Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
@@ -64,11 +65,11 @@ class WarningOut(BaseModel):
 
 
 class TimingsOut(BaseModel):
-    """Seconds spent; null until known."""
+    """Seconds spent, to the millisecond; null until known."""
 
-    queued: float | None
-    decoding: float | None
-    transcribing: float | None
+    queued: Seconds | None
+    decoding: Seconds | None
+    transcribing: Seconds | None
 
 
 class Links(BaseModel):

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 import structlog
 
 from app.db import DATABASE_TROUBLE, Database
 from app.errors import InternalError
+from app.rhythm import despite_database_trouble, write_down
 from app.signals import Signals
 from app.webhooks import outbox, secrets, signing
 from app.webhooks.models import Style
@@ -19,7 +21,7 @@ from app.webhooks.transport import ATTEMPT_SECONDS, send
 
 POLL_SECONDS = 2.0
 SLOTS = 64
-RECORD_BACKOFF = (0.2, 0.5, 1.0)
+RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0)
 
 log = structlog.stdlib.get_logger("callscribe.webhooks")
 
@@ -52,10 +54,7 @@ class WebhookSender:
         with self._signals.subscribe(outbox.DUE) as due:
             while not self._draining.is_set():
                 due.clear()
-                try:
-                    await self._claim(due)
-                except DATABASE_TROUBLE as error:
-                    log.warning("database trouble", error=type(error).__name__)
+                await despite_database_trouble(partial(self._claim, due))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(due.wait(), POLL_SECONDS)
         await self._idle()
@@ -121,28 +120,24 @@ class WebhookSender:
 
     async def _record(self, leased: Leased, reply: Reply) -> None:
         """Write the attempt down, through connection loss; if that fails for long, it is made again."""
-        for seconds_to_wait in (*RECORD_BACKOFF, None):
-            try:
-                async with self._database.transaction() as session:
-                    row = await outbox.record(session, leased, reply)
-            except DATABASE_TROUBLE as error:
-                log.warning("attempt not recorded", delivery=str(leased.id), error=type(error).__name__)
-                if seconds_to_wait is not None:
-                    await asyncio.sleep(seconds_to_wait)
-                continue
-            log.info(
-                "delivery attempted",
-                delivery=str(leased.id),
-                type=leased.type,
-                host=leased.host,
-                status_code=reply.status_code,
-                error=reply.error,
-                ms=reply.milliseconds,
-                waited_ms=round(leased.waited_seconds * 1000),
-                status=row.status if row else "lease lost",
-                attempts=row.attempts if row else None,
-            )
+        record = partial(outbox.record, leased=leased, reply=reply)
+        try:
+            row = await write_down(self._database, record, RECORD_PAUSES_SECONDS)
+        except DATABASE_TROUBLE as error:
+            log.warning("attempt not recorded", delivery=str(leased.id), error=type(error).__name__)
             return
+        log.info(
+            "delivery attempted",
+            delivery=str(leased.id),
+            type=leased.type,
+            host=leased.host,
+            status_code=reply.status_code,
+            error=reply.error,
+            ms=reply.milliseconds,
+            waited_ms=round(leased.waited_seconds * 1000),
+            status=row.status if row else "lease lost",
+            attempts=row.attempts if row else None,
+        )
 
     async def _give_back(self, leased: Leased) -> None:
         with suppress(*DATABASE_TROUBLE):  # its lease runs out in any case

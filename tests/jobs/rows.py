@@ -12,6 +12,7 @@ from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
+from app.jobs.queue import Closed
 from app.speech.transcript import Options, Transcript
 
 OPTIONS = stored_options.dump_python(Options(model="base"), mode="json")
@@ -46,9 +47,9 @@ async def claim(database: Database, slots: int = 1, worker: str = "worker", **ho
         return await queue.claim(session, worker, slots, **how)
 
 
-async def finish(database: Database, job: Transcription, outcome: Outcome) -> Status | None:
+async def finish(database: Database, job: Transcription, outcome: Outcome, **how: Any) -> Status | None:
     async with database.transaction() as session:
-        return await queue.finish(session, job, outcome)
+        return await queue.finish(session, job, outcome, **how)
 
 
 async def read(database: Database, job_id: UUID) -> Transcription:
@@ -68,9 +69,9 @@ async def expire_leases(database: Database) -> None:
     )
 
 
-async def requeue_lost(database: Database) -> list[Transcription]:
+async def requeue_lost(database: Database, **how: Any) -> list[Closed]:
     async with database.transaction() as session:
-        return await queue.requeue_lost(session)
+        return await queue.requeue_lost(session, **how)
 
 
 async def fill(database: Database, jobs: int, callers: int, *, stored: bool = True) -> None:

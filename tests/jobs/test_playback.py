@@ -1,21 +1,18 @@
 """The recording as it was received, whole or in ranges."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from app.audio.folder_store import LocalAudioStore
-from app.audio.s3_store import S3AudioStore
-from app.audio.s3_url import S3Url
 from app.audio.store import AudioStore
-from app.audio.workspace import Workspace
 from app.errors import RangeNotSatisfiable
 from app.jobs.playback import requested_span
 from tests.forms import refused
 from tests.recordings import tone
-from tests.service import Service
+from tests.service import Service, answered
 
 RECORDING = tone(1.0)
 MIB = 1024 * 1024
@@ -88,7 +85,9 @@ def test_a_name_cannot_break_out_of_its_header(guarded: Service) -> None:
 
 def test_a_recording_that_is_not_kept_is_not_found(guarded: Service) -> None:
     job = guarded.create(RECORDING)
-    guarded.client.post(f"{job['links']['self']}/cancel")
+    cancelled = answered(guarded.client.post(f"{job['links']['self']}/cancel"))
+    assert cancelled["links"]["audio"] is guarded.read(job["links"]["self"])["links"]["audio"] is None
+    assert guarded.stored_files() == []
     refused(guarded.client.get(job["links"]["audio"]), 404, "not_found")
 
 
@@ -102,13 +101,6 @@ def test_one_that_is_not_fetched_yet_has_no_address(guarded: Service) -> None:
 @pytest.fixture
 def folder_store(tmp_path: Path) -> AudioStore:
     return LocalAudioStore(tmp_path / "audio")
-
-
-@pytest.fixture
-def bucket_store(bucket: str, tmp_path: Path) -> Iterator[AudioStore]:
-    workspace = Workspace(tmp_path / "work")
-    yield S3AudioStore(S3Url(bucket, "audio"), workspace)
-    workspace.close()
 
 
 @pytest.mark.parametrize("kind", ["folder_store", "bucket_store"])

@@ -109,7 +109,7 @@ async def test_a_lost_job_is_tried_again_and_given_up_after_its_last_crash(datab
         assert row.crashes == crash
         if crash < MAX_CRASHES:
             assert (row.status, ended) == (Status.PENDING, [])
-    assert [one.id for one in ended] == [job.id]
+    assert [closed.job.id for closed in ended] == [job.id]
     assert (row.status, row.error_code) == (Status.FAILED, "worker_crashed")
 
 
@@ -144,7 +144,7 @@ async def test_what_becomes_of_a_lost_job_is_what_the_lifecycle_says(
 async def test_cancelling_a_waiting_job_ends_it_and_a_final_one_refuses(database: Database) -> None:
     job = await enqueue(database)
     async with database.transaction() as session:
-        assert (await queue.request_cancel(session, job.id)).status == Status.CANCELLED
+        assert (await queue.request_cancel(session, job.id)).job.status == Status.CANCELLED
     async with database.transaction() as session:
         with pytest.raises(AlreadyFinal):
             await queue.request_cancel(session, job.id)

@@ -1,8 +1,9 @@
 """What is kept after a job's end, and what the sweeps erase."""
 
+import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
 from app.audio.folder_store import LocalAudioStore
+from app.audio.store import AudioStore
 from app.db import Database
 from app.jobs import erasure, queue, retention
-from app.jobs.lifecycle import Status
+from app.jobs.lifecycle import MAX_CRASHES, Failed, Interrupted, Status
 from app.jobs.models import StoredTranscript, Transcription
 from app.jobs.retention import Retention
-from tests.jobs.rows import SUCCESS, claim, enqueue, execute, finish, read
+from app.webhooks.models import Event
+from tests.jobs.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
 
 CONTENT = b"a recording"
 
@@ -29,7 +32,7 @@ def store(tmp_path: Path) -> LocalAudioStore:
     return LocalAudioStore(tmp_path / "audio")
 
 
-async def save(store: LocalAudioStore, key: str) -> None:
+async def save(store: AudioStore, key: str) -> None:
     async def stream() -> AsyncIterator[bytes]:
         yield CONTENT
 
@@ -68,22 +71,76 @@ async def test_recordings_are_kept_as_long_as_they_are_to_be(database: Database,
     old = await ended(database, store, days_ago=7.01)
     new = await ended(database, store, days_ago=6.99)
     keeping = Retention(database, store, keep_audio_days=7)
-    for job_id in (old, new):
-        await keeping.ended(await read(database, job_id))
-    assert recordings(store) == {str(old), str(new)}
+    assert not keeping.forgets_audio
     await keeping.sweep()
     assert recordings(store) == {str(new)}
     assert (await read(database, old)).audio_key is None
     assert await rows(database) == {old, new}
 
 
-async def test_without_days_a_recording_goes_with_its_jobs_end(database: Database, store: LocalAudioStore) -> None:
-    job_id = await ended(database, store, days_ago=0)
-    await Retention(database, store).ended(await read(database, job_id))
-    assert recordings(store) == set()
+async def finished(database: Database, job_id: UUID, **how: Any) -> None:
+    [job] = await claim(database)
+    assert await finish(database, job, SUCCESS, **how) == Status.COMPLETED
 
 
-async def test_a_recording_whose_erasing_failed_goes_with_the_next_sweep(
+async def cancelled(database: Database, job_id: UUID, **how: Any) -> str | None:
+    async with database.transaction() as session:
+        return (await queue.request_cancel(session, job_id, **how)).forgotten_audio
+
+
+async def given_up(database: Database, job_id: UUID, **how: Any) -> str | None:
+    for _ in range(MAX_CRASHES):
+        await claim(database)
+        await expire_leases(database)
+        closed = await requeue_lost(database, **how)
+    return closed[0].forgotten_audio
+
+
+@pytest.mark.parametrize("end", [finished, cancelled, given_up])
+@pytest.mark.parametrize("forget_audio", [True, False])
+async def test_a_recording_that_goes_with_its_job_is_forgotten_before_anybody_is_told(
+    database: Database, end: Callable[..., Awaitable[str | None]], forget_audio: bool
+) -> None:
+    job = await enqueue(database, webhook_urls=["https://example.com/"])
+    forgotten = await end(database, job.id, forget_audio=forget_audio)
+    if end is not finished:  # its worker knows
+        assert forgotten == (job.audio_key if forget_audio else None)
+    row = await read(database, job.id)
+    assert row.audio_key == (None if forget_audio else job.audio_key)
+    assert (row.bytes, row.sha256) == (job.bytes, job.sha256)
+    async with database.transaction() as session:
+        [told] = await session.exec(select(Event.body))
+    link = None if forget_audio else f"/v1/transcriptions/{job.id}/audio"
+    assert json.loads(told)["data"]["links"]["audio"] == link
+
+
+async def test_an_attempt_that_is_not_the_last_forgets_nothing(database: Database) -> None:
+    job = await enqueue(database)
+    for outcome in (Interrupted(), Failed("transcription_failed", "…", transient=True)):
+        await execute(database, "UPDATE transcription SET run_at = now()")
+        [leased] = await claim(database)
+        assert await finish(database, leased, outcome, forget_audio=True) == Status.PENDING
+        assert (await read(database, job.id)).audio_key == job.audio_key
+
+
+@pytest.mark.parametrize("kind", ["store", "bucket_store"])
+async def test_what_a_crash_after_the_end_left_in_the_store_is_an_orphan(
+    database: Database, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ORPHAN_SECONDS", -60)
+    crashed: AudioStore = request.getfixturevalue(kind)
+    for priority in (0, 9):
+        job_id = uuid7()
+        await save(crashed, str(job_id))
+        await enqueue(database, id=job_id, audio_key=str(job_id), priority=priority)
+    [job] = await claim(database)
+    await finish(database, job, SUCCESS, forget_audio=True)
+    assert set(await crashed.untouched(-60)) == {str(job.id), str(job_id)}
+    await Retention(database, crashed).erase_orphans()
+    assert await crashed.untouched(-60) == [str(job_id)]
+
+
+async def test_recordings_kept_by_an_earlier_setting_go_with_the_next_sweep(
     database: Database, store: LocalAudioStore
 ) -> None:
     await ended(database, store, days_ago=0)

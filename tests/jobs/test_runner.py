@@ -25,7 +25,8 @@ from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
 from app.errors import BadMedia, InsufficientStorage
-from app.jobs import erasure, queue, runner
+from app.jobs import decoder, erasure, queue, runner
+from app.jobs.decoder import Decoder
 from app.jobs.lifecycle import MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.recordings import Recordings
@@ -93,11 +94,10 @@ class Bench:
             database,
             signals,
             Recordings(database, store, fetcher),
-            self.workspace,
+            Decoder(store, self.workspace, max_audio_seconds=600),
             engine,
             Retention(database, store),
             worker="test",
-            max_audio_seconds=600,
         )
 
     async def enqueue(self, content: bytes) -> UUID:
@@ -259,7 +259,7 @@ async def test_a_folder_that_goes_away_while_it_is_read_is_not_blamed_on_the_rec
         bench.store.folder.rename(bench.store.folder.with_name("unmounted"))
         raise BadMedia
 
-    monkeypatch.setattr(runner, "decode", while_unmounting)
+    monkeypatch.setattr(decoder, "decode", while_unmounting)
     async with working(bench):
         job_id = await bench.enqueue(CALL.read_bytes())
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
@@ -340,10 +340,10 @@ async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
 ) -> None:
     finish, calls = queue.finish, 0
 
-    async def commit_and_lose_the_reply(session: Any, job: Transcription, outcome: Any) -> Status | None:
+    async def commit_and_lose_the_reply(session: Any, job: Transcription, outcome: Any, **how: Any) -> Status | None:
         nonlocal calls
         calls += 1
-        status = await finish(session, job, outcome)
+        status = await finish(session, job, outcome, **how)
         if calls == 1:
             await session.commit()
             raise ConnectionResetError
@@ -387,10 +387,10 @@ async def test_a_stopped_job_shows_signs_of_life_until_its_end_is_written(
             beaten.set()
         return alive
 
-    async def finish_late(session: Any, job: Transcription, outcome: Any) -> Any:
+    async def finish_late(session: Any, job: Transcription, outcome: Any, **how: Any) -> Any:
         asked.set()
         await written.wait()
-        return await finish(session, job, outcome)
+        return await finish(session, job, outcome, **how)
 
     monkeypatch.setattr(queue, "finish", finish_late)
     monkeypatch.setattr(queue, "heartbeat", beat)

@@ -1,7 +1,11 @@
 """`callscribe webhooks listen`, as a receiver would be called."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Thread
 
 import httpx
@@ -9,6 +13,7 @@ import pytest
 
 from app.webhooks import signing
 from app.webhooks.listener import listener
+from tests.service import environment
 from tests.webhooks.conftest import SECRET
 
 BODY = b'{"type": "transcription.completed"}'
@@ -41,3 +46,25 @@ def test_it_tells_genuine_events_from_others(url: str, shown: list[str]) -> None
 def test_it_shows_callbacks(url: str, shown: list[str]) -> None:
     assert httpx.get(f"{url}?fileName=a.wav", trust_env=False).status_code == 204
     assert shown == ["GET /hook?fileName=a.wav\n"]
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "origin"),
+    [
+        (["--secret", SECRET], {}, "--secret"),
+        ([], {"WEBHOOK_SECRET": SECRET}, "CALLSCRIBE_WEBHOOK_SECRET"),
+    ],
+)
+def test_it_says_where_its_secret_comes_from(
+    tmp_path: Path, options: list[str], settings: dict[str, str], origin: str
+) -> None:
+    command = [sys.executable, "-m", "app.cli", "webhooks", "listen", "--port", "0", *options]
+    with subprocess.Popen(
+        command, env=environment(tmp_path, **settings), stderr=subprocess.PIPE, text=True
+    ) as listening:
+        assert listening.stderr is not None
+        line = listening.stderr.readline()
+        listening.send_signal(signal.SIGINT)
+    assert line.endswith(f" until Ctrl-C; verifying with the secret of {origin}\n")
+    assert SECRET not in line
+    assert listening.returncode == 0

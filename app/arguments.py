@@ -1,0 +1,56 @@
+"""What `callscribe transcribe` is told, judged before anything slow begins. All of it raises typer.BadParameter."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from app.files import ALL, clashes, recordings
+from app.speech.formats import Format
+from app.speech.languages import languages
+from app.speech.transcript import Options
+
+
+def options(
+    model: str, language: str, task: str, channels: str, labels: Sequence[str], *, word_timestamps: bool
+) -> Options:
+    """The options of all recordings, if the model can do what they ask."""
+    if channels not in ("mix", "split"):
+        raise typer.BadParameter("must be mix or split", param_hint="--channels")
+    if task not in ("transcribe", "translate"):
+        raise typer.BadParameter("must be transcribe or translate", param_hint="--task")
+    known = languages(model)
+    if language != "auto" and language not in known:
+        raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
+    if task == "translate" and len(known) == 1:
+        raise typer.BadParameter(f"the model {model} knows English only", param_hint="--task")
+    return Options(
+        model=model,
+        language=None if language == "auto" else language,
+        task="translate" if task == "translate" else "transcribe",
+        channels="split" if channels == "split" else "mix",
+        channel_labels=tuple(labels),
+        word_timestamps=word_timestamps,
+    )
+
+
+def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
+    """The recordings that are meant. With `named_apart` no two transcripts may get one name."""
+    found = recordings(paths)
+    if not found:
+        raise typer.BadParameter("no recording in the folder", param_hint="PATH")
+    if named_apart and (same := clashes(found)):
+        names = ", ".join(map(str, same))
+        raise typer.BadParameter(f"these would be written over one another: {names}", param_hint="PATH")
+    return found
+
+
+def formats(name: str, *, printed: bool) -> tuple[Format, ...]:
+    """The formats to write, or the one to print."""
+    if name == "all":
+        if printed:
+            raise typer.BadParameter("all needs --output-dir", param_hint="--format")
+        return ALL
+    if name not in list(Format):
+        raise typer.BadParameter(f"must be one of {', '.join(Format)}, all", param_hint="--format")
+    return (Format(name),)

@@ -1,0 +1,52 @@
+"""What is done again and again, and what has to be written down, goes on when the database is away."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.db import DATABASE_TROUBLE, Database, is_refusal
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger("callscribe.db")
+
+
+async def despite_database_trouble(action: Callable[[], Awaitable[None]]) -> None:
+    """Log and go on: whoever calls tries again on the next beat."""
+    try:
+        await action()
+    except DATABASE_TROUBLE as error:
+        log.warning("database trouble", error=type(error).__name__)
+
+
+async def every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+    """Repeat an action on a fixed beat."""
+    while True:
+        started = time.monotonic()
+        await despite_database_trouble(action)
+        await asyncio.sleep(max(0.0, started + seconds - time.monotonic()))
+
+
+async def write_down(
+    database: Database, write: Callable[[AsyncSession], Awaitable[T]], pauses_seconds: Sequence[float]
+) -> T:
+    """Run `write` in a transaction, and again after each of the pauses while the database is away.
+
+    A reply to COMMIT may have been lost, so `write` has to tell by itself whether it was committed before. Raises
+    one of DATABASE_TROUBLE: at once what the database refuses, else what the last attempt met.
+    """
+    for seconds in pauses_seconds:
+        try:
+            async with database.transaction() as session:
+                return await write(session)
+        except DATABASE_TROUBLE as error:
+            if is_refusal(error):
+                raise
+            log.warning("not written yet", error=type(error).__name__)
+        await asyncio.sleep(seconds)
+    async with database.transaction() as session:
+        return await write(session)

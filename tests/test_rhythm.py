@@ -1,0 +1,42 @@
+"""What has to be written down, on a database that loses connections or says no."""
+
+import pytest
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.db import DATABASE_TROUBLE, Database, is_refusal
+from app.rhythm import write_down
+
+LOSE_THE_CONNECTION = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+
+class Write:
+    """Runs one statement after the other, one a call."""
+
+    def __init__(self, *statements: str) -> None:
+        self._statements = statements
+        self.calls = 0
+
+    async def __call__(self, session: AsyncSession) -> int:
+        statement = self._statements[self.calls]
+        self.calls += 1
+        return int((await session.exec(text(statement))).scalar_one())  # type: ignore[call-overload]
+
+
+async def test_it_is_written_although_connections_are_lost(database: Database) -> None:
+    write = Write(LOSE_THE_CONNECTION, LOSE_THE_CONNECTION, "SELECT 42")
+    assert await write_down(database, write, (0.0, 0.0)) == 42
+
+
+async def test_after_the_last_pause_it_is_given_up(database: Database) -> None:
+    write = Write(*[LOSE_THE_CONNECTION] * 3)
+    with pytest.raises(DATABASE_TROUBLE) as lost:
+        await write_down(database, write, (0.0,))
+    assert (write.calls, is_refusal(lost.value)) == (2, False)
+
+
+async def test_what_the_database_refuses_is_not_asked_again(database: Database) -> None:
+    write = Write("SELECT 1 / 0", "SELECT 42")
+    with pytest.raises(DATABASE_TROUBLE) as refused:
+        await write_down(database, write, (0.0,))
+    assert (write.calls, is_refusal(refused.value)) == (1, True)
