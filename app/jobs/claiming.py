@@ -4,9 +4,10 @@ Jobs whose recording is in the store and those whose recording is still to be fe
 index of its own, so that neither is read in search of the other.
 
 The most urgent priority goes first. Within it API keys share: the one with the fewest running jobs is next, then the
-one that was served longest ago, and each key's own jobs go by `run_at`, id. A job on its last chance, which another
-crash would end, is claimed by a statement of its own, one at a time for a worker: else those that only ran beside a
-recording that kills its worker would end with it.
+one that was served longest ago, and each key's own jobs go by `run_at`, id. A job that goes back after a crash or a
+deploy keeps its `run_at`: it is begun again before newcomers of its priority and key are begun at all. A job on its
+last chance, which another crash would end, is claimed by a statement of its own, one at a time for a worker: else
+those that only ran beside a recording that kills its worker would end with it.
 """
 
 from dataclasses import dataclass
