@@ -58,13 +58,17 @@ async def test_all_claimers_find_jobs_while_one_holds_the_first(database: Databa
 
 
 async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: Database) -> None:
+    """20 keys in 3 priorities: a look-up for each pair, one for its first jobs, and one for each key's last turn."""
     await fill(database, 20_000, callers=20)
     async with database.transaction() as session:
         for slots in (1, 16):
             assert len(await queue.claim(session, "worker", slots)) == slots
-        scanned = text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'")
-        [(scans, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
+        scanned = text("""
+            SELECT seq_scan, idx_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'
+        """)
+        [(scans, look_ups, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
     assert scans == 0
+    assert look_ups < 2 * (60 + 60 + 20) + 2 * 17 * 2
     assert fetched < 10_000
 
 
