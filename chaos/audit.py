@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 import asyncpg
@@ -79,6 +80,25 @@ class Accounts:
     ends: Sequence[End]
 
 
+class Kind(StrEnum):
+    """What may be wrong, as the tables of the scenarios say it."""
+
+    LOST = "jobs lost"
+    UNASKED = "jobs that no client was answered for"
+    ENDS = "jobs without exactly one end"
+    STALE = "stale writes"
+    EVENTS = "ends that were not told by exactly one event"
+    ACCOUNT = "jobs that do not add up otherwise"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as promised."""
+
+    kind: Kind
+    text: str
+
+
 async def install(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     await pool.execute(TRIGGER)
 
@@ -92,12 +112,12 @@ async def read_accounts(pool: "asyncpg.Pool[asyncpg.Record]") -> Accounts:
     return Accounts([Step(*row) for row in steps], [End(*row) for row in ends])
 
 
-def discrepancies(accepted: Mapping[UUID, str], accounts: Accounts) -> list[str]:
-    """What is not as promised, one line each. `accepted` gives the order of each job that was answered for."""
+def discrepancies(accepted: Mapping[UUID, str], accounts: Accounts) -> list[Finding]:
+    """What is not as promised. `accepted` gives the order of each job that was answered for."""
     ends = {end.job: end for end in accounts.ends}
-    found = [f"{job} was accepted and is lost" for job in accepted.keys() - ends.keys()]
-    found += [f"{job} exists and nobody was told of it" for job in ends.keys() - accepted.keys()]
-    found += [f"{step.job}: stale write by {step.writer}" for step in accounts.steps if step.stale]
+    found = [Finding(Kind.LOST, f"{job} was accepted and is lost") for job in accepted.keys() - ends.keys()]
+    found += [Finding(Kind.UNASKED, f"{job} exists, and nobody knows") for job in ends.keys() - accepted.keys()]
+    found += [Finding(Kind.STALE, f"{step.job}: stale write by {step.writer}") for step in accounts.steps if step.stale]
     steps: defaultdict[UUID, list[Step]] = defaultdict(list)
     for step in accounts.steps:
         steps[step.job].append(step)
@@ -107,21 +127,30 @@ def discrepancies(accepted: Mapping[UUID, str], accounts: Accounts) -> list[str]
     return found
 
 
-def _of_one(end: End, order: str, steps: Sequence[Step]) -> list[str]:
+def _of_one(end: End, order: str, steps: Sequence[Step]) -> list[Finding]:
     made = [(Status(step.before), Status(step.after)) for step in steps if step.before is not None]
     kinds = Counter(made)
     claims = kinds[Status.PENDING, Status.IN_PROGRESS]
     finals = sum(count for (_, after), count in kinds.items() if after in FINAL)
     wrong = {
-        "is not final": end.status not in FINAL,
-        f"has {finals} final transitions": finals != 1,
-        f"made steps that do not exist: {set(made) - TRANSITIONS}": not set(made) <= TRANSITIONS,
-        f"counts {end.attempts} attempts, was claimed {claims} times": end.attempts > claims,
-        f"counts {end.crashes} crashes in {end.attempts} attempts": not end.crashes <= min(MAX_CRASHES, end.attempts),
-        "is completed, or has a transcript, without the other": (end.status == Status.COMPLETED) != end.has_transcript,
-        f"was told to {order!r} and is {end.status} ({end.error_code})": not _fits(end, order),
+        Kind.ENDS: {
+            "is not final": end.status not in FINAL,
+            f"has {finals} final transitions": finals != 1,
+        },
+        Kind.ACCOUNT: {
+            f"made steps that do not exist: {set(made) - TRANSITIONS}": not set(made) <= TRANSITIONS,
+            f"counts {end.attempts} attempts, was claimed {claims} times": end.attempts > claims,
+            f"counts {end.crashes} crashes in {end.attempts} attempts": end.crashes > min(MAX_CRASHES, end.attempts),
+            "is completed, or has a transcript, without the other": (end.status == "completed") != end.has_transcript,
+            f"was told to {order!r} and is {end.status} ({end.error_code})": not _fits(end, order),
+        },
     }
-    return [f"{end.job} {what}" for what, is_so in wrong.items() if is_so]
+    return [
+        Finding(kind, f"{end.job} {what}")
+        for kind, statements in wrong.items()
+        for what, is_so in statements.items()
+        if is_so
+    ]
 
 
 def _fits(end: End, order: str) -> bool:

@@ -5,8 +5,9 @@ import time
 from collections.abc import Awaitable
 
 from chaos.durability import SETTLE_SECONDS
+from chaos.figures import Figure
 from chaos.postgres import fill_up, terminate_one
-from chaos.stage import Figure, Stage
+from chaos.stage import Stage
 
 WINDOW_SHARE = 1 / 3
 RATE = 8.0
@@ -22,7 +23,7 @@ async def trouble(stage: Stage, *, seconds: float, within_seconds: float, least_
     offering = asyncio.create_task(stage.load.offer(["sleep 0.05"] * round(span * RATE), RATE))
     await asyncio.sleep(5)
     figures = [
-        Figure(f"rate after {what}", share, f">= {least_share}", share >= least_share)
+        Figure.at_least(f"rate after {what}", share, least_share)
         for what, share in [
             ("a fast restart", await _after(stage, within_seconds, stage.postgres.restart("fast"))),
             ("an immediate restart", await _after(stage, within_seconds, stage.postgres.restart("immediate"))),
@@ -34,13 +35,9 @@ async def trouble(stage: Stage, *, seconds: float, within_seconds: float, least_
         ]
     ]
     await offering
-    await stage.settle(SETTLE_SECONDS)
+    settled = await stage.settle(SETTLE_SECONDS)
     ended = sum(stage.cluster.exit_codes.values())
-    return [
-        *figures,
-        Figure("jobs lost, or with two ends", 0, "0", True),
-        Figure("processes that did not live through it", ended, "0", ended == 0),
-    ]
+    return [*figures, *settled.figures, Figure.none("processes that did not live through it", ended)]
 
 
 async def _after(stage: Stage, within_seconds: float, trouble: Awaitable[None]) -> float:

@@ -4,20 +4,22 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
+from chaos.audit import Finding, Kind
 from tests.webhooks.receiver import Receiver, receiving
 
 POLL_SECONDS = 0.5
-TELLING_SECONDS = 90.0  # a sender that was killed holds its leases for 20 s, and a host has four places
+TELLING_SECONDS = 90.0  # without news: a sender that was killed holds its leases for 20 s, and a host has four places
 
 
 class Told:
     """What a receiver on this machine was told."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, patience_seconds: float = TELLING_SECONDS) -> None:
         self._receiver = receiver
+        self._patience_seconds = patience_seconds
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -29,18 +31,24 @@ class Told:
         """The settings without which the service would not come here."""
         return {"ALLOWED_NETWORKS": "127.0.0.0/8"}
 
-    async def discrepancies(self, ended: Collection[UUID]) -> list[str]:
-        """One line for each of these jobs that nobody was told of, or by more than one event id or body."""
-        try:
-            async with asyncio.timeout(TELLING_SECONDS):
-                while not set(ended) <= self._by_job().keys():
-                    await asyncio.sleep(POLL_SECONDS)
-        except TimeoutError:
-            pass  # the lines tell which are missing
+    async def discrepancies(self, ended: Collection[UUID]) -> list[Finding]:
+        """Those of these jobs that nobody was told of, and all that were told of by more than one event id or body."""
+        with suppress(TimeoutError):  # what is found tells which are missing
+            await self._until_told(set(ended))
         told = self._by_job()
-        return [f"{job}: nobody was told of its end" for job in ended if job not in told] + [
-            f"{job}: told of by {len(events)} different events" for job, events in told.items() if len(events) > 1
-        ]
+        lines = [f"{job}: nobody was told of its end" for job in ended if job not in told]
+        lines += [f"{job}: told of by {len(events)} events" for job, events in told.items() if len(events) > 1]
+        return [Finding(Kind.EVENTS, line) for line in lines]
+
+    async def _until_told(self, jobs: set[UUID]) -> None:
+        """Raises TimeoutError when nothing new was told for a while."""
+        so_far = 0
+        async with asyncio.timeout(self._patience_seconds) as limit:
+            while not jobs <= (told := self._by_job().keys()):
+                if len(told) > so_far:
+                    so_far = len(told)
+                    limit.reschedule(asyncio.get_running_loop().time() + self._patience_seconds)
+                await asyncio.sleep(POLL_SECONDS)
 
     def _by_job(self) -> dict[UUID, set[tuple[str, bytes]]]:
         events: dict[UUID, set[tuple[str, bytes]]] = defaultdict(set)

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -12,8 +12,9 @@ import asyncpg
 
 from app.db import APPLICATION
 from chaos import audit
-from chaos.cluster import Cluster, Member
+from chaos.cluster import START_LIMIT_SECONDS, Cluster, Member
 from chaos.events import Told, telling
+from chaos.figures import Figure
 from chaos.load import Load
 from chaos.postgres import Postgres
 
@@ -22,17 +23,17 @@ KEPT_LOGS = Path(tempfile.gettempdir()) / "callscribe-chaos"
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What a scenario found, beside what was promised."""
+class Settled:
+    """How all jobs ended, and what about it is not as promised."""
 
-    what: str
-    value: float
-    promised: str
-    kept: bool
+    accounts: audit.Accounts
+    findings: Sequence[audit.Finding]
 
-
-class Discrepancy(Exception):
-    """Something is not as promised: the text tells what, a line each."""
+    @property
+    def figures(self) -> list[Figure]:
+        """How much of each kind was found, which is nothing where all is well."""
+        lines = {kind: [found.text for found in self.findings if found.kind is kind] for kind in audit.Kind}
+        return [Figure.none(kind, len(found), found) for kind, found in lines.items()]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class Stage:
         names = {row["application_name"] for row in rows}
         return [member for member in self.cluster.members if f"{APPLICATION}{member.name}"[:63] in names]
 
+    async def workers_at_work(self, least: int) -> None:
+        """Wait for so many of them: where everybody is still starting, nobody shows what becomes of jobs."""
+        async with asyncio.timeout(START_LIMIT_SECONDS):
+            while sum(member.kind == "worker" for member in await self.at_work()) < least:
+                await asyncio.sleep(POLL_SECONDS)
+
     async def busy_workers(self) -> list[Member]:
         """The workers that have jobs in the works."""
         rows = await self.pool.fetch("SELECT DISTINCT leased_by FROM transcription WHERE status = 'in_progress'")
@@ -66,20 +73,19 @@ class Stage:
         statement = "SELECT count(*) FROM transcription WHERE completed_at IS NOT NULL"
         return int(await self.pool.fetchval(statement))
 
-    async def settle(self, limit_seconds: float) -> audit.Accounts:
-        """Wait until every accepted job has ended, and give account. Raises Discrepancy."""
-        try:
-            async with asyncio.timeout(limit_seconds):
-                while await self.ended() < len(self.load.accepted):
-                    await asyncio.sleep(POLL_SECONDS)
-        except TimeoutError:
-            pass  # the accounts tell which jobs have not
+    async def until_ended(self, count: int, limit_seconds: float) -> None:
+        """Raises TimeoutError."""
+        async with asyncio.timeout(limit_seconds):
+            while await self.ended() < count:
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def settle(self, limit_seconds: float) -> Settled:
+        """Wait until every accepted job has ended, and give account."""
+        with suppress(TimeoutError):  # the accounts tell which jobs have not
+            await self.until_ended(len(self.load.accepted), limit_seconds)
         accounts = await audit.read_accounts(self.pool)
         found = audit.discrepancies(self.load.accepted, accounts)
-        found += await self.told.discrepancies(self.load.accepted)
-        if found:
-            raise Discrepancy("\n".join(found))
-        return accounts
+        return Settled(accounts, found + await self.told.discrepancies(self.load.accepted))
 
 
 @asynccontextmanager
@@ -106,9 +112,3 @@ async def stage(seed: str, arguments: Sequence[str], **settings: str) -> AsyncIt
             await load.close()
             await cluster.stop()
             postgres.stop()
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies; 0 of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

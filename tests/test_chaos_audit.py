@@ -1,12 +1,23 @@
 """What the chaos harness would find. The harness itself runs in CI, by `make chaos`."""
 
+import json
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import asyncpg
+import httpx
 import pytest
 
-from chaos.audit import Accounts, End, Step, discrepancies, recoveries
+from app.db import Database
+from chaos import audit
+from chaos.audit import Accounts, End, Finding, Kind, Step, discrepancies, recoveries
+from chaos.events import Told
+from chaos.figures import Figure
+from chaos.stage import Settled
+from tests.jobs.rows import SUCCESS, claim, enqueue, finish
+from tests.webhooks.receiver import receiving
 
 JOB = uuid4()
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -27,7 +38,7 @@ def test_a_job_that_went_its_way_is_no_discrepancy() -> None:
     ("accounts", "told"),
     [
         (Accounts([], []), "is lost"),
-        (replace(GOOD, ends=[END, replace(END, job=uuid4())]), "nobody was told"),
+        (replace(GOOD, ends=[END, replace(END, job=uuid4())]), "nobody knows"),
         (replace(GOOD, steps=[SUBMITTED, CLAIMED]), "0 final transitions"),
         (replace(GOOD, steps=[*GOOD.steps, COMPLETED]), "2 final transitions"),
         (replace(GOOD, steps=[*GOOD.steps, replace(COMPLETED, stale=True)]), "stale write by w1"),
@@ -40,10 +51,58 @@ def test_a_job_that_went_its_way_is_no_discrepancy() -> None:
     ],
 )
 def test_what_is_not_as_promised_is_told(accounts: Accounts, told: str) -> None:
-    assert any(told in line for line in discrepancies({JOB: "sleep 1"}, accounts))
+    assert any(told in found.text for found in discrepancies({JOB: "sleep 1"}, accounts))
 
 
 def test_recovery_counts_from_the_kill_to_the_next_claim() -> None:
     killed = {"w1": NOON + timedelta(seconds=1)}
     assert recoveries([SUBMITTED, CLAIMED, LOST, AGAIN], killed) == [30]
     assert recoveries([SUBMITTED, CLAIMED, LOST, AGAIN], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("injected", "at_work", "kinds"),
+    [
+        ("DELETE FROM transcription WHERE id = $1", False, {Kind.LOST}),
+        ("UPDATE transcription SET progress = 0.9 WHERE id = $1", True, {Kind.STALE, Kind.ACCOUNT}),
+        ("UPDATE transcription SET status = 'failed' WHERE id = $1", False, {Kind.ENDS, Kind.ACCOUNT}),
+        ("SELECT $1::uuid", True, set()),
+    ],
+)
+async def test_what_is_done_to_a_job_behind_the_queues_back_is_found(
+    database: Database, injected: str, at_work: bool, kinds: set[Kind]
+) -> None:
+    """Through the trigger, on a real job that a worker claims and ends: a loss, a stale write, a second end."""
+    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    stranger = {"application_name": "stranger"}
+    async with asyncpg.create_pool(address, min_size=0, max_size=1, server_settings=stranger) as pool:
+        await audit.install(pool)
+        await enqueue(database)
+        [job] = await claim(database, worker=socket.gethostname())  # the name that the database knows us by
+        if at_work:
+            await pool.execute(injected, job.id)
+        await finish(database, job, SUCCESS)
+        if not at_work:
+            await pool.execute(injected, job.id)
+        found = discrepancies({job.id: "sleep 1"}, await audit.read_accounts(pool))
+    assert {finding.kind for finding in found} == kinds
+
+
+async def test_a_missing_and_a_second_event_are_found_and_a_repeated_one_is_not() -> None:
+    missing, doubled, repeated = uuid4(), uuid4(), uuid4()
+    async with receiving() as receiver, httpx.AsyncClient(trust_env=False) as client:
+        for job, event in ((doubled, "1"), (doubled, "2"), (repeated, "3"), (repeated, "3")):
+            body = json.dumps({"data": {"id": str(job)}})
+            await client.post(receiver.url("/204"), content=body, headers={"webhook-id": event})
+        found = await Told(receiver, patience_seconds=0).discrepancies([missing, doubled, repeated])
+    assert found == [
+        Finding(Kind.EVENTS, f"{missing}: nobody was told of its end"),
+        Finding(Kind.EVENTS, f"{doubled}: told of by 2 events"),
+    ]
+
+
+def test_a_table_counts_what_was_found_and_tells_it() -> None:
+    found = [Finding(Kind.STALE, "one"), Finding(Kind.STALE, "two")]
+    figures = Settled(GOOD, found).figures
+    assert [figure for figure in figures if not figure.kept] == [Figure("stale writes", 2, "0", False, ["one", "two"])]
+    assert len(figures) == len(Kind)

@@ -4,9 +4,10 @@ Jobs whose recording is in the store and those whose recording is still to be fe
 index of its own, so that neither is read in search of the other.
 
 The most urgent priority goes first. Within it API keys share: the one with the fewest running jobs is next, then the
-one that was served longest ago, and each key's own jobs go by `run_at`, id. A job on its last chance, which another
-crash would end, is claimed by a statement of its own, one at a time for a worker: else those that only ran beside a
-recording that kills its worker would end with it.
+one that was served longest ago, and each key's own jobs go by `run_at`, id. A job that goes back after a crash or a
+deploy keeps its `run_at`: it is begun again before newcomers of its priority and key are begun at all. A job on its
+last chance, which another crash would end, is claimed by a statement of its own, one at a time for a worker: else
+those that only ran beside a recording that kills its worker would end with it.
 """
 
 from dataclasses import dataclass
@@ -46,18 +47,18 @@ _IN_TURN = """
             WHERE status = 'pending' AND {recording} AND (priority, caller) > (line.priority, line.caller)
             ORDER BY priority, caller LIMIT 1
         ) AS following
-    ), share AS (
-        SELECT line.priority, line.caller, running.jobs, served.last
-        FROM line CROSS JOIN LATERAL (
-            SELECT count(*) AS jobs FROM transcription WHERE status = 'in_progress' AND caller = line.caller
-        ) AS running CROSS JOIN LATERAL (
-            SELECT max(started_at) AS last FROM transcription WHERE caller = line.caller
-        ) AS served
+    ), running AS MATERIALIZED (
+        SELECT caller, count(*) AS jobs FROM transcription WHERE status = 'in_progress' GROUP BY caller
+    ), share AS MATERIALIZED (
+        SELECT caller, coalesce(running.jobs, 0) AS jobs, (
+            SELECT max(started_at) FROM transcription WHERE caller = waiting.caller
+        ) AS last
+        FROM (SELECT DISTINCT caller FROM line) AS waiting LEFT JOIN running USING (caller)
     ), candidate AS (
-        SELECT waiting.id, share.priority, share.jobs + waiting.place AS turn, share.last, waiting.run_at
-        FROM share CROSS JOIN LATERAL (
+        SELECT waiting.id, line.priority, share.jobs + waiting.place AS turn, share.last, waiting.run_at
+        FROM line JOIN share USING (caller) CROSS JOIN LATERAL (
             SELECT id, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
-            WHERE status = 'pending' AND {recording} AND priority = share.priority AND caller = share.caller
+            WHERE status = 'pending' AND {recording} AND priority = line.priority AND caller = line.caller
                 AND run_at <= now() AND crashes < :last_chance
             ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM line)
         ) AS waiting

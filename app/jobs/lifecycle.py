@@ -116,10 +116,13 @@ class History:
 
 @dataclass(frozen=True)
 class NextState:
-    """What the row becomes: `run_at` is when a pending job may be claimed, `attempts` counts from now on."""
+    """What the row becomes: `attempts` counts from now on, `run_at` is when a pending job may be claimed.
+
+    Without a `run_at` it keeps its place in the queue, before all that were posted after it.
+    """
 
     status: Status
-    run_at: datetime
+    run_at: datetime | None
     attempts: int
 
 
@@ -128,20 +131,20 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
     tries = max(1, history.attempts - history.crashes)
     match outcome:
         case Succeeded():
-            return NextState(Status.COMPLETED, now, history.attempts)
+            return NextState(Status.COMPLETED, None, history.attempts)
         case Failed(transient=True) if history.cancel_requested:
-            return NextState(Status.CANCELLED, now, history.attempts)
+            return NextState(Status.CANCELLED, None, history.attempts)
         case Failed(transient=True) if tries <= len(delays := _delays(outcome)):
             return NextState(Status.PENDING, now + delays[tries - 1], history.attempts)
         case Failed():
-            return NextState(Status.FAILED, now, history.attempts)
+            return NextState(Status.FAILED, None, history.attempts)
         case Crashed() if not history.cancel_requested:
             over = history.crashes >= MAX_CRASHES
-            return NextState(Status.FAILED if over else Status.PENDING, now, history.attempts)
+            return NextState(Status.FAILED if over else Status.PENDING, None, history.attempts)
         case Interrupted(pause) if not history.cancel_requested:
-            return NextState(Status.PENDING, now + pause, history.attempts - 1)
+            return NextState(Status.PENDING, now + pause if pause else None, history.attempts - 1)
         case Cancelled() | Interrupted() | Crashed():
-            return NextState(Status.CANCELLED, now, history.attempts)
+            return NextState(Status.CANCELLED, None, history.attempts)
 
 
 def _delays(failure: Failed) -> tuple[timedelta, ...]:

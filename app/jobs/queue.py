@@ -180,7 +180,7 @@ async def finish(
     ended = await now(session)
     row.crashes += isinstance(outcome, Crashed)
     state = next_state(outcome, History(row.attempts, row.crashes, row.cancel_requested), ended)
-    row.status, row.run_at, row.attempts = state.status, state.run_at, state.attempts
+    row.status, row.run_at, row.attempts = state.status, state.run_at or row.run_at, state.attempts
     row.lease_token = row.leased_by = row.lease_until = None
     row.completed_at = ended if state.status.final else None
     if isinstance(outcome, Succeeded):
@@ -220,7 +220,7 @@ async def requeue_lost(session: AsyncSession, *, forget_audio: bool = False) -> 
             completed_at = CASE WHEN cancel_requested OR lost.crashes >= :max_crashes THEN now() END,
             error_code = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :code END,
             error_message = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :message END,
-            crashes = lost.crashes, run_at = now(), lease_token = NULL, leased_by = NULL, lease_until = NULL
+            crashes = lost.crashes, lease_token = NULL, leased_by = NULL, lease_until = NULL
         FROM lost WHERE transcription.id = lost.id
         RETURNING transcription.*
     """).bindparams(max_crashes=MAX_CRASHES, code=Crashed.code, message=Crashed.message)

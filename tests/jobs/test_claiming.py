@@ -8,8 +8,8 @@ from sqlmodel import text
 
 from app.db import Database
 from app.jobs import queue
-from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Status
-from tests.jobs.rows import SUCCESS, claim, enqueue, execute, fill, finish, read
+from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Interrupted, Outcome, Status
+from tests.jobs.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, requeue_lost
 
 
 async def test_keys_share_the_slots_however_much_one_of_them_asks_for(database: Database) -> None:
@@ -58,13 +58,17 @@ async def test_all_claimers_find_jobs_while_one_holds_the_first(database: Databa
 
 
 async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: Database) -> None:
+    """20 keys in 3 priorities: a look-up for each pair, one for its first jobs, and one for each key's last turn."""
     await fill(database, 20_000, callers=20)
     async with database.transaction() as session:
         for slots in (1, 16):
             assert len(await queue.claim(session, "worker", slots)) == slots
-        scanned = text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'")
-        [(scans, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
+        scanned = text("""
+            SELECT seq_scan, idx_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'
+        """)
+        [(scans, look_ups, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
     assert scans == 0
+    assert look_ups < 2 * (60 + 60 + 20) + 2 * 17 * 2
     assert fetched < 10_000
 
 
@@ -122,6 +126,36 @@ async def test_a_crash_that_was_seen_counts_like_a_lost_lease(database: Database
     assert await finish(database, job, Crashed()) is (Status.FAILED if last else Status.PENDING)
     row = await read(database, job.id)
     assert (row.crashes, row.attempts, row.error_code) == (crashes + 1, 1, "worker_crashed" if last else None)
+
+
+@pytest.mark.parametrize("outcome", [None, Crashed(), Interrupted()])
+async def test_a_job_that_was_begun_goes_before_newcomers_of_its_priority_and_key(
+    database: Database, outcome: Outcome | None
+) -> None:
+    """After a lost lease, a crash that was seen, a deploy: once its turn has come, no newcomer delays it."""
+    await enqueue(database, caller="other")
+    begun = await enqueue(database)
+    newcomers = [(await enqueue(database)).id for _ in range(3)]
+    [_, leased] = await claim(database, 2)
+    assert leased.id == begun.id
+    if outcome is None:
+        await execute(database, "UPDATE transcription SET lease_until = now() - interval '1 s' WHERE caller = 'test'")
+        await requeue_lost(database)
+    else:
+        await finish(database, leased, outcome)
+    assert [job.id for _ in range(4) for job in await claim(database)] == [begun.id, *newcomers]
+
+
+async def test_jobs_on_their_last_chance_do_not_starve_under_a_steady_load(database: Database) -> None:
+    """Whatever arrives, however urgent, a worker whose last one has ended takes the next."""
+    suspects = [(await enqueue(database, priority=9)).id for _ in range(3)]
+    await execute(database, "UPDATE transcription SET crashes = :crashes", crashes=MAX_CRASHES - 1)
+    for suspect in suspects:
+        for _ in range(3):
+            await enqueue(database, caller="steady", priority=0)
+        [first] = await claim(database)
+        assert first.id == suspect
+        await finish(database, first, SUCCESS)
 
 
 async def test_a_job_that_waits_for_another_try_is_no_candidate(database: Database) -> None:
