@@ -38,8 +38,8 @@ check: lint test ## everything that CI runs: format, lint, types, import contrac
 bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(RECORDINGS)
 
-fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1]
-	$(BIN)/python -m fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1] [PATIENCE=10]
+	$(BIN)/python -m fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(PATIENCE),--patience $(PATIENCE))
 
 chaos: setup ## kill and cut off what runs, account for every job: make chaos [SEED=…] [LONG=1] [ONLY=…]
 	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY))

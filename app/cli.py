@@ -57,12 +57,13 @@ def _settings() -> Settings:
 
 
 def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
+    from app.audio.store import StoreUnavailable
     from app.db import DatabaseUnavailable
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             stopped_as_told = runner.run(service)
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, StoreUnavailable) as error:
             typer.echo(f"callscribe: {error}", err=True)
             raise typer.Exit(1) from None
         except asyncio.CancelledError:  # a signal came before the service was up

@@ -22,6 +22,7 @@ from app.audio.store import AudioStore
 from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database, open_database
+from app.jobs import erasure
 from app.jobs.decoder import Decoder
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
@@ -89,7 +90,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         guard, signals = NetworkGuard(settings.allowed_networks), Signals(database)
         workspace = Workspace(settings.data_dir / "work")
         stack.callback(workspace.close)
-        store = audio_store(settings.audio_place, workspace)
+        store = await _open_store(settings.audio_place, workspace, database)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
         retention = Retention(
             database,
@@ -148,8 +149,13 @@ def _on_signals(stop: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
-def audio_store(place: Path | S3Url, workspace: Workspace) -> AudioStore:
-    return S3AudioStore(place, workspace) if isinstance(place, S3Url) else LocalAudioStore(place)
+async def _open_store(place: Path | S3Url, workspace: Workspace, database: Database) -> AudioStore:
+    """A folder without its mark is taken for one that is not mounted if rows of the database have recordings."""
+    if isinstance(place, S3Url):
+        return S3AudioStore(place, workspace)
+    async with database.transaction() as session:
+        in_use = await erasure.any_audio(session)
+    return LocalAudioStore(place, may_be_new=not in_use)
 
 
 def open_fetcher(settings: Settings, guard: NetworkGuard, store: AudioStore, free_space: FreeSpace) -> Fetcher:

@@ -23,13 +23,16 @@ UPLOAD_BYTES = 2 * 1024**3
 RATE, CHANNELS = 48_000, 2
 
 
+def wav_header(size: int) -> bytes:
+    """What a WAV file of `size` bytes begins with."""
+    layout = struct.pack("<IHHIIHH", 16, 1, CHANNELS, RATE, RATE * CHANNELS * 2, CHANNELS * 2, 16)
+    return b"RIFF" + struct.pack("<I", size - 8) + b"WAVEfmt " + layout + b"data" + struct.pack("<I", size - 44)
+
+
 def silent_wav(path: Path, size: int) -> None:
     """A sparse file: a WAV header and nothing but zeros, `size` bytes in all."""
-    audio = size - 44
-    layout = struct.pack("<IHHIIHH", 16, 1, CHANNELS, RATE, RATE * CHANNELS * 2, CHANNELS * 2, 16)
-    header = b"RIFF" + struct.pack("<I", size - 8) + b"WAVEfmt " + layout + b"data" + struct.pack("<I", audio)
     with path.open("wb") as file:
-        file.write(header)
+        file.write(wav_header(size))
         file.truncate(size)
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from fuzz.campaign import Tally, run
+from fuzz.trial import HANG_SECONDS
 
 REPORT_EVERY = 500
 MB = 1_000_000
@@ -19,6 +20,9 @@ def main() -> int:
     parser.add_argument(
         "--keep", type=Path, default=Path("fuzz-faults"), help="folder for what brings a fault to light"
     )
+    parser.add_argument(
+        "--patience", type=float, default=HANG_SECONDS, help="seconds that count as hanging; more on a busy machine"
+    )
     given = parser.parse_args()
     started = time.monotonic()
 
@@ -26,7 +30,7 @@ def main() -> int:
         if (number + 1) % REPORT_EVERY == 0:
             print(f"{number + 1} of {given.count}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
-    tally = asyncio.run(run(given.count, given.seed, given.keep, report))
+    tally = asyncio.run(run(given.count, given.seed, given.keep, report, given.patience))
     print_tally(tally, time.monotonic() - started)
     return 1 if tally.faults else 0
 

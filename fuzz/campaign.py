@@ -12,7 +12,7 @@ from random import Random
 
 from fuzz.mutations import mutate
 from fuzz.recordings import recordings
-from fuzz.trial import Verdict, attempt
+from fuzz.trial import HANG_SECONDS, Verdict, attempt
 
 CHILD_MEMORY_BYTES = 512 * 1024 * 1024
 KIB = 1024  # of ru_maxrss on Linux
@@ -35,7 +35,9 @@ def mutation(seed: int, number: int, originals: Sequence[bytes]) -> bytes:
     return mutate(chance, chance.choice(originals), chance.choice(originals))
 
 
-async def run(count: int, seed: int, keep: Path, report: Callable[[int], None]) -> Tally:
+async def run(
+    count: int, seed: int, keep: Path, report: Callable[[int], None], patience_seconds: float = HANG_SECONDS
+) -> Tally:
     """Put `count` mutations through the decoder; those that bring a fault to light go to the folder `keep`."""
     originals, tally, numbers = recordings(), Tally(), iter(range(count))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -44,7 +46,7 @@ async def run(count: int, seed: int, keep: Path, report: Callable[[int], None]) 
         with tempfile.TemporaryDirectory(prefix="callscribe-fuzz-") as folder:
             for number in numbers:
                 content = mutation(seed, number, originals)
-                _count(tally, await attempt(content, Path(folder)), number, content, keep)
+                _count(tally, await attempt(content, Path(folder), patience_seconds), number, content, keep)
                 report(number)
                 if tally.faults:
                     return

@@ -9,6 +9,7 @@ from app.errors import MediaError
 
 HANG_SECONDS = 10.0
 MAX_AUDIO_SECONDS = 60.0
+HANGING = ("took too long", "SIGXCPU")
 
 
 @dataclass(frozen=True)
@@ -20,23 +21,26 @@ class Verdict:
     fault: str | None = None
 
 
-async def attempt(content: bytes, folder: Path) -> Verdict:
-    """Put a recording through the decoder, with `folder` for its files, which has to be empty and is left so."""
+async def attempt(content: bytes, folder: Path, patience_seconds: float = HANG_SECONDS) -> Verdict:
+    """Put a recording through the decoder, with `folder` for its files, which has to be empty and is left so.
+
+    What takes longer than `patience_seconds`, or all the processor time that the decoder allows, is held for hanging.
+    """
     recording, decoded = folder / "recording", folder / "decoded"
     recording.write_bytes(content)
     decoded.mkdir()
     started, fault = time.monotonic(), None
     try:
-        await probe(recording, timeout_seconds=HANG_SECONDS)
+        await probe(recording, timeout_seconds=patience_seconds)
         audio = await decode(
-            recording, decoded, split=True, max_seconds=MAX_AUDIO_SECONDS, timeout_seconds=HANG_SECONDS
+            recording, decoded, split=True, max_seconds=MAX_AUDIO_SECONDS, timeout_seconds=patience_seconds
         )
         outcome = "decoded"
         for channel in audio.channels:
             channel.path.unlink()
     except MediaError as error:
         outcome = error.code
-        fault = "hangs" if "took too long" in error.detail else None
+        fault = "hangs" if any(sign in error.detail for sign in HANGING) else None
     except Exception as error:  # noqa: BLE001  the very thing that is looked for
         outcome, fault = "crashed", repr(error)
     seconds = time.monotonic() - started

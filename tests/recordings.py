@@ -26,9 +26,26 @@ def tone(seconds: float = 0.2, hertz: float = 440.0) -> bytes:
 
 def call(start: float, end: float) -> bytes:
     """A stretch of the sample call, in seconds: agent on the first channel, customer on the second."""
+    header, audio = _sample_call()
+    return _with_length(header, audio[round(start * CALL_BYTES_PER_SECOND) : round(end * CALL_BYTES_PER_SECOND)])
+
+
+def repeated_call(seconds: float) -> bytes:
+    """The sample call again and again, for so long."""
+    header, audio = _sample_call()
+    size = round(seconds * CALL_BYTES_PER_SECOND)
+    return _with_length(header, (audio * (size // len(audio) + 1))[:size])
+
+
+def _sample_call() -> tuple[bytes, bytes]:
+    """Its header up to the chunk of audio, and the audio."""
     whole = SAMPLE_CALL.read_bytes()
     marker = whole.index(b"data")
-    first = marker + 8
-    audio = whole[first:][round(start * CALL_BYTES_PER_SECOND) : round(end * CALL_BYTES_PER_SECOND)]
-    header = whole[:4] + struct.pack("<I", first - 8 + len(audio)) + whole[8:marker]
-    return header + b"data" + struct.pack("<I", len(audio)) + audio
+    (size,) = struct.unpack_from("<I", whole, marker + 4)
+    return whole[:marker], whole[marker + 8 : marker + 8 + size]
+
+
+def _with_length(header: bytes, audio: bytes) -> bytes:
+    """A WAV file that knows how long it is."""
+    size = struct.pack("<I", len(header) + len(audio))
+    return header[:4] + size + header[8:] + b"data" + struct.pack("<I", len(audio)) + audio

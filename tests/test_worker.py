@@ -1,9 +1,18 @@
 """The parts of a process, taken together."""
 
 import asyncio
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, cast
 
-from app.worker import Parts
+import pytest
+
+from app.audio.folder_store import MARKER
+from app.audio.store import StoreUnavailable
+from app.db import Database
+from app.settings import Settings
+from app.worker import Parts, open_parts
+from tests.jobs.rows import enqueue
 
 
 class Draining:
@@ -37,3 +46,16 @@ async def test_parts_are_drained_once_however_often_they_are_told() -> None:
     await parts.drain()
     await parts.drain()
     assert (runner.drained, sender.drained) == (1, 1)
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recording(
+    database: Database, tmp_path: Path, *, in_use: bool
+) -> None:
+    if in_use:
+        await enqueue(database)
+    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=False) as parts:
+        with pytest.raises(StoreUnavailable, match=MARKER) if in_use else nullcontext():
+            await parts.store.check()
+    assert (tmp_path / "audio" / MARKER).exists() is not in_use

@@ -21,15 +21,20 @@ class LocalAudioStore:
     """Keeps recordings under `folder`, on this machine's disk or on one that several machines mount.
 
     A file of its own marks the folder: where that is missing the disk is not mounted, and no recording is lost.
+    Only a folder that `may_be_new` is given its mark here. Raises StoreUnavailable where that cannot be done.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, may_be_new: bool = True) -> None:
         self.folder = folder
         self._marker = folder / MARKER
         self._incoming = folder / "incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        if not self._marker.exists():
-            self._marker.touch()
+        if may_be_new or _exists(self._marker):
+            try:
+                self._incoming.mkdir(parents=True, exist_ok=True)
+                if not self._marker.exists():
+                    self._marker.touch()
+            except OSError as error:
+                raise StoreUnavailable(f"the folder {folder} cannot be used: {error.strerror}") from error
 
     def _path(self, key: str) -> Path:
         return self.folder / key[-2:] / key

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # no part of an object's name, and left out by urlsplit
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -22,7 +23,13 @@ def parse_s3_url(url: str) -> S3Url:
         raise ValueError("is not s3://bucket/key, with the name of a bucket")
     if parts.query or parts.fragment:
         raise ValueError("holds a ? or #; percent-encode those of the key")
-    key = unquote(parts.path).removeprefix("/").removesuffix("/")
+    try:
+        key = unquote(parts.path, errors="strict").removeprefix("/").removesuffix("/")
+        key.encode()
+    except UnicodeError:
+        raise ValueError("has a key that is not UTF-8") from None
+    if CONTROL_CHARACTERS.search(url + key):
+        raise ValueError("has a key with control characters")
     if key and not {"", ".", ".."}.isdisjoint(key.split("/")):
         raise ValueError("has a key with parts that are empty, . or ..")
     return S3Url(parts.netloc, key)

@@ -58,17 +58,19 @@ class Measured:
         self._bytes = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        block = bytearray()
+        chunks, gathered = list[bytes](), 0
         async for chunk in self._stream:
             self._bytes += len(chunk)
             if self._bytes > self._max_bytes:
                 raise TooLarge(f"The recording is larger than {self._max_bytes} bytes.")
-            block += chunk
-            if len(block) >= BLOCK_BYTES:
-                yield await self._hashed(bytes(block))
-                block = bytearray()
-        if block:
-            yield await self._hashed(bytes(block))
+            chunks.append(chunk)
+            gathered += len(chunk)
+            if gathered >= BLOCK_BYTES:
+                block = b"".join(chunks)  # no copy where one chunk is enough
+                chunks, gathered = [], 0
+                yield await self._hashed(block)
+        if chunks:
+            yield await self._hashed(b"".join(chunks))
 
     async def _hashed(self, block: bytes) -> bytes:
         await asyncio.to_thread(self._digest.update, block)

@@ -6,14 +6,23 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from app.audio.store import StoreUnavailable
+
 
 class Workspace:
     """A folder of this process's own under `root`. What dead processes left there is erased when one is opened.
 
-    A process holds a lock on its folder, which the kernel lets go even after kill -9.
+    A process holds a lock on its folder, which the kernel lets go even after kill -9. Raises StoreUnavailable where no
+    folder can be made.
     """
 
     def __init__(self, root: Path) -> None:
+        try:
+            self._open(root)
+        except OSError as error:
+            raise StoreUnavailable(f"the folder {root} cannot be used: {error.strerror}") from error
+
+    def _open(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         with (root / ".lock").open("w") as everybody:
             fcntl.flock(everybody, fcntl.LOCK_EX)

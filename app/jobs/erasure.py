@@ -21,6 +21,12 @@ async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]
     return {key for key in rows if key is not None}
 
 
+async def any_audio(session: AsyncSession) -> bool:
+    """Whether any row has a recording, so that the store cannot be new."""
+    rows = await session.exec(select(Transcription.id).where(col(Transcription.audio_key).is_not(None)).limit(1))
+    return rows.first() is not None
+
+
 async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
     """Up to `limit` recordings of jobs that ended so long ago, for whoever calls to erase."""
     statement = text("""

@@ -1,5 +1,6 @@
 """Recordings behind URLs, from a real HTTP server into a real store."""
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
@@ -246,6 +247,27 @@ async def test_a_server_may_not_take_for_ever(
     failure = await bench.failure(origin.url("/call.wav"), pace)
     assert reason in failure.detail
     assert failure.transient
+
+
+async def test_a_server_that_sends_a_byte_a_chunk_leaves_others_their_turn(bench: Bench, origin: Origin) -> None:
+    pieces, turns = 2000, 0
+
+    def in_tiny_chunks(exchange: Exchange) -> None:
+        exchange.head(Transfer_Encoding="chunked")
+        exchange.wfile.write(b"1\r\nx\r\n" * pieces + b"0\r\n\r\n")
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    origin.answers["/call.wav"] = in_tiny_chunks
+    others_at_work = asyncio.create_task(others())
+    await bench.fetch(origin.url("/call.wav"))
+    others_at_work.cancel()
+    assert bench.content() == b"x" * pieces
+    assert turns > pieces
 
 
 async def test_a_server_that_is_not_there_is_worth_another_try(bench: Bench) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from app.audio.folder_store import MARKER, LocalAudioStore
 from app.audio.store import StoreUnavailable
+from app.audio.workspace import Workspace
 from app.db import Database
 from tests.listening import listening
 
@@ -43,6 +44,29 @@ async def test_a_recording_that_is_missing_is_told_from_a_mount_that_is_missing(
     folder.rmdir()
     elsewhere.rename(folder)
     assert await read(LocalAudioStore(folder), "one") == b"a recording"
+
+
+async def test_a_folder_that_is_not_new_is_not_marked_but_waited_for(tmp_path: Path) -> None:
+    folder, mount = tmp_path / "audio", tmp_path / "mount"
+    await save(LocalAudioStore(mount), "one")
+    folder.mkdir()
+    store = LocalAudioStore(folder, may_be_new=False)
+    for attempt in (store.check(), save(store, "two"), read(store, "one")):
+        with pytest.raises(StoreUnavailable, match=MARKER):
+            await attempt
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    mount.rename(folder)
+    await store.check()
+    await save(store, "two")
+    assert await read(store, "one") == b"a recording"
+
+
+def test_a_place_where_no_folder_can_be_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for open_folder in (LocalAudioStore, Workspace):
+        with pytest.raises(StoreUnavailable, match="file/audio cannot be used: Not a directory"):
+            open_folder(tmp_path / "file" / "audio")
 
 
 async def test_other_trouble_with_the_folder_is_told_in_its_words(tmp_path: Path) -> None:
