@@ -47,7 +47,7 @@ class Score:
 
 def joined(scores: Sequence[Score]) -> Score:
     """Of recordings over several lines, taken as one each."""
-    return Score(sum(each.errors for each in scores), sum(each.words for each in scores))
+    return Score(np.sum([each.errors for each in scores], axis=0), np.sum([each.words for each in scores], axis=0))
 
 
 def gain(way: Score, today: Score) -> tuple[float, float, float]:

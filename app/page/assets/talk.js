@@ -3,7 +3,7 @@
 import { speakersOf } from "./dialogue.js";
 import { byId, clock, element } from "./elements.js";
 
-const HEADS = ["Speaker", "Talks", "Share", "Interrupts", "Longest at once"];
+const HEADS = ["Speaker", "Talks", "Share", "Interrupts", "Longest monologue"];
 
 export function showTalk(transcript) {
   const several = transcript.talk.overlaps !== null;
