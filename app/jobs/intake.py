@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -100,18 +101,14 @@ class Intake:
                 await queue.require_room(session, self.limits.pending)
 
         async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
-            try:
-                return await self._store.save(str(job_id), self._free_space.guard(stream), self.limits.upload_bytes)
-            except OSError as error:
-                if is_disk_full(error):
-                    raise InsufficientStorage from error
-                raise
+            return await self._store.save(str(job_id), self._free_space.guard(stream), self.limits.upload_bytes)
 
         try:
-            form = await read_form(submission.body, submission.content_type, save)
-            options = self._options(form.fields)
-            told = self._told(form.fields)
-            info = await self._probe(form.audio)
+            with _full_disk_told():
+                form = await read_form(submission.body, submission.content_type, save)
+                options = self._options(form.fields)
+                told = self._told(form.fields)
+                info = await self._probe(form.audio)
         except BaseException:
             await self._store.delete(str(job_id))
             raise
@@ -164,6 +161,17 @@ class Intake:
             prompt=request.prompt,
             hotwords=tuple(request.hotwords),
         )
+
+
+@contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """A disk that fills while a recording is stored, or brought here from a store elsewhere to be probed."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise InsufficientStorage from error
+        raise
 
 
 def _uploaded(form: Form, info: MediaInfo) -> dict[str, Any]:

@@ -45,6 +45,19 @@ async def test_a_disk_that_fills_up_midway_keeps_nothing(
     assert listed.json()["items"] == []
 
 
+async def test_a_disk_too_full_to_bring_a_recording_here_from_its_store_keeps_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: folder_store.LocalAudioStore, key: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(folder_store.LocalAudioStore, "local_path", full)
+    async with listening(database, tmp_path) as service:
+        answer = await service.client.post("/v1/transcriptions", files={"file": tone()})
+    refused(answer, 507, "insufficient_storage")
+    assert service.stored_files() == []
+
+
 async def test_the_announced_length_counts(tmp_path: Path) -> None:
     space = FreeSpace([tmp_path], 0)
     await space.require(1000)
