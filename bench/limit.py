@@ -1,10 +1,11 @@
 """The most that CTranslate2 can do here: encode and generate on ready features, every core busy, nothing else."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from bench.calls import Call, Piece
 from bench.rivals import channels_of, load
 from bench.work import BEAM_SIZE, CORES, Report, Work
 
-CONTEXT_SECONDS = 20
+CONTEXTS_SECONDS = (15, 20)
+SILENCE_SECONDS = 2
 SPEECH_SECONDS = 18
 FRAMES_PER_SECOND = 100
 MOST_TOKENS = 178  # of a window: more is a loop, which no contender follows to its end
@@ -39,14 +41,14 @@ class Window:
 
 
 def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
-    """Windows of 18 s in a context of 20, in batches, beam 5.
+    """Windows of up to 18 s in a context of 15 or 20, the shortest that ends in silence; in batches, beam 5.
 
     Languages are given. All transcripts are reported at the end: nothing is judged, decoded again or put together.
     """
     with chosen_instructions():
         model = load(models_dir, cpu_threads=1, num_workers=CORES)
-    windows = [window for call in calls for window in _windows(model, call)]
-    batches = [windows[start : start + batch_size] for start in range(0, len(windows), batch_size)]
+    windows = sorted((window for call in calls for window in _windows(model, call)), key=_frames)
+    batches = [batch for _, alike in groupby(windows, key=_frames) for batch in _batched(list(alike), batch_size)]
 
     def work(report: Report) -> None:
         heard: dict[Path, list[Piece]] = defaultdict(list)
@@ -75,8 +77,19 @@ def _windows(model: WhisperModel, call: Call) -> list[Window]:
 
 
 def _features(model: WhisperModel, speech: NDArray[np.float32]) -> NDArray[np.float32]:
-    padded = np.pad(speech, (0, max(0, CONTEXT_SECONDS * SAMPLE_RATE - len(speech))))
-    return np.ascontiguousarray(model.feature_extractor(padded)[:, : CONTEXT_SECONDS * FRAMES_PER_SECOND])
+    filled = len(speech) / SAMPLE_RATE + SILENCE_SECONDS
+    context = next((seconds for seconds in CONTEXTS_SECONDS if filled <= seconds), CONTEXTS_SECONDS[-1])
+    padded = np.pad(speech, (0, max(0, context * SAMPLE_RATE - len(speech))))
+    return np.ascontiguousarray(model.feature_extractor(padded)[:, : context * FRAMES_PER_SECOND])
+
+
+def _frames(window: Window) -> int:
+    return window.features.shape[1]
+
+
+def _batched(windows: Sequence[Window], batch_size: int) -> Iterator[Sequence[Window]]:
+    for start in range(0, len(windows), batch_size):
+        yield windows[start : start + batch_size]
 
 
 def _decode(model: WhisperModel, batch: Sequence[Window]) -> list[str]:
