@@ -14,6 +14,7 @@ from app.speech import models, processor, voice, whisper
 from app.speech.assembly import Call, Listened, assemble
 from app.speech.batcher import Batcher, EngineStopped
 from app.speech.decoding import decode_batch
+from app.speech.device import find_device
 from app.speech.levels import measure
 from app.speech.recording import PendingWindow, Recording
 from app.speech.scan import ChannelScan
@@ -88,7 +89,7 @@ class Engine:
         """Gets, checks, loads and warms every model, then starts the threads. Blocks; raises ModelUnavailable."""
         config = self._config
         processor.share_memory()
-        device = whisper.find_device(config.device, config.device_index, config.compute_type)
+        device = find_device(config.device, config.device_index, config.compute_type)
         with processor.chosen_instructions():
             self._whispers = {
                 name: whisper.load(models.fetch(name, config.models_dir), device) for name in config.models

@@ -17,6 +17,7 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.errors import TranscriptionFailed
 from app.speech import assembly, models, segments, whisper
 from app.speech.batcher import EngineStopped
+from app.speech.device import find_device
 from app.speech.dialogue import turns
 from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
@@ -401,7 +402,7 @@ def test_a_window_gets_the_shortest_context_that_ends_in_silence(
     engine: Engine, models_dir: Path, speech_seconds: float, context_seconds: int
 ) -> None:
     assert engine.ready
-    base = whisper.load(models.fetch("base", models_dir), whisper.find_device("cpu", (), "auto"))
+    base = whisper.load(models.fetch("base", models_dir), find_device("cpu", (), "auto"))
     assert base.context_seconds(speech_seconds) == context_seconds
 
 

@@ -1,10 +1,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from app.speech.processor import ARENAS, AVX512, INSTRUCTIONS, best_instructions, chosen_instructions
+from app.speech.processor import ARENAS, AVX512, INSTRUCTIONS, best_instructions, chosen_instructions, cores
 
 SERVER = AVX512 | {"sse2", "avx2"}
 
@@ -34,6 +35,30 @@ def test_products_take_no_threads_that_a_fork_would_wait_for() -> None:
     program = f"import app.cli, numpy, os; {product}; print(os.listdir('/proc/self/task'))"
     threads = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert threads.count(",") == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 64),
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu.max": "400000 100000"}, 4),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "5000 100000"}, 1),
+        ({"cpu.max": "9900000 100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+    ],
+)
+def test_a_containers_quota_bounds_the_cores(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    (tmp_path / "cpu").mkdir()
+    for name, line in files.items():
+        (tmp_path / name).write_text(f"{line}\n")
+
+    assert cores(tmp_path) == expected
 
 
 def test_threads_share_what_they_have_freed() -> None:
