@@ -88,7 +88,6 @@ class Engine:
     def load(self) -> None:
         """Gets, checks, loads and warms every model, then starts the threads. Blocks; raises ModelUnavailable."""
         config = self._config
-        processor.share_memory()
         device = find_device(config.device, config.device_index, config.compute_type)
         with processor.chosen_instructions():
             self._whispers = {

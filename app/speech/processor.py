@@ -55,9 +55,12 @@ def _quota(cgroup: Path) -> float:
 def share_memory() -> None:
     """Has threads share what each has freed: otherwise each keeps as much as its largest batch took.
 
-    To be called before the threads are many.
+    Two arenas: each more keeps memory of its own (decision 6), and with one the event loop would queue behind the
+    model's threads for a lock. To be called at the start: the C library decides for good once there are more than
+    eight. Nothing when the user has chosen.
     """
-    if platform.libc_ver()[0] == "glibc":
+    chosen = "MALLOC_ARENA_MAX" in os.environ or "malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", "")
+    if platform.libc_ver()[0] == "glibc" and not chosen:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
