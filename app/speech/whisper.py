@@ -97,7 +97,6 @@ class Whisper:
         )
         self.device = device
         self.multilingual = bool(self._model.model.is_multilingual)
-        self.languages = tuple(self._model.supported_languages)
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
         self._contexts = self._find_contexts()
 
