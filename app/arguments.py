@@ -7,7 +7,7 @@ import typer
 
 from app.files import ALL, clashes, recordings
 from app.speech.formats import Format
-from app.speech.languages import languages
+from app.speech.languages import languages, translates
 from app.speech.transcript import Options
 
 
@@ -19,11 +19,10 @@ def options(
         raise typer.BadParameter("must be mix or split", param_hint="--channels")
     if task not in ("transcribe", "translate"):
         raise typer.BadParameter("must be transcribe or translate", param_hint="--task")
-    known = languages(model)
-    if language != "auto" and language not in known:
+    if language != "auto" and language not in languages(model):
         raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
-    if task == "translate" and len(known) == 1:
-        raise typer.BadParameter(f"the model {model} knows English only", param_hint="--task")
+    if task == "translate" and not translates(model):
+        raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
     return Options(
         model=model,
         language=None if language == "auto" else language,

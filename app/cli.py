@@ -22,6 +22,7 @@ from app.errors import AppError
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
 from app.speech.formats import Format
 from app.speech.models import ModelUnavailable, bundled_models, fetch, locate
+from app.speech.processor import share_memory
 from app.speech.transcript import Options
 from app.telemetry import set_up_logging
 
@@ -86,6 +87,8 @@ def serve(
     executor: Annotated[bool, typer.Option("--executor/--no-executor", help="Run jobs in this process.")] = True,
 ) -> None:
     """Run the service: HTTP, and the executor in the same process."""
+    if executor:
+        share_memory()
     from app.main import check_exposure, listen
     from app.main import serve as serve_http
 
@@ -99,6 +102,7 @@ def serve(
 @cli.command()
 def worker() -> None:
     """Run jobs without HTTP, beside any number of other processes on the same database."""
+    share_memory()
     from app.worker import run
 
     settings = _settings()
@@ -125,6 +129,7 @@ def transcribe(
     With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json. `all` writes these five as the whisper
     command line does. Ends with 0 when all is done, 1 when some recordings failed, 2 when the command is wrong.
     """
+    share_memory()
     from app import arguments
     from app.files import Output
     from app.speech.batcher import DeviceLost, EngineStopped

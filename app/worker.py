@@ -176,7 +176,6 @@ def engine_config(settings: Settings) -> EngineConfig:
 
 async def _load_and_run(engine: Engine, runner: JobRunner) -> None:
     await in_daemon_thread(engine.load, "load-models")
-    log.info("models loaded", models=[model.name for model in engine.models])
     watching = asyncio.create_task(_watch(engine))
     running = asyncio.create_task(runner.run())
     try:

@@ -16,6 +16,7 @@ import psutil
 
 from app.audio.decode import decode
 from app.speech.engine import Engine, EngineConfig
+from app.speech.processor import share_memory
 from app.speech.transcript import Options
 from bench.calls import Call, Piece
 from bench.measure import Meter, Run, resident_mib
@@ -28,6 +29,7 @@ FINAL = frozenset({"completed", "failed", "cancelled"})
 
 def engine(models_dir: Path, calls: Sequence[Call]) -> Work:
     """All calls at once, decoded and transcribed; neither HTTP nor a database."""
+    share_memory()
     loaded = Engine(EngineConfig(models=(MODEL,), models_dir=models_dir, device="cpu"))
     loaded.load()
 

@@ -17,7 +17,7 @@ from app.audio.decode import DecodedAudio, MediaInfo
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
 from app.speech.batcher import DeviceLost
-from app.speech.engine import EVEN_SHARE, EngineConfig, ServedModel
+from app.speech.engine import EVEN_SHARE, EngineConfig
 from app.speech.transcript import Channel, Options, Transcript
 from app.speech.turns import Share
 
@@ -39,7 +39,6 @@ class EngineDouble:
     """In the place of `app.speech.engine.Engine`."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self.models = tuple(ServedModel(name, ("en",), True, "cpu", "int8") for name in config.models)
         self.ready = False
         self._turn = asyncio.Semaphore()
 

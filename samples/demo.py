@@ -23,6 +23,7 @@ FIELDS = (("channels", "split"), ("channel_labels", "agent"), ("channel_labels",
 START_LIMIT_SECONDS = 150
 TRANSCRIBE_LIMIT_SECONDS = 600
 STOP_LIMIT_SECONDS = 30
+DEVICE = "CALLSCRIBE_DEVICE"  # which may be why someone runs the demo
 
 # A proxy named in the environment must not come between the demo and its own machine.
 open_url = build_opener(ProxyHandler({})).open
@@ -38,14 +39,16 @@ def say(line: str) -> None:
 
 @contextmanager
 def running_service(folder: Path) -> Iterator[str]:
-    """Runs `callscribe serve` on its defaults, writing only to `folder`; gives its address once it is ready."""
+    """Runs `callscribe serve` on its defaults, device apart, writing only to `folder`; gives its address once ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     say(f"Starting callscribe on {address} with an empty database …")
     command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CALLSCRIBE_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("CALLSCRIBE_") or name == DEVICE
+    }
     environment["CALLSCRIBE_DATA_DIR"] = str(folder / "callscribe")
     log_path = folder / "serve.log"
     with log_path.open("w") as log:

@@ -81,9 +81,10 @@ async def guarded_database(postgres: str, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def guarded_service(guarded_database: str, workspace: Path) -> Iterator[Service]:
-    """The HTTP side alone, with API keys and small limits. The client is alice."""
+    """The HTTP side alone, with API keys, small limits and models that nobody loads. The client is alice."""
     settings = {"DATABASE_URL": guarded_database, "API_KEYS": f"alice:{ALICE},bob:{BOB}", **LIMITS}
-    with serving(workspace / "guarded", "--no-executor", key=ALICE, **settings) as service:
+    models = "base,large-v3-turbo,tiny.en"
+    with serving(workspace / "guarded", "--no-executor", key=ALICE, MODEL=models, **settings) as service:
         yield service
 
 

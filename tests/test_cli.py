@@ -145,6 +145,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
         (("--language", "xx"), "--language"),
         (("--task", "summarise"), "--task"),
         (("--task", "translate", "--model", "tiny.en"), "--task"),
+        (("--task", "translate", "--model", "large-v3-turbo"), "--task"),
         (("--format", "pdf"), "--format"),
         (("--format", "all"), "--output-dir"),
         (("--output-dir", "{file}"), "--output-dir"),

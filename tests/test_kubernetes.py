@@ -49,6 +49,12 @@ def test_a_pod_may_do_little(pod: dict[str, Any]) -> None:
     assert not any("value" in variable for variable in container.get("env", []))
 
 
+def test_a_worker_has_no_more_threads_than_it_has_cores() -> None:
+    """Without a limit it would take those of the node."""
+    resources = PODS[1]["containers"][0]["resources"]
+    assert resources["limits"]["cpu"] == resources["requests"]["cpu"]
+
+
 def test_the_settings_exist() -> None:
     [config] = [resource for resource in load("settings.yaml") if resource["kind"] == "ConfigMap"]
     assert {name.removeprefix(PREFIX).lower() for name in config["data"]} <= set(Settings.model_fields)

@@ -74,9 +74,10 @@ def test_a_service_that_waits_for_its_database_stops_when_told(workspace: Path) 
 
 
 def test_models_are_listed_with_their_languages(guarded: Service) -> None:
-    (model,) = guarded.read("/v1/models")["items"]
-    assert (model["name"], model["default"]) == ("base", True)
-    assert {"en", "de", "zh"} <= set(model["languages"])
+    base, turbo, tiny = guarded.read("/v1/models")["items"]
+    assert [(model["name"], model["default"]) for model in (base, turbo)] == [("base", True), ("large-v3-turbo", False)]
+    assert {"en", "de", "zh"} <= set(base["languages"]) < set(turbo["languages"])
+    assert tiny["languages"] == ["en"]
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/oauth2-redirect"])

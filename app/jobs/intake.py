@@ -22,7 +22,7 @@ from app.jobs import queue
 from app.jobs.models import Transcription, stored_options
 from app.jobs.requests import CreateFromUrl, CreateTranscription
 from app.jobs.upload import Form, read_form, shown_name
-from app.speech.languages import languages
+from app.speech.languages import languages, translates
 from app.speech.transcript import Options
 from app.webhooks.receivers import Receivers
 
@@ -148,8 +148,8 @@ class Intake:
         if request.language != "auto" and request.language not in languages(model):
             detail = f"is not a language of the model {model}"
             raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))
-        if request.task == "translate" and len(languages(model)) == 1:
-            detail = f"the model {model} knows English only"
+        if request.task == "translate" and not translates(model):
+            detail = f"the model {model} was not trained to translate"
             raise InvalidRequest("The model cannot translate.", errors=(FieldError("task", detail),))
         return Options(
             model=model,

@@ -14,7 +14,10 @@ from app.speech import models, processor, voice, whisper
 from app.speech.assembly import Call, Listened, assemble
 from app.speech.batcher import Batcher, EngineStopped
 from app.speech.decoding import decode_batch
+from app.speech.device import Device, find_device
+from app.speech.languages import languages
 from app.speech.levels import measure
+from app.speech.models import ModelUnavailable
 from app.speech.recording import PendingWindow, Recording
 from app.speech.scan import ChannelScan
 from app.speech.transcript import Options, Transcript
@@ -42,17 +45,6 @@ class EngineConfig:
     batch_size: int | None = None
 
 
-@dataclass(frozen=True)
-class ServedModel:
-    """A loaded model and the ISO 639-1 codes of the languages it knows."""
-
-    name: str
-    languages: tuple[str, ...]
-    multilingual: bool
-    device: str
-    compute_type: str
-
-
 class Transcriber(Protocol):
     async def transcribe(
         self,
@@ -76,23 +68,12 @@ class Engine:
         """Whether the models are loaded and all threads run. Once false after `load`, only a new process helps."""
         return self._batcher is not None and self._batcher.alive
 
-    @property
-    def models(self) -> tuple[ServedModel, ...]:
-        """The loaded models, the default one first; none before `load`."""
-        return tuple(
-            ServedModel(name, model.languages, model.multilingual, model.device.kind, model.device.compute_type)
-            for name, model in self._whispers.items()
-        )
-
     def load(self) -> None:
         """Gets, checks, loads and warms every model, then starts the threads. Blocks; raises ModelUnavailable."""
         config = self._config
-        processor.share_memory()
-        device = whisper.find_device(config.device, config.device_index, config.compute_type)
+        device = find_device(config.device, config.device_index, config.compute_type)
         with processor.chosen_instructions():
-            self._whispers = {
-                name: whisper.load(models.fetch(name, config.models_dir), device) for name in config.models
-            }
+            self._whispers = {name: _load(name, config.models_dir, device) for name in config.models}
         voice.load()
         processor.return_memory()
         batch_size = config.batch_size or (CPU_BATCH_SIZE if device.kind == "cpu" else GPU_BATCH_SIZE)
@@ -144,6 +125,17 @@ class Engine:
         if self._batcher:
             self._batcher.close()
         self._batcher = None
+
+
+def _load(name: str, models_dir: Path, device: Device) -> whisper.Whisper:
+    """The model, if it knows the languages that requests are judged by. Raises ModelUnavailable."""
+    model = whisper.load(models.fetch(name, models_dir), device)
+    if len(languages(name)) > 1 and not model.multilingual:
+        raise ModelUnavailable(
+            f"The model {name!r} knows English only: name it by a folder, or a link to one, whose name ends in .en"
+        )
+    logger.info("model %s loaded on %s as %s, %d threads", name, device.kind, device.compute_type, device.threads)
+    return model
 
 
 async def _assembled(call: Call, listened: Listened) -> Transcript:

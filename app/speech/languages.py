@@ -1,4 +1,6 @@
-"""The languages that Whisper knows, without loading a model."""
+"""What a model can do, by its name, without loading it."""
+
+from pathlib import Path
 
 # The language tokens of OpenAI's multilingual models, large-v3's Cantonese apart (whisper/tokenizer.py, LANGUAGES).
 MULTILINGUAL = tuple(
@@ -6,10 +8,17 @@ MULTILINGUAL = tuple(
     " is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd"
     " si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh".split()
 )
+NOT_TRANSLATING = ("turbo", "distil")
 
 
 def languages(model: str) -> tuple[str, ...]:
     """ISO 639-1 codes that a model can be asked for; its name tells, as an English-only one ends in `.en`."""
-    if model.endswith(".en"):
+    if Path(model).name.endswith(".en"):
         return ("en",)
     return (*MULTILINGUAL, "yue") if "large-v3" in model or "turbo" in model else MULTILINGUAL
+
+
+def translates(model: str) -> bool:
+    """Whether a model was trained to translate to English. Others write in its place what was said, as it was said."""
+    name = Path(model).name
+    return len(languages(model)) > 1 and not any(kind in name for kind in NOT_TRANSLATING)

@@ -1,15 +1,18 @@
-"""What the program sets about its processor and memory, so that no reader of a manual has to."""
+"""What the program finds out and sets about its processor and memory, so that no reader of a manual has to."""
 
 import ctypes
 import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import ceil, inf
 from pathlib import Path
 
 INSTRUCTIONS = "CT2_FORCE_CPU_ISA"
 M_ARENA_MAX = -8  # of malloc.h
 ARENAS = 2
+CGROUP = Path("/sys/fs/cgroup")
+QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))  # of version 2 and 1
 AVX512 = frozenset({"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"})
 
 
@@ -33,12 +36,31 @@ def chosen_instructions() -> Iterator[None]:
             del os.environ[name]
 
 
+def cores(cgroup: Path = CGROUP) -> int:
+    """How many cores this process may use: those that it may run on, or what its container's quota comes to."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ceil(min(own, _quota(cgroup)))
+
+
+def _quota(cgroup: Path) -> float:
+    """Seconds of processor time per second; infinite without a limit."""
+    for names in QUOTAS:
+        paths = [cgroup / name for name in names]
+        if all(path.is_file() for path in paths):
+            quota, period = " ".join(path.read_text() for path in paths).split()
+            return inf if quota in ("max", "-1") else int(quota) / int(period)
+    return inf
+
+
 def share_memory() -> None:
     """Has threads share what each has freed: otherwise each keeps as much as its largest batch took.
 
-    To be called before the threads are many.
+    Two arenas: each more keeps memory of its own (decision 6), and with one the event loop would queue behind the
+    model's threads for a lock. To be called at the start: the C library decides for good once there are more than
+    eight. Nothing when the user has chosen.
     """
-    if platform.libc_ver()[0] == "glibc":
+    chosen = "MALLOC_ARENA_MAX" in os.environ or "malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", "")
+    if platform.libc_ver()[0] == "glibc" and not chosen:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 

@@ -1,10 +1,9 @@
-"""Whisper on this machine: with `voice`, the only module that knows faster-whisper and CTranslate2.
+"""Whisper on this machine: with `voice` and `device`, all that knows faster-whisper and CTranslate2.
 
 A loaded model is shared by all worker threads. It is never unloaded: CTranslate2 may crash a process that
 frees a model and goes on.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
 from app.speech.batcher import DeviceLost
+from app.speech.device import Device
 from app.speech.models import ModelUnavailable
 from app.speech.quality import FULL_CONTEXT_SECONDS, Decoded, Try
 from app.speech.transcript import Task, Word
@@ -42,41 +42,8 @@ LANGUAGE_SECONDS = 10
 SILENCE_SECONDS = 2
 SMALL_CONTEXTS_SECONDS = (15, 20)
 SMALL_WIDTH = 512  # of `base`, in numbers per frame
-NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, through which rows are picked, has no such type
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where models run: `threads` workers on the processor, or one on each of `indexes` of the GPU."""
-
-    kind: str
-    indexes: tuple[int, ...]
-    threads: int
-    compute_type: str
-
-
-def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Device:
-    """Fills in what is `auto` or empty: a GPU when there is one, all of them, float16 there and int8 here.
-
-    Raises ModelUnavailable for what this machine does not have.
-    """
-    gpus = ctranslate2.get_cuda_device_count()
-    if kind == "cuda" or (kind == "auto" and gpus):
-        indexes = indexes or tuple(range(gpus))
-        if not indexes or not set(indexes) <= set(range(gpus)):
-            raise ModelUnavailable(f"No model can run on cuda {', '.join(map(str, indexes))}: {gpus} GPUs are found")
-        device = Device("cuda", indexes, len(indexes), "float16" if compute_type == "auto" else compute_type)
-    else:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        device = Device("cpu", (0,), cores, "int8" if compute_type == "auto" else compute_type)
-    known = ctranslate2.get_supported_compute_types(device.kind) - NOT_FOR_ARRAYS
-    if device.compute_type not in known:
-        raise ModelUnavailable(
-            f"No model can run as {device.compute_type!r} on this {device.kind}: it knows {', '.join(sorted(known))}"
-        )
-    return device
 
 
 def download(name: str, folder: Path, *, offline: bool) -> Path:
@@ -130,7 +97,6 @@ class Whisper:
         )
         self.device = device
         self.multilingual = bool(self._model.model.is_multilingual)
-        self.languages = tuple(self._model.supported_languages)
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
         self._contexts = self._find_contexts()
 

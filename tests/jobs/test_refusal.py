@@ -49,6 +49,13 @@ def test_an_option_that_cannot_be_is_named(guarded: Service, name: str, value: s
     assert guarded.stored_files() == []
 
 
+@pytest.mark.parametrize("model", ["large-v3-turbo", "tiny.en"])
+def test_a_model_that_was_not_trained_to_translate_is_not_asked_to(guarded: Service, model: str) -> None:
+    problem = refused(guarded.post(task="translate", model=model), 422, "invalid_request")
+    assert problem["errors"] == [{"field": "task", "detail": f"the model {model} was not trained to translate"}]
+    assert guarded.stored_files() == []
+
+
 def test_diarization_is_refused_with_what_to_do_instead(guarded: Service) -> None:
     problem = refused(guarded.post(diarize="true"), 422, "invalid_request")
     [error] = problem["errors"]
