@@ -32,7 +32,9 @@ def base(engine: Engine, models_dir: Path) -> Whisper:
 
 def test_a_last_phrase_without_an_end_ends_with_the_window(base: Whisper, models_dir: Path) -> None:
     tokenizer = Tokenizer.from_file(str(models.fetch("base", models_dir) / "tokenizer.json"))
-    first = tokenizer.token_to_id("<|notimestamps|>") + 1
+    last_before = tokenizer.token_to_id("<|notimestamps|>")
+    assert last_before is not None
+    first = last_before + 1
     morning, question = (tokenizer.encode(text, add_special_tokens=False).ids for text in (MORNING, QUESTION))
     written = (first, *morning, first + 75, first + 100, *question)
 
