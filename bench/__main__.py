@@ -86,7 +86,9 @@ def _results(folder: Path, given_folder: Path | None, plan: Plan, lines: Sequenc
 def _recordings(folder: Path, given_folder: Path | None, plan: Plan) -> tuple[list[Call], list[str]]:
     """What is to be transcribed, and where it comes from."""
     if given_folder:
-        return given(given_folder), [given_folder.name]
+        if not (calls := given(given_folder)):
+            sys.exit(f"{given_folder} holds no recording")
+        return calls, [given_folder.name]
     speech, sources = sentences()
     return compose(folder, plan, speech), sources
 

@@ -1,11 +1,17 @@
 """Recordings to be transcribed, with what is said in them where that is known."""
 
+import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import av
+from app.audio.decode import decode
+from app.errors import MediaError
+
+LONGEST_SECONDS = 4 * 3600  # what the service takes by default
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,12 @@ def channel_seconds(calls: Sequence[Call]) -> float:
 
 
 def given(folder: Path) -> list[Call]:
-    """The recordings in a folder; a `.txt` of the same stem holds the text of the whole call, in order of time."""
-    return [_given(path) for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".txt"]
+    """The recordings in a folder; a `.txt` of the same stem holds the text of the whole call, in order of time.
+
+    Hidden files are passed over; others that cannot be transcribed are told on stderr.
+    """
+    shown = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    return [call for path in shown if path.suffix != ".txt" and (call := _given(path))]
 
 
 def save(calls: Sequence[Call], path: Path) -> None:
@@ -54,9 +64,14 @@ def load(path: Path) -> list[Call]:
     return [Call(**{**row, "path": Path(row["path"]), "texts": tuple(row["texts"])}) for row in rows]
 
 
-def _given(path: Path) -> Call:
-    with av.open(str(path)) as container:
-        channels = container.streams.audio[0].channels
-        seconds = (container.duration or 0) / av.time_base
+def _given(path: Path) -> Call | None:
+    """The recording by what can be decoded of it: a container may claim another length, or none."""
+    try:
+        with TemporaryDirectory() as folder:
+            audio = asyncio.run(decode(path, Path(folder), split=False, max_seconds=LONGEST_SECONDS))
+    except MediaError as error:
+        print(f"{path.name} is left out: {error}", file=sys.stderr)
+        return None
     text = path.with_suffix(".txt")
-    return Call(path, channels, seconds, "given", texts=(text.read_text(),) if text.exists() else ())
+    texts = (text.read_text(),) if text.exists() else ()
+    return Call(path, audio.info.channels, audio.duration_seconds, "given", texts=texts)

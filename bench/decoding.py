@@ -2,7 +2,8 @@
 
     .venv/bin/python -m bench.decoding [--hours 1] [--runs 3]
 
-The sample call, 8 kHz μ-law, over and over, split by channel. Each run has a process of its own; the fastest counts.
+The sample call, 8 kHz μ-law, over and over, split by channel. Each run has a process of its own; the one that
+takes the fewest processor seconds counts.
 """
 
 import argparse

@@ -96,19 +96,20 @@ def watching(folder: Path) -> Iterator[list[float]]:
     stop, gone = threading.Event(), list[float]()
 
     def watch() -> None:
-        seen = set[str]()
-        while not stop.wait(WATCHING_SECONDS):
+        seen, ended = set[str](), False
+        while not ended:
+            ended = stop.wait(WATCHING_SECONDS)
             there = {path.name for path in folder.iterdir()}
             gone.extend([time.monotonic()] * len(seen - there))
             seen = there
 
     with ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(watch)
+        watcher = pool.submit(watch)
         try:
             yield gone
         finally:
             stop.set()
-            ended.result()
+            watcher.result()
 
 
 def put_through(service: Service, fate: Fate, clients: int) -> None:
@@ -121,11 +122,10 @@ def put_through(service: Service, fate: Fate, clients: int) -> None:
         eventually(lambda: not list(incoming.iterdir()))
     answers = Counter(str(ending.status or "left") for ending in endings)
     told = ", ".join(f"{count} × {answer}" for answer, count in answers.items())
-    ends = sorted(ending.at for ending in endings)
-    late = max([left - end for left, end in zip(sorted(gone), ends, strict=False)], default=0.0)
+    late = f"{max(gone) - max(ending.at for ending in endings):.2f}" if gone else "–"
     print(
         f"| {fate.title} | {told} | {meter.wall_seconds:.1f} | {before:.0f} | {meter.peak_mib:.0f} "
-        f"| {meter.peak_mib - before:.1f} | {len(gone)} | {max(late, 0):.2f} |",
+        f"| {meter.peak_mib - before:.1f} | {len(gone)} | {late} |",
         flush=True,
     )
     for ending in endings:
@@ -152,7 +152,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(dir=given.folder) as name,
         serving(Path(name) / "data", "--no-executor", key=KEY, **settings) as service,
     ):
-        print("| uploads | answers | s | MiB before | at most | growth | files gone | s after the end |")
+        print("| uploads | answers | s | MiB before | at most | growth | files gone | last one, s after the last end |")
         print("|---|---|---|---|---|---|---|---|")
         put_through(service, Fate("small ones first", len(tone())), given.clients)
         for fate in fates:

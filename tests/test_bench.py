@@ -5,15 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from bench.calls import Call, given
 from bench.lines import LINES, Recording
 from bench.results import Row
-from bench.sources import RATE
+from bench.sources import RATE, Samples
 from bench.telephone import Score, count, gain
 from bench.ways import WAYS
-from tests.audio.media import dominant_frequency, tones
+from tests.audio.media import add_audio, dominant_frequency, mux_audio, tones
 from tests.recordings import call
 
 SAID = "Yes, of course. The order number is four seven two nine one."
@@ -36,6 +38,33 @@ def test_the_smallest_run_gives_a_table_and_keeps_results_and_a_plot(tmp_path: P
     assert row.health_max_ms is not None
     assert f"{row.title} (`service`) | {row.speed:.1f} |" in done.stdout
     assert "polyline" in (output / "service.svg").read_text()
+
+
+def test_a_folder_may_hold_streams_without_a_length_and_what_is_no_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = streamed(tmp_path / "stream.webm", 0.3 * tones([440, 880], 48_000, 2.0), 48_000)
+    with av.open(str(stream)) as container:
+        assert container.duration is None
+    (tmp_path / ".DS_Store").write_bytes(b"Bud1")
+    (tmp_path / "call.json").write_text("{}")
+    (tmp_path / "call.txt").write_text(SAID)
+    (tmp_path / "call.wav").write_bytes(call(17.8, 22.8))
+
+    spoken, endless = given(tmp_path)
+
+    assert spoken == Call(tmp_path / "call.wav", 2, spoken.seconds, "given", texts=(SAID,))
+    assert endless == Call(stream, 2, endless.seconds, "given")
+    assert (spoken.seconds, endless.seconds) == pytest.approx((5, 2), abs=0.05)
+    [left_out] = capsys.readouterr().err.splitlines()
+    assert left_out.startswith("call.json is left out: ")
+
+
+def streamed(path: Path, samples: Samples, rate: int) -> Path:
+    """A WebM file as a browser records it, which does not say how long it is."""
+    with av.open(str(path), "w", format="webm", options={"live": "1"}) as output:
+        mux_audio(output, add_audio(output, "libopus", rate, len(samples)), samples)
+    return path
 
 
 @pytest.mark.parametrize("name", LINES)

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser import HERE, MISSING, NEEDED, Browser, browsing
 from tests.conftest import ALICE, clone
-from tests.recordings import SAMPLE_CALL, tone
+from tests.recordings import SAMPLE_CALL, call, tone
 from tests.service import Service, eventually, serving
 
 in_a_browser = pytest.mark.skipif(not HERE and not NEEDED, reason=MISSING)
@@ -176,6 +176,30 @@ def test_without_keys_a_refused_file_is_told_and_a_mono_call_is_one_track(
     assert len(browser.all("canvas")) == 1
     assert browser.all("dialog[open]") == []
     assert browser.complaints() == []
+
+
+@in_a_browser
+def test_a_name_stays_with_its_channel_and_a_voice_on_both_has_a_colour(
+    service: Service, browser: Browser, tmp_path: Path
+) -> None:
+    recording = tmp_path / "doubled.wav"
+    recording.write_bytes(first_on_both(call(0, 5)))
+    browser.driver.get(f"{service.url}/")
+    browser.find("[name=channel_labels]").clear()
+    browser.all("#file")[0].send_keys(str(recording))
+    browser.until("document.getElementById('chosen').textContent.endsWith('2 channels')")
+    browser.find("#start").click()
+
+    assert "voice-0" in (browser.find(".turn").get_attribute("class") or "").split()
+    job = service.read(f"/v1/transcriptions/{browser.run('return location.hash.slice(1)')}")
+    assert job["options"]["channel_labels"] == ["channel_0", "customer"]
+    assert browser.find(".turn .speaker").text == "speaker"
+
+
+def first_on_both(recording: bytes) -> bytes:
+    """A stretch of the sample call whose second channel repeats the first."""
+    start = recording.index(b"data") + 8
+    return recording[:start] + bytes(sample for sample in recording[start::2] for _ in range(2))
 
 
 @in_a_browser

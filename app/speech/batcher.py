@@ -104,6 +104,7 @@ class Batcher(Generic[ItemT]):
         try:
             while (step := self._next_step()) is not None:
                 step()
+                del step  # a thread that waits holds on to no recording
         except Exception:
             logger.critical("speech.thread_died", exc_info=True)
             with self._changed:

@@ -39,7 +39,7 @@ def render(transcript: Transcript, transcription_id: str, target: Format) -> str
 
     - json: the transcript resource of the API.
     - text: a line per segment; with several channels, a line `[mm:ss] agent: …` per turn (hours where needed).
-    - srt, vtt: the cues of `dialogue.cues`. With several channels each names its speaker: `agent: …` in srt, the
+    - srt, vtt: the cues of `subtitles.cues`. With several channels each names its speaker: `agent: …` in srt, the
       voice `<v agent>` in vtt.
     - tsv, whisper: what the command line of openai-whisper writes as `.tsv` and `.json` (whisper/utils.py).
     """

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Event
+from weakref import finalize
 
 import pytest
 
@@ -64,6 +65,15 @@ class Numbers:
     def advance(self) -> Sequence[Number]:
         given, self.values = self.values[: self.step], self.values[self.step :]
         return [Number(self.job, value, self.kind) for value in given]
+
+
+class SilentSource(Numbers):
+    """A source that has no numbers to give."""
+
+    def advance(self) -> Sequence[Number]:
+        self.job.outcome.set_result(0)
+        self.values = []
+        return []
 
 
 class BrokenSource(Numbers):
@@ -188,6 +198,38 @@ def test_nothing_is_done_for_a_cancelled_job() -> None:
     assert dropped not in seen
 
 
+@pytest.mark.parametrize("source", [Numbers, SilentSource])
+def test_nothing_of_a_job_stays_with_threads_that_wait(source: type[Numbers]) -> None:
+    gone = Event()
+    with running() as batcher:
+        job = Sum(6)
+        finalize(job, gone.set)
+        batcher.submit(job, [source(job, [0] * 6)])
+        assert job.result() == 0
+
+        del job
+        assert gone.wait(TIMEOUT_SECONDS)
+
+
+def test_nothing_of_a_deleted_job_stays_with_threads_that_wait() -> None:
+    busy, go_on, gone = Event(), Event(), Event()
+
+    def hold(batch: Sequence[Number]) -> list[Number]:
+        busy.set()
+        assert go_on.wait(TIMEOUT_SECONDS)
+        return decode(batch)
+
+    with running(hold) as batcher:
+        job = submit(batcher, [1] * 6)
+        finalize(job, gone.set)
+        assert busy.wait(TIMEOUT_SECONDS)
+        job.outcome.cancel()
+
+        del job
+        go_on.set()
+        assert gone.wait(TIMEOUT_SECONDS)
+
+
 def test_a_short_job_overtakes_a_long_one() -> None:
     busy, go_on = Event(), Event()
 
@@ -207,6 +249,20 @@ def test_a_short_job_overtakes_a_long_one() -> None:
         assert short.result() == 2
         assert long.result() == 0
     assert left[0] > 9_000
+
+
+def test_of_two_long_jobs_the_urgent_one_ends_first() -> None:
+    done: list[Sum] = []
+    batcher = Batcher(1, 4, decode)
+    calm, urgent = (Sum(100, Share(priority)) for priority in (5, 0))
+    for job in (calm, urgent):
+        job.outcome.add_done_callback(lambda _, job=job: done.append(job))  # type: ignore[misc]
+        batcher.submit(job, [Numbers(job, [0] * 100)])
+    batcher.start()
+
+    assert [calm.result(), urgent.result()] == [0, 0]
+    batcher.close()
+    assert done == [urgent, calm]
 
 
 @pytest.mark.parametrize("fault", [DeviceLost, AssertionError])

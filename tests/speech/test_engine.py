@@ -24,7 +24,6 @@ from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
 from app.speech.scan import SURE_SHARE
 from app.speech.transcript import Channel, Options, Segment, Transcript, Word
-from app.speech.turns import Share
 from tests.speech.conftest import Record, Samples, decoded, hold_music, noise, ringing, silence, speech, telephone
 from tests.speech_samples import sample, samples
 
@@ -230,22 +229,6 @@ async def test_a_call_that_changes_its_language_is_heard_in_both(engine: Engine,
     assert {"en", "es"} <= {segment.language for segment in transcript.segments}
     assert "quick brown fox" in transcript.text
     assert "hola" in transcript.text.casefold()
-
-
-async def test_an_urgent_call_does_not_wait_for_a_long_one(engine: Engine, record: Record) -> None:
-    done: list[str] = []
-
-    async def transcribe(name: str, recording: PcmFile, share: Share) -> None:
-        await engine.transcribe([recording], Options(model="base", language="en"), ignore, share)
-        done.append(name)
-
-    long = record(*[speech(part) for part in (FOX, COUNTING, HELLO)] * 6)
-    await asyncio.gather(
-        transcribe("long", long, Share(owner="alice")),
-        transcribe("short", record(speech(FOX)), Share(priority=0, owner="bob")),
-    )
-
-    assert done == ["short", "long"]
 
 
 async def test_an_empty_recording_is_no_error(engine: Engine, record: Record) -> None:

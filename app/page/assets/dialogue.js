@@ -14,7 +14,7 @@ export function showDialogue(transcript) {
     const words = element("span", { className: "words" }, turn.text);
     const button = element(
       "button",
-      { type: "button", className: `turn voice-${speakers.indexOf(turn.speaker) % 4}`, tabIndex: -1 },
+      { type: "button", className: `turn ${voiceOf(turn.speaker, speakers)}`, tabIndex: -1 },
       element("span", { className: "time" }, clock(turn.start)),
       element("span", { className: "speaker" }, turn.speaker),
       words,
@@ -33,6 +33,9 @@ export function showDialogue(transcript) {
 
 // In the order of their channels, which colours go by.
 export const speakersOf = (transcript) => [...new Set(transcript.channels.map((channel) => channel.label))];
+
+// Where all channels are one, their speaker has the name of none.
+export const voiceOf = (speaker, speakers) => `voice-${Math.max(0, speakers.indexOf(speaker)) % 4}`;
 
 function filter() {
   const wanted = search.value.trim().toLocaleLowerCase();

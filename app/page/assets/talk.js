@@ -1,6 +1,6 @@
 // The facts of a call: how much each speaker talks, and how the speakers meet.
 
-import { speakersOf } from "./dialogue.js";
+import { speakersOf, voiceOf } from "./dialogue.js";
 import { byId, clock, element } from "./elements.js";
 
 const HEADS = ["Speaker", "Talks", "Share", "Interrupts", "Longest monologue"];
@@ -25,13 +25,12 @@ export function factsOfTalk({ talk }) {
 
 function row({ channel, speech_seconds: seconds, share, interruptions, longest_monologue: longest }, transcript) {
   const { label } = transcript.channels.find(({ index }) => index === channel);
-  const voice = `voice-${speakersOf(transcript).indexOf(label) % 4}`;
   const cells = [
     clock(seconds),
     share === null ? "–" : `${Math.round(share * 100)} %`,
     `${interruptions} ×`,
     longest ? `${clock(longest.end - longest.start)} from ${clock(longest.start)}` : "–",
   ];
-  return element("tr", { className: voice },
+  return element("tr", { className: voiceOf(label, speakersOf(transcript)) },
     element("th", { scope: "row", className: "speaker" }, label), ...cells.map((text) => element("td", {}, text)));
 }

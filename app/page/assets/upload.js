@@ -58,11 +58,18 @@ const showLabels = () => (byId("labels").disabled = form.elements.channels.value
 function asForm(recording) {
   const fields = new FormData();
   const options = new FormData(form);
-  for (const name of ["channels", "language", "prompt", "channel_labels"]) {
+  for (const name of ["channels", "language", "prompt"]) {
     for (const value of options.getAll(name)) if (value.trim()) fields.append(name, value.trim());
   }
+  for (const label of positional(options.getAll("channel_labels"))) fields.append("channel_labels", label);
   fields.append("file", recording);
   return fields;
+}
+
+// Labels go by position: one that is blank before another gets the name that the service gives by itself.
+function positional(labels) {
+  const names = labels.map((label) => label.trim());
+  return names.slice(0, names.findLastIndex(Boolean) + 1).map((name, index) => name || `channel_${index}`);
 }
 
 async function post(signal) {
