@@ -6,31 +6,40 @@ A worker does not; that it is there is all that can be seen of it from outside.
 import sys
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
+from itertools import pairwise
 from pathlib import Path
 
+DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  asked, not bound
 ANSWER_SECONDS = 4.0
 
 
-def port_of(arguments: Sequence[str]) -> int | None:
-    """The port that a command line makes `callscribe` serve on; None where it does something else."""
-    if "serve" not in arguments:
+def address_of(arguments: Sequence[str]) -> tuple[str, int] | None:
+    """The host and port to ask whether a command line of `callscribe` serves there; None for a worker."""
+    if "worker" in arguments and "serve" not in arguments:
         return None
-    port = str(DEFAULT_PORT)
-    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
-        if argument == "--port":
-            port = following
-        elif argument.startswith("--port="):
-            port = argument.removeprefix("--port=")
-    return int(port)
+    host = _option("--host", arguments) or DEFAULT_HOST
+    return LOOPBACK.get(host, host), int(_option("--port", arguments) or DEFAULT_PORT)
+
+
+def _option(name: str, arguments: Sequence[str]) -> str | None:
+    """The option's value, the last where there are several."""
+    value = None
+    for argument, following in pairwise((*arguments, "")):
+        if argument == name:
+            value = following
+        elif argument.startswith(f"{name}="):
+            value = argument.removeprefix(f"{name}=")
+    return value
 
 
 def is_healthy(process: Path) -> bool:
     """Whether a process, as its folder under `/proc` shows it, does what it was started for."""
-    port = port_of((process / "cmdline").read_text().split("\0"))
-    if port is None:
+    address = address_of((process / "cmdline").read_text().split("\0"))
+    if address is None:
         return True
-    connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    connection = HTTPConnection(*address, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200

@@ -1,7 +1,7 @@
 """A trigger that notes each step of each job, and who made it; and what must be true of these notes in the end."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +11,8 @@ import asyncpg
 
 from app.db import APPLICATION
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, TRANSITIONS, Crashed, Status
+
+WITHIN_SECONDS = 1.0
 
 # A writer may touch a running job if it holds the lease; if the lease ran out, to take the job back; to cancel it.
 TRIGGER = f"""
@@ -177,3 +179,18 @@ def recoveries(steps: Sequence[Step], killed: Mapping[str, datetime]) -> list[fl
         elif step.after == Status.IN_PROGRESS and step.job in waiting:
             found.append((step.at - waiting.pop(step.job)).total_seconds())
     return found
+
+
+def claims_in_vain(steps: Sequence[Step], devices: Collection[UUID]) -> int:
+    """How often workers claimed something though they had given back one of `devices`, which broke theirs.
+
+    What was under way at that moment, which WITHIN_SECONDS is enough for, is not counted.
+    """
+    broken: dict[str, datetime] = {}
+    count = 0
+    for step in steps:
+        if step.job in devices and step.before == Status.IN_PROGRESS and step.holder == step.writer:
+            broken.setdefault(step.writer, step.at)
+        elif step.claimer in broken and (step.at - broken[step.claimer]).total_seconds() > WITHIN_SECONDS:
+            count += 1
+    return count

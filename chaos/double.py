@@ -16,7 +16,7 @@ from pathlib import Path
 from app.audio.decode import DecodedAudio, MediaInfo
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
-from app.speech.batcher import DeviceLost
+from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.engine import EVEN_SHARE, EngineConfig
 from app.speech.transcript import Channel, Options, Transcript
 from app.speech.turns import Share
@@ -52,6 +52,8 @@ class EngineDouble:
         on_progress: Callable[[float], None],
         share: Share = EVEN_SHARE,
     ) -> Transcript:
+        if not self.ready:
+            raise EngineStopped
         order, _, seconds = (options.prompt or "").partition(" ")
         on_progress(0.5)
         match order:

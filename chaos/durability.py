@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from app.jobs.lifecycle import Crashed, Status
-from chaos.audit import recoveries
+from chaos.audit import claims_in_vain, recoveries
 from chaos.cluster import Member
 from chaos.figures import Figure, percentile
 from chaos.stage import POLL_SECONDS, Stage
@@ -154,8 +154,10 @@ async def poison(stage: Stage, *, count: int, beside: int) -> list[Figure]:
     settled = await stage.settle(SETTLE_SECONDS)
     ended = [end for end in settled.accounts.ends if end.error_code == Crashed.code]
     innocent = [end for end in ended if stage.load.accepted[end.job] not in POISON]
+    devices = [job for job, order in stage.load.accepted.items() if order == "device"]
     return [
         Figure.at_least("poisonous jobs that ended worker_crashed", len(ended) - len(innocent), len(POISON) * count),
         *settled.figures,
         Figure.none("others that ended with them", len(innocent)),
+        Figure.none("claims by workers without a device", claims_in_vain(settled.accounts.steps, devices)),
     ]

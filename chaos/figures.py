@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class NotAsPromised(Exception):
     def __init__(self, figures: Sequence[Figure]) -> None:
         super().__init__("not as promised")
         self.figures = figures
+
+
+def rate(moments: Sequence[datetime]) -> float:
+    """How many a second, from the first to the last; 0 where these are not two."""
+    if not moments or (seconds := (max(moments) - min(moments)).total_seconds()) == 0:
+        return 0.0
+    return (len(moments) - 1) / seconds
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -2,6 +2,8 @@
 
 import json
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -11,10 +13,11 @@ import httpx
 import pytest
 
 from app.db import Database
+from chaos import __main__ as harness
 from chaos import audit
-from chaos.audit import Accounts, End, Finding, Kind, Step, discrepancies, recoveries
+from chaos.audit import Accounts, End, Finding, Kind, Step, claims_in_vain, discrepancies, recoveries
 from chaos.events import Told
-from chaos.figures import Figure
+from chaos.figures import Figure, rate
 from chaos.stage import Settled
 from tests.jobs.rows import SUCCESS, claim, enqueue, finish
 from tests.webhooks.receiver import receiving
@@ -106,3 +109,38 @@ def test_a_table_counts_what_was_found_and_tells_it() -> None:
     figures = Settled(GOOD, found).figures
     assert [figure for figure in figures if not figure.kept] == [Figure("stale writes", 2, "0", False, ["one", "two"])]
     assert len(figures) == len(Kind)
+
+
+def test_claims_of_a_worker_that_lost_its_device_are_counted() -> None:
+    device, other = uuid4(), uuid4()
+    lost = Step(NOON, device, "in_progress", "pending", "w1", None, "w1", False)
+    claims = [
+        Step(NOON + timedelta(seconds=seconds), other, "pending", "in_progress", None, worker, worker, False)
+        for seconds, worker in [(-1, "w1"), (0.5, "w1"), (3, "w2"), (3, "w1"), (4, "w1")]
+    ]
+    assert claims_in_vain([claims[0], lost, *claims[1:]], {device}) == 2
+    assert claims_in_vain([claims[0], lost, *claims[1:]], {other}) == 0
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [([], 0), ([0], 0), ([0, 0], 0), ([5, 0, 10], 0.2)])
+def test_a_rate_is_told_however_few_there_are(seconds: list[float], expected: float) -> None:
+    assert rate([NOON + timedelta(seconds=after) for after in seconds]) == expected
+
+
+def test_a_wait_in_vain_is_told_as_what_is_not_as_promised(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @asynccontextmanager
+    async def no_stage(*_: object, **__: object) -> AsyncIterator[None]:
+        yield
+
+    async def wait_in_vain(_: object) -> list[Figure]:
+        raise TimeoutError
+
+    monkeypatch.setattr(harness, "stage", no_stage)
+    monkeypatch.setattr(harness, "SHORT", {"kills": harness.Scenario(wait_in_vain)})
+    monkeypatch.setattr("sys.argv", ["chaos", "--seed", "7f3a"])
+    assert harness.main() == 1
+    told, aside = capsys.readouterr()
+    assert "MISS waits that took too long" in told
+    assert "7f3a-kills.log; again: make chaos SEED=7f3a ONLY=kills" in aside

@@ -1,18 +1,26 @@
 """The parts of a process, taken together."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from app import worker
 from app.audio.folder_store import MARKER
 from app.audio.store import StoreUnavailable
 from app.db import Database
+from app.jobs import decoder
+from app.jobs.lifecycle import Status
+from app.jobs.models import stored_options
 from app.settings import Settings
+from app.speech.transcript import Options
 from app.worker import Parts, open_parts
-from tests.jobs.rows import enqueue
+from chaos import double
+from tests.jobs.rows import enqueue, read
+from tests.recordings import tone
 
 
 class Draining:
@@ -59,3 +67,23 @@ async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recordin
         with pytest.raises(StoreUnavailable, match=MARKER) if in_use else nullcontext():
             await parts.store.check()
     assert (tmp_path / "audio" / MARKER).exists() is not in_use
+
+
+async def test_a_process_ends_with_its_engine_and_not_only_when_it_is_looked_at(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def recording() -> AsyncIterator[bytes]:
+        yield tone()
+
+    monkeypatch.setattr(worker, "Engine", double.EngineDouble)
+    monkeypatch.setattr(worker, "WATCH_SECONDS", 3600)
+    monkeypatch.setattr(decoder, "decode", double.decode)
+    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=True) as parts:
+        audio = await parts.store.save("call", recording(), 1_000_000)
+        options = stored_options.dump_python(Options(model="base", prompt="device"), mode="json")
+        job = await enqueue(database, audio_key=audio.key, options=options)
+        await asyncio.wait_for(parts.stop.wait(), 30)
+    assert parts.failed
+    back = await read(database, job.id)
+    assert (back.status, back.crashes, back.attempts) == (Status.PENDING, 1, 1)

@@ -1,4 +1,8 @@
-"""How many more jobs a worker takes; pure. Those to be fetched have their own places: slow servers stop no upload."""
+"""How many more jobs a worker takes; pure. Those to be fetched have their own places: slow servers stop no upload.
+
+For the same reason each kind rests by itself, after a job of it met a store that is away or a full disk: the next ones
+would meet it too, and go back as well, while other workers might do them.
+"""
 
 from dataclasses import dataclass
 
@@ -23,7 +27,16 @@ class Free:
     fetches: int
 
 
-def free_places(taken: Taken) -> Free:
+@dataclass(frozen=True)
+class Rest:
+    """Until when no job is claimed that comes with a recording, or none without; seconds, by the clock of `now`."""
+
+    stored: float = 0.0
+    fetched: float = 0.0
+
+
+def free_places(taken: Taken, rest: Rest, now: float) -> Free:
     """What is left beside the running jobs."""
-    fetches = min(FETCHES - taken.fetching, SLOTS - taken.fetched - taken.fetching)
-    return Free(max(SLOTS - taken.stored, 0), max(fetches, 0))
+    slots = SLOTS - taken.stored if now >= rest.stored else 0
+    fetches = min(FETCHES - taken.fetching, SLOTS - taken.fetched - taken.fetching) if now >= rest.fetched else 0
+    return Free(max(slots, 0), max(fetches, 0))

@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.fetch import Fetcher
 from app.audio.store import AudioStore, StoredAudio
-from app.db import DATABASE_TROUBLE, Database
+from app.db import DATABASE_TROUBLE, Database, is_refusal
 from app.jobs import erasure, queue
 from app.jobs.models import Transcription
 from app.rhythm import write_down
@@ -15,6 +15,10 @@ from app.rhythm import write_down
 ATTACH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
+
+
+class NotWritten(Exception):
+    """The database did not take down where a fetched recording is."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,10 @@ class Recordings:
     fetcher: Fetcher
 
     async def obtain(self, job: Transcription) -> str | None:
-        """The key of the job's recording; None where the job is not the worker's any more. Raises FetchFailed.
+        """The key of the job's recording; None where the job is not the worker's any more.
 
-        A fetched recording is written to the row, so that later attempts need not fetch it.
+        A fetched recording is written to the row, so that later attempts need not fetch it. Raises NotWritten, and
+        what the fetcher raises.
         """
         if job.audio_key is not None:
             return job.audio_key
@@ -39,7 +44,7 @@ class Recordings:
         return key if await self._attach(job, audio) else None
 
     async def _attach(self, job: Transcription, audio: StoredAudio) -> bool:
-        """Write the recording to the row, through connection loss; erase what no row needs."""
+        """Write the recording to the row, through connection loss; erase what no row needs. Raises NotWritten."""
 
         async def attach(session: AsyncSession) -> tuple[bool, set[str]]:
             attached = await queue.attach_audio(session, job, audio)
@@ -48,8 +53,9 @@ class Recordings:
         try:
             attached, needed = await write_down(self.database, attach, ATTACH_PAUSES_SECONDS)
         except DATABASE_TROUBLE as error:
-            log.warning("recording not written to its job", error=type(error).__name__)
-            return False
+            if is_refusal(error):  # else it may be written, and only the answer was lost
+                await self.store.delete(audio.key)
+            raise NotWritten(f"not written to its job: {type(error).__name__}") from error
         if not needed:
             await self.store.delete(audio.key)
         return attached

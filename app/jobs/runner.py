@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -29,8 +29,8 @@ from app.jobs.lifecycle import (
     Timings,
 )
 from app.jobs.models import Transcription, stored_options
-from app.jobs.places import Taken, free_places
-from app.jobs.recordings import Recordings
+from app.jobs.places import Rest, Taken, free_places
+from app.jobs.recordings import NotWritten, Recordings
 from app.jobs.retention import Retention
 from app.rhythm import despite_database_trouble, every, write_down
 from app.signals import Signals
@@ -40,7 +40,7 @@ from app.speech.turns import Share
 
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
-PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while
+PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while: for the job, and for the worker
 ROOM_PAUSE = timedelta(minutes=5)  # for a disk to be cleared, as finding it full may have cost a whole download
 FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
@@ -89,15 +89,19 @@ class JobRunner:
         self._worker = worker
         self._running: dict[UUID, Running] = {}  # by lease token: a job that was lost may be claimed here again
         self._draining = asyncio.Event()
+        self._engine_stopped = False
+        self._rest = Rest()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Work until `drain` was called and the running jobs have ended."""
+        """Work until `drain` was called and the running jobs have ended. Raises EngineStopped where that ended it."""
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(every(BEAT_SECONDS, self._beat))
             await self._claim_until_drained()
             await self.idle()
             beating.cancel()
+        if self._engine_stopped:
+            raise EngineStopped("the engine stopped working")
 
     async def drain(self, grace_seconds: float) -> None:
         """Claim no more; let running jobs end within the grace, then give the rest back without a penalty."""
@@ -122,7 +126,7 @@ class JobRunner:
                     await asyncio.wait_for(waiting.wait(), POLL_SECONDS)
 
     async def _claim(self, waiting: asyncio.Event) -> None:
-        free = free_places(self._taken())
+        free = free_places(self._taken(), self._rest, time.monotonic())
         if not (free.slots or free.fetches):
             return
         last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
@@ -168,6 +172,9 @@ class JobRunner:
                 outcome = await self._outcome(running)
             finally:
                 watch.cancel()
+        if isinstance(outcome, Interrupted) and outcome.pause:
+            line = "stored" if running.came_with_recording else "fetched"
+            self._rest = replace(self._rest, **{line: time.monotonic() + PAUSE.total_seconds()})
         status = None
         if outcome is None:
             log.warning("lease lost; nothing written")
@@ -191,11 +198,11 @@ class JobRunner:
             if not running.stopped:
                 raise
             return running.outcome
-        except EngineStopped:
-            return Interrupted()
-        except DeviceLost:
-            return Crashed()
-        except StoreUnavailable as error:
+        except (EngineStopped, DeviceLost) as error:  # no job can be done here any more
+            self._engine_stopped = True
+            self._draining.set()
+            return Crashed() if isinstance(error, DeviceLost) else Interrupted()
+        except (StoreUnavailable, NotWritten) as error:
             log.warning("recording not to be had at the moment", error=str(error))
             return Interrupted(PAUSE)
         except InsufficientStorage as error:

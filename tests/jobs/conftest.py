@@ -1,14 +1,19 @@
-"""Where jobs' recordings lie."""
+"""Where jobs' recordings lie, and a worker at work on them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.audio.folder_store import LocalAudioStore
 from app.audio.s3_store import S3AudioStore
 from app.audio.s3_url import S3Url
 from app.audio.store import AudioStore
 from app.audio.workspace import Workspace
+from app.db import Database
+from app.jobs import runner
+from app.signals import Signals
+from tests.jobs.test_runner import Bench, Clock, EngineDouble
 
 
 @pytest.fixture
@@ -16,3 +21,18 @@ def bucket_store(bucket: str, tmp_path: Path) -> Iterator[AudioStore]:
     workspace = Workspace(tmp_path / "work")
     yield S3AudioStore(S3Url(bucket, "audio"), workspace)
     workspace.close()
+
+
+@pytest.fixture
+def bench(database: Database, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(database, LocalAudioStore(tmp_path / "audio"), Signals(database), EngineDouble())
+    yield bench
+    bench.workspace.close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that passes for a worker."""
+    clock = Clock()
+    monkeypatch.setattr(runner, "time", clock)
+    return clock

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.jobs.places import Free, Taken, free_places
+from app.jobs.places import Free, Rest, Taken, free_places
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,11 @@ from app.jobs.places import Free, Taken, free_places
     ],
 )
 def test_uploads_and_fetches_have_places_of_their_own(taken: Taken, free: Free) -> None:
-    assert free_places(taken) == free
+    assert free_places(taken, Rest(), now=0.0) == free
+
+
+@pytest.mark.parametrize(
+    ("now", "free"), [(9.9, Free(slots=0, fetches=0)), (10.0, Free(slots=16, fetches=0)), (20.0, Free(16, 8))]
+)
+def test_each_kind_rests_for_as_long_as_it_has_to(now: float, free: Free) -> None:
+    assert free_places(Taken(0, 0, 0), Rest(stored=10.0, fetched=20.0), now) == free

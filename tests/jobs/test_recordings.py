@@ -10,21 +10,19 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import func
+from sqlalchemy import func, text
 from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
-from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoredAudio
-from app.db import Database
 from app.jobs import erasure, queue, recordings
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
 from app.jobs.places import FETCHES, SLOTS
-from app.signals import Signals
+from app.jobs.runner import PAUSE
 from tests.conftest import clone
 from tests.forms import refused
-from tests.jobs.test_runner import Bench, EngineDouble, waits_after, working
+from tests.jobs.test_runner import Bench, waits_after, working
 from tests.origin import Exchange, Origin, answering
 from tests.recordings import call, tone
 from tests.service import Service, answered, eventually, serving
@@ -39,13 +37,6 @@ def origin() -> Iterator[Origin]:
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
         origin.answers["/hanging.wav"] = half_and_hang
         yield origin
-
-
-@pytest.fixture
-def bench(database: Database, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(database, LocalAudioStore(tmp_path / "audio"), Signals(database), EngineDouble())
-    yield bench
-    bench.workspace.close()
 
 
 def half_and_hang(exchange: Exchange) -> None:
@@ -197,6 +188,25 @@ async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
         job = await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))
     assert (job.status, job.attempts, calls, len(origin.asked)) == (Status.COMPLETED, 1, 2, 1)
     assert bench.audio_files() == []
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_recording_that_cannot_be_written_down_is_fetched_again_only_after_a_while(
+    bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    async def in_vain(session: Any, job: Transcription, audio: StoredAudio) -> bool:
+        if refused:
+            await session.exec(text("SELECT 1 / 0"))
+        raise ConnectionResetError
+
+    monkeypatch.setattr(queue, "attach_audio", in_vain)
+    monkeypatch.setattr(recordings, "ATTACH_PAUSES_SECONDS", (0.0,))
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
+        job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+    assert job.run_at >= job.created_at + PAUSE
+    assert (len(origin.asked), job.crashes, job.audio_key) == (1, 0, None)
+    assert (bench.audio_files() == []) is refused
 
 
 async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_network
@@ -27,14 +28,14 @@ from app.db import Database
 from app.errors import BadMedia, InsufficientStorage
 from app.jobs import decoder, erasure, queue, runner
 from app.jobs.decoder import Decoder
-from app.jobs.lifecycle import MAX_TRIES, Status
+from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_options
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import PAUSE, ROOM_PAUSE, JobRunner
 from app.network import NetworkGuard
 from app.signals import Signals, notify
-from app.speech.batcher import DeviceLost
+from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.transcript import Options, Transcript, TranscriptWarning
 from app.speech.turns import Share
 
@@ -77,6 +78,16 @@ class EngineDouble:
         return self.result
 
 
+@dataclass
+class Clock:
+    """In the place of `time` for a runner; it stands still."""
+
+    seconds: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
 class Bench:
     """A runner at work, with what a test needs to watch it."""
 
@@ -86,17 +97,20 @@ class Bench:
         self.signals = signals
         self.engine = engine
         self.workspace = Workspace(store.folder.parent / "work")
-        web = WebSource(NetworkGuard([ip_network("127.0.0.0/8")]), silence_seconds=30)
+        self.runner = self.new_runner()
+
+    def new_runner(self) -> JobRunner:
+        store, web = self.store, WebSource(NetworkGuard([ip_network("127.0.0.0/8")]), silence_seconds=30)
         fetcher = Fetcher(
             {"http": web}, store, FreeSpace((store.folder,), 0), max_bytes=2_000_000, pace=Pace(deadline_seconds=60)
         )
-        self.runner = JobRunner(
-            database,
-            signals,
-            Recordings(database, store, fetcher),
+        return JobRunner(
+            self.database,
+            self.signals,
+            Recordings(self.database, store, fetcher),
             Decoder(store, self.workspace, max_audio_seconds=600),
-            engine,
-            Retention(database, store),
+            self.engine,
+            Retention(self.database, store),
             worker="test",
         )
 
@@ -176,13 +190,6 @@ def waits_after(attempts: int, job: Transcription) -> bool:
     return (job.status, job.attempts) == (Status.PENDING, attempts)
 
 
-@pytest.fixture
-def bench(database: Database, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(database, LocalAudioStore(tmp_path / "audio"), Signals(database), EngineDouble())
-    yield bench
-    bench.workspace.close()
-
-
 async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench: Bench) -> None:
     async with working(bench):
         job = await bench.ended(await bench.enqueue(CALL.read_bytes()))
@@ -237,7 +244,7 @@ async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
     assert bench.audio_files() != []
 
 
-async def test_jobs_outlast_a_folder_that_is_away(bench: Bench) -> None:
+async def test_jobs_outlast_a_folder_that_is_away(bench: Bench, clock: Clock) -> None:
     folder, elsewhere = bench.store.folder, bench.store.folder.with_name("unmounted")
     jobs = [await bench.enqueue(CALL.read_bytes())]
     jobs.append(await bench.add(uuid7(), source="http://127.0.0.1:9/call.wav"))
@@ -248,6 +255,7 @@ async def test_jobs_outlast_a_folder_that_is_away(bench: Bench) -> None:
             assert (waiting.error_code, waiting.crashes) == (None, 0)
             assert waiting.run_at >= waiting.created_at + PAUSE
         elsewhere.rename(folder)
+        clock.seconds += PAUSE.total_seconds()
         await bench.hurry(jobs[0])
         assert (await bench.ended(jobs[0])).status == Status.COMPLETED
 
@@ -316,9 +324,23 @@ async def test_a_job_lost_and_claimed_again_by_the_same_process_is_at_work_once(
 
 async def test_a_recording_whose_batch_broke_the_device_counts_a_crash(bench: Bench) -> None:
     bench.engine.error = DeviceLost()
-    async with working(bench):
-        job = await bench.ended(await bench.enqueue(CALL.read_bytes()))
+    job_id = await bench.enqueue(CALL.read_bytes())
+    for _ in range(MAX_CRASHES):
+        with pytest.raises(EngineStopped):
+            await asyncio.wait_for(bench.new_runner().run(), 20)
+    job = await bench.ended(job_id)
     assert (job.status, job.error_code, job.attempts, job.crashes) == (Status.FAILED, "worker_crashed", 3, 3)
+
+
+async def test_a_worker_whose_engine_stopped_ends_without_claiming_again(bench: Bench) -> None:
+    bench.engine.error = EngineStopped()
+    job_id = await bench.enqueue(CALL.read_bytes())
+    with pytest.raises(EngineStopped):
+        await asyncio.wait_for(bench.runner.run(), 20)
+    job = await bench.read(job_id)
+    assert job is not None
+    assert (job.status, job.attempts, job.crashes) == (Status.PENDING, 0, 0)
+    assert len(bench.engine.given) == 1
 
 
 async def test_a_result_that_the_database_refuses_fails_the_job_and_is_not_logged(
