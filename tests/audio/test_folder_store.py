@@ -69,6 +69,12 @@ def test_a_place_where_no_folder_can_be_is_told_in_one_line(tmp_path: Path) -> N
             open_folder(tmp_path / "file" / "audio")
 
 
+def test_what_stands_in_the_way_inside_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "left" / ".lock").mkdir(parents=True)
+    with pytest.raises(StoreUnavailable, match=r"/left/\.lock cannot be used"):
+        Workspace(tmp_path)
+
+
 async def test_other_trouble_with_the_folder_is_told_in_its_words(tmp_path: Path) -> None:
     store = LocalAudioStore(tmp_path / "audio")
     (store.folder / "ey").write_bytes(b"where a folder should be")
