@@ -28,13 +28,18 @@ class LocalAudioStore:
         self.folder = folder
         self._marker = folder / MARKER
         self._incoming = folder / "incoming"
-        if may_be_new or _exists(self._marker):
+        if may_be_new or self.marked:
             try:
                 self._incoming.mkdir(parents=True, exist_ok=True)
                 if not self._marker.exists():
                     self._marker.touch()
             except OSError as error:
                 raise StoreUnavailable(f"the folder {folder} cannot be used: {error.strerror}") from error
+
+    @property
+    def marked(self) -> bool:
+        """Whether the folder has its mark. Without it nothing can be kept or read."""
+        return _exists(self._marker)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[-2:] / key
@@ -91,7 +96,7 @@ class LocalAudioStore:
         try:
             return work()
         except OSError as error:
-            marked = _exists(self._marker)
+            marked = self.marked
             if is_disk_full(error) or (isinstance(error, FileNotFoundError) and marked):
                 raise
             reason = error.strerror if marked else f"it has no {MARKER}: is its disk mounted?"
