@@ -131,10 +131,13 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _names_before(folder: Path, moment: float) -> list[str]:
-    """Names of the recordings, complete or not; whatever else lies in the folder is somebody else's."""
+    """Names of the recordings, complete or not; whatever else lies in the folder is somebody else's.
+
+    What may not be looked at is passed over.
+    """
     names = []
     for path in (*folder.glob("incoming/*"), *folder.glob("??/*")):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):
             if path.is_file() and path.stat().st_mtime < moment:
                 names.append(path.name)
     return names

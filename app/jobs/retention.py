@@ -57,12 +57,8 @@ class Retention:
 
     async def erase_audio(self, job_id: UUID, key: str | None) -> None:
         """Erase a recording, if there is one, that its row has forgotten. Where the store cannot, it is an orphan."""
-        if key is None:
-            return
-        try:
-            await self._store.delete(key)
-        except OSError:
-            log.exception("recording not erased; the search for orphans tries again", job=str(job_id))
+        if key is not None:
+            await self._erase(key, job=str(job_id))
 
     async def sweep(self) -> None:
         """Erase what was kept long enough, a batch a transaction."""
@@ -75,10 +71,8 @@ class Retention:
         while True:
             async with self._database.transaction() as session:
                 keys = await erase(session)
-            for key in keys:
-                if key is not None:
-                    await self._store.delete(key)
-            if len(keys) < BATCH:
+            erased = [await self._erase(key) for key in keys if key is not None]
+            if len(keys) < BATCH or not all(erased):  # a store in trouble gets no more orphans before the next beat
                 return
 
     async def erase_orphans(self) -> None:
@@ -92,8 +86,18 @@ class Retention:
             async with self._database.transaction() as session:
                 needed = await erasure.needed_audio(session, batch)
             for key in set(batch) - needed:
-                log.info("orphaned recording erased", key=key)
-                await self._store.delete(key)
+                if await self._erase(key):
+                    log.info("orphaned recording erased", key=key)
+
+    async def _erase(self, key: str, **facts: str) -> bool:
+        """Whether the store could: what ails one recording need not ail the next."""
+        try:
+            await self._store.delete(key)
+        except OSError as error:
+            facts["error"] = repr(error)
+            log.warning("recording not erased; the search for orphans tries again", key=key, **facts)
+            return False
+        return True
 
 
 def _is_ours(key: str) -> bool:
