@@ -43,6 +43,7 @@ class Retention:
         self._store = store
         self._keep_audio = timedelta(days=keep_audio_days)
         self._keep_transcript = None if keep_transcript_days is None else timedelta(days=keep_transcript_days)
+        self._unneeded = set[str]()  # as the last search for orphans found
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -78,16 +79,20 @@ class Retention:
     async def erase_orphans(self) -> None:
         """Erase the recordings that no job needs: of interrupted uploads, and of ends that were not cleaned up.
 
-        An upload or a fetch under way is in no row yet, but was written to within the hour.
+        One that has just arrived is in no row yet. A folder dates it by its last byte, Amazon's bucket by its first:
+        so the search before, an hour ago, has to have found it too.
         """
         found = list(filter(_is_ours, await self._store.untouched(ORPHAN_SECONDS)))
+        unneeded = set[str]()
         for start in range(0, len(found), ORPHAN_BATCH):
             batch = found[start : start + ORPHAN_BATCH]
             async with self._database.transaction() as session:
-                needed = await erasure.needed_audio(session, batch)
-            for key in set(batch) - needed:
-                if await self._erase(key):
-                    log.info("orphaned recording erased", key=key)
+                unneeded |= set(batch) - await erasure.needed_audio(session, batch)
+        orphans = unneeded & self._unneeded
+        self._unneeded = unneeded
+        for key in orphans:
+            if await self._erase(key):
+                log.info("orphaned recording erased", key=key)
 
     async def _erase(self, key: str, **facts: str) -> bool:
         """Whether the store could: what ails one recording need not ail the next."""

@@ -226,6 +226,21 @@ async def test_orphans_are_erased_and_what_is_needed_kept(database: Database, st
     assert recordings(store) == {str(waiting), str(kept), "README", arriving}
 
 
+async def test_an_upload_of_over_an_hour_that_its_bucket_dates_by_its_start_is_no_orphan(
+    database: Database, store: LocalAudioStore
+) -> None:
+    arrived, orphan = uuid7(), uuid7()
+    searching = Retention(database, store)
+    for key in (arrived, orphan):
+        await save(store, str(key))
+    age(store, 2 * retention.ORPHAN_SECONDS)
+    await searching.erase_orphans()
+    assert recordings(store) == {str(arrived), str(orphan)}
+    await enqueue(database, id=arrived, audio_key=str(arrived))
+    await searching.erase_orphans()
+    assert recordings(store) == {str(arrived)}
+
+
 class Refusing(LocalAudioStore):
     """Erases all recordings but one."""
 
