@@ -20,7 +20,7 @@ async def despite_database_trouble(action: Callable[[], Awaitable[None]]) -> Non
     try:
         await action()
     except DATABASE_TROUBLE as error:
-        log.warning("database trouble", error=type(error).__name__)
+        log.warning("database or store trouble", error=repr(error))
 
 
 async def every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:

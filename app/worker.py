@@ -14,7 +14,7 @@ import structlog
 
 from app.audio.disk import FreeSpace
 from app.audio.fetch import Fetcher
-from app.audio.folder_store import LocalAudioStore
+from app.audio.folder_store import MARKER, LocalAudioStore
 from app.audio.s3_source import S3Source
 from app.audio.s3_store import S3AudioStore
 from app.audio.s3_url import S3Url
@@ -155,7 +155,15 @@ async def _open_store(place: Path | S3Url, workspace: Workspace, database: Datab
         return S3AudioStore(place, workspace)
     async with database.transaction() as session:
         in_use = await erasure.any_audio(session)
-    return LocalAudioStore(place, may_be_new=not in_use)
+    store = LocalAudioStore(place, may_be_new=not in_use)
+    if not store.marked:
+        log.warning(
+            "the audio folder has no mark, but the database has recordings: mount its disk or, if they are lost, "
+            "make the folder and the mark and restart",
+            folder=str(place),
+            mark=MARKER,
+        )
+    return store
 
 
 def open_fetcher(settings: Settings, guard: NetworkGuard, store: AudioStore, free_space: FreeSpace) -> Fetcher:

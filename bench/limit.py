@@ -84,7 +84,7 @@ def _features(model: WhisperModel, speech: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def _frames(window: Window) -> int:
-    return window.features.shape[1]
+    return len(window.features[0])
 
 
 def _batched(windows: Sequence[Window], batch_size: int) -> Iterator[Sequence[Window]]:

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.audio.store import StoreUnavailable
 from app.db import DATABASE_TROUBLE, Database, is_refusal
-from app.rhythm import write_down
+from app.rhythm import despite_database_trouble, write_down
 
 LOSE_THE_CONNECTION = "SELECT pg_terminate_backend(pg_backend_pid())"
 
@@ -21,6 +22,16 @@ class Write:
         statement = self._statements[self.calls]
         self.calls += 1
         return int((await session.exec(text(statement))).scalar_one())  # type: ignore[call-overload]
+
+
+async def test_a_store_in_trouble_is_not_told_as_a_database(capsys: pytest.CaptureFixture[str]) -> None:
+    async def search() -> None:
+        raise StoreUnavailable("SlowDown")
+
+    await despite_database_trouble(search)
+    logged = "".join(capsys.readouterr())
+    assert "database or store trouble" in logged
+    assert "SlowDown" in logged
 
 
 async def test_it_is_written_although_connections_are_lost(database: Database) -> None:

@@ -58,7 +58,7 @@ async def test_parts_are_drained_once_however_often_they_are_told() -> None:
 
 @pytest.mark.parametrize("in_use", [False, True])
 async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recording(
-    database: Database, tmp_path: Path, *, in_use: bool
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, in_use: bool
 ) -> None:
     if in_use:
         await enqueue(database)
@@ -67,6 +67,8 @@ async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recordin
         with pytest.raises(StoreUnavailable, match=MARKER) if in_use else nullcontext():
             await parts.store.check()
     assert (tmp_path / "audio" / MARKER).exists() is not in_use
+    told = [line for line in "".join(capsys.readouterr()).splitlines() if "has no mark" in line]
+    assert [str(tmp_path / "audio") in line for line in told] == [True] * in_use
 
 
 async def test_a_process_ends_with_its_engine_and_not_only_when_it_is_looked_at(

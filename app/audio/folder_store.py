@@ -28,13 +28,18 @@ class LocalAudioStore:
         self.folder = folder
         self._marker = folder / MARKER
         self._incoming = folder / "incoming"
-        if may_be_new or _exists(self._marker):
+        if may_be_new or self.marked:
             try:
                 self._incoming.mkdir(parents=True, exist_ok=True)
                 if not self._marker.exists():
                     self._marker.touch()
             except OSError as error:
                 raise StoreUnavailable(f"the folder {folder} cannot be used: {error.strerror}") from error
+
+    @property
+    def marked(self) -> bool:
+        """Whether the folder has its mark. Without it nothing can be kept or read."""
+        return _exists(self._marker)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[-2:] / key
@@ -91,7 +96,7 @@ class LocalAudioStore:
         try:
             return work()
         except OSError as error:
-            marked = _exists(self._marker)
+            marked = self.marked
             if is_disk_full(error) or (isinstance(error, FileNotFoundError) and marked):
                 raise
             reason = error.strerror if marked else f"it has no {MARKER}: is its disk mounted?"
@@ -126,10 +131,13 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _names_before(folder: Path, moment: float) -> list[str]:
-    """Names of the recordings, complete or not; whatever else lies in the folder is somebody else's."""
+    """Names of the recordings, complete or not; whatever else lies in the folder is somebody else's.
+
+    What may not be looked at is passed over.
+    """
     names = []
     for path in (*folder.glob("incoming/*"), *folder.glob("??/*")):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):
             if path.is_file() and path.stat().st_mtime < moment:
                 names.append(path.name)
     return names

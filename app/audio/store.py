@@ -42,7 +42,10 @@ class AudioStore(Protocol):
         """Erase the recording. One that is gone already is fine."""
 
     async def untouched(self, seconds: float) -> list[str]:
-        """The keys, complete or not, that nothing was written to for so long."""
+        """The keys, complete or not, that nothing was written to for so long.
+
+        Amazon dates an object by the start of its upload: one that took longer is among them once it is complete.
+        """
 
     async def check(self) -> None:
         """Raises OSError where recordings cannot be kept."""

@@ -20,7 +20,7 @@ class Workspace:
         try:
             self._open(root)
         except OSError as error:
-            raise StoreUnavailable(f"the folder {root} cannot be used: {error.strerror}") from error
+            raise StoreUnavailable(f"{error.filename or root} cannot be used: {error.strerror}") from error
 
     def _open(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)

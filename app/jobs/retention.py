@@ -43,6 +43,7 @@ class Retention:
         self._store = store
         self._keep_audio = timedelta(days=keep_audio_days)
         self._keep_transcript = None if keep_transcript_days is None else timedelta(days=keep_transcript_days)
+        self._unneeded = set[str]()  # as the last search for orphans found
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -57,12 +58,8 @@ class Retention:
 
     async def erase_audio(self, job_id: UUID, key: str | None) -> None:
         """Erase a recording, if there is one, that its row has forgotten. Where the store cannot, it is an orphan."""
-        if key is None:
-            return
-        try:
-            await self._store.delete(key)
-        except OSError:
-            log.exception("recording not erased; the search for orphans tries again", job=str(job_id))
+        if key is not None:
+            await self._erase(key, job=str(job_id))
 
     async def sweep(self) -> None:
         """Erase what was kept long enough, a batch a transaction."""
@@ -75,25 +72,37 @@ class Retention:
         while True:
             async with self._database.transaction() as session:
                 keys = await erase(session)
-            for key in keys:
-                if key is not None:
-                    await self._store.delete(key)
-            if len(keys) < BATCH:
+            erased = [await self._erase(key) for key in keys if key is not None]
+            if len(keys) < BATCH or not all(erased):  # a store in trouble gets no more orphans before the next beat
                 return
 
     async def erase_orphans(self) -> None:
         """Erase the recordings that no job needs: of interrupted uploads, and of ends that were not cleaned up.
 
-        An upload or a fetch under way is in no row yet, but was written to within the hour.
+        One that has just arrived is in no row yet. A folder dates it by its last byte, Amazon's bucket by its first:
+        so the search before, an hour ago, has to have found it too.
         """
         found = list(filter(_is_ours, await self._store.untouched(ORPHAN_SECONDS)))
+        unneeded = set[str]()
         for start in range(0, len(found), ORPHAN_BATCH):
             batch = found[start : start + ORPHAN_BATCH]
             async with self._database.transaction() as session:
-                needed = await erasure.needed_audio(session, batch)
-            for key in set(batch) - needed:
+                unneeded |= set(batch) - await erasure.needed_audio(session, batch)
+        orphans = unneeded & self._unneeded
+        self._unneeded = unneeded
+        for key in orphans:
+            if await self._erase(key):
                 log.info("orphaned recording erased", key=key)
-                await self._store.delete(key)
+
+    async def _erase(self, key: str, **facts: str) -> bool:
+        """Whether the store could: what ails one recording need not ail the next."""
+        try:
+            await self._store.delete(key)
+        except OSError as error:
+            facts["error"] = repr(error)
+            log.warning("recording not erased; the search for orphans tries again", key=key, **facts)
+            return False
+        return True
 
 
 def _is_ours(key: str) -> bool:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.speech.quality import Decoded, Verdict, judge, likeliest
+from app.speech.quality import Decoded, Try, Verdict, judge, likeliest
 from app.speech.recording import PendingWindow
 from app.speech.scan import read_window
 from app.speech.segments import Heard
@@ -45,7 +45,8 @@ def decode_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
     words = _words(whisper, encoded, final)
     for row, result in final.items():
         _settle(result, words.get(row, ()))
-    return [result for result in judged if isinstance(result, PendingWindow)]
+    again = ((row, result) for row, result in enumerate(judged) if isinstance(result, PendingWindow))
+    return [replace(result, encoded=_kept(whisper, encoded, row, way, result.ways[0])) for row, result in again]
 
 
 def _read(pending: PendingWindow) -> Samples | None:
@@ -64,6 +65,13 @@ def _encode(whisper: Whisper, readable: Sequence[tuple[PendingWindow, Samples]],
         return whisper.encode([samples for _, samples in readable], context_seconds)
     parts = [pending.encoded or whisper.encode([samples], context_seconds) for pending, samples in readable]
     return sum(parts[1:], start=parts[0])
+
+
+def _kept(whisper: Whisper, encoded: Encoded, row: int, way: Try, following: Try) -> Encoded | None:
+    """What the encoder made of a window, where the next way of decoding it has the same context."""
+    if not whisper.keeps_encodings or following.context_seconds != way.context_seconds:
+        return None
+    return encoded.only(row)
 
 
 def _with_languages(whisper: Whisper, encoded: Encoded, batch: Sequence[PendingWindow]) -> list[PendingWindow]:
@@ -91,7 +99,7 @@ def _judge(pending: PendingWindow, decoded: Decoded) -> PendingWindow | _Final:
     if not decoded.text:  # at rising temperatures the model would write something, whatever it hears
         others = [other for other in others if not other.temperature]
     if others:
-        return replace(pending, ways=tuple(others), failed=failed, encoded=None)
+        return replace(pending, ways=tuple(others), failed=failed)
     return _Final(replace(pending, failed=failed), verdict, likeliest(failed))
 
 

@@ -69,6 +69,10 @@ class Encoded:
     def __add__(self, other: "Encoded") -> "Encoded":
         return Encoded(self.views + other.views)
 
+    def only(self, row: int) -> "Encoded":
+        """One of the windows, of those that were encoded one by one."""
+        return Encoded(self.views[row : row + 1])
+
     @cached_property
     def joined(self) -> ctranslate2.StorageView:
         if len(self.views) == 1:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import trustme
 
 from app.audio import web
 from app.audio.disk import FreeSpace
-from app.audio.fetch import Fetcher, Pace, last_component, shown_url
+from app.audio.fetch import Fetcher, Pace, RequireRoom, last_component, shown_url
 from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoredAudio
 from app.audio.web import WebSource
@@ -249,12 +249,25 @@ async def test_a_server_may_not_take_for_ever(
     assert failure.transient
 
 
-async def test_a_server_that_sends_a_byte_a_chunk_leaves_others_their_turn(bench: Bench, origin: Origin) -> None:
-    pieces, turns = 2000, 0
+class AtOnce:
+    """A source whose chunks of a byte are all here before they are asked for."""
 
-    def in_tiny_chunks(exchange: Exchange) -> None:
-        exchange.head(Transfer_Encoding="chunked")
-        exchange.wfile.write(b"1\r\nx\r\n" * pieces + b"0\r\n\r\n")
+    def __init__(self, pieces: int, turns: Callable[[], int]) -> None:
+        self._pieces = pieces
+        self._turns = turns
+        self.turns_seen: list[int] = []
+
+    def require_allowed(self, url: str) -> None:
+        pass
+
+    async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
+        for _ in range(self._pieces):
+            self.turns_seen.append(self._turns())
+            yield b"x"
+
+
+async def test_a_server_that_sends_a_byte_a_chunk_leaves_others_their_turn(bench: Bench) -> None:
+    pieces, turns = 2000, 0
 
     async def others() -> None:
         nonlocal turns
@@ -262,12 +275,13 @@ async def test_a_server_that_sends_a_byte_a_chunk_leaves_others_their_turn(bench
             await asyncio.sleep(0)
             turns += 1
 
-    origin.answers["/call.wav"] = in_tiny_chunks
+    source = AtOnce(pieces, lambda: turns)
+    fetcher = Fetcher({"test": source}, bench.store, FreeSpace((bench.store.folder,), 0), max_bytes=MAX_BYTES)
     others_at_work = asyncio.create_task(others())
-    await bench.fetch(origin.url("/call.wav"))
+    await fetcher.fetch("test:", "key")
     others_at_work.cancel()
     assert bench.content() == b"x" * pieces
-    assert turns > pieces
+    assert source.turns_seen[-1] - source.turns_seen[0] > pieces // 2
 
 
 async def test_a_server_that_is_not_there_is_worth_another_try(bench: Bench) -> None:

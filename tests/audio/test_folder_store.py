@@ -1,6 +1,8 @@
 """Folders that are not there, as a mount that is away leaves them."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -67,6 +69,28 @@ def test_a_place_where_no_folder_can_be_is_told_in_one_line(tmp_path: Path) -> N
     for open_folder in (LocalAudioStore, Workspace):
         with pytest.raises(StoreUnavailable, match="file/audio cannot be used: Not a directory"):
             open_folder(tmp_path / "file" / "audio")
+
+
+def test_what_stands_in_the_way_inside_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "left" / ".lock").mkdir(parents=True)
+    with pytest.raises(StoreUnavailable, match=r"/left/\.lock cannot be used"):
+        Workspace(tmp_path)
+
+
+async def test_what_may_not_be_looked_at_keeps_no_other_from_being_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, stat = LocalAudioStore(tmp_path), Path.stat
+
+    def shut(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.name == "shut":  # root may look at everything, so that no mode of the folder shuts it for these tests
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    for key in ("shut", "open"):
+        await save(store, key)
+    monkeypatch.setattr(Path, "stat", shut)
+    assert await store.untouched(-60) == ["open"]
 
 
 async def test_other_trouble_with_the_folder_is_told_in_its_words(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
 from app.audio.folder_store import LocalAudioStore
-from app.audio.store import AudioStore
+from app.audio.store import AudioStore, StoreUnavailable
 from app.db import Database
 from app.jobs import erasure, queue, retention
 from app.jobs.lifecycle import MAX_CRASHES, Failed, Interrupted, Status
@@ -60,6 +60,12 @@ def age(store: LocalAudioStore, seconds: float) -> None:
     for path in store.folder.rglob("[!.]*"):
         if path.is_file():
             os.utime(path, (time.time() - seconds, time.time() - seconds))
+
+
+async def search_twice(retention: Retention) -> None:
+    """As an hour apart."""
+    for _ in range(2):
+        await retention.erase_orphans()
 
 
 async def rows(database: Database) -> set[UUID]:
@@ -136,7 +142,7 @@ async def test_what_a_crash_after_the_end_left_in_the_store_is_an_orphan(
     [job] = await claim(database)
     await finish(database, job, SUCCESS, forget_audio=True)
     assert set(await crashed.untouched(-60)) == {str(job.id), str(job_id)}
-    await Retention(database, crashed).erase_orphans()
+    await search_twice(Retention(database, crashed))
     assert await crashed.untouched(-60) == [str(job_id)]
 
 
@@ -202,7 +208,7 @@ async def test_orphans_are_found_among_more_recordings_than_a_statement_has_para
     monkeypatch.setattr(store, "delete", delete)
     async with database.transaction() as session:
         assert await erasure.needed_audio(session, await untouched(0)) == {str(waiting.id)}
-    await Retention(database, store).erase_orphans()
+    await search_twice(Retention(database, store))
     assert erased == orphans
 
 
@@ -216,5 +222,54 @@ async def test_orphans_are_erased_and_what_is_needed_kept(database: Database, st
     age(store, 2 * retention.ORPHAN_SECONDS)
     arriving = str(uuid7())
     (store.folder / "incoming" / arriving).write_bytes(b"arriving")
-    await Retention(database, store, keep_audio_days=7).erase_orphans()
+    await search_twice(Retention(database, store, keep_audio_days=7))
     assert recordings(store) == {str(waiting), str(kept), "README", arriving}
+
+
+async def test_an_upload_of_over_an_hour_that_its_bucket_dates_by_its_start_is_no_orphan(
+    database: Database, store: LocalAudioStore
+) -> None:
+    arrived, orphan = uuid7(), uuid7()
+    searching = Retention(database, store)
+    for key in (arrived, orphan):
+        await save(store, str(key))
+    age(store, 2 * retention.ORPHAN_SECONDS)
+    await searching.erase_orphans()
+    assert recordings(store) == {str(arrived), str(orphan)}
+    await enqueue(database, id=arrived, audio_key=str(arrived))
+    await searching.erase_orphans()
+    assert recordings(store) == {str(arrived)}
+
+
+class Refusing(LocalAudioStore):
+    """Erases all recordings but one."""
+
+    refused: UUID | None = None
+
+    async def delete(self, key: str) -> None:
+        if key == str(self.refused):
+            raise StoreUnavailable("SlowDown")
+        await super().delete(key)
+
+
+@pytest.mark.parametrize("keep_transcript_days", [None, 1])
+async def test_a_recording_that_cannot_be_erased_keeps_no_other_and_is_an_orphan(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], keep_transcript_days: int | None
+) -> None:
+    store = Refusing(tmp_path / "audio")
+    jobs = [await ended(database, store, days_ago=2) for _ in range(3)]
+    age(store, 2 * retention.ORPHAN_SECONDS)
+    sweeping = Retention(database, store, keep_transcript_days=keep_transcript_days)
+    store.refused = jobs[0]
+    await sweeping.sweep()
+    assert recordings(store) == {str(jobs[0])}
+    await save(store, str(uuid7()))
+    age(store, 2 * retention.ORPHAN_SECONDS)
+    await search_twice(sweeping)
+    assert recordings(store) == {str(jobs[0])}
+    logged = "".join(capsys.readouterr())
+    assert "SlowDown" in logged
+    assert [line for line in logged.splitlines() if "orphaned recording erased" in line and str(jobs[0]) in line] == []
+    store.refused = None
+    await sweeping.erase_orphans()
+    assert recordings(store) == set()

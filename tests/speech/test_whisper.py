@@ -1,5 +1,6 @@
 """The adapter of the real `base`, without threads or queues."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,16 @@ from tokenizers import Tokenizer
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech import models, whisper
 from app.speech.assembly import Call
+from app.speech.decoding import decode_batch
+from app.speech.device import find_device
 from app.speech.engine import Engine
 from app.speech.levels import measure
-from app.speech.quality import Decoded
+from app.speech.quality import Decoded, Try
 from app.speech.recording import PendingWindow, Recording
 from app.speech.scan import ChannelScan
 from app.speech.transcript import Options
 from app.speech.turns import Share
-from app.speech.whisper import Whisper
+from app.speech.whisper import Encoded, Samples, Whisper
 from tests.speech.conftest import Record, speech
 from tests.speech_samples import sample
 
@@ -27,7 +30,7 @@ MORNING, QUESTION = " Good morning.", " How are you?"
 def base(engine: Engine, models_dir: Path) -> Whisper:
     """The model that the engine has loaded."""
     assert engine.ready
-    return whisper.load(models.fetch("base", models_dir), whisper.find_device("cpu", (), "auto"))
+    return whisper.load(models.fetch("base", models_dir), find_device("cpu", (), "auto"))
 
 
 def test_a_last_phrase_without_an_end_ends_with_the_window(base: Whisper, models_dir: Path) -> None:
@@ -63,3 +66,28 @@ def window_of(base: Whisper, recording: PcmFile) -> PendingWindow:
         found += scan.advance()
     [window] = found
     return window
+
+
+def test_a_window_is_encoded_once_for_each_context_however_often_it_is_decoded(
+    base: Whisper, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts = []
+    encode = Whisper.encode
+
+    def counted(whisper: Whisper, windows: Sequence[Samples], context_seconds: int) -> Encoded:
+        contexts.append(context_seconds)
+        return encode(whisper, windows, context_seconds)
+
+    def loop(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Decoded]:
+        return [Decoded("no " * 200, (1,) * 200, -0.1, 0.0, how.temperature) for _ in prompts]
+
+    monkeypatch.setattr(Whisper, "encode", counted)
+    monkeypatch.setattr(Whisper, "decode", loop)
+    batch = [window_of(base, record(speech(sample("en", "quick_brown_fox"))))]
+    tries = 0
+    while batch:
+        batch = decode_batch(batch)
+        tries += 1
+
+    assert tries == 7
+    assert contexts == [15, 30]
