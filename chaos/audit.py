@@ -168,16 +168,27 @@ def _fits(end: End, order: str) -> bool:
     return (end.status, end.error_code) == expected.get(order, (Status.COMPLETED, None))
 
 
-def recoveries(steps: Sequence[Step], killed: Mapping[str, datetime]) -> list[float]:
-    """Seconds from the death of a worker to the next claim of each job that it held."""
+@dataclass(frozen=True)
+class Recovery:
+    """Seconds from the death of a worker to the next claim of a job that it held."""
+
+    seconds: float
+    last_chance: bool
+
+
+def recoveries(steps: Sequence[Step], killed: Mapping[str, datetime]) -> list[Recovery]:
+    """Of each job that a killed worker held. Going into its last chance, it may have to wait for others in theirs."""
     waiting: dict[UUID, datetime] = {}
+    lost: Counter[UUID] = Counter()
     found = []
     for step in steps:
         if step.holder in killed and step.writer != step.holder and step.after == Status.PENDING:
             assert step.holder is not None
             waiting[step.job] = killed[step.holder]
+            lost[step.job] += 1
         elif step.after == Status.IN_PROGRESS and step.job in waiting:
-            found.append((step.at - waiting.pop(step.job)).total_seconds())
+            seconds = (step.at - waiting.pop(step.job)).total_seconds()
+            found.append(Recovery(seconds, lost[step.job] >= MAX_CRASHES - 1))
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from app.jobs.lifecycle import Crashed, Status
-from chaos.audit import claims_in_vain, recoveries
+from chaos.audit import Recovery, claims_in_vain, recoveries
 from chaos.cluster import Member
 from chaos.figures import Figure, percentile
 from chaos.stage import POLL_SECONDS, Stage
@@ -46,8 +46,17 @@ async def kills(
         Figure.at_least("SIGKILLs", stage.cluster.exit_codes[-signal.SIGKILL], count),
         *settled.figures,
         Figure.found("jobs that a killed worker had", len(again)),
-        Figure.at_most("claimed again after a kill, p99 s", percentile(again, 0.99), again_within),
+        Figure.at_most("claimed again after a kill, p99 s", percentile(_seconds(again, False), 0.99), again_within),
+        Figure.found("of those, on their last chance", len(_seconds(again, True))),
+        Figure.found(
+            "claimed for their last chance, which each worker takes alone, p99 s",
+            percentile(_seconds(again, True), 0.99),
+        ),
     ]
+
+
+def _seconds(found: Sequence[Recovery], last_chance: bool) -> list[float]:
+    return [each.seconds for each in found if each.last_chance is last_chance]
 
 
 def _one_that_lives(stage: Stage, members: Sequence[Member]) -> Member:

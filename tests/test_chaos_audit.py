@@ -15,7 +15,7 @@ import pytest
 from app.db import Database
 from chaos import __main__ as harness
 from chaos import audit
-from chaos.audit import Accounts, End, Finding, Kind, Step, claims_in_vain, discrepancies, recoveries
+from chaos.audit import Accounts, End, Finding, Kind, Recovery, Step, claims_in_vain, discrepancies, recoveries
 from chaos.events import Told
 from chaos.figures import Figure, rate
 from chaos.stage import Settled
@@ -59,7 +59,9 @@ def test_what_is_not_as_promised_is_told(accounts: Accounts, told: str) -> None:
 
 def test_recovery_counts_from_the_kill_to_the_next_claim() -> None:
     killed = {"w1": NOON + timedelta(seconds=1)}
-    assert recoveries([SUBMITTED, CLAIMED, LOST, AGAIN], killed) == [30]
+    assert recoveries([SUBMITTED, CLAIMED, LOST, AGAIN], killed) == [Recovery(30, last_chance=False)]
+    twice = [SUBMITTED, CLAIMED, LOST, CLAIMED, LOST, AGAIN]
+    assert [found.last_chance for found in recoveries(twice, killed)] == [False, True]
     assert recoveries([SUBMITTED, CLAIMED, LOST, AGAIN], {}) == []
 
 
