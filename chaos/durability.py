@@ -5,6 +5,8 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import takewhile
 
 from app.jobs.lifecycle import Crashed, Status
 from chaos.audit import Recovery, claims_in_vain, recoveries
@@ -19,12 +21,13 @@ WORKERS = 4
 POISON = ("crash", "device")
 
 
-def orders(stage: Stage, count: int, longest_seconds: float) -> list[str]:
+def order(stage: Stage, longest_seconds: float) -> str:
     """Mostly work; one in fifty fails."""
-    return [
-        "fail" if stage.random.random() < 0.02 else f"sleep {stage.random.uniform(0, longest_seconds):.2f}"
-        for _ in range(count)
-    ]
+    return "fail" if stage.random.random() < 0.02 else f"sleep {stage.random.uniform(0, longest_seconds):.2f}"
+
+
+def orders(stage: Stage, count: int, longest_seconds: float) -> list[str]:
+    return [order(stage, longest_seconds) for _ in range(count)]
 
 
 async def kills(
@@ -92,7 +95,8 @@ async def zombies(stage: Stage, *, count: int, workers: int, lease_seconds: floa
     """Workers that stand still past their lease, and go on."""
     await stage.start(1, workers)
     stopped = 0
-    offering = asyncio.create_task(stage.load.offer(orders(stage, count * 8, 1.0), 6.0))
+    work = takewhile(lambda _: stopped < count, iter(partial(order, stage, 1.0), None))
+    offering = asyncio.create_task(stage.load.offer(work, 6.0))
     while stopped < count:
         busy = await stage.busy_workers()
         still = stage.random.sample(busy, min(len(busy), workers - 2, count - stopped))

@@ -1,7 +1,7 @@
 """Clients that go on asking, with idempotency keys, until they have an answer."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
@@ -32,7 +32,7 @@ class Load:
         self.accepted: dict[UUID, str] = {}
         self.answered_at: dict[UUID, datetime] = {}
 
-    async def offer(self, orders: Sequence[str], rate: float, recordings: Sequence[bytes] = ()) -> None:
+    async def offer(self, orders: Iterable[str], rate: float, recordings: Sequence[bytes] = ()) -> None:
         """One job for each order; returns when all are accepted."""
         async with asyncio.TaskGroup() as group:
             for order in orders:
