@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,6 +25,7 @@ import psutil
 from app.audio import decode_child
 from app.audio.decode import decode
 from app.audio.pcm import SAMPLE_RATE
+from bench.measure import repeatedly
 from tests.recordings import repeated_call
 
 HOUR_SECONDS = 3600
@@ -61,20 +61,16 @@ WAYS: Mapping[str, Callable[[Path, Path, float], None]] = {"in a child": in_chil
 
 
 def measure(work: Callable[[], None]) -> Cost:
-    stop, child_mib = threading.Event(), 0.0
+    child_mib = 0.0
 
     def watch() -> None:
         nonlocal child_mib
-        while not stop.wait(SAMPLING_SECONDS):
-            child_mib = max([child_mib, *(peak_mib(child.pid) for child in psutil.Process().children())])
+        child_mib = max([child_mib, *(peak_mib(child.pid) for child in psutil.Process().children())])
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    before, cpu_before, started = peak_mib(os.getpid()), cpu_seconds(), time.perf_counter()
-    work()
-    wall_seconds, spent = time.perf_counter() - started, cpu_seconds() - cpu_before
-    stop.set()
-    watching.join()
+    with repeatedly(watch, SAMPLING_SECONDS):
+        before, cpu_before, started = peak_mib(os.getpid()), cpu_seconds(), time.perf_counter()
+        work()
+        wall_seconds, spent = time.perf_counter() - started, cpu_seconds() - cpu_before
     return Cost(wall_seconds, spent, peak_mib(os.getpid()) - before, child_mib)
 
 

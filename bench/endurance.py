@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import psutil
 
 from bench.compose import conversation, wordless, written
 from bench.measure import Meter, resident_mib
-from bench.ours import FINAL
+from bench.ours import transcript_of
 from bench.sources import RATE, Sentence, sentences
 from bench.work import MODEL
 from tests.service import Service, serving
@@ -31,7 +31,7 @@ PIECE_SECONDS = 240  # of a long call, which repeats itself: there is not speech
 def say_wordless(service: Service, folder: Path) -> None:
     """The words heard in ten minutes each of what is not speech, on the model and settings of the other benchmarks."""
     for call in wordless(folder, WORDLESS_SECONDS):
-        transcript = _transcript(service, service.create(call.path.read_bytes()))
+        transcript = transcript_of(service, service.create(call.path.read_bytes()))
         print(f"{call.path.stem}: {WORDLESS_SECONDS} s, {len(transcript['text'].split())} words", flush=True)
 
 
@@ -57,7 +57,7 @@ def say_long(service: Service, folder: Path) -> None:
     """The service's memory while it transcribes four hours of two channels."""
     recording = _call(folder / "four-hours.wav", FOUR_HOURS)
     with _measured(service, "a call of four hours"):
-        _transcript(service, service.create(recording.read_bytes(), channels="split"))
+        transcript_of(service, service.create(recording.read_bytes(), channels="split"))
 
 
 def say_many(service: Service, folder: Path) -> None:
@@ -66,7 +66,7 @@ def say_many(service: Service, folder: Path) -> None:
     with _measured(service, f"{MANY} calls of {MANY_SECONDS} s"):
         jobs = [service.create(recording, channels="split") for _ in range(MANY)]
         for job in jobs:
-            _transcript(service, job)
+            transcript_of(service, job)
 
 
 SCENARIOS: Final[dict[str, Callable[[Service, Path], None]]] = {
@@ -102,15 +102,8 @@ def _call(path: Path, seconds: float) -> Path:
 
 def _timed(service: Service, recording: Path) -> float:
     started = time.perf_counter()
-    _transcript(service, service.create(recording.read_bytes(), channels="split"))
+    transcript_of(service, service.create(recording.read_bytes(), channels="split"))
     return time.perf_counter() - started
-
-
-def _transcript(service: Service, job: dict[str, Any]) -> dict[str, Any]:
-    while job["status"] not in FINAL:
-        job = service.ended(job)
-    assert job["status"] == "completed", job["error"]
-    return service.read(job["links"]["transcript"])
 
 
 @contextmanager

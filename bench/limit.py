@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.processor import chosen_instructions
+from app.speech.whisper import SILENCE_SECONDS, SMALL_CONTEXTS_SECONDS, shortest_context
 from bench.calls import Call, Piece
 from bench.rivals import channels_of, load
 from bench.work import BEAM_SIZE, CORES, Report, Work
 
-CONTEXTS_SECONDS = (15, 20)
-SILENCE_SECONDS = 2
-SPEECH_SECONDS = 18
+SPEECH_SECONDS = SMALL_CONTEXTS_SECONDS[-1] - SILENCE_SECONDS
 FRAMES_PER_SECOND = 100
 MOST_TOKENS = 178  # of a window: more is a loop, which no contender follows to its end
 
@@ -77,8 +76,7 @@ def _windows(model: WhisperModel, call: Call) -> list[Window]:
 
 
 def _features(model: WhisperModel, speech: NDArray[np.float32]) -> NDArray[np.float32]:
-    filled = len(speech) / SAMPLE_RATE + SILENCE_SECONDS
-    context = next((seconds for seconds in CONTEXTS_SECONDS if filled <= seconds), CONTEXTS_SECONDS[-1])
+    context = shortest_context(SMALL_CONTEXTS_SECONDS, len(speech) / SAMPLE_RATE)
     padded = np.pad(speech, (0, max(0, context * SAMPLE_RATE - len(speech))))
     return np.ascontiguousarray(model.feature_extractor(padded)[:, : context * FRAMES_PER_SECOND])
 

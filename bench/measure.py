@@ -2,7 +2,9 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -38,12 +40,11 @@ class Meter:
 
     def __init__(self, processes: Sequence[psutil.Process]) -> None:
         self._processes = processes
-        self._stop = threading.Event()
-        self._sampler = threading.Thread(target=self._sample)
+        self._sampling = repeatedly(self._sample, SAMPLING_SECONDS)
         self.wall_seconds = self.cpu_seconds = self.peak_mib = 0.0
 
     def __enter__(self) -> Self:
-        self._sampler.start()
+        self._sampling.__enter__()
         self._cpu_before = sum(map(_cpu_seconds, self._processes))
         self._started = time.perf_counter()
         return self
@@ -53,18 +54,37 @@ class Meter:
     ) -> None:
         self.wall_seconds = self.elapsed()
         self.cpu_seconds = sum(map(_cpu_seconds, self._processes)) - self._cpu_before
-        self._stop.set()
-        self._sampler.join()
+        self._sampling.__exit__(kind, error, trace)
 
     def elapsed(self) -> float:
         """Seconds since the block began."""
         return time.perf_counter() - self._started
 
     def _sample(self) -> None:
-        while True:
-            self.peak_mib = max(self.peak_mib, resident_mib(self._processes[0]))
-            if self._stop.wait(SAMPLING_SECONDS):
-                return
+        self.peak_mib = max(self.peak_mib, resident_mib(self._processes[0]))
+
+
+@contextmanager
+def repeatedly(action: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Does something every so many seconds, on a thread, all through the block, and once more at its end.
+
+    Raises what the action does, at the end.
+    """
+    stop = threading.Event()
+
+    def repeat() -> None:
+        ended = False
+        while not ended:
+            ended = stop.wait(seconds)
+            action()
+
+    with ThreadPoolExecutor(1) as pool:
+        repeating = pool.submit(repeat)
+        try:
+            yield
+        finally:
+            stop.set()
+            repeating.result()
 
 
 def resident_mib(process: psutil.Process) -> float:

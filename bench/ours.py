@@ -1,7 +1,6 @@
 """Callscribe: its engine alone, and the whole service over HTTP with clients that post, wait and read."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from app.speech.engine import Engine, EngineConfig
 from app.speech.processor import share_memory
 from app.speech.transcript import Options
 from bench.calls import Call, Piece
-from bench.measure import Meter, Run, resident_mib
+from bench.measure import Meter, Run, repeatedly, resident_mib
 from bench.work import MODEL, Report, Work
 from tests.service import Service, serving
 
@@ -56,22 +55,15 @@ def service(folder: Path, calls: Sequence[Call], levels: Sequence[int]) -> list[
 @contextmanager
 def asking_for_health(url: str) -> Iterator[list[float]]:
     """Asks `/healthz` all through the block; the list fills with the milliseconds of each answer."""
-    stop, found = threading.Event(), list[float]()
+    found = list[float]()
 
     def ask() -> None:
-        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-            while not stop.wait(HEALTH_PAUSE_SECONDS):
-                started = time.perf_counter()
-                client.get("/healthz").raise_for_status()
-                found.append(1000 * (time.perf_counter() - started))
+        started = time.perf_counter()
+        client.get("/healthz").raise_for_status()
+        found.append(1000 * (time.perf_counter() - started))
 
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask)
-        try:
-            yield found
-        finally:
-            stop.set()
-            asking.result()
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client, repeatedly(ask, HEALTH_PAUSE_SECONDS):
+        yield found
 
 
 def _under_load(service: Service, calls: Sequence[Call], clients: int, idle_mib: float) -> Run:
@@ -96,13 +88,17 @@ def _under_load(service: Service, calls: Sequence[Call], clients: int, idle_mib:
 def _ask(service: Service, call: Call) -> tuple[float, list[Piece]]:
     """Seconds from the request to the transcript read, and the transcript."""
     started = time.perf_counter()
-    job: dict[str, Any] = service.create(call.path.read_bytes(), channels="split")
+    segments = transcript_of(service, service.create(call.path.read_bytes(), channels="split"))["segments"]
+    heard = [Piece(segment["channel"], segment["start"], segment["text"]) for segment in segments]
+    return time.perf_counter() - started, heard
+
+
+def transcript_of(service: Service, job: dict[str, Any]) -> dict[str, Any]:
+    """The transcript of a job, once it has one."""
     while job["status"] not in FINAL:
         job = service.ended(job)
     assert job["status"] == "completed", job["error"]
-    segments = service.read(job["links"]["transcript"])["segments"]
-    heard = [Piece(segment["channel"], segment["start"], segment["text"]) for segment in segments]
-    return time.perf_counter() - started, heard
+    return service.read(job["links"]["transcript"])
 
 
 def _processes(service: Service) -> list[psutil.Process]:

@@ -8,7 +8,6 @@ Each round is another fate for the uploads of all clients at once. Needs disk fo
 import argparse
 import socket
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from select import select
 
 import psutil
 
-from bench.measure import MEBIBYTE, Meter, resident_mib
+from bench.measure import MEBIBYTE, Meter, repeatedly, resident_mib
 from bench.under_load import wav_header
 from tests.recordings import tone
 from tests.service import Service, eventually, serving
@@ -93,23 +92,16 @@ def upload(service: Service, fate: Fate) -> Ending:
 @contextmanager
 def watching(folder: Path) -> Iterator[list[float]]:
     """Watch the files of a folder; the list fills with the moments at which one was gone."""
-    stop, gone = threading.Event(), list[float]()
+    gone, seen = list[float](), set[str]()
 
-    def watch() -> None:
-        seen, ended = set[str](), False
-        while not ended:
-            ended = stop.wait(WATCHING_SECONDS)
-            there = {path.name for path in folder.iterdir()}
-            gone.extend([time.monotonic()] * len(seen - there))
-            seen = there
+    def look() -> None:
+        there = {path.name for path in folder.iterdir()}
+        gone.extend([time.monotonic()] * len(seen - there))
+        seen.clear()
+        seen.update(there)
 
-    with ThreadPoolExecutor(1) as pool:
-        watcher = pool.submit(watch)
-        try:
-            yield gone
-        finally:
-            stop.set()
-            watcher.result()
+    with repeatedly(look, WATCHING_SECONDS):
+        yield gone
 
 
 def put_through(service: Service, fate: Fate, clients: int) -> None:

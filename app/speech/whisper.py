@@ -87,6 +87,11 @@ class Encoded:
         return ctranslate2.StorageView.from_array(np.ascontiguousarray(rows))
 
 
+def shortest_context(contexts: Sequence[int], speech_seconds: float) -> int:
+    """The first of ascending contexts in which so much speech is followed by silence, else the longest."""
+    return next((context for context in contexts if context >= speech_seconds + SILENCE_SECONDS), contexts[-1])
+
+
 class Whisper:
     """One model in memory."""
 
@@ -110,9 +115,8 @@ class Whisper:
         return self._contexts[-1] - SILENCE_SECONDS
 
     def context_seconds(self, speech_seconds: float) -> int:
-        """The shortest context in which so much speech is followed by silence, or the longest there is."""
-        roomy = [context for context in self._contexts if context >= speech_seconds + SILENCE_SECONDS]
-        return min(roomy, default=self._contexts[-1])
+        """That of a window with so much speech."""
+        return shortest_context(self._contexts, speech_seconds)
 
     @property
     def keeps_encodings(self) -> bool:
