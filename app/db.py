@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import socket
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +31,7 @@ WAIT_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 STATEMENT_SECONDS = 20.0  # far over the longest, and less than a lease
+FROZEN_SECONDS = 5.0  # that the server waits longer than a client which lives
 APPLICATION = "callscribe@"
 SESSION = {
     # A process that is stopped in the middle of a transaction would keep its rows locked, for as long as it stands.
@@ -103,6 +104,20 @@ def _give_up_the_silent(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
+def _limit_transactions(seconds: float) -> Callable[[AdaptedConnection, ConnectionPoolEntry], None]:
+    """Has PostgreSQL 17 and later end a session whose transaction takes longer.
+
+    A process that is stopped between the parts of a statement counts as at work, not as idle, and would keep its rows
+    locked. Older servers know no limit for that.
+    """
+    limit = "SELECT set_config(name, $1, false) FROM pg_settings WHERE name = 'transaction_timeout'"
+
+    def set_limit(connection: AdaptedConnection, _: ConnectionPoolEntry) -> None:
+        connection.run_async(lambda raw: raw.execute(limit, f"{round(1000 * seconds)}ms"))
+
+    return set_limit
+
+
 def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
     """Before a connection of the pool is used again. For `pool_pre_ping` silence is no reason to open a new one
     (docs/decisions/0018).
@@ -137,6 +152,7 @@ class Database:
             },
         )
         event.listen(self.engine.sync_engine, "handle_error", _give_up_the_silent)
+        event.listen(self.engine.sync_engine, "connect", _limit_transactions(statement_seconds + FROZEN_SECONDS))
         event.listen(self.engine.sync_engine, "checkout", _require_answer)
 
     @asynccontextmanager

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from app import db
 from app.db import DATABASE_TROUBLE, Database
+from tests.jobs.rows import enqueue
 
 
 class MuteRelay:
@@ -97,3 +99,31 @@ async def test_a_silence_that_met_nobody_is_noticed_before_a_connection_is_used(
             for _ in range(3):
                 await ask(through)
         await through.close()
+
+
+async def test_rows_are_free_again_though_a_process_is_stopped_in_the_middle_of_a_statement(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is seen by the server: told to prepare a statement, and then nothing more."""
+    monkeypatch.setattr(db, "FROZEN_SECONDS", 0.1)
+    job = await enqueue(database)
+    locked = text("SELECT id FROM transcription WHERE id = :id FOR UPDATE").bindparams(id=job.id)
+    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def lock_and_stop(found: list[object]) -> None:
+        stopped = Database(address, statement_seconds=0.4)
+        try:
+            async with stopped.engine.connect() as connection:
+                await connection.execute(locked)
+                driver = (await connection.get_raw_connection()).driver_connection
+                assert driver is not None
+                await driver.prepare("SELECT count(*) FROM transcription")
+                async with asyncio.timeout(10), database.engine.begin() as other:
+                    found.append((await other.execute(locked)).scalar_one())
+        finally:
+            await stopped.close()
+
+    found = list[object]()
+    with pytest.raises(DBAPIError, match="connection"):  # which it learns when it goes on
+        await lock_and_stop(found)
+    assert found == [job.id]
