@@ -56,12 +56,13 @@ def asyncpg_url(address: str) -> URL:
 
 
 # What a statement raises when the database is away, busy or restarting. While it connects, SQLAlchemy lets asyncpg's
-# own errors through.
+# own errors through, and always those of its protocol, which come when the server has said goodbye but not yet gone.
 DATABASE_TROUBLE = (
     DBAPIError,
     PoolTimeoutError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
@@ -70,6 +71,7 @@ ABSENCE = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -98,9 +100,10 @@ class DatabaseUnavailable(Exception):
     """The configured database refuses this service. The message is one line, without its password."""
 
 
-def _give_up_the_silent(context: ExceptionContext) -> None:
-    """After a statement that was not answered in time, no pooled connection is used again, not even to roll back."""
-    if isinstance(context.original_exception, TimeoutError):
+def _give_up_the_broken(context: ExceptionContext) -> None:
+    """After a statement that was not answered in time, or not in order, no pooled connection is used again, not even
+    to roll back."""
+    if isinstance(context.original_exception, TimeoutError | asyncpg.InternalClientError):
         context.is_disconnect = True
 
 
@@ -151,7 +154,7 @@ class Database:
                 "command_timeout": statement_seconds,
             },
         )
-        event.listen(self.engine.sync_engine, "handle_error", _give_up_the_silent)
+        event.listen(self.engine.sync_engine, "handle_error", _give_up_the_broken)
         event.listen(self.engine.sync_engine, "connect", _limit_transactions(statement_seconds + FROZEN_SECONDS))
         event.listen(self.engine.sync_engine, "checkout", _require_answer)
 

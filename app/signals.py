@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.db import Database
+from app.db import DATABASE_TROUBLE, Database
 
 CHANNEL = "callscribe"
 CHECK_SECONDS = 10.0
@@ -55,7 +55,7 @@ class Signals:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except DATABASE_TROUBLE as error:
                 log.warning("listener lost its connection", error=type(error).__name__)
             await asyncio.sleep(RECONNECT_SECONDS)
 
