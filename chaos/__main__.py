@@ -37,7 +37,7 @@ SHORT = {
     "zombies": Scenario(partial(zombies, count=4, workers=4, lease_seconds=SHORT_LEASE)),
     "rolling": Scenario(partial(rolling, count=5, every_seconds=1.0), REAL_LEASE),
     "database": Scenario(partial(trouble, seconds=3.0, within_seconds=3.0, least_share=0.0), REAL_LEASE),
-    "poison": Scenario(partial(poison, count=1, beside=20)),
+    "poison": Scenario(partial(poison, count=1, beside=10)),
     "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
 }
 LONG = {
@@ -48,7 +48,7 @@ LONG = {
     "zombies": Scenario(partial(zombies, count=100, workers=6, lease_seconds=SHORT_LEASE)),
     "rolling": Scenario(partial(rolling, count=50, every_seconds=1.5), REAL_LEASE),
     "database": Scenario(partial(trouble, seconds=60.0, within_seconds=30.0, least_share=0.95), REAL_LEASE),
-    "poison": Scenario(partial(poison, count=3, beside=100)),
+    "poison": Scenario(partial(poison, count=3, beside=20)),
     "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
     "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),
     "scale": Scenario(partial(scale, jobs=400, window_seconds=20.0), REAL_LEASE),

@@ -155,15 +155,19 @@ async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Fig
 
 
 async def poison(stage: Stage, *, count: int, beside: int) -> list[Figure]:
-    """Recordings that kill their worker, or its device, each time, among others; and one that never ends."""
+    """Recordings that kill their worker, or its device, each time, among others; and each time one that never ends.
+
+    One after the other: a job that meets three of them ends as they do (docs/decisions/0014).
+    """
     await stage.start(1, 2)
-    work = [*POISON] * count + orders(stage, beside, 0.3)
-    stage.random.shuffle(work)
-    hanging = await stage.load.post("hang")
-    await stage.load.offer(work, 10.0)
-    with suppress(TimeoutError):  # the accounts tell
-        await stage.until_ended(len(stage.load.accepted) - 1, SETTLE_SECONDS)
-    await stage.load.cancel(hanging)
+    for poisonous in stage.random.sample(POISON * count, len(POISON) * count):
+        hanging = await stage.load.post("hang")
+        work = [poisonous, *orders(stage, beside, 0.3)]
+        stage.random.shuffle(work)
+        await stage.load.offer(work, 10.0)
+        with suppress(TimeoutError):  # the accounts tell
+            await stage.until_ended(len(stage.load.accepted) - 1, SETTLE_SECONDS)
+        await stage.load.cancel(hanging)
     settled = await stage.settle(SETTLE_SECONDS)
     ended = [end for end in settled.accounts.ends if end.error_code == Crashed.code]
     innocent = [end for end in ended if stage.load.accepted[end.job] not in POISON]
