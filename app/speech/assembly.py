@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from app.audio.pcm import PcmFile
 from app.speech.bleed import Bleed, without_bleed
-from app.speech.levels import Levels, loudness
+from app.speech.levels import Levels, likeness, loudness
 from app.speech.notices import Findings, notices
 from app.speech.segments import Heard, segments_of
 from app.speech.spoken import Spoken
@@ -23,15 +23,15 @@ SOUND_DB = -10.0
 
 @dataclass(frozen=True)
 class Call:
-    """A recording's decoded channels, what they are asked with and how loud they are."""
+    """A recording's decoded channels, what they are asked with, how loud and, in seconds, how long they are.
+
+    Of a cancelled one the channels' files may be gone at any time.
+    """
 
     channels: tuple[PcmFile, ...]
     options: Options
     levels: Levels
-
-    @property
-    def duration(self) -> float:
-        return max((pcm.duration_seconds for pcm in self.channels), default=0.0)
+    duration: float
 
     def label(self, channel: int) -> str:
         """The name of a channel: the client's, or its number."""
@@ -70,7 +70,10 @@ def assemble(call: Call, listened: Listened) -> Transcript:
     def loudness_of(channel: int, start: float, end: float) -> float:
         return loudness(call.channels[channel], start, end)
 
-    spoken = Spoken(heard, loudness_of)
+    def likeness_of(channel: int, other: int, start: float, end: float) -> float:
+        return likeness(call.channels[channel], call.channels[other], start, end)
+
+    spoken = Spoken(heard, loudness_of, likeness_of)
     own, bleed = without_bleed(heard, spoken)
     facts = talk(_own_runs(read, own, bleed, spoken), call.duration, lambda span: _has_sound(call, span))
     channels = _channels(call, read, facts)

@@ -1,7 +1,8 @@
 """Words of one channel that another channel's speaker said: an echo on the line, a loud headset; pure.
 
-Words are bleed when another channel is clearly louder just then and has the same words at about the same time.
-Few words may be both speakers' own, such as "thank you": they are bleed only beside more of it.
+Words are bleed when another channel is clearly louder just then, and has the same sound, or the same words at about the
+same time. Few words may be both speakers' own, such as "thank you": without the sound they are bleed only beside more
+of it. What was heard nowhere but in the bleed goes to the channel that it came from.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,19 +43,41 @@ class _Origin(Enum):
 
 
 _Part = tuple[Sequence[Word], _Origin]
+_Source = tuple[int, bool]  # a channel, and whether it has words of its own there
 
 
 def without_bleed(heard: Sequence[Heard], spoken: Spoken) -> tuple[list[Heard], list[Bleed]]:
     """What was heard less the bleed, and what that was, by channel; `spoken` is the same, to be looked up."""
     kept, removed = [], {channel: list[Sequence[Word]]() for channel in sorted({window.channel for window in heard})}
     for window in heard:
-        parts = [part for phrase in cut(window.words) for part in _parts(phrase, window.channel, spoken) if part[0]]
+        parts: list[_Part] = []
+        for words, source in _by_source(window, spoken):
+            if source:
+                parts.append((words, _Origin.BLEED))
+                if not source[1]:
+                    kept.append(replace(window, channel=source[0], words=tuple(words)))
+            else:
+                phrases = cut(words)
+                parts += [part for phrase in phrases for part in _parts(phrase, window.channel, spoken) if part[0]]
         parts = _settled(_settled(parts)[::-1])[::-1]
         removed[window.channel] += [words for words, origin in parts if origin is _Origin.BLEED]
-        words = tuple(word for words, origin in parts if origin is not _Origin.BLEED for word in words)
-        if words:
-            kept.append(replace(window, words=words))
+        own = tuple(word for words, origin in parts if origin is not _Origin.BLEED for word in words)
+        if own:
+            kept.append(replace(window, words=own))
     return kept, [_bleed(channel, phrases) for channel, phrases in removed.items() if phrases]
+
+
+def _by_source(window: Heard, spoken: Spoken) -> Iterator[tuple[Sequence[Word], _Source | None]]:
+    """Stretches of words that sound as another channel does, and those between them."""
+
+    def source(word: Word) -> _Source | None:
+        span = _span([word])
+        if (channel := spoken.source(window.channel, span)) is None:
+            return None
+        return channel, any(_at_once(word, other) for other in spoken.near(channel, span))
+
+    for found, words in groupby(window.words, key=source):
+        yield tuple(words), found
 
 
 def _parts(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[_Part]:

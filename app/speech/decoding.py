@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from app.speech.coverage import passed_over
 from app.speech.quality import Decoded, Try, Verdict, judge, likeliest
 from app.speech.recording import PendingWindow
 from app.speech.scan import read_window
@@ -11,6 +12,7 @@ from app.speech.segments import Heard
 from app.speech.timing import place, spread
 from app.speech.transcript import TranscriptWarning, WarningCode, Word
 from app.speech.whisper import Encoded, Samples, Utterance, Whisper
+from app.speech.windows import Window
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +45,15 @@ def decode_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
     judged = [_judge(row, decoded) for row, decoded in zip(rows, whisper.decode(encoded, prompts, way), strict=True)]
     final = {row: result for row, result in enumerate(judged) if isinstance(result, _Final)}
     words = _words(whisper, encoded, final)
-    for row, result in final.items():
-        _settle(result, words.get(row, ()))
-    again = ((row, result) for row, result in enumerate(judged) if isinstance(result, PendingWindow))
-    return [replace(result, encoded=_kept(whisper, encoded, row, way, result.ways[0])) for row, result in again]
+    rests = {row: passed_over(result.pending.window, words.get(row, ())) for row, result in final.items()}
+    again = {row: result for row, result in enumerate(judged) if isinstance(result, PendingWindow)}
+    again |= {row: calm for row, rest in rests.items() if rest and (calm := _calmly(final[row]))}
+    for row in final.keys() - again.keys():
+        _settle(final[row], words.get(row, ()), rests[row])
+    return [
+        *(replace(result, encoded=_kept(whisper, encoded, row, way, result.ways[0])) for row, result in again.items()),
+        *(_anew(final[row].pending, rest) for row in final.keys() - again.keys() for rest in rests[row]),
+    ]
 
 
 def _read(pending: PendingWindow) -> Samples | None:
@@ -93,7 +100,7 @@ def _judge(pending: PendingWindow, decoded: Decoded) -> PendingWindow | _Final:
     verdict = judge(decoded, pending.window.seconds, pending.job.bias if way.prompted else "")
     if verdict is Verdict.ACCEPTED:
         return _Final(pending, verdict, decoded)
-    if verdict is Verdict.SILENT:
+    if verdict is Verdict.SILENT and not any(before is Verdict.PARTIAL for _, before in pending.failed):
         return _Final(pending, verdict, None)
     failed = (*pending.failed, (decoded, verdict))
     if not decoded.text:  # at rising temperatures the model would write something, whatever it hears
@@ -132,12 +139,25 @@ def _unaligned(pending: PendingWindow, decoded: Decoded) -> tuple[Word, ...]:
     return spread([Word(0.0, pending.window.seconds, f" {decoded.text}", decoded.probability)])
 
 
-def _settle(final: _Final, words: tuple[Word, ...]) -> None:
+def _calmly(final: _Final) -> PendingWindow | None:
+    """A window that was heard in part, to be decoded in more context, if there is a way without chance."""
+    ways = tuple(way for way in final.pending.ways[1:] if not way.temperature)
+    if final.verdict is not Verdict.ACCEPTED or final.decoded is None or not ways:
+        return None
+    return replace(final.pending, ways=ways, failed=(*final.pending.failed, (final.decoded, Verdict.PARTIAL)))
+
+
+def _anew(pending: PendingWindow, rest: Window) -> PendingWindow:
+    """What was passed over in a window, as one of its own."""
+    return replace(pending, window=rest, ways=pending.job.ways(rest), failed=(), encoded=None)
+
+
+def _settle(final: _Final, words: tuple[Word, ...], rests: Sequence[Window]) -> None:
     """Never raises: a batch that is settled in part must not be decoded again."""
     pending, decoded = final.pending, final.decoded
     try:
         heard = Heard(pending.channel, pending.language, decoded, words) if decoded else None
-        pending.job.settle(pending.window, heard, _warning(final))
+        pending.job.settle(pending.window, heard, _warning(final), rests)
     except Exception as error:
         logger.exception("speech.settle_failed")
         pending.job.fail(error)

@@ -109,7 +109,8 @@ class Engine:
                 loop.call_soon_threadsafe(tell, progress)
 
         try:
-            call = Call(tuple(channels), options, await asyncio.to_thread(measure, channels))
+            duration = max((pcm.duration_seconds for pcm in channels), default=0.0)
+            call = Call(tuple(channels), options, await asyncio.to_thread(measure, channels), duration)
             job = Recording(self._whispers[options.model], call, share, report)
             batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
             listened = await asyncio.wrap_future(job.outcome)

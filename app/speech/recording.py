@@ -10,7 +10,7 @@ from threading import Lock
 from app.errors import AppError, TranscriptionFailed
 from app.speech.assembly import Call, Listened, ReadChannel
 from app.speech.batcher import DeviceLost, EngineStopped
-from app.speech.quality import Decoded, Try, Verdict
+from app.speech.quality import Decoded, Try, Verdict, tries
 from app.speech.segments import Heard
 from app.speech.transcript import TranscriptWarning
 from app.speech.turns import Share
@@ -77,6 +77,10 @@ class Recording:
             return self.whisper.prompt(language, options.task, "", ())
         return self.whisper.prompt(language, options.task, options.prompt or "", options.hotwords)
 
+    def ways(self, window: Window) -> tuple[Try, ...]:
+        """How to decode a window, first to last."""
+        return tries(self.whisper.context_seconds(window.seconds), prompted=bool(self.bias.strip()))
+
     def fail(self, error: Exception) -> None:
         """Ends the job with an error, unless it has ended."""
         if not isinstance(error, AppError | EngineStopped | DeviceLost):
@@ -108,11 +112,13 @@ class Recording:
             self._read[read.channel.index] = read
             self._end_if_done()
 
-    def settle(self, window: Window, heard: Heard | None, warning: TranscriptWarning | None) -> None:
-        """Takes what a window holds, None for nothing."""
+    def settle(
+        self, window: Window, heard: Heard | None, warning: TranscriptWarning | None, rests: Sequence[Window]
+    ) -> None:
+        """Takes what a window holds, None for nothing, and what of it is still to be heard."""
         with self._lock:
-            self._pending -= 1
-            self._done += window.seconds
+            self._pending += len(rests) - 1
+            self._done += window.seconds - sum(rest.seconds for rest in rests)
             if heard:
                 self._heard.append(heard)
             if warning:

@@ -8,7 +8,6 @@ import numpy as np
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.assembly import ReadChannel
-from app.speech.quality import tries
 from app.speech.recording import PendingWindow, Recording
 from app.speech.transcript import Channel, Span
 from app.speech.voice import VoiceActivity
@@ -70,18 +69,17 @@ class ChannelScan:
         self.job.found(windows, len(samples) / SAMPLE_RATE)
 
     def _prepare(self, window: Window) -> PendingWindow:
-        whisper = self.job.whisper
-        context_seconds = whisper.context_seconds(window.seconds)
+        whisper, ways = self.job.whisper, self.job.ways(window)
         pending = PendingWindow(
             job=self.job,
             channel=self._index,
             window=window,
             language=self._language or "",
             detected=self._detects,
-            ways=tries(context_seconds, prompted=bool(self.job.bias.strip())),
+            ways=ways,
         )
         if whisper.keeps_encodings or not self._language:
-            encoded = whisper.encode([read_window(self._pcm, window)], context_seconds)
+            encoded = whisper.encode([read_window(self._pcm, window)], ways[0].context_seconds)
             if not self._language:
                 probabilities = whisper.detect_languages(encoded, [0])[0]
                 self.job.vote(probabilities, window.seconds)

@@ -4,7 +4,7 @@ from app.speech import bleed
 from app.speech.bleed import Bleed
 from app.speech.quality import Decoded
 from app.speech.segments import Heard
-from app.speech.spoken import Loudness, Spoken
+from app.speech.spoken import Likeness, Loudness, Spoken
 from app.speech.transcript import Span, Word
 
 DECODED = Decoded("", (), -0.3, 0.02, 0.0)
@@ -17,8 +17,10 @@ def heard(channel: int, text: str, start: float, pace: float = 0.4) -> Heard:
     return Heard(channel, "en", DECODED, tuple(words))
 
 
-def without_bleed(both: list[Heard], loudness: Loudness) -> tuple[list[Heard], list[Bleed]]:
-    return bleed.without_bleed(both, Spoken(both, loudness))
+def without_bleed(
+    both: list[Heard], loudness: Loudness, likeness: Likeness = lambda *_: 0.0
+) -> tuple[list[Heard], list[Bleed]]:
+    return bleed.without_bleed(both, Spoken(both, loudness, likeness))
 
 
 def agent_is_louder(channel: int, start: float, end: float) -> float:
@@ -160,3 +162,36 @@ def test_the_same_words_in_another_order_are_not_the_same() -> None:
     both = [AGENT, heard(1, "help I can how, calling for you", 0.0)]
 
     assert without_bleed(both, headset) == (both, [])
+
+
+def until(seconds: float) -> Likeness:
+    """The customer's channel sounds as the agent's for so long."""
+    return lambda channel, other, start, end: 0.9 if (channel, other) == (1, 0) and end <= seconds else 0.1
+
+
+def test_the_same_sound_goes_whatever_was_heard_in_it() -> None:
+    kept, gone = without_bleed([AGENT, heard(1, "Cow can my elbow", 2)], agent_is_louder, until(4))
+
+    assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
+    assert [(each.channel, each.words) for each in gone] == [(1, 4)]
+
+
+def test_of_words_in_a_row_those_with_the_same_sound_go() -> None:
+    kept, _ = without_bleed([AGENT, heard(1, "Now can I but no wait", 2)], agent_is_louder, until(3.2))
+
+    assert texts(kept) == [(0, "Thank you for calling, how can I help?"), (1, "but no wait")]
+
+
+def test_what_was_heard_in_the_bleed_alone_goes_to_its_speaker() -> None:
+    both = [heard(0, "Thank you", 0), heard(1, "for calling, how can I help?", 1.6)]
+
+    kept, gone = without_bleed(both, agent_is_louder, until(4))
+
+    assert texts(kept) == [(0, "Thank you"), (0, "for calling, how can I help?")]
+    assert [(each.channel, each.words) for each in gone] == [(1, 6)]
+
+
+def test_the_same_sound_on_the_louder_channel_stays() -> None:
+    both = [AGENT, heard(1, "Yes, hello, my table is broken", 0.2)]
+
+    assert without_bleed(both, alike, until(4)) == (both, [])

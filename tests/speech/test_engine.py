@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -22,8 +22,10 @@ from app.speech.device import find_device
 from app.speech.dialogue import turns
 from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
+from app.speech.quality import Decoded, Try
 from app.speech.scan import SURE_SHARE
 from app.speech.transcript import Channel, Options, Segment, Transcript, Word
+from app.speech.whisper import Encoded, Whisper
 from tests.speech.conftest import Record, Samples, decoded, hold_music, noise, ringing, silence, speech, telephone
 from tests.speech_samples import sample, samples
 
@@ -277,6 +279,27 @@ async def test_the_second_model_serves_english_alone(engine: Engine, record: Rec
     transcript = await engine.transcribe([record(speech(FOX))], Options(model="tiny.en"), ignore)
 
     assert normalized(transcript.text) == normalized(FOX.text)
+
+
+async def test_what_a_decoder_passes_over_is_heard_all_the_same(
+    engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = Whisper.decode
+
+    def stop_early(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Decoded]:
+        whole = decode(whisper, encoded, prompts, how)
+        return [replace(each, tokens=each.tokens[:24], text=" ".join(each.text.split()[:18])) for each in whole]
+
+    monkeypatch.setattr(Whisper, "decode", stop_early)
+    recording = record(*[np.concatenate([speech(FOX), silence(1)])] * 5)
+    heard = Heard()
+
+    transcript = await engine.transcribe([recording], Options(model="base", language="en"), heard)
+
+    assert wer(normalized(" ".join([FOX.text] * 5)), normalized(transcript.text)) < 0.1
+    assert {warning.code for warning in transcript.warnings} == {"window_redecoded"}
+    assert heard.progress == sorted(heard.progress)
+    assert heard.progress[-1] == 1.0
 
 
 async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, record: Record) -> None:

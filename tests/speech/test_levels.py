@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from app.speech.levels import loudness, measure
+from app.audio.pcm import SAMPLE_RATE
+from app.speech.levels import likeness, loudness, measure
 from tests.speech.conftest import Record, noise, silence
 
 
@@ -71,3 +72,29 @@ def test_loudness_between_two_times(record: Record) -> None:
     assert loudness(pcm, 0, 1) == 0
     assert loudness(pcm, 1, 9) == pytest.approx(0.5, abs=1e-3)
     assert loudness(pcm, 9, 10) == 0
+
+
+@pytest.mark.parametrize("delay", [0, 0.15])
+def test_a_faint_late_copy_is_alike_beside_noise(record: Record, delay: float) -> None:
+    voice = noise(4)
+    copy = np.concatenate([silence(delay), voice])[: len(voice)] * np.float32(0.1)
+    hum = np.random.default_rng(5).normal(0, 0.1 * np.std(copy), len(voice)).astype(np.float32)
+
+    assert likeness(record(copy + hum), record(voice), 1, 1.5) == pytest.approx(1, abs=0.02)
+
+
+def test_another_sound_is_not_alike(record: Record) -> None:
+    hum = np.random.default_rng(5).normal(0, 0.1, 4 * SAMPLE_RATE).astype(np.float32)
+    pcm, other = record(noise(4)), record(hum)
+
+    assert likeness(pcm, other, 1, 1.5) < 0.1
+    assert likeness(pcm, record(silence(4)), 1, 1.5) == 0
+    assert likeness(record(silence(4)), other, 1, 1.5) == 0
+
+
+def test_likeness_at_the_ends_of_channels(record: Record) -> None:
+    pcm, other = record(noise(2)), record(np.float32(0.5) * noise(2))
+
+    assert likeness(pcm, other, 0, 0.5) == pytest.approx(1, abs=0.01)
+    assert likeness(pcm, other, 1.8, 2.5) == pytest.approx(1, abs=0.01)
+    assert likeness(pcm, other, 5, 6) == 0

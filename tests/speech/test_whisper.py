@@ -59,7 +59,8 @@ def test_windows_of_other_contexts_share_no_batch_until_they_are_decoded_again(b
 
 def window_of(base: Whisper, recording: PcmFile) -> PendingWindow:
     """The only window of a short recording, as the engine's threads prepare it."""
-    call = Call((recording,), Options(model="base", language="en"), measure([recording]))
+    options = Options(model="base", language="en")
+    call = Call((recording,), options, measure([recording]), recording.duration_seconds)
     scan = ChannelScan(Recording(base, call, Share(), lambda progress: None), 0)
     found = list[PendingWindow]()
     while not scan.exhausted:

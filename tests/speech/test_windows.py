@@ -73,7 +73,7 @@ def test_padding_is_shared_where_a_pause_is_short() -> None:
 
 
 def test_speech_that_weakens_goes_on_until_it_is_silent() -> None:
-    [window] = windows([(1, 0), (2, 0.9), (3, 0.4), (2, 0)])
+    [window] = windows([(1, 0), (2, 0.9), (3, 0.3), (2, 0)])
 
     assert bounds(window) == approx((1 - PAD, 6 + PAD))
 

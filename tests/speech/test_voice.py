@@ -1,0 +1,39 @@
+"""Silero on channels as calls have them."""
+
+import numpy as np
+
+from app.speech.voice import SILENT_FRAMES, VoiceActivity
+from app.speech.windows import FRAME_SAMPLES
+from tests.speech.conftest import Samples, hold_music, speech
+from tests.speech_samples import sample
+
+PIECE = SILENT_FRAMES * FRAME_SAMPLES
+
+
+def whole_pieces(samples: Samples) -> Samples:
+    return samples[: len(samples) // PIECE * PIECE]
+
+
+def test_words_after_a_silence_are_heard_as_those_at_the_beginning() -> None:
+    words, others = (whole_pieces(speech(sample("en", name))) for name in ("quick_brown_fox", "counting"))
+    silence = np.zeros(10 * PIECE, np.float32)
+
+    found = VoiceActivity().probabilities(np.concatenate([others, silence, words]))
+
+    at_the_beginning = VoiceActivity().probabilities(words)
+    assert at_the_beginning.max() > 0.9
+    assert (found[-len(at_the_beginning) :] >= at_the_beginning - 1e-3).all()
+
+
+def test_a_channel_is_heard_alike_in_stretches_and_at_once() -> None:
+    words = whole_pieces(speech(sample("en", "counting")))
+    channel = np.concatenate([words, np.zeros(4 * PIECE, np.float32), words])
+    voice = VoiceActivity()
+
+    stretches = [voice.probabilities(channel[at : at + PIECE]) for at in range(0, len(channel), PIECE)]
+
+    np.testing.assert_allclose(np.concatenate(stretches), VoiceActivity().probabilities(channel), atol=1e-5)
+
+
+def test_music_is_no_speech_however_long_it_lasts() -> None:
+    assert VoiceActivity().probabilities(hold_music(60)).max() < 0.2
