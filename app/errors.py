@@ -132,7 +132,7 @@ class ShuttingDown(RequestError):
 
 
 class Unavailable(RequestError):
-    code, title, status = "unavailable", "The database or the audio store cannot be used at the moment", 503
+    code, title, status = "unavailable", "The service cannot do this at the moment", 503
 
 
 class InsufficientStorage(RequestError):

@@ -28,6 +28,7 @@ from app.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+AWAY = "The database or the audio store cannot be used at the moment."
 SEE_LOG = "The request id names this failure in the service's log."
 GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)  # what every route with a key may answer
 PLAIN_WORDS = {"extra_forbidden": "is not a field of this request", "dict_type": "must be a JSON object"}
@@ -157,7 +158,7 @@ class UnexpectedErrors:
                 log.exception("unhandled error", path=scope.get("path"))
             if answering or scope["type"] != "http":
                 raise
-            told = Unavailable(headers={"Retry-After": "5"}) if away else InternalError(SEE_LOG)
+            told = Unavailable(AWAY, headers={"Retry-After": "5"}) if away else InternalError(SEE_LOG)
             await render(Request(scope), told)(scope, receive, send)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from app import errors
 from app.errors import AppError
+from app.jobs.intake import MAX_IN_LINE
 from app.jobs.lifecycle import Status
 from app.settings import PREFIX, Settings
 from app.speech.formats import Format
@@ -43,6 +44,10 @@ def test_every_error_code_is_in_the_api_guide_and_in_the_tree(code: str) -> None
     assert f"| `{code}` |" in API
     assert errors.__doc__ is not None
     assert re.search(rf"\b{code}\b", errors.__doc__)
+
+
+def test_the_api_guide_says_how_many_uploads_may_wait() -> None:
+    assert f"{MAX_IN_LINE} uploads to this process" in API
 
 
 @pytest.mark.parametrize("code", WarningCode)

@@ -3,11 +3,11 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -17,7 +17,8 @@ from app.audio.disk import FreeSpace, is_disk_full
 from app.audio.fetch import Fetcher, last_component
 from app.audio.store import AudioStore, StoredAudio
 from app.db import Database
-from app.errors import AppError, FieldError, InsufficientStorage, InvalidRequest, TooLarge, TooLong
+from app.errors import AppError, FieldError, InsufficientStorage, InvalidRequest, TooLarge, TooLong, Unavailable
+from app.hangups import unless
 from app.jobs import queue
 from app.jobs.models import Transcription, stored_options
 from app.jobs.requests import CreateFromUrl, CreateTranscription
@@ -28,6 +29,9 @@ from app.webhooks.receivers import Receivers
 
 FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
+PROBES_AT_ONCE = 2
+MAX_IN_LINE = 24  # a probe costs 0.2 s of a core: the last one waits for some 3 s, which clients do before they give up
+LINE_RETRY_SECONDS = 3
 ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})  # their duration may be a guess by bit rate
 
 
@@ -35,10 +39,11 @@ ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})  # their
 class Submission:
     """A request to transcribe an upload or what a URL leads to, its body still unread.
 
-    `announced_bytes` is 0 where it tells no length.
+    `announced_bytes` is 0 where it tells no length. `hang_up` raises once the client does, after the body's end.
     """
 
     body: AsyncIterator[bytes]
+    hang_up: Callable[[], Coroutine[Any, Any, NoReturn]]
     content_type: str
     announced_bytes: int
     caller: str
@@ -75,7 +80,8 @@ class Intake:
         self._free_space = free_space
         self.limits = limits
         self.closed = False
-        self._probing = asyncio.Semaphore(2)
+        self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
+        self._in_line = 0
 
     async def accept_url(self, submission: Submission) -> tuple[Transcription, bool]:
         """Enqueue a job whose recording a worker fetches, or find that of the same idempotency key; True when new."""
@@ -93,7 +99,10 @@ class Intake:
             return await queue.enqueue(session, job, self.limits.pending)
 
     async def accept_upload(self, submission: Submission) -> tuple[Transcription, bool]:
-        """Store a form's file and enqueue its job, or find the job of the same idempotency key; True when it is new."""
+        """Store a form's file and enqueue its job, or find the job of the same idempotency key; True when it is new.
+
+        A repetition costs no probe, or it would add to the load that made the client ask again.
+        """
         job_id = uuid7()
         await self._free_space.require(submission.announced_bytes)
         if submission.idempotency_key is None:  # else it may be a repetition, which needs no room
@@ -108,7 +117,11 @@ class Intake:
                 form = await read_form(submission.body, submission.content_type, save)
                 options = self._options(form.fields)
                 told = self._told(form.fields)
-                info = await self._probe(form.audio)
+                earlier = await self._earlier(submission, _fingerprint(form.fields, form.filename, form.audio.sha256))
+                if earlier is not None:
+                    await self._store.delete(str(job_id))
+                    return earlier, False
+                info = await unless(submission.hang_up(), self._probe(form.audio))
         except BaseException:
             await self._store.delete(str(job_id))
             raise
@@ -124,13 +137,36 @@ class Intake:
             await self._store.delete(str(job_id))
         return job, is_new
 
+    async def _earlier(self, submission: Submission, fingerprint: str) -> Transcription | None:
+        """The job that a request with a key repeats. Raises IdempotencyKeyReused, and QueueFull for a new one."""
+        if submission.idempotency_key is None:
+            return None
+        async with self._database.transaction() as session:
+            earlier = await queue.repeated(session, submission.caller, submission.idempotency_key, fingerprint)
+            if earlier is None:
+                await queue.require_room(session, self.limits.pending)
+        return earlier
+
     async def _probe(self, audio: StoredAudio) -> MediaInfo:
-        async with self._store.local_path(audio.key) as path, self._probing:
-            info = await probe(path)
+        with self._place_in_line():
+            async with self._store.local_path(audio.key) as path, self._probing:
+                info = await probe(path)
         claimed = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
         if claimed is not None and claimed > self.limits.audio_seconds:
             raise TooLong(f"The recording is longer than {self.limits.audio_seconds:g} s.")
         return info
+
+    @contextmanager
+    def _place_in_line(self) -> Iterator[None]:
+        """Raises Unavailable where `MAX_IN_LINE` recordings are probed, or wait for it, already."""
+        if self._in_line >= MAX_IN_LINE:
+            detail = "Too many recordings wait to be looked at."
+            raise Unavailable(detail, headers={"Retry-After": str(LINE_RETRY_SECONDS)})
+        self._in_line += 1
+        try:
+            yield
+        finally:
+            self._in_line -= 1
 
     def _told(self, request: CreateTranscription) -> dict[str, Any]:
         """The columns that name who is told of the end. Raises UrlNotAllowed."""
@@ -189,6 +225,13 @@ def _uploaded(form: Form, info: MediaInfo) -> dict[str, Any]:
     }
 
 
+def _fingerprint(fields: CreateTranscription, filename: str | None, sha256: str | None) -> str:
+    """What is equal for equal requests only. `sha256` is the recording's, None where it is behind a URL."""
+    asked = fields.model_dump(mode="json", exclude_defaults=True)  # what a later version adds changes no fingerprint
+    request = asked | {"sha256": sha256, "filename": filename}
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
 def _job(
     job_id: UUID,
     submission: Submission,
@@ -197,13 +240,11 @@ def _job(
     columns: dict[str, Any],
     now: datetime,
 ) -> Transcription:
-    asked = fields.model_dump(mode="json", exclude_defaults=True)  # what a later version adds changes no fingerprint
-    request = asked | {"sha256": columns.get("sha256"), "filename": columns["filename"]}
     return Transcription(
         id=job_id,
         caller=submission.caller,
         idempotency_key=submission.idempotency_key,
-        fingerprint=hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest(),
+        fingerprint=_fingerprint(fields, columns["filename"], columns.get("sha256")),
         external_id=fields.external_id,
         metadata_=fields.metadata,
         options=stored_options.dump_python(options, mode="json"),

@@ -71,8 +71,10 @@ async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -
 
     Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
     """
-    if (earlier := await _repeated(session, job)) is not None:
-        return earlier, False
+    if job.idempotency_key is not None:
+        earlier = await repeated(session, job.caller, job.idempotency_key, job.fingerprint)
+        if earlier is not None:
+            return earlier, False
     await require_room(session, max_pending)
     values = job.model_dump(exclude={"metadata_"}) | {"metadata": job.metadata_}
     insertion = insert(Transcription).values(values).on_conflict_do_nothing(constraint="transcription_idempotency")
@@ -83,13 +85,11 @@ async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -
     return job, True
 
 
-async def _repeated(session: AsyncSession, job: Transcription) -> Transcription | None:
-    """The job of an earlier request with the same caller and idempotency key. Raises IdempotencyKeyReused."""
-    if job.idempotency_key is None:
-        return None
-    same_key = (Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key)
+async def repeated(session: AsyncSession, caller: str, idempotency_key: str, fingerprint: str) -> Transcription | None:
+    """The job of an earlier request with the same caller and key. Raises IdempotencyKeyReused for a different one."""
+    same_key = (Transcription.caller == caller, Transcription.idempotency_key == idempotency_key)
     earlier = (await session.exec(select(Transcription).where(*same_key))).first()
-    if earlier is not None and earlier.fingerprint != job.fingerprint:
+    if earlier is not None and earlier.fingerprint != fingerprint:
         raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request.")
     return earlier
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from app.errors import (
     UnsupportedMedia,
     UrlNotAllowed,
 )
+from app.hangups import hang_up, unless
 from app.jobs import erasure, openapi, queue
 from app.jobs.intake import FORM_BYTES, Intake, Submission
 from app.jobs.lifecycle import FINAL, Status
@@ -64,7 +66,6 @@ async def get_retention(request: Request) -> Retention:
 
 IntakeDep = Annotated[Intake, Depends(get_intake)]
 RetentionDep = Annotated[Retention, Depends(get_retention)]
-SignalsDep = Annotated[Signals, Depends(get_signals)]
 
 
 @router.post(
@@ -116,7 +117,8 @@ async def create_transcription(
     announced = int(request.headers.get("content-length", 0))
     if announced > intake.limits.upload_bytes + FORM_BYTES:
         raise TooLarge(f"The recording is larger than {intake.limits.upload_bytes} bytes.")
-    submission = Submission(request.stream(), content_type, announced, caller.name, idempotency_key)
+    watched = partial(hang_up, request.receive)
+    submission = Submission(request.stream(), watched, content_type, announced, caller.name, idempotency_key)
     accept = intake.accept_url if media_type == "application/json" else intake.accept_upload
     job, is_new = await accept(submission)
     response.status_code = 202 if is_new else 200
@@ -163,15 +165,15 @@ async def list_transcriptions(
 )
 async def read_transcription(
     transcription_id: TranscriptionId,
+    request: Request,
     response: Response,
     caller: CallerDep,
     database: DatabaseDep,
     intake: IntakeDep,
-    signals: SignalsDep,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for a final status before answering.")] = 0,
 ) -> TranscriptionOut:
     """The status of a job. With `wait` the answer comes as soon as the status is final, or when the time is over."""
-    loop = asyncio.get_running_loop()
+    loop, signals = asyncio.get_running_loop(), await get_signals(request)
     deadline = loop.time() + wait
     with signals.subscribe(queue.changed(transcription_id)) as changed:
         while True:
@@ -181,7 +183,8 @@ async def read_transcription(
             if job.status in FINAL or left <= 0 or intake.closed:
                 break
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), min(left, POLL_SECONDS))
+                change = asyncio.wait_for(changed.wait(), min(left, POLL_SECONDS))
+                await unless(hang_up(request.receive), change)
     if job.status not in FINAL:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return await _shown(database, job)
