@@ -92,6 +92,20 @@ def test_a_wrong_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, n
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("STORE_URL", "s3://b/p", "must be a folder or s3://bucket/prefix; it has no valid name of a bucket: 3 to 63"),
+        ("STORE_URL", "ftp://files/calls", "must be a folder or s3://bucket/prefix; it does not begin with s3://"),
+    ],
+)
+def test_what_is_expected_is_said_in_words(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert str(refusal.value).startswith(f"{PREFIX}{name}: {told}")
+
+
+@pytest.mark.parametrize(
     ("value", "place"),
     [
         ("s3://calls", S3Url("calls", "")),
