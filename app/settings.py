@@ -16,6 +16,8 @@ from app.webhooks.receivers import MAX_RECEIVERS, check, check_callback
 from app.webhooks.signing import key_of
 
 PREFIX = "CALLSCRIBE_"
+# Of CTranslate2's, those that the engine can use; which of them a machine has is found out when a model is loaded.
+ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
 
 
 class SettingsError(Exception):
@@ -112,7 +114,7 @@ class Settings(BaseSettings):
     device_index: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(), description="GPUs to use, comma separated. Unset: all."
     )
-    compute_type: str = Field(
+    compute_type: ComputeType = Field(
         default="auto", description="CTranslate2 compute type; `auto` is `int8` on CPU and `float16` on GPU."
     )
     batch_size: int | None = Field(
