@@ -26,11 +26,11 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
+from app.patterns import in_words
 
 MEDIA_TYPE = "application/problem+json"
 SEE_LOG = "The request id names this failure in the service's log."
 GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)  # what every route with a key may answer
-PLAIN_WORDS = {"extra_forbidden": "is not a field of this request", "dict_type": "must be a JSON object"}
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 log = structlog.stdlib.get_logger("callscribe.http")
@@ -99,7 +99,7 @@ def field_errors(errors: Any) -> tuple[FieldError, ...]:
     return tuple(
         FieldError(
             ".".join(str(part) for part in error["loc"]) or "body",
-            PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, "),
+            in_words(error),
         )
         for error in errors
     )

@@ -10,6 +10,7 @@ import platformdirs
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app import patterns
 from app.audio.s3_url import BUCKET, S3Url, parse_s3_url
 from app.speech.models import default_model
 from app.webhooks.receivers import MAX_RECEIVERS, check, check_callback
@@ -90,7 +91,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None,
         description="`postgresql://…`. Unset: an embedded PostgreSQL under `DATA_DIR`.",
-        pattern=r"^postgres(ql)?://",
+        pattern=patterns.DATABASE_URL,
     )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("callscribe"),
@@ -180,7 +181,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise SettingsError(f"{name}: {patterns.in_words(first)}") from None
 
 
 def unknown_settings() -> list[str]:

@@ -100,7 +100,8 @@ def test_a_wrong_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, n
     [
         ("STORE_URL", "s3://b/p", "must be a folder or s3://bucket/prefix; it has no valid name of a bucket: 3 to 63"),
         ("STORE_URL", "ftp://files/calls", "must be a folder or s3://bucket/prefix; it does not begin with s3://"),
-        ("COMPUTE_TYPE", "int3", "Input should be 'auto', 'float16'"),
+        ("DATABASE_URL", "mysql://localhost/calls", "must be postgresql://user:password@host/database"),
+        ("COMPUTE_TYPE", "int3", "must be 'auto', 'float16'"),
     ],
 )
 def test_what_is_expected_is_said_in_words(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str) -> None:
