@@ -65,6 +65,14 @@ def test_what_is_expected_is_said_in_words(guarded: Service, name: str, value: s
     assert problem["errors"] == [{"field": name, "detail": told}]
 
 
+def test_a_form_with_a_url_is_told_where_urls_go(guarded: Service) -> None:
+    body = field("url", "https://calls.example/a.wav") + END
+    problem = refused(post_body(guarded, body), 422, "invalid_request")
+    assert problem["errors"] == [{"field": "file", "detail": "missing"}]
+    assert "`url`" in problem["detail"]
+    assert "JSON body" in problem["detail"]
+
+
 @pytest.mark.parametrize("model", ["large-v3-turbo", "tiny.en"])
 def test_a_model_that_was_not_trained_to_translate_is_not_asked_to(guarded: Service, model: str) -> None:
     problem = refused(guarded.post(task="translate", model=model), 422, "invalid_request")
