@@ -68,7 +68,9 @@ async def authenticate(
     keys: ApiKeys = request.app.state.api_keys
     if keys.guards_loopback:
         _refuse_other_sites(request)
-    return keys.identify(credentials.credentials if credentials else None)
+    caller = keys.identify(credentials.credentials if credentials else None)
+    request.state.caller = caller.name  # for the request's line in the log
+    return caller
 
 
 def _refuse_other_sites(request: Request) -> None:

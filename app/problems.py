@@ -60,6 +60,8 @@ class ProblemResponse(JSONResponse):
 
 
 def render(request: Request, error: AppError) -> Response:
+    """The error as an answer; its code goes to the request's line in the log."""
+    request.state.code = error.code
     problem = Problem(
         type=f"urn:callscribe:error:{error.code}",
         title=error.title,
