@@ -69,7 +69,8 @@ async def authenticate(
     if keys.guards_loopback:
         _refuse_other_sites(request)
     caller = keys.identify(credentials.credentials if credentials else None)
-    request.state.caller = caller.name  # for the request's line in the log
+    if caller is not ANONYMOUS:
+        request.state.caller = caller.name  # for the request's line in the log
     return caller
 
 
