@@ -37,7 +37,7 @@ def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
     """The recordings that are meant. With `named_apart` no two transcripts may get one name."""
     found = recordings(paths)
     if not found:
-        raise typer.BadParameter("no recording in the folder", param_hint="PATH")
+        raise typer.BadParameter("no recording in the folder; folders inside it are not looked into", param_hint="PATH")
     if named_apart and (same := clashes(found)):
         names = ", ".join(map(str, same))
         raise typer.BadParameter(f"these would be written over one another: {names}", param_hint="PATH")

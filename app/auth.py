@@ -68,7 +68,10 @@ async def authenticate(
     keys: ApiKeys = request.app.state.api_keys
     if keys.guards_loopback:
         _refuse_other_sites(request)
-    return keys.identify(credentials.credentials if credentials else None)
+    caller = keys.identify(credentials.credentials if credentials else None)
+    if caller is not ANONYMOUS:
+        request.state.caller = caller.name  # for the request's line in the log
+    return caller
 
 
 def _refuse_other_sites(request: Request) -> None:

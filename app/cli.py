@@ -112,7 +112,7 @@ def worker() -> None:
 
 @cli.command()
 def transcribe(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Recordings, and folders of them.", metavar="PATH…")],
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Recordings and folders of them.", metavar="PATH…")],
     channels: Annotated[str, typer.Option(help="mix or split.")] = "mix",
     channel_label: Annotated[list[str] | None, typer.Option(help="Names by channel order; repeat it.")] = None,
     form: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(Format)}, or all.")] = Format.TEXT,
@@ -126,8 +126,9 @@ def transcribe(
 ) -> None:
     """Transcribe files and folders here and now, without a server or a database.
 
-    With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json. `all` writes these five as the whisper
-    command line does. Ends with 0 when all is done, 1 when some recordings failed, 2 when the command is wrong.
+    Folders inside a folder are left out. With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json.
+    `all` writes these five as the whisper command line does. Ends with 0 when all is done, 1 when some recordings
+    failed, 2 when the command is wrong.
     """
     share_memory()
     from app import arguments
@@ -145,6 +146,8 @@ def transcribe(
         if output_dir:
             output_dir.mkdir(parents=True, exist_ok=True)
         failed = asyncio.run(_transcribe(settings, files, options, output))
+        if output_dir:
+            typer.echo(f"callscribe: {len(files) - failed} of {len(files)} transcribed, in {output_dir}", err=True)
     except KeyboardInterrupt:
         _leave(130)
     except (EngineStopped, DeviceLost):

@@ -15,6 +15,7 @@ from app.audio.decode import decode
 from app.errors import AppError
 from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.formats import Format, render
+from app.speech.notices import told_of_loss
 from app.speech.subtitles import one_line
 from app.speech.transcript import Options, Transcript
 
@@ -137,7 +138,8 @@ class Transcription:
         with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
             split = self.options.channels == "split"
             audio = await decode(file, Path(folder), split=split, max_seconds=self.max_seconds)
-            return await self.engine.transcribe(audio.channels, self.options, partial(self._show, bar))
+            transcript = await self.engine.transcribe(audio.channels, self.options, partial(self._show, bar))
+            return told_of_loss(transcript, audio.announced_seconds)
 
     def _show(self, bar: TaskID, done: float) -> None:
         self.progress.update(bar, completed=done)

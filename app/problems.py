@@ -26,12 +26,12 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
+from app.patterns import in_words
 
 MEDIA_TYPE = "application/problem+json"
 AWAY = "The database or the audio store cannot be used at the moment."
 SEE_LOG = "The request id names this failure in the service's log."
 GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)  # what every route with a key may answer
-PLAIN_WORDS = {"extra_forbidden": "is not a field of this request", "dict_type": "must be a JSON object"}
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 log = structlog.stdlib.get_logger("callscribe.http")
@@ -61,6 +61,8 @@ class ProblemResponse(JSONResponse):
 
 
 def render(request: Request, error: AppError) -> Response:
+    """The error as an answer; its code goes to the request's line in the log."""
+    request.state.code = error.code
     problem = Problem(
         type=f"urn:callscribe:error:{error.code}",
         title=error.title,
@@ -100,7 +102,7 @@ def field_errors(errors: Any) -> tuple[FieldError, ...]:
     return tuple(
         FieldError(
             ".".join(str(part) for part in error["loc"]) or "body",
-            PLAIN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, "),
+            in_words(error),
         )
         for error in errors
     )

@@ -10,12 +10,15 @@ import platformdirs
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app import patterns
 from app.audio.s3_url import BUCKET, S3Url, parse_s3_url
 from app.speech.models import default_model
 from app.webhooks.receivers import MAX_RECEIVERS, check, check_callback
 from app.webhooks.signing import key_of
 
 PREFIX = "CALLSCRIBE_"
+# Of CTranslate2's, those that the engine can use; which of them a machine has is found out when a model is loaded.
+ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
 
 
 class SettingsError(Exception):
@@ -88,7 +91,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None,
         description="`postgresql://…`. Unset: an embedded PostgreSQL under `DATA_DIR`.",
-        pattern=r"^postgres(ql)?://",
+        pattern=patterns.DATABASE_URL,
     )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("callscribe"),
@@ -112,7 +115,7 @@ class Settings(BaseSettings):
     device_index: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(), description="GPUs to use, comma separated. Unset: all."
     )
-    compute_type: str = Field(
+    compute_type: ComputeType = Field(
         default="auto", description="CTranslate2 compute type; `auto` is `int8` on CPU and `float16` on GPU."
     )
     batch_size: int | None = Field(
@@ -178,7 +181,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise SettingsError(f"{name}: {patterns.in_words(first)}") from None
 
 
 def unknown_settings() -> list[str]:

@@ -55,7 +55,10 @@ def set_up_logging(log_format: Literal["text", "json"] | None) -> None:
 
 
 class RequestLog:
-    """ASGI middleware: gives each request an id (its own, if it brought one) and logs its end."""
+    """ASGI middleware: gives each request an id (its own, if it brought one) and logs its end.
+
+    With the `code` of a problem and the `caller`, the name of an API key, where routes have left them in the state.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -68,7 +71,8 @@ class RequestLog:
         request_id = (
             brought if brought.isascii() and brought.isprintable() and 0 < len(brought) <= 128 else str(uuid7())
         )
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         started, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -84,4 +88,7 @@ class RequestLog:
             finally:
                 if scope["path"] not in QUIET_PATHS:
                     milliseconds = round((time.perf_counter() - started) * 1000, 1)
-                    log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+                    known = {name: state[name] for name in ("code", "caller") if name in state}
+                    log.info(
+                        "request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds, **known
+                    )

@@ -66,8 +66,9 @@ def test_a_file_that_is_no_recording_is_named_in_one_line_and_the_others_are_don
     speech.write_bytes(call(0, 6))
     done = callscribe("transcribe", str(note), str(speech), "-o", str(out), "-f", "json", folder=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"callscribe: {note}: ")
-    assert done.stderr.count("\n") == 1
+    reason, summary = done.stderr.splitlines()
+    assert reason.startswith(f"callscribe: {note}: ")
+    assert summary == f"callscribe: 1 of 2 transcribed, in {out}"
     assert [path.name for path in out.iterdir()] == ["call.json"]
     transcript = json.loads((out / "call.json").read_text())
     assert "green garden store" in transcript["text"].casefold()
@@ -80,13 +81,16 @@ def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path
     (calls / "call.01.wav").write_bytes(call(0, 6))
     (calls / "second.WAV").write_bytes(call(6, 12))
     (calls / "notes.txt").write_text("no recording")
+    (calls / "older").mkdir()
+    (calls / "older" / "third.wav").write_bytes(call(0, 6))
     done = callscribe(
         "transcribe",
         str(calls),
         *("--output-dir", str(out), "--format", "all", "--channels", "split", "--word-timestamps", "--language", "en"),
         folder=tmp_path,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"callscribe: 2 of 2 transcribed, in {out}\n"
     assert {path.name for path in out.iterdir()} == {
         f"{stem}.{ending}" for stem in ("call.01", "second") for ending in ("txt", "srt", "vtt", "tsv", "json")
     }

@@ -13,7 +13,7 @@ from app.speech.batcher import EngineStopped
 from app.speech.formats import Format
 from app.speech.transcript import Options, Transcript
 from app.speech.turns import Share
-from tests.recordings import tone
+from tests.recordings import SAMPLE_CALL, tone
 
 EVEN_SHARE = Share()
 NOTHING_SAID = Transcript("en", 1.0, 1.0, (), ())
@@ -67,6 +67,15 @@ async def test_whatever_a_recording_meets_is_told_in_one_line_and_the_others_are
 
     assert (failed, len(printed)) == (1, 1)
     assert capsys.readouterr().out == f"callscribe: {tmp_path}/?.wav: two lines\n"
+
+
+async def test_a_recording_that_broke_off_is_warned_of(tmp_path: Path) -> None:
+    half, printed = tmp_path / "half.wav", list[str]()
+    half.write_bytes(SAMPLE_CALL.read_bytes()[:461_389])
+
+    assert await work(Engine(None)).run([half], printed.append) == 0
+
+    assert [warning["code"] for warning in json.loads(printed[0])["warnings"]] == ["truncated"]
 
 
 async def test_an_engine_that_stops_ends_the_run(tmp_path: Path) -> None:

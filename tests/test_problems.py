@@ -89,6 +89,23 @@ def test_a_request_keeps_the_id_it_brought(guarded: Service) -> None:
     eventually(lambda: '"request_id": "crm-48151"' in guarded.log())
 
 
+def test_the_log_tells_what_was_refused_and_to_whom(guarded: Service) -> None:
+    stranger = {"Authorization": "Bearer guess"}
+    guarded.client.get(NOBODY, headers={"X-Request-ID": "known-caller"})
+    guarded.client.get(NOBODY, headers=stranger | {"X-Request-ID": "unknown-caller"})
+    guarded.client.get("/v1/models", headers={"X-Request-ID": "no-problem"})
+
+    def logged(request_id: str) -> dict[str, Any]:
+        (line,) = [line for line in guarded.log().splitlines() if f'"request_id": "{request_id}"' in line]
+        return dict(json.loads(line))
+
+    eventually(lambda: "no-problem" in guarded.log())
+    known, unknown, fine = (logged(name) for name in ("known-caller", "unknown-caller", "no-problem"))
+    assert (known["status"], known["code"], known["caller"]) == (404, "not_found", "alice")
+    assert (unknown["status"], unknown["code"], "caller" in unknown) == (401, "unauthorized", False)
+    assert (fine["status"], fine["caller"], "code" in fine) == (200, "alice", False)
+
+
 @pytest.mark.parametrize("brought", ["", "x" * 129, "tab\tid", "é"])
 def test_a_request_without_a_usable_id_gets_one(guarded: Service, brought: str) -> None:
     headers = [(b"X-Request-ID", brought.encode("latin-1"))]

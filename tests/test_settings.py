@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+import ctranslate2
 import pytest
 from pydantic import SecretStr
 
 from app.audio.s3_url import S3Url
 from app.settings import PREFIX, Settings, SettingsError, load_settings, unknown_settings
+from app.speech.device import NOT_FOR_ARRAYS
 from tests.service import callscribe
 
 
@@ -63,6 +65,8 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MODEL", ","),
         ("DEVICE", "tpu"),
         ("DEVICE_INDEX", "first"),
+        ("COMPUTE_TYPE", "int3"),
+        ("COMPUTE_TYPE", "bfloat16"),
         ("BATCH_SIZE", "0"),
         ("API_KEYS", "secret-without-a-name"),
         ("API_KEYS", "crm:"),
@@ -89,6 +93,29 @@ def test_a_wrong_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, n
     assert line.startswith(f"{PREFIX}{name}: ")
     assert "\n" not in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("STORE_URL", "s3://b/p", "must be a folder or s3://bucket/prefix; it has no valid name of a bucket: 3 to 63"),
+        ("STORE_URL", "ftp://files/calls", "must be a folder or s3://bucket/prefix; it does not begin with s3://"),
+        ("DATABASE_URL", "mysql://localhost/calls", "must be postgresql://user:password@host/database"),
+        ("COMPUTE_TYPE", "int3", "must be 'auto', 'float16'"),
+    ],
+)
+def test_what_is_expected_is_said_in_words(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert str(refusal.value).startswith(f"{PREFIX}{name}: {told}")
+
+
+def test_every_compute_type_is_one_that_ctranslate2_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "DEVICE", "cpu")
+    for compute_type in ctranslate2.get_supported_compute_types("cpu") - NOT_FOR_ARRAYS:
+        monkeypatch.setenv(PREFIX + "COMPUTE_TYPE", compute_type)
+        assert load_settings().compute_type == compute_type
 
 
 @pytest.mark.parametrize(

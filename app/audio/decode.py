@@ -18,6 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from app.audio.claims import announced_seconds
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 
@@ -50,6 +51,8 @@ class DecodedAudio:
     """Counted, not claimed."""
     channels: tuple[PcmFile, ...]
     """One for a mix, else one per channel in the recording's order; all of one length."""
+    announced_seconds: float | None = None
+    """What the header announces, where clearly less came out; None where all did or the header cannot be believed."""
 
 
 async def probe(path: Path, *, timeout_seconds: float = 30.0) -> MediaInfo:
@@ -92,7 +95,9 @@ async def decode(
         _remove_channels(folder)
         raise
     channels = tuple(PcmFile(folder / f"channel-{index}.pcm") for index in range(answer["channels"]))
-    return DecodedAudio(MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE, channels)
+    info, seconds = MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE
+    announced = await asyncio.to_thread(announced_seconds, path, info.container, info.duration_seconds, seconds)
+    return DecodedAudio(info, seconds, channels, announced)
 
 
 async def _ask_child(path: Path, request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:

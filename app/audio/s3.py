@@ -26,6 +26,7 @@ READ_BYTES = 1024 * 1024
 CHECK_SECONDS = 3.0
 UNDO_SECONDS = 3.0
 NOTHING = ".nothing"  # the name of no object
+ROLE_ASKED_FOR = re.compile(r"Error performing [A-Z]+ http://[^/\s]+/latest/(api/token|meta-data/)")
 
 CLIENT: "ClientConfig" = {
     "allow_http": True,  # only an AWS_ENDPOINT_URL that says http:// leads there
@@ -190,5 +191,7 @@ def _own_errors(key: str = "") -> Iterator[None]:
             raise FileNotFoundError(key) from None
         if isinstance(error, BaseError) or code:
             reason = code[1] if code else status[1] if status else "no connection, or it broke"
+            if ROLE_ASKED_FOR.search(text):
+                reason = f"no credentials: AWS_ACCESS_KEY_ID is not set, and the machine gave no role ({reason})"
             refused = status is not None and status[1].startswith("4")
             raise BucketUnavailable(reason, transient=not refused) from None

@@ -19,8 +19,10 @@ class S3Url:
 def parse_s3_url(url: str) -> S3Url:
     """Read an address; what its key holds of `?`, `#` and `%` stands percent-encoded in it. Raises ValueError."""
     parts = urlsplit(url)
-    if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc):
-        raise ValueError("is not s3://bucket/key, with the name of a bucket")
+    if parts.scheme != "s3":
+        raise ValueError("does not begin with s3://")
+    if not BUCKET.fullmatch(parts.netloc):
+        raise ValueError("has no valid name of a bucket: 3 to 63 of a-z, 0-9, . and -, no . or - at either end")
     if parts.query or parts.fragment:
         raise ValueError("holds a ? or #; percent-encode those of the key")
     try:

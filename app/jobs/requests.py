@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import from_json
 
+from app import patterns
 from app.errors import FieldError, InvalidRequest
 from app.network import MAX_URL_CHARACTERS
 from app.problems import field_errors
@@ -15,7 +16,7 @@ from app.speech.transcript import Channels, Task
 from app.webhooks.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check, check_callback
 
 MAX_METADATA_BYTES = 4096
-NO_NUL = r"^[^\u0000]*$"  # Postgres stores no NUL in text
+NO_NUL = patterns.NO_NUL
 LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url", "callback_url"})
 BOOLEAN_FIELDS = frozenset({"word_timestamps", "diarize"})
 JSON_FIELDS = frozenset({"metadata", "priority"})
@@ -74,7 +75,7 @@ class CreateTranscription(BaseModel):
 
     language: str = Field(
         default="auto",
-        pattern="^(auto|[a-z]{2,3})$",
+        pattern=patterns.LANGUAGE,
         description="ISO 639-1 code such as `en`, or `auto` to detect it.",
     )
     task: Task = Field(default="transcribe", description="`translate` gives English.")
@@ -137,7 +138,7 @@ class CreateFromUrl(CreateTranscription):
 
     url: str = Field(
         max_length=MAX_URL_CHARACTERS,
-        pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\u0000]+$",
+        pattern=patterns.RECORDING_URL,
         description="`https://…` with a public host, or `s3://bucket/key`; which buckets, and whether `http://…` and "
         "other hosts, is for the operator to allow.",
         json_schema_extra={"format": "uri"},

@@ -36,6 +36,7 @@ from app.rhythm import despite_database_trouble, every, write_down
 from app.signals import Signals
 from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.engine import Transcriber
+from app.speech.notices import told_of_loss
 from app.speech.turns import Share
 
 POLL_SECONDS = 2.0
@@ -230,7 +231,7 @@ class JobRunner:
             transcript = await self._transcriber.transcribe(audio.channels, options, progress, share)
             timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
-        return Succeeded(transcript, facts, timings)
+        return Succeeded(told_of_loss(transcript, audio.announced_seconds), facts, timings)
 
     def _set_progress(self, token: UUID, progress: float) -> None:
         if token in self._running:

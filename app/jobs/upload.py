@@ -4,7 +4,7 @@ FastAPI's own form parsing would write a stranger's file to disk before any depe
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from python_multipart import MultipartParser
@@ -81,8 +81,15 @@ async def read_form(
             left -= len(value)
             fields.append((event.name, _text(event.name, value)))
     if audio is None:
-        raise InvalidRequest("The form has no part named `file`.", errors=(FieldError("file", "missing"),))
+        raise _without_file(fields)
     return Form(CreateTranscription.from_form(fields), filename, audio)
+
+
+def _without_file(fields: Sequence[tuple[str, str]]) -> InvalidRequest:
+    detail = "The form has no part named `file`."
+    if any(name == "url" for name, _ in fields):
+        detail += " To have a `url` fetched, send the fields as a JSON body, with `Content-Type: application/json`."
+    return InvalidRequest(detail, errors=(FieldError("file", "missing"),))
 
 
 async def _part(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

@@ -46,8 +46,13 @@ def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Devic
 
 def _gpu(indexes: tuple[int, ...], gpus: int, compute_type: str) -> Device:
     indexes = indexes or tuple(range(gpus))
-    if not indexes or not set(indexes) <= set(range(gpus)):
-        raise ModelUnavailable(f"No model can run on cuda {', '.join(map(str, indexes))}: {gpus} GPUs are found")
+    if not gpus:
+        raise ModelUnavailable("No model can run on cuda: no GPU is found; set CALLSCRIBE_DEVICE to cpu or auto")
+    if not set(indexes) <= set(range(gpus)):
+        raise ModelUnavailable(
+            f"No model can run on cuda {', '.join(map(str, indexes))}: {gpus} GPUs are found, counted from 0;"
+            " set CALLSCRIBE_DEVICE_INDEX to theirs"
+        )
     return Device("cuda", indexes, len(indexes), compute_type)
 
 

@@ -87,8 +87,8 @@ def fetch(name: str, models_dir: Path) -> Path:
         return whisper.download(name, models_dir, offline=False)
     except Exception as error:
         raise ModelUnavailable(
-            f"The model {name!r} is not on disk and cannot be downloaded: give the folder of a converted model,"
-            f" or one of {', '.join(bundled_models()) or 'the bundled models, once installed'}"
+            f"The model {name!r} is not on disk and cannot be downloaded: set CALLSCRIBE_MODEL to the folder of a"
+            f" converted model, or to one of {', '.join(bundled_models()) or 'the bundled models, once installed'}"
         ) from error
 
 

@@ -1,11 +1,11 @@
 """What goes wrong with real calls, told in warnings; pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.speech.bleed import Bleed
 from app.speech.levels import Levels
-from app.speech.transcript import Channel, Options, Talk, TranscriptWarning, WarningCode
+from app.speech.transcript import Channel, Options, Talk, Transcript, TranscriptWarning, WarningCode
 
 CLIPPED_SHARE = 0.001
 QUIET_SHARE = 0.8
@@ -76,3 +76,14 @@ def _of_silence(found: Findings) -> Iterator[TranscriptWarning]:
     if talk.speech_seconds and duration >= SHORTEST_QUIET_SECONDS and talk.silence_seconds >= QUIET_SHARE * duration:
         message = f"Nobody speaks in {talk.silence_seconds / duration:.0%} of the recording"
         yield TranscriptWarning(WarningCode.MOSTLY_SILENCE, message)
+
+
+def told_of_loss(transcript: Transcript, announced_seconds: float | None) -> Transcript:
+    """The transcript, with a warning where its recording announced so many seconds, and fewer came out."""
+    if announced_seconds is None:
+        return transcript
+    message = (
+        f"The recording is cut off or damaged: it announces {announced_seconds:.1f} s, "
+        f"and {transcript.duration:.1f} s came out"
+    )
+    return replace(transcript, warnings=(TranscriptWarning(WarningCode.TRUNCATED, message), *transcript.warnings))

@@ -160,6 +160,7 @@ class WarningCode(StrEnum):
     BLEED_REMOVED = "bleed_removed"
     CLIPPING = "clipping"
     MOSTLY_SILENCE = "mostly_silence"
+    TRUNCATED = "truncated"
 
 
 @dataclass(frozen=True, slots=True)

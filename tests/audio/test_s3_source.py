@@ -75,7 +75,7 @@ async def test_an_object_of_an_allowed_bucket_is_read(bucket: str, key: str, pat
         ("s3://user:secret@archive/b", "name of a bucket"),
         ("s3://archive:9000/b", "name of a bucket"),
         ("s3:///b", "name of a bucket"),
-        ("https://archive/b", "name of a bucket"),
+        ("https://archive/b", "begin with s3://"),
     ],
 )
 def test_what_is_not_allowed_is_refused_at_once(url: str, reason: str) -> None:

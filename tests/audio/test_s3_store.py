@@ -188,6 +188,16 @@ async def troubles(store: S3AudioStore) -> list[StoreUnavailable]:
     return [each for each in raised if isinstance(each, StoreUnavailable)]
 
 
+async def test_a_lack_of_credentials_is_told_as_that(
+    workspace_of_store: Workspace, bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", os.environ["AWS_ENDPOINT_URL"])  # it knows no roles
+    with pytest.raises(StoreUnavailable, match="no credentials: AWS_ACCESS_KEY_ID is not set, and the machine gave"):
+        await S3AudioStore(S3Url(bucket, ""), workspace_of_store).check()
+
+
 async def test_a_download_that_breaks_is_taken_up_again_where_it_broke(
     store: S3AudioStore,
     bucket: str,

@@ -49,6 +49,30 @@ def test_an_option_that_cannot_be_is_named(guarded: Service, name: str, value: s
     assert guarded.stored_files() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("language", "EN", "must be auto, or an ISO 639-1 code in small letters such as en"),
+        ("url", "notaurl", "must be a URL such as https://host/call.wav or s3://bucket/key"),
+        ("external_id", "nul \0", "may not hold NUL characters"),
+        ("task", "sing", "must be 'transcribe' or 'translate'"),
+        ("model", "x" * 256, "must have at most 255 characters"),
+    ],
+)
+def test_what_is_expected_is_said_in_words(guarded: Service, name: str, value: str, told: str) -> None:
+    asked = {"url": "https://calls.example/a.wav", name: value}
+    problem = refused(guarded.client.post("/v1/transcriptions", json=asked), 422, "invalid_request")
+    assert problem["errors"] == [{"field": name, "detail": told}]
+
+
+def test_a_form_with_a_url_is_told_where_urls_go(guarded: Service) -> None:
+    body = field("url", "https://calls.example/a.wav") + END
+    problem = refused(post_body(guarded, body), 422, "invalid_request")
+    assert problem["errors"] == [{"field": "file", "detail": "missing"}]
+    assert "`url`" in problem["detail"]
+    assert "JSON body" in problem["detail"]
+
+
 @pytest.mark.parametrize("model", ["large-v3-turbo", "tiny.en"])
 def test_a_model_that_was_not_trained_to_translate_is_not_asked_to(guarded: Service, model: str) -> None:
     problem = refused(guarded.post(task="translate", model=model), 422, "invalid_request")

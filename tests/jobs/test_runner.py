@@ -205,6 +205,18 @@ async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench
         assert await session.get(StoredTranscript, job.id) is not None
 
 
+async def test_a_recording_that_broke_off_is_transcribed_with_a_warning(bench: Bench) -> None:
+    whole = CALL.read_bytes()
+    async with working(bench):
+        job = await bench.ended(await bench.enqueue(whole[: len(whole) // 2]))
+    assert job.status == Status.COMPLETED
+    assert [warning["code"] for warning in job.warnings] == ["truncated"]
+    async with bench.database.transaction() as session:
+        stored = await session.get(StoredTranscript, job.id)
+    assert stored is not None
+    assert '"truncated"' in stored.transcript
+
+
 async def test_a_broken_recording_fails_with_its_code_at_the_first_attempt(bench: Bench) -> None:
     async with working(bench):
         job = await bench.ended(await bench.enqueue(b"RIFF\x00\x00\x00\x00WAVEnothing of the kind"))

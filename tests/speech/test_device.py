@@ -71,8 +71,14 @@ def test_a_gpu_that_cannot_do_it_leaves_the_processor(
 
 
 def test_a_gpu_that_is_not_there_is_told(gpus: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelUnavailable, match="No model can run on cuda 2: 2 GPUs"):
+    with pytest.raises(ModelUnavailable, match=r"No model can run on cuda 2: 2 GPUs.* CALLSCRIBE_DEVICE_INDEX"):
         find_device("auto", (2,), "auto")
+
+
+def test_cuda_without_a_gpu_is_told_with_a_way_out(gpus: pytest.MonkeyPatch) -> None:
+    gpus.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
+    with pytest.raises(ModelUnavailable, match="on cuda: no GPU is found; set CALLSCRIBE_DEVICE to cpu or auto"):
+        find_device("cuda", (), "auto")
 
 
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheel knows no GPU")

@@ -123,5 +123,6 @@ def test_a_model_that_is_nowhere_is_told_in_one_line(name: str, tmp_path: Path) 
         fetch(name, tmp_path)
 
     assert name in str(raised.value)
+    assert "set CALLSCRIBE_MODEL to " in str(raised.value)
     assert "base" in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -4,8 +4,8 @@ import pytest
 
 from app.speech.bleed import Bleed
 from app.speech.levels import Levels
-from app.speech.notices import Findings, notices
-from app.speech.transcript import Channel, Options, Span, Talk, TranscriptWarning
+from app.speech.notices import Findings, notices, told_of_loss
+from app.speech.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
 
 AGENT, CUSTOMER = Channel(0, "agent", "en", 0.9, 30.0), Channel(1, "customer", "en", 0.9, 20.0)
 WELL = Findings(
@@ -59,3 +59,13 @@ def test_bleed_is_told_with_its_place() -> None:
 def test_the_share_that_is_clipped_is_told() -> None:
     [warning] = notices(replace(WELL, levels=Levels((0.5, 0.1), (0.0312, 0), (None, None))))
     assert warning.message.startswith("3.1% of the samples are at full scale")
+
+
+def test_a_recording_that_is_cut_off_is_told_before_all_else() -> None:
+    clipped = TranscriptWarning("clipping", "loud", 0)
+    transcript = Transcript("en", 0.9, 28.83, (), (), (clipped,))
+
+    assert told_of_loss(transcript, None) is transcript
+    [first, second] = told_of_loss(transcript, 57.669).warnings
+    assert (first.code, second) == ("truncated", clipped)
+    assert first.message == "The recording is cut off or damaged: it announces 57.7 s, and 28.8 s came out"

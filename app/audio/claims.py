@@ -1,0 +1,52 @@
+"""Whether all came out of a recording that its header announces: a copy that broke off is well formed up to its end."""
+
+import os
+import struct
+from pathlib import Path
+
+# Their headers count samples. Others guess by the bit rate, go by timestamps up to the end that is there, or mean the
+# longest of several tracks.
+COUNTING_CONTAINERS = frozenset({"aiff", "au", "flac", "mov"})
+PLACEHOLDER_BYTES = 0x7F00_0000  # recorders that cannot go back to the header write this or more into it, or 0
+MAX_WAV_CHUNKS = 100
+TOLERATED_SECONDS = 2.0
+TOLERATED_SHARE = 0.02
+
+
+def announced_seconds(path: Path, container: str, header_seconds: float | None, came_out: float) -> float | None:
+    """How long the recording should be, where clearly less came out; else None.
+
+    `came_out` is in seconds and not 0. Blocks to read a header; raises OSError.
+    """
+    if not path.is_file():
+        return None
+    if container == "wav":
+        share = _wav_share(path)
+    elif container in COUNTING_CONTAINERS and header_seconds:
+        share = came_out / header_seconds
+    else:
+        return None
+    if not share or path.stat().st_size / share >= PLACEHOLDER_BYTES:
+        return None
+    announced = came_out / share
+    return announced if announced - came_out > max(TOLERATED_SECONDS, TOLERATED_SHARE * announced) else None
+
+
+def _wav_share(path: Path) -> float | None:
+    """How much of the samples that a WAV file announces it holds; None if it announces none.
+
+    By its bytes: FFmpeg tells the duration of what is there for some codecs, and for others what was announced.
+    """
+    with path.open("rb") as file:
+        end, at = os.fstat(file.fileno()).st_size, 12
+        for _ in range(MAX_WAV_CHUNKS):
+            file.seek(at)
+            chunk = file.read(8)
+            if len(chunk) < 8:
+                return None
+            name, size = struct.unpack("<4sI", chunk)
+            at += 8
+            if name == b"data":
+                return (end - at) / size if size else None
+            at += size + size % 2
+    return None
