@@ -30,9 +30,10 @@ from app.webhooks.receivers import Receivers
 FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
 PROBES_AT_ONCE = 2
-MAX_IN_LINE = 24  # a probe costs 0.2 s of a core: the last one waits for some 3 s, which clients do before they give up
+MAX_IN_LINE = 64  # a probe costs 0.2 s of a core: the last one waits some 7 s, which clients do before they give up
 LINE_RETRY_SECONDS = 3
-ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "amr", "eac3", "mp3"})  # their duration may be a guess by bit rate
+# Their duration may be a guess by the bit rate, or a placeholder that a recorder without a way back has left.
+ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "aiff", "amr", "eac3", "mp3"})
 
 
 @dataclass(frozen=True)
