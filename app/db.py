@@ -84,6 +84,11 @@ def is_absence(error: BaseException) -> bool:
     return error.connection_invalidated if isinstance(error, DBAPIError) else isinstance(error, ABSENCE)
 
 
+def is_unexpected(error: BaseException) -> bool:
+    """Whether the driver did not expect it: mostly a connection that breaks, and now and then a mistake of ours."""
+    return isinstance(error, asyncpg.InternalClientError)
+
+
 REFUSED_CLASSES = ("22", "23", "42")  # SQLSTATE: bad data, broken constraint, wrong statement
 
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.db import DATABASE_TROUBLE, is_refusal
+from app.db import DATABASE_TROUBLE, is_refusal, is_unexpected
 from app.errors import (
     AppError,
     FieldError,
@@ -155,7 +155,8 @@ class UnexpectedErrors:
         except Exception as error:
             away = isinstance(error, DATABASE_TROUBLE) and not is_refusal(error)
             if away:
-                log.warning("database or store trouble", path=scope.get("path"), error=repr(error))
+                path, surprise = scope.get("path"), is_unexpected(error)
+                log.warning("database or store trouble", path=path, error=repr(error), exc_info=surprise)
             else:
                 log.exception("unhandled error", path=scope.get("path"))
             if answering or scope["type"] != "http":

@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.db import DATABASE_TROUBLE, Database, is_refusal
+from app.db import DATABASE_TROUBLE, Database, is_refusal, is_unexpected
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ async def despite_database_trouble(action: Callable[[], Awaitable[None]]) -> Non
     try:
         await action()
     except DATABASE_TROUBLE as error:
-        log.warning("database or store trouble", error=repr(error))
+        log.warning("database or store trouble", error=repr(error), exc_info=is_unexpected(error))
 
 
 async def every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:

@@ -91,12 +91,12 @@ async def decode(
     }
     try:
         answer = await _ask_child(path, request, timeout_seconds or 2 * cpu_seconds)
+        info, seconds = MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE
+        announced = await asyncio.to_thread(announced_seconds, path, info.container, info.duration_seconds, seconds)
     except BaseException:
         _remove_channels(folder)
         raise
     channels = tuple(PcmFile(folder / f"channel-{index}.pcm") for index in range(answer["channels"]))
-    info, seconds = MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE
-    announced = await asyncio.to_thread(announced_seconds, path, info.container, info.duration_seconds, seconds)
     return DecodedAudio(info, seconds, channels, announced)
 
 

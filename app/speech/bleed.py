@@ -42,45 +42,58 @@ class _Origin(Enum):
     BLEED = 2
 
 
-_Part = tuple[Sequence[Word], _Origin]
-_Source = tuple[int, bool]  # a channel, and whether it has words of its own there
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Words in a row. `source` is the channel that they come from, where nothing was heard on it then."""
+
+    words: Sequence[Word]
+    origin: _Origin
+    source: int | None = None
 
 
 def without_bleed(heard: Sequence[Heard], spoken: Spoken) -> tuple[list[Heard], list[Bleed]]:
     """What was heard less the bleed, and what that was, by channel; `spoken` is the same, to be looked up."""
     kept, removed = [], {channel: list[Sequence[Word]]() for channel in sorted({window.channel for window in heard})}
+    found: list[Heard] = []
     for window in heard:
-        parts: list[_Part] = []
-        for words, source in _by_source(window, spoken):
-            if source:
-                parts.append((words, _Origin.BLEED))
-                if not source[1]:
-                    kept.append(replace(window, channel=source[0], words=tuple(words)))
-            else:
-                phrases = cut(words)
-                parts += [part for phrase in phrases for part in _parts(phrase, window.channel, spoken) if part[0]]
+        parts = [part for phrase in cut(window.words) for part in _parts(phrase, window.channel, spoken)]
         parts = _settled(_settled(parts)[::-1])[::-1]
-        removed[window.channel] += [words for words, origin in parts if origin is _Origin.BLEED]
-        own = tuple(word for words, origin in parts if origin is not _Origin.BLEED for word in words)
-        if own:
+        removed[window.channel] += [part.words for part in parts if part.origin is _Origin.BLEED]
+        found += [
+            replace(window, channel=part.source, words=tuple(part.words))
+            for part in parts
+            if part.source is not None and not _is_found(part.words, part.source, found)
+        ]
+        if own := tuple(word for part in parts if part.origin is not _Origin.BLEED for word in part.words):
             kept.append(replace(window, words=own))
-    return kept, [_bleed(channel, phrases) for channel, phrases in removed.items() if phrases]
+    return kept + found, [_bleed(channel, phrases) for channel, phrases in removed.items() if phrases]
 
 
-def _by_source(window: Heard, spoken: Spoken) -> Iterator[tuple[Sequence[Word], _Source | None]]:
-    """Stretches of words that sound as another channel does, and those between them."""
-
-    def source(word: Word) -> _Source | None:
-        span = _span([word])
-        if (channel := spoken.source(window.channel, span)) is None:
-            return None
-        return channel, any(_at_once(word, other) for other in spoken.near(channel, span))
-
-    for found, words in groupby(window.words, key=source):
-        yield tuple(words), found
+def _is_found(words: Sequence[Word], source: int, found: Sequence[Heard]) -> bool:
+    """Whether the words of a channel were found in the bleed on another one already."""
+    return any(_at_once(words[0], other) for each in found if each.channel == source for other in each.words)
 
 
 def _parts(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[_Part]:
+    """The phrase by its text, and what is left of it by its sound."""
+    for words, origin in _by_text(phrase, channel, spoken):
+        if origin is _Origin.BLEED:
+            yield _Part(words, origin)
+        else:
+            yield from _by_sound(words, origin, channel, spoken)
+
+
+def _by_sound(words: Sequence[Word], origin: _Origin, channel: int, spoken: Spoken) -> Iterator[_Part]:
+    for echo, group in groupby(words, key=lambda word: spoken.echo(channel, _span([word]))):
+        if echo is None:
+            yield _Part(tuple(group), origin)
+        elif echo.is_sure:
+            yield _Part(tuple(group), _Origin.BLEED, None if echo.is_heard else echo.source)
+        else:
+            yield _Part(tuple(group), _Origin.DOUBTFUL)
+
+
+def _by_text(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[tuple[Sequence[Word], _Origin]]:
     """The phrase as a whole if another channel has it, else its stretches that others have and that they have not."""
     if not any(spoken.near(other, _span(phrase)) for other in spoken.others(channel)):
         yield phrase, _Origin.OWN
@@ -103,10 +116,11 @@ def _parts(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[_Pa
 def _settled(parts: Sequence[_Part]) -> list[_Part]:
     """What is doubtful right after bleed is bleed; of a window's parts, in either order of time."""
     settled = list(parts[:1])
-    for words, origin in parts[1:]:
-        before, known = settled[-1]
-        follows = known is _Origin.BLEED and _pause(before, words) <= ADJOINING_SECONDS
-        settled.append((words, _Origin.BLEED if follows and origin is _Origin.DOUBTFUL else origin))
+    for part in parts[1:]:
+        before = settled[-1]
+        follows = before.origin is _Origin.BLEED and _pause(before.words, part.words) <= ADJOINING_SECONDS
+        is_bleed = follows and part.origin is _Origin.DOUBTFUL
+        settled.append(replace(part, origin=_Origin.BLEED, source=before.source) if is_bleed else part)
     return settled
 
 

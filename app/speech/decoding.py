@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.speech.coverage import passed_over
+from app.speech.coverage import passed_over, unstretched
 from app.speech.quality import Decoded, Try, Verdict, judge, likeliest
 from app.speech.recording import PendingWindow
 from app.speech.scan import read_window
@@ -12,13 +12,22 @@ from app.speech.segments import Heard
 from app.speech.timing import place, spread
 from app.speech.transcript import TranscriptWarning, WarningCode, Word
 from app.speech.whisper import Encoded, Samples, Utterance, Whisper
-from app.speech.windows import Window
 
 logger = logging.getLogger(__name__)
 
 # A window of its own language must be long and clear: short ones are often taken for another language.
 OWN_LANGUAGE_PROBABILITY = 0.9
 OWN_LANGUAGE_SECONDS = 5
+
+MOST_GENERATIONS = 2  # of windows out of what was passed over in a window
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The words of a window, in the time of the recording; `are_aligned` with what sounds there, or spread over it."""
+
+    words: tuple[Word, ...]
+    are_aligned: bool
 
 
 @dataclass(frozen=True)
@@ -45,15 +54,18 @@ def decode_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
     judged = [_judge(row, decoded) for row, decoded in zip(rows, whisper.decode(encoded, prompts, way), strict=True)]
     final = {row: result for row, result in enumerate(judged) if isinstance(result, _Final)}
     words = _words(whisper, encoded, final)
-    rests = {row: passed_over(result.pending.window, words.get(row, ())) for row, result in final.items()}
-    again = {row: result for row, result in enumerate(judged) if isinstance(result, PendingWindow)}
-    again |= {row: calm for row, rest in rests.items() if rest and (calm := _calmly(final[row]))}
-    for row in final.keys() - again.keys():
-        _settle(final[row], words.get(row, ()), rests[row])
-    return [
-        *(replace(result, encoded=_kept(whisper, encoded, row, way, result.ways[0])) for row, result in again.items()),
-        *(_anew(final[row].pending, rest) for row in final.keys() - again.keys() for rest in rests[row]),
+    rests = {row: _rests(result.pending, words.get(row)) for row, result in final.items()}
+    again = [
+        *(
+            replace(result, encoded=_kept(whisper, encoded, row, way, result.ways[0]))
+            for row, result in enumerate(judged)
+            if isinstance(result, PendingWindow)
+        ),
+        *(rest for row in final for rest in rests[row]),
     ]
+    for row, result in final.items():
+        _settle(result, words.get(row), rests[row])
+    return again
 
 
 def _read(pending: PendingWindow) -> Samples | None:
@@ -100,7 +112,7 @@ def _judge(pending: PendingWindow, decoded: Decoded) -> PendingWindow | _Final:
     verdict = judge(decoded, pending.window.seconds, pending.job.bias if way.prompted else "")
     if verdict is Verdict.ACCEPTED:
         return _Final(pending, verdict, decoded)
-    if verdict is Verdict.SILENT and not any(before is Verdict.PARTIAL for _, before in pending.failed):
+    if verdict is Verdict.SILENT:
         return _Final(pending, verdict, None)
     failed = (*pending.failed, (decoded, verdict))
     if not decoded.text:  # at rising temperatures the model would write something, whatever it hears
@@ -110,7 +122,7 @@ def _judge(pending: PendingWindow, decoded: Decoded) -> PendingWindow | _Final:
     return _Final(replace(pending, failed=failed), verdict, likeliest(failed))
 
 
-def _words(whisper: Whisper, encoded: Encoded, final: Mapping[int, _Final]) -> dict[int, tuple[Word, ...]]:
+def _words(whisper: Whisper, encoded: Encoded, final: Mapping[int, _Final]) -> dict[int, _Words]:
     """Words in the time of the recording, by row of the batch.
 
     A translation cannot be aligned with the speech, whose words it does not hold: its times are those that the
@@ -118,46 +130,47 @@ def _words(whisper: Whisper, encoded: Encoded, final: Mapping[int, _Final]) -> d
     """
     spoken = {row: (result.pending, result.decoded) for row, result in final.items() if result.decoded}
     if any(pending.job.call.options.task == "translate" for pending, _ in spoken.values()):
-        timed = {
-            row: spread(whisper.phrases(decoded, pending.window.seconds)) for row, (pending, decoded) in spoken.items()
-        }
-    else:
-        timed = whisper.align(
-            encoded,
-            {
-                row: Utterance(pending.language, decoded.tokens, pending.window.seconds)
-                for row, (pending, decoded) in spoken.items()
-            },
-        )
+        phrases = {row: whisper.phrases(decoded, pending.window.seconds) for row, (pending, decoded) in spoken.items()}
+        return {row: _placed(pending, spread(phrases[row]), is_aligned=False) for row, (pending, _) in spoken.items()}
+    aligned = whisper.align(
+        encoded,
+        {
+            row: Utterance(pending.language, decoded.tokens, pending.window.seconds)
+            for row, (pending, decoded) in spoken.items()
+        },
+    )
     return {
-        row: place(timed[row] or _unaligned(pending, decoded), pending.window, pending.job.call.duration)
+        row: _placed(pending, aligned[row] or _unaligned(pending, decoded), is_aligned=bool(aligned[row]))
         for row, (pending, decoded) in spoken.items()
     }
+
+
+def _placed(pending: PendingWindow, words: tuple[Word, ...], *, is_aligned: bool) -> _Words:
+    return _Words(place(words, pending.window, pending.job.call.duration), is_aligned)
 
 
 def _unaligned(pending: PendingWindow, decoded: Decoded) -> tuple[Word, ...]:
     return spread([Word(0.0, pending.window.seconds, f" {decoded.text}", decoded.probability)])
 
 
-def _calmly(final: _Final) -> PendingWindow | None:
-    """A window that was heard in part, to be decoded in more context, if there is a way without chance."""
-    ways = tuple(way for way in final.pending.ways[1:] if not way.temperature)
-    if final.verdict is not Verdict.ACCEPTED or final.decoded is None or not ways:
-        return None
-    return replace(final.pending, ways=ways, failed=(*final.pending.failed, (final.decoded, Verdict.PARTIAL)))
+def _rests(pending: PendingWindow, words: _Words | None) -> tuple[PendingWindow, ...]:
+    """What was passed over in a window, as windows of their own."""
+    if words is None or not words.are_aligned or pending.generation == MOST_GENERATIONS:
+        return ()
+    anew = replace(pending, generation=pending.generation + 1, failed=(), encoded=None)
+    rests = passed_over(pending.window, words.words)
+    return tuple(replace(anew, window=rest, ways=pending.job.ways(rest)) for rest in rests)
 
 
-def _anew(pending: PendingWindow, rest: Window) -> PendingWindow:
-    """What was passed over in a window, as one of its own."""
-    return replace(pending, window=rest, ways=pending.job.ways(rest), failed=(), encoded=None)
-
-
-def _settle(final: _Final, words: tuple[Word, ...], rests: Sequence[Window]) -> None:
+def _settle(final: _Final, words: _Words | None, rests: Sequence[PendingWindow]) -> None:
     """Never raises: a batch that is settled in part must not be decoded again."""
     pending, decoded = final.pending, final.decoded
     try:
-        heard = Heard(pending.channel, pending.language, decoded, words) if decoded else None
-        pending.job.settle(pending.window, heard, _warning(final), rests)
+        heard = None
+        if decoded and words:
+            placed = unstretched(words.words) if rests else words.words
+            heard = Heard(pending.channel, pending.language, decoded, placed)
+        pending.job.settle(pending.window, heard, _warning(final), [rest.window for rest in rests])
     except Exception as error:
         logger.exception("speech.settle_failed")
         pending.job.fail(error)

@@ -20,6 +20,7 @@ SILENT_RMS = 10 ** (-70 / 20)
 # Two channels are the same when all but a thousandth of their energy is: codecs leave less noise, bleed more.
 MAX_COPY_RESIDUE = 1e-3
 LONGEST_DELAY_SECONDS = 0.2
+SHORTEST_ALIKE_SECONDS = 0.05  # shorter bits of two voices are alike by chance
 # In no half second may more be left: a faint voice in a pause of the other is little of a call's energy.
 MAX_BLOCK_RESIDUE = 0.03
 
@@ -68,14 +69,15 @@ def loudness(pcm: PcmFile, start: float, end: float) -> float:
 def likeness(pcm: PcmFile, other: PcmFile, start: float, end: float) -> float:
     """How much of a channel's sound between two times in seconds is another's, at any delay up to LONGEST_DELAY.
 
-    The peak of their normalized cross-correlation: 0 for nothing, 1 for all, whatever the levels. Raises OSError.
+    The peak of their normalized cross-correlation: 0 for nothing, or too little to tell, 1 for all, whatever the
+    levels. Raises OSError.
     """
     first, delay = max(0, round(start * SAMPLE_RATE)), round(LONGEST_DELAY_SECONDS * SAMPLE_RATE)
     own = pcm.read(first, max(1, round(end * SAMPLE_RATE) - first))
     around = other.read(max(0, first - delay), min(first, delay) + len(own) + delay)
-    if not 0 < len(own) <= len(around):
+    if not SHORTEST_ALIKE_SECONDS * SAMPLE_RATE <= len(own) <= len(around):
         return 0.0
-    size = len(own) + len(around)
+    size = 1 << (len(own) + len(around) - 1).bit_length()
     products = np.fft.irfft(np.fft.rfft(around, size) * np.conj(np.fft.rfft(own, size)), size)
     energy = np.cumsum(np.concatenate([[0.0], np.square(around, dtype=np.float64)]))
     energies = (energy[len(own) :] - energy[: -len(own)]) * np.sum(np.square(own, dtype=np.float64))

@@ -58,8 +58,6 @@ class Try:
 class Verdict(Enum):
     ACCEPTED = auto()
     SILENT = auto()
-    PARTIAL = auto()
-    """Speech was passed over, as the words' times tell; nothing is wrong with the text."""
     DOUBTFUL = auto()
     BROKEN = auto()
 
@@ -102,8 +100,8 @@ def judge(decoded: Decoded, seconds: float, bias: str = "") -> Verdict:
 
 def likeliest(failed: Sequence[tuple[Decoded, Verdict]]) -> Decoded | None:
     """The best of the attempts that all failed, as Whisper keeps one; None when each of them is broken."""
-    usable = [decoded for decoded, verdict in failed if verdict in (Verdict.PARTIAL, Verdict.DOUBTFUL)]
-    return max(usable, key=lambda decoded: decoded.avg_logprob, default=None)
+    doubtful = [decoded for decoded, verdict in failed if verdict is Verdict.DOUBTFUL]
+    return max(doubtful, key=lambda decoded: decoded.avg_logprob, default=None)
 
 
 def repeats(text: str) -> bool:

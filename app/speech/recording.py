@@ -23,7 +23,8 @@ class PendingWindow:
     """A window that waits to be decoded in the first way of `ways`.
 
     `language` is that of its channel; `detected` tells that the window may turn out to have another.
-    `encoded` is there when the encoder has seen it already.
+    `encoded` is there when the encoder has seen it already. `generation` counts from 0 for windows that voice activity
+    gave; one out of what was passed over in another is of the next.
     """
 
     job: "Recording"
@@ -34,6 +35,7 @@ class PendingWindow:
     ways: tuple[Try, ...]
     failed: tuple[tuple[Decoded, Verdict], ...] = ()
     encoded: Encoded | None = None
+    generation: int = 0
 
     @property
     def kind(self) -> Hashable:

@@ -2,7 +2,8 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from statistics import median
 
 from app.speech.segments import Heard
@@ -13,12 +14,24 @@ LOUDER = 10 ** (6 / 20)
 SAME_TIME_SECONDS = 0.7
 LONGEST_WORD_SECONDS = 2.0
 MOST_WORDS_MEASURED = 200
+MOST_MEASURED = 1024
 # On a real call two people's words were alike by 0.28 at most, copies 15 and 25 dB fainter by 0.96 and more, through
 # a low pass or a telephone's band by 0.65, through a room by 0.24 to 0.5. From 0.7 on a copy is half of what sounds.
 COPIED = 0.7
+TOO_ALIKE = 0.4  # for two people
 
 Loudness = Callable[[int, float, float], float]
 Likeness = Callable[[int, int, float, float], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A copy of the sound of a louder channel: `is_sure` where it is most of what sounds, `is_heard` where words of the
+    channels that sound alike were heard at the same time."""
+
+    source: int
+    is_sure: bool
+    is_heard: bool
 
 
 class Spoken:
@@ -29,7 +42,7 @@ class Spoken:
     """
 
     def __init__(self, heard: Iterable[Heard], loudness: Loudness, likeness: Likeness) -> None:
-        self._loudness = loudness
+        self._loudness = lru_cache(MOST_MEASURED)(loudness)
         self._likeness = likeness
         self._words: dict[int, list[Word]] = {}
         for window in heard:
@@ -55,13 +68,19 @@ class Spoken:
             for other in self.others(channel)
         )
 
-    def source(self, channel: int, span: Span) -> int | None:
-        """The louder channel whose sound is what is heard just then on this one, if there is one."""
-        for other in self.others(channel):
-            louder = self._is_louder(other, channel, span)
-            if louder and self._likeness(channel, other, span.start, span.end) >= COPIED:
-                return other
-        return None
+    def echo(self, channel: int, span: Span) -> Echo | None:
+        """What is heard just then on this channel as a copy of louder ones."""
+        alike = {
+            other: likeness
+            for other in self.others(channel)
+            if self._is_louder(other, channel, span)
+            and (likeness := self._likeness(channel, other, span.start, span.end)) >= TOO_ALIKE
+        }
+        if not alike:
+            return None
+        source = max(alike, key=lambda other: self._loudness(other, span.start, span.end))
+        is_heard = any(_at_once(span, word) for other in alike for word in self.near(other, span))
+        return Echo(source, max(alike.values()) >= COPIED, is_heard)
 
     def _is_louder(self, other: int, channel: int, span: Span, times: float = 1.0) -> bool:
         own = LOUDER * times * self._loudness(channel, span.start, span.end)
@@ -93,3 +112,7 @@ class Spoken:
 
     def _of(self, channel: int, word: Word) -> float:
         return self._loudness(channel, word.start, word.end)
+
+
+def _at_once(span: Span, word: Word) -> bool:
+    return word.start - span.end <= SAME_TIME_SECONDS and span.start - word.end <= SAME_TIME_SECONDS

@@ -195,3 +195,35 @@ def test_the_same_sound_on_the_louder_channel_stays() -> None:
     both = [AGENT, heard(1, "Yes, hello, my table is broken", 0.2)]
 
     assert without_bleed(both, alike, until(4)) == (both, [])
+
+
+def test_a_misheard_word_between_copied_ones_goes_with_them() -> None:
+    def telephone(channel: int, other: int, start: float, end: float) -> float:
+        return 0.5 if start == pytest.approx(2.4) else 0.9
+
+    kept, _ = without_bleed([AGENT, heard(1, "Cow older my elbow", 2)], agent_is_louder, telephone)
+
+    assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
+
+
+def test_of_three_channels_the_loudest_has_the_words_and_has_them_once() -> None:
+    def loudness(channel: int, start: float, end: float) -> float:
+        return (0.8, 0.2, 0.05)[channel]
+
+    said = "please call me back"
+    both = [heard(0, "Hello there", 0), *(heard(channel, said, 2) for channel in (1, 2))]
+
+    kept, _ = without_bleed(both, loudness, lambda *_: 0.9)
+
+    assert texts(kept) == [(0, "Hello there"), (0, said)]
+
+
+def test_words_go_to_their_speaker_and_not_to_another_echo() -> None:
+    def loudness(channel: int, start: float, end: float) -> float:
+        return (0.2, 0.8, 0.05)[channel]
+
+    both = [heard(0, "Hello", 9), heard(1, "please call me back", 2), heard(2, "lease all knee back", 2)]
+
+    kept, _ = without_bleed(both, loudness, lambda channel, other, start, end: 0.9 if start < 5 else 0.0)
+
+    assert texts(kept) == [(0, "Hello"), (1, "please call me back")]

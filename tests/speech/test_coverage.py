@@ -1,5 +1,5 @@
 from app.audio.pcm import SAMPLE_RATE
-from app.speech.coverage import passed_over
+from app.speech.coverage import passed_over, unstretched
 from app.speech.transcript import Word
 from app.speech.windows import Piece, Window
 
@@ -60,5 +60,9 @@ def test_a_window_without_words_leaves_nothing() -> None:
     assert passed_over(TURN, []) == ()
 
 
-def test_what_is_left_is_shorter_than_the_window() -> None:
-    assert passed_over(TURN, words((9.6, 9.7))) == ()
+def test_a_window_with_one_short_word_is_left_almost_whole() -> None:
+    assert bounds(passed_over(TURN, words((9.6, 9.7)))) == [(9.7, 34.4)]
+
+
+def test_a_stretched_word_stands_after_what_was_passed_over() -> None:
+    assert unstretched(words((10, 10.5), (14, 20))) == tuple(words((10, 10.5), (19.2, 20)))

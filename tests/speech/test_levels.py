@@ -98,3 +98,4 @@ def test_likeness_at_the_ends_of_channels(record: Record) -> None:
     assert likeness(pcm, other, 0, 0.5) == pytest.approx(1, abs=0.01)
     assert likeness(pcm, other, 1.8, 2.5) == pytest.approx(1, abs=0.01)
     assert likeness(pcm, other, 5, 6) == 0
+    assert likeness(pcm, other, 1, 1.04) == 0

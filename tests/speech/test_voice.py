@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from app.audio.pcm import SAMPLE_RATE
 from app.speech.voice import SILENT_FRAMES, VoiceActivity
-from app.speech.windows import FRAME_SAMPLES
+from app.speech.windows import FRAME_SAMPLES, WindowFinder
 from tests.speech.conftest import Samples, hold_music, speech
 from tests.speech_samples import sample
 
@@ -35,5 +36,9 @@ def test_a_channel_is_heard_alike_in_stretches_and_at_once() -> None:
     np.testing.assert_allclose(np.concatenate(stretches), VoiceActivity().probabilities(channel), atol=1e-5)
 
 
-def test_music_is_no_speech_however_long_it_lasts() -> None:
-    assert VoiceActivity().probabilities(hold_music(60)).max() < 0.2
+def test_music_is_no_speech_however_long_it_lasts_and_however_often_it_begins_anew() -> None:
+    silence = np.zeros(4 * PIECE, np.float32)
+    music = np.concatenate([hold_music(60), silence, hold_music(20), silence, hold_music(20)])
+    finder = WindowFinder(18 * SAMPLE_RATE)
+
+    assert finder.feed(VoiceActivity().probabilities(music)) + finder.finish(len(music)) == []
