@@ -285,20 +285,23 @@ async def test_what_a_decoder_passes_over_is_heard_all_the_same(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decode = Whisper.decode
+    recording = record(decoded(CALL)[0])
+    options = Options(model="base", language="en", word_timestamps=True)
+    whole = await engine.transcribe([recording], options, ignore)
+    cut = list[str]()
 
     def stop_early(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Decoded]:
-        whole = decode(whisper, encoded, prompts, how)
-        return [replace(each, tokens=each.tokens[:24], text=" ".join(each.text.split()[:18])) for each in whole]
+        found = decode(whisper, encoded, prompts, how)
+        cut.extend(each.text for each in found if len(each.tokens) > 24)
+        return [replace(each, tokens=each.tokens[:24]) for each in found]
 
     monkeypatch.setattr(Whisper, "decode", stop_early)
-    recording = record(*[np.concatenate([speech(FOX), silence(1)])] * 5)
     heard = Heard()
 
-    options = Options(model="base", language="en", word_timestamps=True)
     transcript = await engine.transcribe([recording], options, heard)
 
-    assert wer(normalized(" ".join([FOX.text] * 5)), normalized(transcript.text)) < 0.1
-    assert transcript.warnings == ()
+    assert cut
+    assert wer(normalized(whole.text), normalized(transcript.text)) < 0.1
     starts = [word.start for segment in transcript.segments for word in segment.words or ()]
     assert starts == sorted(starts)
     assert heard.progress == sorted(heard.progress)
