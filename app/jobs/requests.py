@@ -16,7 +16,6 @@ from app.speech.transcript import Channels, Task
 from app.webhooks.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check, check_callback
 
 MAX_METADATA_BYTES = 4096
-NO_NUL = patterns.NO_NUL
 LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url", "callback_url"})
 BOOLEAN_FIELDS = frozenset({"word_timestamps", "diarize"})
 JSON_FIELDS = frozenset({"metadata", "priority"})
@@ -53,7 +52,7 @@ def _not_offered(diarize: bool) -> bool:
     return diarize
 
 
-Label = Annotated[str, Field(min_length=1, max_length=40, pattern=NO_NUL)]  # a subtitle's line has 42 columns
+Label = Annotated[str, Field(min_length=1, max_length=40, pattern=patterns.NO_NUL)]  # a subtitle's line has 42 columns
 WebUrl = Annotated[
     str,
     Field(max_length=MAX_CHARACTERS, json_schema_extra={"format": "uri", "examples": ["https://crm.example/calls"]}),
@@ -65,7 +64,7 @@ CallbackUrl = Annotated[
     AfterValidator(check),
     AfterValidator(check_callback),
 ]
-Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)]
+Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=patterns.NO_NUL)]
 
 
 class CreateTranscription(BaseModel):
@@ -93,12 +92,15 @@ class CreateTranscription(BaseModel):
     )
     word_timestamps: bool = Field(default=False, description="Words with start, end and probability.")
     prompt: str | None = Field(
-        default=None, max_length=2000, pattern=NO_NUL, description="Text that biases the model: names, products."
+        default=None,
+        max_length=2000,
+        pattern=patterns.NO_NUL,
+        description="Text that biases the model: names, products.",
     )
     hotwords: list[Hotword] = Field(default_factory=list, max_length=100, description="Words to listen for.")
     priority: int = Field(default=5, ge=0, le=9, description="0 goes first.")
     external_id: str | None = Field(
-        default=None, max_length=255, pattern=NO_NUL, description="Your own id of the call; searchable."
+        default=None, max_length=255, pattern=patterns.NO_NUL, description="Your own id of the call; searchable."
     )
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
         default_factory=dict, description="Any object of at most 4 kB of JSON; returned as it is."

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from sqlmodel import select
 
+from app import patterns
 from app.auth import CallerDep
 from app.db import Database, DatabaseDep
 from app.errors import (
@@ -34,7 +35,6 @@ from app.jobs import erasure, openapi, queue
 from app.jobs.intake import FORM_BYTES, Intake, Submission
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
-from app.jobs.requests import NO_NUL
 from app.jobs.retention import Retention
 from app.jobs.schemas import TranscriptionList, TranscriptionOut
 from app.problems import GUARDED, responses
@@ -137,7 +137,7 @@ async def list_transcriptions(
     database: DatabaseDep,
     status: Annotated[Status | None, Query(description="Only those in this status.")] = None,
     external_id: Annotated[
-        str | None, Query(max_length=255, pattern=NO_NUL, description="Only those with this id of yours.")
+        str | None, Query(max_length=255, pattern=patterns.NO_NUL, description="Only those with this id of yours.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Items a page.")] = 20,
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,

@@ -19,10 +19,11 @@ CLIPPED_LEVEL = 0.97
 SILENT_RMS = 10 ** (-70 / 20)
 # Two channels are the same when all but a thousandth of their energy is: codecs leave less noise, bleed more.
 MAX_COPY_RESIDUE = 1e-3
-LONGEST_DELAY_SECONDS = 0.2
-SHORTEST_ALIKE_SECONDS = 0.05  # shorter bits of two voices are alike by chance
 # In no half second may more be left: a faint voice in a pause of the other is little of a call's energy.
 MAX_BLOCK_RESIDUE = 0.03
+# Of a copy on another channel, an echo.
+LONGEST_DELAY_SECONDS = 0.2
+SHORTEST_ALIKE_SECONDS = 0.05  # shorter bits of two voices are alike by chance
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,7 @@ class Spoken:
         if not alike:
             return None
         source = max(alike, key=lambda other: self._loudness(other, span.start, span.end))
-        is_heard = any(_at_once(span, word) for other in alike for word in self.near(other, span))
-        return Echo(source, max(alike.values()) >= COPIED, is_heard)
+        return Echo(source, max(alike.values()) >= COPIED, any(self.near(other, span) for other in alike))
 
     def _is_louder(self, other: int, channel: int, span: Span, times: float = 1.0) -> bool:
         own = LOUDER * times * self._loudness(channel, span.start, span.end)
@@ -112,7 +111,3 @@ class Spoken:
 
     def _of(self, channel: int, word: Word) -> float:
         return self._loudness(channel, word.start, word.end)
-
-
-def _at_once(span: Span, word: Word) -> bool:
-    return word.start - span.end <= SAME_TIME_SECONDS and span.start - word.end <= SAME_TIME_SECONDS
