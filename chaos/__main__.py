@@ -33,7 +33,9 @@ class Scenario:
 
 # Of times only two are judged, with much to spare: CI may be busy. The long form wants a quiet machine.
 SHORT = {
-    "kills": Scenario(partial(kills, jobs=500, longest_seconds=0.1, count=20, every_seconds=0.6, again_within=60.0)),
+    "kills": Scenario(
+        partial(kills, jobs=500, rate=20.0, longest_seconds=0.1, count=20, every_seconds=0.6, again_within=60.0)
+    ),
     "zombies": Scenario(partial(zombies, count=4, workers=4, lease_seconds=SHORT_LEASE)),
     "rolling": Scenario(partial(rolling, count=5, every_seconds=1.0), REAL_LEASE),
     "database": Scenario(partial(trouble, seconds=3.0, within_seconds=3.0, least_share=0.0), REAL_LEASE),
@@ -42,7 +44,8 @@ SHORT = {
 }
 LONG = {
     "kills": Scenario(
-        partial(kills, jobs=5000, longest_seconds=0.4, count=200, every_seconds=2.0, again_within=36.0), REAL_LEASE
+        partial(kills, jobs=5000, rate=12.5, longest_seconds=0.4, count=200, every_seconds=2.0, again_within=36.0),
+        REAL_LEASE,
     ),
     "model": Scenario(partial(model, jobs=200, count=20, rate=4.0), LOADED_LEASE, double=False),
     "zombies": Scenario(partial(zombies, count=100, workers=6, lease_seconds=SHORT_LEASE)),

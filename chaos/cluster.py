@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.service import environment
 
 ROOT = Path(__file__).parent.parent
 START_LIMIT_SECONDS = 300.0
-STOP_LIMIT_SECONDS = 60.0
+END_LIMIT_SECONDS = 60.0
 WATCH_SECONDS = 0.2
 
 Kind = Literal["serve", "worker"]
@@ -52,6 +53,7 @@ class Cluster:
         self._log = (folder / "processes.log").open("ab")
         self._watching: asyncio.Task[None] | None = None
         self.members: list[Member] = []
+        self.told_to_end: set[str] = set()
         self.died_at: dict[str, datetime] = {}
         self.exit_codes: Counter[int] = Counter()
 
@@ -77,9 +79,22 @@ class Cluster:
     def add_workers(self, count: int) -> None:
         self.members += [self._spawn("worker", 0) for _ in range(count)]
 
+    def left_alone(self, members: Iterable[Member]) -> list[Member]:
+        """Those of them that nobody told to end: the others are in the list until they are replaced."""
+        return [member for member in members if member.name not in self.told_to_end]
+
     def kill(self, member: Member) -> None:
         self.died_at[member.name] = datetime.now(UTC)
-        member.send(signal.SIGKILL)
+        self._end(member, signal.SIGKILL)
+
+    def terminate(self, member: Member) -> None:
+        self._end(member, signal.SIGTERM)
+
+    async def until_replaced(self) -> None:
+        """Wait for all that were told to end, so that every exit code is known. Raises TimeoutError."""
+        async with asyncio.timeout(END_LIMIT_SECONDS):
+            while len(self.left_alone(self.members)) < len(self.members):
+                await asyncio.sleep(WATCH_SECONDS)
 
     async def stop(self) -> None:
         """End all processes, however they stand."""
@@ -88,8 +103,12 @@ class Cluster:
         for member in self.members:
             member.popen.kill()
         for member in self.members:
-            await asyncio.to_thread(member.popen.wait, STOP_LIMIT_SECONDS)
+            await asyncio.to_thread(member.popen.wait, END_LIMIT_SECONDS)
         self._log.close()
+
+    def _end(self, member: Member, number: signal.Signals) -> None:
+        self.told_to_end.add(member.name)
+        member.send(number)
 
     def _spawn(self, kind: Kind, port: int) -> Member:
         api = ("--no-executor", "--port", str(port)) if port else ()

@@ -1,12 +1,12 @@
 """Nothing that was accepted is lost or done twice, whatever happens to the processes."""
 
 import asyncio
+import itertools
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import takewhile
 
 from app.jobs.lifecycle import Crashed, Status
 from chaos.audit import Recovery, claims_in_vain, recoveries
@@ -31,22 +31,36 @@ def orders(stage: Stage, count: int, longest_seconds: float) -> list[str]:
 
 
 async def kills(
-    stage: Stage, *, jobs: int, longest_seconds: float, count: int, every_seconds: float, again_within: float
+    stage: Stage,
+    *,
+    jobs: int,
+    rate: float,
+    longest_seconds: float,
+    count: int,
+    every_seconds: float,
+    again_within: float,
 ) -> list[Figure]:
-    """SIGKILL to a random process, API or worker, starting or at work, again and again."""
+    """SIGKILL to a random process, API or worker, starting or at work, again and again, under load to the last one."""
+    cluster = stage.cluster
     await stage.start(2, WORKERS)
-    work = orders(stage, jobs, longest_seconds)
-    offering = asyncio.create_task(stage.load.offer(work, jobs / (count * every_seconds)))
+
+    def work() -> Iterator[str]:
+        for offered in itertools.count():
+            if offered >= jobs and len(cluster.told_to_end) >= count:
+                return
+            yield order(stage, longest_seconds)
+
+    offering = asyncio.create_task(stage.load.offer(work(), rate))
     for _ in range(count):
         await asyncio.sleep(stage.random.uniform(0.5, 1.5) * every_seconds)
         await stage.workers_at_work(WORKERS - 1)
-        stage.cluster.kill(_one_that_lives(stage, stage.cluster.members))
+        cluster.kill(stage.random.choice(cluster.left_alone(cluster.members)))
     await offering
     settled = await stage.settle(SETTLE_SECONDS)
-    again = recoveries(settled.accounts.steps, stage.cluster.died_at)
+    again = recoveries(settled.accounts.steps, cluster.died_at)
     return [
         Figure.at_least("jobs", len(settled.accounts.ends), jobs),
-        Figure.at_least("SIGKILLs", stage.cluster.exit_codes[-signal.SIGKILL], count),
+        Figure.at_least("SIGKILLs", cluster.exit_codes[-signal.SIGKILL], count),
         *settled.figures,
         Figure.found("jobs that a killed worker had", len(again)),
         Figure.at_most("claimed again after a kill, p99 s", percentile(_seconds(again, False), 0.99), again_within),
@@ -62,11 +76,6 @@ def _seconds(found: Sequence[Recovery], last_chance: bool) -> list[float]:
     return [each.seconds for each in found if each.last_chance is last_chance]
 
 
-def _one_that_lives(stage: Stage, members: Sequence[Member]) -> Member:
-    """Those that were killed a moment ago are still in the list, and would be killed in vain."""
-    return stage.random.choice([member for member in members if member.name not in stage.cluster.died_at])
-
-
 async def model(stage: Stage, *, jobs: int, count: int, rate: float) -> list[Figure]:
     """The same with the real model and real decoding. Between two kills some jobs end, however slow the machine is."""
     await stage.start(1, 2)
@@ -76,7 +85,7 @@ async def model(stage: Stage, *, jobs: int, count: int, rate: float) -> list[Fig
     for _ in range(count):
         await stage.until_ended(await stage.ended() + jobs // (2 * count), SETTLE_SECONDS)
         await asyncio.sleep(stage.random.uniform(0, 2))
-        stage.cluster.kill(_one_that_lives(stage, stage.cluster.workers))
+        stage.cluster.kill(stage.random.choice(stage.cluster.left_alone(stage.cluster.workers)))
     await offering
     settled = await stage.settle(SETTLE_SECONDS * 4)
     wordless = await stage.pool.fetchval(
@@ -95,7 +104,7 @@ async def zombies(stage: Stage, *, count: int, workers: int, lease_seconds: floa
     """Workers that stand still past their lease, and go on."""
     await stage.start(1, workers)
     stopped = 0
-    work = takewhile(lambda _: stopped < count, iter(partial(order, stage, 1.0), None))
+    work = itertools.takewhile(lambda _: stopped < count, iter(partial(order, stage, 1.0), None))
     offering = asyncio.create_task(stage.load.offer(work, 6.0))
     while stopped < count:
         busy = await stage.busy_workers()
@@ -133,24 +142,22 @@ async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Fig
     await stage.start(2, 3)
     work = [f"sleep {stage.random.uniform(0, 0.8):.2f}" for _ in range(round(count * every_seconds * 4))]
     offering = asyncio.create_task(stage.load.offer(work, 4.0))
-    told: set[str] = set()  # a second SIGTERM stops at once, as operators want it
-    while len(told) < count:
+    cluster = stage.cluster
+    while len(cluster.told_to_end) < count:
         await asyncio.sleep(stage.random.uniform(0.5, 1.5) * every_seconds)
-        if able := [member for member in await stage.at_work() if member.name not in told]:
-            member = stage.random.choice(able)
-            member.send(signal.SIGTERM)
-            told.add(member.name)
+        if able := cluster.left_alone(await stage.at_work()):  # a second SIGTERM stops at once, as operators want it
+            cluster.terminate(stage.random.choice(able))
     await offering
     settled = await stage.settle(SETTLE_SECONDS)
     ends = settled.accounts.ends
-    unclean = sum(stage.cluster.exit_codes.values()) - stage.cluster.exit_codes[0]
+    ended, clean = cluster.exit_codes.total(), cluster.exit_codes[0]
     return [
-        Figure.at_least("SIGTERMs", len(told), count),
+        Figure.at_least("SIGTERMs", ended, count),
         Figure.at_least("jobs", len(ends), len(work)),
         *settled.figures,
         Figure.none("failed", sum(end.status == Status.FAILED for end in ends)),
         Figure.none("crashes counted", sum(end.crashes for end in ends)),
-        Figure.none("exit codes that are not 0", unclean),
+        Figure.none("exit codes that are not 0", ended - clean),
     ]
 
 

@@ -80,9 +80,10 @@ class Stage:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def settle(self, limit_seconds: float) -> Settled:
-        """Wait until every accepted job has ended, and give account."""
+        """Wait until every accepted job has ended, and all that were told to end are replaced; and give account."""
         with suppress(TimeoutError):  # the accounts tell which jobs have not
             await self.until_ended(len(self.load.accepted), limit_seconds)
+        await self.cluster.until_replaced()
         accounts = await audit.read_accounts(self.pool)
         found = audit.discrepancies(self.load.accepted, accounts)
         return Settled(accounts, found + await self.told.discrepancies(self.load.accepted))
