@@ -92,7 +92,8 @@ async def decode(
     try:
         answer = await _ask_child(path, request, timeout_seconds or 2 * cpu_seconds)
         info, seconds = MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE
-        announced = await asyncio.to_thread(announced_seconds, path, info.container, info.duration_seconds, seconds)
+        header_seconds = info.duration_seconds and info.duration_seconds - answer["skipped_seconds"]
+        announced = await asyncio.to_thread(announced_seconds, path, info.container, header_seconds, seconds)
     except BaseException:
         _remove_channels(folder)
         raise

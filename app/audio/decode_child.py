@@ -89,6 +89,8 @@ class Recorder:
         self._stretch_start = 0.0
         self._stretch_taken = 0
         self.written = 0
+        self.skipped_seconds = 0.0
+        """What a clock that was set anew had jumped over."""
 
     def take(self, frame: AudioFrame) -> None:
         gap = self._gap_before(frame)
@@ -122,6 +124,7 @@ class Recorder:
         gap = frame.time - self._origin - position
         if not -1.0 <= gap <= LARGEST_GAP_SECONDS:
             self._origin = frame.time - position
+            self.skipped_seconds += gap
         return gap if SMALLEST_GAP_SECONDS <= gap <= LARGEST_GAP_SECONDS else 0.0
 
     def _build_graph(self, frame: AudioFrame) -> Graph:
@@ -252,7 +255,7 @@ def usable(frame: AudioFrame) -> bool:
 
 def write_channels(
     container: InputContainer, stream: AudioStream, folder: Path, *, rate: int, split: bool, max_seconds: float
-) -> dict[str, int]:
+) -> dict[str, float]:
     frames = filter(usable, decode_frames(container, stream))
     first = next(frames, None)
     if first is None:
@@ -267,7 +270,7 @@ def write_channels(
         for frame in frames:
             recorder.take(frame)
         recorder.end_stretch()
-    return {"channels": channels, "samples": recorder.written}
+    return {"channels": channels, "samples": recorder.written, "skipped_seconds": recorder.skipped_seconds}
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 
 from app.audio.decode import decode
-from tests.audio.media import GSM_TONE, tones, wav_header, write_audio
+from tests.audio.media import GSM_TONE, add_audio, mux_audio, tones, wav_header, write_audio
 from tests.recordings import SAMPLE_CALL, call
 
 SECONDS, RATE = 10, 8_000
@@ -30,6 +31,13 @@ def gsm(blocks: int) -> bytes:
     form, _, sound = GSM_TONE.partition(b"data")
     length = struct.pack("<I", (len(sound) - 4) * blocks)
     return form[:-4] + struct.pack("<I", 4_000 * blocks) + b"data" + length + sound[4:] * 10
+
+
+def fast_start(folder: Path) -> bytes:
+    """An MP4 file as it is made for the web: what tells its length stands before its sound."""
+    with av.open(str(folder / "whole"), "w", format="mp4", options={"movflags": "faststart"}) as output:
+        mux_audio(output, add_audio(output, "aac", RATE, 1), tones([440], RATE, SECONDS))
+    return (folder / "whole").read_bytes()
 
 
 def encoded(container: str, codec: str) -> Callable[[Path], bytes]:
@@ -59,6 +67,24 @@ async def test_half_of_it_is_noticed_and_all_of_it_is_not(container: str, codec:
     whole = encoded(container, codec)(tmp_path)
     assert await announced(whole, tmp_path) is None
     assert await announced(whole[: len(whole) // 2], tmp_path) == pytest.approx(SECONDS, rel=0.02)
+
+
+async def test_half_of_a_movie_is_noticed(tmp_path: Path) -> None:
+    whole = fast_start(tmp_path)
+    assert await announced(whole, tmp_path) is None
+    assert await announced(whole[: len(whole) // 2], tmp_path) == pytest.approx(SECONDS, rel=0.02)
+
+
+async def test_a_pause_too_long_to_be_believed_is_not_missed(tmp_path: Path) -> None:
+    path, sound = tmp_path / "call.mp4", tones([440], RATE, SECONDS / 2)
+    with av.open(str(path), "w", format="mp4") as output:
+        stream = add_audio(output, "aac", RATE, 1)
+        mux_audio(output, stream, sound, last=False)
+        mux_audio(output, stream, sound, start_seconds=700)
+    decoded = await decode(path, tmp_path, split=False, max_seconds=60)
+    assert decoded.info.duration_seconds == pytest.approx(705, abs=0.5)
+    assert decoded.duration_seconds == pytest.approx(SECONDS, abs=0.5)
+    assert decoded.announced_seconds is None
 
 
 async def test_half_of_a_gsm_recording_is_noticed(tmp_path: Path) -> None:
