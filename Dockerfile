@@ -35,6 +35,7 @@ COPY --from=cublas /opt/cublas /opt/cublas
 COPY --from=packages /opt/venv /opt/venv
 COPY app /opt/callscribe/app
 COPY alembic /opt/callscribe/alembic
+COPY alembic.ini /opt/callscribe/alembic.ini
 RUN python -m compileall -q /opt/callscribe
 ENV PATH="/opt/venv/bin:$PATH" \
     LD_LIBRARY_PATH=/opt/cublas \

@@ -26,7 +26,7 @@ RESOURCES = [
     for name in load("kustomization.yaml")[0]["resources"]
     for resource in load(name)
 ]
-PODS = [load(name)[0]["spec"]["template"]["spec"] for name in ("api.yaml", "workers.yaml")]
+PODS = [load(f"{name}.yaml")[0]["spec"]["template"]["spec"] for name in ("api", "workers", "migration")]
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
@@ -39,7 +39,7 @@ def test_a_manifest_is_as_its_schema_says(resource: dict[str, Any]) -> None:
             kubernetes_validate.validate(resource, version, strict=True)
 
 
-@pytest.mark.parametrize("pod", PODS, ids=["api", "worker"])
+@pytest.mark.parametrize("pod", PODS, ids=["api", "worker", "migration"])
 def test_a_pod_may_do_little(pod: dict[str, Any]) -> None:
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"]

@@ -68,10 +68,8 @@ def locate(name: str, models_dir: Path) -> Path | None:
     local = Path(name).expanduser()
     if (local / WEIGHTS).is_file():
         return local
-    from app.speech import whisper  # slow to import, and only needed here
-
     try:
-        downloaded = whisper.download(name, models_dir, offline=True)
+        downloaded = _download(name, models_dir, offline=True)
     except Exception:  # noqa: BLE001  the hub's client raises many kinds; each means that it is not on disk
         return None
     return downloaded if (downloaded / WEIGHTS).is_file() else None
@@ -81,15 +79,20 @@ def fetch(name: str, models_dir: Path) -> Path:
     """The folder of a model, downloaded into `models_dir` if need be. Raises ModelUnavailable."""
     if folder := locate(name, models_dir):
         return folder
-    from app.speech import whisper
-
     try:
-        return whisper.download(name, models_dir, offline=False)
+        return _download(name, models_dir, offline=False)
     except Exception as error:
         raise ModelUnavailable(
             f"The model {name!r} is not on disk and cannot be downloaded: set CALLSCRIBE_MODEL to the folder of a"
             f" converted model, or to one of {', '.join(bundled_models()) or 'the bundled models, once installed'}"
         ) from error
+
+
+def _download(name: str, folder: Path, *, offline: bool) -> Path:
+    """The folder of a hub's model, kept under `folder`. Raises whatever the hub's client raises."""
+    from faster_whisper.utils import download_model  # slow to import, and only needed here
+
+    return Path(download_model(name, cache_dir=str(folder), local_files_only=offline))
 
 
 def _installed(bundle: Bundle) -> tuple[Path, ...]:

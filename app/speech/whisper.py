@@ -1,4 +1,4 @@
-"""Whisper on this machine: with `voice` and `device`, all that knows faster-whisper and CTranslate2.
+"""Whisper on this machine. Here, in `voice`, `device` and `models` is all that knows faster-whisper and CTranslate2.
 
 A loaded model is shared by all worker threads. It is never unloaded: CTranslate2 may crash a process that
 frees a model and goes on.
@@ -18,7 +18,6 @@ import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
-from faster_whisper.utils import download_model
 from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE
@@ -44,11 +43,6 @@ SMALL_CONTEXTS_SECONDS = (15, 20)
 SMALL_WIDTH = 512  # of `base`, in numbers per frame
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"
-
-
-def download(name: str, folder: Path, *, offline: bool) -> Path:
-    """The folder of a hub's model, kept under `folder`. Raises whatever the hub's client raises."""
-    return Path(download_model(name, cache_dir=str(folder), local_files_only=offline))
 
 
 @dataclass(frozen=True, slots=True)
