@@ -44,7 +44,7 @@ SHORT = {
 }
 LONG = {
     "kills": Scenario(
-        partial(kills, jobs=5000, rate=12.5, longest_seconds=0.4, count=200, every_seconds=2.0, again_within=36.0),
+        partial(kills, jobs=5000, rate=8.0, longest_seconds=0.4, count=200, every_seconds=2.0, again_within=36.0),
         REAL_LEASE,
     ),
     "model": Scenario(partial(model, jobs=200, count=20, rate=4.0), LOADED_LEASE, double=False),
