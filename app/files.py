@@ -14,10 +14,10 @@ from rich.progress import Progress, TaskID
 from app.audio.decode import decode
 from app.errors import AppError
 from app.speech.batcher import DeviceLost, EngineStopped
-from app.speech.formats import Format, render
+from app.speech.formats import Format, clock, render
 from app.speech.notices import told_of_loss
 from app.speech.subtitles import one_line
-from app.speech.transcript import Options, Transcript
+from app.speech.transcript import Options, Transcript, WarningCode
 
 if TYPE_CHECKING:  # the engine takes seconds to import
     from app.speech.engine import Transcriber
@@ -120,7 +120,9 @@ class Transcription:
         async with slots:
             bar = self.progress.add_task(_printable(file.name), total=1.0)
             try:
-                outcome: str | Failure = self.output.write(file, await self._transcribe(file, bar))
+                transcript = await self._transcribe(file, bar)
+                outcome: str | Failure = self.output.write(file, transcript)
+                self._warn(file, transcript)
             except (EngineStopped, DeviceLost):
                 raise
             except AppError as error:
@@ -130,9 +132,23 @@ class Transcription:
             self.progress.remove_task(bar)
             self.progress.advance(total)
         if isinstance(outcome, Failure):
-            line = f"callscribe: {_printable(str(file))}: {outcome.reason}"
-            self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._tell(file, outcome.reason)
         return outcome
+
+    def _warn(self, file: Path, transcript: Transcript) -> None:
+        """Tell what the transcript warns of, where no format that is written does; what was mended is passed over."""
+        if Format.JSON in self.output.forms:
+            return
+        labels = {channel.index: channel.label for channel in transcript.channels}
+        for warning in transcript.warnings:
+            if warning.code != WarningCode.WINDOW_REDECODED:
+                at = "" if warning.start is None else f"[{clock(warning.start)}] "
+                whose = f"{one_line(labels[warning.channel])}: " if warning.channel in labels else ""
+                self._tell(file, f"{at}{whose}{warning.message}")
+
+    def _tell(self, file: Path, what: str) -> None:
+        line = f"callscribe: {_printable(str(file))}: {what}"
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     async def _transcribe(self, file: Path, bar: TaskID) -> Transcript:
         with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:

@@ -90,7 +90,12 @@ def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path
         folder=tmp_path,
     )
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == f"callscribe: 2 of 2 transcribed, in {out}\n"
+    *warnings, summary = done.stderr.splitlines()
+    assert sorted(warnings) == [
+        f"callscribe: {calls / 'call.01.wav'}: channel_1: Nobody speaks on the channel",
+        f"callscribe: {calls / 'second.WAV'}: channel_0: Nobody speaks on the channel",
+    ]
+    assert summary == f"callscribe: 2 of 2 transcribed, in {out}"
     assert {path.name for path in out.iterdir()} == {
         f"{stem}.{ending}" for stem in ("call.01", "second") for ending in ("txt", "srt", "vtt", "tsv", "json")
     }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from app.audio.pcm import PcmFile
 from app.files import Output, Transcription
 from app.speech.batcher import EngineStopped
 from app.speech.formats import Format
-from app.speech.transcript import Options, Transcript
+from app.speech.transcript import Channel, Options, Transcript, TranscriptWarning, WarningCode
 from app.speech.turns import Share
 from tests.recordings import SAMPLE_CALL, tone
 
@@ -22,8 +23,9 @@ NOTHING_SAID = Transcript("en", 1.0, 1.0, (), ())
 class Engine:
     """Raises the errors in turn; None is a transcript."""
 
-    def __init__(self, *errors: Exception | None) -> None:
+    def __init__(self, *errors: Exception | None, transcript: Transcript = NOTHING_SAID) -> None:
         self._errors = iter(errors)
+        self._transcript = transcript
 
     async def transcribe(
         self,
@@ -34,11 +36,11 @@ class Engine:
     ) -> Transcript:
         if error := next(self._errors):
             raise error
-        return NOTHING_SAID
+        return self._transcript
 
 
-def work(engine: Engine, folder: Path | None = None) -> Transcription:
-    return Transcription(engine, Options("base"), Output((Format.JSON,), folder), 60, Progress(disable=True))
+def work(engine: Engine, folder: Path | None = None, form: Format = Format.JSON) -> Transcription:
+    return Transcription(engine, Options("base"), Output((form,), folder), 60, Progress(disable=True))
 
 
 def recordings(folder: Path, *names: bytes) -> list[Path]:
@@ -76,6 +78,28 @@ async def test_a_recording_that_broke_off_is_warned_of(tmp_path: Path) -> None:
     assert await work(Engine(None)).run([half], printed.append) == 0
 
     assert [warning["code"] for warning in json.loads(printed[0])["warnings"]] == ["truncated"]
+
+
+@pytest.mark.parametrize(("form", "is_told"), [(Format.TEXT, True), (Format.WHISPER, True), (Format.JSON, False)])
+async def test_warnings_are_told_beside_the_formats_that_hold_none(
+    form: Format, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warnings = (
+        TranscriptWarning(WarningCode.MOSTLY_SILENCE, "Nobody speaks in 90% of the recording"),
+        TranscriptWarning(WarningCode.WINDOW_REDECODED, "Decoded again, at temperature 0.2", 1, 3.0, 4.0),
+        TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here", 1, 62.5, 70.0),
+    )
+    channels = tuple(Channel(index, label, "en", 1.0, 5.0) for index, label in enumerate(("agent", "customer")))
+    warned = replace(NOTHING_SAID, channels=channels, warnings=warnings)
+    [file] = recordings(tmp_path, b"call.wav")
+
+    assert await work(Engine(None, transcript=warned), form=form).run([file], list[str]().append) == 0
+
+    told = capsys.readouterr().out.splitlines()
+    assert told == is_told * [
+        f"callscribe: {file}: Nobody speaks in 90% of the recording",
+        f"callscribe: {file}: [01:02] customer: Nothing that could be believed was heard here",
+    ]
 
 
 async def test_an_engine_that_stops_ends_the_run(tmp_path: Path) -> None:

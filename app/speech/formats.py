@@ -222,7 +222,7 @@ def _digits(number: float | None) -> float | None:
 def _text(transcript: Transcript) -> str:
     if _is_dialogue(transcript):
         said = turns(transcript.segments)
-        lines = [f"[{_clock(turn.start)}] {one_line(turn.speaker)}: {one_line(turn.text)}" for turn in said]
+        lines = [f"[{clock(turn.start)}] {one_line(turn.speaker)}: {one_line(turn.text)}" for turn in said]
     else:
         lines = [one_line(segment.text) for segment in transcript.segments]
     return "".join(f"{line}\n" for line in lines)
@@ -258,14 +258,14 @@ def _is_dialogue(transcript: Transcript) -> bool:
     return len(transcript.channels) > 1
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     minutes, second = divmod(int(seconds), 60)
     return f"{minutes:02}:{second:02}" if minutes < 60 else f"{minutes // 60:02}:{minutes % 60:02}:{second:02}"
 
 
 def _vtt_time(milliseconds: int) -> str:
-    return f"{_clock(milliseconds // 1000)}.{milliseconds % 1000:03}"
+    return f"{clock(milliseconds // 1000)}.{milliseconds % 1000:03}"
 
 
 def _srt_time(milliseconds: int) -> str:
-    return f"{milliseconds // 3_600_000:02}:{_clock(milliseconds // 1000 % 3600)},{milliseconds % 1000:03}"
+    return f"{milliseconds // 3_600_000:02}:{clock(milliseconds // 1000 % 3600)},{milliseconds % 1000:03}"

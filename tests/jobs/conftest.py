@@ -13,7 +13,7 @@ from app.audio.workspace import Workspace
 from app.db import Database
 from app.jobs import runner
 from app.signals import Signals
-from tests.jobs.test_runner import Bench, Clock, EngineDouble
+from tests.jobs.bench import Bench, Clock, EngineDouble
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from app.jobs.places import FETCHES, SLOTS
 from app.jobs.runner import PAUSE
 from tests.conftest import clone
 from tests.forms import refused
-from tests.jobs.test_runner import Bench, waits_after, working
+from tests.jobs.bench import Bench, waits_after, working
 from tests.origin import Exchange, Origin, answering
 from tests.recordings import call, tone
 from tests.service import Service, answered, eventually, serving

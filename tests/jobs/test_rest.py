@@ -12,7 +12,7 @@ from app.errors import InsufficientStorage
 from app.jobs.lifecycle import Status
 from app.jobs.places import FETCHES, SLOTS
 from app.jobs.runner import PAUSE
-from tests.jobs.test_runner import Bench, Clock, waits_after, working
+from tests.jobs.bench import Bench, Clock, waits_after, working
 from tests.origin import answering
 from tests.recordings import tone
 

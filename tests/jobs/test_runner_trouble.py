@@ -1,0 +1,190 @@
+"""The worker while something is broken: the engine, the store, the disk, the database."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func
+from sqlmodel import col, update
+from uuid_utils.compat import uuid7
+
+from app.audio.store import StoreUnavailable
+from app.audio.workspace import Workspace
+from app.errors import BadMedia, InsufficientStorage
+from app.jobs import decoder, queue
+from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
+from app.jobs.models import Transcription
+from app.jobs.runner import PAUSE, ROOM_PAUSE
+from app.speech.batcher import DeviceLost, EngineStopped
+from app.speech.transcript import Transcript, TranscriptWarning
+from tests.jobs.bench import Bench, Clock, waits_after, working
+from tests.recordings import SAMPLE_CALL
+
+
+async def test_a_failing_engine_is_tried_again_and_given_up(bench: Bench) -> None:
+    bench.engine.error = RuntimeError("a fault")
+    async with working(bench):
+        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        for attempt in range(1, MAX_TRIES):
+            job = await bench.until(job_id, partial(waits_after, attempt))
+            assert job.run_at > job.created_at
+            assert bench.audio_files() != []
+            await bench.hurry(job_id)
+        job = await bench.ended(job_id)
+    assert (job.status, job.error_code, job.attempts) == (Status.FAILED, "transcription_failed", MAX_TRIES)
+    assert job.error_message is not None
+    assert "a fault" not in job.error_message
+
+
+async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def away(key: str) -> AsyncIterator[Path]:
+        raise StoreUnavailable("the bucket cannot be used: no answer")
+        yield Path(key)
+
+    monkeypatch.setattr(bench.store, "local_path", away)
+    async with working(bench):
+        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+    assert job.run_at >= job.created_at + PAUSE
+    assert job.error_code is None
+    assert bench.audio_files() != []
+
+
+async def test_jobs_outlast_a_folder_that_is_away(bench: Bench, clock: Clock) -> None:
+    folder, elsewhere = bench.store.folder, bench.store.folder.with_name("unmounted")
+    jobs = [await bench.enqueue(SAMPLE_CALL.read_bytes())]
+    jobs.append(await bench.add(uuid7(), source="http://127.0.0.1:9/call.wav"))
+    folder.rename(elsewhere)
+    async with working(bench):
+        for job_id in jobs:
+            waiting = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+            assert (waiting.error_code, waiting.crashes) == (None, 0)
+            assert waiting.run_at >= waiting.created_at + PAUSE
+        elsewhere.rename(folder)
+        clock.seconds += PAUSE.total_seconds()
+        await bench.hurry(jobs[0])
+        assert (await bench.ended(jobs[0])).status == Status.COMPLETED
+
+
+async def test_a_folder_that_goes_away_while_it_is_read_is_not_blamed_on_the_recording(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def while_unmounting(path: Path, *_: Any, **__: Any) -> None:
+        bench.store.folder.rename(bench.store.folder.with_name("unmounted"))
+        raise BadMedia
+
+    monkeypatch.setattr(decoder, "decode", while_unmounting)
+    async with working(bench):
+        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+    assert job.error_code is None
+
+
+async def test_a_job_lost_and_claimed_again_by_the_same_process_is_at_work_once(bench: Bench) -> None:
+    bench.engine.hang = True
+    async with working(bench):
+        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        await asyncio.wait_for(bench.engine.started.wait(), 10)
+        first = await bench.read(job_id)
+        assert first is not None
+        bench.engine.started.clear()
+        async with bench.database.transaction() as session:
+            gone = func.now() - timedelta(seconds=1)
+            await session.exec(update(Transcription).where(col(Transcription.id) == job_id).values(lease_until=gone))
+            await queue.requeue_lost(session)
+        await asyncio.wait_for(bench.engine.started.wait(), 10)
+        bench.engine.release.set()
+        job = await bench.ended(job_id)
+    assert (job.status, job.attempts, job.crashes) == (Status.COMPLETED, 2, 1)
+    assert bench.engine.cancelled == 1
+
+
+async def test_a_recording_whose_batch_broke_the_device_counts_a_crash(bench: Bench) -> None:
+    bench.engine.error = DeviceLost()
+    job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+    for _ in range(MAX_CRASHES):
+        with pytest.raises(EngineStopped):
+            await asyncio.wait_for(bench.new_runner().run(), 20)
+    job = await bench.ended(job_id)
+    assert (job.status, job.error_code, job.attempts, job.crashes) == (Status.FAILED, "worker_crashed", 3, 3)
+
+
+async def test_a_worker_whose_engine_stopped_ends_without_claiming_again(bench: Bench) -> None:
+    bench.engine.error = EngineStopped()
+    job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+    with pytest.raises(EngineStopped):
+        await asyncio.wait_for(bench.runner.run(), 20)
+    job = await bench.read(job_id)
+    assert job is not None
+    assert (job.status, job.attempts, job.crashes) == (Status.PENDING, 0, 0)
+    assert len(bench.engine.given) == 1
+
+
+async def test_a_result_that_the_database_refuses_fails_the_job_and_is_not_logged(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "the customer's secret"
+    bench.engine.result = Transcript("e\0n", 1.0, 1.0, (), (), (TranscriptWarning("w", secret),))
+    async with working(bench):
+        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        job = await bench.until(job_id, partial(waits_after, 1))
+    assert job.run_at > job.created_at
+    logged = "".join(capsys.readouterr())
+    assert "finish failed" in logged
+    assert secret not in logged
+
+
+async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, calls = queue.finish, 0
+
+    async def commit_and_lose_the_reply(session: Any, job: Transcription, outcome: Any, **how: Any) -> Status | None:
+        nonlocal calls
+        calls += 1
+        status = await finish(session, job, outcome, **how)
+        if calls == 1:
+            await session.commit()
+            raise ConnectionResetError
+        return status
+
+    monkeypatch.setattr(queue, "finish", commit_and_lose_the_reply)
+    async with working(bench):
+        job = await bench.ended(await bench.enqueue(SAMPLE_CALL.read_bytes()))
+        await asyncio.wait_for(bench.runner.idle(), 10)
+    assert (job.status, calls) == (Status.COMPLETED, 2)
+    assert bench.audio_files() == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), InsufficientStorage()])
+async def test_a_full_disk_postpones_a_job(bench: Bench, error: Exception) -> None:
+    bench.engine.error = error
+    async with working(bench):
+        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.run_at > job.created_at)
+    assert (job.status, job.attempts, job.error_code) == (Status.PENDING, 0, None)
+    assert job.run_at >= job.created_at + ROOM_PAUSE
+    assert bench.audio_files() != []
+
+
+def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    left.mkdir()
+    (left / "channel-0.pcm").write_bytes(b"speech")
+    alive = Workspace(tmp_path)
+    with alive.folder() as folder:
+        (Path(folder) / "channel-0.pcm").write_bytes(b"speech")
+        Workspace(tmp_path).close()
+        assert not left.exists()
+        assert (Path(folder) / "channel-0.pcm").exists()
+    alive.close()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]

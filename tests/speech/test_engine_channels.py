@@ -1,0 +1,108 @@
+"""The engine on calls of several channels, with the real `base`."""
+
+import numpy as np
+import pytest
+
+from app.audio.pcm import SAMPLE_RATE
+from app.speech.dialogue import turns
+from app.speech.engine import Engine
+from app.speech.scan import SURE_SHARE
+from app.speech.transcript import Options
+from tests.speech.conftest import Record, hold_music, ringing, silence, speech
+from tests.speech.hearing import COUNTING, FOX, HELLO, ignore, normalized
+from tests.speech_samples import sample
+
+
+async def test_each_channel_has_its_speaker_and_its_language(engine: Engine, record: Record) -> None:
+    agent = record(speech(FOX), silence(8))
+    customer = record(silence(5), speech(sample("pt", "pangrama")))
+    options = Options(model="base", channels="split", channel_labels=("agent",))
+
+    transcript = await engine.transcribe([agent, customer], options, ignore)
+
+    assert [(channel.label, channel.language) for channel in transcript.channels] == [
+        ("agent", "en"),
+        ("channel_1", "pt"),
+    ]
+    assert [(segment.speaker, segment.language) for segment in transcript.segments] == [
+        ("agent", "en"),
+        ("channel_1", "pt"),
+    ]
+    assert transcript.duration == agent.duration_seconds
+
+
+async def test_a_doubtful_word_is_taken_to_be_in_the_language_of_the_call(engine: Engine, record: Record) -> None:
+    doubtful = speech(sample("pl", "witaj_swiecie"))
+    alone = await engine.transcribe([record(doubtful)], Options(model="base", channels="split"), ignore)
+    agent = record(speech(sample("es", "pangrama")), speech(sample("es", "conteo")))
+    customer = record(silence(100), doubtful)
+
+    together = await engine.transcribe([agent, customer], Options(model="base", channels="split"), ignore)
+
+    assert alone.channels[0].language != "es"
+    assert (alone.channels[0].language_probability or 1) < SURE_SHARE
+    assert [channel.language for channel in together.channels] == ["es", "es"]
+
+
+async def test_identical_channels_are_transcribed_once(engine: Engine, record: Record) -> None:
+    channels = [record(speech(FOX)), record(0.5 * speech(FOX))]
+    options = Options(model="base", channels="split", channel_labels=("agent", "customer"))
+
+    transcript = await engine.transcribe(channels, options, ignore)
+
+    assert normalized(transcript.text) == normalized(FOX.text)
+    assert {(segment.channel, segment.speaker) for segment in transcript.segments} == {(0, "speaker")}
+    assert [(channel.label, channel.language) for channel in transcript.channels] == [
+        ("agent", "en"),
+        ("customer", "en"),
+    ]
+    assert [(warning.code, warning.channel) for warning in transcript.warnings] == [("channels_identical", 1)]
+
+
+async def test_bleed_is_taken_out_of_the_wrong_channel(engine: Engine, record: Record) -> None:
+    agent = np.concatenate([speech(FOX), silence(6)])
+    customer = np.concatenate([silence(len(agent) / SAMPLE_RATE - 4), speech(COUNTING), silence(4)])[: len(agent)]
+    channels = [record(agent + 0.2 * customer), record(customer + 0.2 * agent)]
+    options = Options(model="base", channels="split", channel_labels=("agent", "customer"), language="en")
+
+    transcript = await engine.transcribe(channels, options, ignore)
+
+    assert [turn.speaker for turn in turns(transcript.segments)] == ["agent", "customer"]
+    assert normalized(transcript.segments[0].text) == normalized(FOX.text)
+    assert {(warning.code, warning.channel) for warning in transcript.warnings} == {
+        ("bleed_removed", 0),
+        ("bleed_removed", 1),
+    }
+    assert (transcript.talk.overlaps, transcript.talk.interruptions) == (0, 0)
+
+
+async def test_a_dead_channel_and_one_without_speech_are_told(engine: Engine, record: Record) -> None:
+    channels = [record(speech(FOX)), record(silence(2)), record(ringing(2))]
+
+    transcript = await engine.transcribe(channels, Options(model="base", channels="split"), ignore)
+
+    assert [(warning.code, warning.channel) for warning in transcript.warnings] == [
+        ("channel_silent", 1),
+        ("no_speech", 2),
+    ]
+
+
+async def test_a_mono_recording_that_was_to_be_split_has_a_speaker_without_a_name(
+    engine: Engine, record: Record
+) -> None:
+    options = Options(model="base", channels="split", channel_labels=("agent", "customer"))
+
+    transcript = await engine.transcribe([record(speech(FOX))], options, ignore)
+
+    assert {segment.speaker for segment in transcript.segments} == {"speaker"}
+    assert [warning.code for warning in transcript.warnings] == ["mono_not_split"]
+
+
+async def test_music_between_speech_is_a_hold(engine: Engine, record: Record) -> None:
+    call = record(speech(FOX), hold_music(20), speech(COUNTING), silence(15), speech(HELLO))
+
+    transcript = await engine.transcribe([call], Options(model="base", language="en"), ignore)
+
+    assert [hold.kind for hold in transcript.talk.holds] == ["sound", "silence"]
+    assert transcript.talk.holds[0].end - transcript.talk.holds[0].start == pytest.approx(20, abs=1.5)
+    assert transcript.talk.overlaps is None
