@@ -125,10 +125,15 @@ class Recording:
                 self._heard.append(heard)
             if warning:
                 self._warnings.append(warning)
-            self._report(min(1.0, self._done / (self._found + max(0.0, self._unread))))
+            done = min(1.0, self._done / (self._found + max(0.0, self._unread)))
+            self._report(1.0 if self._is_done else done)  # the sums are of many seconds, and not exact
             self._end_if_done()
 
+    @property
+    def _is_done(self) -> bool:
+        return self._pending == 0 and len(self._read) == len(self.call.levels.distinct)
+
     def _end_if_done(self) -> None:
-        if self._pending == 0 and len(self._read) == len(self.call.levels.distinct):
+        if self._is_done:
             with suppress(InvalidStateError):
                 self.outcome.set_result(Listened(dict(self._read), tuple(self._heard), tuple(self._warnings)))
