@@ -116,6 +116,8 @@ def check_dialogue(browser: Browser) -> None:
     assert [turn.text.split("\n")[1] for turn in turns[:2]] == ["agent", "customer"]
     assert "green garden" in turns[0].text.casefold()
     assert "David Miller" in turns[1].text
+    waveforms, dialogue = browser.find("#waveforms").rect, browser.find("#dialogue").rect
+    assert dialogue["x"] >= waveforms["x"] + waveforms["width"]  # beside them
     browser.until("document.getElementById('facts').textContent.includes('English')")
     facts = browser.find("#facts").text
     assert re.search(r"At once\n(never|\d+ ×, \d+\.\d s)\nInterruptions\n\d+", facts)

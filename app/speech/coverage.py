@@ -6,7 +6,7 @@ window is looked through once its words have their times.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from unicodedata import category
 
 from app.speech.transcript import Word
 from app.speech.windows import Window
@@ -14,6 +14,8 @@ from app.speech.windows import Window
 # Speech without a word: no more than 1.3 s in windows of noisy calls that were well heard, 1.9 to 9 s in the others.
 PASSED_OVER_SECONDS = 1.5
 LONGEST_WORD_SECONDS = 0.8  # an alignment stretches a word over what was not written
+FIGURE_SECONDS = 0.6  # "$149" takes as long as "one hundred and forty-nine dollars"
+FIGURES = frozenset({"Nd", "Sc"})  # of Unicode's categories: digits and currencies
 
 
 def passed_over(window: Window, words: Sequence[Word]) -> tuple[Window, ...]:
@@ -24,14 +26,27 @@ def passed_over(window: Window, words: Sequence[Word]) -> tuple[Window, ...]:
     """
     if not words:
         return ()
-    edges = [window.start, *(edge for word in unstretched(words) for edge in (word.start, word.end)), window.end]
-    return tuple(
-        rest
-        for start, end in list(pairwise(edges))[::2]
-        if window.speech_seconds(start, end) >= PASSED_OVER_SECONDS and (rest := window.between(start, end))
-    )
+    placed = unstretched(words)
+    gaps = zip((None, *placed), (*placed, None), strict=True)
+    return tuple(rest for before, after in gaps if (rest := _rest(window, before, after)))
 
 
 def unstretched(words: Sequence[Word]) -> tuple[Word, ...]:
-    """The words, none longer than LONGEST_WORD: what was passed over has its place before them."""
-    return tuple(replace(word, start=max(word.start, word.end - LONGEST_WORD_SECONDS)) for word in words)
+    """The words, none longer than it may be: what was passed over has its place before them."""
+    return tuple(
+        replace(word, start=max(word.start, word.end - max(LONGEST_WORD_SECONDS, _figures_seconds(word))))
+        for word in words
+    )
+
+
+def _rest(window: Window, before: Word | None, after: Word | None) -> Window | None:
+    """What was passed over between two words; None for the window's edge. Figures may be said beside their word."""
+    start, end = before.end if before else window.start, after.start if after else window.end
+    figures = sum(max(0.0, _figures_seconds(word) - (word.end - word.start)) for word in (before, after) if word)
+    if window.speech_seconds(start, end) < PASSED_OVER_SECONDS + figures:
+        return None
+    return window.between(start, end)
+
+
+def _figures_seconds(word: Word) -> float:
+    return FIGURE_SECONDS * sum(category(character) in FIGURES for character in word.word)

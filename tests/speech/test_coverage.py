@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.coverage import passed_over, unstretched
 from app.speech.transcript import Word
@@ -50,6 +52,19 @@ def test_a_word_that_lasts_too_long_hides_nothing() -> None:
     stretched = words((14, 20))
 
     assert bounds(passed_over(TURN, [*spoken(10, 14), *stretched, *spoken(30, 34)])) == [(14, 19.2)]
+
+
+def test_a_number_lasts_as_long_as_its_figures_are_said() -> None:
+    paid, price = spoken(10, 16), Word(16, 16.4, " $149.", 0.9)
+    assert passed_over(TURN, [*paid, price, *spoken(18, 20), *spoken(30, 34)]) == ()
+    assert bounds(passed_over(TURN, [*paid, replace(price, word=" lots."), *spoken(18, 20), *spoken(30, 34)])) == [
+        (16.4, 18)
+    ]
+
+
+def test_what_comes_long_after_a_number_is_left_all_the_same() -> None:
+    number = Word(10, 10.5, " 47291.", 0.9)
+    assert bounds(passed_over(TURN, [number, *spoken(17, 20), *spoken(30, 34)])) == [(10.5, 17)]
 
 
 def test_pauses_and_hesitations_are_no_loss() -> None:

@@ -12,7 +12,7 @@ const FORMATS = { json: "json", text: "txt", srt: "srt", vtt: "vtt", tsv: "tsv",
 const STEPS = { pending: "Waiting in the queue", in_progress: "Transcribing" };
 
 export async function showJob(id, signal, focus) {
-  for (const part of ["player", "silent", "result"]) byId(part).hidden = true;
+  for (const part of ["player", "silent", "summary", "said"]) byId(part).hidden = true;
   byId("facts").replaceChildren();
   byId("job-title").textContent = "Recording";
   byId("job").hidden = false;
@@ -92,7 +92,7 @@ async function showResult(job, signal) {
   showTalk(transcript);
   showDownloads(job, signal);
   showDialogue(transcript);
-  byId("result").hidden = false;
+  byId("summary").hidden = byId("said").hidden = false;
 }
 
 function factsOf(transcript) {
