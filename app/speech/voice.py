@@ -41,10 +41,10 @@ class VoiceActivity:
 
     def _hear(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         probabilities = self._long.hear(frames)
+        if self._fresh:
+            probabilities = np.maximum(probabilities, self._fresh.hear(frames))
         if np.sqrt(np.mean(frames**2)) < SILENT_RMS:
             self._fresh = _Memory()
-        elif self._fresh:
-            probabilities = np.maximum(probabilities, self._fresh.hear(frames))
         return probabilities
 
 
