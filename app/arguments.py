@@ -23,6 +23,8 @@ def options(
         raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
     if task == "translate" and not translates(model):
         raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
+    if len(set(labels)) < len(labels):
+        raise typer.BadParameter("must differ from one another", param_hint="--channel-label")
     return Options(
         model=model,
         language=None if language == "auto" else language,

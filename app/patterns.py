@@ -18,6 +18,11 @@ OF_PATTERNS: Mapping[str, str] = {
 OF_ERRORS: Mapping[str, str] = {
     "extra_forbidden": "is not a field of this request",
     "dict_type": "must be a JSON object",
+    "missing": "is missing",
+    "string_type": "must be text",
+    "uuid_parsing": "must be a UUID",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
 }
 
 

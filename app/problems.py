@@ -33,6 +33,7 @@ AWAY = "The database or the audio store cannot be used at the moment."
 SEE_LOG = "The request id names this failure in the service's log."
 GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)  # what every route with a key may answer
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+ONE, MANY = "<one>", "<many>"  # what a field may hold, in pydantic's errors; no client needs to know
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
@@ -101,7 +102,7 @@ def field_errors(errors: Any) -> tuple[FieldError, ...]:
     """Pydantic's errors as ours: a dotted field name and what is wrong with it."""
     return tuple(
         FieldError(
-            ".".join(str(part) for part in error["loc"]) or "body",
+            ".".join(str(part) for part in error["loc"] if part not in (ONE, MANY)) or "body",
             in_words(error),
         )
         for error in errors

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from typing import TypeVar
 
 import structlog
@@ -13,6 +14,20 @@ from app.db import DATABASE_TROUBLE, Database, is_refusal, is_unexpected
 T = TypeVar("T")
 
 log = structlog.stdlib.get_logger("callscribe.db")
+
+
+class Unbroken:
+    """For how long something has come again and again, without a gap."""
+
+    def __init__(self) -> None:
+        self._since = self._last = -inf
+
+    def seconds(self, now: float, longest_gap: float) -> float:
+        """Tell that it has come, and since when it does: 0 for the first time, or after a gap; all in seconds."""
+        if now - self._last > longest_gap:
+            self._since = now
+        self._last = now
+        return now - self._since
 
 
 async def despite_database_trouble(action: Callable[[], Awaitable[None]]) -> None:

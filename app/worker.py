@@ -117,7 +117,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 database,
                 parts.signals,
                 Recordings(database, store, parts.fetcher),
-                Decoder(store, workspace, max_audio_seconds=settings.max_audio_seconds),
+                Decoder(store, workspace, free_space, max_audio_seconds=settings.max_audio_seconds),
                 parts.engine,
                 retention,
                 worker=f"{socket.gethostname()}:{os.getpid()}",

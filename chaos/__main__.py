@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 
-from chaos.database import trouble
+from chaos.database import outages, trouble
 from chaos.durability import kills, model, poison, rolling, zombies
 from chaos.figures import Figure, NotAsPromised
 from chaos.speed import claims, pick_up, scale
@@ -39,6 +39,7 @@ SHORT = {
     "zombies": Scenario(partial(zombies, count=4, workers=4, lease_seconds=SHORT_LEASE)),
     "rolling": Scenario(partial(rolling, count=5, every_seconds=1.0), REAL_LEASE),
     "database": Scenario(partial(trouble, seconds=3.0, within_seconds=3.0, least_share=0.0), REAL_LEASE),
+    "outages": Scenario(partial(outages, count=2, jobs=9, seconds=2 * SHORT_LEASE)),
     "poison": Scenario(partial(poison, count=1, beside=10)),
     "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
 }
@@ -51,6 +52,7 @@ LONG = {
     "zombies": Scenario(partial(zombies, count=100, workers=6, lease_seconds=SHORT_LEASE)),
     "rolling": Scenario(partial(rolling, count=50, every_seconds=1.5), REAL_LEASE),
     "database": Scenario(partial(trouble, seconds=60.0, within_seconds=30.0, least_share=0.95), REAL_LEASE),
+    "outages": Scenario(partial(outages, count=3, jobs=9, seconds=42.0), REAL_LEASE),
     "poison": Scenario(partial(poison, count=3, beside=20)),
     "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
     "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from chaos.durability import SETTLE_SECONDS
 from chaos.figures import Figure
 from chaos.postgres import fill_up, terminate_one
-from chaos.stage import Stage
+from chaos.stage import POLL_SECONDS, Stage
 
 WINDOW_SHARE = 1 / 3
 RATE = 8.0
@@ -38,6 +38,32 @@ async def trouble(stage: Stage, *, seconds: float, within_seconds: float, least_
     settled = await stage.settle(SETTLE_SECONDS)
     ended = sum(stage.cluster.exit_codes.values())
     return [*figures, *settled.figures, Figure.none("processes that did not live through it", ended)]
+
+
+async def outages(stage: Stage, *, count: int, jobs: int, seconds: float) -> list[Figure]:
+    """The database is away for longer than a lease, again and again, and comes back to jobs that are still running."""
+    await stage.start(1, 3)
+    hanging = [await stage.load.post("hang") for _ in range(jobs)]
+    await _until_all_run(stage, jobs)
+    for _ in range(count):
+        await stage.postgres.stay_away(seconds)
+        await asyncio.sleep(seconds)
+    for job in hanging:
+        await stage.load.cancel(job)
+    settled = await stage.settle(SETTLE_SECONDS)
+    ended = stage.cluster.exit_codes.total()
+    return [
+        Figure.at_least("jobs that ran through it all", len(settled.accounts.ends), jobs),
+        *settled.figures,
+        Figure.none("crashes counted", sum(end.crashes for end in settled.accounts.ends)),
+        Figure.none("processes that did not live through it", ended),
+    ]
+
+
+async def _until_all_run(stage: Stage, jobs: int) -> None:
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while await stage.pool.fetchval("SELECT count(*) FROM transcription WHERE status = 'in_progress'") < jobs:
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _after(stage: Stage, within_seconds: float, trouble: Awaitable[None]) -> float:

@@ -61,6 +61,7 @@ async def kills(
     return [
         Figure.at_least("jobs", len(settled.accounts.ends), jobs),
         Figure.at_least("SIGKILLs", cluster.exit_codes[-signal.SIGKILL], count),
+        Figure.none("processes that ended by themselves", cluster.exit_codes.total() - len(cluster.told_to_end)),
         *settled.figures,
         Figure.found("jobs that a killed worker had", len(again)),
         Figure.at_most("claimed again after a kill, p99 s", percentile(_seconds(again, False), 0.99), again_within),
@@ -150,14 +151,15 @@ async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Fig
     await offering
     settled = await stage.settle(SETTLE_SECONDS)
     ends = settled.accounts.ends
-    ended, clean = cluster.exit_codes.total(), cluster.exit_codes[0]
+    told, clean = len(cluster.told_to_end), cluster.exit_codes[0]
     return [
-        Figure.at_least("SIGTERMs", ended, count),
+        Figure.at_least("SIGTERMs", told, count),
         Figure.at_least("jobs", len(ends), len(work)),
         *settled.figures,
         Figure.none("failed", sum(end.status == Status.FAILED for end in ends)),
         Figure.none("crashes counted", sum(end.crashes for end in ends)),
-        Figure.none("exit codes that are not 0", ended - clean),
+        Figure.none("exit codes that are not 0", cluster.exit_codes.total() - clean),
+        Figure.none("processes that ended by themselves", cluster.exit_codes.total() - told),
     ]
 
 

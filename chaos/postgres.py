@@ -1,6 +1,7 @@
 """The real embedded PostgreSQL, to be restarted, cut off and filled up."""
 
 import asyncio
+import shlex
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,13 @@ class Postgres:
 
     async def restart(self, mode: Literal["fast", "immediate"]) -> None:
         await asyncio.to_thread(self._control, "restart", "-m", mode)
+
+    async def stay_away(self, seconds: float) -> None:
+        """Stop in order, and be back later with the same options."""
+        options = shlex.split((self._folder / "postmaster.opts").read_text())[1:]
+        await asyncio.to_thread(self._control, "stop", "-m", "fast")
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(self._control, "start", "-o", shlex.join(options))
 
     def stop(self) -> None:
         self._control("stop", "-m", "immediate")

@@ -155,6 +155,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
         (("--task", "summarise"), "--task"),
         (("--task", "translate", "--model", "tiny.en"), "--task"),
         (("--task", "translate", "--model", "large-v3-turbo"), "--task"),
+        (("--channel-label", "agent", "--channel-label", "agent"), "--channel-label"),
         (("--format", "pdf"), "--format"),
         (("--format", "all"), "--output-dir"),
         (("--output-dir", "{file}"), "--output-dir"),

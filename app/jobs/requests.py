@@ -5,13 +5,23 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import from_json
 
 from app import patterns
 from app.errors import FieldError, InvalidRequest
 from app.network import MAX_URL_CHARACTERS
-from app.problems import field_errors
+from app.problems import MANY, ONE, field_errors
 from app.speech.transcript import Channels, Task
 from app.webhooks.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check, check_callback
 
@@ -52,6 +62,16 @@ def _not_offered(diarize: bool) -> bool:
     return diarize
 
 
+def _distinct(labels: list[str]) -> list[str]:
+    if len(set(labels)) < len(labels):
+        raise ValueError("must differ from one another: a dialogue tells its speakers apart by them")
+    return labels
+
+
+def _how_many(value: object) -> str:
+    return MANY if isinstance(value, list) else ONE
+
+
 Label = Annotated[str, Field(min_length=1, max_length=40, pattern=patterns.NO_NUL)]  # a subtitle's line has 42 columns
 WebUrl = Annotated[
     str,
@@ -63,6 +83,14 @@ CallbackUrl = Annotated[
     Field(max_length=MAX_CHARACTERS, json_schema_extra={"examples": ["https://crm.example/done?fileName={file_name}"]}),
     AfterValidator(check),
     AfterValidator(check_callback),
+]
+WebUrls = Annotated[
+    Annotated[WebUrl, Tag(ONE)] | Annotated[list[WebUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
+    Discriminator(_how_many),
+]
+CallbackUrls = Annotated[
+    Annotated[CallbackUrl, Tag(ONE)] | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
+    Discriminator(_how_many),
 ]
 Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=patterns.NO_NUL)]
 
@@ -84,7 +112,7 @@ class CreateTranscription(BaseModel):
     channels: Channels = Field(
         default="mix", description="`split`: each channel on its own, merged into a dialogue. `mix`: one mono track."
     )
-    channel_labels: list[Label] = Field(
+    channel_labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
         default_factory=list, max_length=8, description="Names by channel order, e.g. `agent`, `customer`."
     )
     diarize: Annotated[bool, AfterValidator(_not_offered)] = Field(
@@ -105,11 +133,11 @@ class CreateTranscription(BaseModel):
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
         default_factory=dict, description="Any object of at most 4 kB of JSON; returned as it is."
     )
-    webhook_url: WebUrl | Annotated[list[WebUrl], Field(max_length=MAX_RECEIVERS)] | None = Field(
+    webhook_url: WebUrls | None = Field(
         default=None,
         description="Where a signed event goes once the transcription has ended. Left out: the configured default.",
     )
-    callback_url: CallbackUrl | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS)] | None = Field(
+    callback_url: CallbackUrls | None = Field(
         default=None,
         description="What is called by a plain GET once the transcription has ended; `{file_name}`, `{external_id}`, "
         "`{id}` and `{status}` are filled in. Five URLs in all, with `webhook_url`. Left out: the configured default.",

@@ -32,7 +32,7 @@ from app.jobs.models import Transcription, stored_options
 from app.jobs.places import Rest, Taken, free_places
 from app.jobs.recordings import NotWritten, Recordings
 from app.jobs.retention import Retention
-from app.rhythm import despite_database_trouble, every, write_down
+from app.rhythm import Unbroken, despite_database_trouble, every, write_down
 from app.signals import Signals
 from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.engine import Transcriber
@@ -92,6 +92,7 @@ class JobRunner:
         self._draining = asyncio.Event()
         self._engine_stopped = False
         self._rest = Rest()
+        self._contact = Unbroken()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -189,8 +190,10 @@ class JobRunner:
             await self._retention.erase_audio(job.id, job.audio_key)
 
     async def _beat_on(self, cancelled: asyncio.Event) -> None:
-        await cancelled.wait()
-        await despite_database_trouble(self._heartbeat)
+        while True:
+            await cancelled.wait()
+            cancelled.clear()
+            await despite_database_trouble(self._heartbeat)
 
     async def _outcome(self, running: Running) -> Outcome | None:
         try:
@@ -259,14 +262,19 @@ class JobRunner:
             return False
 
     async def _beat(self) -> None:
-        """Show signs of life, and only then look for those who show none."""
+        """Show signs of life, and only then look for those who show none.
+
+        When the database was away, all leases have run out: everybody gets the time to come back.
+        """
         await self._heartbeat()
         async with self._database.transaction() as session:
+            await queue.now(session)
+            if self._contact.seconds(time.monotonic(), 2.5 * BEAT_SECONDS) < 2 * BEAT_SECONDS:
+                return
             closed = await queue.requeue_lost(session, forget_audio=self._retention.forgets_audio)
         for each in closed:
-            job = each.job
-            log.warning("job given up", job=str(job.id), status=job.status, crashes=job.crashes)
-            await self._retention.erase_audio(job.id, each.forgotten_audio)
+            log.warning("job given up", job=str(each.job.id), status=each.job.status, crashes=each.job.crashes)
+            await self._retention.erase_audio(each.job.id, each.forgotten_audio)
 
     async def _heartbeat(self) -> None:
         """One statement for all jobs: extend leases, write progress, hear of cancellations.

@@ -89,7 +89,7 @@ def _without_file(fields: Sequence[tuple[str, str]]) -> InvalidRequest:
     detail = "The form has no part named `file`."
     if any(name == "url" for name, _ in fields):
         detail += " To have a `url` fetched, send the fields as a JSON body, with `Content-Type: application/json`."
-    return InvalidRequest(detail, errors=(FieldError("file", "missing"),))
+    return InvalidRequest(detail, errors=(FieldError("file", "is missing"),))
 
 
 async def _part(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

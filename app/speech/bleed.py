@@ -5,6 +5,7 @@ same time. Few words may be both speakers' own, such as "thank you": without the
 of it. What was heard nowhere but in the bleed goes to the channel that it came from.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -25,6 +26,7 @@ SHORTEST_ALIKE = 4
 LEAST_WORDS = 3
 LEAST_LETTERS = 10
 ADJOINING_SECONDS = 0.7
+LONGEST_PHRASE_SECONDS = 30.0  # a window is shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class _Part:
 def without_bleed(heard: Sequence[Heard], spoken: Spoken) -> tuple[list[Heard], list[Bleed]]:
     """What was heard less the bleed, and what that was, by channel; `spoken` is the same, to be looked up."""
     kept, removed = [], {channel: list[Sequence[Word]]() for channel in sorted({window.channel for window in heard})}
-    found: list[Heard] = []
+    found, moved = list[Heard](), _Moved(spoken)
     for window in heard:
         parts = [part for phrase in cut(window.words) for part in _parts(phrase, window.channel, spoken)]
         parts = _settled(_settled(parts)[::-1])[::-1]
@@ -62,16 +64,32 @@ def without_bleed(heard: Sequence[Heard], spoken: Spoken) -> tuple[list[Heard], 
         found += [
             replace(window, channel=part.source, words=tuple(part.words))
             for part in parts
-            if part.source is not None and not _is_found(part.words, part.source, found)
+            if part.source is not None and moved.is_new(part, window.channel)
         ]
         if own := tuple(word for part in parts if part.origin is not _Origin.BLEED for word in part.words):
             kept.append(replace(window, words=own))
     return kept + found, [_bleed(channel, phrases) for channel, phrases in removed.items() if phrases]
 
 
-def _is_found(words: Sequence[Word], source: int, found: Sequence[Heard]) -> bool:
-    """Whether the words of a channel were found in the bleed on another one already."""
-    return any(_at_once(words[0], other) for each in found if each.channel == source for other in each.words)
+class _Moved:
+    """What went to the channel that it came from: from which one, and when."""
+
+    def __init__(self, spoken: Spoken) -> None:
+        self._spoken = spoken
+        self._taken: dict[int, list[tuple[float, float, int]]] = {}
+
+    def is_new(self, part: _Part, channel: int) -> bool:
+        """Whether the words that `channel` has from their source were heard neither there nor on a third one."""
+        assert part.source is not None
+        taken, span = self._taken.setdefault(part.source, []), _span(part.words)
+        first = bisect_left(taken, (span.start - LONGEST_PHRASE_SECONDS,))
+        last = bisect_left(taken, (span.end + SAME_TIME_SECONDS,))
+        if any(end >= span.start - SAME_TIME_SECONDS and other != channel for _, end, other in taken[first:last]):
+            return False
+        if any(self._spoken.near(part.source, _span([word])) for word in part.words):
+            return False
+        insort(taken, (span.start, span.end, channel))
+        return True
 
 
 def _parts(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[_Part]:

@@ -61,10 +61,13 @@ def measure(channels: Sequence[PcmFile]) -> Levels:
 
 
 def loudness(pcm: PcmFile, start: float, end: float) -> float:
-    """Root mean square (0–1) between two times in seconds, which are held in memory. Raises OSError."""
+    """Root mean square (0–1) between two times in seconds, which are held in memory, without a constant offset.
+
+    Raises OSError.
+    """
     first = max(0, round(start * SAMPLE_RATE))
     samples = pcm.read(first, max(1, round(end * SAMPLE_RATE) - first))
-    return float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0
+    return float(np.std(samples)) if len(samples) else 0.0
 
 
 def likeness(pcm: PcmFile, other: PcmFile, start: float, end: float) -> float:
@@ -78,6 +81,7 @@ def likeness(pcm: PcmFile, other: PcmFile, start: float, end: float) -> float:
     around = other.read(max(0, first - delay), min(first, delay) + len(own) + delay)
     if not SHORTEST_ALIKE_SECONDS * SAMPLE_RATE <= len(own) <= len(around):
         return 0.0
+    own, around = own - own.mean(), around - around.mean()  # a line's offset is no sound
     size = 1 << (len(own) + len(around) - 1).bit_length()
     products = np.fft.irfft(np.fft.rfft(around, size) * np.conj(np.fft.rfft(own, size)), size)
     energy = np.cumsum(np.concatenate([[0.0], np.square(around, dtype=np.float64)]))

@@ -43,7 +43,7 @@ class VoiceActivity:
         probabilities = self._long.hear(frames)
         if self._fresh:
             probabilities = np.maximum(probabilities, self._fresh.hear(frames))
-        if np.sqrt(np.mean(frames**2)) < SILENT_RMS:
+        if np.std(frames) < SILENT_RMS:
             self._fresh = _Memory()
         return probabilities
 

@@ -67,7 +67,7 @@ def retry_after(header: str | None, now: datetime) -> timedelta:
     else:
         try:
             until = parsedate_to_datetime(header)
-        except ValueError:
+            asked = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
+        except (ValueError, OverflowError):  # no date, or one of no calendar
             return timedelta(0)
-        asked = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
     return min(max(asked, timedelta(0)), LONGEST_RETRY_AFTER)

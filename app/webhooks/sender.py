@@ -106,9 +106,11 @@ class WebhookSender:
             await self._give_back(leased)
             return
         except Exception as error:  # noqa: BLE001  counted, or it would be tried for ever; its text may hold the URL
-            log.error("attempt broke down", delivery=str(leased.id), error=type(error).__name__)  # noqa: TRY400
-            reply = Reply(datetime.now(UTC), 0, error=InternalError.code)
-        await self._record(leased, reply)
+            reply = _broken(leased, error)
+        try:
+            await self._record(leased, reply)
+        except Exception as error:  # noqa: BLE001  so is an answer that cannot be written down
+            await self._record(leased, _broken(leased, error))
 
     async def _attempt(self, leased: Leased, keys: Sequence[str]) -> Reply:
         event_id, seconds = str(leased.event_id), self._attempt_seconds
@@ -143,3 +145,8 @@ class WebhookSender:
         with suppress(*DATABASE_TROUBLE):  # its lease runs out in any case
             async with self._database.transaction() as session:
                 await outbox.give_back(session, leased)
+
+
+def _broken(leased: Leased, error: Exception) -> Reply:
+    log.error("attempt broke down", delivery=str(leased.id), error=type(error).__name__)
+    return Reply(datetime.now(UTC), 0, error=InternalError.code)

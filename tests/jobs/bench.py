@@ -89,18 +89,17 @@ class Bench:
         self.signals = signals
         self.engine = engine
         self.workspace = Workspace(store.folder.parent / "work")
+        self.free_space = FreeSpace((store.folder,), 0)
         self.runner = self.new_runner()
 
     def new_runner(self) -> JobRunner:
         store, web = self.store, WebSource(NetworkGuard([ip_network("127.0.0.0/8")]), silence_seconds=30)
-        fetcher = Fetcher(
-            {"http": web}, store, FreeSpace((store.folder,), 0), max_bytes=2_000_000, pace=Pace(deadline_seconds=60)
-        )
+        fetcher = Fetcher({"http": web}, store, self.free_space, max_bytes=2_000_000, pace=Pace(deadline_seconds=60))
         return JobRunner(
             self.database,
             self.signals,
             Recordings(self.database, store, fetcher),
-            Decoder(store, self.workspace, max_audio_seconds=600),
+            Decoder(store, self.workspace, self.free_space, max_audio_seconds=600),
             self.engine,
             Retention(self.database, store),
             worker="test",

@@ -57,18 +57,32 @@ def test_an_option_that_cannot_be_is_named(guarded: Service, name: str, value: s
         ("external_id", "nul \0", "may not hold NUL characters"),
         ("task", "sing", "must be 'transcribe' or 'translate'"),
         ("model", "x" * 256, "must have at most 255 characters"),
+        ("webhook_url", "nonsense", "must be https://… with a host"),
+        ("webhook_url", 7, "must be text"),
+        ("callback_url", "https://a.example/{nope}", "knows the placeholders {file_name}, {external_id}, {id}, {status}"),
+        (
+            "channel_labels",
+            ["agent", "agent"],
+            "must differ from one another: a dialogue tells its speakers apart by them",
+        ),
     ],
 )
-def test_what_is_expected_is_said_in_words(guarded: Service, name: str, value: str, told: str) -> None:
+def test_what_is_expected_is_said_in_words(guarded: Service, name: str, value: Any, told: str) -> None:
     asked = {"url": "https://calls.example/a.wav", name: value}
     problem = refused(guarded.client.post("/v1/transcriptions", json=asked), 422, "invalid_request")
     assert problem["errors"] == [{"field": name, "detail": told}]
 
 
+def test_of_several_receivers_the_wrong_one_is_named(guarded: Service) -> None:
+    asked = {"url": "https://calls.example/a.wav", "webhook_url": ["https://crm.example/", "ftp://crm.example/"]}
+    problem = refused(guarded.client.post("/v1/transcriptions", json=asked), 422, "invalid_request")
+    assert problem["errors"] == [{"field": "webhook_url.1", "detail": "must be https://… with a host"}]
+
+
 def test_a_form_with_a_url_is_told_where_urls_go(guarded: Service) -> None:
     body = field("url", "https://calls.example/a.wav") + END
     problem = refused(post_body(guarded, body), 422, "invalid_request")
-    assert problem["errors"] == [{"field": "file", "detail": "missing"}]
+    assert problem["errors"] == [{"field": "file", "detail": "is missing"}]
     assert "`url`" in problem["detail"]
     assert "JSON body" in problem["detail"]
 

@@ -188,3 +188,22 @@ def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
         assert (Path(folder) / "channel-0.pcm").exists()
     alive.close()
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+async def test_decoding_ends_where_it_would_fill_the_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    async def require(coming: int = 0) -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 1:  # it began with room enough
+            raise InsufficientStorage
+
+    monkeypatch.setattr(decoder, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(bench.free_space, "require", require)
+    async with working(bench):
+        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+    assert job.run_at >= job.created_at + ROOM_PAUSE
+    assert bench.engine.given == []
+    assert list((bench.store.folder.parent / "work").rglob("*.pcm")) == []

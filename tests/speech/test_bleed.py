@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from app.speech import bleed
@@ -227,3 +229,18 @@ def test_words_go_to_their_speaker_and_not_to_another_echo() -> None:
     kept, _ = without_bleed(both, loudness, lambda channel, other, start, end: 0.9 if start < 5 else 0.0)
 
     assert texts(kept) == [(0, "Hello"), (1, "please call me back")]
+
+
+def test_doubtful_words_that_their_speaker_has_are_not_moved_beside_others_that_he_lacks() -> None:
+    """He was not heard at first, and then a little late: "Yes okay."."""
+    agent = [*heard(0, "Yes okay.", 1.75).words, *heard(0, "Goodbye everyone.", 10).words]
+    echoes = [*heard(1, "I understand that.", 0, 0.33).words, *heard(1, "Yes okay.", 1.5).words]
+    both = [replace(AGENT, words=tuple(agent)), heard(1, "Thanks", 20), replace(AGENT, channel=1, words=tuple(echoes))]
+
+    kept, _ = without_bleed(
+        both,
+        lambda channel, start, end: 0.2 if (channel == 0) == (start < 15) else 0.02,
+        lambda channel, other, start, end: 0.95 if start < 1.2 else 0.55,
+    )
+
+    assert sorted(texts(kept)) == [(0, "I understand that."), (0, "Yes okay. Goodbye everyone."), (1, "Thanks")]

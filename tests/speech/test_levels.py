@@ -67,7 +67,7 @@ def test_a_recording_without_samples(record: Record) -> None:
 
 
 def test_loudness_between_two_times(record: Record) -> None:
-    pcm = record(silence(1), np.full(16_000, 0.5, np.float32))
+    pcm = record(silence(1), np.tile(np.array([0.5, -0.5], np.float32), 8_000) + np.float32(0.1))
 
     assert loudness(pcm, 0, 1) == 0
     assert loudness(pcm, 1, 9) == pytest.approx(0.5, abs=1e-3)
@@ -90,6 +90,13 @@ def test_another_sound_is_not_alike(record: Record) -> None:
     assert likeness(pcm, other, 1, 1.5) < 0.1
     assert likeness(pcm, record(silence(4)), 1, 1.5) == 0
     assert likeness(record(silence(4)), other, 1, 1.5) == 0
+
+
+def test_an_offset_of_the_line_is_not_alike(record: Record) -> None:
+    voice = np.random.default_rng(5).normal(0, 0.01, 4 * SAMPLE_RATE).astype(np.float32)
+    offset = np.float32(0.05)
+
+    assert likeness(record(noise(4) + offset), record(voice + offset), 1, 1.5) < 0.1
 
 
 def test_likeness_at_the_ends_of_channels(record: Record) -> None:

@@ -49,6 +49,8 @@ def test_success_delivers_and_gone_ends_it(status: int, outcome: str) -> None:
         ("1", 5),
         ("999999999", 86_400),
         ("soon", 5),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 5),
+        ("Mon, 01 Jan 2026 00:00:00 +99999999999999", 5),
         ("-3", 5),
         ("", 5),
     ],
