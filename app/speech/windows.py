@@ -25,8 +25,7 @@ PAD_SECONDS = 0.4
 PAD_SAMPLES = round(PAD_SECONDS * SAMPLE_RATE)
 CUT_SMOOTHING_FRAMES = 5
 
-# A pause inside a run at which it may be cut to fill a window, and the least that is worth the cut.
-MAX_CUT_PROBABILITY = 0.5
+# The least of a run that it is worth to be cut for, to fill a window: and only at a pause, or names are cut in two.
 MIN_CUT_SECONDS = 2.0
 
 
@@ -209,7 +208,7 @@ class _Speech:
         if latest - least < CUT_SMOOTHING_FRAMES:
             return None
         at, probability = _best_pause(self.probabilities, max(least, latest // 2), latest)
-        return self.piece.start + at * FRAME_SAMPLES if probability <= MAX_CUT_PROBABILITY else None
+        return self.piece.start + at * FRAME_SAMPLES if probability <= SILENCE_THRESHOLD else None
 
 
 def _best_pause(run: Sequence[float], first: int, last: int) -> tuple[int, float]:

@@ -59,7 +59,11 @@ def test_an_option_that_cannot_be_is_named(guarded: Service, name: str, value: s
         ("model", "x" * 256, "must have at most 255 characters"),
         ("webhook_url", "nonsense", "must be https://… with a host"),
         ("webhook_url", 7, "must be text"),
-        ("callback_url", "https://a.example/{nope}", "knows the placeholders {file_name}, {external_id}, {id}, {status}"),
+        (
+            "callback_url",
+            "https://a.example/{nope}",
+            "knows the placeholders {file_name}, {external_id}, {id}, {status}",
+        ),
         (
             "channel_labels",
             ["agent", "agent"],
