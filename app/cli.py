@@ -91,9 +91,13 @@ def serve(
         share_memory()
     from app.main import check_exposure, listen
     from app.main import serve as serve_http
+    from app.speech.engine import check
+    from app.worker import engine_config
 
     settings = _settings()
     check_exposure(settings, host)
+    if executor:
+        check(engine_config(settings))
     listener = listen(host, port)
     set_up_logging(settings.log_format)
     _run_until_stopped(serve_http(settings, listener, executor=executor))
@@ -103,9 +107,11 @@ def serve(
 def worker() -> None:
     """Run jobs without HTTP, beside any number of other processes on the same database."""
     share_memory()
-    from app.worker import run
+    from app.speech.engine import check
+    from app.worker import engine_config, run
 
     settings = _settings()
+    check(engine_config(settings))
     set_up_logging(settings.log_format)
     _run_until_stopped(run(settings))
 

@@ -120,7 +120,7 @@ def check_dialogue(browser: Browser) -> None:
     assert dialogue["x"] >= waveforms["x"] + waveforms["width"]  # beside them
     browser.until("document.getElementById('facts').textContent.includes('English')")
     facts = browser.find("#facts").text
-    assert re.search(r"At once\n(never|\d+ ×, \d+\.\d s)\nInterruptions\n\d+", facts)
+    assert re.search(r"Speaking at once\n(never|\d+ ×, \d+\.\d s)\nInterruptions\n\d+", facts)
     rows = [row.text for row in browser.all("#talk-rows tr")]
     assert [row.split()[0] for row in rows] == ["agent", "customer"]
     shares = [int(share) for share in re.findall(r"(\d+) %", " ".join(rows))]

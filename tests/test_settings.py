@@ -134,10 +134,19 @@ def test_audio_may_be_kept_in_a_bucket(monkeypatch: pytest.MonkeyPatch, value: s
     assert settings.source_buckets == ("calls", "archive-2026")
 
 
-def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
-    ended = callscribe("serve", folder=tmp_path, MAX_PENDING="none")
+@pytest.mark.parametrize(
+    ("command", "settings", "named"),
+    [
+        ("serve", {"MAX_PENDING": "none"}, "MAX_PENDING"),
+        ("serve", {"MODEL": "base,nosuch"}, "MODEL"),
+        ("worker", {"DEVICE": "cpu", "COMPUTE_TYPE": "float16"}, "COMPUTE_TYPE"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start(tmp_path: Path, command: str, settings: dict[str, str], named: str) -> None:
+    ended = callscribe(command, folder=tmp_path, **settings)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("callscribe: CALLSCRIBE_MAX_PENDING: ")
+    assert ended.stderr.startswith("callscribe: ")
+    assert f"CALLSCRIBE_{named}" in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert not (tmp_path / "postgres").exists()
 

@@ -123,9 +123,11 @@ class CreateTranscription(BaseModel):
         default=None,
         max_length=2000,
         pattern=patterns.NO_NUL,
-        description="Text that biases the model: names, products.",
+        description="Text that biases the model: names, products. Small models write worse beside it: compare.",
     )
-    hotwords: list[Hotword] = Field(default_factory=list, max_length=100, description="Words to listen for.")
+    hotwords: list[Hotword] = Field(
+        default_factory=list, max_length=100, description="Words to listen for, at the price of `prompt`."
+    )
     priority: int = Field(default=5, ge=0, le=9, description="0 goes first.")
     external_id: str | None = Field(
         default=None, max_length=255, pattern=patterns.NO_NUL, description="Your own id of the call; searchable."

@@ -183,11 +183,14 @@ def _warning(final: _Final) -> TranscriptWarning | None:
     if decoded is None:
         code, message = WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here"
     elif final.verdict is Verdict.ACCEPTED:
-        code, message = WarningCode.WINDOW_REDECODED, f"Decoded again, at temperature {decoded.temperature:g}"
+        code, message = (
+            WarningCode.WINDOW_REDECODED,
+            f"Hard to make out: decoded again, at temperature {decoded.temperature:g}",
+        )
     else:
         code, message = (
             WarningCode.WINDOW_REDECODED,
-            "Decoded again and again without a sure result: the likeliest was kept",
+            "Hard to make out: decoded again and again without a sure result, and the likeliest was kept",
         )
     start, end = round(pending.window.start, 2), round(pending.window.end, 2)
     return TranscriptWarning(code, message, pending.channel, start, end)

@@ -45,6 +45,13 @@ class EngineConfig:
     batch_size: int | None = None
 
 
+def check(config: EngineConfig) -> None:
+    """Raises ModelUnavailable for a device that this machine lacks and a name that is no model's; loads nothing."""
+    find_device(config.device, config.device_index, config.compute_type)
+    for name in config.models:
+        models.require_known(name)
+
+
 class Transcriber(Protocol):
     async def transcribe(
         self,

