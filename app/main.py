@@ -19,7 +19,7 @@ from app.auth import ApiKeys, is_loopback
 from app.bodies import RequestBodies
 from app.connections import BoundedHeads
 from app.errors import InsufficientStorage, Unavailable
-from app.jobs import openapi, playback
+from app.jobs import openapi, playback, queue
 from app.jobs import router as transcriptions
 from app.jobs.intake import Intake, Limits
 from app.page import routes as page
@@ -121,6 +121,14 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         for name in settings.model
     ]
 
+    app.state.readinesses = _readinesses(settings, parts, intake)
+    app.state.open = True
+    return intake
+
+
+def _readinesses(settings: Settings, parts: Parts, intake: Intake) -> operations.Readinesses:
+    """What has to work, and what should."""
+
     async def not_stopping() -> None:
         if intake.closed:
             raise operations.NotReady("stopping")
@@ -143,17 +151,22 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         if len(machines) > 1:
             raise operations.Doubtful(f"a folder, which has to be shared by {', '.join(sorted(machines))}")
 
-    app.state.readinesses = operations.Readinesses(
+    async def workers_at_work() -> None:
+        async with parts.database.transaction() as session:
+            if await queue.is_untended(session):
+                raise operations.Doubtful(
+                    "some have been waiting for a minute, and none is running: is there a worker?"
+                )
+
+    return operations.Readinesses(
         {
             "service": not_stopping,
             "database": parts.database.check,
             "model": models_loaded,
             "storage": storage_usable,
         },
-        {"storage": one_machine},
+        {"storage": one_machine, "jobs": workers_at_work},
     )
-    app.state.open = True
-    return intake
 
 
 class Server(uvicorn.Server):

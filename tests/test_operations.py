@@ -8,9 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
+from app.db import Database
 from app.main import create_app
 from app.operations import Readinesses
 from tests.forms import refused
+from tests.jobs.rows import enqueue, execute
 from tests.service import Service, eventually, starting
 
 
@@ -46,9 +48,24 @@ async def test_processes_on_several_machines_with_folders_are_warned_of(
     finally:
         await elsewhere.close()
     assert readiness["status"] == "ready"
-    [warning] = readiness["warnings"]
+    [warning] = [warning for warning in readiness["warnings"] if warning.startswith("storage: ")]
     assert warning.startswith("storage: a folder, which has to be shared by ")
     assert "elsewhere" in warning
+
+
+async def test_jobs_that_nobody_takes_are_warned_of(guarded: Service, guarded_database: str) -> None:
+    database = Database(guarded_database)
+    job = await enqueue(database)
+    try:
+        await execute(
+            database, "UPDATE transcription SET run_at = now() - interval '2 minutes' WHERE id = :id", id=job.id
+        )
+        readiness = guarded.read("/readyz")
+    finally:
+        await execute(database, "DELETE FROM transcription WHERE id = :id", id=job.id)
+        await database.close()
+    assert readiness["status"] == "ready"
+    assert "jobs: some have been waiting for a minute, and none is running: is there a worker?" in readiness["warnings"]
 
 
 def test_a_service_lives_and_is_not_ready_until_its_database_is_there(workspace: Path, postgres: str) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, Uuid, bindparam, func, text
+from sqlalchemy import TextClause, Uuid, and_, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -38,6 +38,7 @@ from app.signals import notify
 from app.webhooks import outbox
 
 LEASE = timedelta(seconds=30)
+UNTENDED = timedelta(minutes=1)
 PENDING = "pending"
 
 
@@ -204,6 +205,15 @@ async def is_over(session: AsyncSession, transcription_id: UUID) -> bool:
     """Whether a job is final or deleted, so that nobody needs its recording any more."""
     row = await session.get(Transcription, transcription_id)
     return row is None or row.status in FINAL
+
+
+async def is_untended(session: AsyncSession) -> bool:
+    """Whether jobs have been due for a while and none is running: it seems that there is no worker."""
+    due = select(Transcription.id).where(
+        Transcription.status == Status.PENDING, col(Transcription.run_at) < func.now() - UNTENDED
+    )
+    running = select(Transcription.id).where(Transcription.status == Status.IN_PROGRESS)
+    return (await session.exec(select(and_(due.exists(), ~running.exists())))).one()
 
 
 async def requeue_lost(session: AsyncSession, *, forget_audio: bool = False) -> list[Closed]:

@@ -262,15 +262,12 @@ class JobRunner:
             return False
 
     async def _beat(self) -> None:
-        """Show signs of life, and only then look for those who show none.
-
-        When the database was away, all leases have run out: everybody gets the time to come back.
-        """
+        """Show signs of life, and only then look for those who show none."""
         await self._heartbeat()
         async with self._database.transaction() as session:
             await queue.now(session)
             if self._contact.seconds(time.monotonic(), 2.5 * BEAT_SECONDS) < 2 * BEAT_SECONDS:
-                return
+                return  # where the database was away, all leases have run out: everybody gets the time to come back
             closed = await queue.requeue_lost(session, forget_audio=self._retention.forgets_audio)
         for each in closed:
             log.warning("job given up", job=str(each.job.id), status=each.job.status, crashes=each.job.crashes)

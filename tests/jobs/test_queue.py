@@ -201,3 +201,18 @@ async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: 
         with pytest.raises(QueueFull) as refusal:
             await queue.require_room(session, 1)
         assert refusal.value.headers["Retry-After"] == "600"
+
+
+async def test_jobs_that_are_due_for_long_while_none_is_running_are_untended(database: Database) -> None:
+    async def is_untended() -> bool:
+        async with database.transaction() as session:
+            return await queue.is_untended(session)
+
+    await enqueue(database)
+    assert not await is_untended()
+    await execute(database, "UPDATE transcription SET run_at = now() - interval '2 minutes'")
+    assert await is_untended()
+    [job] = await claim(database)
+    assert not await is_untended()
+    await finish(database, job, Cancelled())
+    assert not await is_untended()
