@@ -6,9 +6,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.store import StoreUnavailable
 from app.db import DATABASE_TROUBLE, Database, is_refusal
-from app.rhythm import despite_database_trouble, write_down
+from app.rhythm import Unbroken, despite_database_trouble, write_down
 
 LOSE_THE_CONNECTION = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+
+def test_what_comes_again_and_again_counts_from_the_last_gap() -> None:
+    contact = Unbroken()
+    assert [contact.seconds(now, longest_gap=12) for now in (100, 105, 110, 123, 128)] == [0, 5, 10, 0, 5]
 
 
 class Write:

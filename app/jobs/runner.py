@@ -266,7 +266,7 @@ class JobRunner:
         await self._heartbeat()
         async with self._database.transaction() as session:
             await queue.now(session)
-            if self._contact.seconds(time.monotonic(), 2.5 * BEAT_SECONDS) < 2 * BEAT_SECONDS:
+            if self._contact.seconds(time.monotonic(), 2.5 * BEAT_SECONDS) < 0.9 * BEAT_SECONDS:
                 return  # where the database was away, all leases have run out: everybody gets the time to come back
             closed = await queue.requeue_lost(session, forget_audio=self._retention.forgets_audio)
         for each in closed:
