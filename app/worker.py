@@ -92,6 +92,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         stack.callback(workspace.close)
         store = await _open_store(settings.audio_place, workspace, database)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
+        reserve = FreeSpace(settings.disks, settings.min_free_bytes // 2)  # the rest is for jobs that were accepted
         retention = Retention(
             database,
             store,
@@ -117,7 +118,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 database,
                 parts.signals,
                 Recordings(database, store, parts.fetcher),
-                Decoder(store, workspace, free_space, max_audio_seconds=settings.max_audio_seconds),
+                Decoder(store, workspace, reserve, max_audio_seconds=settings.max_audio_seconds),
                 parts.engine,
                 retention,
                 worker=f"{socket.gethostname()}:{os.getpid()}",

@@ -90,11 +90,14 @@ class Bench:
         self.engine = engine
         self.workspace = Workspace(store.folder.parent / "work")
         self.free_space = FreeSpace((store.folder,), 0)
+        self.space_to_fetch = FreeSpace((store.folder,), 0)
         self.runner = self.new_runner()
 
     def new_runner(self) -> JobRunner:
         store, web = self.store, WebSource(NetworkGuard([ip_network("127.0.0.0/8")]), silence_seconds=30)
-        fetcher = Fetcher({"http": web}, store, self.free_space, max_bytes=2_000_000, pace=Pace(deadline_seconds=60))
+        fetcher = Fetcher(
+            {"http": web}, store, self.space_to_fetch, max_bytes=2_000_000, pace=Pace(deadline_seconds=60)
+        )
         return JobRunner(
             self.database,
             self.signals,

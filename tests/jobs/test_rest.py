@@ -6,7 +6,6 @@ from typing import NoReturn
 import pytest
 from uuid_utils.compat import uuid7
 
-from app.audio.disk import FreeSpace
 from app.audio.store import StoreUnavailable
 from app.errors import InsufficientStorage
 from app.jobs.lifecycle import Status
@@ -52,7 +51,7 @@ async def test_a_worker_without_room_fetches_no_more_for_a_while(
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
         jobs = [await bench.add(uuid7(), source=origin.url("/call.wav")) for _ in range(FETCHES + 1)]
         with monkeypatch.context() as full:
-            full.setattr(FreeSpace, "require", no_room)
+            full.setattr(bench.space_to_fetch, "require", no_room)
             async with working(bench):
                 for job_id in jobs[:FETCHES]:
                     await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
