@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.speech.coverage import passed_over, unstretched
+from app.speech.coverage import passed_over, rejoined
 from app.speech.quality import Decoded, Try, Verdict, judge, likeliest
 from app.speech.recording import PendingWindow
 from app.speech.scan import read_window
@@ -168,7 +168,7 @@ def _settle(final: _Final, words: _Words | None, rests: Sequence[PendingWindow])
     try:
         heard = None
         if decoded and words:
-            placed = unstretched(words.words) if rests else words.words
+            placed = rejoined(pending.window, words.words) if rests else words.words
             heard = Heard(pending.channel, pending.language, decoded, placed)
         pending.job.settle(pending.window, heard, _warning(final), [rest.window for rest in rests])
     except Exception as error:

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from app.audio.pcm import SAMPLE_RATE
-from app.speech.coverage import passed_over, unstretched
+from app.speech.coverage import passed_over, rejoined
 from app.speech.transcript import Word
 from app.speech.windows import Piece, Window
 
@@ -80,4 +80,36 @@ def test_a_window_with_one_short_word_is_left_almost_whole() -> None:
 
 
 def test_a_stretched_word_stands_after_what_was_passed_over() -> None:
-    assert unstretched(words((10, 10.5), (14, 20))) == tuple(words((10, 10.5), (19.2, 20)))
+    yes, stretched = Word(10, 10.5, " Yes.", 0.9), Word(14, 20, " Please.", 0.9)
+    assert rejoined(TURN, [yes, stretched]) == (yes, replace(stretched, start=19.2))
+
+
+def said(text: str, start: float, end: float) -> list[Word]:
+    """Words that share the time between two."""
+    parts = text.split()
+    pace = (end - start) / len(parts)
+    return [Word(start + at * pace, start + (at + 1) * pace, f" {part}", 0.9) for at, part in enumerate(parts)]
+
+
+THANKS, DIALED = said("Thank you for your patience.", 10, 13), said("have dialed is not in service.", 30.5, 34)
+
+
+def test_the_first_words_of_a_sentence_stand_with_the_others_and_not_before_what_was_passed_over() -> None:
+    torn = [*THANKS, *said("The number", 13, 14), Word(16, 16.5, " you", 0.9), *DIALED]
+
+    assert bounds(passed_over(TURN, torn)) == [(13, 20.4)]
+    together = rejoined(TURN, torn)
+    assert [word.word for word in together] == [word.word for word in torn]
+    assert [round(word.start, 1) for word in together[5:9]] == [29.6, 29.9, 30.2, 30.5]
+
+
+def test_words_put_back_stay_in_the_piece_of_their_sentence() -> None:
+    torn = [*THANKS, *said("The", 13, 13.5), *said("number you have dialed is not in service.", 29.8, 34)]
+    assert rejoined(TURN, torn)[5] == Word(29.6, 29.8, " The", 0.9)
+
+
+def test_words_that_stand_together_stay_where_they_are() -> None:
+    whole = [*THANKS, *said("The number you have dialed", 13, 16), *said("is not in service.", 31, 34)]
+    assert rejoined(TURN, whole) == tuple(whole)
+    two = [*THANKS, *said("Hold on.", 13, 14), *DIALED]
+    assert rejoined(TURN, two) == tuple(two)
