@@ -194,13 +194,16 @@ class Whisper:
         return tuple(phrases)
 
     def warm_up(self) -> None:
-        """Runs every step once on silence, so that no recording pays for it, or is the first to find it broken."""
-        context = self._contexts[-1]
-        encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)] * 2, context)
+        """Runs every step once on silence, so that no recording pays for it, or is the first to find it broken.
+
+        On as little as can be: what this takes, the C library keeps.
+        """
+        context = self._contexts[0]
+        encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)], context)
         if self.multilingual:
             self.detect_languages(encoded, [0])
         prompt = self.prompt("en", "transcribe", "", ())
-        self.decode(encoded, [prompt] * 2, Try(context, 0.0, prompted=False))
+        self.decode(encoded, [prompt], Try(context, 0.0, prompted=False))
         tokens = tuple(self._tokenizer("en", "transcribe").encode(" Hello."))
         self.align(encoded, {0: Utterance("en", tokens, 1.0)})
 
