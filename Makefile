@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint check bench chaos fuzz lock
+.PHONY: help setup demo run test lint check bench chaos fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,6 +43,9 @@ fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1] [PATIE
 
 chaos: setup ## kill and cut off what runs, account for every job: make chaos [SEED=…] [LONG=1] [ONLY=…]
 	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY))
+
+soak: setup ## hours of audio, hundreds of jobs: make soak [ONLY="long many"] [ROUNDS=5]
+	$(BIN)/python -m soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

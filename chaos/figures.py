@@ -33,6 +33,11 @@ class Figure:
         """Of times: where there is none, nothing was measured."""
         return cls(what, value, f"<= {most:g}", 0 < value <= most)
 
+    @classmethod
+    def within(cls, what: str, value: float, most: float) -> "Figure":
+        """Of growth, which may be none."""
+        return cls(what, value, f"<= {most:g}", value <= most)
+
     def __str__(self) -> str:
         mark = "ok  " if self.kept else "MISS"
         return "\n    ".join([f"{mark} {self.what}: {self.value:.4g} (promised: {self.promised})", *self.details])

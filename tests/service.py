@@ -45,6 +45,10 @@ class Service:
         """All that lies in the audio store, complete or not."""
         return [path for path in (self.folder / "audio").rglob("[!.]*") if path.is_file()]
 
+    def work_files(self) -> list[Path]:
+        """The decoded audio of running jobs."""
+        return [path for path in (self.folder / "work").rglob("[!.]*") if path.is_file()]
+
     def post(
         self, recording: bytes | None = None, headers: dict[str, str] | None = None, **fields: Any
     ) -> httpx.Response:

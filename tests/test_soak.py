@@ -1,0 +1,28 @@
+"""The soak runs from end to end. What it measures is for a quiet machine to tell."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.work import MODEL
+from chaos.figures import Figure
+from soak.scenarios import beside, long, many, silence
+from tests.service import serving
+
+
+def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(tmp_path / "data", MODEL=MODEL, DEVICE="cpu") as service:
+        wordless = silence(service, tmp_path, seconds=3)
+        turns = beside(service, tmp_path, seconds=3, long_seconds=120, tries=1)
+        memory = long(service, tmp_path, seconds=15)
+        rounds = many(service, tmp_path, rounds=2, jobs=2, seconds=5)
+    assert [figure.value for figure in wordless] == [0, 0, 0, 0]
+    assert turns[-1].kept
+    assert memory[0].value < memory[1].value  # a transcript takes some memory
+    assert "round 2 of 2: " in capsys.readouterr().out
+    assert rounds[-1] == Figure.none("recordings and decoded audio that were left", 0)
+
+
+def test_growth_is_judged() -> None:
+    assert Figure.within("open files more than then", -3, 5).kept
+    assert not Figure.within("open files more than then", 6, 5).kept
