@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import psutil
 from bench.compose import conversation, wordless, written
 from bench.measure import Meter, resident_mib
 from bench.ours import transcript_of
-from bench.sources import RATE, sentences
+from bench.sources import RATE, Sentence, sentences
 from chaos.figures import Figure
-from tests.service import Service
+from tests.service import POLL_SECONDS, Service
 
 MOST_MIB = 1331  # 1.3 GiB
 PIECE_SECONDS = 240  # of a long call, which repeats itself: there is not speech enough
@@ -52,7 +53,7 @@ def beside(service: Service, folder: Path, *, seconds: float, long_seconds: floa
     long = service.create(call_of(folder / "long.wav", long_seconds).read_bytes(), channels="split")
     service.running(long)
     while not service.read(long["links"]["self"])["progress"]:
-        time.sleep(1)
+        time.sleep(POLL_SECONDS)
     together = [_timed(service, short) for _ in range(tries)]
     status = service.read(long["links"]["self"])["status"]
     service.client.delete(long["links"]["self"]).raise_for_status()
@@ -95,10 +96,14 @@ def many(service: Service, folder: Path, *, rounds: int, jobs: int, seconds: flo
 
 def call_of(path: Path, seconds: float) -> Path:
     """A stereo call in English."""
-    spoken = [each for each in sentences()[0] if each.language == "en"]
-    audio, _ = conversation(spoken, min(seconds, PIECE_SECONDS), np.random.default_rng(1))
+    audio, _ = conversation(_english(), min(seconds, PIECE_SECONDS), np.random.default_rng(1))
     samples = round(seconds * RATE)
     return written(path, np.tile(audio, (1, -(-samples // audio.shape[1])))[:, :samples])
+
+
+@cache
+def _english() -> list[Sentence]:
+    return [each for each in sentences()[0] if each.language == "en"]
 
 
 def _metered(service: Service, what: str, work: Callable[[], None]) -> list[Figure]:

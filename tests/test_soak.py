@@ -13,7 +13,7 @@ from tests.service import serving
 def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(tmp_path / "data", MODEL=MODEL, DEVICE="cpu") as service:
         wordless = silence(service, tmp_path, seconds=3)
-        turns = beside(service, tmp_path, seconds=3, long_seconds=120, tries=1)
+        turns = beside(service, tmp_path, seconds=3, long_seconds=240, tries=1)
         memory = long(service, tmp_path, seconds=15)
         rounds = many(service, tmp_path, rounds=2, jobs=2, seconds=5)
     assert [figure.value for figure in wordless] == [0, 0, 0, 0]
