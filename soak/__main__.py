@@ -43,7 +43,7 @@ def _play(name: str, scenario: Scenario) -> bool:
         serving(Path(folder) / "data", MODEL=MODEL, DEVICE="cpu") as service,
     ):
         figures = scenario(service, Path(folder))
-    print(f"{name}, {time.monotonic() - started:.0f} s", *figures, sep="\n  ", flush=True)
+        print(f"{name}, {time.monotonic() - started:.0f} s", *figures, sep="\n  ", flush=True)
     return all(figure.kept for figure in figures)
 
 

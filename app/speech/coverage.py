@@ -10,7 +10,7 @@ from itertools import pairwise
 from unicodedata import category
 
 from app.audio.pcm import SAMPLE_RATE
-from app.speech.timing import ends_sentence
+from app.speech.timing import SHORTEST_SECONDS, sentence_ends
 from app.speech.transcript import Word
 from app.speech.windows import Window
 
@@ -23,49 +23,53 @@ MOST_TORN_OFF = 3  # words at the beginning of a sentence; more are spoken where
 TORN_OFF_SECONDS = 0.3  # of each, for want of better
 
 
-def passed_over(window: Window, words: Sequence[Word]) -> tuple[Window, ...]:
-    """The stretches of a window that hold speech but none of its words, as windows of their own.
+def look_through(window: Window, words: Sequence[Word]) -> tuple[tuple[Word, ...], tuple[Window, ...]]:
+    """The stretches of a window that hold speech but none of its words, as windows of their own, after the words.
 
-    `words` were aligned with the speech, and have the times of the recording. Of a window without words nothing is
-    left: it was judged to hold none.
+    `words` were aligned with the speech, and have the times of the recording. Where something was passed over, words
+    stand beside it: no longer than they may be, and a sentence's first ones with the others. Else they stay as they
+    are. Of a window without words nothing is left: it was judged to hold none.
     """
     if not words:
-        return ()
-    placed = rejoined(window, words)
+        return (), ()
+    placed = _rejoined(window, [_unstretched(word) for word in words])
     gaps = zip((None, *placed), (*placed, None), strict=True)
-    return tuple(rest for before, after in gaps if (rest := _rest(window, before, after)))
+    rests = tuple(rest for before, after in gaps if (rest := _rest(window, before, after)))
+    return (tuple(placed) if rests else tuple(words)), rests
 
 
-def rejoined(window: Window, words: Sequence[Word]) -> tuple[Word, ...]:
-    """The words beside what was passed over, which has its place before them: none longer than it may be.
+def _unstretched(word: Word) -> Word:
+    return replace(word, start=max(word.start, word.end - max(LONGEST_WORD_SECONDS, _figures_seconds(word))))
 
-    An alignment leaves the first words of a sentence at the end of the sentence before, and what was passed over then
-    lies within the sentence: these words are put back to the others.
+
+def _rejoined(window: Window, words: Sequence[Word]) -> list[Word]:
+    """Puts the first words of a sentence back to the others, where something was passed over between them.
+
+    The decoder passes over whole sentences, and the alignment then leaves the first words of the next one before these.
     """
-    placed = _unstretched(words)
-    beginnings = [0, *(index + 1 for index, word in enumerate(placed) if ends_sentence(word.word))]
-    for first, end in pairwise([*beginnings, len(placed)]):
-        for torn_off in range(min(MOST_TORN_OFF, end - first - 1), 0, -1):
-            rest = first + torn_off
+    placed = list(words)
+    ends = (at for at, (word, after) in enumerate(pairwise(placed), start=1) if sentence_ends(word, after))
+    for first, end in pairwise([0, *ends, len(placed)]):
+        before = placed[first - 1] if first else None
+        for rest in range(min(first + MOST_TORN_OFF, end - 1), first, -1):
             if _rest(window, placed[rest - 1], placed[rest]):
-                placed[first:rest] = _just_before(placed[rest], window, placed[first:rest])
+                together = _put_back(placed[first:rest], placed[rest], window)
+                if together and _rest(window, before, together[0]):
+                    placed[first : rest + 1] = together
                 break
-    return tuple(placed)
+    return placed
 
 
-def _unstretched(words: Sequence[Word]) -> list[Word]:
-    return [
-        replace(word, start=max(word.start, word.end - max(LONGEST_WORD_SECONDS, _figures_seconds(word))))
-        for word in words
-    ]
-
-
-def _just_before(after: Word, window: Window, words: Sequence[Word]) -> list[Word]:
-    """The words one after the other up to another one, within its piece of the window."""
-    earliest = max(piece.start / SAMPLE_RATE for piece in window.pieces if piece.start <= after.start * SAMPLE_RATE)
-    pace = min(TORN_OFF_SECONDS, max(0.0, after.start - earliest) / len(words))
-    starts = [after.start - pace * left for left in range(len(words), 0, -1)]
-    return [replace(word, start=start, end=start + pace) for word, start in zip(words, starts, strict=True)]
+def _put_back(words: Sequence[Word], after: Word, window: Window) -> list[Word]:
+    """The words one after the other before another one, in its piece of the window; none if it has no room."""
+    earliest = max(piece.start / SAMPLE_RATE for piece in window.pieces if piece.start < after.end * SAMPLE_RATE)
+    latest = max(after.start, earliest + SHORTEST_SECONDS * len(words))
+    if after.end - latest < SHORTEST_SECONDS:
+        return []
+    pace = min(TORN_OFF_SECONDS, (latest - earliest) / len(words))
+    starts = [latest - pace * left for left in range(len(words), 0, -1)]
+    placed = [replace(word, start=start, end=start + pace) for word, start in zip(words, starts, strict=True)]
+    return [*placed, replace(after, start=latest)]
 
 
 def _rest(window: Window, before: Word | None, after: Word | None) -> Window | None:

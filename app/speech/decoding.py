@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.speech.coverage import passed_over, rejoined
+from app.speech.coverage import look_through
 from app.speech.quality import Decoded, Try, Verdict, judge, likeliest
 from app.speech.recording import PendingWindow
 from app.speech.scan import read_window
@@ -54,17 +54,17 @@ def decode_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
     judged = [_judge(row, decoded) for row, decoded in zip(rows, whisper.decode(encoded, prompts, way), strict=True)]
     final = {row: result for row, result in enumerate(judged) if isinstance(result, _Final)}
     words = _words(whisper, encoded, final)
-    rests = {row: _rests(result.pending, words.get(row)) for row, result in final.items()}
+    looked_through = {row: _look_through(final[row].pending, aligned) for row, aligned in words.items()}
     again = [
         *(
             replace(result, encoded=_kept(whisper, encoded, row, way, result.ways[0]))
             for row, result in enumerate(judged)
             if isinstance(result, PendingWindow)
         ),
-        *(rest for row in final for rest in rests[row]),
+        *(rest for _, rests in looked_through.values() for rest in rests),
     ]
     for row, result in final.items():
-        _settle(result, words.get(row), rests[row])
+        _settle(result, *looked_through.get(row, (None, [])))
     return again
 
 
@@ -153,13 +153,13 @@ def _unaligned(pending: PendingWindow, decoded: Decoded) -> tuple[Word, ...]:
     return spread([Word(0.0, pending.window.seconds, f" {decoded.text}", decoded.probability)])
 
 
-def _rests(pending: PendingWindow, words: _Words | None) -> tuple[PendingWindow, ...]:
-    """What was passed over in a window, as windows of their own."""
-    if words is None or not words.are_aligned or pending.generation == MOST_GENERATIONS:
-        return ()
+def _look_through(pending: PendingWindow, words: _Words) -> tuple[_Words, list[PendingWindow]]:
+    """The words of a window, and what was passed over in it, as windows of their own."""
+    if not words.are_aligned or pending.generation == MOST_GENERATIONS:
+        return words, []
+    beside, rests = look_through(pending.window, words.words)
     anew = replace(pending, generation=pending.generation + 1, failed=(), encoded=None)
-    rests = passed_over(pending.window, words.words)
-    return tuple(replace(anew, window=rest, ways=pending.job.ways(rest)) for rest in rests)
+    return replace(words, words=beside), [replace(anew, window=rest, ways=pending.job.ways(rest)) for rest in rests]
 
 
 def _settle(final: _Final, words: _Words | None, rests: Sequence[PendingWindow]) -> None:
@@ -168,8 +168,7 @@ def _settle(final: _Final, words: _Words | None, rests: Sequence[PendingWindow])
     try:
         heard = None
         if decoded and words:
-            placed = rejoined(pending.window, words.words) if rests else words.words
-            heard = Heard(pending.channel, pending.language, decoded, placed)
+            heard = Heard(pending.channel, pending.language, decoded, words.words)
         pending.job.settle(pending.window, heard, _warning(final), [rest.window for rest in rests])
     except Exception as error:
         logger.exception("speech.settle_failed")

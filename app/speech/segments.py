@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from app.speech.quality import Decoded
-from app.speech.timing import ends_sentence
+from app.speech.timing import sentence_ends
 from app.speech.transcript import Segment, Word
 
 PAUSE_SECONDS = 0.8
@@ -13,7 +13,6 @@ PAUSE_SECONDS = 0.8
 MAX_SECONDS = 7.0
 MAX_CHARACTERS = 84
 COMMAS = ",;:،，、；："
-ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "sr.", "sra.", "jr.", "vs."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +41,11 @@ def cut(words: Sequence[Word]) -> list[Sequence[Word]]:
     """Cuts at sentence ends and pauses, then what is still too long at commas and short breaks."""
     sentences: list[list[Word]] = [[]]
     for before, word in pairwise([None, *words]):
-        if before and word and (_sentence_ends(before, word) or word.start - before.end > PAUSE_SECONDS):
+        if before and word and (sentence_ends(before, word) or word.start - before.end > PAUSE_SECONDS):
             sentences.append([])
         if word:
             sentences[-1].append(word)
     return [part for sentence in sentences if sentence for part in _halve(sentence)]
-
-
-def _sentence_ends(word: Word, after: Word) -> bool:
-    """Whether a sentence ends between two words: not after a title, nor in "8 a.m. then"."""
-    return ends_sentence(word.word) and not (
-        word.word.strip().casefold() in ABBREVIATIONS or after.word.strip()[:1].islower()
-    )
 
 
 def _halve(words: Sequence[Word]) -> list[Sequence[Word]]:

@@ -12,6 +12,7 @@ from app.speech.windows import Window
 
 SENTENCE_END = ".。!！?？।…"
 CLOSING = "\"'”»)]"
+ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "sr.", "sra.", "jr.", "vs."})
 LONGEST_MEDIAN_SECONDS = 0.7
 SHORTEST_SECONDS = 0.06
 
@@ -37,6 +38,13 @@ def place(words: Sequence[Word], window: Window, duration: float) -> tuple[Word,
 
 def ends_sentence(text: str) -> bool:
     return text.rstrip().rstrip(CLOSING).endswith(tuple(SENTENCE_END))
+
+
+def sentence_ends(word: Word, after: Word) -> bool:
+    """Whether a sentence ends between two words: not after a title, nor in "8 a.m. then"."""
+    return ends_sentence(word.word) and not (
+        word.word.strip().casefold() in ABBREVIATIONS or after.word.strip()[:1].islower()
+    )
 
 
 def _with_length(words: Sequence[Word], earliest: float) -> list[Word]:
