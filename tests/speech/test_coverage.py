@@ -73,7 +73,7 @@ def test_a_number_lasts_as_long_as_its_figures_are_said() -> None:
 
 def test_what_comes_long_after_a_number_is_left_all_the_same() -> None:
     number = Word(10, 10.5, " 47291.", 0.9)
-    assert bounds(left(TURN, [number, *spoken(17, 20), *spoken(30, 34)])) == [(10.5, 17)]
+    assert bounds(left(TURN, [number, *said("And that is all.", 17, 20), *spoken(30, 34)])) == [(10.5, 17)]
 
 
 def test_pauses_and_hesitations_are_no_loss() -> None:
@@ -129,6 +129,16 @@ def test_the_first_words_of_a_window_stand_with_their_sentence_too() -> None:
     found, rests = look_through(TURN, torn)
     assert [round(word.start, 1) for word in found[:3]] == [17.4, 17.7, 18]
     assert bounds(rests) == [(9.6, 17.4)]
+
+
+def test_a_word_that_ends_its_piece_is_not_taken_for_one_of_the_next() -> None:
+    turn = Window((Piece(160000, 260000), Piece(300000, 320003), Piece(320003, 400000)))
+    torn = [
+        *said("The number you", 10, 11),
+        Word(19, 20.01, " have", 0.9),
+        *said("dialed is not in service.", 20.2, 24.5),
+    ]
+    assert [round(word.start, 2) for word in beside(turn, torn)[:4]] == [18.75, 18.9, 19.06, 19.21]
 
 
 def test_a_title_ends_no_sentence() -> None:
