@@ -62,9 +62,8 @@ def _rejoined(window: Window, words: Sequence[Word]) -> list[Word]:
 
 def _put_back(words: Sequence[Word], after: Word, window: Window) -> list[Word]:
     """The words one after the other before another one, in its piece of the window; none if it has no room."""
-    middle = (
-        (after.start + after.end) / 2 * SAMPLE_RATE
-    )  # its ends are rounded, and may lie in the pieces beside its own
+    # By its middle: a word's ends are rounded, and may lie in the pieces beside its own.
+    middle = (after.start + after.end) / 2 * SAMPLE_RATE
     earliest = max(piece.start / SAMPLE_RATE for piece in window.pieces if piece.start < middle)
     latest = max(after.start, earliest + SHORTEST_SECONDS * len(words))
     if after.end - latest < SHORTEST_SECONDS:

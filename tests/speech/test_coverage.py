@@ -88,7 +88,7 @@ def test_a_window_with_one_short_word_is_left_almost_whole() -> None:
     assert bounds(left(TURN, words((9.6, 9.7)))) == [(9.7, 34.4)]
 
 
-def test_a_stretched_word_stands_after_what_was_left() -> None:
+def test_a_stretched_word_stands_after_what_was_passed_over() -> None:
     yes, stretched = Word(10, 10.5, " Yes.", 0.9), Word(14, 20, " Please.", 0.9)
     assert beside(TURN, [yes, stretched]) == (yes, replace(stretched, start=19.2))
 
@@ -103,7 +103,7 @@ def said(text: str, start: float, end: float) -> list[Word]:
 THANKS, DIALED = said("Thank you for your patience.", 10, 13), said("have dialed is not in service.", 30.5, 34)
 
 
-def test_the_first_words_of_a_sentence_stand_with_the_others_and_not_before_what_was_left() -> None:
+def test_the_first_words_of_a_sentence_stand_with_the_others_and_not_before_what_was_passed_over() -> None:
     torn = [*THANKS, *said("The number", 13, 14), Word(16, 16.5, " you", 0.9), *DIALED]
 
     assert bounds(left(TURN, torn)) == [(13, 20.4)]
