@@ -16,7 +16,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_netw
 import httpx
 
 from app.errors import FieldError, UrlNotAllowed
+from app.exchange import ask
 from app.names import Address, Names
+from app.pacing import Budget
 
 PORTS = frozenset({80, 443, 8080, 8443})
 MAX_URL_CHARACTERS = 8192  # presigned URLs with session tokens have a few thousand
@@ -56,6 +58,7 @@ class NetworkGuard:
     def __init__(self, allowed: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         self._allowed = tuple(allowed)
         self._names = Names()
+        self.budget = Budget()
 
     def require_allowed(self, url: str, *, field: str = "url") -> None:
         """Raises UrlNotAllowed, naming `field`, for what is certain to be refused without resolving the host."""
@@ -71,13 +74,10 @@ class NetworkGuard:
         Its requests raise NetworkRefused, NameNotFound or any other httpx.TransportError. `verify` replaces the
         public and the system's certificate authorities.
         """
-        connections = httpx.AsyncHTTPTransport(
-            verify=verify or _trusted(),
-            trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-        )
+        tls = verify or _trusted()
+        tls.set_alpn_protocols(["http/1.1"])
         return httpx.AsyncClient(
-            transport=_GuardedTransport(self, connections), timeout=timeout, follow_redirects=False, trust_env=False
+            transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False
         )
 
     async def resolve(self, url: httpx.URL) -> list[Address]:
@@ -124,12 +124,12 @@ class NetworkGuard:
 class _GuardedTransport(httpx.AsyncBaseTransport):
     """Sends each request to an address that was judged, in the name of the host that was asked for.
 
-    Connections are not kept: the pool below knows addresses only, and two names may share one.
+    Connections are not kept: a public host costs a new one for each request, and the guard judges each.
     """
 
-    def __init__(self, guard: NetworkGuard, connections: httpx.AsyncHTTPTransport) -> None:
+    def __init__(self, guard: NetworkGuard, tls: ssl.SSLContext) -> None:
         self._guard = guard
-        self._connections = connections
+        self._tls = tls
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         seconds = request.extensions.get("timeout", {}).get("connect")
@@ -145,17 +145,7 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
 
     async def _send(self, request: httpx.Request, address: Address) -> httpx.Response:
         name = _ascii_host(request.url).rstrip(".")
-        addressed = httpx.Request(
-            request.method,
-            request.url.copy_with(host=str(address)),
-            headers=request.headers,  # among them Host, with the name
-            stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": name},
-        )
-        return await self._connections.handle_async_request(addressed)
-
-    async def aclose(self) -> None:
-        await self._connections.aclose()
+        return await ask(request, address, name, self._tls, self._guard.budget)
 
 
 @cache
