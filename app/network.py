@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_netw
 import httpx
 
 from app.errors import FieldError, UrlNotAllowed
-from app.exchange import ask
+from app.exchange import DEFAULT_PORTS, ask
 from app.names import Address, Names
 from app.pacing import Budget
 
@@ -156,6 +156,18 @@ def _trusted() -> ssl.SSLContext:
     return context
 
 
+def host_of(url: str) -> str:
+    """The server that a URL leads to, `name:port`, in one spelling: what every limit by host counts by."""
+    try:
+        parsed = httpx.URL(url)
+        host, port = _ascii_host(parsed).rstrip(".").lower(), parsed.port or DEFAULT_PORTS.get(parsed.scheme, 443)
+    except (httpx.InvalidURL, ValueError):  # nothing that would be called
+        return url.partition("://")[2].partition("/")[0]
+    address = _literal(host)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return f"{mapped or address or host}:{port}"
+
+
 def has_unfit_characters(url: str) -> bool:
     """Whether a URL holds what parsers read in different ways: spaces, control characters, backslashes."""
     return any(character <= " " or character in "\x7f\\" for character in url)
@@ -174,9 +186,12 @@ def _parsed(url: str) -> httpx.URL:
     if has_unfit_characters(url):
         raise NetworkRefused("it may hold no spaces, control characters or backslashes")
     try:
-        return httpx.URL(url)
+        parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
         raise NetworkRefused("it is not a valid URL") from None
+    if len(str(parsed)) > MAX_URL_CHARACTERS:
+        raise NetworkRefused(f"it may have at most {MAX_URL_CHARACTERS} characters, percent-encoded")
+    return parsed
 
 
 def _ascii_host(url: httpx.URL) -> str:

@@ -1,7 +1,8 @@
 """One connection to a server that a client named. It reads only what is asked for, counts it, and paces it.
 
-The HTTP library parses whatever a read returns without a pause, and drops interim answers without a word; TLS does the
-same with its own messages. So the limits stand below both, at the socket. Judging addresses is the guard's business.
+A server may send for ever without sending anything: interim answers, messages of TLS, chunks of one byte. Whatever
+parses them does so without a pause. So what is read is limited at the socket, and paid for before more is read.
+Judging addresses is the guard's business.
 """
 
 import asyncio
@@ -12,15 +13,12 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
-import httpcore
 import httpx
 
 from app.pacing import Budget, Meter
 
-MAX_HEAD_BYTES = 64 * 1024  # of everything before the answer: interim answers and its own head
-MAX_HEAD_LINES = 512
 MAX_WRAPPING_BYTES = 256 * 1024  # TLS, heads, chunk sizes, trailers: so much more than the content, and no more
-SMALL_READ_BYTES = 4 * 1024  # what costs most to parse, interim answers, takes 4 ms of it
+SMALL_READ_BYTES = 4 * 1024
 READ_BYTES = 64 * 1024
 READ_PRICE_SECONDS = 0.0001  # what a read costs the event loop, beside what is done with it here
 
@@ -31,16 +29,14 @@ class AnswerTooLong(httpx.RemoteProtocolError):
     """A server sent more around an answer than it may."""
 
 
-class Wire(httpcore.AsyncNetworkStream):
-    """A connected socket, with TLS or without. Raises httpcore's errors, and AnswerTooLong."""
+class Wire:
+    """A connected socket, with TLS or without. Raises httpx.TransportError."""
 
     def __init__(self, connected: socket.socket, meter: Meter) -> None:
         self._socket = connected
         self._meter = meter
         self._tls: _Tls | None = None
         self._wire_bytes = self._content_bytes = 0
-        self._head_bytes = self._head_lines = 0
-        self._in_head = True
 
     @classmethod
     async def connect(
@@ -51,7 +47,7 @@ class Wire(httpcore.AsyncNetworkStream):
         try:
             connected.setblocking(False)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with _errors(httpcore.ConnectTimeout, httpcore.ConnectError):
+            with _errors(httpx.ConnectTimeout, httpx.ConnectError):
                 async with asyncio.timeout(seconds):
                     await asyncio.get_running_loop().sock_connect(connected, (str(address), port))
         except BaseException:
@@ -62,67 +58,50 @@ class Wire(httpcore.AsyncNetworkStream):
     async def shake_hands(self, context: ssl.SSLContext, name: str, seconds: float | None) -> None:
         """Begin TLS with a server that proves to be `name`."""
         self._tls = _Tls(context, name)
-        with _errors(httpcore.ConnectTimeout, httpcore.ConnectError):
+        with _errors(httpx.ConnectTimeout, httpx.ConnectError):
             async with asyncio.timeout(seconds):
                 await self._through(self._tls, self._tls.talk.do_handshake)
 
-    def head_is_over(self) -> None:
-        self._in_head = False
-
-    async def content(self, count: int, price_seconds: float) -> None:
-        """Count bytes of the answer's body that reached whom they are for."""
+    def count_content(self, count: int) -> None:
+        """Count bytes of the answer's own content, which the limits of what is around it grow with."""
         self._content_bytes += count
-        await self._meter.settle(price_seconds)
 
     def leave(self) -> None:
-        """The reader of the body goes about its own work."""
+        """The reader of the content goes about its own work, which is not the server's to pay for."""
         self._meter.stop()
 
     def come_back(self) -> None:
         self._meter.start()
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  httpcore's name
-        if self._in_head and (self._head_bytes > MAX_HEAD_BYTES or self._head_lines > MAX_HEAD_LINES):
-            raise AnswerTooLong(f"more than {MAX_HEAD_BYTES} bytes or {MAX_HEAD_LINES} lines before the answer")
+    async def read(self, seconds: float | None) -> bytes:
+        """What has come, at least a byte; nothing at the end. The time that is waited for payment does not count."""
         await self._meter.settle(READ_PRICE_SECONDS)
-        most = min(max_bytes, self._read_bytes)
-        with _errors(httpcore.ReadTimeout, httpcore.ReadError):
-            async with asyncio.timeout(timeout):
+        with _errors(httpx.ReadTimeout, httpx.ReadError):
+            async with asyncio.timeout(seconds):
                 if self._tls is None:
-                    received = await self._receive(most)
-                else:
-                    received = await self._through(self._tls, self._tls.read, most)
-        if self._in_head:
-            self._head_bytes += len(received)
-            self._head_lines += received.count(b"\n")
-        return received
+                    return await self._receive()
+                return await self._through(self._tls, self._tls.read, self._read_bytes)
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        with _errors(httpcore.WriteTimeout, httpcore.WriteError):
-            async with asyncio.timeout(timeout):
+    async def write(self, content: bytes, seconds: float | None) -> None:
+        with _errors(httpx.WriteTimeout, httpx.WriteError):
+            async with asyncio.timeout(seconds):
                 if self._tls is None:
-                    await self._send(buffer)
+                    await self._send(content)
                 else:
-                    await self._through(self._tls, self._tls.talk.write, buffer)
-
-    async def aclose(self) -> None:
-        self.close()
+                    await self._through(self._tls, self._tls.talk.write, content)
 
     def close(self) -> None:
         self._socket.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        return None
 
     @property
     def _read_bytes(self) -> int:
         """Little at first: a server has to send content before much of what it sends is parsed in one go."""
         return min(SMALL_READ_BYTES + self._content_bytes // 4, READ_BYTES)
 
-    async def _receive(self, max_bytes: int) -> bytes:
+    async def _receive(self) -> bytes:
         if self._wire_bytes - self._content_bytes > self._content_bytes + MAX_WRAPPING_BYTES:
             raise AnswerTooLong(f"{MAX_WRAPPING_BYTES} bytes more around the content than there are in it")
-        received = await self._meter.waiting(asyncio.get_running_loop().sock_recv(self._socket, max_bytes))
+        received = await self._meter.waiting(asyncio.get_running_loop().sock_recv(self._socket, self._read_bytes))
         self._wire_bytes += len(received)
         return received
 
@@ -141,7 +120,7 @@ class Wire(httpcore.AsyncNetworkStream):
                 return done
             await self._flush(tls)
             await self._meter.settle(READ_PRICE_SECONDS)
-            if received := await self._receive(self._read_bytes):
+            if received := await self._receive():
                 tls.incoming.write(received)
             else:
                 tls.incoming.write_eof()
@@ -166,7 +145,7 @@ class _Tls:
 
 
 @contextmanager
-def _errors(timed_out: type[Exception], failed: type[Exception]) -> Iterator[None]:
+def _errors(timed_out: type[httpx.TransportError], failed: type[httpx.TransportError]) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:

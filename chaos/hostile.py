@@ -1,4 +1,4 @@
-"""Servers that answer for ever and say nothing: `python -m chaos.hostile` prints its port, and serves until it is killed.
+"""Servers that answer for ever and say nothing: `python -m chaos.hostile` prints its port and serves until killed.
 
 The path says how. It is a process of its own, so that what it costs is not the scenario's own time.
 """

@@ -25,7 +25,7 @@ from app.jobs.requests import CreateFromUrl, CreateTranscription
 from app.jobs.upload import Form, read_form, shown_name
 from app.speech.languages import languages, translates
 from app.speech.transcript import Options
-from app.webhooks.receivers import Receivers
+from app.webhooks.receivers import Given, Receivers
 
 FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
@@ -94,7 +94,8 @@ class Intake:
         fields = CreateFromUrl.from_json_body(text)
         options = self._options(fields)
         self._fetcher.require_allowed(fields.url)
-        columns = {"source": fields.url, "filename": shown_name(last_component(fields.url))} | self._told(fields)
+        filename = shown_name(last_component(fields.url))
+        columns = {"source": fields.url, "filename": filename} | self._told(fields, filename, "url")
         async with self._database.transaction() as session:
             job = _job(uuid7(), submission, fields, options, columns, await queue.now(session))
             return await queue.enqueue(session, job, self.limits.pending)
@@ -117,7 +118,7 @@ class Intake:
             with _full_disk_told():
                 form = await read_form(submission.body, submission.content_type, save)
                 options = self._options(form.fields)
-                told = self._told(form.fields)
+                told = self._told(form.fields, form.filename, "file")
                 earlier = await self._earlier(submission, _fingerprint(form.fields, form.filename, form.audio.sha256))
                 if earlier is not None:
                     await self._store.delete(str(job_id))
@@ -169,11 +170,12 @@ class Intake:
         finally:
             self._in_line -= 1
 
-    def _told(self, request: CreateTranscription) -> dict[str, Any]:
-        """The columns that name who is told of the end. Raises UrlNotAllowed."""
+    def _told(self, request: CreateTranscription, filename: str | None, file_field: str) -> dict[str, Any]:
+        """The columns that name who is told of the end. Raises UrlNotAllowed and InvalidRequest."""
+        given = Given(filename, request.external_id, file_field)
         return {
             "webhook_urls": self._receivers.webhooks(request.webhook_url),
-            "callback_urls": self._receivers.callbacks(request.callback_url),
+            "callback_urls": self._receivers.callbacks(request.callback_url, given),
         }
 
     def _options(self, request: CreateTranscription) -> Options:
