@@ -14,6 +14,7 @@ from traceback import extract_tb
 from chaos.database import outages, trouble
 from chaos.durability import kills, model, poison, rolling, zombies
 from chaos.figures import Figure, NotAsPromised
+from chaos.receivers import receivers
 from chaos.speed import claims, pick_up, scale
 from chaos.stage import KEPT_LOGS, Stage, stage
 
@@ -42,6 +43,7 @@ SHORT = {
     "outages": Scenario(partial(outages, count=2, jobs=9, seconds=2 * SHORT_LEASE)),
     "poison": Scenario(partial(poison, count=1, beside=10)),
     "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
+    "receivers": Scenario(partial(receivers, receivers=20, origins=4, seconds=10.0), REAL_LEASE),
 }
 LONG = {
     "kills": Scenario(
@@ -56,6 +58,7 @@ LONG = {
     "poison": Scenario(partial(poison, count=3, beside=20)),
     "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
     "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),
+    "receivers": Scenario(partial(receivers, receivers=80, origins=8, seconds=60.0), REAL_LEASE),
     "scale": Scenario(partial(scale, jobs=400, window_seconds=20.0), REAL_LEASE),
 }
 
