@@ -20,6 +20,7 @@ ENDLESS: Mapping[str, tuple[bytes, bytes]] = {
     "extensions": (CHUNKED, b"1;" + b"a" * 4096 + b"\r\na\r\n"),
     "extension": (CHUNKED + b"1;", b"a" * 1024),
     "trailers": (CHUNKED + b"0\r\n", b"a:\r\n"),
+    "spaces": (HEAD + b"a:" + b" " * 60_000 + b"\0\r\n\r\n", b"a"),  # what a parser with regular expressions goes over
     "blocks": (CHUNKED, b"8\r\naaaaaaaa\r\n"),
 }
 
