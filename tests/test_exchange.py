@@ -9,6 +9,8 @@ from ipaddress import ip_network
 import httpx
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.network import NetworkGuard
 from app.pacing import Budget
@@ -222,3 +224,36 @@ async def test_all_connections_pay_from_one_budget() -> None:
     before = loop.time()
     await budget.pay(0.0)
     assert loop.time() - before < 1.0
+
+
+HEADERS = st.sampled_from(
+    [
+        b"Location: ",
+        b"Set-Cookie: ",
+        b"Content-Length: ",
+        b"Transfer-Encoding: ",
+        b"Content-Type: ",
+        b"Connection: ",
+        b"",
+    ]
+)
+ODD_VALUES = (
+    *(b"0", b"5", b"-1", b"chunked", b"gzip, chunked", b"upgrade", b"a=b; expires=\xff", b"\xc3\xbc", b"?" * 9000),
+    *(b"//", b"/\\", b"https:x", b"http://[", b"http://a:b/", b"http://\xff/", b"https://x.example:99999/"),
+)
+VALUES = st.one_of(st.binary(max_size=20), st.sampled_from(ODD_VALUES))
+ANSWERS = st.builds(
+    lambda status, lines, content: (
+        b"HTTP/1.1 %d Word\r\n" % status + b"".join(name + value + b"\r\n" for name, value in lines) + b"\r\n" + content
+    ),
+    st.sampled_from([100, 101, 103, 200, 204, 206, 301, 302, 304, 307, 401, 999]),
+    st.lists(st.tuples(HEADERS, VALUES), max_size=4),
+    st.one_of(st.binary(max_size=40), st.sampled_from([b"5\r\nabcde\r\n0\r\n\r\n", b"fffffffffffffffff\r\n"])),
+)
+
+
+@given(answer=st.one_of(ANSWERS, st.binary(max_size=60)))
+async def test_whatever_comes_is_an_answer_or_an_error_of_transport(answer: bytes) -> None:
+    async with answering(Sender(answer)) as url:
+        with suppress(httpx.TransportError):
+            await get(url)
