@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 import httpx
 
@@ -76,7 +77,7 @@ class NetworkGuard:
         """
         tls = verify or _trusted()
         tls.set_alpn_protocols(["http/1.1"])
-        return httpx.AsyncClient(
+        return _Client(
             transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False
         )
 
@@ -119,6 +120,15 @@ class NetworkGuard:
 
     def _is_allowed(self, address: Address) -> bool:
         return any(address in network for network in self._allowed)
+
+
+class _Client(httpx.AsyncClient):
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """httpx looks at redirects and cookies of any answer, and some that no server should send it cannot read."""
+        try:
+            return await super().send(request, **options)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise httpx.RemoteProtocolError(f"the answer's headers cannot be read: {type(error).__name__}") from error
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import httpx
 import pytest
 import trustme
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.network import NetworkGuard
@@ -253,6 +253,8 @@ ANSWERS = st.builds(
 
 
 @given(answer=st.one_of(ANSWERS, st.binary(max_size=60)))
+@example(answer=b"HTTP/1.1 301 Word\r\nLocation: a:0\r\n\r\n")
+@example(answer=b"HTTP/1.1 301 Word\r\nLocation: \r\nSet-Cookie: \x80\r\n\r\n")
 async def test_whatever_comes_is_an_answer_or_an_error_of_transport(answer: bytes) -> None:
     async with answering(Sender(answer)) as url:
         with suppress(httpx.TransportError):
