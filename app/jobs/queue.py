@@ -26,6 +26,7 @@ from app.jobs.lifecycle import (
     RATE_WINDOW,
     Crashed,
     Failed,
+    Hindered,
     History,
     Outcome,
     Status,
@@ -39,6 +40,7 @@ from app.webhooks import outbox
 
 LEASE = timedelta(seconds=30)
 UNTENDED = timedelta(minutes=1)
+MAX_COUNTED = 1000  # interruptions; the column holds a small number
 PENDING = "pending"
 
 
@@ -180,7 +182,10 @@ async def finish(
         return None
     ended = await now(session)
     row.crashes += isinstance(outcome, Crashed)
-    state = next_state(outcome, History(row.attempts, row.crashes, row.cancel_requested), ended)
+    if isinstance(outcome, Hindered):
+        row.interruptions = min(row.interruptions + 1, MAX_COUNTED)
+    history = History(row.attempts, row.crashes, row.cancel_requested, row.interruptions)
+    state = next_state(outcome, history, ended)
     row.status, row.run_at, row.attempts = state.status, state.run_at or row.run_at, state.attempts
     row.lease_token = row.leased_by = row.lease_until = None
     row.completed_at = ended if state.status.final else None
