@@ -89,13 +89,23 @@ def is_unexpected(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InternalClientError)
 
 
-REFUSED_CLASSES = ("22", "23", "42")  # SQLSTATE: bad data, broken constraint, wrong statement
+BAD_DATA_CLASSES = ("22", "23")  # of SQLSTATE: bad data, broken constraint
+REFUSED_CLASSES = (*BAD_DATA_CLASSES, "42")  # wrong statement, missing right: the schema or its owner is at fault
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the database understood and said no, so that trying again is in vain."""
+    """Whether the database understood and said no, so that trying again is in vain for now."""
+    return _sqlstate(error).startswith(REFUSED_CLASSES)
+
+
+def is_bad_data(error: BaseException) -> bool:
+    """Whether the database will never take what was written, because of what was written."""
+    return _sqlstate(error).startswith(BAD_DATA_CLASSES)
+
+
+def _sqlstate(error: BaseException) -> str:
     sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    return isinstance(sqlstate, str) and sqlstate.startswith(REFUSED_CLASSES)
+    return sqlstate if isinstance(sqlstate, str) else ""
 
 
 log = structlog.stdlib.get_logger("callscribe.db")

@@ -146,6 +146,14 @@ def _readinesses(settings: Settings, parts: Parts, intake: Intake) -> operations
         except InsufficientStorage:
             raise operations.NotReady(f"less than {settings.min_free_bytes.human_readable()} free") from None
 
+    async def workspace_usable() -> None:
+        try:
+            await parts.workspace.check()
+        except OSError as error:
+            raise operations.NotReady(str(error)) from error
+        if parts.runner is not None and (trouble := parts.runner.fitness.trouble) is not None:
+            raise operations.NotReady(trouble)
+
     async def one_machine() -> None:
         machines = await parts.database.machines() if isinstance(parts.store, LocalAudioStore) else set()
         if len(machines) > 1:
@@ -164,6 +172,7 @@ def _readinesses(settings: Settings, parts: Parts, intake: Intake) -> operations
             "database": parts.database.check,
             "model": models_loaded,
             "storage": storage_usable,
+            "workspace": workspace_usable,
         },
         {"storage": one_machine, "jobs": workers_at_work},
     )

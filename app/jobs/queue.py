@@ -6,7 +6,7 @@ Times come from the database's clock.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,7 @@ from app.jobs.lifecycle import (
     next_state,
 )
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.places import NO_ROOM, Room
 from app.signals import notify
 from app.webhooks import outbox
 
@@ -98,12 +99,12 @@ async def repeated(session: AsyncSession, caller: str, idempotency_key: str, fin
 
 
 async def claim(
-    session: AsyncSession, worker: str, slots: int, *, fetches: int = 0, last_chance: bool = True
+    session: AsyncSession, worker: str, slots: Room, fetches: Room = NO_ROOM, *, last_chance: bool = True
 ) -> Sequence[Transcription]:
-    """Take up to `slots` waiting jobs with a recording, and `fetches` without one, each with a lease of its own.
+    """Take as many waiting jobs with a recording as `slots` says, and without one as `fetches` says.
 
-    Of both the most urgent go first, API keys in turn. At most one of all is on its last chance, none where
-    `last_chance` is false: a worker has one of these at a time.
+    Each gets a lease of its own. Of both kinds the most urgent go first, API keys in turn. At most one of all is on
+    its last chance, none where `last_chance` is false: a worker has one of these at a time.
     """
     jobs = await _claim_from(STORED, session, worker, slots, last_chance)
     last_chance = last_chance and not any(job.crashes >= MAX_CRASHES - 1 for job in jobs)
@@ -112,15 +113,27 @@ async def claim(
 
 
 async def _claim_from(
-    line: Line, session: AsyncSession, worker: str, slots: int, last_chance: bool
+    line: Line, session: AsyncSession, worker: str, room: Room, last_chance: bool
 ) -> list[Transcription]:
     lease = {"worker": worker, "lease": LEASE}
     jobs = []
-    if slots and last_chance:
+    if room.places and last_chance:
         jobs += await _changed_by(session, line.one_on_its_last_chance.bindparams(**lease))
-    if free := slots - len(jobs):
-        jobs += await _changed_by(session, line.in_turn.bindparams(slots=free, **lease))
+    if left := room.places - len(jobs):
+        jobs += await _changed_by(session, line.in_turn_for(replace(room, places=left), **lease))
     return jobs
+
+
+async def more_urgent_waits(session: AsyncSession, job: Transcription) -> bool:
+    """Whether another key has a job waiting that is more urgent than this running one, and that it keeps out."""
+    line = TO_FETCH if job.audio_key is None else STORED
+    statement = line.more_urgent.bindparams(priority=job.priority, caller=job.caller)
+    return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
+
+
+async def another_waits_to_fetch(session: AsyncSession, caller: str) -> bool:
+    """Whether a key other than `caller` has a job that waits for a place to be fetched."""
+    return bool((await session.exec(TO_FETCH.of_another_key.bindparams(caller=caller))).scalar())  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
+from app.jobs.places import Room
 from app.jobs.queue import Closed
 from app.speech.transcript import Options, Transcript
 
@@ -42,9 +43,14 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
     return job
 
 
-async def claim(database: Database, slots: int = 1, worker: str = "worker", **how: Any) -> Sequence[Transcription]:
+async def claim(
+    database: Database, slots: int | Room = 1, worker: str = "worker", *, fetches: int | Room = 0, **how: Any
+) -> Sequence[Transcription]:
+    def room(places: int | Room) -> Room:
+        return Room(places) if isinstance(places, int) else places
+
     async with database.transaction() as session:
-        return await queue.claim(session, worker, slots, **how)
+        return await queue.claim(session, worker, room(slots), room(fetches), **how)
 
 
 async def finish(database: Database, job: Transcription, outcome: Outcome, **how: Any) -> Status | None:

@@ -9,6 +9,7 @@ from sqlmodel import text
 from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Interrupted, Outcome, Status
+from app.jobs.places import Room
 from tests.jobs.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, requeue_lost
 
 
@@ -52,7 +53,7 @@ async def test_all_claimers_find_jobs_while_one_holds_the_first(database: Databa
     for _ in range(6):
         await enqueue(database)
     async with database.transaction() as session:
-        held = await queue.claim(session, "slow", 2)
+        held = await queue.claim(session, "slow", Room(2))
         found = await asyncio.wait_for(claim(database, 4), 10)
     assert len({job.id for job in [*held, *found]}) == 6
 
@@ -62,7 +63,7 @@ async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: 
     await fill(database, 20_000, callers=20)
     async with database.transaction() as session:
         for slots in (1, 16):
-            assert len(await queue.claim(session, "worker", slots)) == slots
+            assert len(await queue.claim(session, "worker", Room(slots))) == slots
         scanned = text("""
             SELECT seq_scan, idx_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'
         """)
@@ -77,8 +78,8 @@ async def test_uploads_are_found_behind_a_long_line_of_jobs_to_fetch(database: D
     await fill(database, 20_000, callers=20, stored=False)
     scanned = text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'")
     async with database.transaction() as session:
-        assert [job.id for job in await queue.claim(session, "worker", 16)] == [upload.id]
-        assert [job.audio_key for job in await queue.claim(session, "worker", 16, fetches=3)] == [None] * 3
+        assert [job.id for job in await queue.claim(session, "worker", Room(16))] == [upload.id]
+        assert [job.audio_key for job in await queue.claim(session, "worker", Room(16), Room(3))] == [None] * 3
         [(scans, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
     assert scans == 0
     assert fetched < 10_000

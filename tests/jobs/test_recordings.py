@@ -16,10 +16,10 @@ from uuid_utils.compat import uuid7
 
 from app.audio.store import StoredAudio
 from app.jobs import erasure, queue, recordings
+from app.jobs.blame import STORE_PAUSE
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
-from app.jobs.places import FETCHES, SLOTS
-from app.jobs.runner import PAUSE
+from app.jobs.places import FETCHES, NO_ROOM, SLOTS, Room
 from tests.conftest import clone
 from tests.forms import refused
 from tests.jobs.bench import Bench, waits_after, working
@@ -158,7 +158,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
             await queue.requeue_lost(session)
-            await queue.claim(session, "another worker", 0, fetches=1)
+            await queue.claim(session, "another worker", NO_ROOM, Room(1))
         origin.over.set()
         await asyncio.wait_for(bench.runner.idle(), 10)
     theirs = await bench.read(job.id)
@@ -204,15 +204,20 @@ async def test_a_recording_that_cannot_be_written_down_is_fetched_again_only_aft
     async with working(bench):
         job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
-    assert job.run_at >= job.created_at + PAUSE
+    assert job.run_at >= job.created_at + STORE_PAUSE
     assert (len(origin.asked), job.crashes, job.audio_key) == (1, 0, None)
     assert (bench.audio_files() == []) is refused
 
 
 async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin) -> None:
     async with working(bench):
-        for _ in range(SLOTS + 1):
-            await bench.add(uuid7(), source=origin.url("/hanging.wav"))
+        for number in range(SLOTS + 1):
+            await bench.add(
+                uuid7(),
+                source=origin.url("/hanging.wav"),
+                source_host=f"host-{number % 2}",
+                caller=f"key-{number // 2 % 2}",
+            )
         await asked(origin, "/hanging.wav", FETCHES)
         assert (await bench.ended(await bench.enqueue(tone()))).status == Status.COMPLETED
     assert len(origin.headers_of("/hanging.wav")) == FETCHES
@@ -221,8 +226,8 @@ async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin)
 async def test_what_is_fetched_makes_room_for_the_next_fetch(bench: Bench, origin: Origin) -> None:
     bench.engine.hang = True
     async with working(bench):
-        for _ in range(SLOTS + 1):
-            await bench.add(uuid7(), source=origin.url("/call.wav"))
+        for number in range(SLOTS + 1):
+            await bench.add(uuid7(), source=origin.url("/call.wav"), caller=f"key-{number % 2}")
         await asked(origin, "/call.wav", SLOTS)
         bench.engine.release.set()
         await asked(origin, "/call.wav", SLOTS + 1)
