@@ -18,7 +18,7 @@ from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
 from app.speech.transcript import Options, Segment, Transcript
 from tests.speech.conftest import Record, speech
-from tests.speech.hearing import COUNTING, FOX, HELLO, Heard, ignore, normalized
+from tests.speech.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore
 
 
 async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, record: Record) -> None:
@@ -34,7 +34,7 @@ async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, rec
 
     transcript = await engine.transcribe([record(speech(FOX))], Options(model="base"), ignore)
 
-    assert normalized(transcript.text) == normalized(FOX.text)
+    assert error_rate(FOX.text, transcript.text) <= FEW
     assert len(heard.progress) == told
 
 
@@ -72,7 +72,7 @@ async def test_a_transcript_that_cannot_be_put_together_fails_alone(
 
     assert isinstance(broken, TranscriptionFailed)
     assert isinstance(whole, Transcript)
-    assert normalized(whole.text) == normalized(FOX.text)
+    assert error_rate(FOX.text, whole.text) <= FEW
 
 
 async def test_recordings_are_heard_while_a_transcript_is_put_together(
