@@ -70,12 +70,16 @@ _IN_TURN = """
             ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM line)
         ) AS waiting
         WHERE share.room > 0
-    ), ranked AS (
+    ), at_host AS (
         SELECT candidate.*, coalesce(of_host.room, :each_host) AS host_room,
-               row_number() OVER (PARTITION BY caller ORDER BY priority, run_at, id) > candidate.room
-               OR row_number() OVER (PARTITION BY host ORDER BY priority, turn, last NULLS FIRST, run_at, id)
-                  > coalesce(of_host.room, :each_host) AS beyond
+               row_number() OVER (PARTITION BY host ORDER BY priority, turn, last NULLS FIRST, run_at, id)
+               > coalesce(of_host.room, :each_host) AS beyond_host
         FROM candidate LEFT JOIN unnest(:hosts, :host_rooms) AS of_host(host, room) USING (host)
+    ), ranked AS (
+        SELECT at_host.*, beyond_host OR row_number() OVER (
+            PARTITION BY caller ORDER BY beyond_host, priority, run_at, id
+        ) > room AS beyond
+        FROM at_host
         ORDER BY beyond, priority, turn, last NULLS FIRST, run_at, id LIMIT :slots + :contended
     ), locked AS MATERIALIZED (
         SELECT ranked.* FROM ranked JOIN transcription ON transcription.id = ranked.id

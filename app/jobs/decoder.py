@@ -13,7 +13,7 @@ from app.audio.decode import DecodedAudio, decode
 from app.audio.disk import FreeSpace
 from app.audio.store import AudioStore
 from app.audio.workspace import Workspace
-from app.jobs.fair_places import FairPlaces
+from app.speech.fair_places import FairPlaces
 from app.speech.turns import Share
 
 PLACES = 3
