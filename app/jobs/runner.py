@@ -31,7 +31,7 @@ from app.jobs.models import Transcription, stored_options
 from app.jobs.places import NO_ROOM, Pauses, Room, free_fetches, free_slots, one_of
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
-from app.jobs.running import Running, least_urgent, slow_fetches
+from app.jobs.running import Running, least_urgent, longest_fetch
 from app.rhythm import Unbroken, despite_database_trouble, every, write_down
 from app.signals import Signals
 from app.speech.batcher import DeviceLost, EngineStopped
@@ -135,9 +135,9 @@ class JobRunner:
                 job = least_urgent(kind)
                 if room.crowded and job is not None and await queue.more_urgent_waits(session, job.job):
                     job.stop(Interrupted())
-            for slow in slow_fetches(fetched, time.monotonic())[:1] if fetches.crowded else []:
-                if await queue.another_waits_to_fetch(session, slow.job.caller):
-                    slow.stop(CROWDED)
+            slow = longest_fetch(fetched, time.monotonic())
+            if fetches.crowded and slow is not None and await queue.another_waits_to_fetch(session, slow.job.caller):
+                slow.stop(CROWDED)
 
     def _start(self, job: Transcription, waiting: asyncio.Event) -> None:
         assert job.lease_token is not None
