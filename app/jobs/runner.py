@@ -112,21 +112,28 @@ class JobRunner:
     async def _claim(self, waiting: asyncio.Event) -> None:
         if not await self.fitness.may_claim():
             return
-        held = [running.held for running in self._running.values()]
-        slots = free_slots(held, self._pauses, time.monotonic())
-        fetches = free_fetches(held, self._pauses, time.monotonic())
-        if self.fitness.on_probation:
-            slots, fetches = _one_job(slots, fetches, at_work=bool(held))
+        slots, fetches = self._room()
         last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
         async with self._database.transaction() as session:
             jobs = await queue.claim(session, self._worker, slots, fetches, last_chance=last_chance)
         for job in jobs:
             self._start(job, waiting)
-        if held:
-            await self._make_way(slots, fetches)
+        await self._make_way()
 
-    async def _make_way(self, slots: Room, fetches: Room) -> None:
+    def _room(self) -> tuple[Room, Room]:
+        """How many jobs this worker may claim now: with a recording, and without one."""
+        held = [running.held for running in self._running.values()]
+        slots = free_slots(held, self._pauses, time.monotonic())
+        fetches = free_fetches(held, self._pauses, time.monotonic())
+        if not self.fitness.on_probation:
+            return slots, fetches
+        if held:
+            return NO_ROOM, NO_ROOM
+        return one_of(slots), NO_ROOM if slots.places else one_of(fetches)
+
+    async def _make_way(self) -> None:
         """Give one job back where another key's job waits for its place: a more urgent one, or one to be fetched."""
+        slots, fetches = self._room()
         running = list(self._running.values())
         uploads = [each for each in running if each.came_with_recording]
         fetched = [each for each in running if not each.came_with_recording]
@@ -293,10 +300,3 @@ class JobRunner:
                 running.stop(None)
             elif alive[beat.id]:
                 running.stop(Cancelled())
-
-
-def _one_job(slots: Room, fetches: Room, *, at_work: bool) -> tuple[Room, Room]:
-    """The room of a worker that is to show first that it can do a job."""
-    if at_work:
-        return NO_ROOM, NO_ROOM
-    return one_of(slots), NO_ROOM if slots.places else one_of(fetches)
