@@ -77,9 +77,7 @@ class NetworkGuard:
         """
         tls = verify or _trusted()
         tls.set_alpn_protocols(["http/1.1"])
-        return _Client(
-            transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False
-        )
+        return _Client(transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False)
 
     async def resolve(self, url: httpx.URL) -> list[Address]:
         """The host's addresses, all of them allowed. Raises NetworkRefused and NameNotFound."""
