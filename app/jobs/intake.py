@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from app.audio.decode import MediaInfo, probe
 from app.audio.disk import FreeSpace, full_disk_as_no_room
 from app.audio.fetch import Fetcher, last_component
-from app.audio.store import AudioStore, StoredAudio
+from app.audio.store import AudioStore, StoredAudio, StoreUnavailable
 from app.db import Database
 from app.errors import AppError, FieldError, InvalidRequest, TooLarge, TooLong, Unavailable
 from app.hangups import unless
@@ -141,6 +141,8 @@ class Intake:
                     return earlier, False
                 share = Share(priority, submission.caller)
                 info = await unless(submission.hang_up(), self._probe(form.audio, share))
+        except StoreUnavailable:  # it would not answer a request to delete either; the search for orphans comes later
+            raise
         except BaseException:
             await self._store.delete(str(job_id))
             raise

@@ -259,7 +259,7 @@ async def test_a_fingerprint_outlasts_versions_that_add_fields(guarded: Service,
 
 
 def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:
-    for _ in range(3):
+    for _ in range(4):
         assert post_url(guarded, "https://example.com/call.wav").status_code == 202
     refused(post_url(guarded, "https://example.com/call.wav"), 429, "queue_full")
 

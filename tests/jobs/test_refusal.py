@@ -198,7 +198,7 @@ def test_a_client_that_goes_away_leaves_nothing(guarded: Service) -> None:
 
 
 def test_a_full_queue_accepts_no_more_and_one_key_does_not_fill_it(guarded: Service) -> None:
-    jobs = [guarded.create() for _ in range(3)]
+    jobs = [guarded.create() for _ in range(4)]
     response = guarded.post()
     refused(response, 429, "queue_full")
     assert "other API keys" in response.json()["detail"]
@@ -206,7 +206,7 @@ def test_a_full_queue_accepts_no_more_and_one_key_does_not_fill_it(guarded: Serv
     other = {"Authorization": f"Bearer {BOB}"}
     assert guarded.post(headers=other).status_code == 202
     refused(guarded.post(headers=other), 429, "queue_full")
-    assert len(guarded.stored_files()) == 4
+    assert len(guarded.stored_files()) == 5
     for job in jobs[:2]:
         guarded.client.delete(job["links"]["self"])
     assert guarded.post().status_code == 202
