@@ -1,28 +1,28 @@
 """The real embedded PostgreSQL, to be restarted, cut off and filled up."""
 
 import asyncio
-import shlex
-import subprocess
+import signal
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Literal
 
 import asyncpg
-import psutil
 
-from app.db import EmbeddedPostgres, migrate
+from app import postmaster
+from app.db import migrate
+from app.embedded import EmbeddedPostgres
+
+STOPS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 class Postgres:
-    """A server of its own under `folder`."""
+    """A server of its own under `folder`, which nobody watches: it stays away until it is started."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "postgres"
-        self.address = EmbeddedPostgres(self._folder).start()
-        server = psutil.Process(int((self._folder / "postmaster.pid").read_text().splitlines()[0]))
-        self._pg_ctl = str(Path(server.exe()).with_name("pg_ctl"))
-        self._user = server.username()
+        self._embedded = EmbeddedPostgres(self._folder)
+        self.address = self._embedded.start()
 
     async def open(self) -> "asyncpg.Pool[asyncpg.Record]":
         """Bring the schema up and connect."""
@@ -30,21 +30,22 @@ class Postgres:
         return await asyncpg.create_pool(self.address, min_size=0, max_size=4)
 
     async def restart(self, mode: Literal["fast", "immediate"]) -> None:
-        await asyncio.to_thread(self._control, "restart", "-m", mode)
+        await asyncio.to_thread(self._stop, STOPS[mode])
+        await asyncio.to_thread(self._embedded.start)
 
     async def stay_away(self, seconds: float) -> None:
-        """Stop in order, and be back later with the same options."""
-        options = shlex.split((self._folder / "postmaster.opts").read_text())[1:]
-        await asyncio.to_thread(self._control, "stop", "-m", "fast")
+        """Stop in order, and be back later."""
+        await asyncio.to_thread(self._stop, STOPS["fast"])
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(self._control, "start", "-o", shlex.join(options))
+        await asyncio.to_thread(self._embedded.start)
 
     def stop(self) -> None:
-        self._control("stop", "-m", "immediate")
+        self._stop(STOPS["immediate"])
+        self._embedded.stop()
 
-    def _control(self, *arguments: str) -> None:
-        command = [self._pg_ctl, *arguments, "-w", "-D", str(self._folder), "-l", str(self._folder / "log")]
-        subprocess.run(command, user=self._user, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    def _stop(self, how: signal.Signals) -> None:
+        if not postmaster.stop(self._folder, self._embedded.server_lock, how):
+            raise TimeoutError("PostgreSQL does not stop")
 
 
 async def terminate_one(pool: "asyncpg.Pool[asyncpg.Record]", random: Random) -> None:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import make_url
 
-from app.db import Database, EmbeddedPostgres, migrate
+from app.db import Database, migrate
+from app.embedded import EmbeddedPostgres
 from tests.s3_server import S3Server, s3_serving
 from tests.service import Service, serving
 

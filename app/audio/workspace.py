@@ -23,7 +23,7 @@ class Workspace:
             raise StoreUnavailable(f"{error.filename or root} cannot be used: {error.strerror}") from error
 
     def _open(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (root / ".lock").open("w") as everybody:
             fcntl.flock(everybody, fcntl.LOCK_EX)
             for folder in root.iterdir():
