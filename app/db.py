@@ -183,7 +183,7 @@ class Database:
         options: dict[str, Any] = {**self.url.query}
         return await asyncpg.connect(
             host=options.pop("host", None) or self.url.host,
-            port=self.url.port,
+            port=options.pop("port", None) or self.url.port,
             user=self.url.username,
             password=self.url.password,
             database=self.url.database,

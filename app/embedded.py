@@ -175,7 +175,7 @@ class EmbeddedPostgres:
             log.warning("waiting for the embedded PostgreSQL", why=why)
 
     def _address(self) -> str:
-        query = {"host": self._socket_folder.short_path()}
+        query = {"host": self._socket_folder.short_path(), "port": postmaster.SETTINGS["port"]}
         return URL.create("postgresql", SUPERUSER, database=SUPERUSER, query=query).render_as_string()
 
 
