@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
-from contextlib import suppress
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -20,8 +22,8 @@ class Postgres:
     """A server of its own under `folder`, which nobody watches: it stays away until it is started."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "postgres"
-        self._embedded = EmbeddedPostgres(self._folder)
+        self.folder = folder / "postgres"
+        self._embedded = EmbeddedPostgres(self.folder)
         self.address = self._embedded.start()
 
     async def open(self) -> "asyncpg.Pool[asyncpg.Record]":
@@ -39,13 +41,44 @@ class Postgres:
         await asyncio.sleep(seconds)
         await asyncio.to_thread(self._embedded.start)
 
+    async def leave_behind(self, pid: int) -> None:
+        """Stop, and leave what a reboot might: files that say that process `pid` is the server."""
+        await asyncio.to_thread(self._stop, STOPS["fast"])
+        text = f"{pid}\n{self.folder}\n1795000000\n5432\n{self.folder}\n\n  1  1\nready\n"
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self.folder / name).write_text(text)
+
+    def kill(self) -> bool:
+        """SIGKILL to the first process of the server. Returns whether there was one."""
+        return postmaster.send(self.folder, signal.SIGKILL)
+
+    async def lives(self) -> bool:
+        """Whether a new connection is answered."""
+        try:
+            connection = await asyncpg.connect(self.address, timeout=5)
+            await connection.close()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
+
     def stop(self) -> None:
         self._stop(STOPS["immediate"])
         self._embedded.stop()
 
     def _stop(self, how: signal.Signals) -> None:
-        if not postmaster.stop(self._folder, self._embedded.server_lock, how):
+        if not postmaster.stop(self.folder, self._embedded.server_lock, how):
             raise TimeoutError("PostgreSQL does not stop")
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
+    """A disk of that size, in memory, mounted at `folder`."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 async def terminate_one(pool: "asyncpg.Pool[asyncpg.Record]", random: Random) -> None:
