@@ -163,7 +163,7 @@ class EmbeddedPostgres:
         self._seen = False
         pause = self._back_off.ended(time.monotonic())
         log.warning(
-            "the embedded PostgreSQL ended and is started again",
+            "the embedded PostgreSQL does not run; it is started again",
             pause_seconds=pause,
             **_room(self._folder if self._folder.exists() else self._folder.parent),
             last_lines=why,

@@ -100,9 +100,11 @@ def _let_in(owner: pwd.struct_passwd) -> None:
     except (OSError, subprocess.CalledProcessError):
         for above in postgres.parents:
             above.chmod(above.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
-        for path in postgres.parents[1].rglob("*"):
-            more = 0o055 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o044
-            path.chmod(path.stat().st_mode | more)
+        package = postgres.parents[2]
+        for folder in (postgres.parents[1], package.with_name(f"{package.name}.libs")):
+            for path in (folder, *folder.rglob("*")):
+                more = 0o055 if path.stat().st_mode & stat.S_IXUSR else 0o044
+                path.chmod(path.stat().st_mode | more)
 
 
 def _is_made(folder: Path) -> bool:
