@@ -6,6 +6,7 @@ nothing. No pid is believed before the process is known by its program and its d
 compared with the file's: both are read off a clock that may be set.)
 """
 
+import errno
 import fcntl
 import os
 import signal
@@ -101,11 +102,12 @@ def send(folder: Path, number: signal.Signals) -> bool:
         return False
     pid = int(first[0])
     try:
-        process = os.pidfd_open(pid)  # refuses threads, and stays with this process whoever gets its id
+        process = os.pidfd_open(pid)  # refuses threads, and stays with this process whichever gets its id
     except AttributeError:  # no Linux
         return _send_by_id(pid, folder, number)
-    except (OSError, OverflowError):
-        return False
+    except (OSError, OverflowError) as error:
+        in_a_sandbox = isinstance(error, OSError) and error.errno in (errno.ENOSYS, errno.EPERM)
+        return in_a_sandbox and _send_by_id(pid, folder, number)
     try:
         if not _is_postmaster(Path(f"/proc/{pid}"), folder):
             return False
@@ -144,14 +146,16 @@ def _is_postmaster(process: Path, folder: Path) -> bool:
 
 
 def _send_by_id(pid: int, folder: Path, number: signal.Signals) -> bool:
-    """Where a process is known by its id and command alone, as on macOS."""
-    shown = subprocess.run(  # noqa: S603
-        ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout
-    if f"{postgres_folder.program('postgres')} -D {folder}" not in shown:
-        return False
-    os.kill(pid, number)
-    return True
+    """Where a process cannot be held on to. It is looked at immediately before."""
+    if Path("/proc/self").exists():
+        is_it = _is_postmaster(Path(f"/proc/{pid}"), folder)
+    else:  # macOS
+        command = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+        is_it = f"{postgres_folder.program('postgres')} -D {folder}" in shown
+    if is_it:
+        os.kill(pid, number)
+    return is_it
 
 
 def _end_one_without_lock(folder: Path) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 
+from chaos.black_hole import black_hole
 from chaos.database import outages, trouble
 from chaos.durability import kills, model, poison, rolling, zombies
 from chaos.figures import Figure, NotAsPromised
@@ -26,7 +27,8 @@ REAL_LEASE = 30.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """`play` on processes with this lease; on the engine double, or else the real model.
+    """`play` on processes with this lease; on the engine double, or else the real model. FFmpeg is doubled with the
+    engine unless `decode` is set.
 
     Where the database is `embedded`, the processes watch it themselves; on a disk of that size, if there is one, which
     only root can make.
@@ -35,6 +37,7 @@ class Scenario:
     play: Callable[[Stage], Awaitable[list[Figure]]]
     lease_seconds: float = SHORT_LEASE
     double: bool = True
+    decode: bool = False
     embedded: bool = False
     disk_bytes: int | None = None
 
@@ -54,6 +57,7 @@ SHORT = {
     ),
     "poison": Scenario(partial(poison, count=1, beside=10)),
     "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
+    "black-hole": Scenario(partial(black_hole, jobs=20, killing_seconds=5.0), REAL_LEASE, decode=True),
 }
 LONG = {
     "kills": Scenario(
@@ -71,6 +75,7 @@ LONG = {
     ),
     "poison": Scenario(partial(poison, count=3, beside=20)),
     "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
+    "black-hole": Scenario(partial(black_hole, jobs=200, killing_seconds=300.0), REAL_LEASE, decode=True),
     "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),
     "scale": Scenario(partial(scale, jobs=400, window_seconds=20.0), REAL_LEASE),
 }
@@ -105,7 +110,9 @@ async def _play(seed: str, scenario: Scenario) -> Sequence[Figure]:
     """Raises NotAsPromised, upon which the stage keeps the processes' log."""
     if scenario.disk_bytes is not None and os.geteuid() != 0:
         return [Figure.found("not played: only root can make a small disk", 0)]
-    arguments = ["--lease", str(scenario.lease_seconds), *(["--double"] if scenario.double else [])]
+    arguments = ["--lease", str(scenario.lease_seconds)]
+    arguments += ["--double"] if scenario.double else []
+    arguments += ["--decode"] if scenario.decode else []
     settings = {} if scenario.double else {"MODEL": "tiny.en"}
     async with stage(seed, arguments, embedded=scenario.embedded, disk_bytes=scenario.disk_bytes, **settings) as set_up:
         figures = await scenario.play(set_up)

@@ -104,8 +104,8 @@ async def stage(
         if disk_bytes is not None:
             stack.enter_context(small_disk(folder / "postgres", disk_bytes))
         postgres = Postgres(folder)
-        address = {} if embedded else {"DATABASE_URL": postgres.address}
-        cluster = Cluster(folder, *arguments, **{**address, **settings, **told.settings})
+        address = None if embedded else postgres.address
+        cluster = Cluster(folder, address, *arguments, **{**settings, **told.settings})
         random = Random(seed)
         load = Load(lambda: cluster.urls, random, told)
         try:

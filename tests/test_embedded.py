@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: whatever its folder is called, whoever was there before, whoever kills it."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -173,6 +174,21 @@ async def test_a_pid_file_that_names_somebody_else_is_neither_believed_nor_signa
             (made / "postmaster.pid").write_text(left)
             assert not postmaster.send(made, signal.SIGINT)
             (made / "aside").rename(made / "postmaster.pid")
+
+
+async def test_it_is_stopped_and_nobody_else_where_a_sandbox_forbids_to_hold_on_to_a_process(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_: int) -> int:
+        raise OSError(errno.ENOSYS, "not in here")
+
+    monkeypatch.setattr(os, "pidfd_open", forbidden)
+    with started(made) as (_, address):
+        assert await ask(address) == 1
+    assert not (made / "postmaster.pid").exists()
+    with innocent_process() as pid:
+        (made / "postmaster.pid").write_text(f"{pid}\n" * 8)
+        assert not postmaster.send(made, signal.SIGINT)
 
 
 @pytest.mark.parametrize("text", ["", "12", "garbage\n" * 8, "-1\n" * 8, "9" * 30, "²\n", "\xff\0" * 9])

@@ -13,11 +13,11 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import MediaInfo, probe
-from app.audio.disk import FreeSpace, is_disk_full
+from app.audio.disk import FreeSpace, full_disk_as_no_room
 from app.audio.fetch import Fetcher, last_component
 from app.audio.store import AudioStore, StoredAudio
 from app.db import Database
-from app.errors import AppError, FieldError, InsufficientStorage, InvalidRequest, TooLarge, TooLong, Unavailable
+from app.errors import AppError, FieldError, InvalidRequest, TooLarge, TooLong, Unavailable
 from app.hangups import unless
 from app.jobs import queue
 from app.jobs.admission import QueueLimit
@@ -129,7 +129,7 @@ class Intake:
             return await self._store.save(str(job_id), self._free_space.guard(stream), self.limits.upload_bytes)
 
         try:
-            with _full_disk_told():
+            with full_disk_as_no_room():
                 form = await read_form(submission.body, submission.content_type, save)
                 options = self._options(form.fields)
                 told = self._told(form.fields)
@@ -224,17 +224,6 @@ class Intake:
             prompt=request.prompt,
             hotwords=tuple(request.hotwords),
         )
-
-
-@contextmanager
-def _full_disk_told() -> Iterator[None]:
-    """A disk that fills while a recording is stored, or brought here from a store elsewhere to be probed."""
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            raise InsufficientStorage from error
-        raise
 
 
 def _uploaded(form: Form, info: MediaInfo) -> dict[str, Any]:
