@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -30,6 +30,7 @@ POLL_SECONDS = 0.05
 WATCH_SECONDS = 0.5
 STEADY_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 15.0
+ORPHANS_SECONDS = 3.0
 REMIND_SECONDS = 10.0
 SOCKET_NAME_BYTES = len("/.s.PGSQL.5432")
 LONGEST_SOCKET_PATH_BYTES = 103  # macOS; Linux takes four more
@@ -64,18 +65,19 @@ class BackOff:
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL in `folder`, for as long as any process uses it."""
+    """A PostgreSQL in `folder`, for as long as any process uses it. Raises DatabaseUnavailable where none can be."""
 
     def __init__(self, folder: Path) -> None:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._users = (folder.parent / f"{folder.name}.lock").open("a")
-        with suppress(OSError):  # who may open it may lock it, and keep us from starting
-            os.fchmod(self._users.fileno(), 0o600)
+        try:
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._users = postmaster.open_lock(folder.parent / f"{folder.name}.lock")
+        except OSError as error:
+            raise DatabaseUnavailable(f"{error.filename} cannot be used: {error.strerror}") from None
         self.server_lock = folder.parent / f"{folder.name}.running"
         self._folder = folder.resolve()
         self._back_off = BackOff()
         self._seen = False
-        self._reminded_at = time.monotonic()
+        self._alive_at = self._reminded_at = time.monotonic()
         self._ending = Event()
         self._watching: Thread | None = None
         self._socket_folder = SocketFolder(self._folder)
@@ -120,8 +122,12 @@ class EmbeddedPostgres:
 
     def _watch(self) -> None:
         while not self._ending.wait(WATCH_SECONDS):
-            with suppress(UnusableFolder):  # reported by `_tend`
+            try:
                 self._tend()
+            except UnusableFolder:
+                continue  # has been reported
+            except Exception:  # nobody else would start the server again
+                log.exception("the embedded PostgreSQL could not be looked after")
 
     def _tend(self) -> bool:
         """Start the server if nothing of one is left. Returns whether it takes connections."""
@@ -144,12 +150,17 @@ class EmbeddedPostgres:
         if not postmaster.is_ready(self._folder):
             self._report_waiting("it starts, or its last sessions have not ended yet")
             return False
-        self._back_off.ready(time.monotonic())
-        self._reminded_at = time.monotonic()
+        now = time.monotonic()
+        if postmaster.lives(self._folder):
+            self._back_off.ready(now)
+            self._alive_at = self._reminded_at = now
+        elif now - self._alive_at > ORPHANS_SECONDS and (count := postmaster.end_orphans(self._folder)):
+            log.warning("the embedded PostgreSQL was killed; the sessions that it left are ended", count=count)
         return True
 
     def _launch(self, lock: BinaryIO) -> None:
         self._seen = True
+        self._alive_at = self._reminded_at = time.monotonic()
         try:
             postmaster.launch(self._folder, lock)
         except (OSError, subprocess.CalledProcessError) as error:

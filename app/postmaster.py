@@ -23,6 +23,7 @@ FOUND_LIMIT_SECONDS = 10.0  # for a server that has just been started to write i
 POLL_SECONDS = 0.05
 LOG_BYTES = 10 * 2**20
 LAST_LINES = 5
+LOOK = 0  # the signal that nobody notices
 SETTINGS = {
     "listen_addresses": "",
     "port": "5432",
@@ -37,11 +38,17 @@ SETTINGS = {
 }
 
 
+def open_lock(path: Path) -> BinaryIO:
+    """A file to be locked, closed to other users: who may open it may lock it, and keep us from starting."""
+    file = path.open("ab")
+    with suppress(OSError):
+        os.fchmod(file.fileno(), 0o600)
+    return file
+
+
 def try_lock(path: Path) -> BinaryIO | None:
     """The file, locked for us alone; None if somebody else has it."""
-    file = path.open("ab")
-    with suppress(OSError):  # who may open it may lock it, and keep us from starting
-        os.fchmod(file.fileno(), 0o600)
+    file = open_lock(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -95,7 +102,7 @@ def stop(folder: Path, lock: Path, how: signal.Signals = signal.SIGINT) -> bool:
     return True
 
 
-def send(folder: Path, number: signal.Signals) -> bool:
+def send(folder: Path, number: int) -> bool:
     """Send a signal to the folder's postmaster, and to no other process. Returns whether there is one."""
     first = _pid_file(folder)[:1]
     if not first or not first[0].isascii() or not first[0].isdigit():
@@ -119,6 +126,29 @@ def send(folder: Path, number: signal.Signals) -> bool:
     return True
 
 
+def lives(folder: Path) -> bool:
+    """Whether the folder's postmaster can be seen. In another container it cannot."""
+    return send(folder, LOOK)
+
+
+def end_orphans(folder: Path) -> int:
+    """End the backends of a postmaster that was killed. Returns how many were asked to.
+
+    Most notice it, but one that computes for an hour would keep the folder from the next server for an hour.
+    """
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, AttributeError):
+            held = os.pidfd_open(int(process.name))
+            try:
+                if _is_backend(process, folder):
+                    signal.pidfd_send_signal(held, signal.SIGQUIT)
+                    count += 1
+            finally:
+                os.close(held)
+    return count
+
+
 def last_lines(folder: Path) -> list[str]:
     """The end of the server's log."""
     with suppress(OSError), (folder / "log").open("rb") as log:
@@ -136,16 +166,24 @@ def _pid_file(folder: Path) -> list[str]:
 
 
 def _is_postmaster(process: Path, folder: Path) -> bool:
-    """Whether a process, as /proc shows it, is the postmaster of this folder. Its backends have other titles."""
+    return b"-D" in _title(process, folder).split(b"\0")
+
+
+def _is_backend(process: Path, folder: Path) -> bool:
+    return _title(process, folder).startswith(b"postgres: ")
+
+
+def _title(process: Path, folder: Path) -> bytes:
+    """The command line of a process, as /proc shows it, if it is PostgreSQL in this folder; else nothing."""
     try:
         is_here = os.path.samestat((process / "cwd").stat(), folder.stat())
         name = (process / "exe").readlink().name.removesuffix(" (deleted)")
-        return is_here and name == "postgres" and b"-D" in (process / "cmdline").read_bytes().split(b"\0")
+        return (process / "cmdline").read_bytes() if is_here and name == "postgres" else b""
     except OSError:
-        return False
+        return b""
 
 
-def _send_by_id(pid: int, folder: Path, number: signal.Signals) -> bool:
+def _send_by_id(pid: int, folder: Path, number: int) -> bool:
     """Where a process cannot be held on to. It is looked at immediately before."""
     if Path("/proc/self").exists():
         is_it = _is_postmaster(Path(f"/proc/{pid}"), folder)

@@ -33,13 +33,13 @@ class Postgres:
 
     async def restart(self, mode: Literal["fast", "immediate"]) -> None:
         await asyncio.to_thread(self._stop, STOPS[mode])
-        await asyncio.to_thread(self._embedded.start)
+        await asyncio.to_thread(self._start)
 
     async def stay_away(self, seconds: float) -> None:
         """Stop in order, and be back later."""
         await asyncio.to_thread(self._stop, STOPS["fast"])
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(self._embedded.start)
+        await asyncio.to_thread(self._start)
 
     async def leave_behind(self, pid: int) -> None:
         """Stop, and leave what a reboot might: files that say that process `pid` is the server."""
@@ -64,6 +64,12 @@ class Postgres:
     def stop(self) -> None:
         self._stop(STOPS["immediate"])
         self._embedded.stop()
+
+    def _start(self) -> None:
+        """As a new user of it, for whom the stop is no surprise."""
+        self._embedded.stop()
+        self._embedded = EmbeddedPostgres(self.folder)
+        self.address = self._embedded.start()
 
     def _stop(self, how: signal.Signals) -> None:
         if not postmaster.stop(self.folder, self._embedded.server_lock, how):

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: whatever its folder is called, whoever was there before, whoever kills it."""
 
+import asyncio
 import errno
 import os
 import signal
@@ -38,6 +39,14 @@ async def ask(address: str, question: str = "SELECT 1") -> object:
         return await connection.fetchval(question)
     finally:
         await connection.close()
+
+
+async def answers(address: str) -> bool:
+    try:
+        return await ask(address) == 1
+    except (OSError, asyncpg.PostgresError):
+        await asyncio.sleep(0.05)
+        return False
 
 
 def pid_of(folder: Path) -> int:
@@ -106,8 +115,6 @@ def _refusal_of_nobody(address: str) -> str:
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
-    import asyncio
-
     try:
         return f"let in: {asyncio.run(ask(address))}"
     except (OSError, asyncpg.PostgresError) as error:
@@ -238,6 +245,25 @@ def test_a_killed_postmaster_is_started_again_and_nothing_is_lost(tmp_path: Path
         assert "database system is ready to accept connections" in service.log()  # the last lines of its own
         service.stop()
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+
+
+COMPUTING = "SELECT count(*) FROM generate_series(1, 300000) a, generate_series(1, 300000) b"
+
+
+async def test_a_session_that_goes_on_computing_does_not_keep_it_from_being_started_again(made: Path) -> None:
+    with started(made) as (embedded, address):
+        embedded.watch()
+        connection = await asyncpg.connect(address)
+        session = await connection.fetchval("SELECT pg_backend_pid()")
+        computing = asyncio.create_task(connection.fetchval(COMPUTING))
+        while await ask(address, f"SELECT state FROM pg_stat_activity WHERE pid = {session}") != "active":
+            pass
+        os.kill(pid_of(made), signal.SIGKILL)
+        async with asyncio.timeout(60):
+            while not await answers(address):
+                pass
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await computing
 
 
 def test_of_two_services_the_one_that_is_left_starts_it_again(tmp_path: Path) -> None:
