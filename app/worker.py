@@ -21,7 +21,8 @@ from app.audio.s3_url import S3Url
 from app.audio.store import AudioStore
 from app.audio.web import WebSource
 from app.audio.workspace import Workspace
-from app.db import Database, asyncpg_url, open_database
+from app.db import Database, asyncpg_url
+from app.embedded import open_database
 from app.jobs import erasure
 from app.jobs.decoder import Decoder
 from app.jobs.recordings import Recordings

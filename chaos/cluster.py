@@ -44,11 +44,13 @@ class Member:
 class Cluster:
     """`apis` processes that serve HTTP, and workers. What ends is started again at once, on the same port."""
 
-    def __init__(self, folder: Path, address: str, *arguments: str, **settings: str) -> None:
+    def __init__(self, folder: Path, address: str | None, *arguments: str, **settings: str) -> None:
+        """Without an address the processes run the embedded database of the folder."""
         self.folder = folder
         self._arguments = arguments
         keys = ",".join(f"{name}:{key}" for name, key in KEYS.items())
-        given = {"DATABASE_URL": address, "API_KEYS": keys, "MAX_PENDING": "1000000", **settings}
+        database = {} if address is None else {"DATABASE_URL": address}
+        given = {**database, "API_KEYS": keys, "MAX_PENDING": "1000000", **settings}
         self._environment = environment(folder, **given)
         self._log = (folder / "processes.log").open("ab")
         self._watching: asyncio.Task[None] | None = None

@@ -1,28 +1,30 @@
 """The real embedded PostgreSQL, to be restarted, cut off and filled up."""
 
 import asyncio
-import shlex
+import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Literal
 
 import asyncpg
-import psutil
 
-from app.db import EmbeddedPostgres, migrate
+from app import postmaster
+from app.db import migrate
+from app.embedded import EmbeddedPostgres
+
+STOPS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 class Postgres:
-    """A server of its own under `folder`."""
+    """A server of its own under `folder`, which nobody watches: it stays away until it is started."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "postgres"
-        self.address = EmbeddedPostgres(self._folder).start()
-        server = psutil.Process(int((self._folder / "postmaster.pid").read_text().splitlines()[0]))
-        self._pg_ctl = str(Path(server.exe()).with_name("pg_ctl"))
-        self._user = server.username()
+        self.folder = folder / "postgres"
+        self._embedded = EmbeddedPostgres(self.folder)
+        self.address = self._embedded.start()
 
     async def open(self) -> "asyncpg.Pool[asyncpg.Record]":
         """Bring the schema up and connect."""
@@ -30,21 +32,59 @@ class Postgres:
         return await asyncpg.create_pool(self.address, min_size=0, max_size=4)
 
     async def restart(self, mode: Literal["fast", "immediate"]) -> None:
-        await asyncio.to_thread(self._control, "restart", "-m", mode)
+        await asyncio.to_thread(self._stop, STOPS[mode])
+        await asyncio.to_thread(self._start)
 
     async def stay_away(self, seconds: float) -> None:
-        """Stop in order, and be back later with the same options."""
-        options = shlex.split((self._folder / "postmaster.opts").read_text())[1:]
-        await asyncio.to_thread(self._control, "stop", "-m", "fast")
+        """Stop in order, and be back later."""
+        await asyncio.to_thread(self._stop, STOPS["fast"])
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(self._control, "start", "-o", shlex.join(options))
+        await asyncio.to_thread(self._start)
+
+    async def leave_behind(self, pid: int) -> None:
+        """Stop, and leave what a reboot might: files that say that process `pid` is the server."""
+        await asyncio.to_thread(self._stop, STOPS["fast"])
+        text = f"{pid}\n{self.folder}\n1795000000\n5432\n{self.folder}\n\n  1  1\nready\n"
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self.folder / name).write_text(text)
+
+    def kill(self) -> bool:
+        """SIGKILL to the first process of the server. Returns whether there was one."""
+        return postmaster.send(self.folder, signal.SIGKILL)
+
+    async def lives(self) -> bool:
+        """Whether a new connection is answered."""
+        try:
+            connection = await asyncpg.connect(self.address, timeout=5)
+            await connection.close()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
 
     def stop(self) -> None:
-        self._control("stop", "-m", "immediate")
+        self._stop(STOPS["immediate"])
+        self._embedded.stop()
 
-    def _control(self, *arguments: str) -> None:
-        command = [self._pg_ctl, *arguments, "-w", "-D", str(self._folder), "-l", str(self._folder / "log")]
-        subprocess.run(command, user=self._user, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    def _start(self) -> None:
+        """As a new user of it, for whom the stop is no surprise."""
+        self._embedded.stop()
+        self._embedded = EmbeddedPostgres(self.folder)
+        self.address = self._embedded.start()
+
+    def _stop(self, how: signal.Signals) -> None:
+        if not postmaster.stop(self.folder, self._embedded.server_lock, how):
+            raise TimeoutError("PostgreSQL does not stop")
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
+    """A disk of that size, in memory, mounted at `folder`."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 async def terminate_one(pool: "asyncpg.Pool[asyncpg.Record]", random: Random) -> None:

@@ -16,7 +16,7 @@ from chaos.cluster import START_LIMIT_SECONDS, Cluster, Member
 from chaos.events import Told, telling
 from chaos.figures import Figure
 from chaos.load import Load
-from chaos.postgres import Postgres
+from chaos.postgres import Postgres, small_disk
 
 POLL_SECONDS = 0.5
 KEPT_LOGS = Path(tempfile.gettempdir()) / "callscribe-chaos"
@@ -90,14 +90,22 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(seed: str, arguments: Sequence[str], **settings: str) -> AsyncIterator[Stage]:
-    """Set it all up with no process yet, and take it down. After a failure the processes' log is kept."""
+async def stage(
+    seed: str, arguments: Sequence[str], *, embedded: bool = False, disk_bytes: int | None = None, **settings: str
+) -> AsyncIterator[Stage]:
+    """Set it all up with no process yet, and take it down. After a failure the processes' log is kept.
+
+    The processes know an `embedded` database by its folder and look after it; else they are given its address.
+    """
     async with telling() as told, AsyncExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="callscribe-chaos-"))
         folder = Path(name)
         folder.chmod(0o755)
+        if disk_bytes is not None:
+            stack.enter_context(small_disk(folder / "postgres", disk_bytes))
         postgres = Postgres(folder)
-        cluster = Cluster(folder, postgres.address, *arguments, **{**settings, **told.settings})
+        address = None if embedded else postgres.address
+        cluster = Cluster(folder, address, *arguments, **{**settings, **told.settings})
         random = Random(seed)
         load = Load(lambda: cluster.urls, random, told)
         try:

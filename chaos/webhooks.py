@@ -20,7 +20,8 @@ from sqlalchemy import func
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
-from app.db import Database, EmbeddedPostgres, migrate
+from app.db import Database, migrate
+from app.embedded import EmbeddedPostgres
 from app.jobs import queue
 from app.network import NetworkGuard, host_of
 from app.signals import Signals

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import make_url
 
-from app.db import Database, EmbeddedPostgres, migrate
+from app.db import Database, migrate
+from app.embedded import EmbeddedPostgres
 from tests.s3_server import S3Server, s3_serving
 from tests.service import Service, serving
 
@@ -26,9 +27,9 @@ LIMITS = {"MAX_UPLOAD_BYTES": "100kB", "MAX_AUDIO_SECONDS": "5", "MAX_PENDING": 
 
 @pytest.fixture(scope="session")
 def workspace() -> Path:
-    """A folder for databases. Not pytest's own: each new session shuts it to PostgreSQL, which root runs as a user."""
+    """A folder for databases and services, with a short name, so that their sockets have short ones."""
     folder = Path(tempfile.mkdtemp(prefix="callscribe-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # after the database's own handler, which makes a file
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

@@ -66,7 +66,7 @@ async def relayed(address: str) -> AsyncIterator[tuple[str, FaultyRelay]]:
     relay = FaultyRelay(f"{url.query['host']}/.s.PGSQL.{url.port or 5432}")
     server = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    there = url.set(host="127.0.0.1", port=port).difference_update_query(["host"])
+    there = url.set(host="127.0.0.1", port=port).difference_update_query(["host", "port"])
     try:
         yield there.render_as_string(hide_password=False), relay
     finally:

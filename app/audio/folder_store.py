@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import stat
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,9 @@ class LocalAudioStore:
 
     A file of its own marks the folder: where that is missing the disk is not mounted, and no recording is lost.
     Only a folder that `may_be_new` is given its mark here. Raises StoreUnavailable where that cannot be done.
+
+    Recordings are for this user alone, unless the folder may be written by its group: then they are for the group too,
+    as where several machines or users share it.
     """
 
     def __init__(self, folder: Path, *, may_be_new: bool = True) -> None:
@@ -30,9 +34,11 @@ class LocalAudioStore:
         self._incoming = folder / "incoming"
         if may_be_new or self.marked:
             try:
-                self._incoming.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_folder(self._incoming)
                 if not self._marker.exists():
-                    self._marker.touch()
+                    self._marker.touch(0o600)
+                    _share(self._marker, folder)
             except OSError as error:
                 raise StoreUnavailable(f"the folder {folder} cannot be used: {error.strerror}") from error
 
@@ -47,7 +53,7 @@ class LocalAudioStore:
     async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
         incoming = self._incoming / key
         recording = Measured(stream, max_bytes)
-        file = self._in_own_words(lambda: incoming.open("xb"))
+        file = self._in_own_words(lambda: _create(incoming, self.folder))
         try:
             async for block in recording:
                 await self._on_disk(partial(file.write, block))
@@ -150,9 +156,28 @@ def _names_before(folder: Path, moment: float) -> list[str]:
     return names
 
 
+def _create(path: Path, store: Path) -> BinaryIO:
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    _share(path, store)
+    return file
+
+
+def _make_folder(path: Path) -> None:
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        _share(path, path.parent)
+
+
+def _share(new: Path, store: Path) -> None:
+    """Give the store's group what our user may do with a new file or folder, if that group may write to the store."""
+    if store.stat().st_mode & stat.S_IWGRP:
+        mode = new.stat().st_mode
+        new.chmod(mode | (mode & stat.S_IRWXU) >> 3)
+
+
 def _publish(incoming: Path, path: Path) -> None:
     """Move a complete file to its place so that it survives a crash: rename, then sync both folders."""
-    path.parent.mkdir(exist_ok=True)
+    _make_folder(path.parent)
     incoming.rename(path)
     for folder in (path.parent, path.parent.parent):
         descriptor = os.open(folder, os.O_RDONLY)

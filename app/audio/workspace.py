@@ -33,7 +33,7 @@ class Workspace:
             raise StoreUnavailable(f"{error.filename or root} cannot be used: {error.strerror}") from error
 
     def _open(self) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._root / ".lock").open("w") as everybody:
             fcntl.flock(everybody, fcntl.LOCK_EX)
             for folder in self._root.iterdir():

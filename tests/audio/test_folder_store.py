@@ -48,6 +48,24 @@ async def test_a_recording_that_is_missing_is_told_from_a_mount_that_is_missing(
     assert await read(LocalAudioStore(folder), "one") == b"a recording"
 
 
+@pytest.mark.parametrize(("mode", "folders", "files"), [(0o755, 0o700, 0o600), (0o770, 0o770, 0o660)])
+async def test_recordings_are_for_the_group_only_in_a_folder_that_the_group_may_write_to(
+    tmp_path: Path, mode: int, folders: int, files: int
+) -> None:
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    folder.chmod(mode)
+    await save(LocalAudioStore(folder), "one")
+    made = {path.relative_to(folder): path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+    assert made == {
+        Path("incoming"): folders,
+        Path("ne"): folders,
+        Path("ne/one"): files,
+        Path(MARKER): files,
+    }
+    assert folder.stat().st_mode & 0o777 == mode
+
+
 async def test_a_folder_that_is_not_new_is_not_marked_but_waited_for(tmp_path: Path) -> None:
     folder, mount = tmp_path / "audio", tmp_path / "mount"
     await save(LocalAudioStore(mount), "one")

