@@ -7,7 +7,6 @@ that is away, or a disk that fails, may never answer: then the store is unavaila
 import asyncio
 import os
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -60,7 +59,7 @@ class LocalAudioStore:
         incoming = self._incoming / key
         recording = Measured(stream, max_bytes)
         opened: list[BinaryIO] = []
-        await self.check()
+        await self._require_answer()
         try:
             await self._on_disk(lambda: opened.append(incoming.open("xb")))
             async for block in recording:
@@ -111,23 +110,31 @@ class LocalAudioStore:
                 await self._on_disk(path.unlink)
 
     async def untouched(self, seconds: float) -> list[str]:
-        return await self._on_disk(partial(_names_before, self.folder, time.time() - seconds))
+        return await self._on_disk(lambda: _names_before(self.folder, self._try_out() - seconds))
 
     async def check(self) -> None:
         try:
-            await self._checking.run(partial(self._in_own_words, self._try_out), CHECK_SECONDS)
-        except TimeoutError:
-            raise self._no_answer from None
+            await self._require_answer()
         except StoreUnavailable:
             raise
         except OSError as error:
             raise StoreUnavailable(f"the folder {self.folder} cannot be written: {error.strerror}") from error
 
-    def _try_out(self) -> None:
-        """A disk may hang, or be out of inodes, for writers alone."""
+    async def _require_answer(self) -> None:
+        try:
+            await self._checking.run(partial(self._in_own_words, self._try_out), CHECK_SECONDS)
+        except TimeoutError:
+            raise self._no_answer from None
+
+    def _try_out(self) -> float:
+        """Write to the disk, which may hang, or be out of inodes, for writers alone.
+
+        Returns the time in seconds since 1970 by the clock that dates files: on a network mount that is the server's.
+        """
         self._marker.stat()
         with tempfile.TemporaryFile(dir=self._incoming, buffering=0) as file:
             file.write(b"a")
+            return os.fstat(file.fileno()).st_mtime
 
     async def _on_disk(self, work: Callable[[], T], limit_seconds: float = ANSWER_SECONDS) -> T:
         """Work in a thread. Raises StoreUnavailable for trouble that is not the recording's and not a full disk.

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -168,3 +169,13 @@ async def test_a_disk_that_hangs_holds_up_nothing_but_what_needs_it(
                 pass
         assert (await service.client.post("/v1/transcriptions", files={"file": tone()})).status_code == 202
         assert len(service.stored_files()) == 2
+
+
+async def test_files_are_dated_by_the_clock_of_their_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a process whose clock is an hour ahead takes a recording that has just arrived for a forgotten one."""
+    store, now = LocalAudioStore(tmp_path), time.time()
+    for key in ("old", "new"):
+        await save(store, key)
+    os.utime(tmp_path / "ld" / "old", (now - 7200, now - 7200))
+    monkeypatch.setattr(time, "time", lambda: now + 7200)
+    assert await store.untouched(3600) == ["old"]
