@@ -21,6 +21,7 @@ from app.connections import BoundedHeads
 from app.errors import InsufficientStorage, Unavailable
 from app.jobs import openapi, playback, queue
 from app.jobs import router as transcriptions
+from app.jobs.admission import QueueLimit
 from app.jobs.intake import Intake, Limits
 from app.page import routes as page
 from app.settings import Settings, SettingsError
@@ -107,7 +108,12 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         settings.model,
         Receivers(parts.guard, settings.webhook_urls, settings.callback_urls),
         parts.free_space,
-        Limits(settings.max_upload_bytes, settings.max_audio_seconds, settings.max_pending),
+        Limits(
+            settings.max_upload_bytes,
+            settings.max_audio_seconds,
+            QueueLimit(settings.max_pending, len(settings.api_keys)),
+            settings.priority_ceilings,
+        ),
     )
     app.state.intake = intake
     app.state.database = parts.database

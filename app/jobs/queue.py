@@ -15,10 +15,12 @@ from sqlalchemy import TextClause, Uuid, and_, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.audio.store import StoredAudio
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import events
+from app.jobs.admission import QueueLimit
 from app.jobs.claiming import STORED, TO_FETCH, Line
 from app.jobs.lifecycle import (
     FINAL,
@@ -60,17 +62,26 @@ async def now(session: AsyncSession) -> datetime:
     return (await session.exec(select(func.now()))).one()
 
 
-async def require_room(session: AsyncSession, max_pending: int) -> None:
-    """Raises QueueFull where `max_pending` jobs are waiting already."""
-    waiting = select(Transcription.id).where(Transcription.status == Status.PENDING).limit(max_pending)
-    if (await session.exec(select(func.count()).select_from(waiting.subquery()))).one() >= max_pending:
-        lately = col(Transcription.completed_at) > func.now() - RATE_WINDOW
-        ended = (await session.exec(select(func.count()).select_from(Transcription).where(lately))).one()
-        seconds = come_back_after(max_pending, ended)
-        raise QueueFull(f"{max_pending} transcriptions are waiting.", headers={"Retry-After": str(seconds)})
+async def require_room(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
+    """Raises QueueFull where so many jobs wait already that this caller may not add one."""
+    pending = select(Transcription.id).where(Transcription.status == Status.PENDING)
+    waiting = await _count(session, pending.limit(limit.pending))
+    if limit.admits(waiting, limit.pending):
+        return
+    own = await _count(session, pending.where(Transcription.caller == caller).limit(limit.reserve))
+    if not limit.admits(waiting, own):
+        lately = select(Transcription.id).where(col(Transcription.completed_at) > func.now() - RATE_WINDOW)
+        seconds = come_back_after(waiting, await _count(session, lately))
+        others = "" if waiting == limit.pending else " The places that are left are for other API keys."
+        detail = f"{waiting} transcriptions are waiting.{others}"
+        raise QueueFull(detail, headers={"Retry-After": str(seconds)})
 
 
-async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -> tuple[Transcription, bool]:
+async def _count(session: AsyncSession, rows: SelectOfScalar[Any]) -> int:
+    return (await session.exec(select(func.count()).select_from(rows.subquery()))).one()
+
+
+async def enqueue(session: AsyncSession, job: Transcription, limit: QueueLimit) -> tuple[Transcription, bool]:
     """Insert a job, or find the one with the same caller and idempotency key; True when it is new.
 
     Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
@@ -79,12 +90,12 @@ async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -
         earlier = await repeated(session, job.caller, job.idempotency_key, job.fingerprint)
         if earlier is not None:
             return earlier, False
-    await require_room(session, max_pending)
+    await require_room(session, job.caller, limit)
     values = job.model_dump(exclude={"metadata_"}) | {"metadata": job.metadata_}
     insertion = insert(Transcription).values(values).on_conflict_do_nothing(constraint="transcription_idempotency")
     inserted = await session.exec(insertion.returning(col(Transcription.id)))
     if inserted.first() is None:  # a request with the same key came in between: now it is seen
-        return await enqueue(session, job, max_pending)
+        return await enqueue(session, job, limit)
     await notify(session, PENDING)
     return job, True
 

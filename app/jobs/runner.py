@@ -31,7 +31,7 @@ from app.jobs.models import Transcription, stored_options
 from app.jobs.places import NO_ROOM, Pauses, Room, free_fetches, free_slots, one_of
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
-from app.jobs.running import Running, least_urgent, slow_fetches
+from app.jobs.running import Running, least_urgent, longest_fetch
 from app.rhythm import Unbroken, despite_database_trouble, every, write_down
 from app.signals import Signals
 from app.speech.batcher import DeviceLost, EngineStopped
@@ -112,21 +112,28 @@ class JobRunner:
     async def _claim(self, waiting: asyncio.Event) -> None:
         if not await self.fitness.may_claim():
             return
-        held = [running.held for running in self._running.values()]
-        slots = free_slots(held, self._pauses, time.monotonic())
-        fetches = free_fetches(held, self._pauses, time.monotonic())
-        if self.fitness.on_probation:
-            slots, fetches = _one_job(slots, fetches, at_work=bool(held))
+        slots, fetches = self._room()
         last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
         async with self._database.transaction() as session:
             jobs = await queue.claim(session, self._worker, slots, fetches, last_chance=last_chance)
         for job in jobs:
             self._start(job, waiting)
-        if held:
-            await self._make_way(slots, fetches)
+        await self._make_way()
 
-    async def _make_way(self, slots: Room, fetches: Room) -> None:
+    def _room(self) -> tuple[Room, Room]:
+        """How many jobs this worker may claim now: with a recording, and without one."""
+        held = [running.held for running in self._running.values()]
+        slots = free_slots(held, self._pauses, time.monotonic())
+        fetches = free_fetches(held, self._pauses, time.monotonic())
+        if not self.fitness.on_probation:
+            return slots, fetches
+        if any(running.shows_fitness for running in self._running.values()):
+            return NO_ROOM, NO_ROOM
+        return one_of(slots), NO_ROOM if slots.places else one_of(fetches)
+
+    async def _make_way(self) -> None:
         """Give one job back where another key's job waits for its place: a more urgent one, or one to be fetched."""
+        slots, fetches = self._room()
         running = list(self._running.values())
         uploads = [each for each in running if each.came_with_recording]
         fetched = [each for each in running if not each.came_with_recording]
@@ -135,9 +142,9 @@ class JobRunner:
                 job = least_urgent(kind)
                 if room.crowded and job is not None and await queue.more_urgent_waits(session, job.job):
                     job.stop(Interrupted())
-            for slow in slow_fetches(fetched, time.monotonic())[:1] if fetches.crowded else []:
-                if await queue.another_waits_to_fetch(session, slow.job.caller):
-                    slow.stop(CROWDED)
+            slow = longest_fetch(fetched, time.monotonic())
+            if fetches.crowded and slow is not None and await queue.another_waits_to_fetch(session, slow.job.caller):
+                slow.stop(CROWDED)
 
     def _start(self, job: Transcription, waiting: asyncio.Event) -> None:
         assert job.lease_token is not None
@@ -146,7 +153,8 @@ class JobRunner:
                 earlier.stop(None)
         with structlog.contextvars.bound_contextvars(job=str(job.id)):
             work = asyncio.create_task(self._work(job))
-            running = Running(job, job.lease_token, job.audio_key is not None, time.monotonic(), work)
+            stored, doubtful = job.audio_key is not None, self.fitness.on_probation
+            running = Running(job, job.lease_token, stored, time.monotonic(), work, doubtful)
             self._running[running.token] = running
             task = asyncio.create_task(self._attend(running))
         self._tasks.add(task)
@@ -293,10 +301,3 @@ class JobRunner:
                 running.stop(None)
             elif alive[beat.id]:
                 running.stop(Cancelled())
-
-
-def _one_job(slots: Room, fetches: Room, *, at_work: bool) -> tuple[Room, Room]:
-    """The room of a worker that is to show first that it can do a job."""
-    if at_work:
-        return NO_ROOM, NO_ROOM
-    return one_of(slots), NO_ROOM if slots.places else one_of(fetches)

@@ -1,7 +1,7 @@
 """The jobs that a worker has claimed and not ended, and which of them makes way for another."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,13 +14,17 @@ LONGEST_FETCH_SECONDS = 120.0  # while another key waits for a place
 
 @dataclass(eq=False)
 class Running:
-    """A claimed job at work. Once `stopped`, it ends with `outcome`, or with nothing when the lease is lost."""
+    """A claimed job at work. Once `stopped`, it ends with `outcome`, or with nothing when the lease is lost.
+
+    `shows_fitness` where it was claimed by a worker that has to show first that it can do a job.
+    """
 
     job: Transcription
     token: UUID
     came_with_recording: bool
     started: float
     work: asyncio.Task[Outcome]
+    shows_fitness: bool
     progress: float = 0.0
     stopped: bool = False
     outcome: Outcome | None = None
@@ -40,13 +44,22 @@ class Running:
         return Held(self.job.caller, self.came_with_recording, fetching)
 
 
-def least_urgent(running: Iterable[Running]) -> Running | None:
-    """The job that loses least by going back: of the least urgent priority, the one with the least done."""
-    able = [each for each in running if not each.stopped]
-    return max(able, key=lambda each: (each.job.priority, -each.progress, each.started), default=None)
+def least_urgent(running: Sequence[Running]) -> Running | None:
+    """The job that loses least by going back: of the least urgent priority, the one with the least done.
+
+    None where a job is on its way back already.
+    """
+    if any(each.stopped for each in running):
+        return None
+    return max(running, key=lambda each: (each.job.priority, -each.progress, each.started), default=None)
 
 
-def slow_fetches(running: Sequence[Running], now: float) -> list[Running]:
-    """The jobs whose server has been sending for long, the longest first."""
+def longest_fetch(running: Sequence[Running], now: float) -> Running | None:
+    """The job whose server has been sending for longest, if that is too long while others wait.
+
+    None where a job is on its way back already.
+    """
+    if any(each.stopped for each in running):
+        return None
     slow = [each for each in running if each.is_being_fetched and now - each.started >= LONGEST_FETCH_SECONDS]
-    return sorted((each for each in slow if not each.stopped), key=lambda each: each.started)
+    return min(slow, key=lambda each: each.started, default=None)

@@ -14,6 +14,7 @@ from app.speech.assembly import Call, assemble
 from app.speech.batcher import Batcher, EngineStopped
 from app.speech.decoding import decode_batch
 from app.speech.device import Device, find_device
+from app.speech.fair_places import FairPlaces
 from app.speech.languages import languages
 from app.speech.levels import measure
 from app.speech.models import ModelUnavailable
@@ -68,6 +69,7 @@ class Engine:
         self._config = config
         self._whispers: Mapping[str, whisper.Whisper] = {}
         self._batcher: Batcher[PendingWindow] | None = None
+        self._preparing = FairPlaces(3, 2)  # each reads all of a recording, in threads that others need too
 
     @property
     def ready(self) -> bool:
@@ -116,11 +118,14 @@ class Engine:
                 loop.call_soon_threadsafe(tell, progress)
 
         duration = max((pcm.duration_seconds for pcm in channels), default=0.0)
-        call = Call(tuple(channels), options, await asyncio.to_thread(measure, channels), duration)
+        async with self._preparing.place(share):
+            levels = await asyncio.to_thread(measure, channels)
+        call = Call(tuple(channels), options, levels, duration)
         job = Recording(self._whispers[options.model], call, share, report)
         batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
         listened = await asyncio.wrap_future(job.outcome)
-        return await asyncio.to_thread(assemble, call, listened)
+        async with self._preparing.place(share):
+            return await asyncio.to_thread(assemble, call, listened)
 
     def close(self) -> None:
         """Ends the threads, after the batches they are at, and what is queued. Models stay in memory.

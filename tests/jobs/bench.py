@@ -21,6 +21,7 @@ from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
 from app.jobs import queue
+from app.jobs.admission import QueueLimit
 from app.jobs.decoder import Decoder
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription, stored_options
@@ -133,7 +134,7 @@ class Bench:
                 "created_at": now,
                 "run_at": now,
             }
-            await queue.enqueue(session, Transcription(**(values | columns)), 100)
+            await queue.enqueue(session, Transcription(**(values | columns)), QueueLimit(100))
         return job_id
 
     async def read(self, job_id: UUID) -> Transcription | None:

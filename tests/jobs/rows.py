@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from app.db import Database
 from app.jobs import queue
+from app.jobs.admission import QueueLimit
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
 from app.jobs.places import Room
@@ -39,7 +40,7 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
             "created_at": now,
             "run_at": now,
         }
-        job, _ = await queue.enqueue(session, Transcription(**(values | changes)), 100)
+        job, _ = await queue.enqueue(session, Transcription(**(values | changes)), QueueLimit(100))
     return job
 
 

@@ -165,3 +165,61 @@ async def test_a_job_that_waits_for_another_try_is_no_candidate(database: Databa
     await finish(database, job, Failed("transcription_failed", "…", transient=True))
     other = await enqueue(database, caller="unlucky")
     assert [job.id for job in await claim(database, 2)] == [other.id]
+
+
+async def test_one_key_leaves_the_places_that_are_not_for_it(database: Database) -> None:
+    for _ in range(10):
+        await enqueue(database, caller="greedy")
+    room = Room(6, 4, of_caller={"greedy": 1, "full": 0})
+    assert [job.caller for job in await claim(database, room)] == ["greedy"]
+    for caller in ("full", "modest", "modest"):
+        await enqueue(database, caller=caller)
+    callers = Counter(job.caller for job in await claim(database, Room(6, 4, of_caller={"greedy": 0, "full": 0})))
+    assert callers == {"modest": 2}
+    assert Counter(job.caller for job in await claim(database, Room(6, 4))) == {"greedy": 4, "full": 1}
+
+
+async def test_the_share_of_one_key_holds_over_all_its_priorities(database: Database) -> None:
+    for priority in range(6):
+        await enqueue(database, caller="greedy", priority=priority)
+    assert [job.priority for job in await claim(database, Room(9, 4))] == [0, 1, 2, 3]
+
+
+async def test_one_host_leaves_the_fetches_that_are_not_for_it(database: Database) -> None:
+    for number in range(20):
+        await enqueue(database, audio_key=None, source_host="slow.example", caller=f"key-{number % 2}")
+    await enqueue(database, audio_key=None, source_host="quick.example", caller="key-0")
+    await enqueue(database, audio_key=None, caller="key-1")
+    callers = {"key-0": 9, "key-1": 9}
+    room = Room(9, each_host=3, of_host={"slow.example": 1}, of_caller=callers)
+    hosts = Counter(job.source_host for job in await claim(database, 0, fetches=room))
+    assert hosts == {"slow.example": 1, "quick.example": 1, None: 1}
+    room = Room(9, each_host=3, of_host={"slow.example": 0}, of_caller=callers)
+    assert await claim(database, 0, fetches=room) == []
+    late = await enqueue(database, audio_key=None, source_host="slow.example", caller="late")
+    assert [job.id for job in await claim(database, 0, fetches=room)] == [late.id]
+    assert len(await claim(database, 0, fetches=Room(9, each_host=3, of_caller=callers))) == 3
+
+
+async def test_replicas_find_jobs_of_a_key_while_another_claims_its_share(database: Database) -> None:
+    for _ in range(12):
+        await enqueue(database, caller="greedy")
+    async with database.transaction() as session:
+        held = await queue.claim(session, "slow", Room(4, 4))
+        found = await asyncio.wait_for(claim(database, Room(4, 4)), 10)
+    assert (len(held), len(found)) == (4, 4)
+
+
+async def test_a_more_urgent_job_of_another_key_is_seen_where_one_runs(database: Database) -> None:
+    running = await enqueue(database, caller="greedy", priority=9)
+    await claim(database)
+    for caller, priority in (("greedy", 0), ("other", 9)):
+        await enqueue(database, caller=caller, priority=priority)
+    async with database.transaction() as session:
+        assert not await queue.more_urgent_waits(session, running)
+    await enqueue(database, caller="other", priority=8, audio_key=None)
+    async with database.transaction() as session:
+        assert not await queue.more_urgent_waits(session, running)
+    await enqueue(database, caller="other", priority=8)
+    async with database.transaction() as session:
+        assert await queue.more_urgent_waits(session, running)

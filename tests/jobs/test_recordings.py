@@ -1,7 +1,7 @@
 """Jobs whose recording a worker fetches: on a real database, from a real HTTP server; and through the front door."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -23,28 +23,13 @@ from app.jobs.places import FETCHES, NO_ROOM, SLOTS, Room
 from tests.conftest import clone
 from tests.forms import refused
 from tests.jobs.bench import Bench, waits_after, working
-from tests.origin import Exchange, Origin, answering
+from tests.origin import Exchange, Origin, half_and_hang
 from tests.recordings import call, said, tone
 from tests.service import Service, answered, eventually, serving
 from tests.speech.hearing import FEW, missed
 
 SECRET = "signature-4711"
 FINGERPRINT = "b7eb9ab2b112e7e4fa50890b8144b451ef01580ff989ac281d65186f468835bf"
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with answering() as origin:
-        origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
-        origin.answers["/hanging.wav"] = half_and_hang
-        yield origin
-
-
-def half_and_hang(exchange: Exchange) -> None:
-    exchange.head(Content_Length=len(tone()))
-    exchange.wfile.write(tone()[:1000])
-    exchange.wfile.flush()
-    exchange.hang()
 
 
 async def asked(origin: Origin, path: str, times: int = 1) -> None:
@@ -274,7 +259,7 @@ async def test_a_fingerprint_outlasts_versions_that_add_fields(guarded: Service,
 
 
 def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:
-    for _ in range(4):
+    for _ in range(3):
         assert post_url(guarded, "https://example.com/call.wav").status_code == 202
     refused(post_url(guarded, "https://example.com/call.wav"), 429, "queue_full")
 

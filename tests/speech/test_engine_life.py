@@ -10,7 +10,6 @@ from threading import Event
 import pytest
 
 from app.audio.pcm import PcmFile
-from app.errors import TranscriptionFailed
 from app.speech import assembly, models, segments, whisper
 from app.speech.batcher import EngineStopped
 from app.speech.device import find_device
@@ -45,7 +44,7 @@ async def test_a_recording_that_vanishes_fails_alone(engine: Engine, record: Rec
         return_exceptions=True,
     )
 
-    assert isinstance(lost, TranscriptionFailed)
+    assert isinstance(lost, FileNotFoundError)
     assert not isinstance(found, BaseException)
 
 
@@ -70,7 +69,7 @@ async def test_a_transcript_that_cannot_be_put_together_fails_alone(
         return_exceptions=True,
     )
 
-    assert isinstance(broken, TranscriptionFailed)
+    assert isinstance(broken, ValueError)
     assert isinstance(whole, Transcript)
     assert error_rate(FOX.text, whole.text) <= FEW
 

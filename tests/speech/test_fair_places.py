@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from app.jobs.fair_places import FairPlaces
+from app.speech.fair_places import FairPlaces
 from app.speech.turns import Share
 
 
