@@ -1,17 +1,23 @@
-"""Blocking work in a thread of its own. Unlike a pool's thread, it does not hold up the end of the process."""
+"""Blocking work in threads that are not asyncio's own: those are few, and shared by all the process does.
+
+A disk or a name server that never answers would take them all, and then nothing of the process would go on.
+"""
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
-    """What `work` returns or raises. Whoever is cancelled waits no longer; the thread goes on."""
+    """What `work` returns or raises. Whoever is cancelled waits no longer; the thread goes on.
+
+    Unlike a pool's thread, it does not hold up the end of the process.
+    """
     done: Future[T] = Future()
 
     def run() -> None:
@@ -26,3 +32,34 @@ async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
 
     Thread(target=run, name=name, daemon=True).start()
     return await asyncio.wrap_future(done)
+
+
+class BoundedThreads:
+    """Up to `count` threads for work of one kind. Work that hangs keeps these threads and no others."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._count = count
+        self._abandoned = set[Future[Any]]()
+
+    @property
+    def all_hang(self) -> bool:
+        """Whether every thread is still at work that was waited for in vain."""
+        self._abandoned = {each for each in self._abandoned if not each.done()}
+        return len(self._abandoned) >= self._count
+
+    async def run(self, work: Callable[[], T], limit_seconds: float) -> T:
+        """What `work` returns or raises. Raises TimeoutError when that takes longer, the wait for a thread included.
+
+        It raises immediately while all threads hang. Work that has begun goes on when nobody waits for it any more;
+        work that has not is dropped.
+        """
+        if self.all_hang:
+            raise TimeoutError
+        done = self._pool.submit(work)
+        try:
+            async with asyncio.timeout(limit_seconds):
+                return await asyncio.wrap_future(done)
+        finally:
+            if not (done.cancel() or done.done()):
+                self._abandoned.add(done)

@@ -1,6 +1,5 @@
 """Free space: what is kept of it for the database and the running jobs, and what a full disk looks like."""
 
-import asyncio
 import errno
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -9,8 +8,11 @@ from pathlib import Path
 
 from app.audio.store import StoreUnavailable
 from app.errors import InsufficientStorage
+from app.threads import BoundedThreads
 
 CHECK_BYTES = 16 * 1024 * 1024
+ANSWER_SECONDS = 5.0
+THREADS = 4
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -35,10 +37,19 @@ class FreeSpace:
     def __init__(self, folders: Sequence[Path], min_bytes: int) -> None:
         self._folders = folders
         self._min_bytes = min_bytes
+        self._threads = BoundedThreads("free-space", THREADS)
 
     async def require(self, coming: int = 0) -> None:
-        """Raises InsufficientStorage where, after `coming` more bytes, less would be free."""
-        if await asyncio.to_thread(self._least) < self._min_bytes + coming:
+        """Raises InsufficientStorage where, after `coming` more bytes, less would be free.
+
+        Raises StoreUnavailable where a disk is away or does not answer.
+        """
+        try:
+            free = await self._threads.run(self._least, ANSWER_SECONDS)
+        except TimeoutError:
+            folders = " or ".join(map(str, self._folders))
+            raise StoreUnavailable(f"no answer from the disk of {folders}") from None
+        if free < self._min_bytes + coming:
             raise InsufficientStorage
 
     async def guard(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

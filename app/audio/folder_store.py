@@ -1,9 +1,13 @@
-"""Recordings in a folder: for one machine, or several that mount it."""
+"""Recordings in a folder: for one machine, or several that mount it.
+
+All work on the disk is done in threads of the store's own and is waited for a limited time, because a network mount
+that is away, or a disk that fails, may never answer: then the store is unavailable, and the process goes on.
+"""
 
 import asyncio
 import os
 import stat
-import time
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -12,8 +16,13 @@ from typing import BinaryIO, TypeVar
 
 from app.audio.disk import is_disk_full
 from app.audio.store import BLOCK_BYTES, Measured, RecordingMissing, StoredAudio, StoreUnavailable
+from app.threads import BoundedThreads
 
 MARKER = ".callscribe-audio"
+THREADS = 32
+ANSWER_SECONDS = 60.0
+SYNC_SECONDS = 300.0  # for recordings of gigabytes to reach a slow disk
+CHECK_SECONDS = 10.0
 
 T = TypeVar("T")
 
@@ -32,6 +41,8 @@ class LocalAudioStore:
         self.folder = folder
         self._marker = folder / MARKER
         self._incoming = folder / "incoming"
+        self._threads = BoundedThreads("audio-store", THREADS)
+        self._checking = BoundedThreads("audio-store-check", 1)
         if may_be_new or self.marked:
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,16 +64,17 @@ class LocalAudioStore:
     async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
         incoming = self._incoming / key
         recording = Measured(stream, max_bytes)
-        file = self._in_own_words(lambda: _create(incoming, self.folder))
+        opened: list[BinaryIO] = []
+        await self._require_answer()
         try:
+            await self._on_disk(lambda: opened.append(_create(incoming, self.folder)))
             async for block in recording:
-                await self._on_disk(partial(file.write, block))
-            await self._on_disk(partial(_sync, file))
-            await self._on_disk(partial(_publish, incoming, self._path(key)))
+                await self._on_disk(partial(opened[0].write, block))
+            await self._on_disk(partial(_sync, opened[0]), SYNC_SECONDS)
+            await self._on_disk(partial(_publish, incoming, self._path(key)), SYNC_SECONDS)
         except BaseException:
-            for clean_up in (file.close, incoming.unlink):
-                with suppress(OSError):
-                    clean_up()
+            with suppress(OSError):
+                await asyncio.shield(self._on_disk(partial(_discard, opened, incoming), CHECK_SECONDS))
             raise
         return recording.stored_as(key)
 
@@ -79,7 +91,17 @@ class LocalAudioStore:
     async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
         path = self._path(key)
         await self._require(path)
-        return _blocks(path, span)
+        return self._blocks(path, span)
+
+    async def _blocks(self, path: Path, span: range) -> AsyncIterator[bytes]:
+        left = len(span)
+        file = await self._on_disk(partial(_open_at, path, span.start))
+        try:
+            while left > 0 and (block := await self._on_disk(partial(file.read, min(BLOCK_BYTES, left)))):
+                left -= len(block)
+                yield block
+        finally:
+            await asyncio.shield(self._on_disk(file.close))
 
     async def _require(self, path: Path) -> None:
         """Raises RecordingMissing."""
@@ -94,16 +116,47 @@ class LocalAudioStore:
                 await self._on_disk(path.unlink)
 
     async def untouched(self, seconds: float) -> list[str]:
-        return await self._on_disk(partial(_names_before, self.folder, time.time() - seconds))
+        return await self._on_disk(lambda: _names_before(self.folder, self._try_out() - seconds))
 
     async def check(self) -> None:
-        await self._on_disk(self._marker.stat)
-        if not os.access(self._incoming, os.W_OK):
-            raise StoreUnavailable(f"{self._incoming} cannot be written")
+        try:
+            await self._require_answer()
+        except StoreUnavailable:
+            raise
+        except OSError as error:
+            raise StoreUnavailable(f"the folder {self.folder} cannot be written: {error.strerror}") from error
 
-    async def _on_disk(self, work: Callable[[], T]) -> T:
-        """Work in a thread. Raises StoreUnavailable for trouble that is not the recording's and not a full disk."""
-        return await asyncio.to_thread(self._in_own_words, work)
+    async def _require_answer(self) -> None:
+        try:
+            await self._checking.run(partial(self._in_own_words, self._try_out), CHECK_SECONDS)
+        except TimeoutError:
+            raise self._no_answer from None
+
+    def _try_out(self) -> float:
+        """Write to the disk, which may hang, or be out of inodes, for writers alone.
+
+        Returns the time in seconds since 1970 by the clock that dates files: on a network mount that is the server's.
+        """
+        self._marker.stat()
+        with tempfile.TemporaryFile(dir=self._incoming, buffering=0) as file:
+            file.write(b"a")
+            return os.fstat(file.fileno()).st_mtime
+
+    async def _on_disk(self, work: Callable[[], T], limit_seconds: float = ANSWER_SECONDS) -> T:
+        """Work in a thread. Raises StoreUnavailable for trouble that is not the recording's and not a full disk.
+
+        It raises immediately while the last check of the disk has no answer.
+        """
+        if self._checking.all_hang:
+            raise self._no_answer
+        try:
+            return await self._threads.run(partial(self._in_own_words, work), limit_seconds)
+        except TimeoutError:
+            raise self._no_answer from None
+
+    @property
+    def _no_answer(self) -> StoreUnavailable:
+        return StoreUnavailable(f"the folder {self.folder} cannot be used: no answer from its disk")
 
     def _in_own_words(self, work: Callable[[], T]) -> T:
         try:
@@ -128,13 +181,18 @@ def _read_a_byte(path: Path) -> None:
         file.read(1)
 
 
-async def _blocks(path: Path, span: range) -> AsyncIterator[bytes]:
-    left = len(span)
-    with await asyncio.to_thread(path.open, "rb") as file:
-        await asyncio.to_thread(file.seek, span.start)
-        while left > 0 and (block := await asyncio.to_thread(file.read, min(BLOCK_BYTES, left))):
-            left -= len(block)
-            yield block
+def _open_at(path: Path, offset: int) -> BinaryIO:
+    file = path.open("rb")
+    file.seek(offset)
+    return file
+
+
+def _discard(opened: list[BinaryIO], incoming: Path) -> None:
+    """Erase what was written; nothing where another upload has the name."""
+    for file in opened:
+        with suppress(OSError):
+            file.close()
+        incoming.unlink(missing_ok=True)
 
 
 def _sync(file: BinaryIO) -> None:

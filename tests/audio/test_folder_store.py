@@ -3,16 +3,22 @@
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from threading import Event, current_thread, main_thread
+from typing import Any
 
 import pytest
 
+from app.audio import folder_store
 from app.audio.folder_store import MARKER, LocalAudioStore
 from app.audio.store import StoreUnavailable
 from app.audio.workspace import Workspace
 from app.db import Database
 from tests.listening import listening
+from tests.recordings import tone
 
 
 async def stream() -> AsyncIterator[bytes]:
@@ -127,3 +133,67 @@ async def test_a_mount_that_is_away_is_seen_by_the_orchestrator(database: Databa
     assert ready.status_code == 503
     [reason] = ready.json()["reasons"]
     assert reason.startswith(f"storage: the folder {service.audio} cannot be used: it has no {MARKER}")
+
+
+class HungDisk:
+    """The disk of a folder, which answers nobody while it hangs."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = folder
+        self._answers = Event()
+        self._answers.set()
+        for owner, name in ((Path, "open"), (Path, "stat"), (Path, "unlink"), (tempfile, "TemporaryFile")):
+            monkeypatch.setattr(owner, name, self._waits(getattr(owner, name)))
+
+    def hang(self) -> None:
+        self._answers.clear()
+
+    def answer(self) -> None:
+        self._answers.set()
+
+    def _waits(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def waits(*arguments: Any, **options: Any) -> Any:
+            if Path(options.get("dir") or arguments[0]).is_relative_to(self._folder) and not self._answers.is_set():
+                assert current_thread() is not main_thread(), "the event loop would hang"
+                assert self._answers.wait(60)
+            return work(*arguments, **options)
+
+        return waits
+
+
+async def test_a_disk_that_hangs_holds_up_nothing_but_what_needs_it(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_store, "CHECK_SECONDS", 0.2)
+    disk = HungDisk(tmp_path / "audio", monkeypatch)
+    async with listening(database, tmp_path) as service:
+        job = (await service.client.post("/v1/transcriptions", files={"file": tone()})).json()
+        disk.hang()
+        try:
+            uploads = [service.client.post("/v1/transcriptions", files={"file": tone()}) for _ in range(50)]
+            reads = [service.client.get(job["links"]["audio"]) for _ in range(50)]
+            async with asyncio.timeout(60):
+                answers = await asyncio.gather(*uploads)
+                answers += await asyncio.gather(*reads)
+                ready = await service.client.get("/readyz")
+                listed = await service.client.get("/v1/transcriptions")
+        finally:
+            disk.answer()
+        assert {answer.status_code for answer in answers} == {503}
+        assert f"storage: the folder {service.audio} cannot be used: no answer from its disk" in ready.json()["reasons"]
+        assert [item["id"] for item in listed.json()["items"]] == [job["id"]]
+        async with asyncio.timeout(60):
+            while (await service.client.get(job["links"]["audio"])).status_code != 200:
+                pass
+        assert (await service.client.post("/v1/transcriptions", files={"file": tone()})).status_code == 202
+        assert len(service.stored_files()) == 2
+
+
+async def test_files_are_dated_by_the_clock_of_their_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a process whose clock is an hour ahead takes a recording that has just arrived for a forgotten one."""
+    store, now = LocalAudioStore(tmp_path), time.time()
+    for key in ("old", "new"):
+        await save(store, key)
+    os.utime(tmp_path / "ld" / "old", (now - 7200, now - 7200))
+    monkeypatch.setattr(time, "time", lambda: now + 7200)
+    assert await store.untouched(3600) == ["old"]
