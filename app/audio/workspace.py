@@ -5,15 +5,20 @@ import fcntl
 import os
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
 from typing import IO
 
 from app.audio.store import StoreUnavailable
+from app.threads import BoundedThreads
 
 TRIAL = bytes(range(256)) * 256
+THREADS = 16
+ANSWER_SECONDS = 60.0
+CHECK_SECONDS = 10.0
 
 
 class Workspace:
@@ -27,6 +32,8 @@ class Workspace:
         self._root = root
         self._lock: IO[str] | None = None
         self._making = Lock()
+        self._threads = BoundedThreads("workspace", THREADS)
+        self._checking = BoundedThreads("workspace-check", 1)
         try:
             self._open()
         except OSError as error:
@@ -48,11 +55,13 @@ class Workspace:
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
         """A folder for one job, gone at the end of the block. Raises OSError."""
-        folder = await asyncio.to_thread(self._make)
+        folder = await self._threads.run(self._make, ANSWER_SECONDS)
         try:
             yield folder
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            erase = partial(shutil.rmtree, folder, ignore_errors=True)
+            with suppress(TimeoutError):  # what is left is erased when the next process opens its own
+                await asyncio.shield(self._threads.run(erase, ANSWER_SECONDS))
 
     def _make(self) -> Path:
         """A cleaner of temporary files may have removed the process's folder, which is then made again."""
@@ -62,9 +71,15 @@ class Workspace:
             return Path(mkdtemp(dir=self._folder))
 
     async def check(self) -> None:
-        """Write, sync, read and delete a file. Raises OSError."""
-        async with self.folder() as folder:
-            await asyncio.to_thread(_try_out, folder / "trial")
+        """Write, sync, read and delete a file. Raises OSError, within seconds where the disk does not answer."""
+        await self._checking.run(self._try_out, CHECK_SECONDS)
+
+    def _try_out(self) -> None:
+        folder = self._make()
+        try:
+            _try_out(folder / "trial")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
