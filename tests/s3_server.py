@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,6 +54,8 @@ class S3Server:
 
     def _walk(self, folder: str) -> Iterator[str]:
         listed = self.filer.get(folder, params={"limit": 1000}, headers={"Accept": "application/json"})
+        if listed.status_code == HTTPStatus.NOT_FOUND:  # erased since its parent was listed
+            return
         listed.raise_for_status()
         for entry in listed.json()["Entries"] or []:
             if entry["Mode"] >> 31:
