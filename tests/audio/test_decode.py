@@ -398,12 +398,19 @@ async def test_a_child_that_fails_is_not_blamed_on_the_recording(
     await decoding_fails(tmp_path)
 
 
-async def test_a_recording_that_crashes_the_child_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("first_line", "error"), [("{'held_by': {}}", BadMedia), ("{}", DecoderUnavailable)], ids=["after", "before"]
+)
+async def test_a_recording_is_to_blame_for_a_crash_only_after_it_was_looked_at(
+    first_line: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crashing = tmp_path / "child.py"
-    crashing.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    crashing.write_text(
+        f"import json, os, signal; print(json.dumps({first_line}), flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
+    )
     monkeypatch.setattr(decode_module, "CHILD", crashing)
     (tmp_path / "call").write_bytes(wav_header())
-    with pytest.raises(BadMedia, match="SIGSEGV"):
+    with pytest.raises(error, match="SIGSEGV"):
         await probe(tmp_path / "call")
 
 
