@@ -21,6 +21,7 @@ from app.connections import BoundedHeads
 from app.errors import InsufficientStorage, Unavailable
 from app.jobs import openapi, playback, queue
 from app.jobs import router as transcriptions
+from app.jobs.admission import QueueLimit
 from app.jobs.intake import Intake, Limits
 from app.page import routes as page
 from app.settings import Settings, SettingsError
@@ -107,7 +108,12 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         settings.model,
         Receivers(parts.guard, settings.webhook_urls, settings.callback_urls),
         parts.free_space,
-        Limits(settings.max_upload_bytes, settings.max_audio_seconds, settings.max_pending),
+        Limits(
+            settings.max_upload_bytes,
+            settings.max_audio_seconds,
+            QueueLimit(settings.max_pending, len(settings.api_keys)),
+            settings.priority_ceilings,
+        ),
     )
     app.state.intake = intake
     app.state.database = parts.database
@@ -146,6 +152,14 @@ def _readinesses(settings: Settings, parts: Parts, intake: Intake) -> operations
         except InsufficientStorage:
             raise operations.NotReady(f"less than {settings.min_free_bytes.human_readable()} free") from None
 
+    async def workspace_usable() -> None:
+        try:
+            await parts.workspace.check()
+        except OSError as error:
+            raise operations.NotReady(str(error)) from error
+        if parts.runner is not None and (trouble := parts.runner.fitness.trouble) is not None:
+            raise operations.NotReady(trouble)
+
     async def one_machine() -> None:
         machines = await parts.database.machines() if isinstance(parts.store, LocalAudioStore) else set()
         if len(machines) > 1:
@@ -164,6 +178,7 @@ def _readinesses(settings: Settings, parts: Parts, intake: Intake) -> operations
             "database": parts.database.check,
             "model": models_loaded,
             "storage": storage_usable,
+            "workspace": workspace_usable,
         },
         {"storage": one_machine, "jobs": workers_at_work},
     )

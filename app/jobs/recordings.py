@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.fetch import Fetcher
 from app.audio.store import AudioStore, StoredAudio
-from app.db import DATABASE_TROUBLE, Database, is_refusal
+from app.db import DATABASE_TROUBLE, Database, is_bad_data
 from app.jobs import erasure, queue
 from app.jobs.models import Transcription
 from app.rhythm import write_down
@@ -53,7 +53,7 @@ class Recordings:
         try:
             attached, needed = await write_down(self.database, attach, ATTACH_PAUSES_SECONDS)
         except DATABASE_TROUBLE as error:
-            if is_refusal(error):  # else it may be written, and only the answer was lost
+            if is_bad_data(error):  # else it may be written, and only the answer was lost
                 await self.store.delete(audio.key)
             raise NotWritten(f"not written to its job: {type(error).__name__}") from error
         if not needed:

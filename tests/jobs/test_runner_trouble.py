@@ -18,9 +18,9 @@ from app.audio.store import StoreUnavailable
 from app.audio.workspace import Workspace
 from app.errors import BadMedia, InsufficientStorage
 from app.jobs import decoder, queue
+from app.jobs.blame import ROOM_PAUSE, STORE_PAUSE
 from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
 from app.jobs.models import Transcription
-from app.jobs.runner import PAUSE, ROOM_PAUSE
 from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.transcript import Transcript, TranscriptWarning
 from tests.jobs.bench import Bench, Clock, waits_after, working
@@ -54,7 +54,7 @@ async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
-    assert job.run_at >= job.created_at + PAUSE
+    assert job.run_at >= job.created_at + STORE_PAUSE
     assert job.error_code is None
     assert bench.audio_files() != []
 
@@ -68,9 +68,9 @@ async def test_jobs_outlast_a_folder_that_is_away(bench: Bench, clock: Clock) ->
         for job_id in jobs:
             waiting = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
             assert (waiting.error_code, waiting.crashes) == (None, 0)
-            assert waiting.run_at >= waiting.created_at + PAUSE
+            assert waiting.run_at >= waiting.created_at + STORE_PAUSE
         elsewhere.rename(folder)
-        clock.seconds += PAUSE.total_seconds()
+        clock.seconds += STORE_PAUSE.total_seconds()
         await bench.hurry(jobs[0])
         assert (await bench.ended(jobs[0])).status == Status.COMPLETED
 
@@ -176,18 +176,18 @@ async def test_a_full_disk_postpones_a_job(bench: Bench, error: Exception) -> No
     assert bench.audio_files() != []
 
 
-def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
+async def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
     left = tmp_path / "left"
     left.mkdir()
     (left / "channel-0.pcm").write_bytes(b"speech")
     alive = Workspace(tmp_path)
-    with alive.folder() as folder:
-        (Path(folder) / "channel-0.pcm").write_bytes(b"speech")
+    async with alive.folder() as folder:
+        (folder / "channel-0.pcm").write_bytes(b"speech")
         Workspace(tmp_path).close()
         assert not left.exists()
-        assert (Path(folder) / "channel-0.pcm").exists()
+        assert (folder / "channel-0.pcm").exists()
     alive.close()
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert [path.name for path in await asyncio.to_thread(lambda: list(tmp_path.iterdir()))] == [".lock"]
 
 
 async def test_decoding_ends_where_it_would_fill_the_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
