@@ -16,6 +16,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -293,12 +294,18 @@ def is_lack_of_memory(error: Exception) -> bool:
     if not isinstance(error, MemoryError) or MEMORY_USED is None:
         return False
     used = int(os.pread(MEMORY_USED, 100, 0).split()[0]) * mmap.PAGESIZE
-    left = resource.getrlimit(resource.RLIMIT_AS)[0] - used - MEMORY_MARGIN
+    left = max(memory_limit() - used - MEMORY_MARGIN, mmap.PAGESIZE)
     try:
-        mmap.mmap(-1, max(left, mmap.PAGESIZE)).close()
+        mmap.mmap(-1, left, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError:
         return True
     return False
+
+
+@cache
+def memory_limit() -> int:
+    """The process asks for it before it is contained, as it cannot do so later."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
 
 
 def usable(frame: AudioFrame) -> bool:
@@ -383,6 +390,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         from app.audio import escapes  # it imports what no decoder needs
     containment.yield_to_the_service()
     containment.limit(**request["limits"])
+    memory_limit()
     try:
         files = open_files(output.pop("folder"), split=output["split"]) if output else []
     except OSError as error:

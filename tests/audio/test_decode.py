@@ -15,6 +15,7 @@ import uvloop
 from numpy.typing import NDArray
 
 from app.audio import decode as decode_module
+from app.audio.containment import NICENESS, OOM_SCORE
 from app.audio.decode import DecodedAudio, DecoderUnavailable, MediaInfo, decode, probe
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 from tests.audio.media import (
@@ -354,6 +355,8 @@ async def test_the_child_is_limited_and_alone(tmp_path: Path) -> None:
         assert {limits[f"Max {each}"] for each in ("cpu time", "file size", "open files")}.isdisjoint({"unlimited"})
         assert (proc / "environ").read_bytes() == b""
         assert os.getsid(child) == child
+        assert os.getpriority(os.PRIO_PROCESS, child) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)
+        assert (proc / "oom_score_adj").read_text().strip() == str(OOM_SCORE)
         decoding.cancel()
         await asyncio.wait([decoding])
 
@@ -416,4 +419,75 @@ async def test_a_recording_is_to_blame_for_a_crash_only_after_it_was_looked_at(
 
 async def test_a_recording_that_cannot_be_opened_is_not_blamed(tmp_path: Path) -> None:
     with pytest.raises(DecoderUnavailable, match="cannot be opened"):
+        await probe(tmp_path / "call")
+
+
+def sick_child(folder: Path, sickness: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on decoders are the real one with something changed in them."""
+    program = folder / "sick.py"
+    program.write_text(
+        f"import errno, json, os, sys\nsys.path.insert(0, {str(decode_module.CHILD.parents[2])!r})\n"
+        f"from app.audio import decode_child as child\n{sickness}\nchild.say(child.main(json.loads(sys.argv[1])))\n"
+    )
+    monkeypatch.setattr(decode_module, "CHILD", program)
+
+
+SICK_DISK = """
+read, left = os.read, [3]
+
+def sick_read(descriptor, size):
+    left[0] -= 1
+    if left[0] < 0:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return read(descriptor, size)
+
+os.read = sick_read
+"""
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"), [("wav", "pcm_s16le"), ("flac", "flac"), ("ipod", "aac"), ("matroska", "aac")]
+)
+async def test_a_recording_that_cannot_be_read_to_its_end_is_no_shorter_one(
+    container: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick_child(tmp_path, SICK_DISK, monkeypatch)
+    noise = np.random.default_rng(1).normal(0, 0.1, (1, 48_000 * 20)).astype(np.float32)
+    path = write_audio(tmp_path / "call", noise, 48_000, container=container, codec=codec)
+    with pytest.raises(DecoderUnavailable, match="cannot be read") as failure:
+        await decode(path, tmp_path, split=True, max_seconds=60)
+    assert failure.value.errno == errno.EIO
+    assert not pcm_files(tmp_path)
+
+
+ASKS_TOO_MUCH = "child.look_or_decode = lambda *_: bytearray(1 << 30)"
+NO_MEMORY = """
+def refuse(*_, **__):
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+child.mmap.mmap = refuse
+"""
+
+
+@NEEDS_PROC
+@pytest.mark.parametrize(
+    ("sickness", "error"),
+    [(ASKS_TOO_MUCH, BadMedia), (ASKS_TOO_MUCH + NO_MEMORY, DecoderUnavailable)],
+    ids=["the recording asks for more than the limit", "the machine has none"],
+)
+async def test_a_lack_of_memory_is_the_recordings_fault_only_if_there_was_memory(
+    sickness: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick_child(tmp_path, sickness, monkeypatch)
+    (tmp_path / "call").write_bytes(wav_header())
+    with pytest.raises(error):
+        await probe(tmp_path / "call")
+
+
+async def test_a_module_that_is_imported_too_late_is_not_the_recordings_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick_child(tmp_path, "child.look_or_decode = lambda *_: __import__('email.policy')", monkeypatch)
+    (tmp_path / "call").write_bytes(wav_header())
+    with pytest.raises(DecoderUnavailable, match="imported"):
         await probe(tmp_path / "call")
