@@ -16,7 +16,7 @@ from pathlib import Path
 from app.audio import landlock, seccomp
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38  # linux/prctl.h
-NICENESS = 5  # decoding yields to the model and to heartbeats, and still gets a third of what one of them gets
+NICENESS = 5  # a decoder gets a third of what a thread of the model or the heartbeats get
 OOM_SCORE = 1000  # where memory runs out, the kernel ends a decoder before all else: its job is only tried again
 
 
@@ -28,25 +28,37 @@ def close_to_other_processes() -> bool:
     return _prctl(PR_SET_DUMPABLE, 0)
 
 
-def yield_to_the_service() -> None:
-    """End with the service, and take the processor and memory after it."""
+def depend_on_the_service() -> None:
+    """End with the service, and before it where memory runs out."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(NICENESS)
-    with suppress(OSError):  # no /proc
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    _write("oom_score_adj", OOM_SCORE)
+
+
+def yield_the_processor() -> None:
+    """Where each session gets an equal share (autogroup), niceness counts within a session only, so both are set."""
+    with suppress(OSError):
+        os.nice(NICENESS)
+    _write("autogroup", NICENESS)
+
+
+def _write(name: str, value: int) -> None:
+    with suppress(OSError):  # it is not there, or may not be written
+        Path("/proc/self", name).write_text(str(value))
 
 
 def limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
     """The soft limit of CPU time comes first: its SIGXCPU tells it from a kill from outside."""
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
-    for kind, most in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_FSIZE, file_bytes),
-        (resource.RLIMIT_NOFILE, 32),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_CORE, 0),
+    for kind, soft, hard in (
+        (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 5),
+        (resource.RLIMIT_AS, memory_bytes, memory_bytes),
+        (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
+        (resource.RLIMIT_NOFILE, 32, 32),
+        (resource.RLIMIT_NPROC, 0, 0),
+        (resource.RLIMIT_CORE, 0, 0),
     ):
-        resource.setrlimit(kind, (most, most))
+        most = resource.getrlimit(kind)[1]  # what this process was started with; it may not ask for more
+        allowed = hard if most == resource.RLIM_INFINITY else min(hard, most)
+        resource.setrlimit(kind, (min(soft, allowed), allowed))
 
 
 def contain() -> dict[str, int]:

@@ -388,7 +388,9 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     output = request.get("output")
     if request.get("report"):
         from app.audio import escapes  # it imports what no decoder needs
-    containment.yield_to_the_service()
+    containment.depend_on_the_service()
+    if output:  # for a look at a header, a client is waiting
+        containment.yield_the_processor()
     containment.limit(**request["limits"])
     memory_limit()
     try:

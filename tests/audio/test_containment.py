@@ -142,6 +142,15 @@ def test_no_other_process_of_the_same_user_can_read_the_environment(closes: bool
     assert program.encode() in command  # the image's health check reads it
 
 
+def test_a_process_that_was_started_with_lower_limits_keeps_them() -> None:
+    program = (
+        "import resource as r; from app.audio.containment import limit; r.setrlimit(r.RLIMIT_FSIZE, (1000, 1000));"
+        "limit(1 << 29, 10, 5000); print(r.getrlimit(r.RLIMIT_FSIZE), r.getrlimit(r.RLIMIT_CPU))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "(1000, 1000) (10, 15)\n"
+
+
 def test_a_kernel_without_landlock_is_told_by_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "CREATE_RULESET", 100_000)
     assert (landlock.version(), landlock.close_all_files()) == (0, 0)
