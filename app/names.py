@@ -27,7 +27,7 @@ class Names:
 
     async def look_up(self, name: str) -> list[Address]:
         """A name's addresses, each once. Raises OSError and UnicodeError where it has none."""
-        own = self._places_of.setdefault(name, asyncio.Semaphore(LOOK_UPS_PER_NAME))
+        own = self._places_of.setdefault(name.rstrip(".").lower(), asyncio.Semaphore(LOOK_UPS_PER_NAME))
         await own.acquire()
         try:
             await self._places.acquire()

@@ -12,11 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 import httpx
 
 from app.errors import FieldError, UrlNotAllowed
+from app.exchange import DEFAULT_PORTS, ask
 from app.names import Address, Names
+from app.pacing import Budget
 
 PORTS = frozenset({80, 443, 8080, 8443})
 MAX_URL_CHARACTERS = 8192  # presigned URLs with session tokens have a few thousand
@@ -56,6 +59,7 @@ class NetworkGuard:
     def __init__(self, allowed: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         self._allowed = tuple(allowed)
         self._names = Names()
+        self.budget = Budget()
 
     def require_allowed(self, url: str, *, field: str = "url") -> None:
         """Raises UrlNotAllowed, naming `field`, for what is certain to be refused without resolving the host."""
@@ -71,14 +75,9 @@ class NetworkGuard:
         Its requests raise NetworkRefused, NameNotFound or any other httpx.TransportError. `verify` replaces the
         public and the system's certificate authorities.
         """
-        connections = httpx.AsyncHTTPTransport(
-            verify=verify or _trusted(),
-            trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-        )
-        return httpx.AsyncClient(
-            transport=_GuardedTransport(self, connections), timeout=timeout, follow_redirects=False, trust_env=False
-        )
+        tls = verify or _trusted()
+        tls.set_alpn_protocols(["http/1.1"])
+        return _Client(transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False)
 
     async def resolve(self, url: httpx.URL) -> list[Address]:
         """The host's addresses, all of them allowed. Raises NetworkRefused and NameNotFound."""
@@ -121,15 +120,24 @@ class NetworkGuard:
         return any(address in network for network in self._allowed)
 
 
+class _Client(httpx.AsyncClient):
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """httpx looks at redirects and cookies of any answer, and some that no server should send it cannot read."""
+        try:
+            return await super().send(request, **options)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise httpx.RemoteProtocolError(f"the answer's headers cannot be read: {type(error).__name__}") from error
+
+
 class _GuardedTransport(httpx.AsyncBaseTransport):
     """Sends each request to an address that was judged, in the name of the host that was asked for.
 
-    Connections are not kept: the pool below knows addresses only, and two names may share one.
+    Connections are not kept: a public host costs a new one for each request, and the guard judges each.
     """
 
-    def __init__(self, guard: NetworkGuard, connections: httpx.AsyncHTTPTransport) -> None:
+    def __init__(self, guard: NetworkGuard, tls: ssl.SSLContext) -> None:
         self._guard = guard
-        self._connections = connections
+        self._tls = tls
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         seconds = request.extensions.get("timeout", {}).get("connect")
@@ -145,17 +153,7 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
 
     async def _send(self, request: httpx.Request, address: Address) -> httpx.Response:
         name = _ascii_host(request.url).rstrip(".")
-        addressed = httpx.Request(
-            request.method,
-            request.url.copy_with(host=str(address)),
-            headers=request.headers,  # among them Host, with the name
-            stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": name},
-        )
-        return await self._connections.handle_async_request(addressed)
-
-    async def aclose(self) -> None:
-        await self._connections.aclose()
+        return await ask(request, address, name, self._tls, self._guard.budget)
 
 
 @cache
@@ -164,6 +162,18 @@ def _trusted() -> ssl.SSLContext:
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context
+
+
+def host_of(url: str) -> str:
+    """The server that a URL leads to, `name:port`, in one spelling: what every limit by host counts by."""
+    try:
+        parsed = httpx.URL(url)
+        host, port = _ascii_host(parsed).rstrip(".").lower(), parsed.port or DEFAULT_PORTS.get(parsed.scheme, 443)
+    except (httpx.InvalidURL, ValueError):  # nothing that would be called
+        return url.partition("://")[2].partition("/")[0]
+    address = _literal(host)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return f"{mapped or address or host}:{port}"
 
 
 def has_unfit_characters(url: str) -> bool:
@@ -184,9 +194,12 @@ def _parsed(url: str) -> httpx.URL:
     if has_unfit_characters(url):
         raise NetworkRefused("it may hold no spaces, control characters or backslashes")
     try:
-        return httpx.URL(url)
+        parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
         raise NetworkRefused("it is not a valid URL") from None
+    if len(str(parsed)) > MAX_URL_CHARACTERS:
+        raise NetworkRefused(f"it may have at most {MAX_URL_CHARACTERS} characters, percent-encoded")
+    return parsed
 
 
 def _ascii_host(url: httpx.URL) -> str:

@@ -159,6 +159,8 @@ def _fits(end: End, order: str) -> bool:
     """Whether a job may end so after that order. Whatever it was told, its worker may have been killed too often."""
     if end.error_code == Crashed.code:
         return end.crashes == MAX_CRASHES
+    if order == "fetch":  # from where nothing comes
+        return (end.status, end.error_code) in {(Status.FAILED, "fetch_failed"), (Status.CANCELLED, None)}
     expected = {
         "hang": (Status.CANCELLED, None),
         "fail": (Status.FAILED, "transcription_failed"),

@@ -22,10 +22,9 @@ from uuid_utils.compat import uuid7
 
 from app.db import Database, EmbeddedPostgres, migrate
 from app.jobs import queue
-from app.network import NetworkGuard
+from app.network import NetworkGuard, host_of
 from app.signals import Signals
 from app.webhooks.models import Delivery, DeliveryStatus, Event, Style
-from app.webhooks.outbox import host_of
 from app.webhooks.sender import WebhookSender
 from app.webhooks.signing import new_secret
 from app.webhooks.transport import open_client

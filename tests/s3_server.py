@@ -53,6 +53,8 @@ class S3Server:
 
     def _walk(self, folder: str) -> Iterator[str]:
         listed = self.filer.get(folder, params={"limit": 1000}, headers={"Accept": "application/json"})
+        if listed.status_code == httpx.codes.NOT_FOUND:  # it went while its parent was read
+            return
         listed.raise_for_status()
         for entry in listed.json()["Entries"] or []:
             if entry["Mode"] >> 31:

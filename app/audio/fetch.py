@@ -105,7 +105,7 @@ async def _paced(chunks: AsyncGenerator[bytes, None], pace: Pace) -> AsyncGenera
             if arrived < pace.min_bytes_per_second * waited:
                 raise too_slow
             waited, arrived = 0.0, 0
-        await asyncio.sleep(0)  # whoever sends a byte a chunk has thousands here at once: others have their turn
+        await asyncio.sleep(0)  # a source that always has something more lets the other tasks run
         yield chunk
 
 

@@ -6,7 +6,7 @@ Credentials, region and endpoint come from the AWS variables, which the library 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,8 +24,11 @@ PART_BYTES = 5 * 1024 * 1024  # the smallest that S3 takes
 PARTS_AT_ONCE = 2
 READ_BYTES = 1024 * 1024
 CHECK_SECONDS = 3.0
+ANSWER_SECONDS = 20.0  # for one answer, with all tries: the library alone would go on for minutes
+PROGRESS_SECONDS = 30.0  # for a part of an upload, or a block of a download
 UNDO_SECONDS = 3.0
 NOTHING = ".nothing"  # the name of no object
+NO_ANSWER = "no answer"
 ROLE_ASKED_FOR = re.compile(r"Error performing [A-Z]+ http://[^/\s]+/latest/(api/token|meta-data/)")
 
 CLIENT: "ClientConfig" = {
@@ -72,12 +75,18 @@ class Bucket:
         """Begin to read an object, or the offsets `span` of it: its size is known at once, its bytes follow."""
         options: GetOptions = {} if span is None else {"range": (span.start, span.stop)}
         with _own_errors(key):
-            found = await self._objects.get_async(key, options=options)
+            async with _within(ANSWER_SECONDS):
+                found = await self._objects.get_async(key, options=options)
 
         async def blocks() -> AsyncIterator[bytes]:
-            with _own_errors(key):
-                async for block in found.stream(min_chunk_size=READ_BYTES):
-                    yield bytes(block)
+            stream = aiter(found.stream(min_chunk_size=READ_BYTES))
+            while True:
+                with _own_errors(key):
+                    async with _within(PROGRESS_SECONDS):
+                        block = await anext(stream, None)
+                if block is None:
+                    return
+                yield bytes(block)
 
         return Download(found.meta["size"], blocks())
 
@@ -93,7 +102,8 @@ class Bucket:
             async for block in blocks:
                 await source.give(block, upload)
             await source.end(upload)
-            await asyncio.shield(upload)
+            async with _within(PROGRESS_SECONDS):
+                await asyncio.shield(upload)
         except BaseException:
             source.abort()
             undoing = asyncio.create_task(self._undo(key, upload))
@@ -118,7 +128,8 @@ class Bucket:
     async def delete(self, key: str) -> None:
         """Erase an object; one that is gone is fine."""
         with _own_errors(key):
-            await self._objects.delete_async(key)
+            async with _within(ANSWER_SECONDS):
+                await self._objects.delete_async(key)
 
     async def written_before(self, moment: datetime) -> list[str]:
         """The keys without a slash of the objects that are older."""
@@ -128,13 +139,9 @@ class Bucket:
 
     async def check(self) -> None:
         """Ask for an object that is not there: only a bucket that may be read and listed says so."""
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
+        with suppress(FileNotFoundError):
+            async with _within(CHECK_SECONDS):
                 await self.read(NOTHING)
-        except FileNotFoundError:
-            pass
-        except TimeoutError:
-            raise BucketUnavailable("no answer", transient=True) from None
 
 
 class _Aborted(Exception):
@@ -156,7 +163,7 @@ class _Source:
             raise _Aborted
 
     async def give(self, block: bytes, upload: "asyncio.Task[None]") -> None:
-        """Wait for room. Raises what ended the upload, if it ends meanwhile."""
+        """Wait for room. Raises what ended the upload, if it ends meanwhile, and BucketUnavailable if nothing moves."""
         await self._put(block, upload)
 
     async def end(self, upload: "asyncio.Task[None]") -> None:
@@ -165,7 +172,10 @@ class _Source:
     async def _put(self, block: bytes | None, upload: "asyncio.Task[None]") -> None:
         putting = asyncio.create_task(self._next.put(block))
         try:
-            await asyncio.wait({putting, upload}, return_when=asyncio.FIRST_COMPLETED)
+            both = {putting, upload}
+            done, _ = await asyncio.wait(both, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                raise BucketUnavailable(NO_ANSWER, transient=True)
         finally:
             putting.cancel()
         if upload.done():
@@ -176,6 +186,16 @@ class _Source:
         while not self._next.empty():
             self._next.get_nowait()
         self._next.put_nowait(None)
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Raises BucketUnavailable where the store takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise BucketUnavailable(NO_ANSWER, transient=True) from None
 
 
 @contextmanager

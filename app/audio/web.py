@@ -13,6 +13,7 @@ from app import __version__
 from app.audio.fetch import RequireRoom
 from app.errors import FetchFailed
 from app.network import NameNotFound, NetworkGuard, NetworkRefused, causes
+from app.wire import AnswerTooLong
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 20.0  # before the answer, or within it
@@ -137,6 +138,8 @@ def _failure(error: httpx.TransportError) -> FetchFailed:
             reason = "The server stopped answering."
         case httpx.ConnectError():
             reason = "The server could not be reached."
+        case AnswerTooLong():
+            reason = f"The server sent {error}."
         case httpx.RemoteProtocolError():
             reason = "The server's answer was cut off, or is not HTTP."
         case _:

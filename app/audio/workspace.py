@@ -4,10 +4,10 @@ import asyncio
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from threading import Lock
 from typing import IO
 
@@ -42,7 +42,7 @@ class Workspace:
                     lock.close()
             if self._lock is not None:
                 self._lock.close()
-            self._folder = Path(tempfile.mkdtemp(dir=self._root))
+            self._folder = Path(mkdtemp(dir=self._root))
             self._lock = _try_lock(self._folder)
 
     @asynccontextmanager
@@ -59,7 +59,7 @@ class Workspace:
         with self._making:
             if not self._folder.exists():
                 self._open()
-            return Path(tempfile.mkdtemp(dir=self._folder))
+            return Path(mkdtemp(dir=self._folder))
 
     async def check(self) -> None:
         """Write, sync, read and delete a file. Raises OSError."""

@@ -4,7 +4,6 @@ sound, may fail a job; trouble with the worker's own files, processes or memory 
 
 from datetime import timedelta
 
-from app.audio.disk import is_disk_full
 from app.audio.store import RecordingMissing, StoreUnavailable
 from app.errors import AppError, InsufficientStorage, TranscriptionFailed
 from app.jobs.lifecycle import Crashed, Failed, Hindered, Interrupted, Outcome
@@ -26,14 +25,12 @@ def outcome_of(error: Exception) -> Outcome | None:
             return Interrupted()
         case StoreUnavailable() | NotWritten():
             return Interrupted(STORE_PAUSE)
-        case InsufficientStorage():
+        case InsufficientStorage():  # in the store, for a recording that was fetched
             return Interrupted(ROOM_PAUSE)
         case AppError():
             return Failed(error.code, error.detail, error.transient)
         case RecordingMissing():
             return RECORDING_MISSING
-        case OSError() if is_disk_full(error):
-            return Interrupted(ROOM_PAUSE)
         case OSError() | MemoryError():
             return Hindered()
         case _:

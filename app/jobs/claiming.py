@@ -40,7 +40,8 @@ _TAKE = """
 # Numbers stand in the text (`literal_execute`): an unknown limit counts as a tenth of the table, which is then scanned.
 # `locked` looks again at each row that it locks, as another claim may have taken it since the candidates were read.
 # Candidates beyond the share of their key or host come last. They replace those that other claims have locked, and
-# `claimable` leaves them where they would exceed the share.
+# `claimable` leaves them where they would exceed the share. The first job of a key that has none running is welcome at
+# any host: that other keys' jobs hold the host's share is no reason to keep it waiting.
 _IN_TURN = """
     WITH RECURSIVE line AS (
         (SELECT priority, caller FROM transcription WHERE status = 'pending' AND {recording}
@@ -54,7 +55,8 @@ _IN_TURN = """
     ), running AS MATERIALIZED (
         SELECT caller, count(*) AS jobs FROM transcription WHERE status = 'in_progress' GROUP BY caller
     ), share AS MATERIALIZED (
-        SELECT caller, coalesce(running.jobs, 0) AS jobs, coalesce(own.room, :each_caller) AS room, (
+        SELECT caller, coalesce(running.jobs, 0) AS jobs, coalesce(own.room, :each_caller) AS room,
+               own.caller IS NULL AS new, (
             SELECT max(started_at) FROM transcription WHERE caller = waiting.caller
         ) AS last
         FROM (SELECT DISTINCT caller FROM line) AS waiting
@@ -62,18 +64,19 @@ _IN_TURN = """
         LEFT JOIN unnest(:callers, :rooms) AS own(caller, room) USING (caller)
     ), candidate AS (
         SELECT waiting.id, waiting.host, line.priority, share.caller, share.room, share.last, waiting.run_at,
-               share.jobs + waiting.place AS turn
+               share.jobs + waiting.place AS turn, share.new AND waiting.place = 1 AS welcome
         FROM line JOIN share USING (caller) CROSS JOIN LATERAL (
             SELECT id, {host} AS host, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
             WHERE status = 'pending' AND {recording} AND priority = line.priority AND caller = line.caller
-                AND run_at <= now() AND crashes < :last_chance AND NOT {host} = ANY(:full_hosts)
+                AND run_at <= now() AND crashes < :last_chance AND (share.new OR NOT {host} = ANY(:full_hosts))
             ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM line)
         ) AS waiting
         WHERE share.room > 0
     ), at_host AS (
         SELECT candidate.*, coalesce(of_host.room, :each_host) AS host_room,
-               row_number() OVER (PARTITION BY host ORDER BY priority, turn, last NULLS FIRST, run_at, id)
-               > coalesce(of_host.room, :each_host) AS beyond_host
+               NOT welcome AND row_number() OVER (
+                   PARTITION BY host ORDER BY priority, turn, last NULLS FIRST, run_at, id
+               ) > coalesce(of_host.room, :each_host) AS beyond_host
         FROM candidate LEFT JOIN unnest(:hosts, :host_rooms) AS of_host(host, room) USING (host)
     ), ranked AS (
         SELECT at_host.*, beyond_host OR row_number() OVER (
@@ -89,14 +92,14 @@ _IN_TURN = """
         FOR UPDATE OF transcription SKIP LOCKED
     ), claimable AS MATERIALIZED (
         SELECT id FROM (
-            SELECT id, room, host_room,
+            SELECT id, room, host_room, welcome,
                    row_number() OVER (PARTITION BY caller ORDER BY beyond, priority, run_at, id) AS of_caller,
                    row_number() OVER (
                        PARTITION BY host ORDER BY beyond, priority, turn, last NULLS FIRST, run_at, id
                    ) AS of_host
             FROM locked
         ) AS taken
-        WHERE of_caller <= room AND of_host <= host_room
+        WHERE of_caller <= room AND (welcome OR of_host <= host_room)
     )
 """
 _ONE_ON_ITS_LAST_CHANCE = """

@@ -1,6 +1,7 @@
 """A recording of the store → PCM files, for as long as a job works on them."""
 
 import asyncio
+import errno
 import time
 import wave
 from collections.abc import AsyncIterator, Coroutine
@@ -13,6 +14,7 @@ from app.audio.decode import DecodedAudio, decode
 from app.audio.disk import FreeSpace
 from app.audio.store import AudioStore
 from app.audio.workspace import Workspace
+from app.errors import InsufficientStorage
 from app.speech.fair_places import FairPlaces
 from app.speech.turns import Share
 
@@ -46,11 +48,11 @@ class Decoder:
     async def decoded(self, key: str, share: Share, *, split: bool) -> AsyncIterator[Decoded]:
         """The recording's channels, or their mix, on disk until the end of the block.
 
-        Raises what `decode` and the store raise, and InsufficientStorage.
+        Raises what `decode` and the store raise. Too little room on the disk is an OSError, as a full disk is.
         """
         async with self._workspace.folder() as folder:
             async with self._places.place(share):
-                await self._free_space.require()
+                await self._require_room()
                 async with self._store.local_path(key) as path:
                     started = time.monotonic()
                     audio = await self._while_there_is_room(
@@ -61,18 +63,25 @@ class Decoder:
 
     async def try_out(self) -> None:
         """Decode a recording that is known to be good. What it raises is the worker's own trouble."""
+        await self._require_room()
         await self._workspace.check()
         async with self._workspace.folder() as folder:
             recording = folder / "trial.wav"
             await asyncio.to_thread(_write_silence, recording)
             await decode(recording, folder, split=False, max_seconds=60.0, timeout_seconds=TRIAL_SECONDS)
 
+    async def _require_room(self) -> None:
+        try:
+            await self._free_space.require()
+        except InsufficientStorage:
+            raise OSError(errno.ENOSPC, "too little room for decoded audio") from None
+
     async def _while_there_is_room(self, decoding: Coroutine[Any, Any, DecodedAudio]) -> DecodedAudio:
         """A few kilobytes may hold hours of silence: what comes out is seen on the disk, and nowhere before."""
         task = asyncio.create_task(decoding)
         try:
             while not (await asyncio.wait({task}, timeout=LOOK_SECONDS))[0]:
-                await self._free_space.require()
+                await self._require_room()
             return task.result()
         finally:
             task.cancel()

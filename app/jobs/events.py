@@ -9,7 +9,7 @@ from app.jobs.models import Transcription
 from app.jobs.schemas import TranscriptionOut, WarningOut
 from app.webhooks.models import Style
 from app.webhooks.outbox import Target
-from app.webhooks.receivers import filled
+from app.webhooks.receivers import filled, misplaced
 
 MAX_BODY_BYTES = 20_000
 MAX_WARNINGS = 10
@@ -44,7 +44,11 @@ def body(job: Transcription) -> bytes:
 
 
 def targets(job: Transcription) -> list[Target]:
-    """Whom to tell: webhooks first, then callbacks with their placeholders filled in."""
+    """Whom to tell: webhooks first, then callbacks with their placeholders filled in.
+
+    A callback that would lose its path by that, which only jobs of earlier versions have, stays as it is: the sender
+    refuses it, and its deliveries say so.
+    """
     values = {
         "file_name": job.filename or "",
         "external_id": job.external_id or "",
@@ -52,4 +56,5 @@ def targets(job: Transcription) -> list[Target]:
         "status": str(job.status),
     }
     webhooks = [Target(Style.WEBHOOK, url) for url in job.webhook_urls]
-    return webhooks + [Target(Style.CALLBACK, filled(url, values)) for url in job.callback_urls]
+    callbacks = [url if misplaced(url, values) else filled(url, values) for url in job.callback_urls]
+    return webhooks + [Target(Style.CALLBACK, url) for url in callbacks]

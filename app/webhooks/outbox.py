@@ -8,7 +8,6 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Uuid, bindparam, func, text
@@ -18,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from app.errors import NotFound
+from app.network import host_of
 from app.signals import notify
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
 from app.webhooks.notice import Notice
@@ -51,12 +51,6 @@ class Leased:
     host: str
     body: bytes
     waited_seconds: float
-
-
-def host_of(url: str) -> str:
-    """The receiver that a URL leads to, name and port: what the limit of attempts at once counts by."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or {'http': 80}.get(parts.scheme, 443)}"
 
 
 async def add(

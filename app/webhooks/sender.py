@@ -10,7 +10,7 @@ import httpx
 import structlog
 
 from app.db import DATABASE_TROUBLE, Database
-from app.errors import InternalError
+from app.errors import InternalError, UrlNotAllowed
 from app.rhythm import despite_database_trouble, write_down
 from app.signals import Signals
 from app.webhooks import outbox, secrets, signing
@@ -114,6 +114,8 @@ class WebhookSender:
 
     async def _attempt(self, leased: Leased, keys: Sequence[str]) -> Reply:
         event_id, seconds = str(leased.event_id), self._attempt_seconds
+        if leased.style is Style.CALLBACK and "{" in leased.url:
+            return Reply(datetime.now(UTC), 0, error=UrlNotAllowed.code)
         if leased.style is Style.CALLBACK:
             return await send(self._client, "GET", leased.url, {"webhook-id": event_id}, b"", seconds)
         signed = signing.headers(keys, event_id, datetime.now(UTC), leased.body)

@@ -6,11 +6,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 
 from app.network import NameNotFound, NetworkGuard, NetworkRefused, causes
+from app.webhooks.receivers import target
 from app.webhooks.schedule import Reply
+from app.wire import AnswerTooLong
 
 ATTEMPT_SECONDS = 15.0
 MAX_READ_BYTES = 16 * 1024
@@ -30,18 +33,22 @@ async def send(
 ) -> Reply:
     """Ask once, for so many seconds at most. The status line decides; of the body a little is read, for the log.
 
-    `error` is `timeout`, `url_not_allowed`, `name_not_found`, `tls_failed`, `connection_failed` or `connection_lost`.
+    `error` is `timeout`, `url_not_allowed`, `name_not_found`, `tls_failed`, `connection_failed`, `connection_lost` or
+    `answer_too_long`.
     """
     started_at, started = datetime.now(UTC), time.monotonic()
-    # Ends a handshake that hangs from within: cancelled from outside, httpcore would leave its socket open.
-    timeout = httpx.Timeout(seconds, connect=seconds / 3)
+    options: dict[str, Any] = {
+        "content": body or None,
+        "timeout": httpx.Timeout(seconds, connect=seconds / 3),
+        "extensions": {"target": target(url)},
+    }
     answer: httpx.Response | None = None
     error: str | None = None
     stored = ""
     try:
         async with (
             asyncio.timeout(seconds),
-            client.stream(method, url, headers=headers, content=body or None, timeout=timeout) as answer,
+            client.stream(method, url, headers=headers, **options) as answer,
         ):
             stored = await _beginning(answer)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as trouble:
@@ -71,6 +78,8 @@ def _word(trouble: Exception) -> str:
         return "timeout"
     if isinstance(trouble, NameNotFound):
         return "name_not_found"
+    if isinstance(trouble, AnswerTooLong):
+        return "answer_too_long"
     if any(isinstance(cause, ssl.SSLError) for cause in causes(trouble)):
         return "tls_failed"
     return "connection_failed" if isinstance(trouble, httpx.ConnectError) else "connection_lost"

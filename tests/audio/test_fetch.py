@@ -179,6 +179,7 @@ async def test_the_rest_of_a_recording_is_asked_for_by_the_version_that_broke_of
         (redirect("https://169.254.169.254/"), "not on the public internet", False),
         (redirect("file:///etc/passwd"), "scheme must be", False),
         (redirect("/call.wav"), "redirects more than 3 times", False),
+        (redirect("a:0"), "is not HTTP", True),
         (Exchange.hang, "stopped answering", True),
         (stopping_midway, "stopped answering", True),
         (cut, "cut off", True),

@@ -83,6 +83,33 @@ async def test_recordings_are_listed_by_age_and_only_the_stores_own(
     assert await store.untouched(3600) == []
 
 
+async def test_a_store_that_never_answers_is_given_up(
+    bucket: str, workspace_of_store: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("ANSWER_SECONDS", "PROGRESS_SECONDS", "CHECK_SECONDS", "UNDO_SECONDS"):
+        monkeypatch.setattr(s3, limit, 0.2)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    use({"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}, monkeypatch)
+    store = S3AudioStore(S3Url(bucket, "tenant/audio"), workspace_of_store)
+    async with server:
+        for size in (1, 32 * MIB):
+            with pytest.raises(BucketUnavailable, match="no answer"):
+                await store.save("hung", streamed(bytes(size)), PLENTY)
+        with pytest.raises(BucketUnavailable, match="no answer"):
+            await store.read("hung", range(9))
+        with pytest.raises(BucketUnavailable, match="no answer"):
+            await store.delete("hung")
+        with pytest.raises(BucketUnavailable, match="no answer"):
+            await store.check()
+        server.close()
+
+
 async def test_a_recording_over_the_limit_leaves_nothing(store: S3AudioStore, bucket: str, s3_server: S3Server) -> None:
     async def too_much() -> AsyncIterator[bytes]:
         for _ in range(12):

@@ -190,12 +190,15 @@ async def test_one_host_leaves_the_fetches_that_are_not_for_it(database: Databas
         await enqueue(database, audio_key=None, source_host="slow.example", caller=f"key-{number % 2}")
     await enqueue(database, audio_key=None, source_host="quick.example", caller="key-0")
     await enqueue(database, audio_key=None, caller="key-1")
-    room = Room(9, each_host=3, of_host={"slow.example": 1})
+    callers = {"key-0": 9, "key-1": 9}
+    room = Room(9, each_host=3, of_host={"slow.example": 1}, of_caller=callers)
     hosts = Counter(job.source_host for job in await claim(database, 0, fetches=room))
     assert hosts == {"slow.example": 1, "quick.example": 1, None: 1}
-    room = Room(9, each_host=3, of_host={"slow.example": 0})
+    room = Room(9, each_host=3, of_host={"slow.example": 0}, of_caller=callers)
     assert await claim(database, 0, fetches=room) == []
-    assert len(await claim(database, 0, fetches=Room(9, each_host=3))) == 3
+    late = await enqueue(database, audio_key=None, source_host="slow.example", caller="late")
+    assert [job.id for job in await claim(database, 0, fetches=room)] == [late.id]
+    assert len(await claim(database, 0, fetches=Room(9, each_host=3, of_caller=callers))) == 3
 
 
 async def test_replicas_find_jobs_of_a_key_while_another_claims_its_share(database: Database) -> None:

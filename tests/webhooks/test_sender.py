@@ -131,6 +131,15 @@ async def test_a_callback_is_called_with_the_names_it_asked_for(database: Databa
     assert "webhook-signature" not in request.headers
 
 
+async def test_a_callback_that_would_lose_its_path_is_not_called(database: Database, receiver: Receiver) -> None:
+    async with sending(database):
+        job = await end(database, callback_urls=[receiver.url("/api/{external_id}/200")], external_id="..")
+        [delivery] = await tried(database, job.id)
+    [attempt] = await attempts(database, delivery)
+    assert (attempt.error, receiver.received) == ("url_not_allowed", [])
+    assert delivery.url.endswith("/api/{external_id}/200")
+
+
 async def test_a_retry_brings_the_same_bytes_under_the_same_id(database: Database, receiver: Receiver) -> None:
     async with sending(database):
         job = await end(database, receiver.url("/500"), receiver.url("/other/500"))

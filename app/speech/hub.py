@@ -1,0 +1,196 @@
+"""Models of the hub: fetched by commit, compared with what the hub says of each file, and known again at each start.
+
+A hub's name alone means whatever its owner pushed last. The commits and weights of the usual sizes are written down
+here; of others the commit is found once, and kept. See docs/decisions/0023.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+WEIGHTS = "model.bin"
+RECORD = "callscribe.json"
+
+
+class NotAsPublished(Exception):
+    """A file differs from what the hub, or this module, says of it. The message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The commit of a repository that this version was made for; `weights` is their SHA-256, where it is known."""
+
+    commit: str
+    weights: str | None = None
+
+
+PINS: Mapping[str, Pin] = MappingProxyType(
+    {
+        "Systran/faster-whisper-tiny": Pin(
+            "d90ca5fe260221311c53c58e660288d3deb8d356",
+            "dcb76c6586fc06cbdac6dd21f14cfd129cc4cdd9dce19bf4ffa62e59cbe6e6d1",
+        ),
+        "Systran/faster-whisper-tiny.en": Pin(
+            "0d3d19a32d3338f10357c0889762bd8d64bbdeba",
+            "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        ),
+        "Systran/faster-whisper-base": Pin(
+            "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
+            "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        ),
+        "Systran/faster-whisper-base.en": Pin("3d3d5dee26484f91867d81cb899cfcf72b96be6c"),
+        "Systran/faster-whisper-small": Pin(
+            "536b0662742c02347bc0e980a01041f333bce120",
+            "3e305921506d8872816023e4c273e75d2419fb89b24da97b4fe7bce14170d671",
+        ),
+        "Systran/faster-whisper-small.en": Pin("d1d751a5f8271d482d14ca55d9e2deeebbae577f"),
+        "Systran/faster-whisper-medium": Pin(
+            "08e178d48790749d25932bbc082711ddcfdfbc4f",
+            "9b45e1009dcc4ab601eff815b61d80e60ce3fd8c74c1a14f4a282258286b51ae",
+        ),
+        "Systran/faster-whisper-medium.en": Pin("a29b04bd15381511a9af671baec01072039215e3"),
+        "Systran/faster-whisper-large-v2": Pin("f0fe81560cb8b68660e564f55dd99207059c092e"),
+        "Systran/faster-whisper-large-v3": Pin(
+            "edaa852ec7e145841d8ffdb056a99866b5f0a478",
+            "69f74147e3334731bc3a76048724833325d2ec74642fb52620eda87352e3d4f1",
+        ),
+        "mobiuslabsgmbh/faster-whisper-large-v3-turbo": Pin(
+            "0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
+            "e76620f83d5f5b69efd3d87e3dc180c1bd21df9fbebacfd4335e5e1efcc018da",
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of the hub, and the commit, branch or tag that is asked for; None: the pinned one, or the newest."""
+
+    name: str
+    revision: str | None = None
+
+    @classmethod
+    def named(cls, name: str) -> "Repository":
+        """From `small`, `Systran/faster-whisper-small`, and either with `@revision`."""
+        from faster_whisper.utils import _MODELS  # slow to import, and only needed here
+
+        short, _, revision = name.partition("@")
+        return cls(_MODELS.get(short, short), revision or None)
+
+    @property
+    def wanted(self) -> str | None:
+        return self.revision or (PINS[self.name].commit if self.name in PINS else None)
+
+
+def on_disk(repository: Repository, models_dir: Path) -> Path | None:
+    """Its folder, if it was fetched before and is as it was then. What an operator put there is taken as it is."""
+    revisions = [repository.wanted] if repository.revision else dict.fromkeys([repository.wanted, None])
+    for revision in revisions:
+        with suppress(Exception):  # the hub's client raises many kinds; each means that it is not on disk
+            folder = _download(repository.name, models_dir, revision, offline=True)
+            if (folder / WEIGHTS).is_file() and _is_as_recorded(folder):
+                return folder
+    return None
+
+
+def fetch(repository: Repository, models_dir: Path) -> Path:
+    """Download it by its commit, and leave nothing that is not as published.
+
+    Raises NotAsPublished, and whatever the hub's client raises.
+    """
+    from huggingface_hub import HfApi
+
+    found = HfApi().model_info(repository.name, revision=repository.wanted, files_metadata=True)
+    folder = _folder_of(repository.name, models_dir)
+    if any(not _is_as_recorded(earlier) for earlier in folder.glob("snapshots/*")):
+        shutil.rmtree(folder)  # the hub's client believes what it once wrote
+    snapshot = _download(repository.name, models_dir, found.sha, offline=False)
+    try:
+        _require_as_published(repository, snapshot, found)
+    except NotAsPublished:
+        shutil.rmtree(folder)
+        raise
+    _record(repository, snapshot)
+    if repository.wanted != found.sha:  # which commit a branch, a tag or no revision at all stands for from now on
+        reference = folder / "refs" / (repository.wanted or "main")
+        reference.parent.mkdir(exist_ok=True)
+        reference.write_text(snapshot.name)
+    return snapshot
+
+
+def _download(name: str, models_dir: Path, revision: str | None, *, offline: bool) -> Path:
+    from faster_whisper.utils import download_model
+
+    return Path(download_model(name, cache_dir=str(models_dir), local_files_only=offline, revision=revision))
+
+
+def _folder_of(name: str, models_dir: Path) -> Path:
+    """Where the hub's client keeps a repository."""
+    return models_dir / f"models--{name.replace('/', '--')}"
+
+
+def _require_as_published(repository: Repository, snapshot: Path, found: Any) -> None:
+    """Compare each file with the SHA-256 that the hub gives for large ones, or git's own digest of small ones."""
+    pin = PINS.get(repository.name)
+    if repository.revision is None and pin is not None and found.sha != pin.commit:
+        raise NotAsPublished(f"the hub gives {found.sha} for the commit {pin.commit}")
+    published = {each.rfilename: each for each in found.siblings}
+    for file in _files(snapshot):
+        said = published.get(file.name)
+        if said is None or not (said.lfs or said.blob_id):
+            raise NotAsPublished(f"the hub says nothing of the file {file.name}")
+        if _digest(file) != said.lfs.sha256 if said.lfs else _git_digest(file) != said.blob_id:
+            raise NotAsPublished(f"{file.name} is not what the hub says it is")
+    if pin is not None and pin.weights and found.sha == pin.commit and _digest(snapshot / WEIGHTS) != pin.weights:
+        raise NotAsPublished(f"{WEIGHTS} is not the one of commit {pin.commit}")
+
+
+def _record(repository: Repository, snapshot: Path) -> None:
+    files = {
+        file.name: {"bytes": file.stat().st_size, "mtime_ns": file.stat().st_mtime_ns, "sha256": _digest(file)}
+        for file in _files(snapshot)
+    }
+    building = snapshot / f".{RECORD}"
+    building.write_text(json.dumps({"repository": repository.name, "commit": snapshot.name, "files": files}, indent=1))
+    building.replace(snapshot / RECORD)
+
+
+def _is_as_recorded(snapshot: Path) -> bool:
+    """Whether the files are those that were recorded. Only a file whose size or time changed is read for that."""
+    try:
+        files = json.loads((snapshot / RECORD).read_text())["files"]
+    except FileNotFoundError:
+        return True
+    except (ValueError, KeyError):
+        return False
+    return all(_is_same(snapshot / name, facts) for name, facts in files.items())
+
+
+def _is_same(file: Path, facts: Mapping[str, Any]) -> bool:
+    try:
+        seen = file.stat()
+    except OSError:
+        return False
+    if seen.st_size != facts["bytes"]:
+        return False
+    return bool(seen.st_mtime_ns == facts["mtime_ns"] or _digest(file) == facts["sha256"])
+
+
+def _files(snapshot: Path) -> list[Path]:
+    return [file for file in snapshot.iterdir() if file.is_file() and not file.name.endswith(RECORD)]
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _git_digest(file: Path) -> str:
+    content = file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
