@@ -28,6 +28,7 @@ from tests.audio.media import (
     wav_header,
     write_audio,
     write_movie,
+    write_subtitled,
     write_two_tracks,
     write_with_gap,
 )
@@ -204,6 +205,12 @@ async def test_a_recording_of_noise_in_place_of_packets_is_bad(tmp_path: Path) -
 
 async def test_a_movie_without_sound_has_no_audio(tmp_path: Path) -> None:
     assert await refusal(write_movie(tmp_path / "film.mp4", None), tmp_path) is NoAudio
+
+
+async def test_subtitles_are_passed_over(tmp_path: Path) -> None:
+    """PyAV imports a module when it meets them, which the contained child cannot do any more."""
+    path = write_subtitled(tmp_path / "film", tones([440], 48_000, 1.0), 48_000)
+    assert (await decode(path, tmp_path, split=True, max_seconds=60)).duration_seconds == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize(
