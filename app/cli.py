@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app import __version__
+from app.audio.containment import close_to_other_processes
 from app.errors import AppError
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
 from app.speech.formats import Format
@@ -97,6 +98,7 @@ def serve(
     executor: Annotated[bool, typer.Option("--executor/--no-executor", help="Run jobs in this process.")] = True,
 ) -> None:
     """Run the service: HTTP, and the executor in the same process."""
+    close_to_other_processes()
     if executor:
         share_memory()
     from app.main import check_exposure, listen
@@ -116,6 +118,7 @@ def serve(
 @cli.command()
 def worker() -> None:
     """Run jobs without HTTP, beside any number of other processes on the same database."""
+    close_to_other_processes()
     share_memory()
     from app.worker import check_engine, run
 
@@ -146,6 +149,7 @@ def transcribe(
     `all` writes these five as the whisper command line does. Ends with 0 when all is done, 1 when some recordings
     failed, 2 when the command is wrong.
     """
+    close_to_other_processes()
     share_memory()
     from app import arguments
     from app.files import Output

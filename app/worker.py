@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from app.audio.containment_report import log_containment
 from app.audio.disk import FreeSpace
 from app.audio.fetch import Fetcher
 from app.audio.folder_store import MARKER, LocalAudioStore
@@ -113,7 +114,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             sender=await stack.enter_async_context(_open_sender(settings, database, signals, guard)),
         )
         _on_signals(parts.ask_to_stop)
-        work = [signals.run(), retention.run(), parts.sender.run()]
+        work = [signals.run(), retention.run(), parts.sender.run(), log_containment()]
         if executor:
             parts.engine = Engine(engine_config(settings))
             parts.runner = JobRunner(

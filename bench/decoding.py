@@ -52,8 +52,8 @@ def in_process(recording: Path, folder: Path, seconds: float) -> None:
     """The child's own code, without the child: no limits, and FFmpeg in the service's memory."""
     with recording.open("rb") as file:
         os.dup2(file.fileno(), 0)
-    output = {"folder": str(folder), "rate": SAMPLE_RATE, "split": True, "max_seconds": seconds}
-    answer = decode_child.answer({"output": output})
+    files = decode_child.open_files(str(folder), split=True)
+    answer = decode_child.answer(files, {"rate": SAMPLE_RATE, "split": True, "max_seconds": seconds})
     assert "error" not in answer, answer
 
 

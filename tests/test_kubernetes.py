@@ -1,5 +1,6 @@
 """The manifests, against the schemas of Kubernetes and KEDA, and against what the service is."""
 
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from cloudcoil.models.keda import v1alpha1 as keda
 from sqlalchemy import text
 
 from app.db import Database
+from app.network import PORTS
 from app.settings import PREFIX, Settings
 from tests.jobs.rows import claim, enqueue, execute
 
@@ -26,6 +28,7 @@ RESOURCES = [
     for name in load("kustomization.yaml")[0]["resources"]
     for resource in load(name)
 ]
+POLICIES = [resource for resource in load("network.yaml") if resource["kind"] == "NetworkPolicy"]
 PODS = [load(f"{name}.yaml")[0]["spec"]["template"]["spec"] for name in ("api", "workers", "migration")]
 
 
@@ -45,8 +48,61 @@ def test_a_pod_may_do_little(pod: dict[str, Any]) -> None:
     assert pod["securityContext"]["runAsNonRoot"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert "memory" in container["resources"]["limits"]
+    assert not container["securityContext"]["allowPrivilegeEscalation"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not pod["automountServiceAccountToken"]
     assert not any("value" in variable for variable in container.get("env", []))
+
+
+@pytest.mark.parametrize("pod", PODS, ids=["api", "worker", "migration"])
+def test_what_a_pod_may_take_is_limited(pod: dict[str, Any]) -> None:
+    [container] = pod["containers"]
+    assert "memory" in container["resources"]["limits"]
+    assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+    folders = [volume for volume in pod.get("volumes", []) if "emptyDir" in volume]
+    assert [folder["name"] for folder in folders if "sizeLimit" not in folder["emptyDir"]] == []
+
+
+def selected(selector: dict[str, Any]) -> set[str]:
+    """The components that a policy of ours is for."""
+    if "matchLabels" in selector:
+        return {selector["matchLabels"]["app.kubernetes.io/component"]}
+    [expression] = selector["matchExpressions"]
+    assert (expression["key"], expression["operator"]) == ("app.kubernetes.io/component", "In")
+    return set(expression["values"])
+
+
+def test_every_pod_is_behind_a_policy_in_both_directions() -> None:
+    components = {
+        template["metadata"]["labels"]["app.kubernetes.io/component"]
+        for template in (load(f"{name}.yaml")[0]["spec"]["template"] for name in ("api", "workers", "migration"))
+    }
+    for direction in ("Ingress", "Egress"):
+        policies = [policy["spec"] for policy in POLICIES if direction in policy["spec"]["policyTypes"]]
+        assert set().union(*(selected(policy["podSelector"]) for policy in policies)) == components
+
+
+def test_only_the_api_is_reached_and_on_one_port_only() -> None:
+    [container] = PODS[0]["containers"]
+    [port] = container["ports"]
+    reached = [policy["spec"] for policy in POLICIES if policy["spec"].get("ingress")]
+    [rule] = reached[0]["ingress"]
+    assert [selected(policy["podSelector"]) for policy in reached] == [{"api"}]
+    assert rule["from"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": port["name"]}]
+
+
+def test_pods_reach_no_private_address_but_for_names_and_the_database() -> None:
+    """What the policy lets through by address is public for the service's own guard too."""
+    rules = [rule for policy in POLICIES for rule in policy["spec"].get("egress", [])]
+    assert {port["port"] for rule in rules if "to" not in rule for port in rule["ports"]} == {53, 5432}
+    [internet] = [rule for rule in rules if "to" in rule]
+    assert {port["port"] for port in internet["ports"]} == PORTS
+    blocks = [block["ipBlock"] for block in internet["to"]]
+    for private in ("10.1.2.3", "172.20.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "127.0.0.1", "fd00::1"):
+        address = ip_address(private)
+        [within] = [block for block in blocks if address in ip_network(block["cidr"])]
+        assert any(address in ip_network(network) for network in within["except"]), private
 
 
 def test_a_worker_has_no_more_threads_than_it_has_cores() -> None:

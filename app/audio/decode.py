@@ -1,54 +1,27 @@
-"""Recordings in any container and codec, made into PCM files by a child process under limits.
+"""Recordings in any container and codec, made into PCM files by a child process that is limited and contained.
 
-FFmpeg parses bytes of strangers, so it runs in `decode_child.py`: no environment, a session of its own, limits on
-memory, CPU, files and time. The child gets the recording as an open file, never a path or a name.
+FFmpeg parses bytes of strangers, so it runs in `decode_child.py`, which `child.py` starts: limits on memory, CPU, files
+and time, and no way to anything but the recording and its PCM files (`containment.py`).
 """
 
 import asyncio
 import errno
-import json
 import os
-import signal
-import sys
-from asyncio.subprocess import Process
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from app.audio.child import DecoderUnavailable as DecoderUnavailable
+from app.audio.child import ask, not_the_recordings_fault
 from app.audio.claims import announced_seconds
-from app.audio.disk import is_disk_full
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 
 CHILD = Path(__file__).with_name("decode_child.py")
 CHILD_MEMORY_BYTES = 512 * 1024 * 1024
 PROBE_CPU_SECONDS = 10
-FATAL_SIGNALS = frozenset(  # what a recording can bring about; any other signal came from outside
-    {
-        signal.SIGXCPU,
-        signal.SIGSEGV,
-        signal.SIGABRT,
-        signal.SIGBUS,
-        signal.SIGFPE,
-        signal.SIGILL,
-        signal.SIGTRAP,
-        signal.SIGSYS,
-    }
-)
 ERRORS: dict[str, type[MediaError]] = {error.code: error for error in (UnsupportedMedia, NoAudio, BadMedia, TooLong)}
-
-
-class DecoderUnavailable(OSError):
-    """The decoder could not do its work, and the recording is not to blame.
-
-    The child could not be started, was killed from outside, ended without an answer or ran out of time while the CPU
-    time allowed was not used up; or it could not read the recording's file or write to our folder; or the machine had
-    no memory for it. The same recording may be decoded well later, or by another worker. A full disk is not among
-    these: it is an OSError with ENOSPC or EDQUOT.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,96 +83,21 @@ async def decode(
     }
     try:
         answer = await _ask_child(path, request, timeout_seconds or 2 * cpu_seconds)
+        with not_the_recordings_fault("decoded audio cannot be used"):
+            channels = _channels(folder, answer["channels"], answer["samples"])
         info, seconds = MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE
         header_seconds = info.duration_seconds and info.duration_seconds - answer["skipped_seconds"]
-        with _not_the_recordings_fault("the recording cannot be read"):
+        with not_the_recordings_fault("the recording cannot be read"):
             announced = await asyncio.to_thread(announced_seconds, path, info.container, header_seconds, seconds)
     except BaseException:
         _remove_channels(folder)
         raise
-    channels = tuple(PcmFile(folder / f"channel-{index}.pcm") for index in range(answer["channels"]))
     return DecodedAudio(info, seconds, channels, announced)
 
 
 async def _ask_child(path: Path, request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
     with _open_recording(path) as recording:
-        starting = asyncio.create_task(_start_child(recording, json.dumps(request)))
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                return await _read_answer(await asyncio.shield(starting))
-        except TimeoutError:  # a recording that is too costly meets its limit of CPU time first
-            raise DecoderUnavailable(f"the decoder did not answer within {timeout_seconds:g} s") from None
-        finally:
-            await _despite_cancellation(_end_child(starting))
-
-
-@contextmanager
-def _not_the_recordings_fault(what: str) -> Iterator[None]:
-    """Raises DecoderUnavailable instead of an OSError, unless that is a full disk's."""
-    try:
-        yield
-    except DecoderUnavailable:
-        raise
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        raise DecoderUnavailable(error.errno, f"{what}: {error.strerror or type(error).__name__}") from error
-
-
-async def _despite_cancellation(work: Coroutine[Any, Any, None]) -> None:
-    """Finish the work, then be cancelled if that was asked for meanwhile."""
-    task, cancelled = asyncio.create_task(work), None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-
-
-async def _start_child(recording: FileIO, request: str) -> Process:
-    with _not_the_recordings_fault("the decoder cannot be started"):
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", str(CHILD), request),
-            stdin=recording,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},
-            start_new_session=True,
-        )
-
-
-async def _end_child(starting: asyncio.Task[Process]) -> None:
-    """Only returns when the child is gone. Under uvloop a cancelled start leaves a child that nobody waits for."""
-    await asyncio.wait({starting})
-    if starting.exception() is None and starting.result().returncode is None:
-        with suppress(ProcessLookupError):
-            starting.result().kill()
-        await starting.result().communicate()
-
-
-async def _read_answer(child: Process) -> dict[str, Any]:
-    assert child.stdout is not None
-    line = b""
-    with suppress(ValueError):  # longer than any answer
-        line = await child.stdout.readline()
-    status = await child.wait()
-    if -status in FATAL_SIGNALS:
-        raise BadMedia(f"The recording could not be decoded: the decoder was stopped by {signal.Signals(-status).name}")
-    if status < 0:
-        raise DecoderUnavailable(f"the decoder was killed by {signal.Signals(-status).name}")
-    if status > 0:
-        raise DecoderUnavailable(f"the decoder failed with exit status {status}")
-    try:
-        answer: dict[str, Any] = json.loads(line)
-    except ValueError:
-        raise DecoderUnavailable("the decoder gave no answer") from None
-    return _without_error(answer)
-
-
-def _without_error(answer: dict[str, Any]) -> dict[str, Any]:
-    """The child's answer, or what it raises."""
+        answer = await ask(CHILD, recording, request, timeout_seconds)
     match answer.get("error"):
         case None:
             return answer
@@ -212,12 +110,23 @@ def _without_error(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _open_recording(path: Path) -> FileIO:
-    with _not_the_recordings_fault("the recording cannot be opened"):
+    with not_the_recordings_fault("the recording cannot be opened"):
         recording = path.open("rb", buffering=0)
     if os.fstat(recording.fileno()).st_size == 0 and path.is_file():
         recording.close()
         raise UnsupportedMedia("The file is empty")
     return recording
+
+
+def _channels(folder: Path, count: int, samples: int) -> tuple[PcmFile, ...]:
+    """The files that were written; the child had opened as many as there may be. It is not believed."""
+    files = sorted(folder.glob("channel-*.pcm"))
+    for unused in files[count:]:
+        unused.unlink()
+    channels = tuple(PcmFile(file) for file in files[:count])
+    if count < 1 or len(channels) != count or any(channel.samples != samples for channel in channels):
+        raise DecoderUnavailable("the decoder gave a wrong answer")
+    return channels
 
 
 def _remove_channels(folder: Path) -> None:

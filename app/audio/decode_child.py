@@ -1,30 +1,37 @@
-"""The decoder: a program run by `decode`, alone and under limits, that answers with one line of JSON.
+"""The decoder: a program run by `child.py`, alone, under limits and contained, that writes two lines of JSON.
 
     python -I decode_child.py REQUEST < recording
 
-The recording is standard input. FFmpeg knows it as `fd:` and has no other protocol, so that whatever a file
-names (a playlist's parts, a reference in a movie) cannot be opened. PyAV is its only import from outside.
+The first line comes before FFmpeg sees a byte and says what holds this process; whatever goes wrong until then is not
+the recording's fault. The second is the answer. The recording is standard input. FFmpeg reads it through `Recording`
+and has no protocol of its own, so that whatever a file names (a playlist's parts, a reference in a movie) cannot be
+opened. PyAV is the only import from outside.
 """
 
-import ctypes
 import errno
 import json
+import mmap
 import os
 import resource
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
+import av.subtitles.codeccontext
+import av.subtitles.stream  # PyAV imports these two when it meets subtitles, which is too late here
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.filter import Graph
 from av.stream import Disposition
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from app.audio import containment
 
 CONTAINERS = (
     "3gp,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dss,eac3,flac,flv,gsm,ilbc,ircam,m4a,matroska,mov,mp3,mp4,mpeg,mpegts,"
@@ -41,7 +48,8 @@ CLOCKED_CONTAINERS = {"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", 
 
 DISK_FULL = "disk_full"
 UNAVAILABLE = "unavailable"  # trouble of ours: a lost folder is not the recording's fault
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+MEMORY_USED = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform == "linux" else None
+MEMORY_MARGIN = 4 * 1024 * 1024
 
 RATES = range(4_000, 384_001)
 MAX_CHANNELS = 8
@@ -70,6 +78,36 @@ class Refused(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+class Recording:
+    """Standard input for PyAV, which raises again what reading raised.
+
+    FFmpeg by itself takes what cannot be read for the recording's end, so that a sick disk would shorten it.
+    """
+
+    def __init__(self) -> None:
+        self.trouble: OSError | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            return os.read(sys.stdin.fileno(), size)
+        except OSError as error:
+            self.trouble = error
+            raise
+
+    def seek(self, offset: int, whence: int) -> int:
+        """-1 for a place that no file has: recordings that are broken name such places."""
+        try:
+            return os.lseek(sys.stdin.fileno(), offset, whence)
+        except OSError:
+            return -1
+
+    def tell(self) -> int:
+        return self.seek(0, os.SEEK_CUR)
+
+    def seekable(self) -> bool:
+        return self.tell() >= 0
 
 
 class Recorder:
@@ -175,29 +213,12 @@ class Recorder:
             file.write(samples)
 
 
-def die_with_parent() -> None:
-    """Nobody reads the answer once the service was killed. Linux only; elsewhere the limits have to do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def set_limits(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
-    """The soft limit of CPU time comes first: its SIGXCPU tells it from a kill from outside."""
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
-    for kind, most in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_FSIZE, file_bytes),
-        (resource.RLIMIT_NOFILE, 32),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(kind, (most, most))
-
-
-def open_recording() -> InputContainer:
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "fd", "codec_whitelist": DECODERS}
+def open_recording(recording: Recording) -> InputContainer:
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": DECODERS}
     try:
-        return av.open("fd:", options=options, metadata_errors="replace")
-    except FFmpegError:
+        return av.open(recording, "r", options=options, metadata_errors="replace")
+    except FFmpegError as error:
+        require_memory(error)
         raise Refused("unsupported_media", "The file is not a recording of a kind that can be read") from None
 
 
@@ -235,19 +256,56 @@ def read_header(container: InputContainer, stream: AudioStream) -> dict[str, Any
 def decode_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     """Every frame that can be decoded. A broken packet is passed over; a broken container is a shorter one."""
     read = broken = 0
-    with suppress(FFmpegError):
+    with broken_here():
         for packet in container.demux(stream):
             read += 1
             try:
                 yield from packet.decode()
             except av.EOFError:
                 pass
-            except FFmpegError:
+            except FFmpegError as error:
+                require_memory(error)
                 broken += 1
-    with suppress(FFmpegError):
+    with broken_here():
         yield from stream.codec_context.decode(None)
     if broken > read // 2:
         raise Refused("bad_media", "Most of the recording is broken")
+
+
+@contextmanager
+def broken_here() -> Iterator[None]:
+    """Passes over what FFmpeg finds broken."""
+    try:
+        yield
+    except FFmpegError as error:
+        require_memory(error)
+
+
+def require_memory(error: Exception) -> None:
+    if is_lack_of_memory(error):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether the machine refused memory: the rest of what this process may have is not to be had.
+
+    A recording that asks for more than the limit is to blame for that itself.
+    """
+    if not isinstance(error, MemoryError) or MEMORY_USED is None:
+        return False
+    used = int(os.pread(MEMORY_USED, 100, 0).split()[0]) * mmap.PAGESIZE
+    left = max(memory_limit() - used - MEMORY_MARGIN, mmap.PAGESIZE)
+    try:
+        mmap.mmap(-1, left, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError:
+        return True
+    return False
+
+
+@cache
+def memory_limit() -> int:
+    """The process asks for it before it is contained, as it cannot do so later."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
 
 
 def usable(frame: AudioFrame) -> bool:
@@ -255,51 +313,94 @@ def usable(frame: AudioFrame) -> bool:
 
 
 def write_channels(
-    container: InputContainer, stream: AudioStream, folder: Path, *, rate: int, split: bool, max_seconds: float
+    container: InputContainer,
+    stream: AudioStream,
+    files: list[BinaryIO],
+    *,
+    rate: int,
+    split: bool,
+    max_seconds: float,
 ) -> dict[str, float]:
     frames = filter(usable, decode_frames(container, stream))
     first = next(frames, None)
     if first is None:
         raise Refused("bad_media", "No audio could be decoded")
     channels = first.layout.nb_channels if split else 1
-    with ExitStack() as stack:
-        files = [stack.enter_context((folder / f"channel-{i}.pcm").open("wb")) for i in range(channels)]
-        clocked = container.format.name in CLOCKED_CONTAINERS and container.start_time is not None
-        origin = container.start_time / av.time_base if clocked else None
-        recorder = Recorder(files, origin=origin, rate=rate, split=split, max_seconds=max_seconds)
-        recorder.take(first)
-        for frame in frames:
-            recorder.take(frame)
-        recorder.end_stretch()
+    clocked = container.format.name in CLOCKED_CONTAINERS and container.start_time is not None
+    origin = container.start_time / av.time_base if clocked else None
+    recorder = Recorder(files[:channels], origin=origin, rate=rate, split=split, max_seconds=max_seconds)
+    recorder.take(first)
+    for frame in frames:
+        recorder.take(frame)
+    recorder.end_stretch()
+    for file in files:
+        file.close()
     return {"channels": channels, "samples": recorder.written, "skipped_seconds": recorder.skipped_seconds}
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
+def look_or_decode(recording: Recording, files: list[BinaryIO], output: dict[str, Any] | None) -> dict[str, Any]:
+    with open_recording(recording) as container:
+        stream = choose_stream(container)
+        info = read_header(container, stream)
+        return {"info": info, **(write_channels(container, stream, files, **output) if output else {})}
+
+
+def answer(files: list[BinaryIO], output: dict[str, Any] | None) -> dict[str, Any]:
+    """What came of the recording: its facts, what is wrong with it, or what was wrong with us."""
+    recording = Recording()
     try:
-        with open_recording() as container:
-            stream = choose_stream(container)
-            info = read_header(container, stream)
-            if "output" not in request:
-                return {"info": info}
-            output = request["output"] | {"folder": Path(request["output"]["folder"])}
-            return {"info": info, **write_channels(container, stream, **output)}
+        found = look_or_decode(recording, files, output)
     except Refused as refused:
-        return {"error": refused.code, "detail": refused.detail}
-    except Exception as error:  # noqa: BLE001  whatever else FFmpeg and PyAV say of the bytes
-        if isinstance(error, OSError) and not isinstance(error, FFmpegError):
-            return trouble(error)
-        return {"error": "bad_media", "detail": "The recording is broken"}
+        found = {"error": refused.code, "detail": refused.detail}
+    except Exception as error:  # noqa: BLE001  FFmpeg and PyAV say in many ways that bytes are wrong
+        found = judged(error)
+    return found if recording.trouble is None else trouble(recording.trouble, "the recording cannot be read")
 
 
-def trouble(error: OSError) -> dict[str, Any]:
+def judged(error: Exception) -> dict[str, Any]:
+    if is_lack_of_memory(error):
+        return trouble(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "no memory to decode with")
+    if isinstance(error, ImportError):
+        return {"error": UNAVAILABLE, "errno": errno.ENOENT, "detail": f"{error.name} should have been imported before"}
+    if isinstance(error, OSError) and not isinstance(error, FFmpegError):
+        return trouble(error, "decoded audio cannot be written")
+    return {"error": "bad_media", "detail": "The recording is broken"}
+
+
+def trouble(error: OSError, what: str) -> dict[str, Any]:
+    """Trouble of ours."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return {"error": DISK_FULL}
-    return {"error": UNAVAILABLE, "errno": error.errno, "detail": f"the decoder cannot write: {error.strerror}"}
+    return {"error": UNAVAILABLE, "errno": error.errno, "detail": f"{what}: {error.strerror}"}
+
+
+def open_files(folder: str, *, split: bool) -> list[BinaryIO]:
+    """All that may be needed: how many channels there are is known when no file can be opened any more."""
+    return [Path(folder, f"channel-{i}.pcm").open("wb") for i in range(MAX_CHANNELS if split else 1)]
+
+
+def say(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)  # noqa: T201
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    """The last line."""
+    output = request.get("output")
+    if request.get("report"):
+        from app.audio import escapes  # it imports what no decoder needs
+    containment.depend_on_the_service()
+    if output:  # for a look at a header, a client is waiting
+        containment.yield_the_processor()
+    containment.limit(**request["limits"])
+    memory_limit()
+    try:
+        files = open_files(output.pop("folder"), split=output["split"]) if output else []
+    except OSError as error:
+        return trouble(error, "decoded audio cannot be written")
+    say({"held_by": containment.contain()})
+    return {"possible": escapes.possible()} if request.get("report") else answer(files, output)
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    die_with_parent()
-    set_limits(**asked["limits"])
-    print(json.dumps(answer(asked)), flush=True)  # noqa: T201
+    say(main(json.loads(sys.argv[1])))
     os._exit(0)

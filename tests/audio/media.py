@@ -194,3 +194,18 @@ def mux_video(output: OutputContainer, stream: VideoStream) -> None:
         frame.pts, frame.time_base = number, Fraction(1, 10)
         output.mux(stream.encode(frame))
     output.mux(stream.encode(None))
+
+
+def write_subtitled(path: Path, samples: NDArray[np.float32], rate: int) -> Path:
+    """A Matroska movie of one audio track and one of subtitles."""
+    audio = write_audio(path.with_suffix(".audio"), samples, rate, container="matroska", codec="aac")
+    text = path.with_suffix(".srt")
+    text.write_text("1\n00:00:00,000 --> 00:00:01,000\nGood morning\n\n")
+    with av.open(str(audio)) as sound, av.open(str(text)) as subtitles, av.open(str(path), "w", "matroska") as movie:
+        tracks = [movie.add_stream_from_template(source.streams[0]) for source in (sound, subtitles)]
+        for source, track in zip((sound, subtitles), tracks, strict=True):
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = track
+                    movie.mux(packet)
+    return path

@@ -15,6 +15,7 @@ import uvloop
 from numpy.typing import NDArray
 
 from app.audio import decode as decode_module
+from app.audio.containment import NICENESS, OOM_SCORE
 from app.audio.decode import DecodedAudio, DecoderUnavailable, MediaInfo, decode, probe
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 from tests.audio.media import (
@@ -27,6 +28,7 @@ from tests.audio.media import (
     wav_header,
     write_audio,
     write_movie,
+    write_subtitled,
     write_two_tracks,
     write_with_gap,
 )
@@ -205,6 +207,12 @@ async def test_a_movie_without_sound_has_no_audio(tmp_path: Path) -> None:
     assert await refusal(write_movie(tmp_path / "film.mp4", None), tmp_path) is NoAudio
 
 
+async def test_subtitles_are_passed_over(tmp_path: Path) -> None:
+    """PyAV imports a module when it meets them, which the contained child cannot do any more."""
+    path = write_subtitled(tmp_path / "film", tones([440], 48_000, 1.0), 48_000)
+    assert (await decode(path, tmp_path, split=True, max_seconds=60)).duration_seconds == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -354,6 +362,8 @@ async def test_the_child_is_limited_and_alone(tmp_path: Path) -> None:
         assert {limits[f"Max {each}"] for each in ("cpu time", "file size", "open files")}.isdisjoint({"unlimited"})
         assert (proc / "environ").read_bytes() == b""
         assert os.getsid(child) == child
+        assert os.getpriority(os.PRIO_PROCESS, child) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)
+        assert (proc / "oom_score_adj").read_text().strip() == str(OOM_SCORE)
         decoding.cancel()
         await asyncio.wait([decoding])
 
@@ -398,15 +408,93 @@ async def test_a_child_that_fails_is_not_blamed_on_the_recording(
     await decoding_fails(tmp_path)
 
 
-async def test_a_recording_that_crashes_the_child_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("first_line", "error"), [("{'held_by': {}}", BadMedia), ("{}", DecoderUnavailable)], ids=["after", "before"]
+)
+async def test_a_recording_is_to_blame_for_a_crash_only_after_it_was_looked_at(
+    first_line: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crashing = tmp_path / "child.py"
-    crashing.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    crashing.write_text(
+        f"import json, os, signal; print(json.dumps({first_line}), flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
+    )
     monkeypatch.setattr(decode_module, "CHILD", crashing)
     (tmp_path / "call").write_bytes(wav_header())
-    with pytest.raises(BadMedia, match="SIGSEGV"):
+    with pytest.raises(error, match="SIGSEGV"):
         await probe(tmp_path / "call")
 
 
 async def test_a_recording_that_cannot_be_opened_is_not_blamed(tmp_path: Path) -> None:
     with pytest.raises(DecoderUnavailable, match="cannot be opened"):
+        await probe(tmp_path / "call")
+
+
+def sick_child(folder: Path, sickness: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on decoders are the real one with something changed in them."""
+    program = folder / "sick.py"
+    program.write_text(
+        f"import errno, json, os, sys\nsys.path.insert(0, {str(decode_module.CHILD.parents[2])!r})\n"
+        f"from app.audio import decode_child as child\n{sickness}\nchild.say(child.main(json.loads(sys.argv[1])))\n"
+    )
+    monkeypatch.setattr(decode_module, "CHILD", program)
+
+
+SICK_DISK = """
+read, left = os.read, [3]
+
+def sick_read(descriptor, size):
+    left[0] -= 1
+    if left[0] < 0:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return read(descriptor, size)
+
+os.read = sick_read
+"""
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"), [("wav", "pcm_s16le"), ("flac", "flac"), ("ipod", "aac"), ("matroska", "aac")]
+)
+async def test_a_recording_that_cannot_be_read_to_its_end_is_no_shorter_one(
+    container: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick_child(tmp_path, SICK_DISK, monkeypatch)
+    noise = np.random.default_rng(1).normal(0, 0.1, (1, 48_000 * 20)).astype(np.float32)
+    path = write_audio(tmp_path / "call", noise, 48_000, container=container, codec=codec)
+    with pytest.raises(DecoderUnavailable, match="cannot be read") as failure:
+        await decode(path, tmp_path, split=True, max_seconds=60)
+    assert failure.value.errno == errno.EIO
+    assert not pcm_files(tmp_path)
+
+
+ASKS_TOO_MUCH = "child.look_or_decode = lambda *_: bytearray(1 << 30)"
+NO_MEMORY = """
+def refuse(*_, **__):
+    raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+child.mmap.mmap = refuse
+"""
+
+
+@NEEDS_PROC
+@pytest.mark.parametrize(
+    ("sickness", "error"),
+    [(ASKS_TOO_MUCH, BadMedia), (ASKS_TOO_MUCH + NO_MEMORY, DecoderUnavailable)],
+    ids=["the recording asks for more than the limit", "the machine has none"],
+)
+async def test_a_lack_of_memory_is_the_recordings_fault_only_if_there_was_memory(
+    sickness: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick_child(tmp_path, sickness, monkeypatch)
+    (tmp_path / "call").write_bytes(wav_header())
+    with pytest.raises(error):
+        await probe(tmp_path / "call")
+
+
+async def test_a_module_that_is_imported_too_late_is_not_the_recordings_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick_child(tmp_path, "child.look_or_decode = lambda *_: __import__('email.policy')", monkeypatch)
+    (tmp_path / "call").write_bytes(wav_header())
+    with pytest.raises(DecoderUnavailable, match="imported"):
         await probe(tmp_path / "call")

@@ -1,0 +1,60 @@
+"""What holds the decoder on this machine, found by starting one that tries to break out.
+
+It exists because kernels, containers and their profiles differ: what is not there is reported, never assumed.
+"""
+
+import os
+from dataclasses import dataclass
+from io import FileIO
+
+import structlog
+
+from app.audio.child import ask
+from app.audio.decode import CHILD, CHILD_MEMORY_BYTES, PROBE_CPU_SECONDS
+from app.errors import MediaError
+
+TIMEOUT_SECONDS = 30.0
+
+log = structlog.stdlib.get_logger("callscribe.decoder")
+
+
+@dataclass(frozen=True, slots=True)
+class Containment:
+    """What holds a decoder beside its limits."""
+
+    no_new_privileges: bool
+    landlock: int
+    """The version of the kernel's Landlock; 0 where it is missing."""
+    seccomp: bool
+    possible: tuple[str, ...]
+    """What a recording that has taken over the decoder could still do; empty where all attempts were refused."""
+    unavailable: str | None = None
+    """Why no decoder could be started, so that nothing is known."""
+
+    @property
+    def complete(self) -> bool:
+        return self.no_new_privileges and self.landlock > 0 and self.seccomp and not self.possible
+
+
+async def containment_report() -> Containment:
+    """Start a decoder that tries what it must not be able to do."""
+    limits = {"memory_bytes": CHILD_MEMORY_BYTES, "cpu_seconds": PROBE_CPU_SECONDS, "file_bytes": 0}
+    try:
+        with FileIO(os.devnull) as nothing:
+            answer = await ask(CHILD, nothing, {"limits": limits, "report": True}, TIMEOUT_SECONDS)
+    except (OSError, MediaError) as error:
+        return Containment(False, 0, False, (), unavailable=str(error))
+    return Containment(**answer["held_by"], possible=tuple(answer["possible"]))
+
+
+async def log_containment() -> None:
+    """One log line: info where the decoder is contained, else a warning that says what is missing."""
+    found = await containment_report()
+    if found.unavailable is not None:
+        log.warning("the decoder cannot be started", error=found.unavailable)
+        return
+    pieces = {"no_new_privileges": found.no_new_privileges, "landlock": found.landlock, "seccomp": found.seccomp}
+    if found.complete:
+        log.info("the decoder is contained", **pieces)
+    else:
+        log.warning("the decoder is not fully contained on this machine", **pieces, possible=list(found.possible))

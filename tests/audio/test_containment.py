@@ -1,0 +1,200 @@
+"""What holds the decoder's child: a hostile program in its place gets nowhere."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from app.audio import containment_report, landlock, seccomp
+from app.audio.child import ask
+from app.audio.containment_report import Containment
+from tests.audio import breakout
+
+PROGRAM = Path(breakout.__file__)
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
+NEEDS_LANDLOCK = pytest.mark.skipif(landlock.version() == 0, reason="this kernel has no Landlock")
+FILES = {
+    *("read the environment", "read the memory", "read the store", "write to the store", "make a file"),
+    *("make a link", "list a folder", "remove a file", "open the recording to write"),
+}
+
+
+@contextmanager
+def targets(folder: Path) -> Iterator[dict[str, Any]]:
+    """A recording of the store, a folder of the child's own with a file, a server as PostgreSQL's and one by TCP."""
+    (folder / "own").mkdir()
+    (folder / "own" / "old").touch()
+    (folder / "secret").write_text("another's call")
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as database:
+        database.bind(str(folder / "database"))
+        database.listen()
+        yield {
+            "secret": str(folder / "secret"),
+            "folder": str(folder / "own"),
+            "database": str(folder / "database"),
+            "port": server.getsockname()[1],
+        }
+
+
+async def broken_out(how: str, folder: Path) -> set[str]:
+    """What the program succeeded in, where these pieces held it."""
+    with targets(folder) as targeted, (folder / "secret").open("rb", buffering=0) as recording:
+        answer = await ask(PROGRAM, recording, {"how": how, "targets": targeted}, 20)
+    return set(answer["succeeded"])
+
+
+@LINUX
+async def test_without_anything_to_hold_it_a_program_gets_out(tmp_path: Path) -> None:
+    """Or the other tests would show nothing. What else is refused depends on the machine and on who runs this."""
+    assert await broken_out("none", tmp_path) >= {
+        *("read the store", "make a file", "connect to the database", "connect by TCP", "send by UDP"),
+        *("start a process", "start a thread", "start a program", "run code of its own", "signal the service"),
+    }
+
+
+@LINUX
+@NEEDS_LANDLOCK
+async def test_a_hostile_program_gets_nowhere(tmp_path: Path) -> None:
+    assert await broken_out("all", tmp_path) == set()
+
+
+@LINUX
+async def test_the_filter_alone_refuses_everything_too(tmp_path: Path) -> None:
+    """For kernels and containers without Landlock."""
+    assert await broken_out("seccomp", tmp_path) == set()
+
+
+@LINUX
+@NEEDS_LANDLOCK
+async def test_landlock_alone_refuses_files(tmp_path: Path) -> None:
+    assert not await broken_out("landlock", tmp_path) & FILES
+
+
+@LINUX
+async def test_the_report_says_what_holds_a_decoder() -> None:
+    found = await containment_report.containment_report()
+    assert found == Containment(True, landlock.version(), True, ())
+
+
+async def test_the_report_says_why_no_decoder_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    found = await containment_report.containment_report()
+    assert found.unavailable is not None
+    assert not found.complete
+
+
+@pytest.mark.parametrize(
+    ("found", "level"),
+    [
+        (Containment(True, 7, True, ()), "info"),
+        (Containment(True, 0, True, ()), "warning"),
+        (Containment(True, 7, True, ("use the network",)), "warning"),
+        (Containment(False, 0, False, (), unavailable="no process"), "warning"),
+    ],
+)
+async def test_what_is_missing_is_warned_of(found: Containment, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def report() -> Containment:
+        return found
+
+    monkeypatch.setattr(containment_report, "containment_report", report)
+    with structlog.testing.capture_logs() as logged:
+        await containment_report.log_containment()
+    assert [line["log_level"] for line in logged] == [level]
+
+
+SERVICE = """
+import ctypes, os
+from app.audio import containment
+if os.getuid() == 0:  # root can read everything, so an ordinary user is played
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(containment.PR_SET_DUMPABLE, 1, 0, 0, 0)
+if {closes}:
+    containment.close_to_other_processes()
+print(flush=True)
+input()
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("closes", [False, True])
+def test_no_other_process_of_the_same_user_can_read_the_environment(closes: bool) -> None:
+    program = SERVICE.format(closes=closes)
+    ordinary: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], env={"KEY": "secret"}, **pipes) as service:
+        assert service.stdout is not None
+        service.stdout.readline()
+        environ, command = (
+            subprocess.run(["cat", f"/proc/{service.pid}/{name}"], capture_output=True, check=False, **ordinary).stdout
+            for name in ("environ", "cmdline")
+        )
+        service.communicate()
+    assert (b"KEY=secret" in environ) is not closes
+    assert program.encode() in command  # the image's health check reads it
+
+
+def test_a_process_that_was_started_with_lower_limits_keeps_them() -> None:
+    program = (
+        "import resource as r; from app.audio.containment import limit; r.setrlimit(r.RLIMIT_FSIZE, (1000, 1000));"
+        "limit(1 << 29, 10, 5000); print(r.getrlimit(r.RLIMIT_FSIZE), r.getrlimit(r.RLIMIT_CPU))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "(1000, 1000) (10, 15)\n"
+
+
+def test_a_kernel_without_landlock_is_told_by_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landlock, "CREATE_RULESET", 100_000)
+    assert (landlock.version(), landlock.close_all_files()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("version", "rights"), [(1, (13, 0, 0)), (2, (14, 0, 0)), (3, (15, 0, 0)), (4, (15, 2, 0)), (6, (16, 2, 2))]
+)
+def test_a_kernel_is_asked_for_what_it_knows(version: int, rights: tuple[int, int, int]) -> None:
+    ruleset = landlock.ruleset_of(version)
+    assert (ruleset.files, ruleset.network, ruleset.scopes) == tuple((1 << bits) - 1 for bits in rights)
+
+
+def verdict(machine: str, number: int, *, third_argument: int = 0, architecture: int | None = None) -> int:
+    """What the filter says of a call, as the kernel would run it."""
+    audit = seccomp.AUDIT[machine] if architecture is None else architecture
+    seen = {seccomp.NUMBER: number, seccomp.ARCHITECTURE: audit, seccomp.THIRD_ARGUMENT: third_argument}
+    program, at, loaded = list(seccomp.instructions(machine)), 0, 0
+    while True:
+        operation, if_true, if_false, operand = program[at]
+        at += 1
+        if operation == seccomp.RETURN:
+            return operand
+        if operation == seccomp.LOAD:
+            loaded = seen[operand]
+            continue
+        holds = {
+            seccomp.JUMP_IF_EQUAL: loaded == operand,
+            seccomp.JUMP_IF_AT_LEAST: loaded >= operand,
+            seccomp.JUMP_IF_ANY_BIT: bool(loaded & operand),
+        }[operation]
+        at += if_true if holds else if_false
+
+
+@pytest.mark.parametrize("machine", seccomp.AUDIT)
+def test_the_filter_lets_through_what_is_listed_and_nothing_else(machine: str) -> None:
+    column = list(seccomp.AUDIT).index(machine)
+    listed = {numbers[column] for numbers in (*seccomp.CALLS.values(), *seccomp.MAPPING_CALLS.values())}
+    assert {number for number in range(1000) if verdict(machine, number) == seccomp.ALLOW} == listed
+    for numbers in seccomp.MAPPING_CALLS.values():
+        assert verdict(machine, numbers[column], third_argument=seccomp.PROT_EXEC | 1) == seccomp.REFUSE
+
+
+def test_the_filter_is_not_fooled_by_another_interface() -> None:
+    read = seccomp.CALLS["read"][0]
+    assert verdict("x86_64", read | seccomp.X32) == seccomp.REFUSE
+    assert verdict("x86_64", read, architecture=0x4000_0003) == seccomp.KILL
