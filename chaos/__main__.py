@@ -16,6 +16,7 @@ from chaos.durability import kills, model, poison, rolling, zombies
 from chaos.figures import Figure, NotAsPromised
 from chaos.speed import claims, pick_up, scale
 from chaos.stage import KEPT_LOGS, Stage, stage
+from chaos.strangers import strangers
 
 SHORT_LEASE = 3.0
 LOADED_LEASE = 10.0  # models keep all cores busy while others start
@@ -31,7 +32,7 @@ class Scenario:
     double: bool = True
 
 
-# Of times only two are judged, with much to spare: CI may be busy. The long form wants a quiet machine.
+# Of times only four are judged, with much to spare: CI may be busy. The long form wants a quiet machine.
 SHORT = {
     "kills": Scenario(
         partial(kills, jobs=500, rate=20.0, longest_seconds=0.1, count=20, every_seconds=0.6, again_within=60.0)
@@ -41,6 +42,16 @@ SHORT = {
     "database": Scenario(partial(trouble, seconds=3.0, within_seconds=3.0, least_share=0.0), REAL_LEASE),
     "outages": Scenario(partial(outages, count=2, jobs=9, seconds=2 * SHORT_LEASE)),
     "poison": Scenario(partial(poison, count=1, beside=10)),
+    "strangers": Scenario(
+        partial(
+            strangers,
+            crowds={"silent": 300, "unread": 100, "ready": 200, "wait": 500},
+            seconds=15.0,
+            list_seconds=5.0,
+            health_seconds=2.5,
+        ),
+        REAL_LEASE,
+    ),
     "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
 }
 LONG = {
@@ -54,6 +65,16 @@ LONG = {
     "database": Scenario(partial(trouble, seconds=60.0, within_seconds=30.0, least_share=0.95), REAL_LEASE),
     "outages": Scenario(partial(outages, count=3, jobs=9, seconds=42.0), REAL_LEASE),
     "poison": Scenario(partial(poison, count=3, beside=20)),
+    "strangers": Scenario(
+        partial(
+            strangers,
+            crowds={"silent": 1500, "unread": 500, "ready": 1500, "wait": 2000},
+            seconds=90.0,
+            list_seconds=1.0,
+            health_seconds=0.25,
+        ),
+        REAL_LEASE,
+    ),
     "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
     "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),
     "scale": Scenario(partial(scale, jobs=400, window_seconds=20.0), REAL_LEASE),
