@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 import app.jobs.models
 import app.webhooks.models  # noqa: F401  (the tables)
 from alembic import context
+from app import schema
 from app.db import MIGRATION_LOCK, asyncpg_url
 from app.settings import load_settings
 
@@ -18,7 +19,20 @@ def run(connection: Connection) -> None:
     context.configure(connection=connection, target_metadata=SQLModel.metadata, compare_type=True)
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        context.run_migrations()
+        if not (_upgrades_to_head() and _is_newer(connection)):
+            context.run_migrations()
+
+
+def _upgrades_to_head() -> bool:
+    try:
+        return context.get_revision_argument() == context.get_head_revision()
+    except KeyError:  # a command that goes nowhere, like `check`
+        return False
+
+
+def _is_newer(connection: Connection) -> bool:
+    revisions = context.get_context().get_current_heads()
+    return schema.is_newer(schema.read(connection, revisions), context.script)
 
 
 async def main() -> None:
@@ -29,9 +43,11 @@ async def main() -> None:
             raise SystemExit("CALLSCRIBE_DATABASE_URL: set it to migrate by hand; the service migrates when it starts")
         url = asyncpg_url(address)
     engine = create_async_engine(url, poolclass=NullPool)
-    async with engine.connect() as connection:
-        await connection.run_sync(run)
-    await engine.dispose()
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
 
 
 asyncio.run(main())

@@ -10,6 +10,8 @@ down_revision = ${repr(down_revision)}
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    # If the code of the revision before cannot work with what follows, raise the floor, and lower it in `downgrade`:
+    # op.execute("UPDATE schema_floor SET revision = '${up_revision}'")
     ${upgrades if upgrades else "pass"}
 
 

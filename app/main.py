@@ -26,6 +26,7 @@ from app.garbage import spare_what_stays
 from app.heads import Heads
 from app.jobs import openapi, playback, queue
 from app.jobs import router as transcriptions
+from app.jobs.admission import QueueLimit
 from app.jobs.intake import Intake, Limits
 from app.jobs.reading import Reader
 from app.jobs.waiting import Waiting
@@ -129,7 +130,12 @@ def attach(app: FastAPI, settings: Settings, parts: Parts, database: Database) -
         settings.model,
         Receivers(parts.guard, settings.webhook_urls, settings.callback_urls),
         parts.free_space,
-        Limits(settings.max_upload_bytes, settings.max_audio_seconds, settings.max_pending),
+        Limits(
+            settings.max_upload_bytes,
+            settings.max_audio_seconds,
+            QueueLimit(settings.max_pending, len(settings.api_keys)),
+            settings.priority_ceilings,
+        ),
     )
     app.state.intake = intake
     app.state.database = database
@@ -169,6 +175,14 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
         except InsufficientStorage:
             raise NotReady("full", f"less than {settings.min_free_bytes.human_readable()} free") from None
 
+    async def workspace_usable() -> None:
+        try:
+            await parts.workspace.check()
+        except OSError as error:
+            raise NotReady(UNUSABLE, str(error)) from error
+        if parts.runner is not None and (trouble := parts.runner.fitness.trouble) is not None:
+            raise NotReady(UNUSABLE, trouble)
+
     async def one_machine() -> None:
         machines = await parts.database.machines() if isinstance(parts.store, LocalAudioStore) else set()
         if len(machines) > 1:
@@ -186,6 +200,7 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
             "database": parts.database.check,
             "model": models_loaded,
             "storage": storage_usable,
+            "workspace": workspace_usable,
         },
         {"storage": one_machine, "jobs": workers_at_work},
     )

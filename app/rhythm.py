@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from math import inf
 from typing import TypeVar
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.db import DATABASE_TROUBLE, Database, is_refusal, is_unexpected
+from app.db import DATABASE_TROUBLE, Database, is_bad_data, is_unexpected
 
 T = TypeVar("T")
 
@@ -47,19 +47,19 @@ async def every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
 
 
 async def write_down(
-    database: Database, write: Callable[[AsyncSession], Awaitable[T]], pauses_seconds: Sequence[float]
+    database: Database, write: Callable[[AsyncSession], Awaitable[T]], pauses_seconds: Iterable[float]
 ) -> T:
     """Run `write` in a transaction, and again after each of the pauses while the database is away.
 
-    A reply to COMMIT may have been lost, so `write` has to tell by itself whether it was committed before. Raises
-    one of DATABASE_TROUBLE: at once what the database refuses, else what the last attempt met.
+    A reply to COMMIT may have been lost, so `write` has to find out by itself whether it was committed before. Raises
+    one of DATABASE_TROUBLE: immediately where the data is at fault, else what the last attempt met.
     """
     for seconds in pauses_seconds:
         try:
             async with database.transaction() as session:
                 return await write(session)
         except DATABASE_TROUBLE as error:
-            if is_refusal(error):
+            if is_bad_data(error):
                 raise
             log.warning("not written yet", error=type(error).__name__)
         await asyncio.sleep(seconds)

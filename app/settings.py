@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app import patterns
@@ -17,6 +17,7 @@ from app.webhooks.receivers import MAX_RECEIVERS, check, check_callback
 from app.webhooks.signing import key_of
 
 PREFIX = "CALLSCRIBE_"
+PRIORITIES = tuple("0123456789")
 # Of CTranslate2's, those that the engine can use; which of them a machine has is found out when a model is loaded.
 ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
 
@@ -90,6 +91,25 @@ def _is_sendable(key: str) -> bool:
     return key.isascii() and key.isprintable() and " " not in key
 
 
+def _split_priorities(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    priorities: dict[str, int] = {}
+    for pair in _split(value):
+        name, _, priority = pair.rpartition(":")
+        if not name or priority not in PRIORITIES:
+            raise ValueError("write name:priority pairs, priorities from 0 to 9, separated by commas")
+        priorities[name] = int(priority)
+    return priorities
+
+
+def _of_known_keys(priorities: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+    unknown = sorted(set(priorities) - set(info.data.get("api_keys", priorities)))
+    if unknown:
+        raise ValueError(f"names {', '.join(unknown)}, which CALLSCRIBE_API_KEYS does not have")
+    return priorities
+
+
 class Settings(BaseSettings):
     """The service's settings. A wrong one stops the start."""
 
@@ -130,6 +150,13 @@ class Settings(BaseSettings):
     )
     api_keys: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_split_keys)] = Field(
         default_factory=dict, description="`name:key` pairs, comma separated. Without any, only loopback is served."
+    )
+    priority_ceilings: Annotated[
+        dict[str, int], NoDecode, BeforeValidator(_split_priorities), AfterValidator(_of_known_keys)
+    ] = Field(
+        default_factory=dict,
+        description="`name:priority` pairs, comma separated: the most urgent priority that an API key may ask for. "
+        "Keys that are not named: 0.",
     )
     auth: Literal["on", "off"] = Field(
         default="on", description="`off` serves every address without keys. For networks that are closed otherwise."

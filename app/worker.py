@@ -52,6 +52,7 @@ class Parts:
     database: Database
     signals: Signals
     store: AudioStore
+    workspace: Workspace
     free_space: FreeSpace
     fetcher: Fetcher
     retention: Retention
@@ -103,6 +104,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             database=database,
             signals=signals,
             store=store,
+            workspace=workspace,
             stop=asyncio.Event(),
             free_space=free_space,
             fetcher=open_fetcher(settings, guard, store, free_space),
@@ -195,7 +197,7 @@ def engine_config(settings: Settings) -> EngineConfig:
 
 
 async def _load_and_run(engine: Engine, runner: JobRunner) -> None:
-    await in_daemon_thread(engine.load, "load-models")
+    await asyncio.gather(in_daemon_thread(engine.load, "load-models"), runner.fitness.try_out())
     watching = asyncio.create_task(_watch(engine))
     running = asyncio.create_task(runner.run())
     try:

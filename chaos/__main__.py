@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 
+from chaos.black_hole import black_hole
 from chaos.database import outages, trouble
 from chaos.durability import kills, model, poison, rolling, zombies
 from chaos.figures import Figure, NotAsPromised
@@ -25,11 +26,14 @@ REAL_LEASE = 30.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """`play` on processes with this lease; on the engine double, or else the real model."""
+    """`play` on processes with this lease; on the engine double, or else the real model. FFmpeg is doubled with the
+    engine unless `decode` is set.
+    """
 
     play: Callable[[Stage], Awaitable[list[Figure]]]
     lease_seconds: float = SHORT_LEASE
     double: bool = True
+    decode: bool = False
 
 
 # Of times only four are judged, with much to spare: CI may be busy. The long form wants a quiet machine.
@@ -53,6 +57,7 @@ SHORT = {
         REAL_LEASE,
     ),
     "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
+    "black-hole": Scenario(partial(black_hole, jobs=20, killing_seconds=5.0), REAL_LEASE, decode=True),
 }
 LONG = {
     "kills": Scenario(
@@ -76,6 +81,7 @@ LONG = {
         REAL_LEASE,
     ),
     "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
+    "black-hole": Scenario(partial(black_hole, jobs=200, killing_seconds=300.0), REAL_LEASE, decode=True),
     "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),
     "scale": Scenario(partial(scale, jobs=400, window_seconds=20.0), REAL_LEASE),
 }
@@ -108,7 +114,9 @@ def main() -> int:
 
 async def _play(seed: str, scenario: Scenario) -> Sequence[Figure]:
     """Raises NotAsPromised, upon which the stage keeps the processes' log."""
-    arguments = ["--lease", str(scenario.lease_seconds), *(["--double"] if scenario.double else [])]
+    arguments = ["--lease", str(scenario.lease_seconds)]
+    arguments += ["--double"] if scenario.double else []
+    arguments += ["--decode"] if scenario.decode else []
     settings = {} if scenario.double else {"MODEL": "tiny.en"}
     async with stage(seed, arguments, **settings) as set_up:
         figures = await scenario.play(set_up)

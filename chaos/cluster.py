@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +48,7 @@ class Cluster:
     """`apis` processes that serve HTTP, and workers. What ends is started again at once, on the same port."""
 
     def __init__(self, folder: Path, address: str, *arguments: str, **settings: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._arguments = arguments
         keys = ",".join(f"{name}:{key}" for name, key in KEYS.items())
         given = {"DATABASE_URL": address, "API_KEYS": keys, "MAX_PENDING": "1000000", **settings}
@@ -70,13 +70,13 @@ class Cluster:
 
     async def start(self, apis: int, workers: int) -> None:
         """Returns once all APIs are ready."""
-        self.members += [self._spawn("serve", _free_port()) for _ in range(apis)]
+        self.members += [self._spawn("serve", free_port()) for _ in range(apis)]
         self.add_workers(workers)
         await self._until_ready()
 
     async def start_whole(self) -> None:
         """One process that serves HTTP and works on jobs. Returns once it is ready."""
-        self.members.append(self._spawn("whole", _free_port()))
+        self.members.append(self._spawn("whole", free_port()))
         await self._until_ready()
 
     async def _until_ready(self) -> None:
@@ -117,6 +117,14 @@ class Cluster:
             await asyncio.to_thread(member.popen.wait, END_LIMIT_SECONDS)
         self._log.close()
 
+    def spawn_apart(
+        self, arguments: Sequence[str], command: Sequence[str], **settings: str
+    ) -> "subprocess.Popen[bytes]":
+        """Start a process that is not replaced when it ends, with settings of its own. The caller ends it."""
+        changed = {f"CALLSCRIBE_{name}": value for name, value in settings.items()}
+        start = [sys.executable, "-m", "chaos.process", *self._arguments, *arguments, "--", *command]
+        return subprocess.Popen(start, env=self._environment | changed, cwd=ROOT, stderr=self._log)
+
     def _end(self, member: Member, number: signal.Signals) -> None:
         self.told_to_end.add(member.name)
         member.send(number)
@@ -148,7 +156,7 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -29,7 +29,9 @@ async def probe(path: Path) -> MediaInfo:
     return INFO
 
 
-async def decode(path: Path, folder: Path, *, split: bool, max_seconds: float) -> DecodedAudio:
+async def decode(
+    path: Path, folder: Path, *, split: bool, max_seconds: float, timeout_seconds: float | None = None
+) -> DecodedAudio:
     channel = folder / "channel-0.pcm"
     channel.write_bytes(bytes(6400))
     return DecodedAudio(INFO, 0.2, (PcmFile(channel),))

@@ -11,6 +11,7 @@ from app.db import DATABASE_TROUBLE, Database
 from app.jobs import queue
 from app.jobs.lifecycle import FINAL, Cancelled
 from app.jobs.models import Transcription
+from app.jobs.places import Room
 from app.network import causes
 from chaos import audit
 from chaos.figures import Figure, percentile, rate
@@ -78,7 +79,7 @@ async def _claim_and_end(database: Database, worker: str, count: int, claimed: C
 async def _claim(database: Database, worker: str, claimed: Claimed) -> Sequence[Transcription]:
     started = time.monotonic()
     async with database.transaction() as session:
-        jobs = await queue.claim(session, worker, 1)
+        jobs = await queue.claim(session, worker, Room(1))
     claimed.seconds.append(time.monotonic() - started)
     claimed.jobs += [str(job.id) for job in jobs]
     claimed.in_vain += not jobs

@@ -5,23 +5,34 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from bench.work import MODEL
 from chaos.figures import Figure
+from soak.neighbours import MODEST, SETTINGS, neighbours
 from soak.scenarios import beside, long, many, silence
 from tests.service import Service, serving
 
-Scenario = Callable[[Service, Path], list[Figure]]
+
+@dataclass(frozen=True)
+class Scenario:
+    """`play` on a service with these settings, whose client sends `key`."""
+
+    play: Callable[[Service, Path], list[Figure]]
+    key: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def scenarios(rounds: int) -> Mapping[str, Scenario]:
+    flood = partial(neighbours, seconds=60, long_seconds=3600, calls=16, waiting=10_000, tries=5)
     return {
-        "silence": partial(silence, seconds=600),
-        "beside": partial(beside, seconds=30, long_seconds=2 * 3600, tries=5),
-        "long": partial(long, seconds=4 * 3600),
-        "many": partial(many, rounds=rounds, jobs=100, seconds=15),
+        "silence": Scenario(partial(silence, seconds=600)),
+        "beside": Scenario(partial(beside, seconds=30, long_seconds=2 * 3600, tries=5)),
+        "long": Scenario(partial(long, seconds=4 * 3600)),
+        "many": Scenario(partial(many, rounds=rounds, jobs=100, seconds=15)),
+        "neighbours": Scenario(flood, MODEST, SETTINGS),
     }
 
 
@@ -40,9 +51,9 @@ def _play(name: str, scenario: Scenario) -> bool:
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="callscribe-soak-") as folder,
-        serving(Path(folder) / "data", MODEL=MODEL, DEVICE="cpu") as service,
+        serving(Path(folder) / "data", key=scenario.key, MODEL=MODEL, DEVICE="cpu", **scenario.settings) as service,
     ):
-        figures = scenario(service, Path(folder))
+        figures = scenario.play(service, Path(folder))
         print(f"{name}, {time.monotonic() - started:.0f} s", *figures, sep="\n  ", flush=True)
     return all(figure.kept for figure in figures)
 

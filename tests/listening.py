@@ -11,6 +11,7 @@ import httpx
 
 from app.audio.disk import FreeSpace
 from app.audio.folder_store import LocalAudioStore
+from app.audio.workspace import Workspace
 from app.db import Database
 from app.jobs.retention import Retention
 from app.main import Server, attach, create_app
@@ -45,6 +46,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         database=database,
         signals=signals,
         store=store,
+        workspace=Workspace(folder / "work"),
         stop=asyncio.Event(),
         free_space=free_space,
         fetcher=open_fetcher(chosen, guard, store, free_space),

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.recordings import tone
+
 
 class Exchange(BaseHTTPRequestHandler):
     """A request, and the means to answer it byte by byte."""
@@ -93,3 +95,11 @@ def answering(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
             origin.over.set()
             server.shutdown()
             thread.join()
+
+
+def half_and_hang(exchange: Exchange) -> None:
+    """Begin to send a recording, and no more."""
+    exchange.head(Content_Length=len(tone()))
+    exchange.wfile.write(tone()[:1000])
+    exchange.wfile.flush()
+    exchange.hang()

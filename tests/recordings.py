@@ -1,11 +1,13 @@
 """Short recordings for tests, as the bytes of a WAV file."""
 
 import io
+import json
 import math
 import struct
 import wave
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 SAMPLE_CALL = Path(__file__).parent.parent / "samples" / "sample_call.wav"
 CALL_BYTES_PER_SECOND = 16_000  # 8 kHz, two channels, one byte of G.711 each
@@ -28,6 +30,21 @@ def call(start: float, end: float) -> bytes:
     """A stretch of the sample call, in seconds: agent on the first channel, customer on the second."""
     header, audio = _sample_call()
     return _with_length(header, audio[round(start * CALL_BYTES_PER_SECOND) : round(end * CALL_BYTES_PER_SECOND)])
+
+
+def said(start: float, end: float, speaker: str | None = None) -> str:
+    """What is said between two moments of the sample call, in whole turns, by both speakers or one of them."""
+    return " ".join(
+        turn["text"]
+        for turn in turns_of_the_sample_call()
+        if start <= turn["start"] and turn["end"] <= end and speaker in (None, turn["speaker"])
+    )
+
+
+def turns_of_the_sample_call() -> list[dict[str, Any]]:
+    """Of each turn its speaker, channel, start and end in seconds, and text."""
+    turns: list[dict[str, Any]] = json.loads(SAMPLE_CALL.with_suffix(".json").read_text())["turns"]
+    return turns
 
 
 def repeated_call(seconds: float) -> bytes:

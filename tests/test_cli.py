@@ -11,8 +11,9 @@ import pytest
 import srt  # type: ignore[import-untyped]
 import webvtt
 
-from tests.recordings import call
+from tests.recordings import call, said
 from tests.service import callscribe, eventually, start_callscribe
+from tests.speech.hearing import FEW, missed
 
 
 def test_models_are_listed(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_a_model_that_is_not_here_has_no_path(tmp_path: Path) -> None:
 
 def test_a_file_is_transcribed_without_a_server(tmp_path: Path) -> None:
     recording = tmp_path / "call.wav"
-    recording.write_bytes(call(0, 8))
+    recording.write_bytes(call(0, 12.5))
     done = callscribe(
         "transcribe",
         str(recording),
@@ -54,8 +55,9 @@ def test_a_file_is_transcribed_without_a_server(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     cues = list(srt.parse(done.stdout))
-    assert cues[0].content.startswith("agent: Thank you for calling")
-    assert cues[-1].content.startswith("channel_1: ")
+    for name, speaker in (("agent", "agent"), ("channel_1", "customer")):
+        shown = [cue.content.removeprefix(f"{name}: ") for cue in cues if cue.content.startswith(f"{name}: ")]
+        assert missed(said(0, 12.5, speaker), " ".join(shown)) <= FEW
     assert not (tmp_path / "postgres").exists()
     assert list((tmp_path / "temporary").iterdir()) == []
 
@@ -71,7 +73,7 @@ def test_a_file_that_is_no_recording_is_named_in_one_line_and_the_others_are_don
     assert summary == f"callscribe: 1 of 2 transcribed, in {out}"
     assert [path.name for path in out.iterdir()] == ["call.json"]
     transcript = json.loads((out / "call.json").read_text())
-    assert "green garden store" in transcript["text"].casefold()
+    assert missed(said(0, 6), transcript["text"]) <= FEW
     assert transcript["talk"]["channels"][0]["share"] == 1.0
 
 
@@ -79,7 +81,7 @@ def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path
     calls, out = tmp_path / "calls", tmp_path / "out" / "new"
     calls.mkdir()
     (calls / "call.01.wav").write_bytes(call(0, 6))
-    (calls / "second.WAV").write_bytes(call(6, 12))
+    (calls / "second.WAV").write_bytes(call(6, 12.5))
     (calls / "notes.txt").write_text("no recording")
     (calls / "older").mkdir()
     (calls / "older" / "third.wav").write_bytes(call(0, 6))
@@ -91,19 +93,21 @@ def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path
     )
     assert (done.returncode, done.stdout) == (0, "")
     *warnings, summary = done.stderr.splitlines()
-    assert sorted(warnings) == [
+    assert {
         f"callscribe: {calls / 'call.01.wav'}: channel_1: Nobody speaks on the channel",
         f"callscribe: {calls / 'second.WAV'}: channel_0: Nobody speaks on the channel",
-    ]
+    } <= set(warnings)
     assert summary == f"callscribe: 2 of 2 transcribed, in {out}"
     assert {path.name for path in out.iterdir()} == {
         f"{stem}.{ending}" for stem in ("call.01", "second") for ending in ("txt", "srt", "vtt", "tsv", "json")
     }
     result = json.loads((out / "call.01.json").read_text())
     assert (set(result), result["language"]) == ({"text", "segments", "language"}, "en")
-    assert result["segments"][0]["words"][0]["word"] == " Thank"
+    words = [word["word"] for segment in result["segments"] for word in segment["words"]]
+    assert all(word.startswith(" ") for word in words)
+    assert missed(said(0, 6), "".join(words)) <= FEW
     assert webvtt.read(str(out / "call.01.vtt")).captions[0].voice == "channel_0"
-    assert "David Miller" in (out / "second.txt").read_text()
+    assert missed(said(6, 12.5), (out / "second.txt").read_text()) <= FEW
 
 
 def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> None:
@@ -116,9 +120,9 @@ def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> 
     shown = os.read(terminal, 65536).decode()
     os.close(terminal)
     assert started.returncode == 0
-    assert "green garden store" in printed.casefold()
+    assert missed(said(0, 6), printed) <= FEW
     assert "call.wav" in shown
-    assert "garden" not in shown.casefold()
+    assert missed(said(0, 6), shown) > 1 - FEW
 
 
 def test_it_ends_quietly_when_nobody_reads_on_and_names_may_be_any_bytes(tmp_path: Path) -> None:

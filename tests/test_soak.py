@@ -6,6 +6,7 @@ import pytest
 
 from bench.work import MODEL
 from chaos.figures import Figure
+from soak.neighbours import MODEST, SETTINGS, neighbours
 from soak.scenarios import beside, long, many, silence
 from tests.service import serving
 
@@ -21,6 +22,16 @@ def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert memory[0].value < memory[1].value  # a transcript takes some memory
     assert "round 2 of 2: " in capsys.readouterr().out
     assert rounds[-1] == Figure.none("recordings and decoded audio that were left", 0)
+
+
+def test_another_keys_call_is_done_while_one_key_floods_the_service(workspace: Path, tmp_path: Path) -> None:
+    with serving(workspace / "neighbours", key=MODEST, MODEL=MODEL, DEVICE="cpu", **SETTINGS) as service:
+        figures = neighbours(service, tmp_path, seconds=3, long_seconds=600, calls=18, waiting=30, tries=1)
+        meanwhile, blamed = figures[-2:]
+        assert meanwhile.value >= 24  # sixteen calls and eight tarpits of the greedy key
+        assert blamed.kept
+        waiting = service.read("/v1/transcriptions?status=pending&limit=100")["items"]
+    assert len(waiting) >= 20
 
 
 def test_growth_is_judged() -> None:

@@ -43,6 +43,7 @@ async def test_parts_are_drained_once_however_often_they_are_told() -> None:
         database=unused,
         signals=unused,
         store=unused,
+        workspace=unused,
         free_space=unused,
         fetcher=unused,
         retention=unused,

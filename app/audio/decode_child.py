@@ -40,6 +40,7 @@ CLOCKED_CONTAINERS = {"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", 
 """Those that store timestamps. Elsewhere FFmpeg computes them from sizes and bit rates, and may be wrong."""
 
 DISK_FULL = "disk_full"
+UNAVAILABLE = "unavailable"  # trouble of ours: a lost folder is not the recording's fault
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 RATES = range(4_000, 384_001)
@@ -284,12 +285,16 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             return {"info": info, **write_channels(container, stream, **output)}
     except Refused as refused:
         return {"error": refused.code, "detail": refused.detail}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever else FFmpeg and PyAV say of the bytes
         if isinstance(error, OSError) and not isinstance(error, FFmpegError):
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return {"error": DISK_FULL}
-            raise  # a lost folder is not the recording's fault
+            return trouble(error)
         return {"error": "bad_media", "detail": "The recording is broken"}
+
+
+def trouble(error: OSError) -> dict[str, Any]:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"error": DISK_FULL}
+    return {"error": UNAVAILABLE, "errno": error.errno, "detail": f"the decoder cannot write: {error.strerror}"}
 
 
 if __name__ == "__main__":

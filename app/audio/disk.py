@@ -3,7 +3,8 @@
 import asyncio
 import errno
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.audio.store import StoreUnavailable
@@ -15,6 +16,17 @@ CHECK_BYTES = 16 * 1024 * 1024
 def is_disk_full(error: BaseException) -> bool:
     """Whether this is the disk's or the quota's end."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def full_disk_as_no_room() -> Iterator[None]:
+    """Raises InsufficientStorage for a disk that fills while a recording is stored, or is brought here to be probed."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise InsufficientStorage from error
+        raise
 
 
 class FreeSpace:

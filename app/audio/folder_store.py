@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from app.audio.disk import is_disk_full
-from app.audio.store import BLOCK_BYTES, Measured, StoredAudio, StoreUnavailable
+from app.audio.store import BLOCK_BYTES, Measured, RecordingMissing, StoredAudio, StoreUnavailable
 
 MARKER = ".callscribe-audio"
 
@@ -63,17 +63,24 @@ class LocalAudioStore:
     @asynccontextmanager
     async def local_path(self, key: str) -> AsyncIterator[Path]:
         path = self._path(key)
-        await self._on_disk(partial(_read_a_byte, path))
+        await self._require(path)
         try:
             yield path
         except Exception:
-            await self._on_disk(partial(_read_a_byte, path))  # a disk that went away is no fault of the recording
+            await self._require(path)  # a disk that went away is no fault of the recording
             raise
 
     async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
         path = self._path(key)
-        await self._on_disk(partial(_read_a_byte, path))
+        await self._require(path)
         return _blocks(path, span)
+
+    async def _require(self, path: Path) -> None:
+        """Raises RecordingMissing."""
+        try:
+            await self._on_disk(partial(_read_a_byte, path))
+        except FileNotFoundError:
+            raise RecordingMissing(path.name) from None
 
     async def delete(self, key: str) -> None:
         for path in (self._incoming / key, self._path(key)):

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.audio.s3 import Bucket
+from app.audio.s3 import Bucket, Download
 from app.audio.s3_url import S3Url
-from app.audio.store import Measured, StoredAudio
+from app.audio.store import Measured, RecordingMissing, StoredAudio
 from app.audio.workspace import Workspace
 
 
@@ -26,16 +26,22 @@ class S3AudioStore:
 
     @asynccontextmanager
     async def local_path(self, key: str) -> AsyncIterator[Path]:
-        with self._workspace.folder() as folder:
-            path = Path(folder) / "recording"
-            download = await self._bucket.read(key)
+        async with self._workspace.folder() as folder:
+            path = folder / "recording"
+            download = await self._begin_to_read(key)
             with path.open("wb") as file:
                 async for block in download.blocks:
                     await asyncio.to_thread(file.write, block)
             yield path
 
     async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
-        return (await self._bucket.read(key, span)).blocks
+        return (await self._begin_to_read(key, span)).blocks
+
+    async def _begin_to_read(self, key: str, span: range | None = None) -> Download:
+        try:
+            return await self._bucket.read(key, span)
+        except FileNotFoundError:
+            raise RecordingMissing(key) from None
 
     async def delete(self, key: str) -> None:
         await self._bucket.delete(key)

@@ -17,6 +17,10 @@ class StoreUnavailable(OSError):
     """The store cannot be used, at the moment or as it is set up. The text is for the operator; no secrets."""
 
 
+class RecordingMissing(FileNotFoundError):
+    """The store can be used, and the recording is not in it."""
+
+
 @dataclass(frozen=True)
 class StoredAudio:
     """What is known of a recording once its last byte is durable."""
@@ -33,10 +37,10 @@ class AudioStore(Protocol):
         """Keep a stream under `key`, durably, holding little of it in memory. Raises TooLarge; leaves nothing then."""
 
     def local_path(self, key: str) -> AbstractAsyncContextManager[Path]:
-        """The recording as a file on this machine, for the length of the block. Raises FileNotFoundError."""
+        """The recording as a file on this machine, for the length of the block. Raises RecordingMissing."""
 
     async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
-        """The bytes at the offsets `span`, read as they are asked for. Raises FileNotFoundError before the first."""
+        """The bytes at the offsets `span`, read as they are asked for. Raises RecordingMissing before the first."""
 
     async def delete(self, key: str) -> None:
         """Erase the recording. One that is gone already is fine."""

@@ -1,12 +1,19 @@
 """Where a process keeps files for as long as it needs them: decoded audio, recordings on their way from a bucket."""
 
+import asyncio
 import fcntl
+import os
 import shutil
-import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import mkdtemp
+from threading import Lock
 from typing import IO
 
 from app.audio.store import StoreUnavailable
+
+TRIAL = bytes(range(256)) * 256
 
 
 class Workspace:
@@ -17,30 +24,62 @@ class Workspace:
     """
 
     def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock: IO[str] | None = None
+        self._making = Lock()
         try:
-            self._open(root)
+            self._open()
         except OSError as error:
             raise StoreUnavailable(f"{error.filename or root} cannot be used: {error.strerror}") from error
 
-    def _open(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        with (root / ".lock").open("w") as everybody:
+    def _open(self) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        with (self._root / ".lock").open("w") as everybody:
             fcntl.flock(everybody, fcntl.LOCK_EX)
-            for folder in root.iterdir():
+            for folder in self._root.iterdir():
                 if folder.is_dir() and (lock := _try_lock(folder)) is not None:
                     shutil.rmtree(folder, ignore_errors=True)
                     lock.close()
-            self._folder = Path(tempfile.mkdtemp(dir=root))
+            if self._lock is not None:
+                self._lock.close()
+            self._folder = Path(mkdtemp(dir=self._root))
             self._lock = _try_lock(self._folder)
 
-    def folder(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder for one job, gone at the end of the block."""
-        return tempfile.TemporaryDirectory(dir=self._folder)
+    @asynccontextmanager
+    async def folder(self) -> AsyncIterator[Path]:
+        """A folder for one job, gone at the end of the block. Raises OSError."""
+        folder = await asyncio.to_thread(self._make)
+        try:
+            yield folder
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+    def _make(self) -> Path:
+        """A cleaner of temporary files may have removed the process's folder, which is then made again."""
+        with self._making:
+            if not self._folder.exists():
+                self._open()
+            return Path(mkdtemp(dir=self._folder))
+
+    async def check(self) -> None:
+        """Write, sync, read and delete a file. Raises OSError."""
+        async with self.folder() as folder:
+            await asyncio.to_thread(_try_out, folder / "trial")
 
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
+
+
+def _try_out(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(TRIAL)
+        file.flush()
+        os.fsync(file.fileno())
+    if path.read_bytes() != TRIAL:
+        raise OSError(f"{path} does not hold what was written to it")
+    path.unlink()
 
 
 def _try_lock(folder: Path) -> IO[str] | None:

@@ -12,9 +12,11 @@ those that only ran beside a recording that kills its worker would end with it.
 
 from dataclasses import dataclass
 
-from sqlalchemy import Integer, TextClause, bindparam, text
+from sqlalchemy import Integer, Text, TextClause, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.jobs.lifecycle import MAX_CRASHES
+from app.jobs.places import Room
 
 # How many of the first jobs others may be claiming at this moment, before a claim finds none.
 CONTENDED = 64
@@ -36,7 +38,10 @@ _TAKE = """
 
 # `line` steps through the index from one (priority, caller) to the next, so its cost does not depend on how many wait.
 # Numbers stand in the text (`literal_execute`): an unknown limit counts as a tenth of the table, which is then scanned.
-# `claimable` looks again at each row that it locks, as another claim may have taken it since the candidates were read.
+# `locked` looks again at each row that it locks, as another claim may have taken it since the candidates were read.
+# Candidates beyond the share of their key or host come last. They replace those that other claims have locked, and
+# `claimable` leaves them where they would exceed the share. The first job of a key that has none running is welcome at
+# any host: that other keys' jobs hold the host's share is no reason to keep it waiting.
 _IN_TURN = """
     WITH RECURSIVE line AS (
         (SELECT priority, caller FROM transcription WHERE status = 'pending' AND {recording}
@@ -50,25 +55,51 @@ _IN_TURN = """
     ), running AS MATERIALIZED (
         SELECT caller, count(*) AS jobs FROM transcription WHERE status = 'in_progress' GROUP BY caller
     ), share AS MATERIALIZED (
-        SELECT caller, coalesce(running.jobs, 0) AS jobs, (
+        SELECT caller, coalesce(running.jobs, 0) AS jobs, coalesce(own.room, :each_caller) AS room,
+               own.caller IS NULL AS new, (
             SELECT max(started_at) FROM transcription WHERE caller = waiting.caller
         ) AS last
-        FROM (SELECT DISTINCT caller FROM line) AS waiting LEFT JOIN running USING (caller)
+        FROM (SELECT DISTINCT caller FROM line) AS waiting
+        LEFT JOIN running USING (caller)
+        LEFT JOIN unnest(:callers, :rooms) AS own(caller, room) USING (caller)
     ), candidate AS (
-        SELECT waiting.id, line.priority, share.jobs + waiting.place AS turn, share.last, waiting.run_at
+        SELECT waiting.id, waiting.host, line.priority, share.caller, share.room, share.last, waiting.run_at,
+               share.jobs + waiting.place AS turn, share.new AND waiting.place = 1 AS welcome
         FROM line JOIN share USING (caller) CROSS JOIN LATERAL (
-            SELECT id, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
+            SELECT id, {host} AS host, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
             WHERE status = 'pending' AND {recording} AND priority = line.priority AND caller = line.caller
-                AND run_at <= now() AND crashes < :last_chance
+                AND run_at <= now() AND crashes < :last_chance AND (share.new OR NOT {host} = ANY(:full_hosts))
             ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM line)
         ) AS waiting
-        ORDER BY priority, turn, last NULLS FIRST, run_at, id LIMIT :slots + :contended
-    ), claimable AS MATERIALIZED (
-        SELECT transcription.id FROM candidate JOIN transcription ON transcription.id = candidate.id
+        WHERE share.room > 0
+    ), at_host AS (
+        SELECT candidate.*, coalesce(of_host.room, :each_host) AS host_room,
+               NOT welcome AND row_number() OVER (
+                   PARTITION BY host ORDER BY priority, turn, last NULLS FIRST, run_at, id
+               ) > coalesce(of_host.room, :each_host) AS beyond_host
+        FROM candidate LEFT JOIN unnest(:hosts, :host_rooms) AS of_host(host, room) USING (host)
+    ), ranked AS (
+        SELECT at_host.*, beyond_host OR row_number() OVER (
+            PARTITION BY caller ORDER BY beyond_host, priority, run_at, id
+        ) > room AS beyond
+        FROM at_host
+        ORDER BY beyond, priority, turn, last NULLS FIRST, run_at, id LIMIT :slots + :contended
+    ), locked AS MATERIALIZED (
+        SELECT ranked.* FROM ranked JOIN transcription ON transcription.id = ranked.id
         WHERE transcription.status = 'pending' AND transcription.run_at <= now()
-        ORDER BY candidate.priority, turn, last NULLS FIRST, candidate.run_at, id
+        ORDER BY beyond, ranked.priority, turn, last NULLS FIRST, ranked.run_at, ranked.id
         LIMIT :slots
         FOR UPDATE OF transcription SKIP LOCKED
+    ), claimable AS MATERIALIZED (
+        SELECT id FROM (
+            SELECT id, room, host_room, welcome,
+                   row_number() OVER (PARTITION BY caller ORDER BY beyond, priority, run_at, id) AS of_caller,
+                   row_number() OVER (
+                       PARTITION BY host ORDER BY beyond, priority, turn, last NULLS FIRST, run_at, id
+                   ) AS of_host
+            FROM locked
+        ) AS taken
+        WHERE of_caller <= room AND (welcome OR of_host <= host_room)
     )
 """
 _ONE_ON_ITS_LAST_CHANCE = """
@@ -82,22 +113,58 @@ _ONE_ON_ITS_LAST_CHANCE = """
 """
 
 
+# For a worker without a free place: a more urgent job of another key, for which it may give a running one back.
+_MORE_URGENT = """
+    SELECT priority, caller FROM transcription
+    WHERE status = 'pending' AND {recording} AND priority < :priority AND caller <> :caller
+        AND run_at <= now() AND crashes < :last_chance
+    ORDER BY priority, caller LIMIT 1
+"""
+_OF_ANOTHER_KEY = """
+    SELECT EXISTS (
+        SELECT FROM transcription WHERE status = 'pending' AND {recording} AND caller <> :caller AND run_at <= now()
+    )
+"""
+
+
 @dataclass(frozen=True)
 class Line:
-    """The statements that claim from one of the two lines."""
+    """The statements that claim from one of the two queues, and those that look at who waits in it."""
 
     in_turn: TextClause
     one_on_its_last_chance: TextClause
+    more_urgent: TextClause
+    of_another_key: TextClause
+
+    def in_turn_for(self, room: Room, **lease: object) -> TextClause:
+        """The statement that fills `room`."""
+        return self.in_turn.bindparams(
+            slots=room.places,
+            each_caller=room.places if room.each_caller is None else room.each_caller,
+            each_host=room.places if room.each_host is None else room.each_host,
+            callers=list(room.of_caller),
+            rooms=list(room.of_caller.values()),
+            hosts=list(room.of_host),
+            host_rooms=list(room.of_host.values()),
+            full_hosts=[host for host, left in room.of_host.items() if left == 0],
+            **lease,
+        )
 
 
-def _line(recording: str) -> Line:
-    in_turn = text(_IN_TURN.format(recording=recording) + _TAKE).bindparams(
-        bindparam("slots", type_=Integer, literal_execute=True),
-        bindparam("contended", CONTENDED, type_=Integer, literal_execute=True),
-        LAST_CHANCE,
+def _line(recording: str, host: str) -> Line:
+    numbers = [bindparam(name, type_=Integer, literal_execute=True) for name in ("slots", "each_caller", "each_host")]
+    texts = [bindparam(name, type_=ARRAY(Text)) for name in ("callers", "hosts", "full_hosts")]
+    rooms = [bindparam(name, type_=ARRAY(Integer)) for name in ("rooms", "host_rooms")]
+    in_turn = text(_IN_TURN.format(recording=recording, host=host) + _TAKE).bindparams(
+        *numbers, *texts, *rooms, bindparam("contended", CONTENDED, type_=Integer, literal_execute=True), LAST_CHANCE
     )
-    return Line(in_turn, text(_ONE_ON_ITS_LAST_CHANCE.format(recording=recording) + _TAKE).bindparams(LAST_CHANCE))
+    return Line(
+        in_turn,
+        text(_ONE_ON_ITS_LAST_CHANCE.format(recording=recording) + _TAKE).bindparams(LAST_CHANCE),
+        text(_MORE_URGENT.format(recording=recording)).bindparams(LAST_CHANCE),
+        text(_OF_ANOTHER_KEY.format(recording=recording)),
+    )
 
 
-STORED = _line("audio_key IS NOT NULL")
-TO_FETCH = _line("audio_key IS NULL")
+STORED = _line("audio_key IS NOT NULL", "id::text")  # there is no host to spare
+TO_FETCH = _line("audio_key IS NULL", "coalesce(source_host, '')")

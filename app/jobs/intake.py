@@ -1,11 +1,11 @@
 """Accepting a recording: an upload becomes durable audio, then a durable job; a URL becomes a job at once."""
 
-import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
 from uuid import UUID
@@ -13,24 +13,30 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import MediaInfo, probe
-from app.audio.disk import FreeSpace, is_disk_full
+from app.audio.disk import FreeSpace, full_disk_as_no_room
 from app.audio.fetch import Fetcher, last_component
 from app.audio.store import AudioStore, StoredAudio
 from app.db import Database
-from app.errors import AppError, FieldError, InsufficientStorage, InvalidRequest, TooLarge, TooLong, Unavailable
+from app.errors import AppError, FieldError, InvalidRequest, TooLarge, TooLong, Unavailable
 from app.hangups import unless
 from app.jobs import queue
+from app.jobs.admission import QueueLimit
 from app.jobs.models import Transcription, stored_options
 from app.jobs.requests import CreateFromUrl, CreateTranscription
 from app.jobs.upload import Form, read_form, shown_name
+from app.speech.fair_places import FairPlaces
 from app.speech.languages import languages, translates
 from app.speech.transcript import Options
+from app.speech.turns import Share
+from app.webhooks.outbox import host_of
 from app.webhooks.receivers import Receivers
 
 FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
-PROBES_AT_ONCE = 2
+PROBES = 3
+PROBES_OF_ONE_KEY = 2
 MAX_IN_LINE = 64  # a probe costs 0.2 s of a core: the last one waits some 7 s, which clients do before they give up
+MAX_IN_LINE_OF_ONE_KEY = 48
 LINE_RETRY_SECONDS = 3
 # Their duration may be a guess by the bit rate, or a placeholder that a recorder without a way back has left.
 ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "aiff", "amr", "eac3", "mp3"})
@@ -53,11 +59,15 @@ class Submission:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is accepted at most: bytes and seconds of a recording, and jobs that wait."""
+    """What is accepted at most: bytes and seconds of a recording, and jobs that wait.
+
+    `urgency` holds the most urgent priority that an API key may ask for; those that are not named may ask for any.
+    """
 
     upload_bytes: int
     audio_seconds: float
-    pending: int
+    queue: QueueLimit
+    urgency: Mapping[str, int] = field(default_factory=dict)
 
 
 class Intake:
@@ -81,8 +91,8 @@ class Intake:
         self._free_space = free_space
         self.limits = limits
         self.closed = False
-        self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
-        self._in_line = 0
+        self._probing = FairPlaces(PROBES, PROBES_OF_ONE_KEY)
+        self._in_line: Counter[str] = Counter()
 
     async def accept_url(self, submission: Submission) -> tuple[Transcription, bool]:
         """Enqueue a job whose recording a worker fetches, or find that of the same idempotency key; True when new."""
@@ -94,10 +104,15 @@ class Intake:
         fields = CreateFromUrl.from_json_body(text)
         options = self._options(fields)
         self._fetcher.require_allowed(fields.url)
-        columns = {"source": fields.url, "filename": shown_name(last_component(fields.url))} | self._told(fields)
+        columns = {
+            "source": fields.url,
+            "source_host": host_of(fields.url),
+            "filename": shown_name(last_component(fields.url)),
+            "priority": self._priority(fields, submission.caller),
+        } | self._told(fields)
         async with self._database.transaction() as session:
             job = _job(uuid7(), submission, fields, options, columns, await queue.now(session))
-            return await queue.enqueue(session, job, self.limits.pending)
+            return await queue.enqueue(session, job, self.limits.queue)
 
     async def accept_upload(self, submission: Submission) -> tuple[Transcription, bool]:
         """Store a form's file and enqueue its job, or find the job of the same idempotency key; True when it is new.
@@ -108,29 +123,31 @@ class Intake:
         await self._free_space.require(submission.announced_bytes)
         if submission.idempotency_key is None:  # else it may be a repetition, which needs no room
             async with self._database.transaction() as session:
-                await queue.require_room(session, self.limits.pending)
+                await queue.require_room(session, submission.caller, self.limits.queue)
 
         async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
             return await self._store.save(str(job_id), self._free_space.guard(stream), self.limits.upload_bytes)
 
         try:
-            with _full_disk_told():
+            with full_disk_as_no_room():
                 form = await read_form(submission.body, submission.content_type, save)
                 options = self._options(form.fields)
                 told = self._told(form.fields)
+                priority = self._priority(form.fields, submission.caller)
                 earlier = await self._earlier(submission, _fingerprint(form.fields, form.filename, form.audio.sha256))
                 if earlier is not None:
                     await self._store.delete(str(job_id))
                     return earlier, False
-                info = await unless(submission.hang_up(), self._probe(form.audio))
+                share = Share(priority, submission.caller)
+                info = await unless(submission.hang_up(), self._probe(form.audio, share))
         except BaseException:
             await self._store.delete(str(job_id))
             raise
         try:
             async with self._database.transaction() as session:
-                columns = _uploaded(form, info) | told
+                columns = _uploaded(form, info) | told | {"priority": priority}
                 job = _job(job_id, submission, form.fields, options, columns, await queue.now(session))
-                job, is_new = await queue.enqueue(session, job, self.limits.pending)
+                job, is_new = await queue.enqueue(session, job, self.limits.queue)
         except AppError:
             await self._store.delete(str(job_id))
             raise
@@ -145,12 +162,12 @@ class Intake:
         async with self._database.transaction() as session:
             earlier = await queue.repeated(session, submission.caller, submission.idempotency_key, fingerprint)
             if earlier is None:
-                await queue.require_room(session, self.limits.pending)
+                await queue.require_room(session, submission.caller, self.limits.queue)
         return earlier
 
-    async def _probe(self, audio: StoredAudio) -> MediaInfo:
-        with self._place_in_line():
-            async with self._store.local_path(audio.key) as path, self._probing:
+    async def _probe(self, audio: StoredAudio, share: Share) -> MediaInfo:
+        with self._place_in_line(share.owner):
+            async with self._store.local_path(audio.key) as path, self._probing.place(share):
                 info = await probe(path)
         claimed = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
         if claimed is not None and claimed > self.limits.audio_seconds:
@@ -158,16 +175,25 @@ class Intake:
         return info
 
     @contextmanager
-    def _place_in_line(self) -> Iterator[None]:
-        """Raises Unavailable where `MAX_IN_LINE` recordings are probed, or wait for it, already."""
-        if self._in_line >= MAX_IN_LINE:
+    def _place_in_line(self, caller: str) -> Iterator[None]:
+        """Raises Unavailable where too many recordings, or too many of this caller, are probed or wait for it."""
+        if self._in_line.total() >= MAX_IN_LINE or self._in_line[caller] >= MAX_IN_LINE_OF_ONE_KEY:
             detail = "Too many recordings wait to be looked at."
             raise Unavailable(detail, headers={"Retry-After": str(LINE_RETRY_SECONDS)})
-        self._in_line += 1
+        self._in_line[caller] += 1
         try:
             yield
         finally:
-            self._in_line -= 1
+            self._in_line[caller] -= 1
+            self._in_line = +self._in_line
+
+    def _priority(self, request: CreateTranscription, caller: str) -> int:
+        """The priority in force. Raises InvalidRequest for one that is more urgent than the caller may ask for."""
+        most_urgent = self.limits.urgency.get(caller, 0)
+        if "priority" in request.model_fields_set and request.priority < most_urgent:
+            detail = f"must be {most_urgent} to 9: this API key may not ask for a more urgent one"
+            raise InvalidRequest("The priority is not allowed.", errors=(FieldError("priority", detail),))
+        return max(request.priority, most_urgent)
 
     def _told(self, request: CreateTranscription) -> dict[str, Any]:
         """The columns that name who is told of the end. Raises UrlNotAllowed."""
@@ -198,17 +224,6 @@ class Intake:
             prompt=request.prompt,
             hotwords=tuple(request.hotwords),
         )
-
-
-@contextmanager
-def _full_disk_told() -> Iterator[None]:
-    """A disk that fills while a recording is stored, or brought here from a store elsewhere to be probed."""
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            raise InsufficientStorage from error
-        raise
 
 
 def _uploaded(form: Form, info: MediaInfo) -> dict[str, Any]:
@@ -249,7 +264,6 @@ def _job(
         external_id=fields.external_id,
         metadata_=fields.metadata,
         options=stored_options.dump_python(options, mode="json"),
-        priority=fields.priority,
         created_at=now,
         run_at=now,
         **columns,

@@ -14,6 +14,7 @@ from app.speech.transcript import Transcript
 ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
 FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server restarts meanwhile
 GPU_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40))  # until others let go of it
+HINDRANCE_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 40, 80, 160, 300))
 MAX_TRIES = 1 + len(ENGINE_DELAYS)
 MAX_CRASHES = 3
 
@@ -95,6 +96,15 @@ class Interrupted:
 
 
 @dataclass(frozen=True)
+class Hindered:
+    """The worker's own files, processes or memory failed, not the recording.
+
+    The job goes back as if it had not been claimed. It waits longer each time that this happens to it, so that a
+    recording which brings the trouble about does not keep the workers busy.
+    """
+
+
+@dataclass(frozen=True)
 class Crashed:
     """The job was in the works when its worker, or the worker's device, broke, and may be the cause."""
 
@@ -102,16 +112,20 @@ class Crashed:
     message: ClassVar[str] = WorkerCrashed.title
 
 
-Outcome = Succeeded | Failed | Cancelled | Interrupted | Crashed
+Outcome = Succeeded | Failed | Cancelled | Interrupted | Hindered | Crashed
 
 
 @dataclass(frozen=True)
 class History:
-    """What a job has been through: claims, those of them that ended with a crash, and whether it is to end."""
+    """What a job has been through: claims, those of them that ended with a crash, and whether it is to end.
+
+    `interruptions` counts how often a worker's own trouble ended an attempt, which `attempts` does not count.
+    """
 
     attempts: int
     crashes: int = 0
     cancel_requested: bool = False
+    interruptions: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,7 +141,7 @@ class NextState:
 
 
 def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
-    """The state that follows an attempt, which `history` counts already."""
+    """The state that follows an attempt, which `history` counts already, as it does the interruption by a hindrance."""
     tries = max(1, history.attempts - history.crashes)
     match outcome:
         case Succeeded():
@@ -143,7 +157,10 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
             return NextState(Status.FAILED if over else Status.PENDING, None, history.attempts)
         case Interrupted(pause) if not history.cancel_requested:
             return NextState(Status.PENDING, now + pause if pause else None, history.attempts - 1)
-        case Cancelled() | Interrupted() | Crashed():
+        case Hindered() if not history.cancel_requested:
+            delay = HINDRANCE_DELAYS[min(history.interruptions, len(HINDRANCE_DELAYS)) - 1]
+            return NextState(Status.PENDING, now + delay, history.attempts - 1)
+        case Cancelled() | Interrupted() | Hindered() | Crashed():
             return NextState(Status.CANCELLED, None, history.attempts)
 
 

@@ -83,6 +83,9 @@ class Transcription(SQLModel, table=True):
     progress: float = Field(default=0.0, sa_type=Float)
     attempts: int = Field(default=0, sa_type=SmallInteger)
     crashes: int = Field(default=0, sa_type=SmallInteger)
+    interruptions: int = Field(
+        default=0, sa_column=Column("interruptions", SmallInteger, nullable=False, server_default="0")
+    )
     run_at: datetime = Field(sa_type=DateTime(timezone=True))
     lease_token: UUID | None = None
     leased_by: str | None = Field(default=None, sa_type=Text)
@@ -90,6 +93,7 @@ class Transcription(SQLModel, table=True):
     cancel_requested: bool = False
 
     source: str = Field(sa_type=Text)
+    source_host: str | None = Field(default=None, sa_type=Text)
     filename: str | None = Field(default=None, sa_type=Text)
     audio_key: str | None = Field(default=None, sa_type=Text)
     bytes: int | None = Field(default=None, sa_type=BigInteger)

@@ -1,42 +1,98 @@
-"""How many more jobs a worker takes; pure. Those to be fetched have their own places: slow servers stop no upload.
+"""How many more jobs a worker may claim, and from which API keys and hosts; pure.
 
-For the same reason each kind rests by itself, after a job of it met a store that is away or a full disk: the next ones
-would meet it too, and go back as well, while other workers might do them.
+Jobs whose recording is to be fetched have places of their own, so that slow servers stop no upload. Of each kind, one
+API key holds at most three quarters of the places, so that another key's job need not wait for a long one to end. The
+same holds for the host that recordings are fetched from.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-SLOTS = 16  # for jobs that come with their recording, and as many for those that come without
-FETCHES = 8  # of the latter may be waiting for their server
+SLOTS = 21  # for jobs that come with their recording, and as many for those that come without: 16 of one key
+FETCHES = 10  # of the latter may be waiting for their server: 8 of one key
 
 
-@dataclass(frozen=True)
-class Taken:
-    """How many running jobs came with a recording, how many have been fetched here, how many still are."""
-
-    stored: int
-    fetched: int
-    fetching: int
+def share_of_one(places: int) -> int:
+    """How many of these places one API key, or one host, may hold."""
+    return places - places // 4
 
 
 @dataclass(frozen=True)
-class Free:
-    """How many more jobs may be claimed with a recording, and how many without."""
+class Held:
+    """The place of a running job. `fetching` is the host that its recording is being fetched from."""
 
-    slots: int
-    fetches: int
+    caller: str
+    came_with_recording: bool
+    fetching: str | None = None
 
 
 @dataclass(frozen=True)
-class Rest:
-    """Until when no job is claimed that comes with a recording, or none without; seconds, by the clock of `now`."""
+class Room:
+    """How many more jobs of one kind may be claimed: in all, of each API key and from each host.
+
+    A key or a host that is not named may have as many as `each_caller` or `each_host` says; None means all places.
+    `crowded` where running jobs hold all places.
+    """
+
+    places: int
+    each_caller: int | None = None
+    each_host: int | None = None
+    of_caller: Mapping[str, int] = field(default_factory=dict)
+    of_host: Mapping[str, int] = field(default_factory=dict)
+    crowded: bool = False
+
+
+NO_ROOM = Room(0)
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """Until when no job of a kind is claimed; seconds, by the clock of `now`.
+
+    After a job fails because the store is unreachable or the disk is full, this worker stops claiming jobs of that
+    kind for a while: they would fail too, and another worker might do them.
+    """
 
     stored: float = 0.0
     fetched: float = 0.0
 
 
-def free_places(taken: Taken, rest: Rest, now: float) -> Free:
-    """What is left beside the running jobs."""
-    slots = SLOTS - taken.stored if now >= rest.stored else 0
-    fetches = min(FETCHES - taken.fetching, SLOTS - taken.fetched - taken.fetching) if now >= rest.fetched else 0
-    return Free(max(slots, 0), max(fetches, 0))
+def free_slots(held: Sequence[Held], pauses: Pauses, now: float) -> Room:
+    """The room for jobs that come with their recording."""
+    if now < pauses.stored:
+        return NO_ROOM
+    callers = Counter(each.caller for each in held if each.came_with_recording)
+    most = share_of_one(SLOTS)
+    places = max(0, SLOTS - callers.total())
+    return Room(places, most, of_caller=_left(callers, most), crowded=places == 0)
+
+
+def free_fetches(held: Sequence[Held], pauses: Pauses, now: float) -> Room:
+    """The room for jobs whose recording is to be fetched."""
+    if now < pauses.fetched:
+        return NO_ROOM
+    without = [each for each in held if not each.came_with_recording]
+    fetching = [each for each in without if each.fetching is not None]
+    in_all, at_servers = Counter(each.caller for each in without), Counter(each.caller for each in fetching)
+    most = share_of_one(FETCHES)
+    slots_left = _left(in_all, share_of_one(SLOTS))
+    fetches_left = _left(at_servers, most)
+    places = max(0, min(FETCHES - len(fetching), SLOTS - len(without)))
+    return Room(
+        places,
+        most,
+        most,
+        {caller: min(slots_left[caller], fetches_left.get(caller, most)) for caller in in_all},
+        _left(Counter(each.fetching for each in fetching if each.fetching), most),
+        crowded=places == 0,
+    )
+
+
+def _left(held: Counter[str], most: int) -> dict[str, int]:
+    return {name: max(0, most - count) for name, count in held.items()}
+
+
+def one_of(room: Room) -> Room:
+    """The same room, for a single job."""
+    return replace(room, places=min(room.places, 1))

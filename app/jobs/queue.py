@@ -6,7 +6,7 @@ Times come from the database's clock.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,12 @@ from sqlalchemy import TextClause, Uuid, and_, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.audio.store import StoredAudio
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import events
+from app.jobs.admission import QueueLimit
 from app.jobs.claiming import STORED, TO_FETCH, Line
 from app.jobs.lifecycle import (
     FINAL,
@@ -26,6 +28,7 @@ from app.jobs.lifecycle import (
     RATE_WINDOW,
     Crashed,
     Failed,
+    Hindered,
     History,
     Outcome,
     Status,
@@ -34,11 +37,13 @@ from app.jobs.lifecycle import (
     next_state,
 )
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.places import NO_ROOM, Room
 from app.signals import notify
 from app.webhooks import outbox
 
 LEASE = timedelta(seconds=30)
 UNTENDED = timedelta(minutes=1)
+MAX_COUNTED = 1000  # interruptions; the column holds a small number
 PENDING = "pending"
 
 
@@ -57,17 +62,26 @@ async def now(session: AsyncSession) -> datetime:
     return (await session.exec(select(func.now()))).one()
 
 
-async def require_room(session: AsyncSession, max_pending: int) -> None:
-    """Raises QueueFull where `max_pending` jobs are waiting already."""
-    waiting = select(Transcription.id).where(Transcription.status == Status.PENDING).limit(max_pending)
-    if (await session.exec(select(func.count()).select_from(waiting.subquery()))).one() >= max_pending:
-        lately = col(Transcription.completed_at) > func.now() - RATE_WINDOW
-        ended = (await session.exec(select(func.count()).select_from(Transcription).where(lately))).one()
-        seconds = come_back_after(max_pending, ended)
-        raise QueueFull(f"{max_pending} transcriptions are waiting.", headers={"Retry-After": str(seconds)})
+async def require_room(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
+    """Raises QueueFull where so many jobs wait already that this caller may not add one."""
+    pending = select(Transcription.id).where(Transcription.status == Status.PENDING)
+    waiting = await _count(session, pending.limit(limit.pending))
+    if limit.admits(waiting, limit.pending):
+        return
+    own = await _count(session, pending.where(Transcription.caller == caller).limit(limit.reserve))
+    if not limit.admits(waiting, own):
+        lately = select(Transcription.id).where(col(Transcription.completed_at) > func.now() - RATE_WINDOW)
+        seconds = come_back_after(waiting, await _count(session, lately))
+        others = "" if waiting == limit.pending else " The places that are left are for other API keys."
+        detail = f"{waiting} transcriptions are waiting.{others}"
+        raise QueueFull(detail, headers={"Retry-After": str(seconds)})
 
 
-async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -> tuple[Transcription, bool]:
+async def _count(session: AsyncSession, rows: SelectOfScalar[Any]) -> int:
+    return (await session.exec(select(func.count()).select_from(rows.subquery()))).one()
+
+
+async def enqueue(session: AsyncSession, job: Transcription, limit: QueueLimit) -> tuple[Transcription, bool]:
     """Insert a job, or find the one with the same caller and idempotency key; True when it is new.
 
     Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
@@ -76,12 +90,12 @@ async def enqueue(session: AsyncSession, job: Transcription, max_pending: int) -
         earlier = await repeated(session, job.caller, job.idempotency_key, job.fingerprint)
         if earlier is not None:
             return earlier, False
-    await require_room(session, max_pending)
+    await require_room(session, job.caller, limit)
     values = job.model_dump(exclude={"metadata_"}) | {"metadata": job.metadata_}
     insertion = insert(Transcription).values(values).on_conflict_do_nothing(constraint="transcription_idempotency")
     inserted = await session.exec(insertion.returning(col(Transcription.id)))
     if inserted.first() is None:  # a request with the same key came in between: now it is seen
-        return await enqueue(session, job, max_pending)
+        return await enqueue(session, job, limit)
     await notify(session, PENDING)
     return job, True
 
@@ -96,12 +110,12 @@ async def repeated(session: AsyncSession, caller: str, idempotency_key: str, fin
 
 
 async def claim(
-    session: AsyncSession, worker: str, slots: int, *, fetches: int = 0, last_chance: bool = True
+    session: AsyncSession, worker: str, slots: Room, fetches: Room = NO_ROOM, *, last_chance: bool = True
 ) -> Sequence[Transcription]:
-    """Take up to `slots` waiting jobs with a recording, and `fetches` without one, each with a lease of its own.
+    """Take as many waiting jobs with a recording as `slots` says, and without one as `fetches` says.
 
-    Of both the most urgent go first, API keys in turn. At most one of all is on its last chance, none where
-    `last_chance` is false: a worker has one of these at a time.
+    Each gets a lease of its own. Of both kinds the most urgent go first, API keys in turn. At most one of all is on
+    its last chance, none where `last_chance` is false: a worker has one of these at a time.
     """
     jobs = await _claim_from(STORED, session, worker, slots, last_chance)
     last_chance = last_chance and not any(job.crashes >= MAX_CRASHES - 1 for job in jobs)
@@ -110,15 +124,27 @@ async def claim(
 
 
 async def _claim_from(
-    line: Line, session: AsyncSession, worker: str, slots: int, last_chance: bool
+    line: Line, session: AsyncSession, worker: str, room: Room, last_chance: bool
 ) -> list[Transcription]:
     lease = {"worker": worker, "lease": LEASE}
     jobs = []
-    if slots and last_chance:
+    if room.places and last_chance:
         jobs += await _changed_by(session, line.one_on_its_last_chance.bindparams(**lease))
-    if free := slots - len(jobs):
-        jobs += await _changed_by(session, line.in_turn.bindparams(slots=free, **lease))
+    if left := room.places - len(jobs):
+        jobs += await _changed_by(session, line.in_turn_for(replace(room, places=left), **lease))
     return jobs
+
+
+async def more_urgent_waits(session: AsyncSession, job: Transcription) -> bool:
+    """Whether another key has a job waiting that is more urgent than this running one, and that it keeps out."""
+    line = TO_FETCH if job.audio_key is None else STORED
+    statement = line.more_urgent.bindparams(priority=job.priority, caller=job.caller)
+    return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
+
+
+async def another_waits_to_fetch(session: AsyncSession, caller: str) -> bool:
+    """Whether a key other than `caller` has a job that waits for a place to be fetched."""
+    return bool((await session.exec(TO_FETCH.of_another_key.bindparams(caller=caller))).scalar())  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -180,7 +206,10 @@ async def finish(
         return None
     ended = await now(session)
     row.crashes += isinstance(outcome, Crashed)
-    state = next_state(outcome, History(row.attempts, row.crashes, row.cancel_requested), ended)
+    if isinstance(outcome, Hindered):
+        row.interruptions = min(row.interruptions + 1, MAX_COUNTED)
+    history = History(row.attempts, row.crashes, row.cancel_requested, row.interruptions)
+    state = next_state(outcome, history, ended)
     row.status, row.run_at, row.attempts = state.status, state.run_at or row.run_at, state.attempts
     row.lease_token = row.leased_by = row.lease_until = None
     row.completed_at = ended if state.status.final else None

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.audio.disk import full_disk_as_no_room
 from app.audio.fetch import Fetcher
 from app.audio.store import AudioStore, StoredAudio
-from app.db import DATABASE_TROUBLE, Database, is_refusal
+from app.db import DATABASE_TROUBLE, Database, is_bad_data
 from app.jobs import erasure, queue
 from app.jobs.models import Transcription
 from app.rhythm import write_down
@@ -38,7 +39,8 @@ class Recordings:
         if job.audio_key is not None:
             return job.audio_key
         key = str(job.lease_token)  # of this attempt alone: one that was thought dead may still be writing
-        audio = await self.fetcher.fetch(job.source, key)
+        with full_disk_as_no_room():
+            audio = await self.fetcher.fetch(job.source, key)
         log.info("recording fetched", bytes=audio.bytes)
         job.audio_key = key
         return key if await self._attach(job, audio) else None
@@ -53,7 +55,7 @@ class Recordings:
         try:
             attached, needed = await write_down(self.database, attach, ATTACH_PAUSES_SECONDS)
         except DATABASE_TROUBLE as error:
-            if is_refusal(error):  # else it may be written, and only the answer was lost
+            if is_bad_data(error):  # else it may be written, and only the answer was lost
                 await self.store.delete(audio.key)
             raise NotWritten(f"not written to its job: {type(error).__name__}") from error
         if not needed:

@@ -128,7 +128,12 @@ class CreateTranscription(BaseModel):
     hotwords: list[Hotword] = Field(
         default_factory=list, max_length=100, description="Words to listen for, at the price of `prompt`."
     )
-    priority: int = Field(default=5, ge=0, le=9, description="0 goes first.")
+    priority: int = Field(
+        default=5,
+        ge=0,
+        le=9,
+        description="0 goes first. How urgent the jobs of an API key may be is for the operator to say.",
+    )
     external_id: str | None = Field(
         default=None, max_length=255, pattern=patterns.NO_NUL, description="Your own id of the call; searchable."
     )

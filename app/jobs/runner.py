@@ -3,25 +3,24 @@
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from uuid import UUID
 
 import structlog
 
-from app.audio.disk import is_disk_full
-from app.audio.store import StoreUnavailable
-from app.db import DATABASE_TROUBLE, Database, is_refusal
-from app.errors import AppError, InsufficientStorage, TranscriptionFailed
+from app.db import DATABASE_TROUBLE, Database
 from app.jobs import queue
+from app.jobs.blame import ENGINE_FAILED, STORE_PAUSE, outcome_of
 from app.jobs.decoder import Decoder
+from app.jobs.fitness import Fitness
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     AudioFacts,
     Cancelled,
-    Crashed,
     Failed,
+    Hindered,
     Interrupted,
     Outcome,
     Status,
@@ -29,9 +28,10 @@ from app.jobs.lifecycle import (
     Timings,
 )
 from app.jobs.models import Transcription, stored_options
-from app.jobs.places import Rest, Taken, free_places
-from app.jobs.recordings import NotWritten, Recordings
+from app.jobs.places import NO_ROOM, Pauses, Room, free_fetches, free_slots, one_of
+from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
+from app.jobs.running import Running, least_urgent, longest_fetch
 from app.rhythm import Unbroken, despite_database_trouble, every, write_down
 from app.signals import Signals
 from app.speech.batcher import DeviceLost, EngineStopped
@@ -41,34 +41,15 @@ from app.speech.turns import Share
 
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
-PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while: for the job, and for the worker
-ROOM_PAUSE = timedelta(minutes=5)  # for a disk to be cleared, as finding it full may have cost a whole download
-FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
-ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
+FIRST_FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
+FINISH_PAUSE_SECONDS = 5.0
+CROWDED = Interrupted(STORE_PAUSE)  # for a fetch that makes way for another key's
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
 
 
-@dataclass
-class Running:
-    """A claimed job at work. Once `stopped`, it ends with `outcome`, or with nothing when the lease is lost."""
-
-    job: Transcription
-    token: UUID
-    came_with_recording: bool
-    work: asyncio.Task[Outcome]
-    progress: float = 0.0
-    stopped: bool = False
-    outcome: Outcome | None = None
-
-    def stop(self, outcome: Outcome | None) -> None:
-        if not self.stopped:
-            self.stopped, self.outcome = True, outcome
-            self.work.cancel()
-
-
 class JobRunner:
-    """Runs up to SLOTS uploads at once, and as many fetched jobs; the engine batches their windows together."""
+    """Runs up to SLOTS uploads at the same time, and as many fetched jobs; the engine batches their windows."""
 
     def __init__(
         self,
@@ -91,7 +72,8 @@ class JobRunner:
         self._running: dict[UUID, Running] = {}  # by lease token: a job that was lost may be claimed here again
         self._draining = asyncio.Event()
         self._engine_stopped = False
-        self._rest = Rest()
+        self._pauses = Pauses()
+        self.fitness = Fitness(decoder.try_out)
         self._contact = Unbroken()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -128,19 +110,41 @@ class JobRunner:
                     await asyncio.wait_for(waiting.wait(), POLL_SECONDS)
 
     async def _claim(self, waiting: asyncio.Event) -> None:
-        free = free_places(self._taken(), self._rest, time.monotonic())
-        if not (free.slots or free.fetches):
+        if not await self.fitness.may_claim():
             return
+        slots, fetches = self._room()
         last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
         async with self._database.transaction() as session:
-            jobs = await queue.claim(session, self._worker, free.slots, fetches=free.fetches, last_chance=last_chance)
+            jobs = await queue.claim(session, self._worker, slots, fetches, last_chance=last_chance)
         for job in jobs:
             self._start(job, waiting)
+        await self._make_way()
 
-    def _taken(self) -> Taken:
-        stored = sum(running.came_with_recording for running in self._running.values())
-        fetching = sum(running.job.audio_key is None for running in self._running.values())
-        return Taken(stored, len(self._running) - stored - fetching, fetching)
+    def _room(self) -> tuple[Room, Room]:
+        """How many jobs this worker may claim now: with a recording, and without one."""
+        held = [running.held for running in self._running.values()]
+        slots = free_slots(held, self._pauses, time.monotonic())
+        fetches = free_fetches(held, self._pauses, time.monotonic())
+        if not self.fitness.on_probation:
+            return slots, fetches
+        if any(running.shows_fitness for running in self._running.values()):
+            return NO_ROOM, NO_ROOM
+        return one_of(slots), NO_ROOM if slots.places else one_of(fetches)
+
+    async def _make_way(self) -> None:
+        """Give one job back where another key's job waits for its place: a more urgent one, or one to be fetched."""
+        slots, fetches = self._room()
+        running = list(self._running.values())
+        uploads = [each for each in running if each.came_with_recording]
+        fetched = [each for each in running if not each.came_with_recording]
+        async with self._database.transaction() as session:
+            for room, kind in ((slots, uploads), (fetches, fetched)):
+                job = least_urgent(kind)
+                if room.crowded and job is not None and await queue.more_urgent_waits(session, job.job):
+                    job.stop(Interrupted())
+            slow = longest_fetch(fetched, time.monotonic())
+            if fetches.crowded and slow is not None and await queue.another_waits_to_fetch(session, slow.job.caller):
+                slow.stop(CROWDED)
 
     def _start(self, job: Transcription, waiting: asyncio.Event) -> None:
         assert job.lease_token is not None
@@ -149,7 +153,8 @@ class JobRunner:
                 earlier.stop(None)
         with structlog.contextvars.bound_contextvars(job=str(job.id)):
             work = asyncio.create_task(self._work(job))
-            running = Running(job, job.lease_token, job.audio_key is not None, work)
+            stored, doubtful = job.audio_key is not None, self.fitness.on_probation
+            running = Running(job, job.lease_token, stored, time.monotonic(), work, doubtful)
             self._running[running.token] = running
             task = asyncio.create_task(self._attend(running))
         self._tasks.add(task)
@@ -174,9 +179,11 @@ class JobRunner:
                 outcome = await self._outcome(running)
             finally:
                 watch.cancel()
-        if isinstance(outcome, Interrupted) and outcome.pause:
-            line = "stored" if running.came_with_recording else "fetched"
-            self._rest = replace(self._rest, **{line: time.monotonic() + PAUSE.total_seconds()})
+        if isinstance(outcome, Interrupted) and outcome.pause and outcome is not CROWDED:
+            kind = "stored" if running.came_with_recording else "fetched"
+            self._pauses = replace(self._pauses, **{kind: time.monotonic() + STORE_PAUSE.total_seconds()})
+        if isinstance(outcome, Succeeded):
+            self.fitness.succeeded()
         status = None
         if outcome is None:
             log.warning("lease lost; nothing written")
@@ -202,22 +209,23 @@ class JobRunner:
             if not running.stopped:
                 raise
             return running.outcome
-        except (EngineStopped, DeviceLost) as error:  # no job can be done here any more
+        except Exception as error:  # noqa: BLE001  judged by its kind
+            return await self._judged(error)
+
+    async def _judged(self, error: Exception) -> Outcome:
+        """The outcome of an attempt that raised `error`; and what that means for this worker."""
+        if isinstance(error, EngineStopped | DeviceLost):  # no job can be done here any more
             self._engine_stopped = True
             self._draining.set()
-            return Crashed() if isinstance(error, DeviceLost) else Interrupted()
-        except (StoreUnavailable, NotWritten) as error:
-            log.warning("recording not to be had at the moment", error=str(error))
-            return Interrupted(PAUSE)
-        except InsufficientStorage as error:
-            return _wait_for_room(error)
-        except AppError as error:
-            return Failed(error.code, error.detail, error.transient)
-        except Exception as error:
-            if is_disk_full(error):
-                return _wait_for_room(error)
-            log.exception("attempt failed")
-            return ENGINE_FAILED
+        outcome = outcome_of(error)
+        if outcome is None:
+            log.error("attempt failed", exc_info=error)
+            outcome = ENGINE_FAILED if await self.fitness.try_out() else Hindered()
+        if isinstance(outcome, Hindered):
+            self.fitness.hindered(error)
+        elif isinstance(outcome, Interrupted):
+            log.warning("the job goes back for a while", error=str(error))
+        return outcome
 
     async def _work(self, job: Transcription) -> Outcome:
         """One job, in a straight line."""
@@ -227,10 +235,10 @@ class JobRunner:
         if key is None:
             return Interrupted()
         self._signals.wake(queue.PENDING)  # a place for fetching may be free
-        async with self._decoder.decoded(key, split=options.channels == "split") as decoded:
+        share = Share(job.priority, job.caller)
+        async with self._decoder.decoded(key, share, split=options.channels == "split") as decoded:
             audio, started = decoded.audio, time.monotonic()
             progress = partial(self._set_progress, job.lease_token)
-            share = Share(job.priority, job.caller)
             transcript = await self._transcriber.transcribe(audio.channels, options, progress, share)
             timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
@@ -241,15 +249,17 @@ class JobRunner:
             self._running[token].progress = progress
 
     async def _finish(self, job: Transcription, outcome: Outcome) -> Status | None:
-        """Write the outcome, through connection loss. A repetition after a lost COMMIT reply finds the lease gone."""
+        """Write the outcome, however long the database is away: the heartbeat keeps the lease, and nothing is blamed.
+
+        A repetition after a lost COMMIT reply finds the lease gone.
+        """
         finish = partial(queue.finish, job=job, outcome=outcome, forget_audio=self._retention.forgets_audio)
+        pauses = chain(FIRST_FINISH_PAUSES_SECONDS, repeat(FINISH_PAUSE_SECONDS))
         try:
-            return await write_down(self._database, finish, FINISH_PAUSES_SECONDS)
+            return await write_down(self._database, finish, pauses)
         except DATABASE_TROUBLE as error:
-            log.warning("finish failed", error=type(error).__name__, refused=is_refusal(error))
-            if is_refusal(error) and outcome is not ENGINE_FAILED:
-                return await self._finish(job, ENGINE_FAILED)
-            return None
+            log.warning("finish failed", error=type(error).__name__)
+            return await self._finish(job, ENGINE_FAILED) if outcome is not ENGINE_FAILED else None
 
     async def _is_over(self, job: Transcription, status: Status | None) -> bool:
         """Whether the job has ended; where its end could not be seen written, the row tells."""
@@ -291,8 +301,3 @@ class JobRunner:
                 running.stop(None)
             elif alive[beat.id]:
                 running.stop(Cancelled())
-
-
-def _wait_for_room(error: Exception) -> Interrupted:
-    log.warning("no room for the recording; the job waits", error=str(error))
-    return Interrupted(ROOM_PAUSE)

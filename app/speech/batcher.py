@@ -132,8 +132,9 @@ class Batcher(Generic[ItemT]):
         self._lanes.drop_ended()
         self._sources.drop_ended()
         self._unread = {job: unread for job, unread in self._unread.items() if not job.ended}
-        batch, source = self._lanes.take_full(), None
-        if not batch and not (source := self._sources.take_new()):
+        batch: list[ItemT] = []
+        source = self._sources.take() if self._is_source_more_urgent() else None
+        if source is None and not (batch := self._lanes.take_full()) and not (source := self._sources.take_new()):
             if self._sources:
                 batch = self._lanes.take_last(lambda item: not self._unread.get(item.job))
                 source = None if batch else self._sources.take()
@@ -143,6 +144,11 @@ class Batcher(Generic[ItemT]):
             self._lanes.overtake()
             return partial(self._advance, source)
         return partial(self._decode_batch, batch) if batch else None
+
+    def _is_source_more_urgent(self) -> bool:
+        """Whether a job waits to be prepared that is more urgent than all that is prepared."""
+        prepared, unprepared = self._lanes.most_urgent(), self._sources.most_urgent()
+        return prepared is not None and unprepared is not None and unprepared < prepared
 
     def _advance(self, source: Source[ItemT]) -> None:
         try:

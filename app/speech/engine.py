@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from app.audio.pcm import PcmFile
-from app.errors import TranscriptionFailed
 from app.speech import models, processor, voice, whisper
-from app.speech.assembly import Call, Listened, assemble
+from app.speech.assembly import Call, assemble
 from app.speech.batcher import Batcher, EngineStopped
 from app.speech.decoding import decode_batch
 from app.speech.device import Device, find_device
+from app.speech.fair_places import FairPlaces
 from app.speech.languages import languages
 from app.speech.levels import measure
 from app.speech.models import ModelUnavailable
@@ -69,6 +69,7 @@ class Engine:
         self._config = config
         self._whispers: Mapping[str, whisper.Whisper] = {}
         self._batcher: Batcher[PendingWindow] | None = None
+        self._preparing = FairPlaces(3, 2)  # each reads all of a recording, in threads that others need too
 
     @property
     def ready(self) -> bool:
@@ -99,8 +100,9 @@ class Engine:
         A channel that repeats another is not transcribed.
 
         `on_progress` is called on the event loop with the share of speech done, 0–1. Cancelling the caller drops
-        what is queued. Raises TranscriptionFailed, GpuOutOfMemory, EngineStopped, and DeviceLost
-        where the device broke at a batch with windows of this recording.
+        what is queued. Raises OSError where decoded audio cannot be read, MemoryError, GpuOutOfMemory, EngineStopped,
+        and DeviceLost where the device broke at a batch with windows of this recording. What else it raises is a
+        fault of the model or of this program.
         """
         batcher = self._batcher
         if batcher is None:
@@ -115,15 +117,15 @@ class Engine:
             with suppress(RuntimeError):  # the loop may be gone before the thread is told
                 loop.call_soon_threadsafe(tell, progress)
 
-        try:
-            duration = max((pcm.duration_seconds for pcm in channels), default=0.0)
-            call = Call(tuple(channels), options, await asyncio.to_thread(measure, channels), duration)
-            job = Recording(self._whispers[options.model], call, share, report)
-            batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
-            listened = await asyncio.wrap_future(job.outcome)
-            return await _assembled(call, listened)
-        except OSError as error:
-            raise TranscriptionFailed("The decoded recording is gone") from error
+        duration = max((pcm.duration_seconds for pcm in channels), default=0.0)
+        async with self._preparing.place(share):
+            levels = await asyncio.to_thread(measure, channels)
+        call = Call(tuple(channels), options, levels, duration)
+        job = Recording(self._whispers[options.model], call, share, report)
+        batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
+        listened = await asyncio.wrap_future(job.outcome)
+        async with self._preparing.place(share):
+            return await asyncio.to_thread(assemble, call, listened)
 
     def close(self) -> None:
         """Ends the threads, after the batches they are at, and what is queued. Models stay in memory.
@@ -144,14 +146,3 @@ def _load(name: str, models_dir: Path, device: Device) -> whisper.Whisper:
         )
     logger.info("model %s loaded on %s as %s, %d threads", name, device.kind, device.compute_type, device.threads)
     return model
-
-
-async def _assembled(call: Call, listened: Listened) -> Transcript:
-    """The transcript, made on a thread that decodes nothing: files are read for it."""
-    try:
-        return await asyncio.to_thread(assemble, call, listened)
-    except OSError:
-        raise
-    except Exception as error:
-        logger.exception("speech.assembly_failed")
-        raise TranscriptionFailed from error

@@ -1,12 +1,18 @@
 """What is prepared and waits to be decoded, in lanes of what may share a batch; no threads in here."""
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from math import ceil
 from typing import Generic, Protocol, TypeVar
+
+from app.speech.turns import Share
 
 
 class Job(Protocol):
     """What an item belongs to."""
+
+    @property
+    def share(self) -> Share: ...
 
     @property
     def ended(self) -> bool:
@@ -28,24 +34,35 @@ ItemT = TypeVar("ItemT", bound=Item)
 # Batches without trouble after which they may grow again: what took the memory may have been somebody else.
 RECOVERY = 100
 
-# Steps of other work that may overtake a lane that does not fill a batch.
+# Steps of other work that may overtake a lane that does not fill a batch. An item that waits for so many counts as
+# one priority more urgent, so that no item starves.
 PATIENCE = 24
 
 
+@dataclass(frozen=True)
+class _Queued(Generic[ItemT]):
+    item: ItemT
+    since: int
+
+
 class Lanes(Generic[ItemT]):
-    """Batches of at most `batch_size`, of the lane that waits longest, oldest items first."""
+    """Batches of at most `batch_size`: the most urgent items first, of equal ones the oldest."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = self._full_size = batch_size
         self._since_trouble = 0
-        self._lanes: dict[Hashable, list[ItemT]] = {}
+        self._lanes: dict[Hashable, list[_Queued[ItemT]]] = {}
         self._waits_since: dict[Hashable, int] = {}
         self._steps = 0
 
     def put(self, item: ItemT) -> None:
         kind = item.kind
-        self._lanes.setdefault(kind, []).append(item)
+        self._lanes.setdefault(kind, []).append(_Queued(item, self._steps))
         self._waits_since.setdefault(kind, self._steps)
+
+    def most_urgent(self) -> int | None:
+        """The priority of the most urgent item; None where there is none."""
+        return min((each.item.job.share.priority for lane in self._lanes.values() for each in lane), default=None)
 
     def shrink(self) -> None:
         """Makes batches half as large, until many have gone well."""
@@ -53,40 +70,54 @@ class Lanes(Generic[ItemT]):
         self._since_trouble = 0
 
     def overtake(self) -> None:
-        """Tells of other work that is done before what is queued."""
+        """Records other work that is done before what is queued."""
         self._steps += 1
 
     def drop_ended(self) -> None:
         """Forgets the items of jobs that nobody waits for."""
         for kind, lane in self._lanes.items():
-            self._lanes[kind] = [item for item in lane if not item.job.ended]
+            self._lanes[kind] = [each for each in lane if not each.item.job.ended]
         self._forget_empty()
 
     def take_full(self) -> list[ItemT]:
         """A full batch, or one that has been overtaken too often; else nothing."""
-        for kind in self._longest_waiting_first():
-            if len(self._lanes[kind]) >= self._batch_size or self._steps - self._waits_since[kind] >= PATIENCE:
+        for kind in self._most_urgent_first():
+            if len(self._lanes[kind]) >= self._batch_size or self._is_overdue(kind):
                 return self._take(kind, self._batch_size)
         return []
 
     def take_last(self, is_last: Callable[[ItemT], bool]) -> list[ItemT]:
         """A batch with the last items of some job, and others to fill half of it; nothing if there are none."""
-        for kind in self._longest_waiting_first():
-            self._lanes[kind].sort(key=lambda item: not is_last(item))
-            if last := sum(map(is_last, self._lanes[kind])):
-                return self._take(kind, max(last, self._batch_size // 2))
+        for kind in self._most_urgent_first():
+            if last := sum(is_last(each.item) for each in self._lanes[kind]):
+                return self._take(kind, max(last, self._batch_size // 2), lambda item: not is_last(item))
         return []
 
     def take_share(self, takers: int) -> list[ItemT]:
         """What there is of the kind that waits longest, fairly split among those who could take it."""
-        for kind in self._longest_waiting_first():
+        for kind in self._most_urgent_first():
             return self._take(kind, ceil(len(self._lanes[kind]) / takers))
         return []
 
-    def _longest_waiting_first(self) -> list[Hashable]:
-        return sorted(self._lanes, key=self._waits_since.__getitem__)
+    def _is_overdue(self, kind: Hashable) -> bool:
+        return self._steps - self._waits_since[kind] >= PATIENCE
 
-    def _take(self, kind: Hashable, count: int) -> list[ItemT]:
+    def _rank(self, queued: _Queued[ItemT]) -> int:
+        return queued.item.job.share.priority - (self._steps - queued.since) // PATIENCE
+
+    def _most_urgent_first(self) -> list[Hashable]:
+        """Overdue lanes, then those with the most urgent items, of equal ones those that wait longest."""
+        return sorted(
+            self._lanes,
+            key=lambda kind: (
+                not self._is_overdue(kind),
+                min(map(self._rank, self._lanes[kind])),
+                self._waits_since[kind],
+            ),
+        )
+
+    def _take(self, kind: Hashable, count: int, later: Callable[[ItemT], bool] = lambda _: False) -> list[ItemT]:
+        self._lanes[kind].sort(key=lambda each: (later(each.item), self._rank(each)))
         self._steps += 1
         self._waits_since[kind] = self._steps
         self._since_trouble += 1
@@ -95,7 +126,7 @@ class Lanes(Generic[ItemT]):
         count = min(count, self._batch_size)
         batch, self._lanes[kind] = self._lanes[kind][:count], self._lanes[kind][count:]
         self._forget_empty()
-        return batch
+        return [each.item for each in batch]
 
     def _forget_empty(self) -> None:
         self._lanes = {kind: lane for kind, lane in self._lanes.items() if lane}

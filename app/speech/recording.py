@@ -7,9 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
-from app.errors import AppError, TranscriptionFailed
 from app.speech.assembly import Call, Listened, ReadChannel
-from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.quality import Decoded, Try, Verdict, tries
 from app.speech.segments import Heard
 from app.speech.transcript import TranscriptWarning
@@ -84,11 +82,9 @@ class Recording:
         return tries(self.whisper.context_seconds(window.seconds), prompted=bool(self.bias.strip()))
 
     def fail(self, error: Exception) -> None:
-        """Ends the job with an error, unless it has ended."""
-        if not isinstance(error, AppError | EngineStopped | DeviceLost):
-            error = TranscriptionFailed()
+        """Ends the job with an error, unless it has ended. Its traceback would hold on to the memory of a batch."""
         with suppress(InvalidStateError):
-            self.outcome.set_exception(error)
+            self.outcome.set_exception(error.with_traceback(None))
 
     def found(self, windows: Sequence[Window], seconds_read: float) -> None:
         """Counts what a stretch of a channel gave."""

@@ -64,6 +64,10 @@ class Turns(Generic[WaitingT]):
         owners = {waiting.job.share.owner for waiting in self._waiting} | {job.share.owner for job in self._last_of_job}
         self._last_of_owner = {owner: turn for owner, turn in self._last_of_owner.items() if owner in owners}
 
+    def most_urgent(self) -> int | None:
+        """The priority of the most urgent job that waits; None where there is none."""
+        return min((waiting.job.share.priority for waiting in self._waiting), default=None)
+
     def take_new(self) -> WaitingT | None:
         """One of a job that has not had its first turns."""
         return self._take([waiting for waiting in self._waiting if self._turns_of_job[waiting.job] < FIRST_TURNS])

@@ -1,8 +1,10 @@
 """Decoding, through `probe` and `decode`, of recordings as good and as bad as callers send them."""
 
 import asyncio
+import errno
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,7 +14,8 @@ import pytest
 import uvloop
 from numpy.typing import NDArray
 
-from app.audio.decode import DecodedAudio, MediaInfo, decode, probe
+from app.audio import decode as decode_module
+from app.audio.decode import DecodedAudio, DecoderUnavailable, MediaInfo, decode, probe
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 from tests.audio.media import (
     ENCODED,
@@ -233,7 +236,7 @@ async def test_other_files_are_unsupported(content: bytes, tmp_path: Path) -> No
     ids=["m3u8", "m3u8 with file:", "ffconcat", "sdp", "mpd"],
 )
 async def test_a_file_that_names_another_does_not_open_it(listing: str, tmp_path: Path) -> None:
-    """The other is a pipe without a writer: who opens it hangs until the time is up, which is BadMedia."""
+    """The other is a pipe without a writer: who opens it hangs until the time is up, which is DecoderUnavailable."""
     os.mkfifo(tmp_path / "secret.wav")
     path = tmp_path / "call"
     path.write_text(listing.format(target=tmp_path / "secret.wav"))
@@ -296,11 +299,12 @@ def child_ids() -> set[int]:
 
 
 @NEEDS_PROC
-async def test_a_child_killed_from_outside_is_no_fault_of_the_recording(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+async def test_a_child_killed_from_outside_is_no_fault_of_the_recording(number: signal.Signals, tmp_path: Path) -> None:
     async with half_fed(tmp_path / "call", tmp_path) as (decoding, child):
         assert (tmp_path / "channel-0.pcm").exists()
-        os.kill(child, signal.SIGKILL)
-        with pytest.raises(RuntimeError, match="-9"):
+        os.kill(child, number)
+        with pytest.raises(DecoderUnavailable, match=number.name):
             await decoding
     assert not pcm_files(tmp_path)
 
@@ -354,17 +358,55 @@ async def test_the_child_is_limited_and_alone(tmp_path: Path) -> None:
         await asyncio.wait([decoding])
 
 
-async def test_a_child_that_hangs_is_bad_media(tmp_path: Path) -> None:
+async def test_a_recording_that_is_not_there_to_be_read_in_time_is_not_to_blame(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "call")
     pipe = os.open(tmp_path / "call", os.O_RDWR)
     try:
-        with pytest.raises(BadMedia, match="too long"):
+        with pytest.raises(DecoderUnavailable, match=r"within 0\.5 s"):
             await probe(tmp_path / "call", timeout_seconds=0.5)
     finally:
         os.close(pipe)
 
 
-async def test_a_failure_of_ours_is_not_blamed_on_the_recording(tmp_path: Path) -> None:
-    path = write_audio(tmp_path / "call", tones([440], 8_000, 1.0), 8_000, container="wav", codec="pcm_s16le")
-    with pytest.raises(RuntimeError, match="exit status 1"):
-        await decode(path, tmp_path / "no folder", split=True, max_seconds=60)
+async def decoding_fails(folder: Path, output: Path | None = None) -> DecoderUnavailable:
+    """What decoding a good recording raises where something of ours is broken."""
+    path = write_audio(folder / "call", tones([440], 8_000, 1.0), 8_000, container="wav", codec="pcm_s16le")
+    with pytest.raises(DecoderUnavailable) as failure:
+        await decode(path, output or folder, split=True, max_seconds=60)
+    assert not pcm_files(folder)
+    return failure.value
+
+
+async def test_a_lost_folder_is_not_blamed_on_the_recording(tmp_path: Path) -> None:
+    assert (await decoding_fails(tmp_path, tmp_path / "no folder")).errno == errno.ENOENT
+
+
+async def test_a_child_that_cannot_be_started_is_not_blamed_on_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
+    assert (await decoding_fails(tmp_path)).errno == errno.ENOENT
+
+
+@pytest.mark.parametrize("ending", ["import nothing_of_this_name", "print('no answer')", "pass", "print('[' * 99_999)"])
+async def test_a_child_that_fails_is_not_blamed_on_the_recording(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "child.py"
+    broken.write_text(ending)
+    monkeypatch.setattr(decode_module, "CHILD", broken)
+    await decoding_fails(tmp_path)
+
+
+async def test_a_recording_that_crashes_the_child_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashing = tmp_path / "child.py"
+    crashing.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(decode_module, "CHILD", crashing)
+    (tmp_path / "call").write_bytes(wav_header())
+    with pytest.raises(BadMedia, match="SIGSEGV"):
+        await probe(tmp_path / "call")
+
+
+async def test_a_recording_that_cannot_be_opened_is_not_blamed(tmp_path: Path) -> None:
+    with pytest.raises(DecoderUnavailable, match="cannot be opened"):
+        await probe(tmp_path / "call")

@@ -21,6 +21,7 @@ from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
 from app.jobs import queue
+from app.jobs.admission import QueueLimit
 from app.jobs.decoder import Decoder
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription, stored_options
@@ -108,32 +109,32 @@ class Bench:
             worker="test",
         )
 
-    async def enqueue(self, content: bytes) -> UUID:
+    async def enqueue(self, content: bytes, **columns: Any) -> UUID:
         job_id = uuid7()
 
         async def stream() -> AsyncIterator[bytes]:
             yield content
 
         audio = await self.store.save(str(job_id), stream(), len(content))
-        return await self.add(job_id, source="upload", audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
+        facts = {"audio_key": audio.key, "bytes": audio.bytes, "sha256": audio.sha256}
+        return await self.add(job_id, source="upload", **facts, **columns)
 
-    async def add(self, job_id: UUID, **audio: Any) -> UUID:
-        """A waiting job with these columns of its recording."""
+    async def add(self, job_id: UUID, **columns: Any) -> UUID:
+        """A waiting job with these columns."""
         options = stored_options.dump_python(Options(model="base", channels="split"), mode="json")
         async with self.database.transaction() as session:
             now = await queue.now(session)
-            job = Transcription(
-                id=job_id,
-                caller="test",
-                fingerprint="f",
-                metadata_={},
-                options=options,
-                priority=5,
-                created_at=now,
-                run_at=now,
-                **audio,
-            )
-            await queue.enqueue(session, job, 100)
+            values: dict[str, Any] = {
+                "id": job_id,
+                "caller": "test",
+                "fingerprint": "f",
+                "metadata_": {},
+                "options": options,
+                "priority": 5,
+                "created_at": now,
+                "run_at": now,
+            }
+            await queue.enqueue(session, Transcription(**(values | columns)), QueueLimit(100))
         return job_id
 
     async def read(self, job_id: UUID) -> Transcription | None:

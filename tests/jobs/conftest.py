@@ -14,6 +14,8 @@ from app.db import Database
 from app.jobs import runner
 from app.signals import Signals
 from tests.jobs.bench import Bench, Clock, EngineDouble
+from tests.origin import Origin, answering, half_and_hang
+from tests.recordings import tone
 
 
 @pytest.fixture
@@ -36,3 +38,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(runner, "time", clock)
     return clock
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with answering() as origin:
+        origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
+        origin.answers["/hanging.wav"] = half_and_hang
+        yield origin

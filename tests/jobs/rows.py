@@ -10,8 +10,10 @@ from uuid_utils.compat import uuid7
 
 from app.db import Database
 from app.jobs import queue
+from app.jobs.admission import QueueLimit
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
+from app.jobs.places import Room
 from app.jobs.queue import Closed
 from app.speech.transcript import Options, Transcript
 
@@ -38,13 +40,18 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
             "created_at": now,
             "run_at": now,
         }
-        job, _ = await queue.enqueue(session, Transcription(**(values | changes)), 100)
+        job, _ = await queue.enqueue(session, Transcription(**(values | changes)), QueueLimit(100))
     return job
 
 
-async def claim(database: Database, slots: int = 1, worker: str = "worker", **how: Any) -> Sequence[Transcription]:
+async def claim(
+    database: Database, slots: int | Room = 1, worker: str = "worker", *, fetches: int | Room = 0, **how: Any
+) -> Sequence[Transcription]:
+    def room(places: int | Room) -> Room:
+        return Room(places) if isinstance(places, int) else places
+
     async with database.transaction() as session:
-        return await queue.claim(session, worker, slots, **how)
+        return await queue.claim(session, worker, room(slots), room(fetches), **how)
 
 
 async def finish(database: Database, job: Transcription, outcome: Outcome, **how: Any) -> Status | None:

@@ -9,6 +9,7 @@ from sqlmodel import text
 from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Interrupted, Outcome, Status
+from app.jobs.places import Room
 from tests.jobs.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, requeue_lost
 
 
@@ -52,7 +53,7 @@ async def test_all_claimers_find_jobs_while_one_holds_the_first(database: Databa
     for _ in range(6):
         await enqueue(database)
     async with database.transaction() as session:
-        held = await queue.claim(session, "slow", 2)
+        held = await queue.claim(session, "slow", Room(2))
         found = await asyncio.wait_for(claim(database, 4), 10)
     assert len({job.id for job in [*held, *found]}) == 6
 
@@ -62,7 +63,7 @@ async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: 
     await fill(database, 20_000, callers=20)
     async with database.transaction() as session:
         for slots in (1, 16):
-            assert len(await queue.claim(session, "worker", slots)) == slots
+            assert len(await queue.claim(session, "worker", Room(slots))) == slots
         scanned = text("""
             SELECT seq_scan, idx_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'
         """)
@@ -77,8 +78,8 @@ async def test_uploads_are_found_behind_a_long_line_of_jobs_to_fetch(database: D
     await fill(database, 20_000, callers=20, stored=False)
     scanned = text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'")
     async with database.transaction() as session:
-        assert [job.id for job in await queue.claim(session, "worker", 16)] == [upload.id]
-        assert [job.audio_key for job in await queue.claim(session, "worker", 16, fetches=3)] == [None] * 3
+        assert [job.id for job in await queue.claim(session, "worker", Room(16))] == [upload.id]
+        assert [job.audio_key for job in await queue.claim(session, "worker", Room(16), Room(3))] == [None] * 3
         [(scans, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
     assert scans == 0
     assert fetched < 10_000
@@ -164,3 +165,61 @@ async def test_a_job_that_waits_for_another_try_is_no_candidate(database: Databa
     await finish(database, job, Failed("transcription_failed", "…", transient=True))
     other = await enqueue(database, caller="unlucky")
     assert [job.id for job in await claim(database, 2)] == [other.id]
+
+
+async def test_one_key_leaves_the_places_that_are_not_for_it(database: Database) -> None:
+    for _ in range(10):
+        await enqueue(database, caller="greedy")
+    room = Room(6, 4, of_caller={"greedy": 1, "full": 0})
+    assert [job.caller for job in await claim(database, room)] == ["greedy"]
+    for caller in ("full", "modest", "modest"):
+        await enqueue(database, caller=caller)
+    callers = Counter(job.caller for job in await claim(database, Room(6, 4, of_caller={"greedy": 0, "full": 0})))
+    assert callers == {"modest": 2}
+    assert Counter(job.caller for job in await claim(database, Room(6, 4))) == {"greedy": 4, "full": 1}
+
+
+async def test_the_share_of_one_key_holds_over_all_its_priorities(database: Database) -> None:
+    for priority in range(6):
+        await enqueue(database, caller="greedy", priority=priority)
+    assert [job.priority for job in await claim(database, Room(9, 4))] == [0, 1, 2, 3]
+
+
+async def test_one_host_leaves_the_fetches_that_are_not_for_it(database: Database) -> None:
+    for number in range(20):
+        await enqueue(database, audio_key=None, source_host="slow.example", caller=f"key-{number % 2}")
+    await enqueue(database, audio_key=None, source_host="quick.example", caller="key-0")
+    await enqueue(database, audio_key=None, caller="key-1")
+    callers = {"key-0": 9, "key-1": 9}
+    room = Room(9, each_host=3, of_host={"slow.example": 1}, of_caller=callers)
+    hosts = Counter(job.source_host for job in await claim(database, 0, fetches=room))
+    assert hosts == {"slow.example": 1, "quick.example": 1, None: 1}
+    room = Room(9, each_host=3, of_host={"slow.example": 0}, of_caller=callers)
+    assert await claim(database, 0, fetches=room) == []
+    late = await enqueue(database, audio_key=None, source_host="slow.example", caller="late")
+    assert [job.id for job in await claim(database, 0, fetches=room)] == [late.id]
+    assert len(await claim(database, 0, fetches=Room(9, each_host=3, of_caller=callers))) == 3
+
+
+async def test_replicas_find_jobs_of_a_key_while_another_claims_its_share(database: Database) -> None:
+    for _ in range(12):
+        await enqueue(database, caller="greedy")
+    async with database.transaction() as session:
+        held = await queue.claim(session, "slow", Room(4, 4))
+        found = await asyncio.wait_for(claim(database, Room(4, 4)), 10)
+    assert (len(held), len(found)) == (4, 4)
+
+
+async def test_a_more_urgent_job_of_another_key_is_seen_where_one_runs(database: Database) -> None:
+    running = await enqueue(database, caller="greedy", priority=9)
+    await claim(database)
+    for caller, priority in (("greedy", 0), ("other", 9)):
+        await enqueue(database, caller=caller, priority=priority)
+    async with database.transaction() as session:
+        assert not await queue.more_urgent_waits(session, running)
+    await enqueue(database, caller="other", priority=8, audio_key=None)
+    async with database.transaction() as session:
+        assert not await queue.more_urgent_waits(session, running)
+    await enqueue(database, caller="other", priority=8)
+    async with database.transaction() as session:
+        assert await queue.more_urgent_waits(session, running)

@@ -81,8 +81,8 @@ async def test_a_repetition_is_answered_while_all_probes_hang(
     async with listening(database, tmp_path) as service:
         first = await post(service, "call-1")
         probes.hang()
-        others = [asyncio.create_task(post(service)) for _ in range(intake.PROBES_AT_ONCE)]
-        await soon(lambda: len(probes.children()) == intake.PROBES_AT_ONCE)
+        others = [asyncio.create_task(post(service)) for _ in range(intake.PROBES_OF_ONE_KEY)]
+        await soon(lambda: len(probes.children()) == intake.PROBES_OF_ONE_KEY)
         again, other = await post(service, "call-1"), await post(service, "call-1", language="de")
         for client in others:
             assert not client.done()
@@ -107,22 +107,22 @@ async def test_a_client_that_hangs_up_in_line_leaves_nothing(
 ) -> None:
     probes.hang()
     async with listening(database, tmp_path) as service:
-        clients = [asyncio.create_task(post(service, f"call-{n}")) for n in range(intake.PROBES_AT_ONCE)]
-        await soon(lambda: len(probes.children()) == intake.PROBES_AT_ONCE)
+        clients = [asyncio.create_task(post(service, f"call-{n}")) for n in range(intake.PROBES_OF_ONE_KEY)]
+        await soon(lambda: len(probes.children()) == intake.PROBES_OF_ONE_KEY)
         waiting = asyncio.create_task(post(service, "in line"))
-        await soon(lambda: len(service.stored_files()) == intake.PROBES_AT_ONCE + 1)
+        await soon(lambda: len(service.stored_files()) == intake.PROBES_OF_ONE_KEY + 1)
         await hung_up(waiting)
-        await soon(lambda: len(service.stored_files()) == intake.PROBES_AT_ONCE)
+        await soon(lambda: len(service.stored_files()) == intake.PROBES_OF_ONE_KEY)
         for client in clients:
             await hung_up(client)
         await soon(lambda: service.stored_files() == [])
         assert probes.children() == []
         probes.work()
-        accepted = await asyncio.gather(*(post(service, f"call-{n}") for n in range(intake.PROBES_AT_ONCE)))
-        assert [answer.status_code for answer in accepted] == [202] * intake.PROBES_AT_ONCE
+        accepted = await asyncio.gather(*(post(service, f"call-{n}") for n in range(intake.PROBES_OF_ONE_KEY)))
+        assert [answer.status_code for answer in accepted] == [202] * intake.PROBES_OF_ONE_KEY
         assert sorted(await ids(service)) == sorted(answer.json()["id"] for answer in accepted)
     logged = "".join(capsys.readouterr())
-    assert logged.count("status=499") == intake.PROBES_AT_ONCE + 1
+    assert logged.count("status=499") == intake.PROBES_OF_ONE_KEY + 1
     assert "error" not in logged
 
 
@@ -150,7 +150,7 @@ async def test_a_job_that_is_being_written_outlives_its_client(
 async def test_one_recording_too_many_is_refused_and_leaves_nothing(
     database: Database, tmp_path: Path, probes: Probes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "MAX_IN_LINE", intake.PROBES_AT_ONCE)
+    monkeypatch.setattr(intake, "MAX_IN_LINE", intake.PROBES_OF_ONE_KEY)
     probes.hang()
     async with listening(database, tmp_path) as service:
         clients = [asyncio.create_task(post(service)) for _ in range(intake.MAX_IN_LINE)]

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from app.db import Database
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import erasure, queue
+from app.jobs.admission import QueueLimit
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     Cancelled,
@@ -178,12 +179,12 @@ async def test_a_full_queue_refuses_new_jobs_but_finds_repeated_ones(database: D
     first = await enqueue(database, idempotency_key="k")
     async with database.transaction() as session:
         again = Transcription(**(first.model_dump() | {"id": uuid7(), "metadata_": {}}))
-        job, is_new = await queue.enqueue(session, again, max_pending=1)
+        job, is_new = await queue.enqueue(session, again, QueueLimit(1))
         assert (job.id, is_new) == (first.id, False)
     async with database.transaction() as session:
         fresh = Transcription(**(first.model_dump() | {"id": uuid7(), "idempotency_key": None, "metadata_": {}}))
         with pytest.raises(QueueFull):
-            await queue.enqueue(session, fresh, max_pending=1)
+            await queue.enqueue(session, fresh, QueueLimit(1))
 
 
 async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: Database) -> None:
@@ -194,12 +195,12 @@ async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: 
     await enqueue(database)
     async with database.transaction() as session:
         with pytest.raises(QueueFull) as refusal:
-            await queue.require_room(session, 1)
+            await queue.require_room(session, "test", QueueLimit(1))
         assert refusal.value.headers["Retry-After"] == "5"
         long_ago = update(Transcription).values(completed_at=col(Transcription.completed_at) - timedelta(minutes=6))
         await session.exec(long_ago)
         with pytest.raises(QueueFull) as refusal:
-            await queue.require_room(session, 1)
+            await queue.require_room(session, "test", QueueLimit(1))
         assert refusal.value.headers["Retry-After"] == "600"
 
 

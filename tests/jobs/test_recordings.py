@@ -1,7 +1,7 @@
 """Jobs whose recording a worker fetches: on a real database, from a real HTTP server; and through the front door."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -16,34 +16,20 @@ from uuid_utils.compat import uuid7
 
 from app.audio.store import StoredAudio
 from app.jobs import erasure, queue, recordings
+from app.jobs.blame import STORE_PAUSE
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
-from app.jobs.places import FETCHES, SLOTS
-from app.jobs.runner import PAUSE
+from app.jobs.places import FETCHES, NO_ROOM, SLOTS, Room
 from tests.conftest import clone
 from tests.forms import refused
 from tests.jobs.bench import Bench, waits_after, working
-from tests.origin import Exchange, Origin, answering
-from tests.recordings import call, tone
+from tests.origin import Exchange, Origin, half_and_hang
+from tests.recordings import call, said, tone
 from tests.service import Service, answered, eventually, serving
+from tests.speech.hearing import FEW, missed
 
 SECRET = "signature-4711"
 FINGERPRINT = "b7eb9ab2b112e7e4fa50890b8144b451ef01580ff989ac281d65186f468835bf"
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with answering() as origin:
-        origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
-        origin.answers["/hanging.wav"] = half_and_hang
-        yield origin
-
-
-def half_and_hang(exchange: Exchange) -> None:
-    exchange.head(Content_Length=len(tone()))
-    exchange.wfile.write(tone()[:1000])
-    exchange.wfile.flush()
-    exchange.hang()
 
 
 async def asked(origin: Origin, path: str, times: int = 1) -> None:
@@ -158,7 +144,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
             await queue.requeue_lost(session)
-            await queue.claim(session, "another worker", 0, fetches=1)
+            await queue.claim(session, "another worker", NO_ROOM, Room(1))
         origin.over.set()
         await asyncio.wait_for(bench.runner.idle(), 10)
     theirs = await bench.read(job.id)
@@ -204,15 +190,20 @@ async def test_a_recording_that_cannot_be_written_down_is_fetched_again_only_aft
     async with working(bench):
         job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
-    assert job.run_at >= job.created_at + PAUSE
+    assert job.run_at >= job.created_at + STORE_PAUSE
     assert (len(origin.asked), job.crashes, job.audio_key) == (1, 0, None)
     assert (bench.audio_files() == []) is refused
 
 
 async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin) -> None:
     async with working(bench):
-        for _ in range(SLOTS + 1):
-            await bench.add(uuid7(), source=origin.url("/hanging.wav"))
+        for number in range(SLOTS + 1):
+            await bench.add(
+                uuid7(),
+                source=origin.url("/hanging.wav"),
+                source_host=f"host-{number % 2}",
+                caller=f"key-{number // 2 % 2}",
+            )
         await asked(origin, "/hanging.wav", FETCHES)
         assert (await bench.ended(await bench.enqueue(tone()))).status == Status.COMPLETED
     assert len(origin.headers_of("/hanging.wav")) == FETCHES
@@ -221,8 +212,8 @@ async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin)
 async def test_what_is_fetched_makes_room_for_the_next_fetch(bench: Bench, origin: Origin) -> None:
     bench.engine.hang = True
     async with working(bench):
-        for _ in range(SLOTS + 1):
-            await bench.add(uuid7(), source=origin.url("/call.wav"))
+        for number in range(SLOTS + 1):
+            await bench.add(uuid7(), source=origin.url("/call.wav"), caller=f"key-{number % 2}")
         await asked(origin, "/call.wav", SLOTS)
         bench.engine.release.set()
         await asked(origin, "/call.wav", SLOTS + 1)
@@ -268,7 +259,7 @@ async def test_a_fingerprint_outlasts_versions_that_add_fields(guarded: Service,
 
 
 def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:
-    for _ in range(4):
+    for _ in range(3):
         assert post_url(guarded, "https://example.com/call.wav").status_code == 202
     refused(post_url(guarded, "https://example.com/call.wav"), 429, "queue_full")
 
@@ -289,8 +280,8 @@ async def test_the_service_fetches_and_transcribes_also_after_it_was_killed(
         with serving(folder, **settings) as service:
             job = service.ended(answered(post_url(service, origin.url(f"/agent.wav?{SECRET}"), channels="split")))
             assert job["status"] == "completed"
-            assert (job["audio"]["bytes"], job["audio"]["channels"]) == (len(call(0, 3)), 2)
-            assert "thank you for calling" in service.read(job["links"]["transcript"])["text"].casefold()
+            assert (job["audio"]["bytes"], job["audio"]["channels"]) == (len(call(0, 6)), 2)
+            assert missed(said(0, 6), service.read(job["links"]["transcript"])["text"]) <= FEW
             missing = service.ended(answered(post_url(service, origin.url("/nothing.wav"))))
             assert missing["error"] == {"code": "fetch_failed", "message": "The server answered 404."}
             recovered = service.ended(killed)
@@ -304,7 +295,7 @@ async def test_the_service_fetches_and_transcribes_also_after_it_was_killed(
         await database.execute("UPDATE transcription SET lease_until = now()")  # thirty seconds later
         await database.close()
         origin.answers |= {
-            "/agent.wav": lambda exchange: exchange.whole(call(0, 3)),
+            "/agent.wav": lambda exchange: exchange.whole(call(0, 6)),
             "/hanging.wav": lambda exchange: exchange.whole(tone()),
             "/nothing.wav": lambda exchange: exchange.whole(b"", 404),
         }

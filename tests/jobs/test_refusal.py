@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.audio.media import write_movie
-from tests.conftest import ALICE
+from tests.conftest import ALICE, BOB
 from tests.forms import BOUNDARY, END, FORM_TYPE, field, file, post_body, refused
 from tests.recordings import tone
 from tests.service import Service, eventually
@@ -197,13 +197,18 @@ def test_a_client_that_goes_away_leaves_nothing(guarded: Service) -> None:
     assert guarded.read("/v1/transcriptions")["items"] == []
 
 
-def test_a_full_queue_accepts_no_more(guarded: Service) -> None:
-    jobs = [guarded.create() for _ in range(4)]
+def test_a_full_queue_accepts_no_more_and_one_key_does_not_fill_it(guarded: Service) -> None:
+    jobs = [guarded.create() for _ in range(3)]
     response = guarded.post()
     refused(response, 429, "queue_full")
+    assert "other API keys" in response.json()["detail"]
     assert int(response.headers["Retry-After"]) > 0
+    other = {"Authorization": f"Bearer {BOB}"}
+    assert guarded.post(headers=other).status_code == 202
+    refused(guarded.post(headers=other), 429, "queue_full")
     assert len(guarded.stored_files()) == 4
-    guarded.client.delete(jobs[0]["links"]["self"])
+    for job in jobs[:2]:
+        guarded.client.delete(job["links"]["self"])
     assert guarded.post().status_code == 202
 
 

@@ -9,6 +9,7 @@ from sqlmodel import select
 from app.jobs import erasure, queue, runner
 from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript, Transcription
+from app.jobs.places import Room
 from app.speech.turns import Share
 from tests.jobs.bench import Bench, working
 from tests.recordings import SAMPLE_CALL
@@ -80,8 +81,8 @@ async def test_deleting_a_running_job_stops_it_and_leaves_nothing(bench: Bench) 
 async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = queue.claim
 
-    async def drain_meanwhile(session: Any, worker: str, slots: int, **how: Any) -> Any:
-        jobs = await claim(session, worker, slots, **how)
+    async def drain_meanwhile(session: Any, worker: str, slots: Room, *fetches: Room, **how: Any) -> Any:
+        jobs = await claim(session, worker, slots, *fetches, **how)
         if jobs:
             await bench.runner.drain(0)
         return jobs

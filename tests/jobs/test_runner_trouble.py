@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import func
@@ -18,12 +18,14 @@ from app.audio.store import StoreUnavailable
 from app.audio.workspace import Workspace
 from app.errors import BadMedia, InsufficientStorage
 from app.jobs import decoder, queue
+from app.jobs.blame import ROOM_PAUSE, STORE_PAUSE
 from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
 from app.jobs.models import Transcription
-from app.jobs.runner import PAUSE, ROOM_PAUSE
 from app.speech.batcher import DeviceLost, EngineStopped
 from app.speech.transcript import Transcript, TranscriptWarning
 from tests.jobs.bench import Bench, Clock, waits_after, working
+from tests.jobs.test_overload import soon
+from tests.origin import Origin
 from tests.recordings import SAMPLE_CALL
 
 
@@ -54,7 +56,7 @@ async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
-    assert job.run_at >= job.created_at + PAUSE
+    assert job.run_at >= job.created_at + STORE_PAUSE
     assert job.error_code is None
     assert bench.audio_files() != []
 
@@ -68,9 +70,9 @@ async def test_jobs_outlast_a_folder_that_is_away(bench: Bench, clock: Clock) ->
         for job_id in jobs:
             waiting = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
             assert (waiting.error_code, waiting.crashes) == (None, 0)
-            assert waiting.run_at >= waiting.created_at + PAUSE
+            assert waiting.run_at >= waiting.created_at + STORE_PAUSE
         elsewhere.rename(folder)
-        clock.seconds += PAUSE.total_seconds()
+        clock.seconds += STORE_PAUSE.total_seconds()
         await bench.hurry(jobs[0])
         assert (await bench.ended(jobs[0])).status == Status.COMPLETED
 
@@ -165,32 +167,37 @@ async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
     assert bench.audio_files() == []
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), InsufficientStorage()])
-async def test_a_full_disk_postpones_a_job(bench: Bench, error: Exception) -> None:
-    bench.engine.error = error
+async def test_a_full_disk_for_fetched_recordings_postpones_a_job(
+    bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(bench.store, "save", full)
     async with working(bench):
-        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
         job = await bench.until(job_id, lambda job: job.run_at > job.created_at)
     assert (job.status, job.attempts, job.error_code) == (Status.PENDING, 0, None)
     assert job.run_at >= job.created_at + ROOM_PAUSE
-    assert bench.audio_files() != []
 
 
-def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
+async def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
     left = tmp_path / "left"
     left.mkdir()
     (left / "channel-0.pcm").write_bytes(b"speech")
     alive = Workspace(tmp_path)
-    with alive.folder() as folder:
-        (Path(folder) / "channel-0.pcm").write_bytes(b"speech")
+    async with alive.folder() as folder:
+        (folder / "channel-0.pcm").write_bytes(b"speech")
         Workspace(tmp_path).close()
         assert not left.exists()
-        assert (Path(folder) / "channel-0.pcm").exists()
+        assert (folder / "channel-0.pcm").exists()
     alive.close()
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert [path.name for path in await asyncio.to_thread(lambda: list(tmp_path.iterdir()))] == [".lock"]
 
 
-async def test_decoding_ends_where_it_would_fill_the_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decoding_ends_where_it_would_fill_the_disk_and_the_worker_claims_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = 0
 
     async def require(coming: int = 0) -> None:
@@ -203,7 +210,11 @@ async def test_decoding_ends_where_it_would_fill_the_disk(bench: Bench, monkeypa
     monkeypatch.setattr(bench.free_space, "require", require)
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
-        job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
-    assert job.run_at >= job.created_at + ROOM_PAUSE
+        job = await bench.until(job_id, lambda job: job.interruptions)
+        await bench.hurry(job_id)
+        await soon(lambda: bench.runner.fitness.trouble is not None)
+        left_alone = await bench.read(job_id)
+    assert left_alone is not None
+    assert (left_alone.status, left_alone.interruptions, job.attempts) == (Status.PENDING, 1, 0)
     assert bench.engine.given == []
     assert list((bench.store.folder.parent / "work").rglob("*.pcm")) == []

@@ -2,21 +2,23 @@
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
 import srt  # type: ignore[import-untyped]
 import webvtt
 
-from tests.recordings import call
+from tests.recordings import call, said
 from tests.service import Service
+from tests.speech.hearing import FEW, missed
 
-SECONDS = 12
+SECONDS = 12.5
 
 
 @pytest.fixture(scope="module")
 def job(service: Service) -> dict[str, Any]:
-    """The first twelve seconds of the sample call, completed."""
+    """The first two turns of the sample call, completed."""
     posted = service.create(
         call(0, SECONDS),
         channels="split",
@@ -46,8 +48,8 @@ def test_json_has_words_segments_and_turns(service: Service, job: dict[str, Any]
     assert (transcript["id"], transcript["language"]) == (job["id"], "en")
     assert [channel["label"] for channel in transcript["channels"]] == ["agent", "customer"]
     assert [turn["speaker"] for turn in transcript["turns"]] == ["agent", "customer"]
-    assert "how can i help you" in transcript["turns"][0]["text"].lower()
-    assert "david miller" in transcript["turns"][1]["text"].lower()
+    for turn in transcript["turns"]:
+        assert missed(said(0, SECONDS, turn["speaker"]), turn["text"]) <= FEW
     starts = [segment["start"] for segment in transcript["segments"]]
     assert starts == sorted(starts)
     words = [word for segment in transcript["segments"] for word in segment["words"]]
@@ -61,25 +63,29 @@ def test_json_has_the_facts_of_the_call(service: Service, job: dict[str, Any]) -
     assert talk["speech_seconds"] + talk["silence_seconds"] == pytest.approx(SECONDS, abs=0.01)
     assert sum(channel["share"] for channel in talk["channels"]) == pytest.approx(1, abs=0.01)
     assert (talk["overlaps"], talk["interruptions"], talk["holds"]) == (0, 0, [])
-    assert transcript["warnings"] == job["warnings"] == []
+    assert transcript["warnings"] == job["warnings"]
+    assert {warning["code"] for warning in job["warnings"]} <= {"window_redecoded"}  # the model may need a second try
 
 
 def test_text_is_a_dialogue(service: Service, job: dict[str, Any]) -> None:
     agent, customer = read(service, job, "text").splitlines()
-    assert agent.startswith("[00:00] agent: Thank you for calling")
-    assert customer.casefold().startswith("[00:06] customer: good morning")
+    assert re.match(r"\[00:0[01]\] agent: ", agent)
+    assert missed(said(0, SECONDS, "agent"), agent) <= FEW
+    assert re.match(r"\[00:0[67]\] customer: ", customer)
+    assert missed(said(0, SECONDS, "customer"), customer) <= FEW
 
 
 def test_srt_can_be_read_back(service: Service, job: dict[str, Any]) -> None:
     cues = list(srt.parse(read(service, job, "srt")))
     assert [cue.index for cue in cues] == list(range(1, len(cues) + 1))
-    assert cues[0].content.startswith("agent: Thank you")
+    assert cues[0].content.startswith("agent: ")
+    assert missed(said(0, SECONDS), " ".join(cue.content for cue in cues)) <= FEW
 
 
 def test_vtt_can_be_read_back(service: Service, job: dict[str, Any]) -> None:
     cues = webvtt.from_buffer(io.StringIO(read(service, job, "vtt"))).captions
     assert cues[0].voice == "agent"
-    assert "Thank you" in cues[0].text
+    assert missed(said(0, SECONDS), " ".join(cue.text for cue in cues)) <= FEW
 
 
 def test_tsv_has_a_row_per_segment(service: Service, job: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from threading import Event
 import pytest
 
 from app.audio.pcm import PcmFile
-from app.errors import TranscriptionFailed
 from app.speech import assembly, models, segments, whisper
 from app.speech.batcher import EngineStopped
 from app.speech.device import find_device
@@ -18,7 +17,7 @@ from app.speech.engine import Engine, EngineConfig
 from app.speech.models import ModelUnavailable
 from app.speech.transcript import Options, Segment, Transcript
 from tests.speech.conftest import Record, speech
-from tests.speech.hearing import COUNTING, FOX, HELLO, Heard, ignore, normalized
+from tests.speech.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore
 
 
 async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, record: Record) -> None:
@@ -34,7 +33,7 @@ async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, rec
 
     transcript = await engine.transcribe([record(speech(FOX))], Options(model="base"), ignore)
 
-    assert normalized(transcript.text) == normalized(FOX.text)
+    assert error_rate(FOX.text, transcript.text) <= FEW
     assert len(heard.progress) == told
 
 
@@ -45,7 +44,7 @@ async def test_a_recording_that_vanishes_fails_alone(engine: Engine, record: Rec
         return_exceptions=True,
     )
 
-    assert isinstance(lost, TranscriptionFailed)
+    assert isinstance(lost, FileNotFoundError)
     assert not isinstance(found, BaseException)
 
 
@@ -70,9 +69,9 @@ async def test_a_transcript_that_cannot_be_put_together_fails_alone(
         return_exceptions=True,
     )
 
-    assert isinstance(broken, TranscriptionFailed)
+    assert isinstance(broken, ValueError)
     assert isinstance(whole, Transcript)
-    assert normalized(whole.text) == normalized(FOX.text)
+    assert error_rate(FOX.text, whole.text) <= FEW
 
 
 async def test_recordings_are_heard_while_a_transcript_is_put_together(

@@ -1,11 +1,13 @@
 from dataclasses import dataclass, field
 
 from app.speech.lanes import PATIENCE, RECOVERY, Lanes
+from app.speech.turns import Share
 
 
 @dataclass(eq=False)
 class Call:
     ended: bool = False
+    share: Share = field(default_factory=Share)
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,30 @@ def test_other_work_does_not_starve_what_is_queued() -> None:
         queue.overtake()
 
     assert values(queue.take_full()) == [1]
+
+
+URGENT, PATIENT = Call(share=Share(priority=0)), Call(share=Share(priority=9))
+
+
+def test_the_most_urgent_items_go_first() -> None:
+    queue = lanes(*(Item(n, job=PATIENT) for n in range(6)), Item(6, job=URGENT), Item(7, job=URGENT))
+
+    assert queue.most_urgent() == 0
+    assert values(queue.take_full()) == [6, 7, 0, 1]
+    assert queue.most_urgent() == 9
+
+
+def test_a_lane_with_urgent_items_goes_before_one_that_waits_longer() -> None:
+    queue = lanes(*(Item(n, "first", PATIENT) for n in range(4)), *(Item(n, "second", URGENT) for n in range(4, 8)))
+
+    assert [values(queue.take_full()), values(queue.take_full())] == [[4, 5, 6, 7], [0, 1, 2, 3]]
+
+
+def test_urgent_items_do_not_starve_the_others() -> None:
+    queue = lanes(Item(-1, job=PATIENT), batch_size=1)
+    taken: list[int] = []
+    for number in range(20 * PATIENCE):
+        queue.put(Item(number, job=URGENT))
+        taken += values(queue.take_full())
+
+    assert -1 in taken

@@ -13,6 +13,7 @@ from app.db import Database
 from app.jobs import queue
 from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
+from app.jobs.places import Room
 from app.network import NetworkGuard
 from app.signals import Signals
 from app.webhooks import outbox
@@ -31,7 +32,7 @@ async def end(database: Database, *webhooks: str, outcome: Outcome = SUCCESS, **
     """A transcription that has just ended."""
     job = await enqueue(database, webhook_urls=list(webhooks), **columns)
     async with database.transaction() as session:
-        [claimed] = await queue.claim(session, "worker", 1)
+        [claimed] = await queue.claim(session, "worker", Room(1))
         await queue.finish(session, claimed, outcome)
     return job
 

@@ -15,6 +15,7 @@ from app.errors import NotFound
 from app.jobs import erasure, events, queue
 from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status
 from app.jobs.models import Transcription
+from app.jobs.places import Room
 from app.main import create_app
 from app.webhooks import outbox
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
@@ -78,7 +79,7 @@ async def test_a_cancelled_waiting_job_and_one_given_up_are_told_of(database: Da
     lost = await enqueue(database, webhook_urls=[URL])
     for _ in range(MAX_CRASHES):
         async with database.transaction() as session:
-            await queue.claim(session, "worker", 1)
+            await queue.claim(session, "worker", Room(1))
         await expire_leases(database)
         await requeue_lost(database)
     told = {row.transcription_id: row.type for row in await rows(database, Event)}

@@ -1,6 +1,5 @@
-"""A worker that lacks the store or the disk leaves the queue to others for a while, and is back soon after."""
+"""A worker that lacks the store or the disk leaves the jobs to others for a while, and is back soon after."""
 
-import errno
 from typing import NoReturn
 
 import pytest
@@ -8,9 +7,9 @@ from uuid_utils.compat import uuid7
 
 from app.audio.store import StoreUnavailable
 from app.errors import InsufficientStorage
+from app.jobs.blame import STORE_PAUSE
 from app.jobs.lifecycle import Status
 from app.jobs.places import FETCHES, SLOTS
-from app.jobs.runner import PAUSE
 from tests.jobs.bench import Bench, Clock, waits_after, working
 from tests.origin import answering
 from tests.recordings import tone
@@ -18,13 +17,13 @@ from tests.recordings import tone
 
 @pytest.mark.parametrize(
     "error",
-    [StoreUnavailable("the bucket cannot be used"), OSError(errno.ENOSPC, "no space left"), InsufficientStorage()],
-    ids=["store away", "disk full", "no room"],
+    [StoreUnavailable("the bucket cannot be used"), InsufficientStorage()],
+    ids=["store away", "no room"],
 )
 async def test_a_worker_that_lacks_something_takes_no_more_uploads_for_a_while(
     bench: Bench, clock: Clock, error: Exception
 ) -> None:
-    jobs = [await bench.enqueue(tone()) for _ in range(SLOTS + 1)]
+    jobs = [await bench.enqueue(tone(), caller=f"key-{number % 2}") for number in range(SLOTS + 1)]
     bench.engine.error = error
     with answering() as origin:
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
@@ -32,7 +31,7 @@ async def test_a_worker_that_lacks_something_takes_no_more_uploads_for_a_while(
             for job_id in jobs[:SLOTS]:
                 await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
             bench.engine.error = None
-            clock.seconds += PAUSE.total_seconds() - 1
+            clock.seconds += STORE_PAUSE.total_seconds() - 1
             await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))
             left_alone = await bench.read(jobs[SLOTS])
             assert left_alone is not None
@@ -49,7 +48,12 @@ async def test_a_worker_without_room_fetches_no_more_for_a_while(
 
     with answering() as origin:
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
-        jobs = [await bench.add(uuid7(), source=origin.url("/call.wav")) for _ in range(FETCHES + 1)]
+        jobs = [
+            await bench.add(
+                uuid7(), source=origin.url("/call.wav"), source_host=f"h{number % 2}", caller=f"key-{number % 2}"
+            )
+            for number in range(FETCHES + 1)
+        ]
         with monkeypatch.context() as full:
             full.setattr(bench.space_to_fetch, "require", no_room)
             async with working(bench):
@@ -60,5 +64,5 @@ async def test_a_worker_without_room_fetches_no_more_for_a_while(
                 assert left_alone is not None
                 assert left_alone.started_at is None
                 full.undo()
-                clock.seconds += PAUSE.total_seconds()
+                clock.seconds += STORE_PAUSE.total_seconds()
                 assert (await bench.ended(jobs[FETCHES])).status == Status.COMPLETED

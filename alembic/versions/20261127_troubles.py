@@ -1,0 +1,21 @@
+"""How often a worker's own trouble interrupted a job, and the host that a recording is fetched from."""
+
+import sqlalchemy as sa
+
+from alembic import op
+
+revision = "20261127"
+down_revision = "20261121"
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    # Processes of the version before go on inserting jobs during a rolling deploy: a default, and a null.
+    op.add_column("transcription", sa.Column("interruptions", sa.SmallInteger(), nullable=False, server_default="0"))
+    op.add_column("transcription", sa.Column("source_host", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_column("transcription", "source_host")
+    op.drop_column("transcription", "interruptions")

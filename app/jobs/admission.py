@@ -1,0 +1,30 @@
+"""How many jobs may wait, so that one API key cannot fill the queue; pure.
+
+Any key may add jobs until three quarters of the places are taken. The last quarter is divided among the keys: in it a
+key may add jobs only while it holds less than its reserve. So each key can always have its reserve waiting, whatever
+the others do: at most all keys but one are still below their reserve when the last quarter begins.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class QueueLimit:
+    """At most `pending` jobs wait, of `keys` API keys."""
+
+    pending: int
+    keys: int = 1
+
+    @property
+    def open_to_all(self) -> int:
+        """While fewer jobs wait, any key may add one."""
+        return self.pending if self.keys < 2 else self.pending - self.pending // 4
+
+    @property
+    def reserve(self) -> int:
+        """While a key holds fewer, it may add one for as long as there is any place."""
+        return max(1, (self.pending - self.open_to_all) // max(1, self.keys - 1))
+
+    def admits(self, waiting: int, own: int) -> bool:
+        """Whether a key that holds `own` of the `waiting` jobs may add one."""
+        return waiting < self.open_to_all or (waiting < self.pending and own < self.reserve)

@@ -1,0 +1,60 @@
+"""Whether a worker is fit to claim jobs; pure, it takes `now`.
+
+A worker that cannot work is the fastest at failing: it would empty the queue. So after trouble of its own a worker
+tries itself out before it claims again. After trouble several times in a row it claims nothing and is not ready until
+a trial succeeds, and then one job at a time until one succeeds.
+"""
+
+HINDRANCES_IN_A_ROW = 3
+TRIAL_PAUSES_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+
+
+class Condition:
+    """What a worker's attempts and trials say about the worker."""
+
+    def __init__(self) -> None:
+        self._hindrances = 0  # in a row; a trial that fails counts as one
+        self._failed_trials = 0
+        self._needs_trial = False
+        self._trial_at = 0.0
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the worker from working; None while it may claim."""
+        sick = self._failed_trials > 0 or (self._needs_trial and self._hindrances >= HINDRANCES_IN_A_ROW)
+        return self._trouble if sick else None
+
+    @property
+    def needs_trial(self) -> bool:
+        return self._needs_trial
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether the worker may have one job at a time, until one succeeds."""
+        return self._hindrances >= HINDRANCES_IN_A_ROW
+
+    def is_trial_due(self, now: float) -> bool:
+        return self._needs_trial and now >= self._trial_at
+
+    def attempt_succeeded(self) -> None:
+        if not self._needs_trial:
+            self._hindrances = 0
+
+    def attempt_hindered(self, trouble: str, now: float) -> None:
+        """An attempt ended because of the worker's own trouble."""
+        self._hindrances += 1
+        if not self._needs_trial:
+            self._trial_at = now + TRIAL_PAUSES_SECONDS[0]
+        self._needs_trial, self._trouble = True, trouble
+
+    def trial_succeeded(self) -> None:
+        self._needs_trial, self._failed_trials = False, 0
+
+    def trial_failed(self, trouble: str, now: float) -> None:
+        """The next trial waits longer each time."""
+        self._needs_trial, self._trouble = True, trouble
+        self._hindrances = max(self._hindrances, HINDRANCES_IN_A_ROW)
+        self._failed_trials += 1
+        pause = TRIAL_PAUSES_SECONDS[min(self._failed_trials, len(TRIAL_PAUSES_SECONDS) - 1)]
+        self._trial_at = now + pause

@@ -1,0 +1,61 @@
+"""Which versions of the code can work with the database's schema, so that a deploy can roll, and roll back.
+
+The table `schema_floor` names the oldest revision whose code can work with the schema. A migration that only adds
+leaves the floor alone; one that older code cannot live with raises it to itself. Migrations run in `alembic/env.py`;
+this module reads the floor and decides, and must not change any schema itself.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Boolean, CheckConstraint, Column, Connection, Table, Text, inspect, select, true
+from sqlmodel import SQLModel
+
+FLOOR = Table(
+    "schema_floor",
+    SQLModel.metadata,
+    Column("only_row", Boolean, CheckConstraint("only_row", name="schema_floor_one_row"), primary_key=True),
+    Column("revision", Text, nullable=False),
+)
+
+log = structlog.stdlib.get_logger("callscribe.db")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The revisions that a database is at, normally one, and the floor; None where it has none."""
+
+    revisions: tuple[str, ...]
+    floor: str | None
+
+
+class SchemaTooNew(CommandError):
+    """The database has a schema that this version cannot work with. The message is one line."""
+
+
+def read(connection: Connection, revisions: tuple[str, ...]) -> Schema:
+    if not inspect(connection).has_table(FLOOR.name):
+        return Schema(revisions, None)
+    return Schema(revisions, connection.execute(select(FLOOR.c.revision).where(FLOOR.c.only_row == true())).scalar())
+
+
+def is_newer(schema: Schema, known: ScriptDirectory) -> bool:
+    """Whether newer code made the schema, so that this code, which can work with it, has nothing to migrate.
+
+    Raises SchemaTooNew where this code cannot.
+    """
+    ours = {script.revision for script in known.walk_revisions()}
+    newer = [revision for revision in schema.revisions if revision not in ours]
+    if not newer:
+        return False
+    if schema.floor not in ours:
+        raise SchemaTooNew(
+            f"its schema {newer[0]} was made by a newer version, and this version is too old for it: "
+            "run a newer version, or restore the backup from before the upgrade"
+        )
+    log.warning(
+        "a newer version made the database's schema; this version can work with it", schema=newer[0], floor=schema.floor
+    )
+    return True

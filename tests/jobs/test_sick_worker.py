@@ -1,0 +1,118 @@
+"""A worker that cannot work: its trouble is booked on no recording, and it leaves the queue to others."""
+
+import errno
+import shutil
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from app.audio.decode import DecoderUnavailable
+from app.jobs import decoder, lifecycle
+from app.jobs.lifecycle import HINDRANCE_DELAYS, Status
+from tests.jobs.bench import Bench, waits_after, working
+from tests.jobs.test_overload import soon
+from tests.recordings import SAMPLE_CALL, tone
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    async def fail(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+TROUBLES = [
+    *(OSError(code, "trouble") for code in (errno.EROFS, errno.EIO, errno.EACCES, errno.EMFILE, errno.ENOENT)),
+    DecoderUnavailable("the decoder was killed by SIGKILL"),
+    BlockingIOError(errno.EAGAIN, "no process to be had"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", TROUBLES, ids=[f"{type(error).__name__}-{error}" for error in TROUBLES])
+async def test_trouble_of_the_worker_fails_no_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async with working(bench):
+        with monkeypatch.context() as sick:
+            sick.setattr(decoder, "decode", failing(error))
+            job_id = await bench.enqueue(tone())
+            job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+            assert (job.error_code, job.crashes, job.interruptions) == (None, 0, 1)
+            assert job.run_at >= job.created_at + HINDRANCE_DELAYS[0]
+            assert bench.audio_files() != []
+        await bench.hurry(job_id)
+        assert (await bench.ended(job_id)).status == Status.COMPLETED
+
+
+async def test_a_fault_that_nobody_knows_is_the_recordings_only_where_the_worker_can_work(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.engine.error = RuntimeError("can't start new thread")
+    async with working(bench):
+        with monkeypatch.context() as sick:
+            sick.setattr(bench.runner.fitness, "_try_out", failing(bench.engine.error))
+            job_id = await bench.enqueue(tone())
+            job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+        assert job.interruptions == 1
+        await bench.hurry(job_id)
+        job = await bench.until(job_id, lambda job: waits_after(1, job))
+    assert (job.interruptions, job.error_code) == (1, None)
+
+
+async def test_a_worker_in_trouble_stops_claiming_and_is_back_by_itself(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "HINDRANCE_DELAYS", tuple(delay / 100 for delay in HINDRANCE_DELAYS))
+    jobs = [await bench.enqueue(tone()) for _ in range(40)]
+    async with working(bench):
+        with monkeypatch.context() as sick:
+            sick.setattr(decoder, "decode", failing(OSError(errno.EROFS, "Read-only file system")))
+            await bench.until(jobs[0], lambda job: job.interruptions)
+            await soon(lambda: bench.runner.fitness.trouble is not None)
+            assert bench.runner.fitness.trouble == "[Errno 30] Read-only file system"
+            left = [await bench.read(job_id) for job_id in jobs]
+            assert sum(job is not None and job.started_at is None for job in left) >= 20
+        for job_id in jobs:
+            job = await bench.ended(job_id)
+            assert (job.status, job.attempts, job.crashes) == (Status.COMPLETED, 1, 0)
+    assert bench.runner.fitness.trouble is None
+
+
+async def test_a_folder_that_a_cleaner_removed_is_made_again(bench: Bench) -> None:
+    shutil.rmtree(bench.store.folder.parent / "work")
+    async with working(bench):
+        job = await bench.ended(await bench.enqueue(SAMPLE_CALL.read_bytes()))
+    assert (job.status, job.attempts, job.interruptions) == (Status.COMPLETED, 1, 0)
+
+
+async def test_decoded_audio_that_a_cleaner_removed_is_decoded_again(bench: Bench) -> None:
+    class Reading(type(bench.engine)):  # type: ignore[misc]
+        async def transcribe(self, channels: Any, *arguments: Any) -> Any:
+            if not self.given:
+                shutil.rmtree(channels[0].path.parent)
+            result = await super().transcribe(channels, *arguments)
+            channels[0].read(0, 10)
+            return result
+
+    bench.engine = Reading()
+    bench.runner = bench.new_runner()
+    async with working(bench):
+        job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
+        job = await bench.until(job_id, lambda job: job.interruptions)
+        await bench.hurry(job_id)
+        job = await bench.ended(job_id)
+    assert (job.status, job.attempts, job.interruptions) == (Status.COMPLETED, 1, 1)
+
+
+async def test_a_recording_that_is_missing_fails_after_its_tries(bench: Bench) -> None:
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source="upload", audio_key="01989d2e-0000-7000-8000-000000000000")
+        for attempt in (1, 2):
+            await bench.until(job_id, lambda job, attempt=attempt: waits_after(attempt, job))  # type: ignore[misc]
+            await bench.hurry(job_id)
+        job = await bench.ended(job_id)
+    assert (job.status, job.error_code) == (Status.FAILED, "transcription_failed")
+    assert job.error_message == "The recording is missing from the store"
