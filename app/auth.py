@@ -6,11 +6,14 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
+from app.admission import client_of
 from app.errors import Forbidden, Unauthorized
 
 
@@ -22,6 +25,7 @@ class Caller:
 
 
 ANONYMOUS = Caller("anonymous")
+OWN_SITE = {"same-origin", "none"}  # what a browser sends in Sec-Fetch-Site for the service's own page and by hand
 
 
 def is_loopback(host: str) -> bool:
@@ -45,18 +49,23 @@ class ApiKeys:
         keys = keys or {}
         self._hashes = {name: hashlib.sha256(key.encode()).digest() for name, key in keys.items()}
 
+    def name_of(self, key: str) -> str | None:
+        """The name of this key, if it is one of them."""
+        given = hashlib.sha256(key.encode()).digest()
+        names = [name for name, known in self._hashes.items() if hmac.compare_digest(known, given)]
+        return names[0] if names else None
+
     def identify(self, key: str | None) -> Caller:
         """The caller with this key. Raises Unauthorized."""
         if not self._hashes:
             return ANONYMOUS
-        given = hashlib.sha256((key or "").encode()).digest()
-        names = [name for name, known in self._hashes.items() if hmac.compare_digest(known, given)]
-        if key is None or not names:
+        name = self.name_of(key) if key is not None else None
+        if name is None:
             raise Unauthorized(
                 "Send `Authorization: Bearer <key>` with one of the configured API keys.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        return Caller(names[0])
+        return Caller(name)
 
 
 bearer = HTTPBearer(auto_error=False, description="An API key from `CALLSCRIBE_API_KEYS`.")
@@ -74,19 +83,32 @@ async def authenticate(
     return caller
 
 
+def client_name(keys: ApiKeys | None, scope: Scope) -> tuple[str, str]:
+    """What tells a request's client from others: the name of its key where that is valid, else its address."""
+    scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+    name = keys.name_of(key) if keys is not None and scheme.lower() == "bearer" else None
+    return ("key", name) if name is not None else ("address", client_of(scope["client"][0] if scope["client"] else ""))
+
+
 def _refuse_other_sites(request: Request) -> None:
     """Without keys, a page of another site could use the service through the browser of somebody on this machine.
 
     Raises Forbidden for a name that merely resolves to loopback (DNS rebinding) and for another page's request.
     """
     host = request.headers.get("host", "")
-    origin = request.headers.get("origin")
-    if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if not is_loopback(_split(f"//{host}").hostname or ""):
         raise Forbidden("Without API keys the service is used as localhost or 127.0.0.1 only.")
-    if (origin is not None and urlsplit(origin).netloc != host) or request.headers.get(
-        "sec-fetch-site"
-    ) == "cross-site":
+    origins, sites = (request.headers.getlist(name) for name in ("origin", "sec-fetch-site"))
+    if any(_split(origin).netloc != host for origin in origins) or not OWN_SITE.issuperset(sites):
         raise Forbidden("Without API keys the service answers no other site's pages.")
+
+
+def _split(address: str) -> SplitResult:
+    """Its parts, all of them empty where it is malformed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 CallerDep = Annotated[Caller, Depends(authenticate)]

@@ -71,7 +71,9 @@ def _keep_to_ourselves(settings: Settings) -> None:
 def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
     from app.audio.store import StoreUnavailable
     from app.db import DatabaseUnavailable
+    from app.open_files import raise_limit
 
+    raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             stopped_as_told = runner.run(service)

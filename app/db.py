@@ -26,6 +26,7 @@ WAIT_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 STATEMENT_SECONDS = 20.0  # far over the longest, and less than a lease
+POOL_SIZE = 5
 FROZEN_SECONDS = 5.0  # that the server waits longer than a client which lives
 APPLICATION = "callscribe@"
 SESSION = {
@@ -150,14 +151,16 @@ def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, 
 
 
 class Database:
-    """Connections to one PostgreSQL. No transaction outlives its `async with`."""
+    """Up to twice `pool_size` connections to one PostgreSQL. No transaction outlives its `async with`."""
 
-    def __init__(self, address: str, *, pool_size: int = 10, statement_seconds: float = STATEMENT_SECONDS) -> None:
-        self.url = asyncpg_url(address)
+    def __init__(
+        self, address: str | URL, *, pool_size: int = POOL_SIZE, statement_seconds: float = STATEMENT_SECONDS
+    ) -> None:
+        self.url = asyncpg_url(address) if isinstance(address, str) else address
         self.engine: AsyncEngine = create_async_engine(
             self.url,
             pool_size=pool_size,
-            max_overflow=10,
+            max_overflow=pool_size,
             pool_timeout=10,
             hide_parameters=True,  # an error's text would carry a transcript into the log
             connect_args={
@@ -169,6 +172,15 @@ class Database:
         event.listen(self.engine.sync_engine, "handle_error", _give_up_the_broken)
         event.listen(self.engine.sync_engine, "connect", _limit_transactions(statement_seconds + FROZEN_SECONDS))
         event.listen(self.engine.sync_engine, "checkout", _require_answer)
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator["Database"]:
+        """Other connections to the same PostgreSQL, for those who may not take these."""
+        database = Database(self.url)
+        try:
+            yield database
+        finally:
+            await database.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

@@ -4,6 +4,7 @@ The same word stands in HTTP problems, in `transcription.error` and in webhooks.
 
     AppError
     ├── RequestError            answered to a request, with its HTTP status
+    │   ├── BadRequest              bad_request              400
     │   ├── InvalidRequest          invalid_request          422
     │   ├── Unauthorized            unauthorized             401
     │   ├── Forbidden               forbidden                403
@@ -73,6 +74,10 @@ class AppError(Exception):
 
 class RequestError(AppError):
     pass
+
+
+class BadRequest(RequestError):
+    code, title, status = "bad_request", "The request is no proper HTTP", 400
 
 
 class InvalidRequest(RequestError):

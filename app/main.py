@@ -4,26 +4,36 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import __version__, operations, problems
+from app import __version__, gate, operations, problems
+from app.accepting import Acceptor
+from app.admission import Admission
 from app.audio.folder_store import LocalAudioStore
 from app.audio.store import StoreUnavailable
-from app.auth import ApiKeys, is_loopback
+from app.auth import ApiKeys, client_name, is_loopback
 from app.bodies import RequestBodies
-from app.connections import BoundedHeads
+from app.connections import Connection
+from app.db import Database
 from app.errors import InsufficientStorage, Unavailable
+from app.garbage import spare_what_stays
+from app.heads import Heads
 from app.jobs import openapi, playback, queue
 from app.jobs import router as transcriptions
 from app.jobs.admission import QueueLimit
 from app.jobs.intake import Intake, Limits
+from app.jobs.reading import Reader
+from app.jobs.waiting import Waiting
+from app.open_files import most_connections
+from app.page import documentation
 from app.page import routes as page
+from app.readiness import UNUSABLE, Doubtful, NotReady, Readiness
 from app.settings import Settings, SettingsError
 from app.speech.languages import languages
 from app.telemetry import RequestLog
@@ -50,14 +60,13 @@ log = structlog.stdlib.get_logger("callscribe")
 
 def create_app() -> FastAPI:
     """Routes, errors and the OpenAPI document. `attach` gives it the parts that its routes work with."""
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Callscribe",
         version=__version__,
         summary="Phone-call recordings into text.",
         description=DESCRIPTION,
-        redoc_url=None,
+        openapi_url=None,
         redirect_slashes=False,
-        static_url="/docs/static",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=[
             {"name": "transcriptions", "description": "Post recordings, poll their jobs, read their transcripts."},
@@ -73,16 +82,18 @@ def create_app() -> FastAPI:
     app.include_router(operations.router)
     problems.install(app)
     app.add_middleware(Doors)
+    app.add_middleware(Heads)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestBodies)
-    app.openapi_schema = openapi.complete(app.openapi())
+    app.include_router(documentation.routes(app.openapi))
+    app.openapi_schema = openapi.complete(app.openapi())  # after the last route, which would have it made anew
     app.state.open = False
-    app.state.readinesses = operations.Readinesses({"service": _starting})
+    app.state.readiness = Readiness({"service": _starting})
     return app
 
 
 async def _starting() -> None:
-    raise operations.NotReady("starting: waits for the database")
+    raise NotReady("starting: waits for the database")
 
 
 class Doors:
@@ -92,17 +103,28 @@ class Doors:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["app"].state.open or scope["path"] in operations.PROBES:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif scope["state"].get(gate.OVERLOADED):
+            await _refuse("Too many requests are under way.", scope, receive, send)
+        elif scope["app"].state.open or scope["path"] in operations.PROBES:
             await self.app(scope, receive, send)
         else:
-            starting = Unavailable("The service is starting.", headers={"Retry-After": "5"})
-            await problems.render(Request(scope), starting)(scope, receive, send)
+            await _refuse("The service is starting.", scope, receive, send)
 
 
-def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
-    """Give the application's routes what they work with, and open its doors."""
+async def _refuse(reason: str, scope: Scope, receive: Receive, send: Send) -> None:
+    error = Unavailable(reason, headers={"Retry-After": "5"})
+    await problems.render(Request(scope), error)(scope, receive, send)
+
+
+def attach(app: FastAPI, settings: Settings, parts: Parts, database: Database) -> Intake:
+    """Give the application's routes what they work with, and open its doors.
+
+    `database` has connections of its own, so that requests cannot take those of jobs and deliveries.
+    """
     intake = Intake(
-        parts.database,
+        database,
         parts.store,
         parts.fetcher,
         settings.model,
@@ -116,10 +138,11 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         ),
     )
     app.state.intake = intake
-    app.state.database = parts.database
+    app.state.database = database
+    app.state.reader = Reader(database)
+    app.state.waiting = Waiting(database, parts.signals)
     app.state.retention = parts.retention
     app.state.store = parts.store
-    app.state.signals = parts.signals
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     app.state.api_keys = ApiKeys(keys if settings.auth == "on" else None)
     app.state.models = [
@@ -127,52 +150,51 @@ def attach(app: FastAPI, settings: Settings, parts: Parts) -> Intake:
         for name in settings.model
     ]
 
-    app.state.readinesses = _readinesses(settings, parts, intake)
+    app.state.readiness = _readiness(settings, parts, intake)
     app.state.open = True
     return intake
 
 
-def _readinesses(settings: Settings, parts: Parts, intake: Intake) -> operations.Readinesses:
-    """What has to work, and what should."""
+def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
+    """What has to work, and what should. It asks the database as jobs do, so that requests do not make it unready."""
 
     async def not_stopping() -> None:
         if intake.closed:
-            raise operations.NotReady("stopping")
+            raise NotReady("stopping")
 
     async def models_loaded() -> None:
         if parts.engine is not None and not parts.engine.ready:
-            raise operations.NotReady("loading")
+            raise NotReady("loading")
 
     async def storage_usable() -> None:
         try:
             await parts.store.check()
             await parts.free_space.require()
         except StoreUnavailable as error:
-            raise operations.NotReady(str(error)) from error
+            raise NotReady(UNUSABLE, str(error)) from error
         except InsufficientStorage:
-            raise operations.NotReady(f"less than {settings.min_free_bytes.human_readable()} free") from None
+            raise NotReady("full", f"less than {settings.min_free_bytes.human_readable()} free") from None
 
     async def workspace_usable() -> None:
         try:
             await parts.workspace.check()
         except OSError as error:
-            raise operations.NotReady(str(error)) from error
+            raise NotReady(UNUSABLE, str(error)) from error
         if parts.runner is not None and (trouble := parts.runner.fitness.trouble) is not None:
-            raise operations.NotReady(trouble)
+            raise NotReady(UNUSABLE, trouble)
 
     async def one_machine() -> None:
         machines = await parts.database.machines() if isinstance(parts.store, LocalAudioStore) else set()
         if len(machines) > 1:
-            raise operations.Doubtful(f"a folder, which has to be shared by {', '.join(sorted(machines))}")
+            shared = "a folder, which has to be shared by"
+            raise Doubtful(f"{shared} several machines", f"{shared} {', '.join(sorted(machines))}")
 
     async def workers_at_work() -> None:
         async with parts.database.transaction() as session:
             if await queue.is_untended(session):
-                raise operations.Doubtful(
-                    "some have been waiting for a minute, and none is running: is there a worker?"
-                )
+                raise Doubtful("some have been waiting for a minute, and none is running: is there a worker?")
 
-    return operations.Readinesses(
+    return Readiness(
         {
             "service": not_stopping,
             "database": parts.database.check,
@@ -185,23 +207,33 @@ def _readinesses(settings: Settings, parts: Parts, intake: Intake) -> operations
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, told to stop by `serve` instead of by signals of its own."""
+    """Uvicorn, told to stop by `serve` instead of by signals of its own, with connections that clients cannot hold."""
+
+    def __init__(self, app: FastAPI, max_connections_per_client: int) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(GRACE_SECONDS),
+        )
+        super().__init__(config)
+        self._admission = Admission(most_connections(), max_connections_per_client)
+        self._gate = gate.Gate(lambda scope: client_name(getattr(app.state, "api_keys", None), scope))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        acceptors: Any = [Acceptor(listener, self._admission, self._connection) for listener in sockets or ()]
+        self.servers = acceptors
+        self.started = True
 
-def http_config(app: FastAPI) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=BoundedHeads,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(GRACE_SECONDS),
-    )
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, {}, admission=self._admission, gate=self._gate)
 
 
 def check_exposure(settings: Settings, host: str) -> None:
@@ -226,11 +258,12 @@ async def serve(settings: Settings, listener: socket.socket, *, executor: bool) 
     HTTP is up before the database is, so that probes tell a process that waits from one that is dead.
     """
     app = create_app()
-    server = Server(http_config(app))
+    server = Server(app, settings.max_connections_per_client)
     serving = asyncio.create_task(server.serve([listener]))
     try:
-        async with open_parts(settings, executor=executor) as parts:
-            intake = attach(app, settings, parts)
+        async with open_parts(settings, executor=executor) as parts, parts.database.beside() as database:
+            intake = attach(app, settings, parts, database)
+            spare_what_stays()
             name, number = listener.getsockname()[:2]
             log.info("serving", page=f"http://{name}:{number}/", data_dir=str(settings.data_dir))
             stopping = asyncio.create_task(parts.stop.wait())

@@ -1,16 +1,15 @@
 """For operators and orchestrators: is the process alive, can it work, which models does it serve."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from app.auth import CallerDep
+from app import readiness
+from app.auth import ANONYMOUS, CallerDep, authenticate, bearer, is_loopback
+from app.errors import Forbidden, Unauthorized
 from app.problems import GUARDED, responses
 
-log = structlog.stdlib.get_logger("callscribe.operations")
 PROBES = ("/healthz", "/readyz")
 router = APIRouter(tags=["operations"])
 
@@ -39,53 +38,21 @@ class ModelList(BaseModel):
     items: list[ModelOut] = Field(examples=[[{"name": "base", "default": True, "languages": ["en", "es"]}]])
 
 
-class NotReady(Exception):
-    """Raised by a check: the text is for the operator."""
-
-
-class Doubtful(Exception):
-    """Raised by a check of what works and should be looked at: the text is for the operator."""
-
-
-Checks = Mapping[str, Callable[[], Awaitable[None]]]
-
-
-class Readinesses:
-    """What has to work before traffic is welcome, and what only should: a name and a check that raises, each."""
-
-    def __init__(self, checks: Checks, doubts: Checks | None = None) -> None:
-        self._checks = checks
-        self._doubts = doubts or {}
-        self._logged: list[str] = []
-
-    async def warnings(self) -> list[str]:
-        """What works and should be looked at."""
-        warnings = []
-        for name, check in self._doubts.items():
-            try:
-                await check()
-            except Doubtful as doubt:
-                warnings.append(f"{name}: {doubt}")
-        return warnings
-
-    async def reasons(self) -> list[str]:
-        """What cannot be used, empty when all can. Logged when it changes, however often it is asked."""
-        reasons = []
-        for name, check in self._checks.items():
-            try:
-                await check()
-            except Exception as error:  # noqa: BLE001  whatever it is, the part cannot be used
-                reasons.append(f"{name}: {error if isinstance(error, NotReady) else type(error).__name__}")
-        if reasons != self._logged:
-            log.info("readiness changed", reasons=reasons)
-            self._logged = reasons
-        return reasons
-
-
 @router.get("/healthz", summary="Is the process alive?")
 async def read_health() -> Health:
     """Answers while the process lives; looks at nothing else."""
     return Health(status="ok")
+
+
+async def may_read_details(request: Request) -> bool:
+    """Whether the request may read host names and paths: with a valid key, or without keys from this machine."""
+    if not request.app.state.open:
+        return False
+    try:
+        caller = await authenticate(request, await bearer(request))  # optional here, so OpenAPI does not name it
+    except (Unauthorized, Forbidden):
+        return False
+    return caller is not ANONYMOUS or (request.client is not None and is_loopback(request.client.host))
 
 
 @router.get(
@@ -93,14 +60,21 @@ async def read_health() -> Health:
     summary="Can the service work?",
     responses={503: {"model": Readiness, "description": "Not ready: see `reasons`."}},
 )
-async def read_readiness(request: Request, response: Response) -> Readiness:
-    """`200` once the database, the models and the audio store can be used, else `503` with the reasons."""
-    readinesses: Readinesses = request.app.state.readinesses
-    reasons = await readinesses.reasons()
-    response.status_code = 503 if reasons else 200
-    if reasons:
-        return Readiness(status="not_ready", reasons=reasons, warnings=[])
-    return Readiness(status="ready", reasons=[], warnings=await readinesses.warnings())
+async def read_readiness(
+    request: Request, response: Response, *, details: Annotated[bool, Depends(may_read_details)]
+) -> Readiness:
+    """`200` once the database, the models and the audio store can be used, else `503` with the reasons.
+
+    With a valid key the reasons have details; the service's log has them too. The answer may be a second old.
+    """
+    checked: readiness.Readiness = request.app.state.readiness
+    findings = await checked.findings()
+    response.status_code = 503 if findings.reasons else 200
+    return Readiness(
+        status="not_ready" if findings.reasons else "ready",
+        reasons=[finding.shown(details=details) for finding in findings.reasons],
+        warnings=[finding.shown(details=details) for finding in findings.warnings],
+    )
 
 
 @router.get("/v1/models", summary="List the models", responses=responses(*GUARDED))

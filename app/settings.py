@@ -74,14 +74,21 @@ def _split_keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     keys: dict[str, str] = {}
-    for pair in _split(value):
+    for number, pair in enumerate(_split(value), start=1):
         name, separator, key = pair.partition(":")
         if not (name and separator and key):
             raise ValueError("write name:key pairs, separated by commas")
+        if not _is_sendable(key):
+            raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
         if name in keys or key in keys.values():
             raise ValueError("each name and each key may stand there once")
         keys[name] = key
     return keys
+
+
+def _is_sendable(key: str) -> bool:
+    """Whether clients can send it in a header: spaces and what is not ASCII get lost on the way."""
+    return key.isascii() and key.isprintable() and " " not in key
 
 
 def _split_priorities(value: Any) -> Any:
@@ -173,6 +180,9 @@ class Settings(BaseSettings):
     )
     max_audio_seconds: float = Field(default=14_400, gt=0, description="Longest recording in seconds; then `too_long`.")
     max_pending: int = Field(default=10_000, ge=1, description="Jobs that may wait; then `queue_full`.")
+    max_connections_per_client: int = Field(
+        default=512, ge=0, description="Connections that one address may hold; 0: any number, for use behind a proxy."
+    )
     min_free_bytes: ByteSize = Field(
         default=ByteSize(1024**3), ge=0, description="Disk space to leave free; else `insufficient_storage`."
     )

@@ -24,6 +24,7 @@ from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database, asyncpg_url
 from app.embedded import open_database
+from app.garbage import spare_what_stays
 from app.jobs import erasure
 from app.jobs.decoder import Decoder
 from app.jobs.recordings import Recordings
@@ -232,6 +233,7 @@ async def _or_stop(part: Coroutine[Any, Any, None], parts: Parts) -> None:
 async def run(settings: Settings) -> bool:
     """Work on jobs until told to stop. Returns whether that was the reason."""
     async with open_parts(settings, executor=True) as parts:
+        spare_what_stays()
         address = settings.database_url
         database = "embedded" if address is None else asyncpg_url(address).render_as_string()  # without the password
         log.info("working", data_dir=str(settings.data_dir), database=database)

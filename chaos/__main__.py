@@ -20,6 +20,7 @@ from chaos.postmaster import DISK_BYTES, deaths, full_disk
 from chaos.receivers import receivers
 from chaos.speed import claims, pick_up, scale
 from chaos.stage import KEPT_LOGS, Stage, stage
+from chaos.strangers import strangers
 
 SHORT_LEASE = 3.0
 LOADED_LEASE = 10.0  # models keep all cores busy while others start
@@ -43,7 +44,7 @@ class Scenario:
     disk_bytes: int | None = None
 
 
-# Of times only two are judged, with much to spare: CI may be busy. The long form wants a quiet machine.
+# Of times only four are judged, with much to spare: CI may be busy. The long form wants a quiet machine.
 SHORT = {
     "kills": Scenario(
         partial(kills, jobs=500, rate=20.0, longest_seconds=0.1, count=20, every_seconds=0.6, again_within=60.0)
@@ -57,6 +58,16 @@ SHORT = {
         partial(full_disk, seconds=5.0, back_within=120.0), REAL_LEASE, embedded=True, disk_bytes=DISK_BYTES
     ),
     "poison": Scenario(partial(poison, count=1, beside=10)),
+    "strangers": Scenario(
+        partial(
+            strangers,
+            crowds={"silent": 300, "unread": 100, "ready": 200, "wait": 500},
+            seconds=15.0,
+            list_seconds=5.0,
+            health_seconds=2.5,
+        ),
+        REAL_LEASE,
+    ),
     "claims": Scenario(partial(claims, pending=10_000, each=100, p99_ms=1000.0)),
     "receivers": Scenario(partial(receivers, receivers=20, origins=4, seconds=10.0), REAL_LEASE),
     "black-hole": Scenario(partial(black_hole, jobs=20, killing_seconds=5.0), REAL_LEASE, decode=True),
@@ -76,6 +87,16 @@ LONG = {
         partial(full_disk, seconds=60.0, back_within=30.0), REAL_LEASE, embedded=True, disk_bytes=DISK_BYTES
     ),
     "poison": Scenario(partial(poison, count=3, beside=20)),
+    "strangers": Scenario(
+        partial(
+            strangers,
+            crowds={"silent": 1500, "unread": 500, "ready": 1500, "wait": 2000},
+            seconds=90.0,
+            list_seconds=1.0,
+            health_seconds=0.25,
+        ),
+        REAL_LEASE,
+    ),
     "claims": Scenario(partial(claims, pending=100_000, each=10_000, p99_ms=20.0)),
     "black-hole": Scenario(partial(black_hole, jobs=200, killing_seconds=300.0), REAL_LEASE, decode=True),
     "pick-up": Scenario(partial(pick_up, jobs=100), REAL_LEASE),

@@ -22,12 +22,15 @@ START_LIMIT_SECONDS = 300.0
 END_LIMIT_SECONDS = 60.0
 WATCH_SECONDS = 0.2
 
-Kind = Literal["serve", "worker"]
+Kind = Literal["serve", "worker", "whole"]
 
 
 @dataclass(frozen=True)
 class Member:
-    """A process; `port` is 0 where it answers no HTTP. `name` is the one under which it leases jobs."""
+    """A process; `port` is 0 where it answers no HTTP. One that is `whole` answers, and works on jobs too.
+
+    `name` is the one under which it leases jobs.
+    """
 
     kind: Kind
     port: int
@@ -71,6 +74,14 @@ class Cluster:
         """Returns once all APIs are ready."""
         self.members += [self._spawn("serve", free_port()) for _ in range(apis)]
         self.add_workers(workers)
+        await self._until_ready()
+
+    async def start_whole(self) -> None:
+        """One process that serves HTTP and works on jobs. Returns once it is ready."""
+        self.members.append(self._spawn("whole", free_port()))
+        await self._until_ready()
+
+    async def _until_ready(self) -> None:
         if self._watching is None:
             self._watching = asyncio.create_task(self._replace_the_dead())
         async with asyncio.timeout(START_LIMIT_SECONDS), httpx.AsyncClient(trust_env=False) as client:
@@ -121,8 +132,7 @@ class Cluster:
         member.send(number)
 
     def _spawn(self, kind: Kind, port: int) -> Member:
-        api = ("--no-executor", "--port", str(port)) if port else ()
-        command = [sys.executable, "-m", "chaos.process", *self._arguments, "--", kind, *api]
+        command = [sys.executable, "-m", "chaos.process", *self._arguments, "--", *_command(kind, port)]
         return Member(kind, port, subprocess.Popen(command, env=self._environment, cwd=ROOT, stderr=self._log))
 
     async def _replace_the_dead(self) -> None:
@@ -133,6 +143,12 @@ class Cluster:
                     self.died_at.setdefault(member.name, datetime.now(UTC))
                     self.members[place] = self._spawn(member.kind, member.port)
             await asyncio.sleep(WATCH_SECONDS)
+
+
+def _command(kind: Kind, port: int) -> list[str]:
+    if kind == "worker":
+        return ["worker"]
+    return ["serve", "--port", str(port), *(["--no-executor"] if kind == "serve" else [])]
 
 
 async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:

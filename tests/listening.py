@@ -14,7 +14,7 @@ from app.audio.folder_store import LocalAudioStore
 from app.audio.workspace import Workspace
 from app.db import Database
 from app.jobs.retention import Retention
-from app.main import Server, attach, create_app, http_config
+from app.main import Server, attach, create_app
 from app.network import NetworkGuard
 from app.settings import Settings
 from app.signals import Signals
@@ -55,8 +55,8 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         sender=WebhookSender(database, signals, open_client(guard)),
     )
     app = create_app()
-    attach(app, chosen, parts)
-    server = Server(http_config(app))
+    attach(app, chosen, parts, database)
+    server = Server(app, chosen.max_connections_per_client)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         serving = asyncio.create_task(server.serve([listener]))

@@ -119,7 +119,12 @@ def test_loopback_needs_no_keys(host: str) -> None:
         {"Host": "rebound.example"},
         {"Origin": "https://elsewhere.example"},
         {"Origin": "null"},
+        {"Origin": "http://[::1"},
+        {"Origin": "http://[zz]"},
+        {"Host": "[1:2:3]"},
+        {"Host": ""},
         {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
     ],
 )
 def test_without_keys_no_other_site_can_use_the_service_through_a_browser(

@@ -243,3 +243,14 @@ def test_on_a_narrow_screen_nothing_is_cut_off(service: Service, browser: Browse
         browser.driver.refresh()
         assert browser.find("h1").text
         assert browser.run("return document.documentElement.scrollWidth") == 320
+
+
+@in_a_browser
+def test_the_documentation_can_be_read_and_tried(service: Service, browser: Browser) -> None:
+    browser.driver.get(f"{service.url}/docs")
+    browser.find("#operations-operations-read_health summary, #operations-operations-read_health button").click()
+    browser.find("#operations-operations-read_health .try-out__btn").click()
+    browser.find("#operations-operations-read_health .execute").click()
+    assert '"ok"' in browser.find("#operations-operations-read_health .live-responses-table pre code").text
+    assert browser.complaints() == []
+    assert browser.origins() == {service.url}

@@ -71,6 +71,7 @@ async def test_what_nobody_expected_is_told_without_details(guarded: Service, gu
     await database.execute("ALTER TABLE transcription RENAME TO mislaid")
     try:
         response = guarded.client.get("/v1/transcriptions", headers={"X-Request-ID": "unforeseen"})
+        eventually(lambda: guarded.client.get("/readyz").status_code == 503)
         readiness = guarded.client.get("/readyz")
     finally:
         await database.execute("ALTER TABLE mislaid RENAME TO transcription")

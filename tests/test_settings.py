@@ -35,7 +35,7 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "STORE_URL": "/srv/audio",
         "MODEL": "small, /models/mine",
         "DEVICE_INDEX": "0, 1",
-        "API_KEYS": "crm: a:b ,desk:c",
+        "API_KEYS": "crm:a:b ,desk:c",
         "MAX_UPLOAD_BYTES": "1.5GiB",
         "ALLOWED_NETWORKS": "10.0.0.0/8, fd00::/8, 192.0.2.7",
         "LOG_FORMAT": "",
@@ -47,7 +47,7 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.audio_place == Path("/srv/audio")
     assert settings.model == ("small", "/models/mine")
     assert settings.device_index == (0, 1)
-    assert settings.api_keys == {"crm": SecretStr(" a:b"), "desk": SecretStr("c")}
+    assert settings.api_keys == {"crm": SecretStr("a:b"), "desk": SecretStr("c")}
     assert settings.max_upload_bytes == 1.5 * 1024**3
     assert [str(network) for network in settings.allowed_networks] == ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]
     assert settings.log_format is None
@@ -72,11 +72,16 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("API_KEYS", "crm:"),
         ("API_KEYS", "crm:secret,crm:other"),
         ("API_KEYS", "crm:secret,desk:secret"),
+        ("API_KEYS", "crm: secret"),
+        ("API_KEYS", "crm:sec ret"),
+        ("API_KEYS", "crm:sec\tret"),
+        ("API_KEYS", "crm:secrét"),
         ("AUTH", "maybe"),
         ("MAX_UPLOAD_BYTES", "plenty"),
         ("MAX_UPLOAD_BYTES", "0"),
         ("MAX_AUDIO_SECONDS", "-1"),
         ("MAX_PENDING", "0"),
+        ("MAX_CONNECTIONS_PER_CLIENT", "-1"),
         ("ALLOWED_NETWORKS", "10.0.0.1/8"),
         ("ALLOWED_NETWORKS", "intranet"),
         ("MIN_FREE_BYTES", "-1"),
@@ -163,3 +168,10 @@ def test_keys_are_not_shown() -> None:
     shown = repr(Settings.model_validate({"api_keys": "crm:s3cr3t", "webhook_secret": "whsec_" + "a2V5" * 8}))
     assert "s3cr3t" not in shown
     assert "a2V5" not in shown
+
+
+def test_a_key_that_no_client_can_send_is_refused_and_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLSCRIBE_API_KEYS", "crm:fine,desk:geheim\u00fc")
+    with pytest.raises(SettingsError, match="CALLSCRIBE_API_KEYS: key 2 must be of visible ASCII") as refused:
+        load_settings()
+    assert "geheim" not in str(refused.value)

@@ -1,7 +1,7 @@
 """`/v1/transcriptions`: what clients ask for and get."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -35,15 +35,16 @@ from app.jobs import erasure, openapi, queue
 from app.jobs.intake import FORM_BYTES, Intake, Submission
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.reading import Reader
 from app.jobs.retention import Retention
 from app.jobs.schemas import TranscriptionList, TranscriptionOut
+from app.jobs.waiting import Waiting
 from app.problems import GUARDED, responses
-from app.signals import Signals
 from app.speech import formats
 from app.webhooks import outbox
 
-POLL_SECONDS = 1.0
 RETRY_AFTER_SECONDS = 2
+CROWDED_RETRY_AFTER_SECONDS = 5  # where too many wait, so that those who may not ask less often
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
@@ -54,9 +55,14 @@ async def get_intake(request: Request) -> Intake:
     return intake
 
 
-async def get_signals(request: Request) -> Signals:
-    signals: Signals = request.app.state.signals
-    return signals
+async def get_reader(request: Request) -> Reader:
+    reader: Reader = request.app.state.reader
+    return reader
+
+
+async def get_waiting(request: Request) -> Waiting:
+    waiting: Waiting = request.app.state.waiting
+    return waiting
 
 
 async def get_retention(request: Request) -> Retention:
@@ -65,6 +71,8 @@ async def get_retention(request: Request) -> Retention:
 
 
 IntakeDep = Annotated[Intake, Depends(get_intake)]
+ReaderDep = Annotated[Reader, Depends(get_reader)]
+WaitingDep = Annotated[Waiting, Depends(get_waiting)]
 RetentionDep = Annotated[Retention, Depends(get_retention)]
 
 
@@ -168,26 +176,29 @@ async def read_transcription(
     request: Request,
     response: Response,
     caller: CallerDep,
-    database: DatabaseDep,
+    reader: ReaderDep,
+    waiting: WaitingDep,
     intake: IntakeDep,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for a final status before answering.")] = 0,
 ) -> TranscriptionOut:
-    """The status of a job. With `wait` the answer comes as soon as the status is final, or when the time is over."""
-    loop, signals = asyncio.get_running_loop(), await get_signals(request)
+    """The status of a job. With `wait` the answer comes as soon as the status is final, or when the time is over.
+
+    Where too many clients wait already it comes without waiting: ask again after `Retry-After`.
+    """
+    loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
-    with signals.subscribe(queue.changed(transcription_id)) as changed:
-        while True:
-            changed.clear()
-            job = await find(database, transcription_id)
-            left = deadline - loop.time()
-            if job.status in FINAL or left <= 0 or intake.closed:
-                break
+    with waiting.join(transcription_id, caller.name) if wait else nullcontext() as changed:
+        read = await reader.read(transcription_id)
+        while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
-                change = asyncio.wait_for(changed.wait(), min(left, POLL_SECONDS))
+                change = asyncio.wait_for(changed.wait(), deadline - loop.time())
                 await unless(hang_up(request.receive), change)
-    if job.status not in FINAL:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return await _shown(database, job)
+            changed.clear()
+            read = await reader.read(transcription_id)
+    if not read.final:
+        crowded = wait and changed is None
+        response.headers["Retry-After"] = str(CROWDED_RETRY_AFTER_SECONDS if crowded else RETRY_AFTER_SECONDS)
+    return TranscriptionOut.of(read.job, read.notice)
 
 
 @router.post(

@@ -17,6 +17,7 @@ MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
     ".svg": "image/svg+xml",
 }
 POLICY = (
@@ -41,16 +42,26 @@ def assets() -> dict[str, Asset]:
 
 
 def _read(path: Path) -> Asset:
-    body = path.read_bytes()
+    return asset_of(path.read_bytes(), MEDIA_TYPES[path.suffix], POLICY)
+
+
+def asset_of(body: bytes, media_type: str, policy: str) -> Asset:
     headers = {
-        "Content-Type": MEDIA_TYPES[path.suffix],
-        "Content-Security-Policy": POLICY,
+        "Content-Type": media_type,
+        "Content-Security-Policy": policy,
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
         "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
     }
     return Asset(body, headers)
+
+
+def respond(asset: Asset, if_none_match: str | None) -> Response:
+    """The file, or `304` where the client has it already."""
+    if asset.headers["ETag"] in (if_none_match or ""):
+        return Response(status_code=304, headers=asset.headers)
+    return Response(asset.body, headers=asset.headers)
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
@@ -67,6 +78,4 @@ def _answer(name: str, if_none_match: str | None) -> Response:
     asset = assets().get(name)
     if asset is None:
         raise NotFound(f"The page has no file {name!r}.")
-    if asset.headers["ETag"] in (if_none_match or ""):
-        return Response(status_code=304, headers=asset.headers)
-    return Response(asset.body, headers=asset.headers)
+    return respond(asset, if_none_match)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app import readiness
 from app.audio import folder_store
 from app.audio.folder_store import MARKER, LocalAudioStore
 from app.audio.store import StoreUnavailable
@@ -125,7 +126,10 @@ async def test_other_trouble_with_the_folder_is_told_in_its_words(tmp_path: Path
     assert [path.name for path in store.folder.glob("incoming/*")] == []
 
 
-async def test_a_mount_that_is_away_is_seen_by_the_orchestrator(database: Database, tmp_path: Path) -> None:
+async def test_a_mount_that_is_away_is_seen_by_the_orchestrator(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
     async with listening(database, tmp_path) as service:
         assert not [reason for reason in (await service.client.get("/readyz")).json()["reasons"] if "storage" in reason]
         service.audio.rename(tmp_path / "unmounted")

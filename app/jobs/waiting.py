@@ -1,0 +1,90 @@
+"""Clients that wait for a job to end: how many may, and what wakes them.
+
+The signal of a change wakes them, and one query a second for all of them finds what the signal missed. A client that
+waits holds no database connection. It knows no HTTP.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+from uuid import UUID
+
+from sqlmodel import col, select
+
+from app.db import Database
+from app.jobs import queue
+from app.jobs.models import Transcription
+from app.rhythm import despite_database_trouble
+from app.signals import Signals
+
+POLL_SECONDS = 1.0
+MOST_WAITING = 1000
+MOST_OF_A_CALLER = 400
+
+Key = TypeVar("Key", str, UUID)
+
+
+class Waiting:
+    """Up to `most` clients of this process wait at the same time, up to `most_of_a_caller` of them with one key."""
+
+    def __init__(
+        self,
+        database: Database,
+        signals: Signals,
+        *,
+        most: int = MOST_WAITING,
+        most_of_a_caller: int = MOST_OF_A_CALLER,
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._most = most
+        self._most_of_a_caller = most_of_a_caller
+        self._callers: Counter[str] = Counter()
+        self._jobs: Counter[UUID] = Counter()
+        self._polling: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def join(self, transcription_id: UUID, caller: str) -> Iterator[asyncio.Event | None]:
+        """An event that is set when the job may have changed, until the block ends; None where too many wait."""
+        if self._callers.total() >= self._most or self._callers[caller] >= self._most_of_a_caller:
+            yield None
+            return
+        with (
+            self._signals.subscribe(queue.changed(transcription_id)) as changed,
+            self._counted(transcription_id, caller),
+        ):
+            if self._polling is None or self._polling.done():
+                self._polling = asyncio.create_task(self._poll())
+            yield changed
+
+    @contextmanager
+    def _counted(self, transcription_id: UUID, caller: str) -> Iterator[None]:
+        self._callers[caller] += 1
+        self._jobs[transcription_id] += 1
+        try:
+            yield
+        finally:
+            _take_one(self._callers, caller)
+            _take_one(self._jobs, transcription_id)
+
+    async def _poll(self) -> None:
+        while self._jobs:
+            await asyncio.sleep(POLL_SECONDS)
+            await despite_database_trouble(self._wake_ended)
+
+    async def _wake_ended(self) -> None:
+        """Wake who waits for a job that has ended or was deleted."""
+        ids = list(self._jobs)
+        statement = select(Transcription.id).where(col(Transcription.id).in_(ids))
+        async with self._database.transaction() as session:
+            going_on = set((await session.exec(statement.where(col(Transcription.completed_at).is_(None)))).all())
+        for transcription_id in set(ids) - going_on:
+            self._signals.wake(queue.changed(transcription_id))
+
+
+def _take_one(counter: Counter[Key], key: Key) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

@@ -1,0 +1,102 @@
+"""Clients that wait for jobs, by the hundred: what they cost the database, and when they are answered."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import event
+
+from app import main
+from app.db import Database
+from app.errors import NotFound
+from app.jobs.reading import Reader
+from app.jobs.waiting import Waiting
+from app.signals import Signals
+from tests.jobs.rows import SUCCESS, claim, enqueue, execute, finish
+from tests.listening import listening
+
+NOBODY = UUID("01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e")
+
+
+@pytest.fixture
+def statements(database: Database) -> Iterator[list[str]]:
+    """The statements that are sent to the database."""
+    sent: list[str] = []
+
+    def note(_1: object, _2: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+
+
+async def test_hundreds_who_wait_cost_a_query_a_second_and_are_answered_at_the_end(
+    database: Database, tmp_path: Path, statements: list[str]
+) -> None:
+    jobs = [await enqueue(database) for _ in range(3)]
+    async with listening(database, tmp_path) as service, asyncio.timeout(60):
+        paths = [f"/v1/transcriptions/{job.id}?wait=60" for job in jobs] * 30
+        asking = [asyncio.create_task(service.client.get(path)) for path in paths]
+        await asyncio.sleep(2.0)
+        statements.clear()
+        await asyncio.sleep(3.0)
+        assert len(statements) <= 4
+        for _ in jobs:
+            [claimed] = await claim(database)
+            await finish(database, claimed, SUCCESS)
+        answers = await asyncio.gather(*asking)
+    assert {answer.json()["status"] for answer in answers} == {"completed"}
+
+
+async def test_a_job_that_is_deleted_ends_the_wait(database: Database, tmp_path: Path) -> None:
+    job = await enqueue(database)
+    async with listening(database, tmp_path) as service, asyncio.timeout(30):
+        asking = asyncio.create_task(service.client.get(f"/v1/transcriptions/{job.id}?wait=60"))
+        await asyncio.sleep(0.5)
+        await execute(database, "DELETE FROM transcription WHERE id = :id", id=job.id)
+        assert (await asking).status_code == 404
+
+
+async def test_beyond_the_cap_the_answer_comes_without_waiting(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "Waiting", partial(Waiting, most=0))
+    job = await enqueue(database)
+    async with listening(database, tmp_path) as service, asyncio.timeout(30):
+        answer = await service.client.get(f"/v1/transcriptions/{job.id}?wait=60")
+    assert (answer.status_code, answer.json()["status"], answer.headers["Retry-After"]) == (200, "pending", "5")
+
+
+async def test_a_key_leaves_places_to_wait_to_others(database: Database) -> None:
+    places = Waiting(database, Signals(database), most=3, most_of_a_caller=2)
+    with ExitStack() as stack:
+        join = [stack.enter_context(places.join(NOBODY, caller)) for caller in ("a", "a", "a", "b", "b")]
+    assert [event is not None for event in join] == [True, True, False, True, False]
+    with places.join(NOBODY, "a") as again:
+        assert again is not None
+
+
+async def test_reads_at_the_same_time_share_a_query(database: Database, statements: list[str]) -> None:
+    jobs = [await enqueue(database) for _ in range(3)]
+    reader = Reader(database)
+    statements.clear()
+    asked = [*(job.id for job in jobs), NOBODY] * 50
+    found = await asyncio.gather(*(reader.read(job_id) for job_id in asked), return_exceptions=True)
+    assert len(statements) == 1
+    assert sum(isinstance(each, NotFound) for each in found) == 50
+    assert {each.job.id for each in found if not isinstance(each, BaseException)} == {job.id for job in jobs}
+
+
+async def test_a_query_that_fails_is_told_to_all_who_asked_and_the_next_one_works(database: Database) -> None:
+    job = await enqueue(database)
+    reader = Reader(database)
+    await execute(database, "ALTER TABLE transcription RENAME TO mislaid")
+    found = await asyncio.gather(*(reader.read(job.id) for _ in range(3)), return_exceptions=True)
+    await execute(database, "ALTER TABLE mislaid RENAME TO transcription")
+    assert all(isinstance(each, Exception) for each in found)
+    assert (await reader.read(job.id)).job.id == job.id
