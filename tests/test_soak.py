@@ -13,9 +13,9 @@ from tests.service import serving
 
 def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(tmp_path / "data", MODEL=MODEL, DEVICE="cpu") as service:
+        memory = long(service, tmp_path, seconds=15)  # first, while the service holds no more than it needs
         wordless = silence(service, tmp_path, seconds=3)
         turns = beside(service, tmp_path, seconds=3, long_seconds=240, tries=1)
-        memory = long(service, tmp_path, seconds=15)
         rounds = many(service, tmp_path, rounds=2, jobs=2, seconds=5)
     assert [figure.value for figure in wordless] == [0, 0, 0, 0]
     assert turns[-1].kept
@@ -26,7 +26,7 @@ def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_another_keys_call_is_done_while_one_key_floods_the_service(workspace: Path, tmp_path: Path) -> None:
     with serving(workspace / "neighbours", key=MODEST, MODEL=MODEL, DEVICE="cpu", **SETTINGS) as service:
-        figures = neighbours(service, tmp_path, seconds=3, long_seconds=600, calls=18, waiting=30, tries=1)
+        figures = neighbours(service, tmp_path, seconds=3, long_seconds=300, calls=18, waiting=30, tries=1)
         meanwhile, blamed = figures[-2:]
         assert meanwhile.value >= 24  # sixteen calls and eight tarpits of the greedy key
         assert blamed.kept
