@@ -26,8 +26,8 @@ from app.garbage import spare_what_stays
 from app.heads import Heads
 from app.jobs import openapi, playback, queue
 from app.jobs import router as transcriptions
-from app.jobs.admission import QueueLimit
 from app.jobs.intake import Intake, Limits
+from app.jobs.queue_limit import QueueLimit
 from app.jobs.reading import Reader
 from app.jobs.waiting import Waiting
 from app.open_files import most_connections

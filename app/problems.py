@@ -29,7 +29,7 @@ from app.errors import (
 from app.patterns import in_words
 
 MEDIA_TYPE = "application/problem+json"
-AWAY = "The database or the audio store cannot be used at the moment."
+AWAY = "The database, the audio store or the decoder cannot be used at the moment."
 SEE_LOG = "The request id names this failure in the service's log."
 GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)  # what every route with a key may answer
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")

@@ -133,7 +133,8 @@ class Settings(BaseSettings):
     )
     model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default_factory=lambda: (default_model(),),
-        description="Whisper models to serve: size, hub name or folder, comma separated; the first is the default.",
+        description="Whisper models to serve: size or hub name, either with `@commit`, or folder, comma separated; the "
+        "first is the default.",
         min_length=1,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -202,9 +203,12 @@ class Settings(BaseSettings):
 
     @property
     def disks(self) -> tuple[Path, ...]:
-        """Folders on the disks that recordings are written to."""
-        place = self.audio_place
-        return (self.data_dir, place) if isinstance(place, Path) else (self.data_dir,)
+        """Folders on the disks that recordings, and the embedded database, are written to."""
+        place, embedded = self.audio_place, self.data_dir / "postgres"
+        folders = [self.data_dir]
+        folders += [place] if isinstance(place, Path) else []
+        folders += [embedded] if self.database_url is None and embedded.exists() else []
+        return tuple(folders)
 
     @property
     def models_dir(self) -> Path:

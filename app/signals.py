@@ -31,6 +31,7 @@ class Signals:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._connected = True
 
     @contextmanager
     def subscribe(self, topic: str) -> Iterator[asyncio.Event]:
@@ -56,7 +57,9 @@ class Signals:
             try:
                 await self._listen()
             except DATABASE_TROUBLE as error:
-                log.warning("listener lost its connection", error=type(error).__name__)
+                if self._connected:  # once an outage, not once a second
+                    log.warning("listener lost its connection", error=type(error).__name__)
+                self._connected = False
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
@@ -66,6 +69,7 @@ class Signals:
         connection.add_termination_listener(lambda _: gone.set())
         try:
             await connection.add_listener(CHANNEL, lambda *args: self.wake(args[3]))
+            self._connected = True
             self.wake()
             while True:
                 with suppress(TimeoutError):

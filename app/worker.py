@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ async def _open_store(place: Path | S3Url, workspace: Workspace, database: Datab
         return S3AudioStore(place, workspace)
     async with database.transaction() as session:
         in_use = await erasure.any_audio(session)
-    store = LocalAudioStore(place, may_be_new=not in_use)
+    store = await in_daemon_thread(partial(LocalAudioStore, place, may_be_new=not in_use), "open-store")
     if not store.marked:
         log.warning(
             "the audio folder has no mark, but the database has recordings: mount its disk or, if they are lost, "

@@ -4,10 +4,10 @@ FFmpeg parses bytes of strangers, so it runs in `decode_child.py`, which `child.
 and time, and no way to anything but the recording and its PCM files (`containment.py`).
 """
 
-import asyncio
 import errno
 import os
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from app.audio.child import ask, not_the_recordings_fault
 from app.audio.claims import announced_seconds
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
+from app.threads import in_daemon_thread
 
 CHILD = Path(__file__).with_name("decode_child.py")
 CHILD_MEMORY_BYTES = 512 * 1024 * 1024
@@ -88,7 +89,9 @@ async def decode(
         info, seconds = MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE
         header_seconds = info.duration_seconds and info.duration_seconds - answer["skipped_seconds"]
         with not_the_recordings_fault("the recording cannot be read"):
-            announced = await asyncio.to_thread(announced_seconds, path, info.container, header_seconds, seconds)
+            announced = await in_daemon_thread(
+                partial(announced_seconds, path, info.container, header_seconds, seconds), "announced-seconds"
+            )
     except BaseException:
         _remove_channels(folder)
         raise

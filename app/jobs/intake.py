@@ -20,8 +20,8 @@ from app.db import Database
 from app.errors import AppError, FieldError, InvalidRequest, TooLarge, TooLong, Unavailable
 from app.hangups import unless
 from app.jobs import queue
-from app.jobs.admission import QueueLimit
 from app.jobs.models import Transcription, stored_options
+from app.jobs.queue_limit import QueueLimit
 from app.jobs.requests import CreateFromUrl, CreateTranscription
 from app.jobs.upload import Form, read_form, shown_name
 from app.network import host_of
@@ -170,7 +170,7 @@ class Intake:
 
     async def _probe(self, audio: StoredAudio, share: Share) -> MediaInfo:
         with self._place_in_line(share.owner):
-            async with self._store.local_path(audio.key) as path, self._probing.place(share):
+            async with self._probing.place(share), self._store.local_path(audio.key) as path:
                 info = await probe(path)
         claimed = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
         if claimed is not None and claimed > self.limits.audio_seconds:

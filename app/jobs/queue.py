@@ -20,7 +20,6 @@ from sqlmodel.sql.expression import SelectOfScalar
 from app.audio.store import StoredAudio
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import events
-from app.jobs.admission import QueueLimit
 from app.jobs.claiming import STORED, TO_FETCH, Line
 from app.jobs.lifecycle import (
     FINAL,
@@ -38,6 +37,7 @@ from app.jobs.lifecycle import (
 )
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.jobs.places import NO_ROOM, Room
+from app.jobs.queue_limit import QueueLimit
 from app.signals import notify
 from app.webhooks import outbox
 

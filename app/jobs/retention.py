@@ -5,7 +5,7 @@ that ends the job. One whose erasing was cut short by a crash is an orphan then:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from app.rhythm import every
 SWEEP_SECONDS = 60.0
 ORPHAN_SECONDS = 3600.0
 BATCH = 500
+REFUSALS_IN_A_ROW = 3
 ORPHAN_BATCH = 1000
 
 log = structlog.stdlib.get_logger("callscribe.retention")
@@ -72,9 +73,19 @@ class Retention:
         while True:
             async with self._database.transaction() as session:
                 keys = await erase(session)
-            erased = [await self._erase(key) for key in keys if key is not None]
-            if len(keys) < BATCH or not all(erased):  # a store in trouble gets no more orphans before the next beat
+            refused = await self._erase_all([key for key in keys if key is not None])
+            if len(keys) < BATCH or refused:  # a store in trouble gets no more orphans before the next beat
                 return
+
+    async def _erase_all(self, keys: Sequence[str]) -> int:
+        """Returns how many the store refused. After some in a row the rest are left: they are orphans now."""
+        refused = in_a_row = 0
+        for key in keys:
+            erased = await self._erase(key)
+            refused, in_a_row = refused + (not erased), 0 if erased else in_a_row + 1
+            if in_a_row == REFUSALS_IN_A_ROW:
+                break
+        return refused
 
     async def erase_orphans(self) -> None:
         """Erase the recordings that no job needs: of interrupted uploads, and of ends that were not cleaned up.

@@ -7,7 +7,7 @@ came back changes nothing. Times come from the database's clock.
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Uuid, bindparam, func, text
@@ -40,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Leased:
-    """A claimed delivery with what is to be sent. `waited_seconds` is how long it has been due."""
+    """A claimed delivery with what is to be sent. `waited_seconds` is how long it had been due at `claimed_at`."""
 
     id: UUID
     token: UUID
@@ -51,6 +51,7 @@ class Leased:
     host: str
     body: bytes
     waited_seconds: float
+    claimed_at: datetime
 
 
 async def add(
@@ -108,7 +109,7 @@ CLAIM = text("""
     UPDATE delivery SET lease_token = gen_random_uuid(), lease_until = now() + :lease
     FROM chosen, event WHERE delivery.id = chosen.id AND event.id = delivery.event_id
     RETURNING delivery.id, lease_token AS token, event_id, type, style, url, host, body,
-              extract(epoch FROM now() - next_attempt_at)::float AS waited_seconds
+              extract(epoch FROM now() - next_attempt_at)::float AS waited_seconds, now() AS claimed_at
 """)
 
 

@@ -1,9 +1,10 @@
 """The sender, in every replica: claim → send → record. No transaction is open while a receiver is asked."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import httpx
@@ -91,13 +92,13 @@ class WebhookSender:
             if self._draining.is_set():  # the claim was under way when the order came
                 await self._give_back(leased)
                 continue
-            task = asyncio.create_task(self._deliver(leased, keys))
+            task = asyncio.create_task(self._deliver(leased, keys, time.monotonic()))
             self._tasks.add(task)
             task.add_done_callback(ended)
 
-    async def _deliver(self, leased: Leased, keys: Sequence[str]) -> None:
+    async def _deliver(self, leased: Leased, keys: Sequence[str], claimed: float) -> None:
         """One attempt, in a straight line; broken off, it goes back."""
-        attempt = asyncio.create_task(self._attempt(leased, keys))
+        attempt = asyncio.create_task(self._attempt(leased, keys, claimed))
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)
         try:
@@ -112,13 +113,18 @@ class WebhookSender:
         except Exception as error:  # noqa: BLE001  so is an answer that cannot be written down
             await self._record(leased, _broken(leased, error))
 
-    async def _attempt(self, leased: Leased, keys: Sequence[str]) -> Reply:
+    async def _attempt(self, leased: Leased, keys: Sequence[str], claimed: float) -> Reply:
+        """The signature has the database's time: receivers refuse one whose time is minutes off, as our clock may be.
+
+        `claimed` is the moment of the claim by the monotonic clock.
+        """
         event_id, seconds = str(leased.event_id), self._attempt_seconds
         if leased.style is Style.CALLBACK and "{" in leased.url:
             return Reply(datetime.now(UTC), 0, error=UrlNotAllowed.code)
         if leased.style is Style.CALLBACK:
             return await send(self._client, "GET", leased.url, {"webhook-id": event_id}, b"", seconds)
-        signed = signing.headers(keys, event_id, datetime.now(UTC), leased.body)
+        now = leased.claimed_at + timedelta(seconds=time.monotonic() - claimed)
+        signed = signing.headers(keys, event_id, now, leased.body)
         headers = {"Content-Type": "application/json", **signed}
         return await send(self._client, "POST", leased.url, headers, leased.body, seconds)
 

@@ -21,10 +21,10 @@ from app.audio.web import WebSource
 from app.audio.workspace import Workspace
 from app.db import Database
 from app.jobs import queue
-from app.jobs.admission import QueueLimit
 from app.jobs.decoder import Decoder
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription, stored_options
+from app.jobs.queue_limit import QueueLimit
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner

@@ -10,11 +10,11 @@ from uuid_utils.compat import uuid7
 
 from app.db import Database
 from app.jobs import queue
-from app.jobs.admission import QueueLimit
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
 from app.jobs.places import Room
 from app.jobs.queue import Closed
+from app.jobs.queue_limit import QueueLimit
 from app.speech.transcript import Options, Transcript
 
 OPTIONS = stored_options.dump_python(Options(model="base"), mode="json")

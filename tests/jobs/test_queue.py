@@ -11,7 +11,6 @@ from uuid_utils.compat import uuid7
 from app.db import Database
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import erasure, queue
-from app.jobs.admission import QueueLimit
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     Cancelled,
@@ -24,6 +23,7 @@ from app.jobs.lifecycle import (
     next_state,
 )
 from app.jobs.models import StoredTranscript, Transcription
+from app.jobs.queue_limit import QueueLimit
 from tests.jobs.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.jobs.admission import QueueLimit
+from app.jobs.queue_limit import QueueLimit
 
 
 def fill(limit: QueueLimit, held: dict[str, int], keys: list[str]) -> None:
