@@ -63,7 +63,7 @@ def try_lock(path: Path) -> BinaryIO | None:
 def launch(folder: Path, lock: BinaryIO) -> None:
     """Start a server that keeps `lock`. Raises what `postgres_folder.prepare` raises.
 
-    Returns at once; the server may still fail, upon which it lets go of the lock.
+    Returns immediately. The server may still fail; then it releases the lock.
     """
     _end_one_without_lock(folder)
     as_owner = postgres_folder.prepare(folder)
