@@ -36,17 +36,18 @@ class SickWorker:
     disk: Path
     fault: Path
 
-    async def readiness(self) -> int:
-        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+    async def is_ready(self) -> bool:
+        """As a probe sees it: one without a file for the connection does not answer, and is not ready."""
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
             with suppress(httpx.TransportError):
-                return (await client.get(f"{self.url}/readyz")).status_code
-        return 0
+                return (await client.get(f"{self.url}/readyz")).status_code == 200
+        return False
 
-    async def becomes(self, status: int, within_seconds: float) -> float:
-        """After how many seconds it answers so; infinite where it does not within the time."""
+    async def becomes(self, *, ready: bool, within_seconds: float) -> float:
+        """After how many seconds it is so; infinite where it is not within the time."""
         started = time.monotonic()
         while time.monotonic() - started < within_seconds:
-            if await self.readiness() == status:
+            if await self.is_ready() is ready:
                 return time.monotonic() - started
             await asyncio.sleep(POLL_SECONDS)
         return float("inf")
@@ -144,16 +145,22 @@ async def black_hole(stage: Stage, *, jobs: int, killing_seconds: float) -> list
         for name, fault in SICK.items():
             with fault(worker):
                 posted = await _post(stage, jobs)
-                seconds = await worker.becomes(503, 2 * NOT_READY_SECONDS)
+                seconds = await worker.becomes(ready=False, within_seconds=2 * NOT_READY_SECONDS)
                 figures.append(Figure.at_most(f"{name}: not ready after s", seconds, NOT_READY_SECONDS))
                 await _until_all_ended(stage, posted)
-            figures.append(Figure.at_most(f"{name}: mended and ready after s", await worker.becomes(200, 90), 60.0))
+            figures.append(
+                Figure.at_most(
+                    f"{name}: mended and ready after s", await worker.becomes(ready=True, within_seconds=90), 60.0
+                )
+            )
         for name, fault in PASSING.items():
             with fault(worker):
                 until = time.monotonic() + killing_seconds
                 while time.monotonic() < until:
                     await _until_all_ended(stage, await _post(stage, jobs))
-            figures.append(Figure.at_most(f"{name}: ready after s", await worker.becomes(200, 60), 60.0))
+            figures.append(
+                Figure.at_most(f"{name}: ready after s", await worker.becomes(ready=True, within_seconds=60), 60.0)
+            )
         figures.append(Figure.at_least("jobs that the sick worker ended", await _ended_by(stage, worker), 1))
     settled = await stage.settle(SETTLE_SECONDS)
     ends = settled.accounts.ends
@@ -202,7 +209,7 @@ async def _sick_worker(stage: Stage) -> AsyncIterator[SickWorker]:
         stack.callback(process.wait)
         stack.callback(process.kill)
         worker = SickWorker(psutil.Process(process.pid), f"http://127.0.0.1:{port}", disk, fault)
-        if await worker.becomes(200, START_LIMIT_SECONDS) == float("inf"):
+        if await worker.becomes(ready=True, within_seconds=START_LIMIT_SECONDS) == float("inf"):
             raise TimeoutError
         yield worker
 
