@@ -16,7 +16,7 @@ setup: $(STAMP) ## the environment in .venv, with the bundled models
 # uv installs in seconds; pip knows mirrors that uv is not told of, so it steps in where uv finds nothing.
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
-	@echo 'Installing into $(VENV): about 1 GB, a minute or two the first time'
+	@echo 'Installing into $(VENV): about 1.4 GB, a minute or two the first time'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9 \
 	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-dev.lock \

@@ -1,7 +1,7 @@
 """Which connections are held: a cap for the process and one for each client's address.
 
-At a cap, a connection without a request under way makes room for the newcomer: silent sockets keep nobody out. It
-knows addresses and connections; it knows no HTTP.
+At a cap, the connection that has been without a request for longest makes room for the newcomer, if that is a second or
+more. So silent sockets keep no client out. It knows addresses and connections; it knows no HTTP.
 """
 
 import ipaddress
@@ -52,9 +52,9 @@ class Admission:
         name = client_of(address)
         client = self._clients.get(name)
         if client is not None and client.connections >= self.most_per_client and not self._give_up_one(client.idle):
-            return self._refuse(name)
+            return self._refuse(name, client.connections, self.most_per_client)
         if len(self._names) >= self.most and not self._give_up_one(self._idle):
-            return self._refuse(name)
+            return self._refuse(name, len(self._names), self.most)
         return True
 
     def hold(self, connection: Held, address: str) -> None:
@@ -95,12 +95,10 @@ class Admission:
             return True
         return False
 
-    def _refuse(self, name: str) -> bool:
+    def _refuse(self, name: str, held: int, most: int) -> bool:
         self._refused += 1
         if time.monotonic() - self._logged_at >= LOG_SECONDS:
-            log.warning(
-                "connections refused", refused=self._refused, last_client=name, open=len(self._names), most=self.most
-            )
+            log.warning("connections refused", refused=self._refused, last_client=name, held=held, most=most)
             self._refused, self._logged_at = 0, time.monotonic()
         return False
 

@@ -82,7 +82,7 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
             raise typer.Exit(1) from None
         except asyncio.CancelledError:  # a signal came before the service was up
             stopped_as_told = True
-    structlog.stdlib.get_logger("callscribe").info("stopped", as_told=stopped_as_told)
+    structlog.stdlib.get_logger("callscribe").info("stopped", clean=stopped_as_told)
     _leave(0 if stopped_as_told else 1)
 
 

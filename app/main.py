@@ -268,7 +268,7 @@ async def serve(settings: Settings, listener: socket.socket, *, executor: bool) 
             log.info("serving", page=f"http://{name}:{number}/", data_dir=str(settings.data_dir))
             stopping = asyncio.create_task(parts.stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            log.info("stopping; a second signal stops at once", running_jobs_may_take_seconds=GRACE_SECONDS)
+            log.info("stopping; a second signal stops immediately", running_jobs_may_take_seconds=GRACE_SECONDS)
             intake.closed = True
             parts.signals.wake()
             server.should_exit = True

@@ -23,6 +23,8 @@ OF_ERRORS: Mapping[str, str] = {
     "uuid_parsing": "must be a UUID",
     "int_parsing": "must be a whole number",
     "float_parsing": "must be a number",
+    "byte_size": "must be a size such as 500MB or 1GiB",
+    "byte_size_unit": "must be a size such as 500MB or 1GiB",
 }
 
 

@@ -23,6 +23,7 @@ FOUND_LIMIT_SECONDS = 10.0  # for a server that has just been started to write i
 POLL_SECONDS = 0.05
 LOG_BYTES = 10 * 2**20
 LAST_LINES = 5
+FOLLOWS = "terminating connection due to unexpected postmaster exit"
 LOOK = 0  # the signal that nobody notices
 SETTINGS = {
     "listen_addresses": "",
@@ -150,10 +151,11 @@ def end_orphans(folder: Path) -> int:
 
 
 def last_lines(folder: Path) -> list[str]:
-    """The end of the server's log."""
+    """The end of the server's log, without what each session says when the server has died."""
     with suppress(OSError), (folder / "log").open("rb") as log:
         log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
-        return [line.strip() for line in log.read().decode(errors="replace").splitlines()][-LAST_LINES:]
+        lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
+        return [line for line in lines if FOLLOWS not in line][-LAST_LINES:]
     return []
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from app.webhooks.signing import key_of
 
 PREFIX = "CALLSCRIBE_"
 PRIORITIES = tuple("0123456789")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
 # Of CTranslate2's, those that the engine can use; which of them a machine has is found out when a model is loaded.
 ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
 
@@ -36,6 +38,8 @@ def _place(value: Any) -> Any:
             return parse_s3_url(value)
         except ValueError as error:
             raise ValueError(f"must be a folder or s3://bucket/prefix; it {error}") from None
+    if isinstance(value, str) and SCHEME.match(value):
+        raise ValueError("must be a folder or s3://bucket/prefix, with two slashes")
     return value
 
 
@@ -81,7 +85,7 @@ def _split_keys(value: Any) -> Any:
         if not _is_sendable(key):
             raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
         if name in keys or key in keys.values():
-            raise ValueError("each name and each key may stand there once")
+            raise ValueError("each name and each key may appear only once")
         keys[name] = key
     return keys
 
@@ -99,6 +103,8 @@ def _split_priorities(value: Any) -> Any:
         name, _, priority = pair.rpartition(":")
         if not name or priority not in PRIORITIES:
             raise ValueError("write name:priority pairs, priorities from 0 to 9, separated by commas")
+        if name in priorities:
+            raise ValueError("each name may appear only once")
         priorities[name] = int(priority)
     return priorities
 

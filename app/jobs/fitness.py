@@ -64,7 +64,7 @@ class Fitness:
         log.warning("this worker had trouble of its own; the job goes back", error=in_words(error))
         self._condition.attempt_hindered(in_words(error), time.monotonic())
         if before is None and self.trouble is not None:
-            log.error("this worker had trouble several times in a row, and claims no jobs until a trial succeeds")
+            log.error("this worker cannot work, and claims no jobs until it can")
 
 
 def in_words(error: Exception) -> str:
