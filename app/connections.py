@@ -22,10 +22,14 @@ UNREAD_SECONDS = 30.0
 MIN_BYTES_PER_SECOND = 1000
 PIPELINED_REQUESTS = 16
 RESET = struct.pack("ii", 1, 0)  # else the kernel goes on offering for minutes what it has
-FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 22\r\nRetry-After: 5\r\n"
-    b"Connection: close\r\n\r\nToo many connections.\n"
+FULL_PROBLEM = (
+    b'{"type":"urn:callscribe:error:unavailable","title":"The service cannot do this at the moment","status":503,'
+    b'"detail":"Too many connections.","code":"unavailable","request_id":""}'
 )
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
+    b"Retry-After: 5\r\nConnection: close\r\n\r\n%b"
+) % (len(FULL_PROBLEM), FULL_PROBLEM)
 
 log = structlog.stdlib.get_logger("callscribe.http")
 

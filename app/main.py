@@ -55,6 +55,10 @@ curl 'http://127.0.0.1:8000/v1/transcriptions/{id}/transcript?format=text'
 Every error is an RFC 9457 problem whose `code` is stable. Times are RFC 3339 UTC, durations are seconds.
 """
 
+# Longer than proxies and clients keep a connection that they do not use, so that it is they who close it: a request on
+# its way to a connection that we close would fail. At a cap, such connections make room for others (`app.admission`).
+KEEP_ALIVE_SECONDS = 75
+
 log = structlog.stdlib.get_logger("callscribe")
 
 
@@ -217,6 +221,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(GRACE_SECONDS),
         )
         super().__init__(config)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from app.audio.disk import FreeSpace
 from app.audio.store import AudioStore, StoredAudio
-from app.errors import FetchFailed, FieldError, TooLarge, UrlNotAllowed
+from app.errors import FetchFailed, FieldError, InsufficientStorage, TooLarge, UrlNotAllowed
 
 RequireRoom = Callable[[int], Awaitable[None]]
 """Raises InsufficientStorage where there is no room for so many bytes."""
@@ -63,6 +63,14 @@ class Fetcher:
             offered = f"its scheme must be one of {', '.join(sorted(self._sources))}"
             raise UrlNotAllowed(f"The URL may not be used: {offered}.", errors=(FieldError("url", offered),))
         source.require_allowed(url)
+
+    async def has_room(self) -> bool:
+        """Whether there is room for anything at all."""
+        try:
+            await self._free_space.require()
+        except InsufficientStorage:
+            return False
+        return True
 
     async def fetch(self, url: str, key: str) -> StoredAudio:
         """Keep what is behind `url` under `key`. Leaves nothing when it fails.

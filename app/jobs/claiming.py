@@ -10,6 +10,7 @@ last chance, which another crash would end, is claimed by a statement of its own
 those that only ran beside a recording that kills its worker would end with it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Integer, Text, TextClause, bindparam, text
@@ -113,17 +114,14 @@ _ONE_ON_ITS_LAST_CHANCE = """
 """
 
 
-# For a worker without a free place: a more urgent job of another key, for which it may give a running one back.
-_MORE_URGENT = """
+# For a worker without a free place: a job of another key for which it may give a running one back. The key must have
+# room for it, or the running job would be claimed again, and given back again, without an end.
+_OF_ANOTHER_KEY = """
     SELECT priority, caller FROM transcription
-    WHERE status = 'pending' AND {recording} AND priority < :priority AND caller <> :caller
+    WHERE status = 'pending' AND {recording} AND caller <> ALL(:full_callers) {more_urgent}
+        AND (caller <> ALL(:callers) OR NOT {host} = ANY(:full_hosts))
         AND run_at <= now() AND crashes < :last_chance
     ORDER BY priority, caller LIMIT 1
-"""
-_OF_ANOTHER_KEY = """
-    SELECT EXISTS (
-        SELECT FROM transcription WHERE status = 'pending' AND {recording} AND caller <> :caller AND run_at <= now()
-    )
 """
 
 
@@ -146,9 +144,21 @@ class Line:
             rooms=list(room.of_caller.values()),
             hosts=list(room.of_host),
             host_rooms=list(room.of_host.values()),
-            full_hosts=[host for host, left in room.of_host.items() if left == 0],
+            full_hosts=_without_room(room.of_host),
             **lease,
         )
+
+    def who_would_get_the_place_of(self, statement: TextClause, caller: str, room: Room) -> TextClause:
+        """The statement that looks for a job of a key other than `caller` that has room for it."""
+        return statement.bindparams(
+            full_callers=[caller, *_without_room(room.of_caller)],
+            callers=list(room.of_caller),
+            full_hosts=_without_room(room.of_host),
+        )
+
+
+def _without_room(names: Mapping[str, int]) -> list[str]:
+    return [name for name, left in names.items() if left == 0]
 
 
 def _line(recording: str, host: str) -> Line:
@@ -161,9 +171,15 @@ def _line(recording: str, host: str) -> Line:
     return Line(
         in_turn,
         text(_ONE_ON_ITS_LAST_CHANCE.format(recording=recording) + _TAKE).bindparams(LAST_CHANCE),
-        text(_MORE_URGENT.format(recording=recording)).bindparams(LAST_CHANCE),
-        text(_OF_ANOTHER_KEY.format(recording=recording)),
+        _of_another_key(recording, host, "AND priority < :priority"),
+        _of_another_key(recording, host, ""),
     )
+
+
+def _of_another_key(recording: str, host: str, more_urgent: str) -> TextClause:
+    names = [bindparam(name, type_=ARRAY(Text)) for name in ("full_callers", "callers", "full_hosts")]
+    statement = text(_OF_ANOTHER_KEY.format(recording=recording, host=host, more_urgent=more_urgent))
+    return statement.bindparams(*names, LAST_CHANCE)
 
 
 STORED = _line("audio_key IS NOT NULL", "id::text")  # there is no host to spare

@@ -1,8 +1,8 @@
 """Whether a worker is fit to claim jobs; pure, it takes `now`.
 
 A worker that cannot work is the fastest at failing: it would empty the queue. So after trouble of its own a worker
-tries itself out before it claims again. After trouble several times in a row it claims nothing and is not ready until
-a trial succeeds, and then one job at a time until one succeeds.
+tries itself out before it claims again. While its trials fail it claims nothing and is not ready. After trouble several
+times in a row it claims one job at a time until one succeeds, also where its trials succeed.
 """
 
 HINDRANCES_IN_A_ROW = 3
@@ -21,9 +21,8 @@ class Condition:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the worker from working; None while it may claim."""
-        sick = self._failed_trials > 0 or (self._needs_trial and self._hindrances >= HINDRANCES_IN_A_ROW)
-        return self._trouble if sick else None
+        """What keeps the worker from working; None where its last trial succeeded, or it needs none."""
+        return self._trouble if self._failed_trials else None
 
     @property
     def needs_trial(self) -> bool:

@@ -60,11 +60,8 @@ class Fitness:
 
     def hindered(self, error: Exception) -> None:
         """An attempt ended because of trouble of the worker's own."""
-        before = self.trouble
         log.warning("this worker had trouble of its own; the job goes back", error=in_words(error))
         self._condition.attempt_hindered(in_words(error), time.monotonic())
-        if before is None and self.trouble is not None:
-            log.error("this worker cannot work, and claims no jobs until it can")
 
 
 def in_words(error: Exception) -> str:

@@ -35,8 +35,8 @@ FORM_BYTES = 256 * 1024  # what a form may weigh beside its file
 JSON_BODY_BYTES = 64 * 1024
 PROBES = 3
 PROBES_OF_ONE_KEY = 2
-MAX_IN_LINE = 64  # a probe costs 0.2 s of a core: the last one waits some 7 s, which clients do before they give up
-MAX_IN_LINE_OF_ONE_KEY = 48
+MAX_IN_LINE = 128  # a probe costs 0.1 s of a core: the last one waits some 10 s, which clients do before they give up
+MAX_IN_LINE_OF_ONE_KEY = 96
 LINE_RETRY_SECONDS = 3
 # Their duration may be a guess by the bit rate, or a placeholder that a recorder without a way back has left.
 ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "aiff", "amr", "eac3", "mp3"})

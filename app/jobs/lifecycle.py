@@ -17,6 +17,7 @@ GPU_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 
 HINDRANCE_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 40, 80, 160, 300))
 MAX_TRIES = 1 + len(ENGINE_DELAYS)
 MAX_CRASHES = 3
+MAX_HINDRANCES = 10  # of a job whose workers turn out to be fit each time; a further one counts as a crash
 
 RATE_WINDOW = timedelta(minutes=5)
 COME_BACK_SECONDS = range(5, 601)
@@ -90,9 +91,13 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Nothing that the job is to blame for: it goes back as if it had not been claimed, to wait for `pause`."""
+    """Nothing that the job is to blame for: it goes back as if it had not been claimed, to wait for `pause`.
+
+    `alone` where what it met says nothing about other jobs, so that the worker goes on with these.
+    """
 
     pause: timedelta = timedelta(0)
+    alone: bool = False
 
 
 @dataclass(frozen=True)

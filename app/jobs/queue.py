@@ -135,16 +135,17 @@ async def _claim_from(
     return jobs
 
 
-async def more_urgent_waits(session: AsyncSession, job: Transcription) -> bool:
-    """Whether another key has a job waiting that is more urgent than this running one, and that it keeps out."""
+async def more_urgent_waits(session: AsyncSession, job: Transcription, room: Room) -> bool:
+    """Whether another key has a job waiting that is more urgent than this running one, and would get its place."""
     line = TO_FETCH if job.audio_key is None else STORED
-    statement = line.more_urgent.bindparams(priority=job.priority, caller=job.caller)
+    statement = line.who_would_get_the_place_of(line.more_urgent, job.caller, room).bindparams(priority=job.priority)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
 
 
-async def another_waits_to_fetch(session: AsyncSession, caller: str) -> bool:
-    """Whether a key other than `caller` has a job that waits for a place to be fetched."""
-    return bool((await session.exec(TO_FETCH.of_another_key.bindparams(caller=caller))).scalar())  # type: ignore[call-overload]
+async def another_waits_to_fetch(session: AsyncSession, job: Transcription, room: Room) -> bool:
+    """Whether another key has a job that waits to be fetched, and would get the place of this one."""
+    statement = TO_FETCH.who_would_get_the_place_of(TO_FETCH.of_another_key, job.caller, room)
+    return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)

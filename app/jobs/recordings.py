@@ -45,6 +45,10 @@ class Recordings:
         job.audio_key = key
         return key if await self._attach(job, audio) else None
 
+    async def is_there_room(self) -> bool:
+        """Whether a recording of no particular size could be fetched now."""
+        return await self.fetcher.has_room()
+
     async def _attach(self, job: Transcription, audio: StoredAudio) -> bool:
         """Write the recording to the row, through connection loss; erase what no row needs. Raises NotWritten."""
 

@@ -11,14 +11,17 @@ from uuid import UUID
 import structlog
 
 from app.db import DATABASE_TROUBLE, Database
+from app.errors import InsufficientStorage
 from app.jobs import queue
-from app.jobs.blame import ENGINE_FAILED, STORE_PAUSE, outcome_of
+from app.jobs.blame import ENGINE_FAILED, ROOM_PAUSE, STORE_PAUSE, outcome_of
 from app.jobs.decoder import Decoder
-from app.jobs.fitness import Fitness
+from app.jobs.fitness import Fitness, in_words
 from app.jobs.lifecycle import (
     MAX_CRASHES,
+    MAX_HINDRANCES,
     AudioFacts,
     Cancelled,
+    Crashed,
     Failed,
     Hindered,
     Interrupted,
@@ -27,11 +30,12 @@ from app.jobs.lifecycle import (
     Succeeded,
     Timings,
 )
+from app.jobs.making_way import give_one_back
 from app.jobs.models import Transcription, stored_options
 from app.jobs.places import NO_ROOM, Pauses, Room, free_fetches, free_slots, one_of
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
-from app.jobs.running import Running, least_urgent, longest_fetch
+from app.jobs.running import Running
 from app.rhythm import Unbroken, despite_database_trouble, every, write_down
 from app.signals import Signals
 from app.speech.batcher import DeviceLost, EngineStopped
@@ -43,7 +47,6 @@ POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
 FIRST_FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 FINISH_PAUSE_SECONDS = 5.0
-CROWDED = Interrupted(STORE_PAUSE)  # for a fetch that makes way for another key's
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
 
@@ -134,17 +137,8 @@ class JobRunner:
     async def _make_way(self) -> None:
         """Give one job back where another key's job waits for its place: a more urgent one, or one to be fetched."""
         slots, fetches = self._room()
-        running = list(self._running.values())
-        uploads = [each for each in running if each.came_with_recording]
-        fetched = [each for each in running if not each.came_with_recording]
         async with self._database.transaction() as session:
-            for room, kind in ((slots, uploads), (fetches, fetched)):
-                job = least_urgent(kind)
-                if room.crowded and job is not None and await queue.more_urgent_waits(session, job.job):
-                    job.stop(Interrupted())
-            slow = longest_fetch(fetched, time.monotonic())
-            if fetches.crowded and slow is not None and await queue.another_waits_to_fetch(session, slow.job.caller):
-                slow.stop(CROWDED)
+            await give_one_back(session, list(self._running.values()), slots, fetches, time.monotonic())
 
     def _start(self, job: Transcription, waiting: asyncio.Event) -> None:
         assert job.lease_token is not None
@@ -179,7 +173,7 @@ class JobRunner:
                 outcome = await self._outcome(running)
             finally:
                 watch.cancel()
-        if isinstance(outcome, Interrupted) and outcome.pause and outcome is not CROWDED:
+        if isinstance(outcome, Interrupted) and outcome.pause and not outcome.alone:
             kind = "stored" if running.came_with_recording else "fetched"
             self._pauses = replace(self._pauses, **{kind: time.monotonic() + STORE_PAUSE.total_seconds()})
         if isinstance(outcome, Succeeded):
@@ -210,9 +204,9 @@ class JobRunner:
                 raise
             return running.outcome
         except Exception as error:  # noqa: BLE001  judged by its kind
-            return await self._judged(error)
+            return await self._judged(running.job, error)
 
-    async def _judged(self, error: Exception) -> Outcome:
+    async def _judged(self, job: Transcription, error: Exception) -> Outcome:
         """The outcome of an attempt that raised `error`; and what that means for this worker."""
         if isinstance(error, EngineStopped | DeviceLost):  # no job can be done here any more
             self._engine_stopped = True
@@ -221,9 +215,14 @@ class JobRunner:
         if outcome is None:
             log.error("attempt failed", exc_info=error)
             outcome = ENGINE_FAILED if await self.fitness.try_out() else Hindered()
-        if isinstance(outcome, Hindered):
+        if isinstance(outcome, Hindered) and job.interruptions >= MAX_HINDRANCES and await self.fitness.try_out():
+            log.warning("the job met trouble on workers that are fit, and may be its cause", error=in_words(error))
+            outcome = Crashed()
+        elif isinstance(outcome, Hindered):
             self.fitness.hindered(error)
-        elif isinstance(outcome, Interrupted):
+        elif isinstance(error, InsufficientStorage) and await self._recordings.is_there_room():
+            outcome = Interrupted(ROOM_PAUSE, alone=True)  # it, or what its server announces, is too large
+        if isinstance(outcome, Interrupted):
             log.warning("the job goes back for a while", error=str(error))
         return outcome
 

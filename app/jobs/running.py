@@ -1,15 +1,12 @@
-"""The jobs that a worker has claimed and not ended, and which of them makes way for another."""
+"""A job that a worker has claimed and not ended."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
 from app.jobs.places import Held
-
-LONGEST_FETCH_SECONDS = 120.0  # while another key waits for a place
 
 
 @dataclass(eq=False)
@@ -42,24 +39,3 @@ class Running:
     def held(self) -> Held:
         fetching = (self.job.source_host or "") if self.is_being_fetched else None
         return Held(self.job.caller, self.came_with_recording, fetching)
-
-
-def least_urgent(running: Sequence[Running]) -> Running | None:
-    """The job that loses least by going back: of the least urgent priority, the one with the least done.
-
-    None where a job is on its way back already.
-    """
-    if any(each.stopped for each in running):
-        return None
-    return max(running, key=lambda each: (each.job.priority, -each.progress, each.started), default=None)
-
-
-def longest_fetch(running: Sequence[Running], now: float) -> Running | None:
-    """The job whose server has been sending for longest, if that is too long while others wait.
-
-    None where a job is on its way back already.
-    """
-    if any(each.stopped for each in running):
-        return None
-    slow = [each for each in running if each.is_being_fetched and now - each.started >= LONGEST_FETCH_SECONDS]
-    return min(slow, key=lambda each: each.started, default=None)

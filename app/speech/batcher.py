@@ -146,7 +146,12 @@ class Batcher(Generic[ItemT]):
         return partial(self._decode_batch, batch) if batch else None
 
     def _is_source_more_urgent(self) -> bool:
-        """Whether a job waits to be prepared that is more urgent than all that is prepared."""
+        """Whether a job waits to be prepared that is more urgent than all that is prepared, and has waited longer.
+
+        What is prepared goes first once it was overtaken often: a job of silence gives nothing, however much is read.
+        """
+        if self._lanes.overdue:
+            return False
         prepared, unprepared = self._lanes.most_urgent(), self._sources.most_urgent()
         return prepared is not None and unprepared is not None and unprepared < prepared
 

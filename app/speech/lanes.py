@@ -61,8 +61,13 @@ class Lanes(Generic[ItemT]):
         self._waits_since.setdefault(kind, self._steps)
 
     def most_urgent(self) -> int | None:
-        """The priority of the most urgent item; None where there is none."""
-        return min((each.item.job.share.priority for lane in self._lanes.values() for each in lane), default=None)
+        """The priority of the most urgent item, which rises while it waits; None where there is none."""
+        return min((self._rank(each) for lane in self._lanes.values() for each in lane), default=None)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether what is queued has been overtaken so often that it goes first."""
+        return any(map(self._is_overdue, self._lanes))
 
     def shrink(self) -> None:
         """Makes batches half as large, until many have gone well."""

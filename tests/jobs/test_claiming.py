@@ -216,10 +216,24 @@ async def test_a_more_urgent_job_of_another_key_is_seen_where_one_runs(database:
     for caller, priority in (("greedy", 0), ("other", 9)):
         await enqueue(database, caller=caller, priority=priority)
     async with database.transaction() as session:
-        assert not await queue.more_urgent_waits(session, running)
+        assert not await queue.more_urgent_waits(session, running, Room(0))
     await enqueue(database, caller="other", priority=8, audio_key=None)
     async with database.transaction() as session:
-        assert not await queue.more_urgent_waits(session, running)
+        assert not await queue.more_urgent_waits(session, running, Room(0))
     await enqueue(database, caller="other", priority=8)
     async with database.transaction() as session:
-        assert await queue.more_urgent_waits(session, running)
+        assert await queue.more_urgent_waits(session, running, Room(0))
+        assert await queue.more_urgent_waits(session, running, Room(0, of_caller={"other": 1}))
+        assert not await queue.more_urgent_waits(session, running, Room(0, of_caller={"other": 0}))
+
+
+async def test_a_fetch_makes_way_only_for_a_job_that_would_get_its_place(database: Database) -> None:
+    running = await enqueue(database, caller="slow", audio_key=None, source_host="slow.example")
+    await claim(database, 0, fetches=1)
+    await enqueue(database, caller="other", audio_key=None, source_host="slow.example")
+    async with database.transaction() as session:
+        assert await queue.another_waits_to_fetch(session, running, Room(0))
+        assert not await queue.another_waits_to_fetch(session, running, Room(0, of_caller={"other": 0}))
+        full = {"slow.example": 0}
+        assert not await queue.another_waits_to_fetch(session, running, Room(0, of_caller={"other": 1}, of_host=full))
+        assert await queue.another_waits_to_fetch(session, running, Room(0, of_host=full))

@@ -21,17 +21,25 @@ def test_after_one_trouble_a_trial_is_enough() -> None:
     assert not condition.on_probation
 
 
-def test_after_trouble_in_a_row_the_worker_is_not_ready_and_then_shows_itself_with_one_job() -> None:
+def test_after_trouble_in_a_row_the_worker_shows_itself_with_one_job_at_a_time() -> None:
     condition = hindered(HINDRANCES_IN_A_ROW)
+    condition.trial_succeeded()
+    assert condition.on_probation
+    condition.attempt_hindered("Read-only file system", 0.0)
+    condition.trial_succeeded()
+    assert condition.on_probation
+    condition.attempt_succeeded()
+    assert not condition.on_probation
+
+
+def test_a_worker_is_not_ready_while_its_trials_fail() -> None:
+    condition = hindered(HINDRANCES_IN_A_ROW)
+    assert condition.trouble is None
+    condition.trial_failed("Read-only file system", 0.0)
     assert condition.trouble == "Read-only file system"
     condition.trial_succeeded()
     assert condition.trouble is None
     assert condition.on_probation
-    condition.attempt_hindered("Read-only file system", 0.0)
-    assert condition.trouble == "Read-only file system"
-    condition.trial_succeeded()
-    condition.attempt_succeeded()
-    assert not condition.on_probation
 
 
 def test_a_success_between_troubles_ends_the_row() -> None:
@@ -39,13 +47,14 @@ def test_a_success_between_troubles_ends_the_row() -> None:
     condition.trial_succeeded()
     condition.attempt_succeeded()
     condition.attempt_hindered("again", 0.0)
-    assert condition.trouble is None
+    assert not condition.on_probation
 
 
 def test_a_job_that_began_before_the_trouble_and_succeeds_does_not_replace_the_trial() -> None:
     condition = hindered(HINDRANCES_IN_A_ROW)
     condition.attempt_succeeded()
-    assert condition.trouble is not None
+    assert condition.needs_trial
+    assert condition.on_probation
 
 
 def test_trials_wait_longer_each_time_that_one_fails() -> None:

@@ -5,8 +5,8 @@ import asyncio
 from uuid_utils.compat import uuid7
 
 from app.jobs.lifecycle import Status
+from app.jobs.making_way import LONGEST_FETCH_SECONDS
 from app.jobs.places import FETCHES, SLOTS, share_of_one
-from app.jobs.running import LONGEST_FETCH_SECONDS
 from tests.jobs.bench import Bench, Clock, waits_after, working
 from tests.jobs.test_overload import soon
 from tests.jobs.test_recordings import asked
@@ -66,3 +66,18 @@ async def test_a_slow_fetch_makes_way_for_another_keys(bench: Bench, clock: Cloc
         assert (await bench.ended(late)).status == Status.COMPLETED
         jobs = [await bench.read(job_id) for job_id in tarpits]
         assert sum(job is not None and waits_after(0, job) for job in jobs) == 1
+
+
+async def test_no_job_makes_way_for_a_key_that_has_its_share(bench: Bench) -> None:
+    bench.engine.hang = True
+    for _ in range(SLOTS - MOST):
+        await bench.enqueue(tone(), priority=9, caller="patient")
+    for _ in range(MOST + 5):
+        await bench.enqueue(tone(), priority=0, caller="urgent")
+    async with working(bench):
+        await soon(lambda: len(bench.engine.given) == SLOTS)
+        for _ in range(5):
+            bench.signals.wake()
+            await asyncio.sleep(0.05)
+        assert bench.engine.cancelled == 0
+        assert len(bench.engine.given) == SLOTS

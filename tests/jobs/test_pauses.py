@@ -15,16 +15,9 @@ from tests.origin import answering
 from tests.recordings import tone
 
 
-@pytest.mark.parametrize(
-    "error",
-    [StoreUnavailable("the bucket cannot be used"), InsufficientStorage()],
-    ids=["store away", "no room"],
-)
-async def test_a_worker_that_lacks_something_takes_no_more_uploads_for_a_while(
-    bench: Bench, clock: Clock, error: Exception
-) -> None:
+async def test_a_worker_without_its_store_takes_no_more_uploads_for_a_while(bench: Bench, clock: Clock) -> None:
     jobs = [await bench.enqueue(tone(), caller=f"key-{number % 2}") for number in range(SLOTS + 1)]
-    bench.engine.error = error
+    bench.engine.error = StoreUnavailable("the bucket cannot be used")
     with answering() as origin:
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
         async with working(bench):

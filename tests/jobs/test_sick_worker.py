@@ -10,9 +10,10 @@ from uuid_utils.compat import uuid7
 
 from app.audio.decode import DecoderUnavailable
 from app.jobs import decoder, lifecycle
-from app.jobs.lifecycle import HINDRANCE_DELAYS, Status
+from app.jobs.lifecycle import HINDRANCE_DELAYS, MAX_HINDRANCES, Status
 from tests.jobs.bench import Bench, waits_after, working
 from tests.jobs.test_overload import soon
+from tests.origin import Origin
 from tests.recordings import SAMPLE_CALL, tone
 
 
@@ -116,3 +117,31 @@ async def test_a_recording_that_is_missing_fails_after_its_tries(bench: Bench) -
         job = await bench.ended(job_id)
     assert (job.status, job.error_code) == (Status.FAILED, "transcription_failed")
     assert job.error_message == "The recording is missing from the store"
+
+
+async def test_a_recording_that_hinders_fit_workers_again_and_again_counts_crashes_in_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fit() -> None:
+        pass
+
+    bench.engine.error = OSError(errno.EINVAL, "Invalid argument")
+    monkeypatch.setattr(bench.runner.fitness, "_try_out", fit)
+    async with working(bench):
+        job_id = await bench.enqueue(tone())
+        for number in range(1, MAX_HINDRANCES + 1):
+            job = await bench.until(job_id, lambda job, number=number: job.interruptions == number)  # type: ignore[misc]
+            assert (job.attempts, job.crashes) == (0, 0)
+            await bench.hurry(job_id)
+        job = await bench.ended(job_id)
+    assert (job.status, job.error_code, job.crashes) == (Status.FAILED, "worker_crashed", 3)
+
+
+async def test_what_a_server_announces_says_nothing_about_other_recordings(bench: Bench, origin: Origin) -> None:
+    bench.space_to_fetch._min_bytes = shutil.disk_usage(bench.store.folder).free - 1_000_000
+    origin.answers["/huge.wav"] = lambda exchange: exchange.head(Content_Length=1_900_000)
+    async with working(bench):
+        huge = await bench.add(uuid7(), source=origin.url("/huge.wav"))
+        await bench.until(huge, lambda job: job.started_at and waits_after(0, job))
+        bench.space_to_fetch._min_bytes = 0
+        assert (await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))).status == Status.COMPLETED

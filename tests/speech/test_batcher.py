@@ -331,3 +331,30 @@ def test_closing_ends_the_jobs_that_wait() -> None:
         waiting.result()
     with pytest.raises(EngineStopped):
         submit(batcher, [2])
+
+
+@dataclass
+class Silence(Numbers):
+    """A source that is long, and gives nothing however much of it is read."""
+
+    def advance(self) -> Sequence[Number]:
+        self.values = self.values[1:]
+        if not self.values:
+            self.job.outcome.set_result(0)
+        return []
+
+
+def test_urgent_silence_does_not_keep_a_call_from_being_decoded() -> None:
+    batcher = Batcher(1, 4, decode)
+    call = Sum(1, Share(5, "patient"))
+    silences = [Silence(Sum(1, Share(0, "urgent")), [0] * 500) for _ in range(16)]
+    left: list[int] = []
+    call.outcome.add_done_callback(lambda _: left.append(sum(len(silence.values) for silence in silences)))
+    batcher.submit(call, [Numbers(call, [2])])
+    for silence in silences:
+        batcher.submit(silence.job, [silence])
+    batcher.start()
+
+    assert call.result() == 2
+    batcher.close()
+    assert left[0] > 16 * 500 * 0.9
