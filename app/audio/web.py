@@ -106,6 +106,8 @@ def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: i
         raise FetchFailed(f"The server answered {status}.", transient=status in PASSING)
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FetchFailed("The server sent the recording in a content encoding, which it was asked not to.")
+    if headers.get("Transfer-Encoding", "chunked").lower() not in ("chunked", "identity"):
+        raise FetchFailed("The server sent the recording in a transfer encoding, which it was not asked for.")
     if arrived.bytes and not headers.get("Content-Range", "").startswith(f"bytes {arrived.bytes}-"):
         raise FetchFailed(f"{BROKEN}, and the server sent another part than the rest.", transient=True)
     length = headers.get("Content-Length", "")

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import uvloop
 from numpy.typing import NDArray
 
 from app.audio import decode as decode_module
+from app.audio import decode_child
 from app.audio.containment import NICENESS, OOM_SCORE
 from app.audio.decode import DecodedAudio, DecoderUnavailable, MediaInfo, decode, probe
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
@@ -498,3 +500,22 @@ async def test_a_module_that_is_imported_too_late_is_not_the_recordings_fault(
     (tmp_path / "call").write_bytes(wav_header())
     with pytest.raises(DecoderUnavailable, match="imported"):
         await probe(tmp_path / "call")
+
+
+@pytest.mark.parametrize("place", [10_000, 2**63 - 4096])
+def test_a_place_beyond_the_end_is_the_end_and_no_trouble_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Some file systems let a program go where none of their files reaches, and refuse to read there."""
+    memory = Path("/dev/shm")
+    folder = memory if memory.is_dir() else tmp_path
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        file.write(b"recording")
+        file.flush()
+        monkeypatch.setattr(sys, "stdin", file)
+        recording = decode_child.Recording()
+        if recording.seek(place, os.SEEK_SET) >= 0:
+            assert recording.read(10) == b""
+        assert recording.trouble is None
+        assert recording.seek(0, os.SEEK_SET) == 0
+        assert recording.read(10) == b"recording"

@@ -175,6 +175,7 @@ async def test_the_rest_of_a_recording_is_asked_for_by_the_version_that_broke_of
         (lambda exchange: exchange.whole(b"x" * (MAX_BYTES + 1)), f"larger than {MAX_BYTES} bytes", False),
         (endless, f"larger than {MAX_BYTES} bytes", False),
         (lambda exchange: exchange.whole(CONTENT, Content_Encoding="gzip"), "content encoding", False),
+        (lambda exchange: exchange.head(Transfer_Encoding="gzip, chunked"), "transfer encoding", False),
         (redirect("http://10.0.0.1/"), "not on the public internet", False),
         (redirect("https://169.254.169.254/"), "not on the public internet", False),
         (redirect("file:///etc/passwd"), "scheme must be", False),
