@@ -22,7 +22,7 @@ ANSWER_SECONDS = 60.0
 WATCH_SECONDS = 1.0
 RATE = 2.0
 HANGING = 4
-CALM_SECONDS = 45.0  # over the 30 s after which an unread answer is dropped
+CALM_SECONDS = 120.0  # unused connections of honest clients are kept for 75 s
 
 
 @dataclass
