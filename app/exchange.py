@@ -105,8 +105,6 @@ class _Answer:
         self._parser = httptools.HttpResponseParser(self)
         # Harmless where nothing follows on the connection, and servers do it.
         self._parser.set_dangerous_leniencies(
-            lenient_headers=True,
-            lenient_chunked_length=True,
             lenient_data_after_close=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread, get_native_id
@@ -51,6 +51,19 @@ async def answers(address: str) -> bool:
 
 def pid_of(folder: Path) -> int:
     return int((folder / "postmaster.pid").read_text().split()[0])
+
+
+def kill_and_wait_for_another(folder: Path) -> None:
+    """That it was away may last for less than the second for which readiness is kept."""
+    killed = pid_of(folder)
+    os.kill(killed, signal.SIGKILL)
+
+    def is_another() -> bool:
+        with suppress(OSError, IndexError):
+            return pid_of(folder) != killed
+        return False
+
+    eventually(is_another)
 
 
 @pytest.fixture(scope="module")
@@ -240,8 +253,7 @@ def test_a_killed_postmaster_is_started_again_and_nothing_is_lost(tmp_path: Path
         job = service.create()
         before = pid_of(tmp_path / "postgres")
         for _ in range(2):
-            os.kill(pid_of(tmp_path / "postgres"), signal.SIGKILL)
-            eventually(lambda: service.client.get("/readyz").status_code == 503)
+            kill_and_wait_for_another(tmp_path / "postgres")
             assert service.read("/healthz") == {"status": "ok"}
             eventually(lambda: service.client.get("/readyz").status_code == 200)
         assert pid_of(tmp_path / "postgres") != before
@@ -274,8 +286,7 @@ async def test_a_session_that_goes_on_computing_does_not_keep_it_from_being_star
 def test_of_two_services_the_one_that_is_left_starts_it_again(tmp_path: Path) -> None:
     with serving(tmp_path, "--no-executor") as first, serving(tmp_path, "--no-executor") as second:
         first.kill()
-        os.kill(pid_of(tmp_path / "postgres"), signal.SIGKILL)
-        eventually(lambda: second.client.get("/readyz").status_code == 503)
+        kill_and_wait_for_another(tmp_path / "postgres")
         eventually(lambda: second.client.get("/readyz").status_code == 200)
 
 
