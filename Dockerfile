@@ -21,7 +21,7 @@ RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 # What an installation of the project would add, written here so that a change of code leaves this large layer as it is.
 RUN echo /opt/callscribe > "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/callscribe.pth" \
- && printf '#!/opt/venv/bin/python\nfrom app.cli import main\n\nmain()\n' > /opt/venv/bin/callscribe \
+ && printf '#!/opt/venv/bin/python\nfrom app.cli.commands import main\n\nmain()\n' > /opt/venv/bin/callscribe \
  && chmod +x /opt/venv/bin/callscribe
 
 FROM ${PYTHON}
@@ -48,6 +48,6 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-m", "app.healthcheck"]
+    CMD ["python", "-m", "app.cli.healthcheck"]
 ENTRYPOINT ["callscribe"]
 CMD ["serve", "--host", "0.0.0.0"]

@@ -36,16 +36,16 @@ test: setup ## the tests, on a real Postgres and the real model
 check: lint test ## everything that CI runs: format, lint, types, import contracts, tests
 
 bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
-	$(BIN)/python -m bench $(if $(QUICK),--quick) $(RECORDINGS)
+	$(BIN)/python -m proofs.bench $(if $(QUICK),--quick) $(RECORDINGS)
 
 fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1] [PATIENCE=10]
-	$(BIN)/python -m fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(PATIENCE),--patience $(PATIENCE))
+	$(BIN)/python -m proofs.fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(PATIENCE),--patience $(PATIENCE))
 
 chaos: setup ## kill and cut off what runs, account for every job: make chaos [SEED=…] [LONG=1] [ONLY=…]
-	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m proofs.chaos $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY))
 
 soak: setup ## hours of audio, hundreds of jobs: make soak [ONLY="long many"] [ROUNDS=5]
-	$(BIN)/python -m soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m proofs.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -7,11 +7,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
-import app.jobs.models
-import app.webhooks.models  # noqa: F401  (the tables)
+import app.deliveries.models
+import app.jobs.models  # noqa: F401  (the tables)
 from alembic import context
-from app import schema
-from app.db import MIGRATION_LOCK, asyncpg_url
+from app.database import schema
+from app.database.connections import MIGRATION_LOCK, asyncpg_url
 from app.settings import load_settings
 
 

@@ -11,11 +11,11 @@ import platformdirs
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app import patterns
-from app.audio.s3_url import BUCKET, S3Url, parse_s3_url
-from app.speech.models import default_model
-from app.webhooks.receivers import MAX_RECEIVERS, check, check_callback
-from app.webhooks.signing import key_of
+from app import wording
+from app.deliveries.receivers import MAX_RECEIVERS, check, check_callback
+from app.deliveries.signing import key_of
+from app.speech.whisper.weights import default_model
+from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
 
 PREFIX = "CALLSCRIBE_"
 PRIORITIES = tuple("0123456789")
@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None,
         description="`postgresql://…`. Unset: an embedded PostgreSQL under `DATA_DIR`.",
-        pattern=patterns.DATABASE_URL,
+        pattern=wording.DATABASE_URL,
     )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("callscribe"),
@@ -228,7 +228,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
-        raise SettingsError(f"{name}: {patterns.in_words(first)}") from None
+        raise SettingsError(f"{name}: {wording.in_words(first)}") from None
 
 
 def unknown_settings() -> list[str]:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from app.main import create_app
+from app.api.app import create_app
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "openapi.json"
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import make_url
 
-from app.db import Database, migrate
-from app.embedded import EmbeddedPostgres
-from tests.s3_server import S3Server, s3_serving
-from tests.service import Service, serving
+from app.database.connections import Database, migrate
+from app.database.embedded import EmbeddedPostgres
+from testing.s3_server import S3Server, s3_serving
+from testing.service import Service, serving
 
 settings.register_profile("patient", deadline=None)  # machines are shared: slow is not wrong
 settings.load_profile("patient")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from app.audio.s3 import BucketUnavailable
-from app.audio.s3_store import S3AudioStore
-from app.audio.s3_url import parse_s3_url
-from app.audio.workspace import Workspace
-from tests.s3_server import S3Server, weed_serving
+from app.storage.s3 import BucketUnavailable
+from app.storage.s3_store import S3AudioStore
+from app.storage.s3_url import parse_s3_url
+from app.storage.workspace import Workspace
+from testing.s3_server import S3Server, weed_serving
 
 ROOT = Path(__file__).parent.parent
 FILES = ("docker-compose.yml", "docker-compose.s3.yml")

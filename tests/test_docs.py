@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from app import errors
+from app.deliveries.notify_status import NotifyStatus
 from app.errors import AppError
-from app.jobs.intake import MAX_IN_LINE
+from app.intake.intake import MAX_IN_LINE
 from app.jobs.lifecycle import Status
 from app.settings import PREFIX, Settings
-from app.speech.formats import Format
-from app.speech.transcript import WarningCode
-from app.webhooks.notice import NotifyStatus
-from tests.service import Service
+from app.transcripts.formats import Format
+from app.transcripts.transcript import WarningCode
+from testing.service import Service
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -61,8 +61,14 @@ def test_every_status_and_format_is_in_the_api_guide(word: str) -> None:
 
 
 def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
-    modules = {path.name for path in (ROOT / "app").rglob("*.py") if path.name != "__init__.py"}
-    assert set(re.findall(r"─ (\w+\.py)", ARCHITECTURE)) == modules
+    [tree] = re.findall(r"```text\n(app/\n.*?)```", ARCHITECTURE, re.DOTALL)
+    path, named = ["app"], set()
+    for indent, name in re.findall(r"^((?:│   |    )*)[├└]── ([\w./]+)", tree, re.MULTILINE):
+        path = [*path[: len(indent) // 4 + 1], name.rstrip("/")]
+        named |= {"/".join(path)} if name.endswith(".py") else set()
+
+    modules = {str(module.relative_to(ROOT)) for module in (ROOT / "app").rglob("*.py") if module.stem[0] != "_"}
+    assert named == modules
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -10,10 +10,10 @@ import yaml
 from cloudcoil.models.keda import v1alpha1 as keda
 from sqlalchemy import text
 
-from app.db import Database
-from app.network import PORTS
+from app.database.connections import Database
+from app.network.guard import PORTS
 from app.settings import PREFIX, Settings
-from tests.jobs.rows import claim, enqueue, execute
+from testing.rows import claim, enqueue, execute
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "kubernetes"
 VERSIONS = ("1.30", "1.34")

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.db import Database
-from app.speech.transcript import TranscriptWarning
+from app.database.connections import Database
+from app.transcripts.transcript import TranscriptWarning
+from testing.recordings import tone
+from testing.rows import SUCCESS, claim, finish
+from testing.service import Service, serving
 from tests.conftest import ALICE
-from tests.jobs.rows import SUCCESS, claim, finish
-from tests.recordings import tone
-from tests.service import Service, serving
 
 CANARY = "Kanarienvogel48151"
 HEARD = replace(SUCCESS, transcript=replace(SUCCESS.transcript, warnings=(TranscriptWarning("heard", CANARY),)))

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from app import readiness
-from app.auth import ApiKeys
-from app.main import create_app
+from app.api.app import create_app
+from app.api.auth import ApiKeys
 from app.readiness import Doubtful, NotReady, Readiness
 from tests.conftest import ALICE
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.recordings import call
-from tests.service import serving
+from testing.recordings import call
+from testing.service import serving
 
 
 def postgres_pid(folder: Path) -> int:

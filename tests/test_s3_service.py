@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.forms import refused
-from tests.recordings import call, said
-from tests.s3_server import s3_serving
-from tests.service import serving
-from tests.speech.hearing import FEW, missed
+from testing.forms import refused
+from testing.hearing import FEW, missed
+from testing.recordings import call, said
+from testing.s3_server import s3_serving
+from testing.service import serving
 
 
 def test_recordings_live_in_the_bucket_until_their_job_ends(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ import ctranslate2
 import pytest
 from pydantic import SecretStr
 
-from app.audio.s3_url import S3Url
 from app.settings import PREFIX, Settings, SettingsError, load_settings, unknown_settings
-from app.speech.device import NOT_FOR_ARRAYS
-from tests.service import callscribe
+from app.speech.whisper.device import NOT_FOR_ARRAYS
+from app.storage.s3_url import S3Url
+from testing.service import callscribe
 
 
 @pytest.fixture(autouse=True)

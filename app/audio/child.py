@@ -15,8 +15,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from app.audio.disk import is_disk_full
 from app.errors import BadMedia
+from app.storage.disk import is_disk_full
 
 FATAL_SIGNALS = frozenset(  # what a recording can bring about; any other signal came from outside
     {

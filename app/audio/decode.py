@@ -14,10 +14,10 @@ from typing import Any
 
 from app.audio.child import DecoderUnavailable as DecoderUnavailable
 from app.audio.child import ask, not_the_recordings_fault
-from app.audio.claims import announced_seconds
+from app.audio.completeness import announced_seconds
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
-from app.threads import in_daemon_thread
+from app.process.threads import in_daemon_thread
 
 CHILD = Path(__file__).with_name("decode_child.py")
 CHILD_MEMORY_BYTES = 512 * 1024 * 1024

@@ -31,7 +31,7 @@ from av.filter import Graph
 from av.stream import Disposition
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from app.audio import containment
+from app.audio.containment import fence
 
 CONTAINERS = (
     "3gp,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dss,eac3,flac,flv,gsm,ilbc,ircam,m4a,matroska,mov,mp3,mp4,mpeg,mpegts,"
@@ -396,17 +396,17 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     """The last line."""
     output = request.get("output")
     if request.get("report"):
-        from app.audio import escapes  # it imports what no decoder needs
-    containment.depend_on_the_service()
+        from app.audio.containment import escapes  # it imports what no decoder needs
+    fence.depend_on_the_service()
     if output:  # for a look at a header, a client is waiting
-        containment.yield_the_processor()
-    containment.limit(**request["limits"])
+        fence.yield_the_processor()
+    fence.limit(**request["limits"])
     memory_limit()
     try:
         files = open_files(output.pop("folder"), split=output["split"]) if output else []
     except OSError as error:
         return trouble(error, "decoded audio cannot be written")
-    say({"held_by": containment.contain()})
+    say({"held_by": fence.contain()})
     return {"possible": escapes.possible()} if request.get("report") else answer(files, output)
 
 

@@ -4,11 +4,11 @@ sound, may fail a job; trouble with the worker's own files, processes or memory 
 
 from datetime import timedelta
 
-from app.audio.store import RecordingMissing, StoreUnavailable
 from app.errors import AppError, InsufficientStorage, TranscriptionFailed
 from app.jobs.lifecycle import Crashed, Failed, Hindered, Interrupted, Outcome
 from app.jobs.recordings import NotWritten
-from app.speech.batcher import DeviceLost, EngineStopped
+from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.storage.store import RecordingMissing, StoreUnavailable
 
 STORE_PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while: for the job, and for the worker
 ROOM_PAUSE = timedelta(minutes=5)  # for a disk to be cleared, because finding it full may have cost a whole download

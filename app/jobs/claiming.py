@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from sqlalchemy import Integer, Text, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from app.jobs.capacity import Room
 from app.jobs.lifecycle import MAX_CRASHES
-from app.jobs.places import Room
 
 # How many of the first jobs others may be claiming at this moment, before a claim finds none.
 CONTENDED = 64

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from app.audio.decode import DecodedAudio, decode
-from app.audio.disk import FreeSpace
-from app.audio.store import AudioStore
-from app.audio.workspace import Workspace
 from app.errors import InsufficientStorage
-from app.speech.fair_places import FairPlaces
-from app.speech.turns import Share
+from app.speech.batching.fair_places import FairPlaces
+from app.speech.batching.fairness import Share
+from app.storage.disk import FreeSpace
+from app.storage.store import AudioStore
+from app.storage.workspace import Workspace
 
 PLACES = 3
 PLACES_OF_ONE_KEY = 2  # the third is for another key: its call does not wait for hours of audio to be decoded

@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.database.notifications import notify
 from app.jobs import queue
 from app.jobs.models import Transcription
-from app.signals import notify
 
 
 async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]:

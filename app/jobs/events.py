@@ -5,11 +5,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.deliveries.models import Style
+from app.deliveries.outbox import Target
+from app.deliveries.receivers import filled, misplaced
 from app.jobs.models import Transcription
-from app.jobs.schemas import TranscriptionOut, WarningOut
-from app.webhooks.models import Style
-from app.webhooks.outbox import Target
-from app.webhooks.receivers import filled, misplaced
+from app.jobs.views import TranscriptionOut, WarningOut
 
 MAX_BODY_BYTES = 20_000
 MAX_WARNINGS = 10

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from app.errors import FetchFailed, GpuOutOfMemory, WorkerCrashed
-from app.speech.transcript import Transcript
+from app.transcripts.transcript import Transcript
 
 ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
 FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server restarts meanwhile

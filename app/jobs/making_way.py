@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.jobs import queue
+from app.jobs.capacity import Room
 from app.jobs.lifecycle import Hindered, Interrupted
-from app.jobs.places import Room
 from app.jobs.running import Running
 
 LONGEST_FETCH_SECONDS = 120.0  # while another key waits for a place; four times as long after each time it made way

@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, Status
-from app.speech.transcript import Options, Transcript
+from app.transcripts.transcript import Options, Transcript
 
 stored_options = TypeAdapter(Options)
 stored_transcripts = TypeAdapter(Transcript)

@@ -17,9 +17,11 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from app.audio.store import StoredAudio
+from app.database.notifications import notify
+from app.deliveries import outbox
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import events
+from app.jobs.capacity import NO_ROOM, Room
 from app.jobs.claiming import STORED, TO_FETCH, Line
 from app.jobs.lifecycle import (
     FINAL,
@@ -36,10 +38,8 @@ from app.jobs.lifecycle import (
     next_state,
 )
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
-from app.jobs.places import NO_ROOM, Room
 from app.jobs.queue_limit import QueueLimit
-from app.signals import notify
-from app.webhooks import outbox
+from app.storage.store import StoredAudio
 
 LEASE = timedelta(seconds=30)
 UNTENDED = timedelta(minutes=1)

@@ -12,12 +12,12 @@ from uuid import UUID
 
 from sqlmodel import col, select
 
-from app.db import Database
+from app.database.connections import Database
+from app.deliveries import outbox
+from app.deliveries.notify_status import Notice
 from app.errors import NotFound
 from app.jobs.lifecycle import FINAL
 from app.jobs.models import Transcription
-from app.webhooks import outbox
-from app.webhooks.notice import Notice
 
 BATCH = 200
 

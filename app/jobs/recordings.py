@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audio.disk import full_disk_as_no_room
-from app.audio.fetch import Fetcher
-from app.audio.store import AudioStore, StoredAudio
-from app.db import DATABASE_TROUBLE, Database, is_bad_data
+from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
+from app.database.retries import write_down
 from app.jobs import erasure, queue
 from app.jobs.models import Transcription
-from app.rhythm import write_down
+from app.sources.fetch import Fetcher
+from app.storage.disk import full_disk_as_no_room
+from app.storage.store import AudioStore, StoredAudio
 
 ATTACH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 

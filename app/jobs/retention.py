@@ -12,10 +12,10 @@ from uuid import UUID
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.audio.store import AudioStore
-from app.db import Database
+from app.database.connections import Database
+from app.database.retries import every
 from app.jobs import erasure
-from app.rhythm import every
+from app.storage.store import AudioStore
 
 SWEEP_SECONDS = 60.0
 ORPHAN_SECONDS = 3600.0

@@ -10,10 +10,13 @@ from uuid import UUID
 
 import structlog
 
-from app.db import DATABASE_TROUBLE, Database
+from app.database.connections import DATABASE_TROUBLE, Database
+from app.database.notifications import Signals
+from app.database.retries import Unbroken, despite_database_trouble, every, write_down
 from app.errors import InsufficientStorage
 from app.jobs import queue
 from app.jobs.blame import ENGINE_FAILED, ROOM_PAUSE, STORE_PAUSE, outcome_of
+from app.jobs.capacity import NO_ROOM, Pauses, Room, free_fetches, free_slots, one_of
 from app.jobs.decoder import Decoder
 from app.jobs.fitness import Fitness, in_words
 from app.jobs.lifecycle import (
@@ -32,16 +35,13 @@ from app.jobs.lifecycle import (
 )
 from app.jobs.making_way import give_one_back
 from app.jobs.models import Transcription, stored_options
-from app.jobs.places import NO_ROOM, Pauses, Room, free_fetches, free_slots, one_of
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
 from app.jobs.running import Running
-from app.rhythm import Unbroken, despite_database_trouble, every, write_down
-from app.signals import Signals
-from app.speech.batcher import DeviceLost, EngineStopped
+from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.speech.batching.fairness import Share
+from app.speech.call.warnings import told_of_loss
 from app.speech.engine import Transcriber
-from app.speech.notices import told_of_loss
-from app.speech.turns import Share
 
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0

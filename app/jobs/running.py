@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.jobs.capacity import Held
 from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
-from app.jobs.places import Held
 
 
 @dataclass(eq=False)

@@ -13,11 +13,11 @@ from uuid import UUID
 
 from sqlmodel import col, select
 
-from app.db import Database
+from app.database.connections import Database
+from app.database.notifications import Signals
+from app.database.retries import despite_database_trouble
 from app.jobs import queue
 from app.jobs.models import Transcription
-from app.rhythm import despite_database_trouble
-from app.signals import Signals
 
 POLL_SECONDS = 1.0
 MOST_WAITING = 1000

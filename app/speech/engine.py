@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Protocol
 
 from app.audio.pcm import PcmFile
-from app.speech import models, processor, voice, whisper
-from app.speech.assembly import Call, assemble
-from app.speech.batcher import Batcher, EngineStopped
-from app.speech.decoding import decode_batch
-from app.speech.device import Device, find_device
-from app.speech.fair_places import FairPlaces
-from app.speech.languages import languages
-from app.speech.levels import measure
-from app.speech.models import ModelUnavailable
-from app.speech.recording import PendingWindow, Recording
-from app.speech.scan import ChannelScan
-from app.speech.transcript import Options, Transcript
-from app.speech.turns import Share
+from app.speech.batching.batcher import Batcher, EngineStopped
+from app.speech.batching.fair_places import FairPlaces
+from app.speech.batching.fairness import Share
+from app.speech.call.assemble import Call, assemble
+from app.speech.reader import ChannelScan
+from app.speech.session import PendingWindow, Recording
+from app.speech.whisper import adapter, processor, weights
+from app.speech.whisper.decoding import decode_batch
+from app.speech.whisper.device import Device, find_device
+from app.speech.whisper.languages import languages
+from app.speech.whisper.weights import ModelUnavailable
+from app.speech.windows import voice_activity
+from app.speech.windows.levels import measure
+from app.transcripts.transcript import Options, Transcript
 
 CPU_BATCH_SIZE = 4  # as fast as 8, and shorter to wait for
 GPU_BATCH_SIZE = 16
@@ -49,7 +50,7 @@ def check(config: EngineConfig) -> None:
     """Raises ModelUnavailable for a device that this machine lacks and a name that is no model's; loads nothing."""
     find_device(config.device, config.device_index, config.compute_type)
     for name in config.models:
-        models.require_known(name)
+        weights.require_known(name)
 
 
 class Transcriber(Protocol):
@@ -67,7 +68,7 @@ class Engine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._whispers: Mapping[str, whisper.Whisper] = {}
+        self._whispers: Mapping[str, adapter.Whisper] = {}
         self._batcher: Batcher[PendingWindow] | None = None
         self._preparing = FairPlaces(3, 2)  # each reads all of a recording, in threads that others need too
 
@@ -82,7 +83,7 @@ class Engine:
         device = find_device(config.device, config.device_index, config.compute_type)
         with processor.chosen_instructions():
             self._whispers = {name: _load(name, config.models_dir, device) for name in config.models}
-        voice.load()
+        voice_activity.load()
         processor.return_memory()
         batch_size = config.batch_size or (CPU_BATCH_SIZE if device.kind == "cpu" else GPU_BATCH_SIZE)
         batcher = Batcher(device.threads, batch_size, decode_batch)
@@ -137,9 +138,9 @@ class Engine:
         self._batcher = None
 
 
-def _load(name: str, models_dir: Path, device: Device) -> whisper.Whisper:
+def _load(name: str, models_dir: Path, device: Device) -> adapter.Whisper:
     """The model, if it knows the languages that requests are judged by. Raises ModelUnavailable."""
-    model = whisper.load(models.fetch(name, models_dir), device)
+    model = adapter.load(weights.fetch(name, models_dir), device)
     if len(languages(name)) > 1 and not model.multilingual:
         raise ModelUnavailable(
             f"The model {name!r} knows English only: name it by a folder, or a link to one, whose name ends in .en"

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import structlog
 
-from app.audio import containment_report, landlock, seccomp
 from app.audio.child import ask
-from app.audio.containment_report import Containment
-from tests.audio import breakout
+from app.audio.containment import landlock, seccomp
+from app.audio.containment import report as containment_report
+from app.audio.containment.report import Containment
+from testing import breakout
 
 PROGRAM = Path(breakout.__file__)
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
@@ -111,14 +112,14 @@ async def test_what_is_missing_is_warned_of(found: Containment, level: str, monk
 
 SERVICE = """
 import ctypes, os
-from app.audio import containment
+from app.audio.containment import fence
 if os.getuid() == 0:  # root can read everything, so an ordinary user is played
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-    ctypes.CDLL(None).prctl(containment.PR_SET_DUMPABLE, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(fence.PR_SET_DUMPABLE, 1, 0, 0, 0)
 if {closes}:
-    containment.close_to_other_processes()
+    fence.close_to_other_processes()
 print(flush=True)
 input()
 """
@@ -144,7 +145,8 @@ def test_no_other_process_of_the_same_user_can_read_the_environment(closes: bool
 
 def test_a_process_that_was_started_with_lower_limits_keeps_them() -> None:
     program = (
-        "import resource as r; from app.audio.containment import limit; r.setrlimit(r.RLIMIT_FSIZE, (1000, 1000));"
+        "import resource as r; from app.audio.containment.fence import limit;"
+        "r.setrlimit(r.RLIMIT_FSIZE, (1000, 1000));"
         "limit(1 << 29, 10, 5000); print(r.getrlimit(r.RLIMIT_FSIZE), r.getrlimit(r.RLIMIT_CPU))"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

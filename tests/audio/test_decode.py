@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from app.audio import decode as decode_module
 from app.audio import decode_child
-from app.audio.containment import NICENESS, OOM_SCORE
+from app.audio.containment.fence import NICENESS, OOM_SCORE
 from app.audio.decode import DecodedAudio, DecoderUnavailable, MediaInfo, decode, probe
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
-from tests.audio.media import (
+from testing.media import (
     ENCODED,
     GSM_TONE,
     PNG,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.db import Database
-from tests.forms import refused
-from tests.listening import listening
-from tests.recordings import tone
+from app.database.connections import Database
+from testing.forms import refused
+from testing.listening import listening
+from testing.recordings import tone
 
 
 async def test_an_upload_is_unavailable_and_leaves_nothing(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.campaign import CHILD_MEMORY_BYTES, mutation
-from fuzz.trial import Verdict, attempt
-from tests.audio.hostile import listings, others, truncated
-from tests.audio.media import flac_silence
-from tests.recordings import tone
+from proofs.fuzz.campaign import CHILD_MEMORY_BYTES, mutation
+from proofs.fuzz.trial import Verdict, attempt
+from testing.hostile import listings, others, truncated
+from testing.media import flac_silence
+from testing.recordings import tone
 
 KNOWN = {"decoded", "unsupported_media", "no_audio", "bad_media", "too_long"}
 DECODE_BOMB = """

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from app.audio.folder_store import LocalAudioStore
-from app.audio.s3_store import S3AudioStore
-from app.audio.s3_url import S3Url
-from app.audio.store import AudioStore
-from app.audio.workspace import Workspace
-from app.db import Database
+from app.database.connections import Database
+from app.database.notifications import Signals
 from app.jobs import runner
-from app.signals import Signals
-from tests.jobs.bench import Bench, Clock, EngineDouble
-from tests.origin import Origin, answering, half_and_hang
-from tests.recordings import tone
+from app.storage.folder_store import LocalAudioStore
+from app.storage.s3_store import S3AudioStore
+from app.storage.s3_url import S3Url
+from app.storage.store import AudioStore
+from app.storage.workspace import Workspace
+from testing.job_bench import Bench, Clock, EngineDouble
+from testing.origin import Origin, answering, half_and_hang
+from testing.recordings import tone
 
 
 @pytest.fixture

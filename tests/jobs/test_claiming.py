@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from sqlmodel import text
 
-from app.db import Database
+from app.database.connections import Database
 from app.jobs import queue
+from app.jobs.capacity import Room
 from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Interrupted, Outcome, Status
-from app.jobs.places import Room
-from tests.jobs.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, requeue_lost
+from testing.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, requeue_lost
 
 
 async def test_keys_share_the_slots_however_much_one_of_them_asks_for(database: Database) -> None:

@@ -25,7 +25,7 @@ from app.jobs.lifecycle import (
     come_back_after,
     next_state,
 )
-from app.speech.transcript import Transcript
+from app.transcripts.transcript import Transcript
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FACTS = AudioFacts(1.0, "pcm_mulaw", 8000, 1)

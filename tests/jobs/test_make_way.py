@@ -4,14 +4,14 @@ import asyncio
 
 from uuid_utils.compat import uuid7
 
+from app.jobs.capacity import FETCHES, SLOTS, share_of_one
 from app.jobs.lifecycle import Status
 from app.jobs.making_way import LONGEST_FETCH_SECONDS
-from app.jobs.places import FETCHES, SLOTS, share_of_one
-from tests.jobs.bench import Bench, Clock, waits_after, working
-from tests.jobs.test_overload import soon
+from testing.job_bench import Bench, Clock, waits_after, working
+from testing.origin import Origin
+from testing.recordings import tone
+from tests.intake.test_overload import soon
 from tests.jobs.test_recordings import asked
-from tests.origin import Origin
-from tests.recordings import tone
 
 MOST = share_of_one(SLOTS)
 

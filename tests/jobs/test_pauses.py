@@ -5,14 +5,14 @@ from typing import NoReturn
 import pytest
 from uuid_utils.compat import uuid7
 
-from app.audio.store import StoreUnavailable
 from app.errors import InsufficientStorage
 from app.jobs.blame import STORE_PAUSE
+from app.jobs.capacity import FETCHES, SLOTS
 from app.jobs.lifecycle import Status
-from app.jobs.places import FETCHES, SLOTS
-from tests.jobs.bench import Bench, Clock, waits_after, working
-from tests.origin import answering
-from tests.recordings import tone
+from app.storage.store import StoreUnavailable
+from testing.job_bench import Bench, Clock, waits_after, working
+from testing.origin import answering
+from testing.recordings import tone
 
 
 async def test_a_worker_without_its_store_takes_no_more_uploads_for_a_while(bench: Bench, clock: Clock) -> None:

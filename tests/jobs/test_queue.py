@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
-from app.db import Database
+from app.database.connections import Database
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import erasure, queue
 from app.jobs.lifecycle import (
@@ -24,7 +24,7 @@ from app.jobs.lifecycle import (
 )
 from app.jobs.models import StoredTranscript, Transcription
 from app.jobs.queue_limit import QueueLimit
-from tests.jobs.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
+from testing.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
 
 
 async def test_claims_follow_priority_then_age(database: Database) -> None:

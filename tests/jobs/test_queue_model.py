@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from app.db import Database
+from app.database.connections import Database
 from app.errors import AlreadyFinal
 from app.jobs import queue
 from app.jobs.lifecycle import (
@@ -25,7 +25,7 @@ from app.jobs.lifecycle import (
     Status,
 )
 from app.jobs.models import Transcription
-from tests.jobs.rows import SUCCESS, claim, enqueue, execute, finish, requeue_lost
+from testing.rows import SUCCESS, claim, enqueue, execute, finish, requeue_lost
 
 OUTCOMES: list[Outcome] = [
     SUCCESS,

@@ -14,19 +14,19 @@ from sqlalchemy import func, text
 from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
-from app.audio.store import StoredAudio
 from app.jobs import erasure, queue, recordings
 from app.jobs.blame import STORE_PAUSE
+from app.jobs.capacity import FETCHES, NO_ROOM, SLOTS, Room
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
-from app.jobs.places import FETCHES, NO_ROOM, SLOTS, Room
+from app.storage.store import StoredAudio
+from testing.forms import refused
+from testing.hearing import FEW, missed
+from testing.job_bench import Bench, waits_after, working
+from testing.origin import Exchange, Origin, half_and_hang
+from testing.recordings import call, said, tone
+from testing.service import Service, answered, eventually, serving
 from tests.conftest import clone
-from tests.forms import refused
-from tests.jobs.bench import Bench, waits_after, working
-from tests.origin import Exchange, Origin, half_and_hang
-from tests.recordings import call, said, tone
-from tests.service import Service, answered, eventually, serving
-from tests.speech.hearing import FEW, missed
 
 SECRET = "signature-4711"
 FINGERPRINT = "b7eb9ab2b112e7e4fa50890b8144b451ef01580ff989ac281d65186f468835bf"

@@ -14,15 +14,15 @@ from sqlalchemy import func
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
-from app.audio.folder_store import LocalAudioStore
-from app.audio.store import AudioStore, StoreUnavailable
-from app.db import Database
+from app.database.connections import Database
+from app.deliveries.models import Event
 from app.jobs import erasure, queue, retention
 from app.jobs.lifecycle import MAX_CRASHES, Failed, Interrupted, Status
 from app.jobs.models import StoredTranscript, Transcription
 from app.jobs.retention import Retention
-from app.webhooks.models import Event
-from tests.jobs.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
+from app.storage.folder_store import LocalAudioStore
+from app.storage.store import AudioStore, StoreUnavailable
+from testing.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
 
 CONTENT = b"a recording"
 

@@ -7,12 +7,12 @@ import pytest
 from sqlmodel import select
 
 from app.jobs import erasure, queue, runner
+from app.jobs.capacity import Room
 from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript, Transcription
-from app.jobs.places import Room
-from app.speech.turns import Share
-from tests.jobs.bench import Bench, working
-from tests.recordings import SAMPLE_CALL
+from app.speech.batching.fairness import Share
+from testing.job_bench import Bench, working
+from testing.recordings import SAMPLE_CALL
 
 
 async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench: Bench) -> None:

@@ -14,19 +14,19 @@ from sqlalchemy import func
 from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
-from app.audio.store import StoreUnavailable
-from app.audio.workspace import Workspace
 from app.errors import BadMedia, InsufficientStorage
 from app.jobs import decoder, queue
 from app.jobs.blame import ROOM_PAUSE, STORE_PAUSE
 from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
 from app.jobs.models import Transcription
-from app.speech.batcher import DeviceLost, EngineStopped
-from app.speech.transcript import Transcript, TranscriptWarning
-from tests.jobs.bench import Bench, Clock, waits_after, working
-from tests.jobs.test_overload import soon
-from tests.origin import Origin
-from tests.recordings import SAMPLE_CALL
+from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.storage.store import StoreUnavailable
+from app.storage.workspace import Workspace
+from app.transcripts.transcript import Transcript, TranscriptWarning
+from testing.job_bench import Bench, Clock, waits_after, working
+from testing.origin import Origin
+from testing.recordings import SAMPLE_CALL
+from tests.intake.test_overload import soon
 
 
 async def test_a_failing_engine_is_tried_again_and_given_up(bench: Bench) -> None:

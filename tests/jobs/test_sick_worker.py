@@ -11,10 +11,10 @@ from uuid_utils.compat import uuid7
 from app.audio.decode import DecoderUnavailable
 from app.jobs import decoder, lifecycle
 from app.jobs.lifecycle import HINDRANCE_DELAYS, MAX_HINDRANCES, Status
-from tests.jobs.bench import Bench, waits_after, working
-from tests.jobs.test_overload import soon
-from tests.origin import Origin
-from tests.recordings import SAMPLE_CALL, tone
+from testing.job_bench import Bench, waits_after, working
+from testing.origin import Origin
+from testing.recordings import SAMPLE_CALL, tone
+from tests.intake.test_overload import soon
 
 
 def failing(error: Exception) -> Callable[..., Any]:

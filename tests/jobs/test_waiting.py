@@ -10,14 +10,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event
 
-from app import main
-from app.db import Database
+from app.api import app as http_app
+from app.database.connections import Database
+from app.database.notifications import Signals
 from app.errors import NotFound
 from app.jobs.reading import Reader
 from app.jobs.waiting import Waiting
-from app.signals import Signals
-from tests.jobs.rows import SUCCESS, claim, enqueue, execute, finish
-from tests.listening import listening
+from testing.listening import listening
+from testing.rows import SUCCESS, claim, enqueue, execute, finish
 
 NOBODY = UUID("01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e")
 
@@ -65,7 +65,7 @@ async def test_a_job_that_is_deleted_ends_the_wait(database: Database, tmp_path:
 async def test_beyond_the_cap_the_answer_comes_without_waiting(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "Waiting", partial(Waiting, most=0))
+    monkeypatch.setattr(http_app, "Waiting", partial(Waiting, most=0))
     job = await enqueue(database)
     async with listening(database, tmp_path) as service, asyncio.timeout(30):
         answer = await service.client.get(f"/v1/transcriptions/{job.id}?wait=60")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.engine import Engine, EngineConfig
-from tests.speech_samples import Sample
+from testing.speech_samples import Sample
 
 Samples = NDArray[np.float32]
 Record = Callable[..., PcmFile]

@@ -9,13 +9,13 @@ from unittest.mock import ANY
 import pytest
 
 from app.speech.engine import Engine
-from app.speech.quality import Decoded, Try
-from app.speech.transcript import Channel, Options, Word
-from app.speech.whisper import Encoded, Whisper
-from tests.recordings import SAMPLE_CALL, said, turns_of_the_sample_call
+from app.speech.whisper.adapter import Encoded, Whisper
+from app.speech.whisper.gates import Decoded, Try
+from app.transcripts.transcript import Channel, Options, Word
+from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore, missed
+from testing.recordings import SAMPLE_CALL, said, turns_of_the_sample_call
+from testing.speech_samples import sample, samples
 from tests.speech.conftest import Record, Samples, decoded, hold_music, noise, ringing, silence, speech, telephone
-from tests.speech.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore, missed
-from tests.speech_samples import sample, samples
 
 # Of each language what is recognized most surely: that of the Spanish pangram is nearly a guess.
 SPOKEN = {"es": "conteo", "fr": "pangrama", "it": "pangrama", "pt": "pangrama"}

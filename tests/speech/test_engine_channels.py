@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from app.audio.pcm import SAMPLE_RATE
-from app.speech.dialogue import turns
 from app.speech.engine import Engine
-from app.speech.scan import SURE_SHARE
-from app.speech.transcript import Options
-from app.speech.whisper import Encoded, Whisper
+from app.speech.reader import SURE_SHARE
+from app.speech.whisper.adapter import Encoded, Whisper
+from app.transcripts.dialogue import turns
+from app.transcripts.transcript import Options
+from testing.hearing import COUNTING, FEW, FOX, HELLO, error_rate, ignore
+from testing.speech_samples import sample
 from tests.speech.conftest import Record, hold_music, ringing, silence, speech
-from tests.speech.hearing import COUNTING, FEW, FOX, HELLO, error_rate, ignore
-from tests.speech_samples import sample
 
 DOUBT = {"pl": 0.4, "pt": 0.35, "es": 0.25}
 

@@ -10,14 +10,15 @@ from threading import Event
 import pytest
 
 from app.audio.pcm import PcmFile
-from app.speech import assembly, models, segments, whisper
-from app.speech.batcher import EngineStopped
-from app.speech.device import find_device
+from app.speech.batching.batcher import EngineStopped
+from app.speech.call import assemble, segments
 from app.speech.engine import Engine, EngineConfig
-from app.speech.models import ModelUnavailable
-from app.speech.transcript import Options, Segment, Transcript
+from app.speech.whisper import adapter, weights
+from app.speech.whisper.device import find_device
+from app.speech.whisper.weights import ModelUnavailable
+from app.transcripts.transcript import Options, Segment, Transcript
+from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore
 from tests.speech.conftest import Record, speech
-from tests.speech.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore
 
 
 async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, record: Record) -> None:
@@ -58,7 +59,7 @@ async def test_a_transcript_that_cannot_be_put_together_fails_alone(
             raise ValueError(labels)
         return segments.segments_of(heard, labels, with_words=with_words)
 
-    monkeypatch.setattr(assembly, "segments_of", segments_of)
+    monkeypatch.setattr(assemble, "segments_of", segments_of)
     broken, whole = await asyncio.gather(
         *(
             engine.transcribe(
@@ -90,7 +91,7 @@ async def test_recordings_are_heard_while_a_transcript_is_put_together(
         options = Options(model="base", language="en", channel_labels=(label,))
         return await engine.transcribe([record(speech(HELLO))], options, ignore)
 
-    monkeypatch.setattr(assembly, "segments_of", segments_of)
+    monkeypatch.setattr(assemble, "segments_of", segments_of)
     first = asyncio.create_task(transcribe("first"))
     await asyncio.gather(*(transcribe(f"other {number}") for number in range(3)))
     others_are_heard.set()
@@ -124,7 +125,7 @@ def test_a_window_gets_the_shortest_context_that_ends_in_silence(
     engine: Engine, models_dir: Path, speech_seconds: float, context_seconds: int
 ) -> None:
     assert engine.ready
-    base = whisper.load(models.fetch("base", models_dir), find_device("cpu", (), "auto"))
+    base = adapter.load(weights.fetch("base", models_dir), find_device("cpu", (), "auto"))
     assert base.context_seconds(speech_seconds) == context_seconds
 
 
@@ -155,7 +156,7 @@ def english_only(models_dir: Path, tmp_path: Path) -> Callable[[str], EngineConf
     """To serve `tiny.en` by a folder of another name."""
 
     def config(name: str) -> EngineConfig:
-        (tmp_path / name).symlink_to(models.fetch("tiny.en", models_dir))
+        (tmp_path / name).symlink_to(weights.fetch("tiny.en", models_dir))
         return EngineConfig((str(tmp_path / name),), models_dir, device="cpu")
 
     return config

@@ -1,0 +1,50 @@
+"""Deliveries: who was told of a transcription's end, and telling them once more."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path
+
+from app.api.auth import CallerDep
+from app.api.delivery_views import LISTED, REDELIVERING, DeliveryList, DeliveryOut
+from app.api.problems import GUARDED, responses
+from app.database.connections import DatabaseDep
+from app.deliveries import outbox
+from app.errors import NotFound
+
+router = APIRouter(prefix="/v1", tags=["webhooks"])
+
+
+@router.get(
+    "/transcriptions/{transcription_id}/deliveries",
+    response_model=DeliveryList,
+    summary="Read who was told",
+    responses={200: LISTED, **responses(*GUARDED, NotFound)},
+)
+async def list_deliveries(
+    transcription_id: Annotated[UUID, Path(description="The transcription's id.")],
+    caller: CallerDep,
+    database: DatabaseDep,
+) -> DeliveryList:
+    """Each webhook and callback of a transcription that has ended, with its attempts."""
+    async with database.transaction() as session:
+        deliveries = await outbox.find(session, transcription_id)
+        attempts = await outbox.attempts(session, [delivery.id for _, delivery in deliveries])
+    return DeliveryList.of(deliveries, attempts)
+
+
+@router.post(
+    "/deliveries/{delivery_id}/redeliver",
+    status_code=202,
+    response_model=DeliveryOut,
+    summary="Deliver once more",
+    responses={202: REDELIVERING, **responses(*GUARDED, NotFound)},
+)
+async def redeliver(
+    delivery_id: Annotated[UUID, Path(description="The delivery's id.")], caller: CallerDep, database: DatabaseDep
+) -> DeliveryOut:
+    """Sends the same event to the same URL at once, whatever became of it before, and retries as for a new one."""
+    async with database.transaction() as session:
+        event, delivery = await outbox.redeliver(session, delivery_id)
+        attempts = await outbox.attempts(session, [delivery_id])
+    return DeliveryOut.of(event, delivery, attempts)

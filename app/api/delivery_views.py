@@ -1,0 +1,101 @@
+"""What clients get to see of deliveries."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
+
+
+class AttemptOut(BaseModel):
+    """One request to a receiver: its answer's status code, or the word for why there was none."""
+
+    time: datetime
+    status_code: int | None
+    error: str | None = Field(examples=["timeout"])
+    milliseconds: int
+    response: str = Field(description="How the answer's body began; 2 kB at most.")
+
+
+class DeliveryOut(BaseModel):
+    """An event on its way to one URL."""
+
+    id: UUID
+    webhook_id: UUID = Field(description="The header `webhook-id`: the same on each attempt and to each URL.")
+    type: str = Field(examples=["transcription.completed"])
+    style: Style
+    url: str
+    status: DeliveryStatus
+    next_attempt_at: datetime | None = Field(description="Null once it is delivered or has failed.")
+    created_at: datetime
+    finished_at: datetime | None
+    attempts: list[AttemptOut] = Field(description="The last fifty, oldest first.")
+
+    @classmethod
+    def of(cls, event: Event, delivery: Delivery, attempts: Sequence[DeliveryAttempt]) -> Self:
+        return cls(
+            id=delivery.id,
+            webhook_id=event.id,
+            type=event.type,
+            style=delivery.style,
+            url=delivery.url,
+            status=delivery.status,
+            next_attempt_at=delivery.next_attempt_at if delivery.status == DeliveryStatus.PENDING else None,
+            created_at=delivery.created_at,
+            finished_at=delivery.finished_at,
+            attempts=[
+                AttemptOut(
+                    time=attempt.started_at,
+                    status_code=attempt.status_code,
+                    error=attempt.error,
+                    milliseconds=attempt.milliseconds,
+                    response=attempt.response,
+                )
+                for attempt in attempts
+                if attempt.delivery_id == delivery.id
+            ],
+        )
+
+
+class DeliveryList(BaseModel):
+    """All deliveries of a transcription, webhooks first; none before it has ended."""
+
+    items: list[DeliveryOut]
+
+    @classmethod
+    def of(cls, deliveries: Sequence[tuple[Event, Delivery]], attempts: Sequence[DeliveryAttempt]) -> Self:
+        return cls(items=[DeliveryOut.of(event, delivery, attempts) for event, delivery in deliveries])
+
+
+DELIVERY_EXAMPLE: dict[str, Any] = {
+    "id": "01989d2e-8f01-7c52-8b1e-6a0d2c4b9f10",
+    "webhook_id": "01989d2e-8f00-7a41-9d0e-3f5b7c1a2b4d",
+    "type": "transcription.completed",
+    "style": "webhook",
+    "url": "https://crm.example/calls",
+    "status": "pending",
+    "next_attempt_at": "2026-11-21T09:30:08.6Z",
+    "created_at": "2026-11-21T09:30:03.4Z",
+    "finished_at": None,
+    "attempts": [
+        {
+            "time": "2026-11-21T09:30:03.5Z",
+            "status_code": 503,
+            "error": None,
+            "milliseconds": 41,
+            "response": "busy",
+        }
+    ],
+}
+LISTED: dict[str, Any] = {
+    "description": "The deliveries.",
+    "content": {"application/json": {"examples": {"deliveries": {"$ref": "#/components/examples/Deliveries"}}}},
+}
+REDELIVERING: dict[str, Any] = {
+    "description": "It will be sent at once, with the `webhook-id` and the bytes that it always had.",
+    "content": {"application/json": {"examples": {"delivery": {"$ref": "#/components/examples/Delivery"}}}},
+}
+EXAMPLES: dict[str, Any] = {"Delivery": DELIVERY_EXAMPLE, "Deliveries": {"items": [DELIVERY_EXAMPLE]}}

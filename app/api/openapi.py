@@ -1,0 +1,285 @@
+"""What FastAPI cannot derive for the OpenAPI document: the streamed body, examples, the transcript's formats."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app.api import delivery_views as deliveries
+from app.api import openapi_webhooks
+from app.api.problems import Problem
+from app.api.requests import CreateFromUrl, CreateTranscription
+from app.jobs.events import TranscriptionEvent
+from app.jobs.views import EXAMPLE_ID, TranscriptionOut, TranscriptOut
+
+REF_TEMPLATE = "#/components/schemas/{model}"
+
+OPTIONS_EXAMPLE: dict[str, Any] = {
+    "channels": "split",
+    "channel_labels": ["agent", "customer"],
+    "language": "auto",
+    "external_id": "crm-48151",
+}
+
+PENDING_EXAMPLE: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "status": "pending",
+    "notify_status": "not_notified",
+    "audio": {
+        "filename": "call.wav",
+        "source": "upload",
+        "bytes": 933498,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "duration": 58.3,
+        "codec": "pcm_mulaw",
+        "sample_rate": 8000,
+        "channels": 2,
+    },
+    "options": {
+        "language": "auto",
+        "task": "transcribe",
+        "model": "base",
+        "channels": "split",
+        "channel_labels": ["agent", "customer"],
+        "word_timestamps": False,
+        "prompt": None,
+        "hotwords": [],
+        "priority": 5,
+    },
+    "progress": 0.0,
+    "attempts": 0,
+    "language": None,
+    "error": None,
+    "warnings": [],
+    "external_id": "crm-48151",
+    "metadata": {},
+    "created_at": "2026-11-21T09:30:00Z",
+    "started_at": None,
+    "completed_at": None,
+    "notified_at": None,
+    "timings": {"queued": None, "decoding": None, "transcribing": None},
+    "links": {
+        "self": f"/v1/transcriptions/{EXAMPLE_ID}",
+        "transcript": f"/v1/transcriptions/{EXAMPLE_ID}/transcript",
+        "audio": f"/v1/transcriptions/{EXAMPLE_ID}/audio",
+    },
+}
+
+COMPLETED_EXAMPLE = PENDING_EXAMPLE | {
+    "status": "completed",
+    "progress": 1.0,
+    "attempts": 1,
+    "language": "en",
+    "started_at": "2026-11-21T09:30:00.1Z",
+    "completed_at": "2026-11-21T09:30:03.4Z",
+    "timings": {"queued": 0.1, "decoding": 0.3, "transcribing": 3.0},
+}
+
+
+EXAMPLES: dict[str, Any] = {
+    "Pending": PENDING_EXAMPLE,
+    "Completed": COMPLETED_EXAMPLE,
+    "Failed": PENDING_EXAMPLE
+    | {
+        "status": "failed",
+        "attempts": 1,
+        "error": {"code": "bad_media", "message": "The recording is broken"},
+        "started_at": "2026-11-21T09:30:00.1Z",
+        "completed_at": "2026-11-21T09:30:02Z",
+    },
+    "Cancelled": PENDING_EXAMPLE | {"status": "cancelled", "completed_at": "2026-11-21T09:30:02Z"},
+    "Page": {"items": [COMPLETED_EXAMPLE], "next_cursor": EXAMPLE_ID},
+    **deliveries.EXAMPLES,
+}
+
+_TURN = {"speaker": "agent", "start": 0.8, "end": 2.9, "text": "Good morning, how can I help you?"}
+TRANSCRIPT_EXAMPLE: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "text": _TURN["text"],
+    "language": "en",
+    "language_probability": 0.9871,
+    "duration": 3.2,
+    "channels": [
+        {"index": 0, "label": "agent", "language": "en", "language_probability": 0.9871, "speech_seconds": 2.1}
+    ],
+    "segments": [
+        {
+            "id": 0,
+            "channel": 0,
+            **_TURN,
+            "language": "en",
+            "temperature": 0.0,
+            "avg_logprob": -0.1834,
+            "compression_ratio": 0.97,
+            "no_speech_prob": 0.0112,
+        }
+    ],
+    "turns": [_TURN],
+    "talk": {
+        "speech_seconds": 2.1,
+        "silence_seconds": 1.1,
+        "overlap_seconds": None,
+        "overlaps": None,
+        "interruptions": None,
+        "channels": [
+            {
+                "channel": 0,
+                "speech_seconds": 2.1,
+                "share": 1.0,
+                "interruptions": 0,
+                "longest_monologue": {"start": 0.8, "end": 2.9},
+            }
+        ],
+        "holds": [],
+    },
+    "warnings": [],
+}
+
+
+def _example(name: str) -> dict[str, Any]:
+    """A reference, as FastAPI would drop the nulls of an example that stands in its place."""
+    return {"application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"}}}}
+
+
+def _curl(*lines: str) -> dict[str, str]:
+    return {"lang": "Shell", "label": "curl", "source": " \\\n  ".join(lines)}
+
+
+def _upload_schema() -> dict[str, Any]:
+    schema = CreateTranscription.model_json_schema(ref_template=REF_TEMPLATE)
+    schema.pop("$defs")
+    return {
+        **schema,
+        "title": "CreateFromFile",
+        "description": "The recording in the part `file`, the options beside it.",
+        "properties": {
+            "file": {
+                "type": "string",
+                "format": "binary",
+                "contentMediaType": "application/octet-stream",
+                "description": "The recording: any container and codec that FFmpeg reads.",
+            },
+            **{name: _without_null(field) for name, field in schema["properties"].items()},
+        },
+        "required": ["file"],
+    }
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """A form has no null: a field that may be null in JSON is left out there."""
+    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    rest = {key: value for key, value in field.items() if key != "anyOf" and value is not None}
+    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+
+
+LOCATION = {"Location": {"description": "Path of the transcription.", "schema": {"type": "string"}}}
+RETRY_AFTER = {
+    "Retry-After": {
+        "description": "While the status is not final: seconds until it is worth asking again.",
+        "schema": {"type": "integer"},
+    }
+}
+
+CREATE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": _upload_schema(),
+                "encoding": {"metadata": {"contentType": "application/json"}},
+                "example": {"file": "the bytes of call.wav", **OPTIONS_EXAMPLE},
+            },
+            "application/json": {
+                "schema": {"$ref": REF_TEMPLATE.format(model="CreateFromUrl")},
+                "example": {"url": "https://recordings.example.com/48151.wav", **OPTIONS_EXAMPLE},
+            },
+        },
+    },
+    "x-codeSamples": [
+        _curl(
+            "curl http://127.0.0.1:8000/v1/transcriptions",
+            "-H 'Authorization: Bearer '$KEY",
+            "-F file=@call.wav",
+            "-F channels=split -F channel_labels=agent -F channel_labels=customer",
+        ),
+        _curl(
+            "curl http://127.0.0.1:8000/v1/transcriptions",
+            "-H 'Authorization: Bearer '$KEY -H 'Content-Type: application/json'",
+            """-d '{"url": "https://recordings.example.com/48151.wav", "channels": "split"}'""",
+        ),
+    ],
+}
+
+ACCEPTED: dict[str, Any] = {
+    "description": "Accepted: the job is durable, and with a form the recording is too.",
+    "headers": LOCATION,
+    "content": _example("Pending"),
+}
+REPEATED: dict[str, Any] = {
+    "model": TranscriptionOut,
+    "description": "The same request was accepted before under this Idempotency-Key: its transcription.",
+    "headers": LOCATION,
+    "content": _example("Pending"),
+}
+READ: dict[str, Any] = {
+    "description": "The transcription as it stands.",
+    "headers": RETRY_AFTER,
+    "content": _example("Completed"),
+}
+
+LISTED: dict[str, Any] = {
+    "description": "One page.",
+    "content": _example("Page"),
+}
+CANCELLED: dict[str, Any] = {
+    "description": "Cancelled; or still in progress, for the moments that a running job takes to stop.",
+    "content": _example("Cancelled"),
+}
+
+
+def _text(example: str) -> dict[str, Any]:
+    return {"schema": {"type": "string"}, "example": example}
+
+
+TRANSCRIPT: dict[str, Any] = {
+    "description": "The transcript. `whisper` has the media type of `json` and the fields of the `whisper` tool.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    {"$ref": REF_TEMPLATE.format(model="TranscriptOut")},
+                    {"title": "Whisper", "type": "object", "required": ["text", "segments", "language"]},
+                ]
+            },
+            "example": TRANSCRIPT_EXAMPLE,
+        },
+        "text/plain": _text("[00:00] agent: Good morning, how can I help you?\n"),
+        "application/x-subrip": _text("1\n00:00:00,800 --> 00:00:02,900\nagent: Good morning, how can I help you?\n"),
+        "text/vtt": _text("WEBVTT\n\n00:00.800 --> 00:02.900\n<v agent>Good morning, how can I help you?\n"),
+        "text/tab-separated-values": _text("start\tend\ttext\n800\t2900\tGood morning, how can I help you?\n"),
+    },
+}
+
+_BYTES = {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of call.wav"}
+AUDIO: dict[str, Any] = {
+    "description": "The recording. Other names than those of common audio files make it `application/octet-stream`.",
+    "content": {"audio/*": _BYTES, "application/octet-stream": _BYTES},
+}
+PART_OF_AUDIO = AUDIO | {"description": "The bytes that `Range` asks for."}
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Put in webhooks and the schemas that FastAPI does not see, and take out its own 422."""
+    written_by_hand: list[type[BaseModel]] = [Problem, TranscriptOut, TranscriptionEvent]
+    _, named = models_json_schema(
+        [*((model, "serialization") for model in written_by_hand), (CreateFromUrl, "validation")],
+        ref_template=REF_TEMPLATE,
+    )
+    schemas = {**named["$defs"], **document["components"]["schemas"]}
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+            del operation["responses"]["422"]
+    kept = {name: schema for name, schema in sorted(schemas.items()) if "ValidationError" not in name}
+    examples = {name: {"value": value} for name, value in EXAMPLES.items()}
+    components = {**document["components"], "schemas": kept, "examples": examples}
+    return {**document, "webhooks": openapi_webhooks.section(EXAMPLES), "components": components}

@@ -1,0 +1,79 @@
+"""`/docs` and `/openapi.json`: the API's documentation, read once, which needs no internet.
+
+It is Swagger UI from the package `fastapi_offline`, without that package's page: its script stands in the page, which
+no strict Content-Security-Policy allows. They hold no secrets and need no key.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from starlette.responses import Response
+
+from app.api.page.routes import MEDIA_TYPES, Asset, asset_of, respond
+from app.errors import NotFound
+
+FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE = b"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Callscribe API</title>
+<link rel="stylesheet" href="docs/static/swagger-ui.css">
+<link rel="icon" href="docs/static/favicon.png">
+<div id="swagger-ui"></div>
+<script src="docs/static/swagger-ui-bundle.js"></script>
+<script src="docs/static/start.js"></script>
+</html>
+"""
+START = b"""SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  layout: "BaseLayout",
+  deepLinking: true,
+  presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+});
+"""
+
+
+def routes(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
+    """The documentation of an OpenAPI document, which is asked for when it is first read."""
+    page = asset_of(PAGE, "text/html; charset=utf-8", POLICY)
+    files = {"start.js": asset_of(START, MEDIA_TYPES[".js"], POLICY), **_swagger_ui()}
+    router = APIRouter(include_in_schema=False)
+
+    @cache
+    def description() -> Asset:
+        return asset_of(json.dumps(document(), ensure_ascii=False).encode(), "application/json", POLICY)
+
+    @router.api_route("/docs", methods=["GET", "HEAD"])
+    async def read_documentation(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        return respond(page, if_none_match)
+
+    @router.api_route("/openapi.json", methods=["GET", "HEAD"])
+    async def read_description(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        return respond(description(), if_none_match)
+
+    @router.api_route("/docs/static/{name}", methods=["GET", "HEAD"])
+    async def read_file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        if name not in files:
+            raise NotFound(f"The documentation has no file {name!r}.")
+        return respond(files[name], if_none_match)
+
+    return router
+
+
+def _swagger_ui() -> dict[str, Asset]:
+    spec = find_spec("fastapi_offline")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent / "static"
+    return {name: asset_of((folder / name).read_bytes(), MEDIA_TYPES[Path(name).suffix], POLICY) for name in FILES}

@@ -1,0 +1,105 @@
+"""`/v1/transcriptions/{id}/audio`: the recording as it was received, whole or a range of it."""
+
+import re
+from pathlib import PurePath
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Header, Request
+from starlette.responses import StreamingResponse
+
+from app.api import openapi
+from app.api.auth import CallerDep
+from app.api.problems import GUARDED, responses
+from app.api.transcriptions import TranscriptionId, find
+from app.database.connections import DatabaseDep
+from app.errors import NotFound, RangeNotSatisfiable
+from app.jobs.models import Transcription
+from app.storage.store import AudioStore
+
+MEDIA_TYPES = {
+    ".aac": "audio/aac",
+    ".flac": "audio/flac",
+    ".m4a": "audio/mp4",
+    ".mp3": "audio/mpeg",
+    ".mp4": "audio/mp4",
+    ".oga": "audio/ogg",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".wav": "audio/wav",
+    ".weba": "audio/webm",
+    ".webm": "audio/webm",
+}
+NEUTRAL_TYPE = "application/octet-stream"
+
+router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
+
+
+async def get_store(request: Request) -> AudioStore:
+    store: AudioStore = request.app.state.store
+    return store
+
+
+def requested_span(header: str | None, total: int) -> range | None:
+    """The bytes that a Range header asks for (RFC 9110, 14.2); None for all: of a header that is none of its kind, too.
+
+    Several ranges at once are answered with all, as the RFC allows. Raises RangeNotSatisfiable.
+    """
+    asked = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (header or "").replace(" ", ""))
+    if asked is None or asked[0] == "bytes=-":
+        return None
+    first, last = asked.groups()
+    if first and last and int(last) < int(first):
+        return None
+    span = range(int(first), min(int(last or total), total - 1) + 1) if first else range(total)[-int(last) or total :]
+    if not span:
+        raise RangeNotSatisfiable(f"The recording has {total} bytes.", headers={"Content-Range": f"bytes */{total}"})
+    return span
+
+
+@router.get(
+    "/{transcription_id}/audio",
+    response_class=StreamingResponse,
+    summary="Read the recording",
+    responses={
+        200: openapi.AUDIO,
+        206: openapi.PART_OF_AUDIO,
+        **responses(*GUARDED, NotFound, RangeNotSatisfiable),
+    },
+)
+async def read_audio(
+    transcription_id: TranscriptionId,
+    caller: CallerDep,
+    database: DatabaseDep,
+    store: Annotated[AudioStore, Depends(get_store)],
+    range_: Annotated[str | None, Header(alias="Range", description="One range of bytes, `bytes=0-1023`.")] = None,
+    if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> StreamingResponse:
+    """The bytes that were received, while the service keeps them: until the job's end, or so long as it was told to."""
+    job = await find(database, transcription_id)
+    if job.audio_key is None or job.bytes is None:
+        raise NotFound("The recording is not kept, or not fetched yet.")
+    headers = _headers(job)
+    span = requested_span(range_, job.bytes) if if_range in (None, headers["ETag"]) else None
+    sent = span if span is not None else range(job.bytes)
+    try:
+        blocks = await store.read(job.audio_key, sent)
+    except FileNotFoundError:
+        raise NotFound("The recording is not kept.") from None
+    headers["Content-Length"] = str(len(sent))
+    if span is not None:
+        headers["Content-Range"] = f"bytes {span[0]}-{span[-1]}/{job.bytes}"
+    return StreamingResponse(blocks, 200 if span is None else 206, headers)
+
+
+def _headers(job: Transcription) -> dict[str, str]:
+    """What holds for every answer. The name is the client's: a type beyond these few could make a browser run it."""
+    name = job.filename or str(job.id)
+    return {
+        "Content-Type": MEDIA_TYPES.get(PurePath(name).suffix.lower(), NEUTRAL_TYPE),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{job.sha256}"',
+        "Cache-Control": "private, no-store",
+    }

@@ -1,0 +1,211 @@
+"""What clients send: pydantic at the edge."""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import from_json
+
+from app import wording
+from app.api.problems import MANY, ONE, field_errors
+from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check, check_callback
+from app.errors import FieldError, InvalidRequest
+from app.network.guard import MAX_URL_CHARACTERS
+from app.transcripts.transcript import Channels, Task
+
+MAX_METADATA_BYTES = 4096
+LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url", "callback_url"})
+BOOLEAN_FIELDS = frozenset({"word_timestamps", "diarize"})
+JSON_FIELDS = frozenset({"metadata", "priority"})
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if len(text.encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"may hold at most {MAX_METADATA_BYTES} bytes of JSON")
+    if any("\0" in string for string in _strings(metadata)):
+        raise ValueError("may not hold NUL characters")
+    return metadata
+
+
+def _strings(value: JsonValue) -> Iterator[str]:
+    """Every string in a JSON value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        yield from chain.from_iterable(map(_strings, value))
+    elif isinstance(value, dict):
+        yield from value
+        yield from chain.from_iterable(map(_strings, value.values()))
+
+
+def _not_offered(diarize: bool) -> bool:
+    if diarize:
+        raise ValueError(
+            "is not offered: speakers cannot be told apart well enough in one track; record agent and customer on"
+            " channels of their own and use channels=split"
+        )
+    return diarize
+
+
+def _distinct(labels: list[str]) -> list[str]:
+    if len(set(labels)) < len(labels):
+        raise ValueError("must differ from one another: a dialogue tells its speakers apart by them")
+    return labels
+
+
+def _how_many(value: object) -> str:
+    return MANY if isinstance(value, list) else ONE
+
+
+Label = Annotated[str, Field(min_length=1, max_length=40, pattern=wording.NO_NUL)]  # a subtitle's line has 42 columns
+WebUrl = Annotated[
+    str,
+    Field(max_length=MAX_CHARACTERS, json_schema_extra={"format": "uri", "examples": ["https://crm.example/calls"]}),
+    AfterValidator(check),
+]
+CallbackUrl = Annotated[
+    str,
+    Field(max_length=MAX_CHARACTERS, json_schema_extra={"examples": ["https://crm.example/done?fileName={file_name}"]}),
+    AfterValidator(check),
+    AfterValidator(check_callback),
+]
+WebUrls = Annotated[
+    Annotated[WebUrl, Tag(ONE)] | Annotated[list[WebUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
+    Discriminator(_how_many),
+]
+CallbackUrls = Annotated[
+    Annotated[CallbackUrl, Tag(ONE)] | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
+    Discriminator(_how_many),
+]
+Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
+
+
+class CreateTranscription(BaseModel):
+    """What a recording is to be transcribed with; the same fields in a form and in JSON."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    language: str = Field(
+        default="auto",
+        pattern=wording.LANGUAGE,
+        description="ISO 639-1 code such as `en`, or `auto` to detect it.",
+    )
+    task: Task = Field(default="transcribe", description="`translate` gives English.")
+    model: str | None = Field(
+        default=None, max_length=255, description="One of `GET /v1/models`. Left out: the configured default."
+    )
+    channels: Channels = Field(
+        default="mix", description="`split`: each channel on its own, merged into a dialogue. `mix`: one mono track."
+    )
+    channel_labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
+        default_factory=list, max_length=8, description="Names by channel order, e.g. `agent`, `customer`."
+    )
+    diarize: Annotated[bool, AfterValidator(_not_offered)] = Field(
+        default=False, description="Not offered: `true` is refused. Speakers are told apart by `channels=split`."
+    )
+    word_timestamps: bool = Field(default=False, description="Words with start, end and probability.")
+    prompt: str | None = Field(
+        default=None,
+        max_length=2000,
+        pattern=wording.NO_NUL,
+        description="Text that biases the model: names, products. Small models write worse beside it: compare.",
+    )
+    hotwords: list[Hotword] = Field(
+        default_factory=list, max_length=100, description="Words to listen for, at the price of `prompt`."
+    )
+    priority: int = Field(
+        default=5,
+        ge=0,
+        le=9,
+        description="0 goes first. How urgent the jobs of an API key may be is for the operator to say.",
+    )
+    external_id: str | None = Field(
+        default=None, max_length=255, pattern=wording.NO_NUL, description="Your own id of the call; searchable."
+    )
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
+        default_factory=dict, description="Any object of at most 4 kB of JSON; returned as it is."
+    )
+    webhook_url: WebUrls | None = Field(
+        default=None,
+        description="Where a signed event goes once the transcription has ended. Left out: the configured default.",
+    )
+    callback_url: CallbackUrls | None = Field(
+        default=None,
+        description="What is called by a plain GET once the transcription has ended; `{file_name}`, `{external_id}`, "
+        "`{id}` and `{status}` are filled in. Five URLs in all, with `webhook_url`. Left out: the configured default.",
+    )
+
+    @model_validator(mode="after")
+    def _few_receivers(self) -> Self:
+        if len(as_list(self.webhook_url) or []) + len(as_list(self.callback_url) or []) > MAX_RECEIVERS:
+            raise ValueError(f"webhook_url and callback_url may name {MAX_RECEIVERS} URLs together")
+        return self
+
+    @classmethod
+    def from_form(cls, fields: list[tuple[str, str]]) -> Self:
+        """Read form fields: lists repeat the field, objects are JSON text. Raises InvalidRequest."""
+        values: dict[str, Any] = {}
+        for name, text in fields:
+            if name in LIST_FIELDS:
+                values.setdefault(name, []).append(text)
+            elif name in values:
+                raise InvalidRequest(f"The field {name!r} stands there twice.", errors=(FieldError(name, "repeated"),))
+            else:
+                values[name] = _form_value(name, text)
+        return _validated(cls, values)
+
+
+class CreateFromUrl(CreateTranscription):
+    """A recording that Callscribe fetches itself."""
+
+    url: str = Field(
+        max_length=MAX_URL_CHARACTERS,
+        pattern=wording.RECORDING_URL,
+        description="`https://…` with a public host, or `s3://bucket/key`; which buckets, and whether `http://…` and "
+        "other hosts, is for the operator to allow.",
+        json_schema_extra={"format": "uri"},
+    )
+
+    @classmethod
+    def from_json_body(cls, body: bytes) -> Self:
+        """Raises InvalidRequest."""
+        try:
+            values = from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            raise InvalidRequest(f"The body is not JSON: {error}.") from None
+        if not isinstance(values, dict):
+            raise InvalidRequest("The body must be a JSON object.")
+        return _validated(cls, values)
+
+
+def _form_value(name: str, text: str) -> Any:
+    if name in BOOLEAN_FIELDS:
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    if name in JSON_FIELDS:
+        try:
+            return from_json(text, allow_inf_nan=False)
+        except ValueError:
+            return text
+    return text
+
+
+def _validated(model: type[Model], values: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidRequest("Some fields are not valid.", errors=field_errors(error.errors())) from None

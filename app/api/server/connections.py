@@ -1,0 +1,157 @@
+"""HTTP connections. Uvicorn lets a client hold one for as long as it likes; here each wait for it has an end.
+
+It bounds what comes before a request's body and what waits to be read by the client. Bodies are bounded by
+`bodies`, the number of connections by `admission`, what requests do at the same time by `gate`.
+"""
+
+import asyncio
+import socket
+import struct
+from typing import Any, cast
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.api.server.admission import Admission
+from app.api.server.gate import Entry, Gate
+
+HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 30.0
+FIRST_BYTE_SECONDS = 5.0
+UNREAD_SECONDS = 30.0
+MIN_BYTES_PER_SECOND = 1000
+PIPELINED_REQUESTS = 16
+RESET = struct.pack("ii", 1, 0)  # else the kernel goes on offering for minutes what it has
+FULL_PROBLEM = (
+    b'{"type":"urn:callscribe:error:unavailable","title":"The service cannot do this at the moment","status":503,'
+    b'"detail":"Too many connections.","code":"unavailable","request_id":""}'
+)
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
+    b"Retry-After: 5\r\nConnection: close\r\n\r\n%b"
+) % (len(FULL_PROBLEM), FULL_PROBLEM)
+
+log = structlog.stdlib.get_logger("callscribe.http")
+
+
+class Connection(HttpToolsProtocol):
+    """Ends when a client is silent, when a head is too long or too slow, and when an answer is not read.
+
+    Trailers and the empty lines between requests are bounded with the heads.
+    """
+
+    def __init__(self, *args: Any, admission: Admission, gate: Gate, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._admission = admission
+        self._gate = gate
+        self._entry: Entry | None = None
+        self._given_up = False
+        self._unusable_bytes = 0
+        self._silent = True
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._reading_timer: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self._given_up:
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=0)  # so that `pause_writing` reports every answer that waits
+        self._expect_head(FIRST_BYTE_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._admission.leave(self)
+        self._head_came()
+        self._all_was_read()
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        if self._entry is not None:
+            self._entry.leave()
+            self._entry = None
+        if self._running is not None and not self._running.response_complete:  # uvicorn knows the newest request only
+            self._running.disconnected = True
+            self._running.message_event.set()
+        self._running = None
+
+    def give_up(self) -> None:
+        """Hang up for the sake of others; also before the connection is open."""
+        self._given_up = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._silent:
+            self._silent = False
+            self._head_came()
+            self._expect_head(HEAD_SECONDS)
+        self._unusable_bytes += len(data)
+        super().data_received(data)
+        if self._unusable_bytes > HEAD_BYTES:
+            self.transport.close()
+        if len(self.pipeline) > PIPELINED_REQUESTS:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        self._expect_head(HEAD_SECONDS)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        self._admission.busy(self)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unusable_bytes = 0
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._running is not None and self._running.response_complete:  # no pipelined one has begun
+            self._silent = True
+            self._admission.idle(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        self._all_was_read()
+        super().resume_writing()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Clients of Java offer HTTP/2 with each request: nothing to warn of."""
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        begin = super()._start_asgi_task
+        scope: Any = cycle.scope
+        self._entry = self._gate.enter(scope, app, lambda passing: begin(cycle, cast("Any", passing)))
+
+    def _expect_head(self, seconds: float) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(seconds, self.transport.close)
+
+    def _head_came(self) -> None:
+        self._unusable_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _expect_reading(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._reading_timer = self.loop.call_later(UNREAD_SECONDS, self._require_reading, waiting)
+
+    def _require_reading(self, waited: int) -> None:
+        if waited - self.transport.get_write_buffer_size() < UNREAD_SECONDS * MIN_BYTES_PER_SECOND:
+            log.info("answer not read", client=self.client and self.client[0], seconds=UNREAD_SECONDS)
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.transport.abort()
+        else:
+            self._expect_reading()
+
+    def _all_was_read(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None

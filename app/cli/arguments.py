@@ -1,0 +1,57 @@
+"""What `callscribe transcribe` is told, judged before anything slow begins. All of it raises typer.BadParameter."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from app.cli.files import ALL, clashes, recordings
+from app.speech.whisper.languages import languages, translates
+from app.transcripts.formats import Format
+from app.transcripts.transcript import Options
+
+
+def options(
+    model: str, language: str, task: str, channels: str, labels: Sequence[str], *, word_timestamps: bool
+) -> Options:
+    """The options of all recordings, if the model can do what they ask."""
+    if channels not in ("mix", "split"):
+        raise typer.BadParameter("must be mix or split", param_hint="--channels")
+    if task not in ("transcribe", "translate"):
+        raise typer.BadParameter("must be transcribe or translate", param_hint="--task")
+    if language != "auto" and language not in languages(model):
+        raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
+    if task == "translate" and not translates(model):
+        raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
+    if len(set(labels)) < len(labels):
+        raise typer.BadParameter("must differ from one another", param_hint="--channel-label")
+    return Options(
+        model=model,
+        language=None if language == "auto" else language,
+        task="translate" if task == "translate" else "transcribe",
+        channels="split" if channels == "split" else "mix",
+        channel_labels=tuple(labels),
+        word_timestamps=word_timestamps,
+    )
+
+
+def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
+    """The recordings that are meant. With `named_apart` no two transcripts may get one name."""
+    found = recordings(paths)
+    if not found:
+        raise typer.BadParameter("no recording in the folder; folders inside it are not looked into", param_hint="PATH")
+    if named_apart and (same := clashes(found)):
+        names = ", ".join(map(str, same))
+        raise typer.BadParameter(f"these would be written over one another: {names}", param_hint="PATH")
+    return found
+
+
+def formats(name: str, *, printed: bool) -> tuple[Format, ...]:
+    """The formats to write, or the one to print."""
+    if name == "all":
+        if printed:
+            raise typer.BadParameter("all needs --output-dir", param_hint="--format")
+        return ALL
+    if name not in list(Format):
+        raise typer.BadParameter(f"must be one of {', '.join(Format)}, all", param_hint="--format")
+    return (Format(name),)

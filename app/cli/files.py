@@ -1,0 +1,161 @@
+"""Recordings in files and folders → transcripts, by the engine alone: no server, no database."""
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import Progress, TaskID
+
+from app.audio.decode import decode
+from app.errors import AppError
+from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.speech.call.warnings import told_of_loss
+from app.transcripts.formats import Format, clock, render
+from app.transcripts.subtitles import one_line
+from app.transcripts.transcript import Options, Transcript, WarningCode
+
+if TYPE_CHECKING:  # the engine takes seconds to import
+    from app.speech.engine import Transcriber
+
+# Enough to fill the engine's batches; each takes 115 MB of disk per hour and channel.
+AT_ONCE = 4
+# What counts as a recording in a folder; a file that is named is taken whatever its name.
+SUFFIXES = frozenset(
+    ".3gp .aac .ac3 .aif .aiff .amr .au .avi .awb .caf .dss .flac .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpga"
+    " .mpeg .oga .ogg .opus .ts .tta .voc .vox .w64 .wav .webm .wma .wv".split()
+)
+EXTENSIONS = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.WHISPER: "json"}
+# What the `whisper` command line writes with `--output_format all`.
+ALL = (Format.TEXT, Format.VTT, Format.SRT, Format.TSV, Format.WHISPER)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written of each transcript: files in `folder`, or one format to standard output without one."""
+
+    forms: tuple[Format, ...]
+    folder: Path | None
+
+    def write(self, recording: Path, transcript: Transcript) -> str:
+        """Writes the files, each whole or not at all; returns what is to be printed. Raises OSError."""
+        texts = {form: render(transcript, _printable(recording.name), form) for form in self.forms}
+        if self.folder is None:
+            return "".join(texts.values())
+        for form, text in texts.items():
+            path = self.folder / f"{recording.stem}.{EXTENSIONS[form]}"
+            part = path.with_name(f".{path.name}.part")
+            try:
+                part.write_text(text, encoding="utf-8")
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        return ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a recording has no transcript, in one line."""
+
+    reason: str
+
+
+def _printable(name: str) -> str:
+    """A file's name as Unicode, with `?` for each byte that is none."""
+    return name.encode(errors="replace").decode()
+
+
+def recordings(paths: Iterable[Path]) -> list[Path]:
+    """The files, and the recordings in the folders by name, but not those in folders inside them."""
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.iterdir()) if path.is_dir() else []
+        found += [each for each in inside if each.is_file() and each.suffix.lower() in SUFFIXES]
+        found += [] if path.is_dir() else [path]
+    return list(dict.fromkeys(found))
+
+
+def clashes(files: Sequence[Path]) -> list[Path]:
+    """The files that would be written over one another's transcripts."""
+    stems = Counter(file.stem for file in files)
+    return [file for file in files if stems[file.stem] > 1]
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """Any number of recordings through one engine, with a progress bar for each at work."""
+
+    engine: "Transcriber"
+    options: Options
+    output: Output
+    max_seconds: float
+    progress: Progress
+
+    async def run(self, files: Sequence[Path], show: Callable[[str], None]) -> int:
+        """Transcribes the files; prints through `show`, in their order. Returns how many failed.
+
+        What `show` raises, and EngineStopped or DeviceLost, ends the work on all of them.
+        """
+        slots, failed = asyncio.Semaphore(AT_ONCE), 0
+        total = self.progress.add_task(f"{len(files)} recordings", total=len(files), visible=len(files) > 1)
+        tasks = [asyncio.create_task(self._attempt(file, slots, total)) for file in files]
+        try:
+            for task in tasks:
+                outcome = await task
+                if isinstance(outcome, Failure):
+                    failed += 1
+                elif outcome:
+                    show(outcome)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return failed
+
+    async def _attempt(self, file: Path, slots: asyncio.Semaphore, total: TaskID) -> str | Failure:
+        async with slots:
+            bar = self.progress.add_task(_printable(file.name), total=1.0)
+            try:
+                transcript = await self._transcribe(file, bar)
+                outcome: str | Failure = self.output.write(file, transcript)
+                self._warn(file, transcript)
+            except (EngineStopped, DeviceLost):
+                raise
+            except AppError as error:
+                outcome = Failure(error.detail)
+            except Exception as error:  # noqa: BLE001  whatever a recording meets, the others are done
+                outcome = Failure(one_line(str(error)) or type(error).__name__)
+            self.progress.remove_task(bar)
+            self.progress.advance(total)
+        if isinstance(outcome, Failure):
+            self._tell(file, outcome.reason)
+        return outcome
+
+    def _warn(self, file: Path, transcript: Transcript) -> None:
+        """Tell what the transcript warns of, where no format that is written does; what was mended is passed over."""
+        if Format.JSON in self.output.forms:
+            return
+        labels = {channel.index: channel.label for channel in transcript.channels}
+        for warning in transcript.warnings:
+            if warning.code != WarningCode.WINDOW_REDECODED:
+                at = "" if warning.start is None else f"[{clock(warning.start)}] "
+                whose = f"{one_line(labels[warning.channel])}: " if warning.channel in labels else ""
+                self._tell(file, f"{at}{whose}{warning.message}")
+
+    def _tell(self, file: Path, what: str) -> None:
+        line = f"callscribe: {_printable(str(file))}: {what}"
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    async def _transcribe(self, file: Path, bar: TaskID) -> Transcript:
+        with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
+            split = self.options.channels == "split"
+            audio = await decode(file, Path(folder), split=split, max_seconds=self.max_seconds)
+            transcript = await self.engine.transcribe(audio.channels, self.options, partial(self._show, bar))
+            return told_of_loss(transcript, audio.announced_seconds)
+
+    def _show(self, bar: TaskID, done: float) -> None:
+        self.progress.update(bar, completed=done)

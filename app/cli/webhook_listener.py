@@ -1,0 +1,49 @@
+"""`callscribe webhooks listen`: a small receiver to try things out with. It prints what comes and checks signatures."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from app.deliveries.signing import verify
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+def listener(host: str, port: int, secrets: Sequence[str], show: Callable[[str], None]) -> ThreadingHTTPServer:
+    """A server that answers 204 to what is signed or a GET, and 401 to what is not signed with one of the secrets."""
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            show(f"GET {self.path}\n")
+            self._answer(204)
+
+        def do_POST(self) -> None:
+            length = self.headers.get("content-length", "")
+            if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+                self._answer(413)
+                return
+            body = self.rfile.read(int(length))
+            given = {name.lower(): value for name, value in self.headers.items()}
+            genuine = any(verify(secret, given, body, datetime.now(UTC)) for secret in secrets)
+            verdict = "valid" if genuine else "NOT VALID"
+            show(f"POST {self.path}\nwebhook-id {given.get('webhook-id')}, signature {verdict}")
+            show(_readable(body) + "\n")
+            self._answer(204 if genuine else 401)
+
+        def _answer(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Requests are shown in full already."""
+
+    return ThreadingHTTPServer((host, port), Receiver)
+
+
+def _readable(body: bytes) -> str:
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body.decode("utf-8", "replace")

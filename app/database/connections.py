@@ -1,0 +1,264 @@
+"""The database: one engine a process, explicit transactions, migrations."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import asyncpg
+import structlog
+from alembic.config import Config
+from fastapi import Depends, Request
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.engine import AdaptedConnection, ExceptionContext
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from alembic import command
+from app.database.schema import SchemaTooNew
+
+WAIT_SECONDS = 2.0
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
+STATEMENT_SECONDS = 20.0  # far over the longest, and less than a lease
+POOL_SIZE = 5
+FROZEN_SECONDS = 5.0  # that the server waits longer than a client which lives
+APPLICATION = "callscribe@"
+SESSION = {
+    # A process that is stopped in the middle of a transaction would keep its rows locked, for as long as it stands.
+    "idle_in_transaction_session_timeout": "15s",
+    # PostgreSQL keeps 63 bytes.
+    "application_name": f"{APPLICATION}{socket.gethostname()}"[:63],
+}
+
+PROJECT = Path(__file__).parents[2]
+LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE
+LOCK_PAUSE_SECONDS = 20.0
+MIGRATION_LOCK = 0x63616C6C  # "call": the advisory lock that replicas take to migrate one after the other
+
+
+def asyncpg_url(address: str) -> URL:
+    """A `postgresql://` address for SQLAlchemy's asyncpg dialect.
+
+    libpq's `sslmode` becomes asyncpg's `ssl`; `channel_binding`, which asyncpg does not know, is left out.
+    """
+    url = make_url(address).set(drivername="postgresql+asyncpg")
+    sslmode = url.query.get("sslmode")
+    url = url.difference_update_query(["sslmode", "channel_binding"])
+    return url.update_query_dict({"ssl": sslmode}) if sslmode else url
+
+
+# What a statement raises when the database is away, busy or restarting. While it connects, SQLAlchemy lets asyncpg's
+# own errors through, and always those of its protocol, which come when the server has said goodbye but not yet gone.
+DATABASE_TROUBLE = (
+    DBAPIError,
+    PoolTimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+# What connecting raises when the database is down, starts, stops or has no connection to spare.
+ABSENCE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+def is_absence(error: BaseException) -> bool:
+    """Whether there is no database to talk to at the moment."""
+    return error.connection_invalidated if isinstance(error, DBAPIError) else isinstance(error, ABSENCE)
+
+
+def is_unexpected(error: BaseException) -> bool:
+    """Whether the driver did not expect it: mostly a connection that breaks, and now and then a mistake of ours."""
+    return isinstance(error, asyncpg.InternalClientError)
+
+
+BAD_DATA_CLASSES = ("22", "23")  # of SQLSTATE: bad data, broken constraint
+REFUSED_CLASSES = (*BAD_DATA_CLASSES, "42")  # wrong statement, missing right: the schema or its owner is at fault
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the database understood and said no, so that trying again is in vain for now."""
+    return _sqlstate(error).startswith(REFUSED_CLASSES)
+
+
+def is_bad_data(error: BaseException) -> bool:
+    """Whether the database will never take what was written, because of what was written."""
+    return _sqlstate(error).startswith(BAD_DATA_CLASSES)
+
+
+def _sqlstate(error: BaseException) -> str:
+    sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return sqlstate if isinstance(sqlstate, str) else ""
+
+
+log = structlog.stdlib.get_logger("callscribe.db")
+
+
+class DatabaseUnavailable(Exception):
+    """The configured database refuses this service. The message is one line, without its password."""
+
+
+def _give_up_the_broken(context: ExceptionContext) -> None:
+    """After a statement that was not answered in time, or not in order, no pooled connection is used again, not even
+    to roll back."""
+    if isinstance(context.original_exception, TimeoutError | asyncpg.InternalClientError):
+        context.is_disconnect = True
+
+
+def _limit_transactions(seconds: float) -> Callable[[AdaptedConnection, ConnectionPoolEntry], None]:
+    """Has PostgreSQL 17 and later end a session whose transaction takes longer.
+
+    A process that is stopped between the parts of a statement counts as at work, not as idle, and would keep its rows
+    locked. Older servers know no limit for that.
+    """
+    limit = "SELECT set_config(name, $1, false) FROM pg_settings WHERE name = 'transaction_timeout'"
+
+    def set_limit(connection: AdaptedConnection, _: ConnectionPoolEntry) -> None:
+        connection.run_async(lambda raw: raw.execute(limit, f"{round(1000 * seconds)}ms"))
+
+    return set_limit
+
+
+def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
+    """Before a connection of the pool is used again. For `pool_pre_ping` silence is no reason to open a new one
+    (docs/decisions/0018).
+
+    Raises InvalidatePoolError, upon which the pool opens a new one.
+    """
+    is_new = not record.info.get("used")
+    record.info["used"] = True
+    if is_new:
+        return
+    try:
+        connection.run_async(lambda raw: raw.execute("SELECT 1", timeout=ANSWER_SECONDS))
+    except DATABASE_TROUBLE as error:
+        raise InvalidatePoolError from error
+
+
+class Database:
+    """Up to twice `pool_size` connections to one PostgreSQL. No transaction outlives its `async with`."""
+
+    def __init__(
+        self, address: str | URL, *, pool_size: int = POOL_SIZE, statement_seconds: float = STATEMENT_SECONDS
+    ) -> None:
+        self.url = asyncpg_url(address) if isinstance(address, str) else address
+        self.engine: AsyncEngine = create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=10,
+            hide_parameters=True,  # an error's text would carry a transcript into the log
+            connect_args={
+                "server_settings": SESSION,
+                "timeout": CONNECT_SECONDS,
+                "command_timeout": statement_seconds,
+            },
+        )
+        event.listen(self.engine.sync_engine, "handle_error", _give_up_the_broken)
+        event.listen(self.engine.sync_engine, "connect", _limit_transactions(statement_seconds + FROZEN_SECONDS))
+        event.listen(self.engine.sync_engine, "checkout", _require_answer)
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator["Database"]:
+        """Other connections to the same PostgreSQL, for those who may not take these."""
+        database = Database(self.url)
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction: committed at the end of the block, rolled back on an exception."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def check(self) -> None:
+        """Raises where the database cannot be used."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1 FROM transcription LIMIT 1"))
+
+    async def machines(self) -> set[str]:
+        """The hosts that have a process of this service on the database."""
+        statement = """
+            SELECT DISTINCT application_name FROM pg_stat_activity
+            WHERE datname = current_database() AND starts_with(application_name, :application)
+        """
+        async with self.engine.connect() as connection:
+            names = (await connection.execute(text(statement), {"application": APPLICATION})).scalars()
+            return {name.removeprefix(APPLICATION) for name in names}
+
+    async def connect_raw(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection outside the pool, for LISTEN."""
+        options: dict[str, Any] = {**self.url.query}
+        return await asyncpg.connect(
+            host=options.pop("host", None) or self.url.host,
+            port=options.pop("port", None) or self.url.port,
+            user=self.url.username,
+            password=self.url.password,
+            database=self.url.database,
+            ssl=options.pop("ssl", None),
+            timeout=CONNECT_SECONDS,
+            server_settings=SESSION,
+        )
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+async def get_database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseDep = Annotated[Database, Depends(get_database)]
+
+
+def alembic_config(address: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(PROJECT / "alembic"))
+    config.attributes["url"] = asyncpg_url(address)
+    return config
+
+
+async def migrate(address: str) -> None:
+    """Bring the schema to the newest revision. Replicas that start together wait for one another.
+
+    A database that is down, starting or full is waited for, and so is one where something, such as a backup, holds a
+    table that is to be altered. A newer schema that this version can work with is left alone (`schema`). Raises
+    DatabaseUnavailable where the database does not let us in, or has a schema that this version is too old for.
+    """
+    shown = asyncpg_url(address).render_as_string()
+    while True:
+        pause = WAIT_SECONDS
+        try:
+            return await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, SchemaTooNew) as error:
+            raise DatabaseUnavailable(f"the database {shown} cannot be used: {error}") from error
+        except DATABASE_TROUBLE as error:
+            reason: object = error
+            if _waited_for_a_lock(error):  # while a migration waits, so do all who use the table
+                pause, reason = LOCK_PAUSE_SECONDS, "a table is in use, by a backup or a long transaction"
+            elif not is_absence(error):
+                raise
+            log.warning("waiting for the database", database=shown, error=str(reason) or type(error).__name__)
+        await asyncio.sleep(pause)
+
+
+def _waited_for_a_lock(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE

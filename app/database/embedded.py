@@ -1,0 +1,258 @@
+"""An embedded PostgreSQL where no database is given: shared by the processes of a data folder, watched, closed.
+
+Each process that uses the server holds a shared lock, which the kernel lets go even after kill -9; the last one out
+stops the server. Each of them also watches it: whichever first sees that nothing of it is left starts it again.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import BinaryIO
+
+import structlog
+from sqlalchemy import URL
+
+from app.database import postmaster
+from app.database.connections import Database, DatabaseUnavailable, migrate
+from app.database.postgres_folder import SUPERUSER, UnusableFolder
+from app.process.threads import in_daemon_thread
+
+POLL_SECONDS = 0.05
+WATCH_SECONDS = 0.5
+STEADY_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 15.0
+ORPHANS_SECONDS = 3.0
+REMIND_SECONDS = 10.0
+SOCKET_NAME_BYTES = len("/.s.PGSQL.5432")
+LONGEST_SOCKET_PATH_BYTES = 103  # macOS; Linux takes four more
+PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # means the same in an address, an option and a list of paths
+
+log = structlog.stdlib.get_logger("callscribe.postgres")
+
+
+@dataclass
+class BackOff:
+    """When a server that ended may be started again: immediately the first time, then after growing pauses.
+
+    A server that was ready for STEADY_SECONDS counts as recovered. Times are those of one clock, in seconds.
+    """
+
+    ready_since: float | None = None
+    failures: int = 0
+    not_before: float = 0.0
+
+    def ready(self, now: float) -> None:
+        if self.ready_since is None:
+            self.ready_since = now
+
+    def ended(self, now: float) -> float:
+        """Record that the server ended, or could not be started. Returns the seconds to wait."""
+        steady = self.ready_since is not None and now - self.ready_since >= STEADY_SECONDS
+        self.failures = 0 if steady else self.failures + 1
+        self.ready_since = None
+        pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** (self.failures - 2)) if self.failures > 1 else 0.0
+        self.not_before = now + pause
+        return pause
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL in `folder`, for as long as any process uses it. Raises DatabaseUnavailable where none can be."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._users = postmaster.open_lock(folder.parent / f"{folder.name}.lock")
+        except OSError as error:
+            raise DatabaseUnavailable(f"{error.filename} cannot be used: {error.strerror}") from None
+        self.server_lock = folder.parent / f"{folder.name}.running"
+        self._folder = folder.resolve()
+        self._back_off = BackOff()
+        self._seen = False
+        self._alive_at = self._reminded_at = time.monotonic()
+        self._ending = Event()
+        self._watching: Thread | None = None
+        self._socket_folder = SocketFolder(self._folder)
+
+    def start(self) -> str:
+        """Start the server, or join the one that runs, and return its address once it takes connections.
+
+        A server that cannot start, as on a full disk, is tried again for as long as it takes. Raises
+        DatabaseUnavailable where that is in vain, or where `stop` is called meanwhile.
+        """
+        while not self._ending.is_set():
+            try:
+                fcntl.flock(self._users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                if self._tend():
+                    return self._address()
+            except BlockingIOError:  # the last user of before is stopping the server
+                pass
+            except UnusableFolder as error:
+                raise DatabaseUnavailable(str(error)) from None
+            self._ending.wait(POLL_SECONDS)
+        raise DatabaseUnavailable("stopped before the embedded PostgreSQL was up")
+
+    def watch(self) -> None:
+        """Start the server again whenever it has died, in a thread of its own, until `stop`."""
+        self._watching = Thread(target=self._watch, name="watch-postgres", daemon=True)
+        self._watching.start()
+
+    def stop(self) -> None:
+        """Stop the server, unless another process uses it."""
+        self._ending.set()
+        if self._watching is not None:
+            self._watching.join()
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not postmaster.stop(self._folder, self.server_lock):
+                log.warning("the embedded PostgreSQL does not stop; it is left to itself")
+        except BlockingIOError:
+            pass
+        finally:
+            self._users.close()
+            self._socket_folder.close()
+
+    def _watch(self) -> None:
+        while not self._ending.wait(WATCH_SECONDS):
+            try:
+                self._tend()
+            except UnusableFolder:
+                continue  # has been reported
+            except Exception:  # nobody else would start the server again
+                log.exception("the embedded PostgreSQL could not be looked after")
+
+    def _tend(self) -> bool:
+        """Start the server if nothing of one is left. Returns whether it takes connections."""
+        try:
+            lock = postmaster.try_lock(self.server_lock)
+        except OSError as error:
+            self._report_waiting(str(error))
+            return False
+        if lock is None:
+            return self._is_ready()
+        with lock:
+            if self._seen:
+                self._report_end(postmaster.last_lines(self._folder))
+            if time.monotonic() >= self._back_off.not_before and not self._ending.is_set():
+                self._launch(lock)
+        return False
+
+    def _is_ready(self) -> bool:
+        self._seen = True
+        if not postmaster.is_ready(self._folder):
+            self._report_waiting("it starts, or its last sessions have not ended yet")
+            return False
+        now = time.monotonic()
+        if postmaster.lives(self._folder):
+            self._back_off.ready(now)
+            self._alive_at = self._reminded_at = now
+        elif now - self._alive_at > ORPHANS_SECONDS and (count := postmaster.end_orphans(self._folder)):
+            log.warning("the embedded PostgreSQL was killed; the sessions that it left are ended", count=count)
+        return True
+
+    def _launch(self, lock: BinaryIO) -> None:
+        self._seen = True
+        self._alive_at = self._reminded_at = time.monotonic()
+        try:
+            postmaster.launch(self._folder, lock)
+        except (OSError, subprocess.CalledProcessError) as error:
+            output = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+            self._report_end((output or str(error)).splitlines()[-postmaster.LAST_LINES :])
+        except UnusableFolder as error:
+            self._report_end([str(error)])
+            raise
+
+    def _report_end(self, why: list[str]) -> None:
+        self._seen = False
+        pause = self._back_off.ended(time.monotonic())
+        log.warning(
+            "the embedded PostgreSQL does not run; it is started again",
+            pause_seconds=pause,
+            **_room(self._folder if self._folder.exists() else self._folder.parent),
+            last_lines=why,
+        )
+
+    def _report_waiting(self, why: str) -> None:
+        if time.monotonic() - self._reminded_at > REMIND_SECONDS:
+            self._reminded_at = time.monotonic()
+            log.warning("waiting for the embedded PostgreSQL", why=why)
+
+    def _address(self) -> str:
+        query = {"host": self._socket_folder.short_path(), "port": postmaster.SETTINGS["port"]}
+        return URL.create("postgresql", SUPERUSER, database=SUPERUSER, query=query).render_as_string()
+
+
+class SocketFolder:
+    """The folder of the server's socket, under a name that is short and plain enough for every client of this process.
+
+    A long or odd name is reached by a descriptor that this process holds, or where there is no /proc, by a link in a
+    folder that nobody else may enter. So no name has to be agreed on that another user could take first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+        self._link: Path | None = None
+
+    def short_path(self) -> str:
+        path = str(self._folder)
+        if PLAIN.fullmatch(path) and len(path) + SOCKET_NAME_BYTES <= LONGEST_SOCKET_PATH_BYTES:
+            return path
+        if Path("/proc/self/fd").exists():
+            if self._descriptor is None:
+                self._descriptor = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
+            return f"/proc/self/fd/{self._descriptor}"
+        if self._link is None:
+            self._link = Path(tempfile.mkdtemp(prefix="callscribe-")) / "postgres"
+            self._link.symlink_to(self._folder)
+        return str(self._link)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        if self._link is not None:
+            shutil.rmtree(self._link.parent, ignore_errors=True)
+
+
+def _room(folder: Path) -> dict[str, int]:
+    """What is left of the disk: a server that finds it full can often not even write so to its log."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return {}
+    return {"free_bytes": disk.f_bavail * disk.f_frsize, "free_files": disk.f_favail}
+
+
+@asynccontextmanager
+async def open_database(address: str | None, data_dir: Path) -> AsyncIterator[Database]:
+    """A migrated database at `address`, or an embedded one under `data_dir`."""
+    if address is not None:
+        async with _migrated(address) as database:
+            yield database
+        return
+    embedded = EmbeddedPostgres(data_dir / "postgres")
+    try:
+        address = await in_daemon_thread(embedded.start, "start-postgres")
+        embedded.watch()
+        async with _migrated(address) as database:
+            yield database
+    finally:
+        await in_daemon_thread(embedded.stop, "stop-postgres")
+
+
+@asynccontextmanager
+async def _migrated(address: str) -> AsyncIterator[Database]:
+    await migrate(address)
+    database = Database(address)
+    try:
+        yield database
+    finally:
+        await database.close()

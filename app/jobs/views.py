@@ -1,0 +1,240 @@
+"""What clients get: pydantic at the edge."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from app.deliveries.notify_status import Notice, NotifyStatus
+from app.jobs.lifecycle import Status
+from app.jobs.models import Transcription
+from app.sources.fetch import shown_url
+from app.transcripts.transcript import Channels, HoldKind, Task
+
+Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
+EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
+
+
+class Audio(BaseModel):
+    """The recording. What fetching and decoding find out is null until then."""
+
+    filename: str | None = Field(description="As the client or the URL named it.")
+    source: Annotated[str, AfterValidator(shown_url)] = Field(
+        description="`upload`, or the URL it is fetched from, without its query."
+    )
+    bytes: int | None
+    sha256: str | None
+    duration: float | None = Field(description="Seconds.")
+    codec: str | None
+    sample_rate: int | None = Field(description="Hz.")
+    channels: int | None
+
+
+class OptionsOut(BaseModel):
+    """The options in force, with the defaults filled in."""
+
+    language: str
+    task: Task
+    model: str
+    channels: Channels
+    channel_labels: list[str]
+    word_timestamps: bool
+    prompt: str | None
+    hotwords: list[str]
+    priority: int
+
+
+class ErrorOut(BaseModel):
+    """Why a job failed."""
+
+    code: str = Field(examples=["bad_media"])
+    message: str
+
+
+class WarningOut(BaseModel):
+    """Something a reader of the transcript should know."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    channel: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+class TimingsOut(BaseModel):
+    """Seconds spent, to the millisecond; null until known."""
+
+    queued: Seconds | None
+    decoding: Seconds | None
+    transcribing: Seconds | None
+
+
+class Links(BaseModel):
+    """Paths of this transcription, its transcript and its recording."""
+
+    self: str
+    transcript: str
+    audio: str | None = Field(description="Null where the recording is not fetched yet, or not kept.")
+
+
+class TranscriptionOut(BaseModel):
+    """A job: one recording, its options, its status."""
+
+    id: UUID = Field(examples=[EXAMPLE_ID])
+    status: Status
+    notify_status: NotifyStatus
+    audio: Audio
+    options: OptionsOut
+    progress: float = Field(
+        ge=0, le=1, description="Speech seconds done ÷ (speech seconds found + seconds not searched yet)."
+    )
+    attempts: int
+    language: str | None = Field(description="As given or detected; null until completed, and without speech.")
+    error: ErrorOut | None
+    warnings: list[WarningOut]
+    external_id: str | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    notified_at: datetime | None
+    timings: TimingsOut
+    links: Links
+
+    @classmethod
+    def of(cls, job: Transcription, notice: Notice | None = None) -> Self:
+        """What clients get to see; without a notice, nobody was told yet."""
+        notice = notice or Notice()
+        path = f"/v1/transcriptions/{job.id}"
+        error = ErrorOut(code=job.error_code, message=job.error_message or "") if job.error_code else None
+        queued = (job.started_at - job.created_at).total_seconds() if job.started_at else None
+        options = {**job.options, "language": job.options["language"] or "auto", "priority": job.priority}
+        return cls(
+            id=job.id,
+            status=job.status,
+            notify_status=notice.status,
+            audio=Audio.model_validate(job, from_attributes=True),
+            options=OptionsOut.model_validate(options),
+            progress=job.progress,
+            attempts=job.attempts,
+            language=job.language,
+            error=error,
+            warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
+            external_id=job.external_id,
+            metadata=job.metadata_,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            completed_at=job.completed_at,
+            notified_at=notice.notified_at,
+            timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
+            links=Links(self=path, transcript=f"{path}/transcript", audio=f"{path}/audio" if job.audio_key else None),
+        )
+
+
+class TranscriptionList(BaseModel):
+    """One page, newest first."""
+
+    items: list[TranscriptionOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null on the last.")
+
+
+class WordOut(BaseModel):
+    """A word as the model wrote it, with its leading space and its punctuation."""
+
+    start: float
+    end: float
+    word: str
+    probability: float
+
+
+class SegmentOut(BaseModel):
+    """A stretch of one channel's speech."""
+
+    id: int
+    channel: int
+    speaker: str
+    start: float = Field(description="Seconds from the start of the recording.")
+    end: float
+    text: str
+    language: str
+    temperature: float = Field(description="Above 0 where the safeguards had the window decoded again.")
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: list[WordOut] | None = Field(default=None, description="With `word_timestamps`; else left out.")
+
+
+class TurnOut(BaseModel):
+    """Consecutive segments of one speaker."""
+
+    speaker: str
+    start: float
+    end: float
+    text: str
+
+
+class ChannelOut(BaseModel):
+    """One audio track."""
+
+    index: int
+    label: str
+    language: str | None
+    language_probability: float | None
+    speech_seconds: float
+
+
+class SpanOut(BaseModel):
+    """A stretch of the recording, in seconds."""
+
+    start: float
+    end: float
+
+
+class HoldOut(SpanOut):
+    """Ten seconds or more between speech in which nobody speaks."""
+
+    kind: HoldKind = Field(
+        description="`sound`: something as loud as the call is heard, such as music; else `silence`."
+    )
+
+
+class ChannelTalkOut(BaseModel):
+    """How one channel took part."""
+
+    channel: int
+    speech_seconds: float
+    share: float | None = Field(description="Of the speech of all channels; null where nobody speaks.")
+    interruptions: int = Field(description="How often it began while another spoke, and went on when that one ended.")
+    longest_monologue: SpanOut | None = Field(
+        description="Longest stretch without a pause of more than 3 s, and without more than a second of another."
+    )
+
+
+class TalkOut(BaseModel):
+    """Facts of the call from voice activity. What takes two tracks to know is null for one."""
+
+    speech_seconds: float = Field(description="In which somebody speaks.")
+    silence_seconds: float = Field(description="In which nobody does.")
+    overlap_seconds: float | None = Field(description="In which two or more speak.")
+    overlaps: int | None = Field(description="How often somebody began while another spoke, for 0.3 s or more.")
+    interruptions: int | None = Field(description="Overlaps after which the one who began later went on.")
+    channels: list[ChannelTalkOut]
+    holds: list[HoldOut]
+
+
+class TranscriptOut(BaseModel):
+    """The text of one recording; segments are ordered by start."""
+
+    id: UUID
+    text: str
+    language: str | None
+    language_probability: float | None
+    duration: float
+    channels: list[ChannelOut]
+    segments: list[SegmentOut]
+    turns: list[TurnOut]
+    talk: TalkOut
+    warnings: list[WarningOut]

@@ -1,0 +1,244 @@
+"""The network guard: which hosts the URLs of clients may make us talk to. One piece for audio URLs and webhooks.
+
+A name is resolved once for each connection; every address has to be public, or inside a network that the operator
+allows; then the connection goes to exactly the address that was judged, so that a second look-up cannot change it.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import httpx
+
+from app.errors import FieldError, UrlNotAllowed
+from app.network.dns import Address, Names
+from app.network.exchange import DEFAULT_PORTS, ask
+from app.network.pacing import Budget
+
+PORTS = frozenset({80, 443, 8080, 8443})
+MAX_URL_CHARACTERS = 8192  # presigned URLs with session tokens have a few thousand
+MAX_ADDRESSES = 4  # of one name, tried in turn until one takes the connection
+HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+MAX_HOST_CHARACTERS = 253
+
+GLOBAL_UNICAST = ip_network("2000::/3")  # outside it: NAT64, mapped, compatible, site-local, multicast …
+NEVER_PUBLIC = tuple(
+    ip_network(text)
+    for text in (
+        "192.0.0.0/24",  # protocol assignments, of which Python holds some for global
+        "192.88.99.0/24",  # 6to4 relays
+        "168.63.129.16/32",  # Azure's host, seen from its virtual machines
+        "2001::/23",  # protocol assignments: Teredo, ORCHID …
+        "2002::/16",  # 6to4: holds any IPv4 address
+        "3fff::/20",  # documentation
+        "5f00::/16",  # segment routing
+    )
+)
+
+
+class NetworkRefused(httpx.TransportError):
+    """The guard let no connection be opened. A transport error, so that whoever handles those handles it too."""
+
+
+class NameNotFound(httpx.ConnectError):
+    """The host's name has no address."""
+
+
+class NetworkGuard:
+    """Judges URLs and addresses. `allowed`: networks that may be reached although they are not public.
+
+    Inside them `http://` and any port will do; elsewhere `https://` on a port of `PORTS` has to be used.
+    """
+
+    def __init__(self, allowed: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+        self._allowed = tuple(allowed)
+        self._names = Names()
+        self.budget = Budget()
+
+    def require_allowed(self, url: str, *, field: str = "url") -> None:
+        """Raises UrlNotAllowed, naming `field`, for what is certain to be refused without resolving the host."""
+        try:
+            self._judge(_parsed(url))
+        except NetworkRefused as refusal:
+            wrong = (FieldError(field, str(refusal)),)
+            raise UrlNotAllowed(f"The URL may not be used: {refusal}.", errors=wrong) from None
+
+    def client(self, *, timeout: httpx.Timeout, verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
+        """A client whose every connection is guarded; it follows no redirects and knows no proxies of the environment.
+
+        Its requests raise NetworkRefused, NameNotFound or any other httpx.TransportError. `verify` replaces the
+        public and the system's certificate authorities.
+        """
+        tls = verify or _trusted()
+        tls.set_alpn_protocols(["http/1.1"])
+        return _Client(transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False)
+
+    async def resolve(self, url: httpx.URL) -> list[Address]:
+        """The host's addresses, all of them allowed. Raises NetworkRefused and NameNotFound."""
+        self._judge(_parsed(str(url)))
+        try:
+            addresses = await self._names.look_up(_ascii_host(url))
+        except (OSError, UnicodeError):
+            raise NameNotFound("the host's name has no address") from None
+        if not addresses:
+            raise NameNotFound("the host's name has no address")
+        self._judge_addresses(url, addresses)
+        return addresses
+
+    def _judge(self, url: httpx.URL) -> None:
+        """Raises NetworkRefused for what needs no look-up."""
+        if url.scheme not in ("http", "https"):
+            raise NetworkRefused("its scheme must be https")
+        if url.userinfo:
+            raise NetworkRefused("it may hold no user or password")
+        if url.port is not None and not 0 < url.port < 65536:
+            raise NetworkRefused("its port does not exist")
+        host = _ascii_host(url)
+        address = _literal(host)
+        if address is not None:
+            self._judge_addresses(url, [address])
+        elif len(host) > MAX_HOST_CHARACTERS or not HOST_NAME.fullmatch(host):
+            raise NetworkRefused("its host is not a name or an address")
+        elif not self._allowed:
+            _require_public_manners(url)
+
+    def _judge_addresses(self, url: httpx.URL, addresses: Sequence[Address]) -> None:
+        """Raises NetworkRefused unless every address may be reached, in the way that the URL wants."""
+        outside = [address for address in addresses if not self._is_allowed(address)]
+        if not all(_is_public(address) for address in outside):
+            raise NetworkRefused("its host is not on the public internet")
+        if outside:
+            _require_public_manners(url)
+
+    def _is_allowed(self, address: Address) -> bool:
+        return any(address in network for network in self._allowed)
+
+
+class _Client(httpx.AsyncClient):
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """httpx looks at redirects and cookies of any answer, and some that no server should send it cannot read."""
+        try:
+            return await super().send(request, **options)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise httpx.RemoteProtocolError(f"the answer's headers cannot be read: {type(error).__name__}") from error
+
+
+class _GuardedTransport(httpx.AsyncBaseTransport):
+    """Sends each request to an address that was judged, in the name of the host that was asked for.
+
+    Connections are not kept: a public host costs a new one for each request, and the guard judges each.
+    """
+
+    def __init__(self, guard: NetworkGuard, tls: ssl.SSLContext) -> None:
+        self._guard = guard
+        self._tls = tls
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        seconds = request.extensions.get("timeout", {}).get("connect")
+        try:
+            addresses = await asyncio.wait_for(self._guard.resolve(request.url), seconds)
+        except TimeoutError:
+            raise httpx.ConnectTimeout("the host's name was not resolved in time") from None
+        *first, last = addresses[:MAX_ADDRESSES]
+        for address in first:
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return await self._send(request, address)
+        return await self._send(request, last)
+
+    async def _send(self, request: httpx.Request, address: Address) -> httpx.Response:
+        name = _ascii_host(request.url).rstrip(".")
+        return await ask(request, address, name, self._tls, self._guard.budget)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The public certificate authorities, and those that the operator put into the system's store."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context
+
+
+def host_of(url: str) -> str:
+    """The server that a URL leads to, `name:port`, in one spelling: what every limit by host counts by."""
+    try:
+        parsed = httpx.URL(url)
+        host, port = _ascii_host(parsed).rstrip(".").lower(), parsed.port or DEFAULT_PORTS.get(parsed.scheme, 443)
+    except (httpx.InvalidURL, ValueError):  # nothing that would be called
+        return url.partition("://")[2].partition("/")[0]
+    address = _literal(host)
+    mapped = getattr(address, "ipv4_mapped", None)
+    return f"{mapped or address or host}:{port}"
+
+
+def has_unfit_characters(url: str) -> bool:
+    """Whether a URL holds what parsers read in different ways: spaces, control characters, backslashes."""
+    return any(character <= " " or character in "\x7f\\" for character in url)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it: httpx tells little itself."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _parsed(url: str) -> httpx.URL:
+    if len(url) > MAX_URL_CHARACTERS:
+        raise NetworkRefused(f"it may have at most {MAX_URL_CHARACTERS} characters")
+    if has_unfit_characters(url):
+        raise NetworkRefused("it may hold no spaces, control characters or backslashes")
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        raise NetworkRefused("it is not a valid URL") from None
+    if len(str(parsed)) > MAX_URL_CHARACTERS:
+        raise NetworkRefused(f"it may have at most {MAX_URL_CHARACTERS} characters, percent-encoded")
+    return parsed
+
+
+def _ascii_host(url: httpx.URL) -> str:
+    """The host as it goes to the resolver: IDNA for other scripts, without the brackets of IPv6."""
+    return url.raw_host.decode("ascii")
+
+
+def _literal(host: str) -> Address | None:
+    """The address that a host is, in any notation that a resolver would read as one, but with no zone."""
+    if "%" in host:
+        return None
+    with suppress(ValueError):
+        return ip_address(host)
+    try:
+        return IPv4Address(socket.inet_aton(host.rstrip(".")))
+    except OSError:
+        return None
+
+
+def _require_public_manners(url: httpx.URL) -> None:
+    if url.scheme != "https":
+        raise NetworkRefused("its scheme must be https")
+    if url.port is not None and url.port not in PORTS:
+        raise NetworkRefused(f"its port must be one of {', '.join(map(str, sorted(PORTS)))}")
+
+
+def _is_public(address: Address) -> bool:
+    """Whether an address is somebody else's, on the public internet. `is_global` alone lets tunnels through."""
+    if address.version == 6 and address not in GLOBAL_UNICAST:
+        return False
+    if not address.is_global or address.is_multicast or any(address in network for network in NEVER_PUBLIC):
+        return False
+    return not _is_own(address)
+
+
+def _is_own(address: Address) -> bool:
+    """Whether this machine has the address itself: then the kernel would send from it. Nothing is sent here."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((str(address), 9))
+        return ip_address(probe.getsockname()[0]) == address
+    return False

@@ -1,0 +1,51 @@
+"""Recordings that clients name as `s3://bucket/key`, in the buckets that the operator allows."""
+
+from collections.abc import AsyncGenerator, Sequence
+
+from app.errors import FetchFailed, FieldError, UrlNotAllowed
+from app.sources.fetch import RequireRoom
+from app.storage.s3 import Bucket, BucketUnavailable
+from app.storage.s3_url import S3Url, parse_s3_url
+
+
+class S3Source:
+    """Reads objects of the `buckets` that are allowed, with the service's own credentials."""
+
+    def __init__(self, buckets: Sequence[str]) -> None:
+        self._buckets = {name: Bucket(name) for name in buckets}
+
+    def require_allowed(self, url: str) -> None:
+        """Raises UrlNotAllowed for what names no object in an allowed bucket."""
+        try:
+            self._address(url)
+        except ValueError as error:
+            raise UrlNotAllowed(
+                f"The URL may not be used: it {error}.", errors=(FieldError("url", str(error)),)
+            ) from None
+
+    async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
+        """The object's bytes as they come. Raises FetchFailed, also for an object of more than `max_bytes`."""
+        try:
+            address = self._address(url)
+            download = await self._buckets[address.bucket].read(address.key)
+            if download.total_bytes > max_bytes:
+                raise FetchFailed(f"The recording is larger than {max_bytes} bytes.")
+            await require_room(download.total_bytes)
+            async for block in download.blocks:
+                yield block
+        except ValueError as error:
+            raise FetchFailed(f"The URL may not be used any more: it {error}.") from None
+        except FileNotFoundError:
+            raise FetchFailed("There is no such object in the bucket.") from None
+        except BucketUnavailable as error:
+            detail = f"The object store did not give the recording: {error.reason}."
+            raise FetchFailed(detail, transient=error.transient) from None
+
+    def _address(self, url: str) -> S3Url:
+        """Raises ValueError, which says what is wrong with the URL."""
+        address = parse_s3_url(url)
+        if address.bucket not in self._buckets:
+            raise ValueError("names a bucket that CALLSCRIBE_SOURCE_BUCKETS does not allow")
+        if not address.key:
+            raise ValueError("names a bucket, but no object in it")
+        return address

@@ -1,0 +1,149 @@
+"""Recordings behind `https://` URLs, and `http://` ones where the operator allows it."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from app import __version__
+from app.errors import FetchFailed
+from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused, causes
+from app.network.wire import AnswerTooLong
+from app.sources.fetch import RequireRoom
+
+CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 20.0  # before the answer, or within it
+MAX_REDIRECTS = 3
+MAX_RESUMES = 3
+RESUME_PAUSE_SECONDS = 0.5
+PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses whose cause may pass
+HEADERS = {"User-Agent": f"callscribe/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
+BROKEN = "The connection broke before the recording was complete"
+
+
+@dataclass
+class _Arrived:
+    """How much of a recording is here, and the version that it is a part of where the server names one."""
+
+    bytes: int = 0
+    etag: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """What asks for the rest, or for the whole as long as nothing is here."""
+        if not self.bytes or self.etag is None:
+            return HEADERS
+        return {**HEADERS, "Range": f"bytes={self.bytes}-", "If-Range": self.etag}
+
+
+class WebSource:
+    """Reads URLs through the network guard. `verify` replaces the usual certificate authorities."""
+
+    def __init__(
+        self, guard: NetworkGuard, *, verify: ssl.SSLContext | None = None, silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
+        self._guard = guard
+        self._verify = verify
+        self._timeout = httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS)
+
+    def require_allowed(self, url: str) -> None:
+        """Raises UrlNotAllowed."""
+        self._guard.require_allowed(url)
+
+    async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
+        """The recording as it comes; a broken connection is taken up again where the server gave a strong ETag.
+
+        Without one nobody could say that the rest belongs to the same recording: then the whole attempt has failed.
+        """
+        arrived = _Arrived()
+        async with self._guard.client(timeout=self._timeout, verify=self._verify) as client:
+            for resumes_left in range(MAX_RESUMES, -1, -1):
+                try:
+                    async with _answer(client, url, arrived) as response:
+                        await require_room(_require_recording(response, arrived, max_bytes))
+                        async for chunk in response.aiter_raw():
+                            arrived.bytes += len(chunk)
+                            yield chunk
+                        return
+                except httpx.TransportError as error:
+                    if not (resumes_left and arrived.bytes and arrived.etag):
+                        raise _failure(error) from None
+                await asyncio.sleep(RESUME_PAUSE_SECONDS)
+
+
+@asynccontextmanager
+async def _answer(client: httpx.AsyncClient, url: str, arrived: _Arrived) -> AsyncIterator[httpx.Response]:
+    """The answer behind at most three redirects, none of them from https to http. The guard judges each."""
+    request: httpx.Request | None = client.build_request("GET", url, headers=arrived.headers())
+    for _ in range(1 + MAX_REDIRECTS):
+        assert request is not None
+        response = await client.send(request, stream=True)
+        try:
+            if not response.has_redirect_location:
+                yield response
+                return
+        finally:
+            await response.aclose()
+        before, request = request, response.next_request
+        if request is not None and (before.url.scheme, request.url.scheme) == ("https", "http"):
+            raise FetchFailed("The server redirects from https to http.")
+    raise FetchFailed(f"The server redirects more than {MAX_REDIRECTS} times.")
+
+
+def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: int) -> int:
+    """How many bytes are to come, 0 where nobody says.
+
+    Raises FetchFailed unless they are the recording, or the part of it that is missing.
+    """
+    status, headers = response.status_code, response.headers
+    if arrived.bytes and status == 200:
+        raise FetchFailed(f"{BROKEN}, and the server does not send the rest alone.", transient=True)
+    if status != (206 if arrived.bytes else 200):
+        raise FetchFailed(f"The server answered {status}.", transient=status in PASSING)
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise FetchFailed("The server sent the recording in a content encoding, which it was asked not to.")
+    if headers.get("Transfer-Encoding", "chunked").lower() not in ("chunked", "identity"):
+        raise FetchFailed("The server sent the recording in a transfer encoding, which it was not asked for.")
+    if arrived.bytes and not headers.get("Content-Range", "").startswith(f"bytes {arrived.bytes}-"):
+        raise FetchFailed(f"{BROKEN}, and the server sent another part than the rest.", transient=True)
+    length = headers.get("Content-Length", "")
+    coming = int(length) if length.isdecimal() else 0
+    if arrived.bytes + coming > max_bytes:
+        raise FetchFailed(f"The recording is larger than {max_bytes} bytes.")
+    etag = headers.get("ETag", "")
+    if arrived.bytes and etag and etag != arrived.etag:
+        raise FetchFailed(f"{BROKEN}, and changed meanwhile.", transient=True)
+    if STRONG_ETAG.fullmatch(etag):
+        arrived.etag = etag
+    return coming
+
+
+def _failure(error: httpx.TransportError) -> FetchFailed:
+    """What went wrong below HTTP, in our words: the other side's might say anything."""
+    led_here = list(causes(error))
+    if isinstance(error, NetworkRefused):
+        return FetchFailed(f"The URL may not be used: {error}.")
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in led_here):
+        return FetchFailed("The server's certificate is not valid for this host.")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in led_here):
+        return FetchFailed("The server refused the connection.", transient=True)
+    match error:
+        case NameNotFound():
+            reason = "The host's name was not found."
+        case httpx.ConnectTimeout():
+            reason = f"The server took no connection within {CONNECT_SECONDS:g} s."
+        case httpx.TimeoutException():
+            reason = "The server stopped answering."
+        case httpx.ConnectError():
+            reason = "The server could not be reached."
+        case AnswerTooLong():
+            reason = f"The server sent {error}."
+        case httpx.RemoteProtocolError():
+            reason = "The server's answer was cut off, or is not HTTP."
+        case _:
+            reason = f"{BROKEN}."
+    return FetchFailed(reason, transient=True)

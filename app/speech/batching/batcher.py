@@ -1,0 +1,211 @@
+"""The threads that own the models: they prepare what was asked, and decode it in batches across all jobs.
+
+No thread waits for a batch to fill: it decodes when one is full or when nothing is left to prepare, and
+prepares otherwise, one item at a time. So little is prepared ahead of what can be decoded, however much is
+asked, and what is asked anew gets its turn soon. A job's last items do not wait for others to fill a batch.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from threading import Condition, Thread
+from typing import Generic, Protocol, TypeVar
+
+from app.errors import GpuOutOfMemory
+from app.speech.batching.fairness import Sharing, Turns
+from app.speech.batching.lanes import Item, Lanes
+
+logger = logging.getLogger(__name__)
+
+
+class EngineStopped(Exception):
+    """The engine was closed, or broke, before the work was done."""
+
+
+class DeviceLost(Exception):
+    """The device that models run on does no more work for this process."""
+
+
+class FallibleJob(Sharing, Protocol):
+    def fail(self, error: Exception) -> None:
+        """Ends the job with an error, unless it has ended."""
+
+
+class Batchable(Item, Protocol):
+    @property
+    def job(self) -> FallibleJob: ...
+
+
+ItemT = TypeVar("ItemT", bound=Batchable)
+SourceItemT = TypeVar("SourceItemT", bound=Batchable, covariant=True)
+
+
+class Source(Protocol[SourceItemT]):
+    """Something of a job's that gives items a few at a time, such as a channel that is read."""
+
+    @property
+    def job(self) -> FallibleJob: ...
+
+    @property
+    def exhausted(self) -> bool: ...
+
+    def advance(self) -> Sequence[SourceItemT]:
+        """The next items, few, or none if it has only come nearer to them."""
+
+
+class Batcher(Generic[ItemT]):
+    """Runs `decode` on batches of at most `batch_size` items, on `workers` threads.
+
+    `decode` settles the items it is given, and returns those to decode again. What goes wrong in it ends the
+    jobs that cannot be decoded alone, and no others. DeviceLost, and what no thread should meet, ends all: with
+    DeviceLost the jobs that were being decoded, which may be its cause, with EngineStopped the others.
+    """
+
+    def __init__(self, workers: int, batch_size: int, decode: Callable[[Sequence[ItemT]], Sequence[ItemT]]) -> None:
+        self._decode = decode
+        self._lanes: Lanes[ItemT] = Lanes(batch_size)
+        self._sources: Turns[Source[ItemT]] = Turns()
+        self._unread: dict[FallibleJob, int] = {}
+        self._changed = Condition()
+        self._idle = 0
+        self._closed = self._broken = False
+        self._threads = [Thread(target=self._work, name=f"speech-{number}", daemon=True) for number in range(workers)]
+
+    @property
+    def alive(self) -> bool:
+        """Whether no thread has met what it cannot survive."""
+        return not self._broken
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: FallibleJob, sources: Sequence[Source[ItemT]]) -> None:
+        """Queues a job. Raises EngineStopped after `close`."""
+        with self._changed:
+            if self._closed:
+                raise EngineStopped
+            self._unread[job] = len(sources)
+            for source in sources:
+                self._sources.put(source)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Waits for the batches in the works, then ends all other jobs with EngineStopped."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+        self._fail_all()
+
+    def _work(self) -> None:
+        try:
+            while (step := self._next_step()) is not None:
+                step()
+                del step  # a thread that waits holds on to no recording
+        except Exception:
+            logger.critical("speech.thread_died", exc_info=True)
+            with self._changed:
+                self._broken = self._closed = True
+                self._changed.notify_all()
+            self._fail_all()
+
+    def _fail_all(self) -> None:
+        for job in self._unread:
+            job.fail(EngineStopped())
+
+    def _next_step(self) -> Callable[[], None] | None:
+        with self._changed:
+            self._idle += 1
+            try:
+                while not self._closed:
+                    if step := self._choose_step():
+                        return step
+                    self._changed.wait()
+            finally:
+                self._idle -= 1
+        return None
+
+    def _choose_step(self) -> Callable[[], None] | None:
+        self._lanes.drop_ended()
+        self._sources.drop_ended()
+        self._unread = {job: unread for job, unread in self._unread.items() if not job.ended}
+        batch: list[ItemT] = []
+        source = self._sources.take() if self._is_source_more_urgent() else None
+        if source is None and not (batch := self._lanes.take_full()) and not (source := self._sources.take_new()):
+            if self._sources:
+                batch = self._lanes.take_last(lambda item: not self._unread.get(item.job))
+                source = None if batch else self._sources.take()
+            else:
+                batch = self._lanes.take_share(self._idle)
+        if source:
+            self._lanes.overtake()
+            return partial(self._advance, source)
+        return partial(self._decode_batch, batch) if batch else None
+
+    def _is_source_more_urgent(self) -> bool:
+        """Whether a job waits to be prepared that is more urgent than all that is prepared, and has waited longer.
+
+        What is prepared goes first once it was overtaken often: a job of silence gives nothing, however much is read.
+        """
+        if self._lanes.overdue:
+            return False
+        prepared, unprepared = self._lanes.most_urgent(), self._sources.most_urgent()
+        return prepared is not None and unprepared is not None and unprepared < prepared
+
+    def _advance(self, source: Source[ItemT]) -> None:
+        try:
+            items = source.advance()
+        except DeviceLost as error:
+            source.job.fail(error)
+            raise
+        except Exception as error:
+            if not source.job.ended:  # a cancelled job's audio is gone before its turn comes
+                logger.exception("speech.prepare_failed")
+            source.job.fail(error)
+            return
+        with self._changed:
+            if not source.exhausted:
+                self._sources.put(source)
+            elif source.job in self._unread:
+                self._unread[source.job] -= 1
+            self._put(items)
+
+    def _decode_batch(self, batch: Sequence[ItemT]) -> None:
+        """Decodes a batch; one that fails is halved, so that it ends the jobs at fault, and spares memory."""
+        if self._decodes(batch) or len(batch) == 1:
+            return
+        middle = len(batch) // 2
+        self._decode_batch(batch[:middle])
+        self._decode_batch(batch[middle:])
+
+    def _decodes(self, batch: Sequence[ItemT]) -> bool:
+        """Whether a batch is done. What has failed is let go of here: its error would hold on to the memory."""
+        try:
+            again = self._decode(batch)
+        except DeviceLost as error:
+            for item in batch:
+                item.job.fail(error)
+            raise
+        except Exception as error:
+            logger.exception("speech.decode_failed", extra={"items": len(batch)})
+            if isinstance(error, GpuOutOfMemory):
+                with self._changed:
+                    self._lanes.shrink()
+            if len(batch) == 1:
+                batch[0].job.fail(error)
+            return False
+        with self._changed:
+            self._put(again)
+        return True
+
+    def _put(self, items: Iterable[ItemT]) -> None:
+        for item in items:
+            try:
+                self._lanes.put(item)
+            except Exception as error:
+                logger.exception("speech.queue_failed")
+                item.job.fail(error)
+        self._changed.notify_all()

@@ -1,0 +1,140 @@
+"""What was heard on each channel, put together to a transcript."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from app.audio.pcm import PcmFile
+from app.speech.call.bleed import Bleed, without_bleed
+from app.speech.call.channel_words import Spoken
+from app.speech.call.segments import Heard, segments_of
+from app.speech.call.talk import HOLD_SECONDS, talk, without
+from app.speech.call.warnings import Findings, notices
+from app.speech.windows.levels import Levels, likeness, loudness
+from app.transcripts.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
+
+UNKNOWN_SPEAKER = "speaker"
+# Words end a little before their sound does, and what is left of a run would count as speech.
+BLEED_MARGIN_SECONDS = 0.3
+# Hold music is about as loud as a call's channels are on the whole; line noise is far below.
+SOUND_DB = -10.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """A recording's decoded channels, what they are asked with, how loud and, in seconds, how long they are.
+
+    Of a cancelled one the channels' files may be gone at any time.
+    """
+
+    channels: tuple[PcmFile, ...]
+    options: Options
+    levels: Levels
+    duration: float
+
+    def label(self, channel: int) -> str:
+        """The name of a channel: the client's, or its number."""
+        labels = self.options.channel_labels
+        if len(self.channels) == 1:
+            return labels[0] if len(labels) == 1 else UNKNOWN_SPEAKER
+        return labels[channel] if channel < len(labels) else f"channel_{channel}"
+
+    def speaker(self, channel: int) -> str:
+        """Whose words those of a channel are: nobody knows where all channels are one."""
+        alone = len(self.levels.distinct) == 1 < len(self.channels)
+        return UNKNOWN_SPEAKER if alone else self.label(channel)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChannel:
+    """A channel that was read to its end, and where speech was."""
+
+    channel: Channel
+    runs: Sequence[Span]
+
+
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """What came of the distinct channels when all their windows were done."""
+
+    read: Mapping[int, ReadChannel]
+    heard: Sequence[Heard]
+    warnings: Sequence[TranscriptWarning]
+
+
+def assemble(call: Call, listened: Listened) -> Transcript:
+    """The transcript. Blocks, as it reads the channels again where two spoke; raises OSError when they are gone."""
+    read, heard = listened.read, listened.heard
+
+    def loudness_of(channel: int, start: float, end: float) -> float:
+        return loudness(call.channels[channel], start, end)
+
+    def likeness_of(channel: int, other: int, start: float, end: float) -> float:
+        return likeness(call.channels[channel], call.channels[other], start, end)
+
+    spoken = Spoken(heard, loudness_of, likeness_of)
+    own, bleed = without_bleed(heard, spoken)
+    facts = talk(_own_runs(read, own, bleed, spoken), call.duration, lambda span: _has_sound(call, span))
+    channels = _channels(call, read, facts)
+    main = max((each for each in channels if each.language), key=lambda each: each.speech_seconds, default=None)
+    found = Findings(call.options, call.duration, call.levels, channels, facts, bleed)
+    return Transcript(
+        language=main.language if main else None,
+        language_probability=main.language_probability if main else None,
+        duration=call.duration,
+        channels=channels,
+        segments=segments_of(
+            own, {channel: call.speaker(channel) for channel in read}, with_words=call.options.word_timestamps
+        ),
+        warnings=tuple(
+            sorted((*notices(found), *listened.warnings), key=lambda each: (each.start or 0, each.channel or 0))
+        ),
+        talk=facts,
+    )
+
+
+def _own_runs(
+    read: Mapping[int, ReadChannel], heard: Sequence[Heard], bleed: Sequence[Bleed], spoken: Spoken
+) -> dict[int, list[Span]]:
+    """Where the channels' own speech is: neither what was taken out, nor runs without a word under a louder channel."""
+    runs = {}
+    for channel, each in read.items():
+        words = sorted(
+            (Span(word.start, word.end) for window in heard if window.channel == channel for word in window.words),
+            key=lambda word: word.start,
+        )
+        gone = [_widened(span) for removed in bleed if removed.channel == channel for span in removed.spans]
+        runs[channel] = [
+            run for run in without(each.runs, gone) if _touches(run, words) or not spoken.is_fainter(channel, run)
+        ]
+    return runs
+
+
+def _touches(run: Span, words: Sequence[Span]) -> bool:
+    """Whether a run holds one of the words, which are in the order of time."""
+    last = bisect_right(words, run.end, key=lambda word: word.start) - 1
+    return last >= 0 and words[last].end > run.start
+
+
+def _widened(span: Span) -> Span:
+    return Span(span.start - BLEED_MARGIN_SECONDS, span.end + BLEED_MARGIN_SECONDS)
+
+
+def _channels(call: Call, read: Mapping[int, ReadChannel], facts: Talk) -> tuple[Channel, ...]:
+    """All channels: one that repeats another is that one under its own name."""
+    speech_seconds = {each.channel: each.speech_seconds for each in facts.channels}
+    channels = []
+    for index, original in enumerate(call.levels.copy_of):
+        source = index if original is None else original
+        seconds = round(speech_seconds[source], 2)
+        known = replace(read[source].channel, index=index, label=call.label(index), speech_seconds=seconds)
+        channels.append(known if seconds else replace(known, language=None, language_probability=None))
+    return tuple(channels)
+
+
+def _has_sound(call: Call, span: Span) -> bool:
+    threshold = max(call.levels.rms) * 10 ** (SOUND_DB / 20)
+    pieces = max(1, round(span.seconds / HOLD_SECONDS))
+    edges = [span.start + span.seconds * at / pieces for at in range(pieces + 1)]
+    return any(loudness(pcm, start, end) > threshold for start, end in pairwise(edges) for pcm in call.channels)

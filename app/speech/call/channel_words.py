@@ -1,0 +1,113 @@
+"""What is said on each channel, to be looked up by time, and how it sounds there; pure."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from statistics import median
+
+from app.speech.call.segments import Heard
+from app.transcripts.transcript import Span, Word
+
+# An echo in a headset is 10 dB or more below the voice; people who speak at once are about as loud.
+LOUDER = 10 ** (6 / 20)
+SAME_TIME_SECONDS = 0.7
+LONGEST_WORD_SECONDS = 2.0
+MOST_WORDS_MEASURED = 200
+MOST_MEASURED = 1024
+# On a real call two people's words were alike by 0.28 at most, copies 15 and 25 dB fainter by 0.96 and more, through
+# a low pass or a telephone's band by 0.65, through a room by 0.24 to 0.5. From 0.7 on a copy is half of what sounds.
+COPIED = 0.7
+TOO_ALIKE = 0.4  # for two people
+
+Loudness = Callable[[int, float, float], float]
+Likeness = Callable[[int, int, float, float], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A copy of the sound of a louder channel: `is_sure` where it is most of what sounds, `is_heard` where words of the
+    channels that sound alike were heard at the same time."""
+
+    source: int
+    is_sure: bool
+    is_heard: bool
+
+
+class Spoken:
+    """The words of all channels.
+
+    `loudness` gives a channel's root mean square between two times in seconds, `likeness` how much of the first
+    channel's sound is the second's, 0 to 1.
+    """
+
+    def __init__(self, heard: Iterable[Heard], loudness: Loudness, likeness: Likeness) -> None:
+        self._loudness = lru_cache(MOST_MEASURED)(loudness)
+        self._likeness = likeness
+        self._words: dict[int, list[Word]] = {}
+        for window in heard:
+            self._words.setdefault(window.channel, []).extend(window.words)
+        for words in self._words.values():
+            words.sort(key=lambda word: word.start)
+        self._starts = {channel: [word.start for word in words] for channel, words in self._words.items()}
+
+    def others(self, channel: int) -> list[int]:
+        """The other channels on which something is said."""
+        return [other for other in sorted(self._words) if other != channel]
+
+    def near(self, channel: int, span: Span) -> Sequence[Word]:
+        """What is said on a channel in a stretch, and a little around it, by start."""
+        first = bisect_left(self._starts[channel], span.start - SAME_TIME_SECONDS - LONGEST_WORD_SECONDS)
+        last = bisect_left(self._starts[channel], span.end + SAME_TIME_SECONDS)
+        return [word for word in self._words[channel][first:last] if word.end >= span.start - SAME_TIME_SECONDS]
+
+    def is_fainter(self, channel: int, span: Span) -> bool:
+        """Whether another channel is louder just then, by LOUDER, as it stands and beside what is usual for both."""
+        return any(
+            self._is_louder(other, channel, span, self._usually_louder(other, channel))
+            for other in self.others(channel)
+        )
+
+    def echo(self, channel: int, span: Span) -> Echo | None:
+        """What is heard just then on this channel as a copy of louder ones."""
+        alike = {
+            other: likeness
+            for other in self.others(channel)
+            if self._is_louder(other, channel, span)
+            and (likeness := self._likeness(channel, other, span.start, span.end)) >= TOO_ALIKE
+        }
+        if not alike:
+            return None
+        source = max(alike, key=lambda other: self._loudness(other, span.start, span.end))
+        return Echo(source, max(alike.values()) >= COPIED, any(self.near(other, span) for other in alike))
+
+    def _is_louder(self, other: int, channel: int, span: Span, times: float = 1.0) -> bool:
+        own = LOUDER * times * self._loudness(channel, span.start, span.end)
+        return self._loudness(other, span.start, span.end) > own
+
+    def _usually_louder(self, other: int, channel: int) -> float:
+        """How much louder another channel's speaker is on the whole, 1 when it is not or when nobody knows."""
+        if other not in self._usual or channel not in self._usual:
+            return 1.0
+        return max(1.0, self._usual[other] / max(self._usual[channel], 1e-9))
+
+    @cached_property
+    def _usual(self) -> Mapping[int, float]:
+        """The median loudness of each channel's words that no louder channel can have put there."""
+        own = {
+            channel: [
+                self._of(channel, word)
+                for word in words[:: 1 + len(words) // MOST_WORDS_MEASURED]
+                if not self._may_be_bleed(channel, word)
+            ]
+            for channel, words in self._words.items()
+        }
+        return {channel: median(levels) for channel, levels in own.items() if levels}
+
+    def _may_be_bleed(self, channel: int, word: Word) -> bool:
+        loud = LOUDER * self._of(channel, word)
+        span = Span(word.start, word.end)
+        return any(self._of(other, near) > loud for other in self.others(channel) for near in self.near(other, span))
+
+    def _of(self, channel: int, word: Word) -> float:
+        return self._loudness(channel, word.start, word.end)

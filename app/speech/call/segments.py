@@ -1,0 +1,80 @@
+"""Words → segments that may stand as subtitles; pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from app.speech.whisper.gates import Decoded
+from app.speech.windows.word_times import sentence_ends
+from app.transcripts.transcript import Segment, Word
+
+PAUSE_SECONDS = 0.8
+# A subtitle: 7 s, two lines of 42 characters (see subtitles.py).
+MAX_SECONDS = 7.0
+MAX_CHARACTERS = 84
+COMMAS = ",;:،，、；："
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was said in one window of a channel, its words in the time of the recording."""
+
+    channel: int
+    language: str
+    decoded: Decoded
+    words: tuple[Word, ...]
+
+
+def segments_of(heard: Iterable[Heard], labels: Mapping[int, str], *, with_words: bool) -> tuple[Segment, ...]:
+    """The segments of all channels, ordered by start and numbered from 0."""
+    segments = [
+        _segment(window, words, labels[window.channel], with_words)
+        for window in heard
+        for words in cut(window.words)
+        if "".join(word.word for word in words).strip()
+    ]
+    segments.sort(key=lambda segment: (segment.start, segment.channel, segment.end))
+    return tuple(replace(segment, id=number) for number, segment in enumerate(segments))
+
+
+def cut(words: Sequence[Word]) -> list[Sequence[Word]]:
+    """Cuts at sentence ends and pauses, then what is still too long at commas and short breaks."""
+    sentences: list[list[Word]] = [[]]
+    for before, word in pairwise([None, *words]):
+        if before and word and (sentence_ends(before, word) or word.start - before.end > PAUSE_SECONDS):
+            sentences.append([])
+        if word:
+            sentences[-1].append(word)
+    return [part for sentence in sentences if sentence for part in _halve(sentence)]
+
+
+def _halve(words: Sequence[Word]) -> list[Sequence[Word]]:
+    characters = sum(len(word.word) for word in words)
+    if len(words) < 2 or (words[-1].end - words[0].start <= MAX_SECONDS and characters <= MAX_CHARACTERS):
+        return [words]
+    quarter = len(words) // 4
+    middle = range(max(1, quarter), max(2, len(words) - quarter))
+    at = max(middle, key=lambda index: _break(words[index - 1], words[index]) - abs(index - len(words) / 2) * 1e-6)
+    return [*_halve(words[:at]), *_halve(words[at:])]
+
+
+def _break(before: Word, after: Word) -> float:
+    """How good a place between two words is for a cut: the seconds of the pause, and a comma."""
+    return after.start - before.end + (PAUSE_SECONDS if before.word.rstrip().endswith(tuple(COMMAS)) else 0.0)
+
+
+def _segment(heard: Heard, words: Sequence[Word], speaker: str, with_words: bool) -> Segment:
+    return Segment(
+        id=0,
+        channel=heard.channel,
+        speaker=speaker,
+        start=words[0].start,
+        end=words[-1].end,
+        text="".join(word.word for word in words).strip(),
+        language=heard.language,
+        temperature=heard.decoded.temperature,
+        avg_logprob=heard.decoded.avg_logprob,
+        compression_ratio=heard.decoded.compression_ratio,
+        no_speech_prob=heard.decoded.no_speech_prob,
+        words=tuple(words) if with_words else None,
+    )

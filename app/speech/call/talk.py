@@ -1,0 +1,122 @@
+"""Facts of a call from voice activity: who speaks how much, at once, at length, and when nobody does; pure."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from app.transcripts.dialogue import LONG_PAUSE_SECONDS
+from app.transcripts.transcript import ChannelTalk, Hold, Span, Talk
+
+HOLD_SECONDS = 10.0
+# Less is how turns meet; a run of speech lasts until a pause of half a second.
+MIN_OVERLAP_SECONDS = 0.3
+# "Mm-hm" and "I see" leave the other speaker's monologue whole.
+LONGEST_BACKCHANNEL_SECONDS = 1.0
+LEAST_REST_SECONDS = 0.25
+
+Runs = Mapping[int, Sequence[Span]]
+
+
+def talk(runs: Runs, duration: float, has_sound: Callable[[Span], bool]) -> Talk:
+    """`runs` holds the speech of each channel; runs of one channel that touch are one.
+
+    `has_sound` tells of a stretch without speech whether something else is heard, such as music.
+    """
+    runs = {channel: _union(own) for channel, own in runs.items()}
+    spoken = _union(run for channel in runs.values() for run in channel)
+    total = sum(map(_seconds, runs.values()))
+    met = {channel: _met(channel, runs) for channel in runs}
+    several = len(runs) > 1
+    return Talk(
+        speech_seconds=_seconds(spoken),
+        silence_seconds=max(0.0, duration - _seconds(spoken)),
+        overlap_seconds=max(0.0, _doubled(runs)) if several else None,
+        overlaps=sum(len(overlaps) for overlaps in met.values()) if several else None,
+        interruptions=sum(sum(overlaps) for overlaps in met.values()) if several else None,
+        channels=tuple(
+            ChannelTalk(
+                channel=channel,
+                speech_seconds=_seconds(own),
+                share=_seconds(own) / total if total else None,
+                interruptions=sum(met[channel]),
+                longest_monologue=max(_monologues(channel, runs), key=lambda span: span.seconds, default=None),
+            )
+            for channel, own in sorted(runs.items())
+        ),
+        holds=tuple(
+            Hold(before.end, after.start, "sound" if has_sound(Span(before.end, after.start)) else "silence")
+            for before, after in pairwise(spoken)
+            if after.start - before.end >= HOLD_SECONDS
+        ),
+    )
+
+
+def without(runs: Iterable[Span], removed: Iterable[Span]) -> list[Span]:
+    """The runs less some stretches, by start; what is left of a run is dropped when it is shorter than a word."""
+    gone = _union(removed)
+    starts = [span.start for span in gone]
+    rest = []
+    for run in runs:
+        first, last = bisect_right(starts, run.start), bisect_right(starts, run.end)
+        touching = gone[max(0, first - 1) : last]
+        edges = [run.start, *(at for span in touching for at in (span.start, span.end)), run.end]
+        parts = (Span(max(run.start, edges[at]), min(run.end, edges[at + 1])) for at in range(0, len(edges), 2))
+        rest += [part for part in parts if part == run or part.seconds >= LEAST_REST_SECONDS]
+    return rest
+
+
+def _seconds(spans: Iterable[Span]) -> float:
+    return sum(span.seconds for span in spans)
+
+
+def _union(runs: Iterable[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for run in sorted(runs, key=lambda run: run.start):
+        if joined and run.start <= joined[-1].end:
+            joined[-1] = Span(joined[-1].start, max(joined[-1].end, run.end))
+        else:
+            joined.append(run)
+    return joined
+
+
+def _doubled(runs: Runs) -> float:
+    """Seconds in which two or more speak."""
+    edges = sorted((at, step) for own in runs.values() for run in own for at, step in ((run.start, 1), (run.end, -1)))
+    speaking, seconds, since = 0, 0.0, 0.0
+    for at, step in edges:
+        seconds += at - since if speaking > 1 else 0.0
+        speaking, since = speaking + step, at
+    return seconds
+
+
+def _met(channel: int, runs: Runs) -> list[bool]:
+    """For each time that a channel began to speak while others spoke: whether it went on when one of them had ended."""
+    starts = {other: [run.start for run in theirs] for other, theirs in runs.items() if other != channel}
+    found = []
+    for run in runs[channel]:
+        ends = []
+        for other, at in starts.items():
+            before = bisect_right(at, run.start) - 1
+            began_first = before >= 0 and (at[before], other) < (run.start, channel)
+            if began_first and min(runs[other][before].end, run.end) - run.start >= MIN_OVERLAP_SECONDS:
+                ends.append(runs[other][before].end)
+        if ends:
+            found.append(run.end > min(ends))
+    return found
+
+
+def _monologues(channel: int, runs: Runs) -> list[Span]:
+    """A channel's runs, joined over short pauses in which nobody else says more than a backchannel."""
+    others = _union(run for other, theirs in runs.items() if other != channel for run in theirs)
+    starts = [run.start for run in others]
+    joined: list[Span] = []
+    for run in runs[channel]:
+        if joined and run.start - joined[-1].end <= LONG_PAUSE_SECONDS:
+            first = max(0, bisect_right(starts, joined[-1].end) - 1)
+            last = bisect_right(starts, run.start)
+            between = (min(other.end, run.start) - max(other.start, joined[-1].end) for other in others[first:last])
+            if max(between, default=0.0) <= LONGEST_BACKCHANNEL_SECONDS:
+                joined[-1] = Span(joined[-1].start, run.end)
+                continue
+        joined.append(run)
+    return joined

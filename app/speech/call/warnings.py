@@ -1,0 +1,89 @@
+"""What goes wrong with real calls, told in warnings; pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from app.speech.call.bleed import Bleed
+from app.speech.windows.levels import Levels
+from app.transcripts.transcript import Channel, Options, Talk, Transcript, TranscriptWarning, WarningCode
+
+CLIPPED_SHARE = 0.001
+QUIET_SHARE = 0.8
+SHORTEST_QUIET_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is known of a call when all of it is heard."""
+
+    options: Options
+    duration: float
+    levels: Levels
+    channels: Sequence[Channel]
+    talk: Talk
+    bleed: Sequence[Bleed]
+
+
+def notices(found: Findings) -> tuple[TranscriptWarning, ...]:
+    """The warnings of the call as a whole; those of single windows are told by who decodes them."""
+    return (
+        *_of_the_split(found),
+        *_of_dead_channels(found),
+        *_of_bleed(found.bleed),
+        *_of_clipping(found.levels),
+        *_of_silence(found),
+    )
+
+
+def _of_the_split(found: Findings) -> Iterator[TranscriptWarning]:
+    if found.options.channels == "split" and len(found.channels) == 1:
+        message = "The recording has one channel: there was nothing to split, and its speakers are not told apart"
+        yield TranscriptWarning(WarningCode.MONO_NOT_SPLIT, message, 0)
+    for channel, original in enumerate(found.levels.copy_of):
+        if original is not None:
+            message = f"Channel {channel} repeats channel {original}: it was transcribed once, as channel {original}"
+            yield TranscriptWarning(WarningCode.CHANNELS_IDENTICAL, message, channel)
+
+
+def _of_dead_channels(found: Findings) -> Iterator[TranscriptWarning]:
+    for channel in found.channels:
+        if channel.speech_seconds:
+            continue
+        if found.levels.is_silent(channel.index):
+            yield TranscriptWarning(WarningCode.CHANNEL_SILENT, "The channel holds no signal at all", channel.index)
+        else:
+            yield TranscriptWarning(WarningCode.NO_SPEECH, "Nobody speaks on the channel", channel.index)
+
+
+def _of_bleed(bleed: Iterable[Bleed]) -> Iterator[TranscriptWarning]:
+    for gone in bleed:
+        message = f"{gone.words} words of another channel were heard here too, fainter, and were taken out"
+        start, end = round(gone.spans[0].start, 2), round(gone.spans[-1].end, 2)
+        yield TranscriptWarning(WarningCode.BLEED_REMOVED, message, gone.channel, start, end)
+
+
+def _of_clipping(levels: Levels) -> Iterator[TranscriptWarning]:
+    for channel, share in enumerate(levels.clipped):
+        if share >= CLIPPED_SHARE:
+            message = (
+                f"{share:.1%} of the samples are at full scale: the recording was too loud, and words may be wrong"
+            )
+            yield TranscriptWarning(WarningCode.CLIPPING, message, channel)
+
+
+def _of_silence(found: Findings) -> Iterator[TranscriptWarning]:
+    talk, duration = found.talk, found.duration
+    if talk.speech_seconds and duration >= SHORTEST_QUIET_SECONDS and talk.silence_seconds >= QUIET_SHARE * duration:
+        message = f"Nobody speaks in {talk.silence_seconds / duration:.0%} of the recording"
+        yield TranscriptWarning(WarningCode.MOSTLY_SILENCE, message)
+
+
+def told_of_loss(transcript: Transcript, announced_seconds: float | None) -> Transcript:
+    """The transcript, with a warning where its recording announced so many seconds, and fewer came out."""
+    if announced_seconds is None:
+        return transcript
+    message = (
+        f"The recording is cut off or damaged: it announces {announced_seconds:.1f} s, "
+        f"and {transcript.duration:.1f} s came out"
+    )
+    return replace(transcript, warnings=(TranscriptWarning(WarningCode.TRUNCATED, message), *transcript.warnings))

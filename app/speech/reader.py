@@ -1,0 +1,123 @@
+"""Reads a channel a stretch at a time: voice activity, windows, and the language spoken."""
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from app.audio.pcm import SAMPLE_RATE, PcmFile
+from app.speech.call.assemble import ReadChannel
+from app.speech.session import PendingWindow, Recording
+from app.speech.whisper.adapter import Samples
+from app.speech.windows.cutting import FRAME_SAMPLES, Window, WindowFinder
+from app.speech.windows.voice_activity import VoiceActivity
+from app.transcripts.transcript import Channel, Span
+
+STRETCH_SAMPLES = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
+
+# A channel's language is sure when so much of so many seconds of speech is in it, or after so many windows.
+SURE_SHARE = 0.8
+SURE_SECONDS = 5.0
+LANGUAGE_WINDOWS = 4
+
+
+class ChannelScan:
+    """A source of a channel's windows, in memory that does not grow with the recording."""
+
+    def __init__(self, job: Recording, index: int) -> None:
+        self.job = job
+        self._index = index
+        self._pcm = job.call.channels[index]
+        self._samples = self._pcm.samples
+        self._read = 0
+        self._all_read = False
+        self._voice = VoiceActivity()
+        self._finder = WindowFinder(job.whisper.window_seconds * SAMPLE_RATE)
+        self._windows: deque[Window] = deque()
+        self._language = job.call.options.language if job.whisper.multilingual else "en"
+        self._detects = self._language is None
+        self._votes: dict[str, float] = defaultdict(float)
+        self._undecided: list[PendingWindow] = []
+
+    @property
+    def exhausted(self) -> bool:
+        return self._all_read and not self._windows
+
+    def advance(self) -> Sequence[PendingWindow]:
+        """Prepares the next window, or reads a stretch when there is none.
+
+        The first windows are held back until the language is sure, if the client gave none.
+        """
+        if not self._windows:
+            self._read_stretch()
+        prepared = [self._prepare(self._windows.popleft())] if self._windows else []
+        if self._language is None:
+            prepared = self._decide(prepared)
+        if self.exhausted:
+            self.job.channel_read(self._channel())
+        return prepared
+
+    def _read_stretch(self) -> None:
+        samples = self._pcm.read(self._read, STRETCH_SAMPLES)
+        windows = self._finder.feed(self._voice.probabilities(samples)) if len(samples) else []
+        self._read += len(samples)
+        if len(samples) < STRETCH_SAMPLES:
+            self._all_read = True
+            windows += self._finder.finish(self._samples)
+        self._windows.extend(windows)
+        self.job.found(windows, len(samples) / SAMPLE_RATE)
+
+    def _prepare(self, window: Window) -> PendingWindow:
+        whisper, ways = self.job.whisper, self.job.ways(window)
+        pending = PendingWindow(
+            job=self.job,
+            channel=self._index,
+            window=window,
+            language=self._language or "",
+            detected=self._detects,
+            ways=ways,
+        )
+        if whisper.keeps_encodings or not self._language:
+            encoded = whisper.encode([read_window(self._pcm, window)], ways[0].context_seconds)
+            if not self._language:
+                probabilities = whisper.detect_languages(encoded, [0])[0]
+                self.job.vote(probabilities, window.seconds)
+                for language, probability in probabilities.items():
+                    self._votes[language] += probability * window.seconds
+            if whisper.keeps_encodings:
+                return replace(pending, encoded=encoded)
+        return pending
+
+    def _decide(self, prepared: Sequence[PendingWindow]) -> list[PendingWindow]:
+        """Takes the language that is likeliest over windows that count by their length, once it is sure.
+
+        A channel of a doubtful word or two takes that of the call, as far as it has been heard by then.
+        """
+        self._undecided += prepared
+        likeliest = max(self._votes, key=self._votes.__getitem__, default=None)
+        seconds = sum(self._votes.values())
+        clear = likeliest is not None and self._votes[likeliest] >= SURE_SHARE * seconds
+        enough = seconds >= SURE_SECONDS
+        if not ((clear and enough) or self.exhausted or len(self._undecided) >= LANGUAGE_WINDOWS):
+            return []
+        self._language = likeliest if clear or enough else self.job.likeliest_language()
+        undecided, self._undecided = self._undecided, []
+        return [replace(pending, language=self._language or "") for pending in undecided]
+
+    def _channel(self) -> ReadChannel:
+        runs = [Span(run.start / SAMPLE_RATE, run.end / SAMPLE_RATE) for run in self._finder.runs]
+        certainty = self._votes[self._language] / sum(self._votes.values()) if self._language in self._votes else None
+        channel = Channel(
+            index=self._index,
+            label=self.job.call.label(self._index),
+            language=self._language if runs else None,
+            language_probability=None if certainty is None else round(certainty, 4),
+            speech_seconds=sum(run.seconds for run in runs),
+        )
+        return ReadChannel(channel, runs)
+
+
+def read_window(pcm: PcmFile, window: Window) -> Samples:
+    """The samples of a window's pieces, joined."""
+    return np.concatenate([pcm.read(piece.start, piece.samples) for piece in window.pieces])

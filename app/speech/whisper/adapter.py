@@ -1,0 +1,273 @@
+"""Whisper on this machine. Here, in `voice`, `device` and `models` is all that knows faster-whisper and CTranslate2.
+
+A loaded model is shared by all worker threads. It is never unloaded: CTranslate2 may crash a process that
+frees a model and goes on.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
+from numpy.typing import NDArray
+
+from app.audio.pcm import SAMPLE_RATE
+from app.errors import GpuOutOfMemory
+from app.speech.batching.batcher import DeviceLost
+from app.speech.whisper.device import Device
+from app.speech.whisper.gates import FULL_CONTEXT_SECONDS, Decoded, Try
+from app.speech.whisper.weights import ModelUnavailable
+from app.transcripts.transcript import Task, Word
+
+Samples = NDArray[np.float32]
+
+BEAM_SIZE = 5
+BEST_OF = 5
+FRAMES_PER_SECOND = 100
+TOKEN_SECONDS = 0.02
+MAX_BIAS_TOKENS = 223  # half of the decoder's context, as OpenAI's Whisper leaves for a prompt
+MAX_LENGTH = 448
+ENCODED_PER_SECOND = 50
+LANGUAGE_SECONDS = 10
+SILENCE_SECONDS = 2
+SMALL_CONTEXTS_SECONDS = (15, 20)
+SMALL_WIDTH = 512  # of `base`, in numbers per frame
+PREPENDED = "\"'“¿([{-"
+APPENDED = "\"'.。,，!！?？:：”)]}、"
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What was decoded of a window of `seconds`, to be aligned with it."""
+
+    language: str
+    tokens: tuple[int, ...]
+    seconds: float
+
+
+class Encoded:
+    """What the encoder made of windows of one context length. Its library's type stays in this module."""
+
+    def __init__(self, views: Sequence[ctranslate2.StorageView]) -> None:
+        self.views = tuple(views)
+
+    def __add__(self, other: "Encoded") -> "Encoded":
+        return Encoded(self.views + other.views)
+
+    def only(self, row: int) -> "Encoded":
+        """One of the windows, of those that were encoded one by one."""
+        return Encoded(self.views[row : row + 1])
+
+    @cached_property
+    def joined(self) -> ctranslate2.StorageView:
+        if len(self.views) == 1:
+            return self.views[0]
+        return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(view) for view in self.views]))
+
+    def rows(self, indexes: Sequence[int], frames: int | None = None) -> ctranslate2.StorageView:
+        """Some of the windows, or no more than the first `frames` of each."""
+        if len(indexes) == self.joined.shape[0] and frames is None:
+            return self.joined
+        rows = np.asarray(self.joined.to_device(ctranslate2.Device.cpu))[list(indexes), :frames]
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(rows))
+
+
+def shortest_context(contexts: Sequence[int], speech_seconds: float) -> int:
+    """The first of ascending contexts in which so much speech is followed by silence, else the longest."""
+    return next((context for context in contexts if context >= speech_seconds + SILENCE_SECONDS), contexts[-1])
+
+
+class Whisper:
+    """One model in memory."""
+
+    def __init__(self, folder: Path, device: Device) -> None:
+        self._model = WhisperModel(
+            str(folder),
+            device=device.kind,
+            device_index=list(device.indexes),
+            compute_type=device.compute_type,
+            cpu_threads=1,
+            num_workers=device.threads if device.kind == "cpu" else 1,
+        )
+        self.device = device
+        self.multilingual = bool(self._model.model.is_multilingual)
+        self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
+        self._contexts = self._find_contexts()
+
+    @property
+    def window_seconds(self) -> int:
+        """The most speech that a window may hold: a context that is full of speech makes the model loop."""
+        return self._contexts[-1] - SILENCE_SECONDS
+
+    def context_seconds(self, speech_seconds: float) -> int:
+        """That of a window with so much speech."""
+        return shortest_context(self._contexts, speech_seconds)
+
+    @property
+    def keeps_encodings(self) -> bool:
+        """Whether encodings made one by one may be joined later: they may lie in memory, not on a GPU."""
+        return self.device.kind == "cpu"
+
+    def encode(self, windows: Sequence[Samples], context_seconds: int) -> Encoded:
+        """Encodes windows, padded with silence to the context.
+
+        One by one on a processor, where a batch is no faster. Raises GpuOutOfMemory.
+        """
+        features = [self._features(window, context_seconds) for window in windows]
+        batches = [np.stack(features)] if self.device.kind == "cuda" else [feature[None] for feature in features]
+        with _own_errors():
+            return Encoded([self._model.encode(batch) for batch in batches])
+
+    def detect_languages(self, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
+        """Probability of each language code, for each of some windows, by their beginnings."""
+        if not rows:
+            return []
+        with _own_errors():
+            found = self._model.model.detect_language(encoded.rows(rows, LANGUAGE_SECONDS * ENCODED_PER_SECOND))
+        return [{token[2:-2]: probability for token, probability in row} for row in found]
+
+    def prompt(self, language: str, task: Task, prompt: str, hotwords: Sequence[str]) -> list[int]:
+        """The tokens that the decoder starts from; hotwords and prompt are trimmed to what fits."""
+        tokenizer = self._tokenizer(language, task)
+        hot = tokenizer.encode(" " + ", ".join(hotwords))[: MAX_BIAS_TOKENS // 2] if hotwords else []
+        said = tokenizer.encode(" " + prompt.strip())[-(MAX_BIAS_TOKENS - len(hot)) :] if prompt.strip() else []
+        return list(self._model.get_prompt(tokenizer, hot + said, without_timestamps=task == "transcribe"))
+
+    def decode(self, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Decoded]:
+        """Decodes each window from its prompt. All prompts have one length. Raises GpuOutOfMemory."""
+        search: dict[str, Any] = {"beam_size": BEAM_SIZE}
+        if how.temperature:
+            search = {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0}
+            search["sampling_temperature"] = how.temperature
+        with _own_errors():
+            results = self._model.model.generate(
+                encoded.joined,
+                list(prompts),
+                max_length=MAX_LENGTH,
+                suppress_tokens=self._suppressed,
+                return_scores=True,
+                return_no_speech_prob=True,
+                **search,
+            )
+        return [self._decoded(result, how.temperature) for result in results]
+
+    def align(self, encoded: Encoded, utterances: Mapping[int, Utterance]) -> dict[int, tuple[Word, ...]]:
+        """Words with their times in the window, by row of what was encoded. Raises GpuOutOfMemory."""
+        aligned: dict[int, tuple[Word, ...]] = {}
+        for language in {utterance.language for utterance in utterances.values()}:
+            rows = [row for row, utterance in utterances.items() if utterance.language == language]
+            tokenizer = self._tokenizer(language, "transcribe")
+            with _own_errors():
+                found = self._model.find_alignment(
+                    tokenizer,
+                    [[token for token in utterances[row].tokens if token < tokenizer.eot] for row in rows],
+                    encoded.rows(rows),
+                    [round(utterances[row].seconds * FRAMES_PER_SECOND) for row in rows],
+                )
+            for row, words in zip(rows, found, strict=True):
+                merge_punctuations(words, PREPENDED, APPENDED)
+                aligned[row] = tuple(_word(word) for word in words if _written(word["word"]))
+        return aligned
+
+    def phrases(self, decoded: Decoded, seconds: float) -> tuple[Word, ...]:
+        """The phrases between timestamp tokens, with their times in the window of so many seconds."""
+        tokenizer = self._tokenizer("en", "transcribe")
+        first_timestamp = tokenizer.timestamp_begin
+        phrases, start, text = [], 0.0, list[int]()
+        for token in (*decoded.tokens, first_timestamp + round(seconds / TOKEN_SECONDS)):
+            if token < first_timestamp:
+                text.append(token)
+                continue
+            end = (token - first_timestamp) * TOKEN_SECONDS
+            if text:
+                phrases.append(Word(start, max(start, end), _written(tokenizer.decode(text)), decoded.probability))
+            start, text = end, []
+        return tuple(phrases)
+
+    def warm_up(self) -> None:
+        """Runs every step once on silence, so that no recording pays for it, or is the first to find it broken.
+
+        On as little as can be: what this takes, the C library keeps.
+        """
+        context = self._contexts[0]
+        encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)], context)
+        if self.multilingual:
+            self.detect_languages(encoded, [0])
+        prompt = self.prompt("en", "transcribe", "", ())
+        self.decode(encoded, [prompt], Try(context, 0.0, prompted=False))
+        tokens = tuple(self._tokenizer("en", "transcribe").encode(" Hello."))
+        self.align(encoded, {0: Utterance("en", tokens, 1.0)})
+
+    def _features(self, window: Samples, context_seconds: int) -> Samples:
+        padding = context_seconds * SAMPLE_RATE - len(window)
+        features = self._model.feature_extractor(window, padding=padding)
+        return np.ascontiguousarray(features[:, : context_seconds * FRAMES_PER_SECOND])
+
+    def _find_contexts(self) -> tuple[int, ...]:
+        """Small models gain from shorter contexts on a processor, measured on `base`; else that of their training."""
+        if self.device.kind == "cuda":
+            return (FULL_CONTEXT_SECONDS,)
+        silence = np.zeros((self._model.feature_extractor.mel_filters.shape[0], 2 * FRAMES_PER_SECOND), np.float32)
+        width = self._model.encode(silence).shape[-1]
+        return SMALL_CONTEXTS_SECONDS if width <= SMALL_WIDTH else (FULL_CONTEXT_SECONDS,)
+
+    def _decoded(self, result: Any, temperature: float) -> Decoded:
+        tokens = tuple(result.sequences_ids[0])
+        return Decoded(
+            text=_written(self._tokenizer("en", "transcribe").decode(tokens)).strip(),
+            tokens=tokens,
+            avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
+            no_speech_prob=_finite(result.no_speech_prob),
+            temperature=temperature,
+        )
+
+    @cache  # noqa: B019  a model lives as long as its process
+    def _tokenizer(self, language: str, task: Task) -> Tokenizer:
+        return Tokenizer(self._model.hf_tokenizer, self.multilingual, task=task, language=language)
+
+
+@cache
+def load(folder: Path, device: Device) -> Whisper:
+    """Loads a model once per process, and runs it once. Raises ModelUnavailable."""
+    try:
+        whisper = Whisper(folder, device)
+        whisper.warm_up()
+    except (OSError, RuntimeError, ValueError, GpuOutOfMemory, DeviceLost) as error:
+        reason = error.__cause__ or error
+        raise ModelUnavailable(f"The model in {folder} cannot be loaded: {reason}") from error
+    return whisper
+
+
+def _word(word: dict[str, Any]) -> Word:
+    start, end = _finite(word["start"]), _finite(word["end"])
+    return Word(start, max(start, end), _written(word["word"]), _finite(word["probability"]))
+
+
+def _written(text: str) -> str:
+    return text.replace("\0", "")  # which no JSON of PostgreSQL holds
+
+
+def _finite(number: float) -> float:
+    return float(number) if isfinite(number) else 0.0
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """On a GPU, only a lack of memory can be survived."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "out of memory" in str(error):
+            raise GpuOutOfMemory from error
+        if re.search("cuda|cublas|cudnn", str(error), re.IGNORECASE):
+            raise DeviceLost from error
+        raise

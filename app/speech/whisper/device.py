@@ -1,0 +1,75 @@
+"""Where models run: on a GPU that has all that CTranslate2 needs, or on the processor."""
+
+import ctypes
+import logging
+from dataclasses import dataclass
+
+import ctranslate2
+
+from app.speech.whisper.processor import cores
+from app.speech.whisper.weights import ModelUnavailable
+
+CUBLAS = "libcublas.so.12"  # CTranslate2 opens it at its first product only, and has it in no wheel
+NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, through which rows are picked, has no such type
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where models run: `threads` workers on the processor, or one on each of `indexes` of the GPU."""
+
+    kind: str
+    indexes: tuple[int, ...]
+    threads: int
+    compute_type: str
+
+
+def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Device:
+    """Fills in what is `auto` or empty: a GPU when one can be used, all of them, float16 there and int8 here.
+
+    Raises ModelUnavailable for what this machine does not have.
+    """
+    gpus = ctranslate2.get_cuda_device_count()
+    if kind == "cuda" or (kind == "auto" and gpus):
+        gpu = _gpu(indexes, gpus, "float16" if compute_type == "auto" else compute_type)
+        lack = _lack(gpu)
+        if not lack:
+            return gpu
+        if kind == "cuda":
+            raise ModelUnavailable(f"No model can run on cuda: {lack}")
+        logger.warning("models run on the processor, not on cuda: %s", lack)
+    device = Device("cpu", (0,), cores(), "int8" if compute_type == "auto" else compute_type)
+    if lack := _lack(device):
+        raise ModelUnavailable(f"No model can run on this processor: {lack}")
+    return device
+
+
+def _gpu(indexes: tuple[int, ...], gpus: int, compute_type: str) -> Device:
+    indexes = indexes or tuple(range(gpus))
+    if not gpus:
+        raise ModelUnavailable("No model can run on cuda: no GPU is found; set CALLSCRIBE_DEVICE to cpu or auto")
+    if not set(indexes) <= set(range(gpus)):
+        raise ModelUnavailable(
+            f"No model can run on cuda {', '.join(map(str, indexes))}: {gpus} GPUs are found, counted from 0;"
+            " set CALLSCRIBE_DEVICE_INDEX to theirs"
+        )
+    return Device("cuda", indexes, len(indexes), compute_type)
+
+
+def _lack(device: Device) -> str:
+    """What keeps models from running so, and what to do; empty when nothing does."""
+    if device.kind == "cuda" and not _loads(CUBLAS):
+        return f"{CUBLAS} cannot be loaded; put NVIDIA's cuBLAS 12 on LD_LIBRARY_PATH, or set CALLSCRIBE_DEVICE=cpu"
+    of_each = [ctranslate2.get_supported_compute_types(device.kind, index) for index in device.indexes]
+    known = set.intersection(*of_each) - NOT_FOR_ARRAYS
+    if device.compute_type not in known:
+        return f"{device.compute_type!r} is not known there, set CALLSCRIBE_COMPUTE_TYPE to {', '.join(sorted(known))}"
+    return ""
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

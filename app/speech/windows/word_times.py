@@ -1,0 +1,94 @@
+"""Times of words: from the time of a window to that of the recording; pure."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import inf
+from statistics import median
+
+from app.speech.windows.cutting import Window
+from app.transcripts.transcript import Word
+
+SENTENCE_END = ".。!！?？।…"
+CLOSING = "\"'”»)]"
+ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "sr.", "sra.", "jr.", "vs."})
+LONGEST_MEDIAN_SECONDS = 0.7
+SHORTEST_SECONDS = 0.06
+
+
+def place(words: Sequence[Word], window: Window, duration: float) -> tuple[Word, ...]:
+    """Words in window time → words in the recording of `duration` seconds.
+
+    Each lies within one piece of the window's speech; none begins before the one before it has ended.
+    """
+    placed: list[Word] = []
+    latest, begins_phrase = window.start, True
+    for word in _tighten(words):
+        start, end = window.locate(word.start, word.end, begins_phrase=begins_phrase)
+        start = max(start, latest)
+        latest = max(start, end)
+        placed.append(replace(word, start=start, end=latest))
+        begins_phrase = ends_sentence(word.word)
+    return tuple(
+        replace(word, start=min(round(word.start, 2), duration), end=min(round(word.end, 2), duration))
+        for word in _with_length(placed, window.start)
+    )
+
+
+def ends_sentence(text: str) -> bool:
+    return text.rstrip().rstrip(CLOSING).endswith(tuple(SENTENCE_END))
+
+
+def sentence_ends(word: Word, after: Word) -> bool:
+    """Whether a sentence ends between two words: not after a title, nor in "8 a.m. then"."""
+    return ends_sentence(word.word) and not (
+        word.word.strip().casefold() in ABBREVIATIONS or after.word.strip()[:1].islower()
+    )
+
+
+def _with_length(words: Sequence[Word], earliest: float) -> list[Word]:
+    """Gives words that were squeezed against the end of the speech a little of the time of those before."""
+    latest, reversed_words = inf, []
+    for word in reversed(words):
+        end = min(word.end, latest)
+        latest = max(earliest, min(word.start, end - SHORTEST_SECONDS))
+        reversed_words.append(replace(word, start=latest, end=max(latest, end)))
+    return reversed_words[::-1]
+
+
+def spread(phrases: Iterable[Word]) -> tuple[Word, ...]:
+    """Phrases → words, with each phrase's time shared by the letters of its words."""
+    return tuple(word for phrase in phrases for word in _spread_phrase(phrase))
+
+
+def _spread_phrase(phrase: Word) -> list[Word]:
+    texts = re.findall(r"\s*\S+", phrase.word)
+    pace = (phrase.end - phrase.start) / max(1, sum(len(text) for text in texts))
+    words, start = [], phrase.start
+    for text in texts:
+        end = start + pace * len(text)
+        words.append(replace(phrase, start=start, end=end, word=text))
+        start = end
+    return words
+
+
+def _tighten(words: Sequence[Word]) -> list[Word]:
+    """Takes the silence out of words that the alignment stretched over a pause.
+
+    As faster-whisper does: at the ends of a sentence no word is longer than twice the median word.
+    """
+    lengths = [word.end - word.start for word in words if word.end > word.start]
+    if not lengths:
+        return list(words)
+    longest = 2 * min(LONGEST_MEDIAN_SECONDS, median(lengths))
+    tight = [_shorten_start(words[0], longest)]
+    for before, word in pairwise(words):
+        tight.append(_shorten_start(word, longest) if ends_sentence(before.word) else word)
+    return [
+        replace(word, end=min(word.end, word.start + longest)) if ends_sentence(word.word) else word for word in tight
+    ]
+
+
+def _shorten_start(word: Word, longest: float) -> Word:
+    return replace(word, start=max(word.start, word.end - longest))

@@ -1,0 +1,245 @@
+"""Recordings in a folder: for one machine, or several that mount it.
+
+All work on the disk is done in threads of the store's own and is waited for a limited time, because a network mount
+that is away, or a disk that fails, may never answer: then the store is unavailable, and the process goes on.
+"""
+
+import asyncio
+import os
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from app.process.threads import BoundedThreads
+from app.storage.disk import is_disk_full
+from app.storage.store import BLOCK_BYTES, Measured, RecordingMissing, StoredAudio, StoreUnavailable
+
+MARKER = ".callscribe-audio"
+THREADS = 32
+ANSWER_SECONDS = 60.0
+SYNC_SECONDS = 300.0  # for recordings of gigabytes to reach a slow disk
+CHECK_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+class LocalAudioStore:
+    """Keeps recordings under `folder`, on this machine's disk or on one that several machines mount.
+
+    A file of its own marks the folder: where that is missing the disk is not mounted, and no recording is lost.
+    Only a folder that `may_be_new` is given its mark here. Raises StoreUnavailable where that cannot be done.
+
+    Recordings are for this user alone, unless the folder may be written by its group: then they are for the group too,
+    as where several machines or users share it.
+    """
+
+    def __init__(self, folder: Path, *, may_be_new: bool = True) -> None:
+        self.folder = folder
+        self._marker = folder / MARKER
+        self._incoming = folder / "incoming"
+        self._threads = BoundedThreads("audio-store", THREADS)
+        self._checking = BoundedThreads("audio-store-check", 1)
+        if may_be_new or self.marked:
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_folder(self._incoming)
+                if not self._marker.exists():
+                    self._marker.touch(0o600)
+                    _share(self._marker, folder)
+            except OSError as error:
+                raise StoreUnavailable(f"the folder {folder} cannot be used: {error.strerror}") from error
+
+    @property
+    def marked(self) -> bool:
+        """Whether the folder has its mark. Without it nothing can be kept or read."""
+        return _exists(self._marker)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[-2:] / key
+
+    async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
+        incoming = self._incoming / key
+        recording = Measured(stream, max_bytes)
+        opened: list[BinaryIO] = []
+        await self._require_answer()
+        try:
+            await self._on_disk(lambda: opened.append(_create(incoming, self.folder)))
+            async for block in recording:
+                await self._on_disk(partial(opened[0].write, block))
+            await self._on_disk(partial(_sync, opened[0]), SYNC_SECONDS)
+            await self._on_disk(partial(_publish, incoming, self._path(key)), SYNC_SECONDS)
+        except BaseException:
+            with suppress(OSError):
+                await asyncio.shield(self._on_disk(partial(_discard, opened, incoming), CHECK_SECONDS))
+            raise
+        return recording.stored_as(key)
+
+    @asynccontextmanager
+    async def local_path(self, key: str) -> AsyncIterator[Path]:
+        path = self._path(key)
+        await self._require(path)
+        try:
+            yield path
+        except Exception:
+            await self._require(path)  # a disk that went away is no fault of the recording
+            raise
+
+    async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
+        path = self._path(key)
+        await self._require(path)
+        return self._blocks(path, span)
+
+    async def _blocks(self, path: Path, span: range) -> AsyncIterator[bytes]:
+        left = len(span)
+        file = await self._on_disk(partial(_open_at, path, span.start))
+        try:
+            while left > 0 and (block := await self._on_disk(partial(file.read, min(BLOCK_BYTES, left)))):
+                left -= len(block)
+                yield block
+        finally:
+            await asyncio.shield(self._on_disk(file.close))
+
+    async def _require(self, path: Path) -> None:
+        """Raises RecordingMissing."""
+        try:
+            await self._on_disk(partial(_read_a_byte, path))
+        except FileNotFoundError:
+            raise RecordingMissing(path.name) from None
+
+    async def delete(self, key: str) -> None:
+        for path in (self._incoming / key, self._path(key)):
+            with suppress(FileNotFoundError):
+                await self._on_disk(path.unlink)
+
+    async def untouched(self, seconds: float) -> list[str]:
+        return await self._on_disk(lambda: _names_before(self.folder, self._try_out() - seconds))
+
+    async def check(self) -> None:
+        try:
+            await self._require_answer()
+        except StoreUnavailable:
+            raise
+        except OSError as error:
+            raise StoreUnavailable(f"the folder {self.folder} cannot be written: {error.strerror}") from error
+
+    async def _require_answer(self) -> None:
+        try:
+            await self._checking.run(partial(self._in_own_words, self._try_out), CHECK_SECONDS)
+        except TimeoutError:
+            raise self._no_answer from None
+
+    def _try_out(self) -> float:
+        """Write to the disk, which may hang, or be out of inodes, for writers alone.
+
+        Returns the time in seconds since 1970 by the clock that dates files: on a network mount that is the server's.
+        """
+        self._marker.stat()
+        with tempfile.TemporaryFile(dir=self._incoming, buffering=0) as file:
+            file.write(b"a")
+            return os.fstat(file.fileno()).st_mtime
+
+    async def _on_disk(self, work: Callable[[], T], limit_seconds: float = ANSWER_SECONDS) -> T:
+        """Work in a thread. Raises StoreUnavailable for trouble that is not the recording's and not a full disk.
+
+        It raises immediately while the last check of the disk has no answer.
+        """
+        if self._checking.all_hang:
+            raise self._no_answer
+        try:
+            return await self._threads.run(partial(self._in_own_words, work), limit_seconds)
+        except TimeoutError:
+            raise self._no_answer from None
+
+    @property
+    def _no_answer(self) -> StoreUnavailable:
+        return StoreUnavailable(f"the folder {self.folder} cannot be used: no answer from its disk")
+
+    def _in_own_words(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except OSError as error:
+            marked = self.marked
+            if is_disk_full(error) or (isinstance(error, FileNotFoundError) and marked):
+                raise
+            reason = error.strerror if marked else f"it has no {MARKER}: is its disk mounted?"
+            raise StoreUnavailable(f"the folder {self.folder} cannot be used: {reason}") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _read_a_byte(path: Path) -> None:
+    with path.open("rb") as file:
+        file.read(1)
+
+
+def _open_at(path: Path, offset: int) -> BinaryIO:
+    file = path.open("rb")
+    file.seek(offset)
+    return file
+
+
+def _discard(opened: list[BinaryIO], incoming: Path) -> None:
+    """Erase what was written; nothing where another upload has the name."""
+    for file in opened:
+        with suppress(OSError):
+            file.close()
+        incoming.unlink(missing_ok=True)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+
+
+def _names_before(folder: Path, moment: float) -> list[str]:
+    """Names of the recordings, complete or not; whatever else lies in the folder is somebody else's.
+
+    What may not be looked at is passed over.
+    """
+    names = []
+    for path in (*folder.glob("incoming/*"), *folder.glob("??/*")):
+        with suppress(FileNotFoundError, PermissionError):
+            if path.is_file() and path.stat().st_mtime < moment:
+                names.append(path.name)
+    return names
+
+
+def _create(path: Path, store: Path) -> BinaryIO:
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    _share(path, store)
+    return file
+
+
+def _make_folder(path: Path) -> None:
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        _share(path, path.parent)
+
+
+def _share(new: Path, store: Path) -> None:
+    """Give the store's group what our user may do with a new file or folder, if that group may write to the store."""
+    if store.stat().st_mode & stat.S_IWGRP:
+        mode = new.stat().st_mode
+        new.chmod(mode | (mode & stat.S_IRWXU) >> 3)
+
+
+def _publish(incoming: Path, path: Path) -> None:
+    """Move a complete file to its place so that it survives a crash: rename, then sync both folders."""
+    _make_folder(path.parent)
+    incoming.rename(path)
+    for folder in (path.parent, path.parent.parent):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

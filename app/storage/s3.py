@@ -1,0 +1,217 @@
+"""A bucket of S3 or of a store that speaks its language. The one module that knows the S3 library.
+
+Credentials, region and endpoint come from the AWS variables, which the library reads: see docs/deploy.md.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from app.storage.store import StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import ClientConfig, RetryConfig
+
+PART_BYTES = 5 * 1024 * 1024  # the smallest that S3 takes
+PARTS_AT_ONCE = 2
+READ_BYTES = 1024 * 1024
+CHECK_SECONDS = 3.0
+ANSWER_SECONDS = 20.0  # for one answer, with all tries: the library alone would go on for minutes
+PROGRESS_SECONDS = 30.0  # for a part of an upload, or a block of a download
+UNDO_SECONDS = 3.0
+NOTHING = ".nothing"  # the name of no object
+NO_ANSWER = "no answer"
+ROLE_ASKED_FOR = re.compile(r"Error performing [A-Z]+ http://[^/\s]+/latest/(api/token|meta-data/)")
+
+CLIENT: "ClientConfig" = {
+    "allow_http": True,  # only an AWS_ENDPOINT_URL that says http:// leads there
+    "connect_timeout": timedelta(seconds=5),
+    "read_timeout": timedelta(seconds=30),
+    "timeout": timedelta(hours=1),
+}
+RETRIES: "RetryConfig" = {
+    "max_retries": 5,
+    "retry_timeout": timedelta(minutes=3),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
+}
+
+
+class BucketUnavailable(StoreUnavailable):
+    """The bucket cannot be used. `reason` is S3's own word, such as NoSuchBucket, or what became of the connection."""
+
+    def __init__(self, reason: str, *, transient: bool) -> None:
+        super().__init__(f"the bucket cannot be used: {reason}")
+        self.reason = reason
+        self.transient = transient
+        """Whether trying again may help, without an operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An object that is being read. A connection that breaks is taken up again where it broke."""
+
+    total_bytes: int
+    blocks: AsyncIterator[bytes]
+
+
+class Bucket:
+    """The objects of a bucket, or those under `prefix`. Raises FileNotFoundError and BucketUnavailable."""
+
+    def __init__(self, name: str, prefix: str = "") -> None:
+        self._objects = S3Store(
+            name, prefix=prefix or None, client_options=CLIENT, retry_config=RETRIES, disable_bulk_delete=True
+        )
+        self._undoing: set[asyncio.Task[None]] = set()
+
+    async def read(self, key: str, span: range | None = None) -> Download:
+        """Begin to read an object, or the offsets `span` of it: its size is known at once, its bytes follow."""
+        options: GetOptions = {} if span is None else {"range": (span.start, span.stop)}
+        with _own_errors(key):
+            async with _within(ANSWER_SECONDS):
+                found = await self._objects.get_async(key, options=options)
+
+        async def blocks() -> AsyncIterator[bytes]:
+            stream = aiter(found.stream(min_chunk_size=READ_BYTES))
+            while True:
+                with _own_errors(key):
+                    async with _within(PROGRESS_SECONDS):
+                        block = await anext(stream, None)
+                if block is None:
+                    return
+                yield bytes(block)
+
+        return Download(found.meta["size"], blocks())
+
+    async def write(self, key: str, blocks: AsyncIterator[bytes]) -> None:
+        """Upload what comes, in parts while it comes: all or nothing. At most three parts are held in memory.
+
+        Whatever ends it early aborts the upload, a cancellation too: an upload that is only dropped would leave its
+        parts in the bucket. A store that does not answer is waited for in the background: a shutdown cannot wait.
+        """
+        source = _Source()
+        upload = asyncio.create_task(self._upload(key, source))
+        try:
+            async for block in blocks:
+                await source.give(block, upload)
+            await source.end(upload)
+            async with _within(PROGRESS_SECONDS):
+                await asyncio.shield(upload)
+        except BaseException:
+            source.abort()
+            undoing = asyncio.create_task(self._undo(key, upload))
+            self._undoing.add(undoing)
+            undoing.add_done_callback(self._undoing.discard)
+            await asyncio.wait({undoing}, timeout=UNDO_SECONDS)
+            raise
+
+    async def _undo(self, key: str, upload: "asyncio.Task[None]") -> None:
+        """See an upload aborted. One that came to its end is erased; where the store is away, the sweep finds it."""
+        await asyncio.wait({upload})
+        if upload.exception() is None:
+            with suppress(BucketUnavailable):
+                await self.delete(key)
+
+    async def _upload(self, key: str, source: "_Source") -> None:
+        with _own_errors(key):
+            await self._objects.put_async(
+                key, source.blocks(), use_multipart=True, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
+            )
+
+    async def delete(self, key: str) -> None:
+        """Erase an object; one that is gone is fine."""
+        with _own_errors(key):
+            async with _within(ANSWER_SECONDS):
+                await self._objects.delete_async(key)
+
+    async def written_before(self, moment: datetime) -> list[str]:
+        """The keys without a slash of the objects that are older."""
+        with _own_errors():
+            found = await self._objects.list_with_delimiter_async()
+        return [each["path"] for each in found["objects"] if each["last_modified"] < moment]
+
+    async def check(self) -> None:
+        """Ask for an object that is not there: only a bucket that may be read and listed says so."""
+        with suppress(FileNotFoundError):
+            async with _within(CHECK_SECONDS):
+                await self.read(NOTHING)
+
+
+class _Aborted(Exception):
+    pass
+
+
+class _Source:
+    """Hands blocks from the task that reads them to the library, one at a time."""
+
+    def __init__(self) -> None:
+        self._next: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        self._aborted = False
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """What the library reads. Raising here is how it is told to abort."""
+        while (block := await self._next.get()) is not None:
+            yield block
+        if self._aborted:
+            raise _Aborted
+
+    async def give(self, block: bytes, upload: "asyncio.Task[None]") -> None:
+        """Wait for room. Raises what ended the upload, if it ends meanwhile, and BucketUnavailable if nothing moves."""
+        await self._put(block, upload)
+
+    async def end(self, upload: "asyncio.Task[None]") -> None:
+        await self._put(None, upload)
+
+    async def _put(self, block: bytes | None, upload: "asyncio.Task[None]") -> None:
+        putting = asyncio.create_task(self._next.put(block))
+        try:
+            both = {putting, upload}
+            done, _ = await asyncio.wait(both, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                raise BucketUnavailable(NO_ANSWER, transient=True)
+        finally:
+            putting.cancel()
+        if upload.done():
+            upload.result()
+
+    def abort(self) -> None:
+        self._aborted = True
+        while not self._next.empty():
+            self._next.get_nowait()
+        self._next.put_nowait(None)
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Raises BucketUnavailable where the store takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise BucketUnavailable(NO_ANSWER, transient=True) from None
+
+
+@contextmanager
+def _own_errors(key: str = "") -> Iterator[None]:
+    """Tell the library's errors in our words. Its texts hold addresses and, from S3, what was signed."""
+    try:
+        yield
+    except (BaseError, FileNotFoundError) as error:
+        text = str(error)
+        code = re.search(r"<Code>(\w+)</Code>", text)
+        status = re.search(r"non-2xx status code: (\d+ [\w ]+)", text)
+        if isinstance(error, FileNotFoundError) and not (code and code[1] == "NoSuchBucket"):
+            raise FileNotFoundError(key) from None
+        if isinstance(error, BaseError) or code:
+            reason = code[1] if code else status[1] if status else "no connection, or it broke"
+            if ROLE_ASKED_FOR.search(text):
+                reason = f"no credentials: AWS_ACCESS_KEY_ID is not set, and the machine gave no role ({reason})"
+            refused = status is not None and status[1].startswith("4")
+            raise BucketUnavailable(reason, transient=not refused) from None

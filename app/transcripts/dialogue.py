@@ -1,0 +1,41 @@
+"""Segments cut into the turns of a dialogue; pure."""
+
+from collections.abc import Sequence
+
+from app.transcripts.transcript import Segment, Turn, joined_text
+
+# openai-whisper starts a new subtitle after the same pause (whisper/utils.py, long_pause).
+LONG_PAUSE_SECONDS = 3.0
+
+
+def turns(segments: Sequence[Segment]) -> tuple[Turn, ...]:
+    """What each speaker said before another spoke, or before they paused for more than LONG_PAUSE_SECONDS.
+
+    The pause keeps a monologue, or a mono call where everybody is one speaker, in readable paragraphs.
+    `segments` may come in any order.
+    """
+    groups: list[list[Segment]] = []
+    for segment in sorted(segments, key=_by_start):
+        if groups and _goes_on(groups[-1], segment):
+            groups[-1].append(segment)
+        else:
+            groups.append([segment])
+    return tuple(_turn(group) for group in groups)
+
+
+def _by_start(segment: Segment) -> tuple[float, int]:
+    return segment.start, segment.channel
+
+
+def _goes_on(group: Sequence[Segment], segment: Segment) -> bool:
+    same_speaker = group[-1].speaker == segment.speaker
+    return same_speaker and segment.start - group[-1].end <= LONG_PAUSE_SECONDS
+
+
+def _turn(group: Sequence[Segment]) -> Turn:
+    return Turn(
+        speaker=group[0].speaker,
+        start=group[0].start,
+        end=max(segment.end for segment in group),
+        text=joined_text(group),
+    )

@@ -1,1 +1,0 @@
-"""Measurements, run by hand: `make bench`, `python -m bench.accuracy`, `python -m bench.under_load`."""

@@ -1,0 +1,106 @@
+"""Callscribe beside what there is to compare it with, on the same recordings: `make bench`. See docs/bench.md."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from app.speech.whisper.weights import fetch
+from proofs.bench.calls import Call, channel_seconds, given
+from proofs.bench.compose import FULL, QUICK, Plan, compose, wordless
+from proofs.bench.contender import SERVICE
+from proofs.bench.plot import plot
+from proofs.bench.race import ContenderFailed, Race
+from proofs.bench.results import LINES, Line, Measured, Row, machine, rows
+from proofs.bench.sources import sentences
+from proofs.bench.table import service_table, table
+from proofs.bench.work import MODEL
+
+LEVELS = (1, 2, 4, 8, 16, 24)
+KEPT = Path(__file__).parents[2] / "docs" / "bench"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is kept: a row for each contender, the service by number of clients, and what is needed to judge them."""
+
+    machine: Mapping[str, str | int]
+    recordings: Mapping[str, int | float | list[str]]
+    contenders: Sequence[Row]
+    service: Sequence[Row]
+    failures: Sequence[str]
+
+
+def main() -> int:
+    arguments = _arguments()
+    lines = [line for line in LINES if arguments.only is None or line.letter in arguments.only]
+    with tempfile.TemporaryDirectory(prefix="callscribe-bench-") as name:
+        results = _results(Path(name), arguments.folder, QUICK if arguments.quick else FULL, lines)
+    print(table(results.contenders), *([service_table(results.service)] if results.service else []), sep="\n\n")
+    output = arguments.output or (None if arguments.folder or arguments.quick or arguments.only else KEPT)
+    if output:
+        _keep(results, output)
+    return 1 if results.failures else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="recordings; left out: calls composed from test speech")
+    parser.add_argument("--quick", action="store_true", help="a few short calls")
+    parser.add_argument("--only", nargs="+", choices=[line.letter for line in LINES], help="these contenders")
+    parser.add_argument("--output", type=Path, help="where results go; by default only a full run's are kept")
+    return parser.parse_args()
+
+
+def _results(folder: Path, given_folder: Path | None, plan: Plan, lines: Sequence[Line]) -> Results:
+    fetch(MODEL, folder / "models")
+    calls, sources = _recordings(folder, given_folder, plan)
+    facts: dict[str, int | float | list[str]] = {
+        "calls": len(calls),
+        "channel_seconds": round(channel_seconds(calls)),
+        "sources": sources,
+    }
+    print(", ".join(f"{name}: {fact}" for name, fact in facts.items()), file=sys.stderr)
+    levels = (*(level for level in LEVELS if level < len(calls)), len(calls))
+    race = Race(folder, calls, wordless(folder, plan.wordless_seconds), levels)
+    measured: list[Measured] = []
+    failures = []
+    for line in lines:
+        if line.program and shutil.which(line.program) is None:
+            print(f"{line.letter} is left out: {line.program} is not installed", file=sys.stderr)
+            continue
+        try:
+            measured += race.run(line)
+        except ContenderFailed as error:
+            failures.append(f"{line.letter}: {error}")
+            print(failures[-1], file=sys.stderr)
+    all_rows = rows(measured, calls)
+    service = [row for row in all_rows if row.way == SERVICE]
+    return Results(machine(), facts, [row for row in all_rows if row not in service[:-1]], service, failures)
+
+
+def _recordings(folder: Path, given_folder: Path | None, plan: Plan) -> tuple[list[Call], list[str]]:
+    """What is to be transcribed, and where it comes from."""
+    if given_folder:
+        if not (calls := given(given_folder)):
+            sys.exit(f"{given_folder} holds no recording")
+        return calls, [given_folder.name]
+    speech, sources = sentences()
+    return compose(folder, plan, speech), sources
+
+
+def _keep(results: Results, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(results), indent=2, ensure_ascii=False)
+    (folder / "results.json").write_text(text + "\n")
+    if results.service:
+        caption = f"{results.machine['processor']}, {results.machine['cores']} cores, {results.machine['date']}"
+        (folder / "service.svg").write_text(plot(results.service, caption))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The most that CTranslate2 can do here: encode and generate on ready features, every core busy, nothing else."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
+from numpy.typing import NDArray
+
+from app.audio.pcm import SAMPLE_RATE
+from app.speech.whisper.adapter import SILENCE_SECONDS, SMALL_CONTEXTS_SECONDS, shortest_context
+from app.speech.whisper.processor import chosen_instructions
+from proofs.bench.calls import Call, Piece
+from proofs.bench.rivals import channels_of, load
+from proofs.bench.work import BEAM_SIZE, CORES, Report, Work
+
+SPEECH_SECONDS = SMALL_CONTEXTS_SECONDS[-1] - SILENCE_SECONDS
+FRAMES_PER_SECOND = 100
+MOST_TOKENS = 178  # of a window: more is a loop, which no contender follows to its end
+
+
+@dataclass(frozen=True)
+class Window:
+    """Speech of one channel, as the features that the encoder takes."""
+
+    call: Call
+    channel: int
+    number: int
+    prompt: list[int]
+    features: NDArray[np.float32]
+
+
+def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
+    """Windows of up to 18 s in a context of 15 or 20, the shortest that ends in silence; in batches, beam 5.
+
+    Languages are given. All transcripts are reported at the end: nothing is judged, decoded again or put together.
+    """
+    with chosen_instructions():
+        model = load(models_dir, cpu_threads=1, num_workers=CORES)
+    windows = sorted((window for call in calls for window in _windows(model, call)), key=_frames)
+    batches = [batch for _, alike in groupby(windows, key=_frames) for batch in _batched(list(alike), batch_size)]
+
+    def work(report: Report) -> None:
+        heard: dict[Path, list[Piece]] = defaultdict(list)
+        with ThreadPoolExecutor(CORES) as pool:
+            for batch, texts in zip(batches, pool.map(partial(_decode, model), batches), strict=True):
+                for window, text in zip(batch, texts, strict=True):
+                    heard[window.call.path].append(Piece(window.channel, window.number * SPEECH_SECONDS, text))
+        for call in calls:
+            report(call, heard[call.path])
+
+    return work
+
+
+def _windows(model: WhisperModel, call: Call) -> list[Window]:
+    activity = VadOptions(min_silence_duration_ms=500, max_speech_duration_s=SPEECH_SECONDS)
+    tokenizer = _tokenizer(model, call.language or "en")
+    prompt = model.get_prompt(tokenizer, [], without_timestamps=True)
+    windows = []
+    for channel, audio in enumerate(channels_of(call)):
+        if speech := get_speech_timestamps(audio, activity):
+            parts, _ = collect_chunks(audio, speech, max_duration=SPEECH_SECONDS)
+            windows += [
+                Window(call, channel, number, prompt, _features(model, part)) for number, part in enumerate(parts)
+            ]
+    return windows
+
+
+def _features(model: WhisperModel, speech: NDArray[np.float32]) -> NDArray[np.float32]:
+    context = shortest_context(SMALL_CONTEXTS_SECONDS, len(speech) / SAMPLE_RATE)
+    padded = np.pad(speech, (0, max(0, context * SAMPLE_RATE - len(speech))))
+    return np.ascontiguousarray(model.feature_extractor(padded)[:, : context * FRAMES_PER_SECOND])
+
+
+def _frames(window: Window) -> int:
+    return len(window.features[0])
+
+
+def _batched(windows: Sequence[Window], batch_size: int) -> Iterator[Sequence[Window]]:
+    for start in range(0, len(windows), batch_size):
+        yield windows[start : start + batch_size]
+
+
+def _decode(model: WhisperModel, batch: Sequence[Window]) -> list[str]:
+    """The text of each window. They are encoded one by one, which is no slower on a processor and takes less memory."""
+    encoded = np.concatenate([np.asarray(model.encode(window.features)) for window in batch])
+    results = model.model.generate(
+        ctranslate2.StorageView.from_array(encoded),
+        [window.prompt for window in batch],
+        beam_size=BEAM_SIZE,
+        max_length=MOST_TOKENS,
+    )
+    tokenizer = _tokenizer(model, "en")
+    return [tokenizer.decode(result.sequences_ids[0]) for result in results]
+
+
+def _tokenizer(model: WhisperModel, language: str) -> Any:
+    return Tokenizer(model.hf_tokenizer, multilingual=True, task="transcribe", language=language)

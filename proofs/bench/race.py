@@ -1,0 +1,54 @@
+"""Runs the contenders, each in a process of its own, one after the other."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.settings import PREFIX
+from proofs.bench.calls import Call, Piece, save
+from proofs.bench.contender import SERVICE
+from proofs.bench.measure import Run
+from proofs.bench.results import Line, Measured
+
+
+class ContenderFailed(Exception):
+    """The message is what it said last."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """`folder` keeps the models and the service's files; `levels` are the numbers of the service's clients."""
+
+    folder: Path
+    calls: Sequence[Call]
+    wordless: Sequence[Call]
+    levels: tuple[int, ...]
+
+    def run(self, line: Line) -> list[Measured]:
+        """The fastest way of a line: one run, or one for each level. Raises ContenderFailed."""
+        measured = {way: self._start(way, self.calls, self.levels) for way in line.ways}
+        best = min(measured, key=lambda way: measured[way][-1].wall_seconds)
+        [wordless] = self._start(best, self.wordless, (1,))
+        return [Measured(line, best, run, wordless) for run in measured[best]]
+
+    def _start(self, way: str, calls: Sequence[Call], levels: Sequence[int]) -> list[Run]:
+        print(f"{way}: {len(calls)} recordings …", file=sys.stderr, flush=True)
+        recordings = self.folder / "recordings.json"
+        save(calls, recordings)
+        clients = map(str, levels if way == SERVICE else ())
+        command = [sys.executable, "-m", "proofs.bench.contender", way, str(recordings), str(self.folder), *clients]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ContenderFailed(f"{way}: {(done.stderr.strip() or str(done.returncode)).splitlines()[-1]}")
+        return [_run(row) for row in json.loads(done.stdout.splitlines()[-1])]
+
+
+def _run(row: dict[str, Any]) -> Run:
+    heard = {name: [Piece(**piece) for piece in pieces] for name, pieces in row["heard"].items()}
+    return Run(**{**row, "heard": heard})

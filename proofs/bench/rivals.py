@@ -1,0 +1,96 @@
+"""faster-whisper and openai-whisper, as their users run them."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
+
+from app.audio.pcm import SAMPLE_RATE
+from app.speech.whisper.weights import fetch
+from proofs.bench.calls import Call, Piece
+from proofs.bench.work import BEAM_SIZE, MODEL, Report, Work
+from testing.media import write_audio
+
+Segment = tuple[float, str]  # its start in seconds, its text
+
+
+def load(models_dir: Path, **options: int) -> WhisperModel:
+    return WhisperModel(str(fetch(MODEL, models_dir)), device="cpu", compute_type="int8", **options)
+
+
+def channels_of(call: Call) -> Sequence[Any]:
+    """16 kHz samples of each channel, decoded by faster-whisper; more than two channels are mixed to one."""
+    if call.channels == 2:
+        return list(decode_audio(str(call.path), split_stereo=True))
+    return [decode_audio(str(call.path))]
+
+
+def one_by_one(models_dir: Path, calls: Sequence[Call], *, threads: int) -> Work:
+    """`WhisperModel.transcribe`, channel after channel. `threads` 0 leaves their number to the library."""
+    model = load(models_dir, cpu_threads=threads)
+
+    def work(report: Report) -> None:
+        for call in calls:
+            report(call, _pieces(call, partial(_listen, model, vad_filter=True)))
+
+    return work
+
+
+def batched(models_dir: Path, calls: Sequence[Call], *, batch_size: int, workers: int = 1) -> Work:
+    """`BatchedInferencePipeline`, channel after channel, on one file or on several at a time.
+
+    A pipeline keeps state between files, so each file has its own.
+    """
+    model = load(models_dir, **({"cpu_threads": 1, "num_workers": workers} if workers > 1 else {}))
+
+    def transcribe(call: Call, report: Report) -> None:
+        pipeline = BatchedInferencePipeline(model)
+        report(call, _pieces(call, partial(_listen, pipeline, batch_size=batch_size)))
+
+    def work(report: Report) -> None:
+        with ThreadPoolExecutor(workers) as pool:
+            for done in [pool.submit(transcribe, call, report) for call in calls]:
+                done.result()
+
+    return work
+
+
+def command_line(models_dir: Path, calls: Sequence[Call]) -> Work:
+    """The command `whisper`, one process for each channel."""
+
+    def work(report: Report) -> None:
+        with TemporaryDirectory() as folder:
+            for call in calls:
+                report(call, _pieces(call, partial(_run_whisper, Path(folder))))
+
+    return work
+
+
+def _listen(model: Any, audio: Any, **options: Any) -> list[Segment]:
+    segments, _ = model.transcribe(audio, beam_size=BEAM_SIZE, **options)
+    return [(segment.start, segment.text) for segment in segments]
+
+
+def _run_whisper(folder: Path, audio: Any) -> list[Segment]:
+    samples = np.ascontiguousarray(audio)[None]
+    path = write_audio(folder / "channel.wav", samples, SAMPLE_RATE, container="wav", codec="pcm_s16le")
+    options = ["--model", MODEL, "--beam_size", str(BEAM_SIZE), "--fp16", "False", "--verbose", "False"]
+    output = ["--output_format", "json", "--output_dir", str(folder)]
+    subprocess.run(["whisper", str(path), *options, *output], stdout=subprocess.DEVNULL, check=True)
+    said = json.loads(path.with_suffix(".json").read_text())
+    return [(segment["start"], segment["text"]) for segment in said["segments"]]
+
+
+def _pieces(call: Call, transcribe: Callable[[Any], Iterable[Segment]]) -> list[Piece]:
+    return [
+        Piece(channel, start, text)
+        for channel, audio in enumerate(channels_of(call))
+        for start, text in transcribe(audio)
+    ]

@@ -1,0 +1,49 @@
+"""Error rates against reference texts."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import jiwer
+from whisper_normalizer.basic import BasicTextNormalizer
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from proofs.bench.calls import Call, Piece
+
+BY_CHARACTER = frozenset({"zh", "ja", "hi"})
+
+
+@cache
+def normalizer(language: str | None) -> Callable[[str], str]:
+    """Whisper's own. Accents do not count: some of the references lack them.
+
+    Chinese, Japanese and Hindi are counted by character: words there are not what a space ends.
+    """
+    if language == "en":
+        english: Callable[[str], str] = EnglishTextNormalizer()
+        return english
+    other: Callable[[str], str] = BasicTextNormalizer(remove_diacritics=True, split_letters=language in BY_CHARACTER)
+    return other
+
+
+def error_rate(calls: Sequence[Call], heard: dict[str, list[Piece]]) -> float | None:
+    """Share of the words of all calls together that are wrong, missing or too many; None without references."""
+    pairs = [pair for call in calls for pair in _pairs(call, heard[call.path.name]) if pair[0]]
+    if not pairs:
+        return None
+    return float(jiwer.wer([reference for reference, _ in pairs], [said for _, said in pairs]))
+
+
+def words(heard: dict[str, list[Piece]]) -> int:
+    """All that was heard, in words."""
+    return sum(len(piece.text.split()) for pieces in heard.values() for piece in pieces)
+
+
+def _pairs(call: Call, pieces: Sequence[Piece]) -> list[tuple[str, str]]:
+    """Reference and transcript, normalized: of each channel, or of the whole call when it has one text."""
+    clean = normalizer(call.language)
+    per_channel = len(call.texts) == call.channels
+    ordered = sorted(pieces, key=lambda piece: piece.start)
+    return [
+        (clean(text), clean(" ".join(piece.text for piece in ordered if not per_channel or piece.channel == channel)))
+        for channel, text in enumerate(call.texts)
+    ]

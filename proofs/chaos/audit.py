@@ -1,0 +1,209 @@
+"""A trigger that notes each step of each job, and who made it; and what must be true of these notes in the end."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import asyncpg
+
+from app.database.connections import APPLICATION
+from app.jobs.lifecycle import FINAL, MAX_CRASHES, TRANSITIONS, Crashed, Status
+
+WITHIN_SECONDS = 1.0
+
+# A writer may touch a running job if it holds the lease; if the lease ran out, to take the job back; to cancel it.
+TRIGGER = f"""
+    CREATE TABLE step (
+        number bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(), job uuid NOT NULL,
+        before text, after text NOT NULL, holder text, claimer text, writer text NOT NULL, stale boolean NOT NULL
+    );
+    CREATE FUNCTION note_step() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        writer text := replace(current_setting('application_name'), '{APPLICATION}', '');
+        stale boolean := false;
+    BEGIN
+        IF TG_OP = 'INSERT' THEN
+            INSERT INTO step (job, after, writer, stale) VALUES (NEW.id, NEW.status, writer, false);
+            RETURN NULL;
+        END IF;
+        IF OLD.status = 'in_progress' THEN
+            stale := writer <> OLD.leased_by
+                AND NOT (OLD.lease_until < now() AND NEW.lease_token IS NULL)
+                AND NOT (NEW.cancel_requested AND NOT OLD.cancel_requested);
+        END IF;
+        IF stale OR OLD.status <> NEW.status OR OLD.lease_token IS DISTINCT FROM NEW.lease_token THEN
+            INSERT INTO step (job, before, after, holder, claimer, writer, stale)
+            VALUES (NEW.id, OLD.status, NEW.status, OLD.leased_by, NEW.leased_by, writer, stale);
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER note_step AFTER INSERT OR UPDATE ON transcription FOR EACH ROW EXECUTE FUNCTION note_step();
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job's change from status to status, None at its beginning.
+
+    `holder` had the lease before, `claimer` has it after, `writer` made the change; `stale` is a change that its
+    writer had no right to make.
+    """
+
+    at: datetime
+    job: UUID
+    before: str | None
+    after: str
+    holder: str | None
+    claimer: str | None
+    writer: str
+    stale: bool
+
+
+@dataclass(frozen=True)
+class End:
+    """What a job's row says in the end."""
+
+    job: UUID
+    status: str
+    error_code: str | None
+    attempts: int
+    crashes: int
+    has_transcript: bool
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """All steps in their order, and all rows."""
+
+    steps: Sequence[Step]
+    ends: Sequence[End]
+
+
+class Kind(StrEnum):
+    """What may be wrong, as the tables of the scenarios say it."""
+
+    LOST = "jobs lost"
+    UNASKED = "jobs that no client was answered for"
+    ENDS = "jobs without exactly one end"
+    STALE = "stale writes"
+    EVENTS = "ends that were not told by exactly one event"
+    ACCOUNT = "jobs that do not add up otherwise"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as promised."""
+
+    kind: Kind
+    text: str
+
+
+async def install(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    await pool.execute(TRIGGER)
+
+
+async def read_accounts(pool: "asyncpg.Pool[asyncpg.Record]") -> Accounts:
+    steps = await pool.fetch("SELECT at, job, before, after, holder, claimer, writer, stale FROM step ORDER BY number")
+    ends = await pool.fetch("""
+        SELECT id AS job, status, error_code, attempts, crashes, transcription_id IS NOT NULL AS has_transcript
+        FROM transcription LEFT JOIN transcript ON transcription_id = id
+    """)
+    return Accounts([Step(*row) for row in steps], [End(*row) for row in ends])
+
+
+def discrepancies(accepted: Mapping[UUID, str], accounts: Accounts) -> list[Finding]:
+    """What is not as promised. `accepted` gives the order of each job that was answered for."""
+    ends = {end.job: end for end in accounts.ends}
+    found = [Finding(Kind.LOST, f"{job} was accepted and is lost") for job in accepted.keys() - ends.keys()]
+    found += [Finding(Kind.UNASKED, f"{job} exists, and nobody knows") for job in ends.keys() - accepted.keys()]
+    found += [Finding(Kind.STALE, f"{step.job}: stale write by {step.writer}") for step in accounts.steps if step.stale]
+    steps: defaultdict[UUID, list[Step]] = defaultdict(list)
+    for step in accounts.steps:
+        steps[step.job].append(step)
+    for job, order in accepted.items():
+        if job in ends:
+            found += _of_one(ends[job], order, steps[job])
+    return found
+
+
+def _of_one(end: End, order: str, steps: Sequence[Step]) -> list[Finding]:
+    made = [(Status(step.before), Status(step.after)) for step in steps if step.before is not None]
+    kinds = Counter(made)
+    claims = kinds[Status.PENDING, Status.IN_PROGRESS]
+    finals = sum(count for (_, after), count in kinds.items() if after in FINAL)
+    wrong = {
+        Kind.ENDS: {
+            "is not final": end.status not in FINAL,
+            f"has {finals} final transitions": finals != 1,
+        },
+        Kind.ACCOUNT: {
+            f"made steps that do not exist: {set(made) - TRANSITIONS}": not set(made) <= TRANSITIONS,
+            f"counts {end.attempts} attempts, was claimed {claims} times": end.attempts > claims,
+            f"counts {end.crashes} crashes in {end.attempts} attempts": end.crashes > min(MAX_CRASHES, end.attempts),
+            "is completed, or has a transcript, without the other": (end.status == "completed") != end.has_transcript,
+            f"was told to {order!r} and is {end.status} ({end.error_code})": not _fits(end, order),
+        },
+    }
+    return [
+        Finding(kind, f"{end.job} {what}")
+        for kind, statements in wrong.items()
+        for what, is_so in statements.items()
+        if is_so
+    ]
+
+
+def _fits(end: End, order: str) -> bool:
+    """Whether a job may end so after that order. Whatever it was told, its worker may have been killed too often."""
+    if end.error_code == Crashed.code:
+        return end.crashes == MAX_CRASHES
+    if order == "fetch":  # from where nothing comes
+        return (end.status, end.error_code) in {(Status.FAILED, "fetch_failed"), (Status.CANCELLED, None)}
+    expected = {
+        "hang": (Status.CANCELLED, None),
+        "fail": (Status.FAILED, "transcription_failed"),
+        "crash": (Status.FAILED, Crashed.code),
+        "device": (Status.FAILED, Crashed.code),
+    }
+    return (end.status, end.error_code) == expected.get(order, (Status.COMPLETED, None))
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Seconds from the death of a worker to the next claim of a job that it held."""
+
+    seconds: float
+    last_chance: bool
+
+
+def recoveries(steps: Sequence[Step], killed: Mapping[str, datetime]) -> list[Recovery]:
+    """Of each job that a killed worker held. Going into its last chance, it may have to wait for others in theirs."""
+    waiting: dict[UUID, datetime] = {}
+    lost: Counter[UUID] = Counter()
+    found = []
+    for step in steps:
+        if step.holder in killed and step.writer != step.holder and step.after == Status.PENDING:
+            assert step.holder is not None
+            waiting[step.job] = killed[step.holder]
+            lost[step.job] += 1
+        elif step.after == Status.IN_PROGRESS and step.job in waiting:
+            seconds = (step.at - waiting.pop(step.job)).total_seconds()
+            found.append(Recovery(seconds, lost[step.job] >= MAX_CRASHES - 1))
+    return found
+
+
+def claims_in_vain(steps: Sequence[Step], devices: Collection[UUID]) -> int:
+    """How often workers claimed something though they had given back one of `devices`, which broke theirs.
+
+    What was under way at that moment, which WITHIN_SECONDS is enough for, is not counted.
+    """
+    broken: dict[str, datetime] = {}
+    count = 0
+    for step in steps:
+        if step.job in devices and step.before == Status.IN_PROGRESS and step.holder == step.writer:
+            broken.setdefault(step.writer, step.at)
+        elif step.claimer in broken and (step.at - broken[step.claimer]).total_seconds() > WITHIN_SECONDS:
+            count += 1
+    return count

@@ -1,0 +1,77 @@
+"""What stands in for inference and FFmpeg: they do what a job's prompt says.
+
+sleep SECONDS   one at a time in a process, then a transcript
+hang            until cancelled
+fail            for good
+device          the device breaks, and with it the engine
+crash           the process is killed
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from app.audio.decode import DecodedAudio, MediaInfo
+from app.audio.pcm import PcmFile
+from app.errors import TranscriptionFailed
+from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.speech.batching.fairness import Share
+from app.speech.engine import EVEN_SHARE, EngineConfig
+from app.transcripts.transcript import Channel, Options, Transcript
+
+INFO = MediaInfo("wav", "pcm_s16le", 8000, 1, 0.2)
+SILENCE = Transcript(None, None, 0.2, (Channel(0, "speaker", None, None, 0.0),), ())
+
+
+async def probe(path: Path) -> MediaInfo:
+    return INFO
+
+
+async def decode(
+    path: Path, folder: Path, *, split: bool, max_seconds: float, timeout_seconds: float | None = None
+) -> DecodedAudio:
+    channel = folder / "channel-0.pcm"
+    channel.write_bytes(bytes(6400))
+    return DecodedAudio(INFO, 0.2, (PcmFile(channel),))
+
+
+class EngineDouble:
+    """In the place of `app.speech.engine.Engine`."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.ready = False
+        self._turn = asyncio.Semaphore()
+
+    def load(self) -> None:
+        self.ready = True
+
+    async def transcribe(
+        self,
+        channels: Sequence[PcmFile],
+        options: Options,
+        on_progress: Callable[[float], None],
+        share: Share = EVEN_SHARE,
+    ) -> Transcript:
+        if not self.ready:
+            raise EngineStopped
+        order, _, seconds = (options.prompt or "").partition(" ")
+        on_progress(0.5)
+        match order:
+            case "sleep":
+                async with self._turn:
+                    await asyncio.sleep(float(seconds))
+            case "hang":
+                await asyncio.Event().wait()
+            case "fail":
+                raise TranscriptionFailed
+            case "device":
+                self.ready = False
+                raise DeviceLost
+            case "crash":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return SILENCE
+
+    def close(self) -> None:
+        self.ready = False

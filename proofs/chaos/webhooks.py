@@ -1,0 +1,236 @@
+"""Senders that are killed, and a receiver that is dead: `python -m proofs.chaos.webhooks kill | dead` (see --help)."""
+
+import argparse
+import asyncio
+import multiprocessing
+import random
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from statistics import quantiles
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlmodel import col, select, update
+from uuid_utils.compat import uuid7
+
+from app.database.connections import Database, migrate
+from app.database.embedded import EmbeddedPostgres
+from app.database.notifications import Signals
+from app.deliveries.http import open_client
+from app.deliveries.models import Delivery, DeliveryStatus, Event, Style
+from app.deliveries.sender import WebhookSender
+from app.deliveries.signing import new_secret
+from app.jobs import queue
+from app.network.guard import NetworkGuard, host_of
+from testing.receiver import Receiver
+from testing.rows import enqueue
+
+SLOTS = 8  # few, so that kills come between records too
+HOSTS = 60  # a killed sender's leases take a host's places until they end, so there are many
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How it went: `ids` is the most ids that any event had, `bodies` the most different bodies."""
+
+    undelivered: int
+    requests: int
+    repeated: int
+    ids: int
+    bodies: int
+
+
+def send_until_killed(address: str, secret: str) -> None:
+    """A replica's sender, in a process of its own."""
+    asyncio.run(_send(address, secret))
+
+
+async def _send(address: str, secret: str) -> None:
+    database = Database(address)
+    signals = Signals(database)
+    async with open_client(NetworkGuard([ip_network("127.0.0.0/8")])) as client:
+        await asyncio.gather(signals.run(), WebhookSender(database, signals, client, [secret], slots=SLOTS).run())
+
+
+class Senders:
+    """Processes that send, one after the other; forked from one that has imported everything."""
+
+    def __init__(self, address: str) -> None:
+        self._processes = multiprocessing.get_context("forkserver")
+        self._processes.set_forkserver_preload(["app.jobs.queue", "app.deliveries.sender"])
+        self._arguments = (address, new_secret())
+
+    def start(self) -> ForkServerProcess:
+        process = self._processes.Process(target=send_until_killed, args=self._arguments, daemon=True)
+        process.start()
+        return process
+
+
+@asynccontextmanager
+async def receiving_everywhere() -> AsyncIterator[Receiver]:
+    """A receiver at every address of 127.0.0.0/8."""
+    receiver = Receiver()
+    server = await asyncio.start_server(receiver.handle, "0.0.0.0")
+    receiver.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield receiver
+        server.close()
+
+
+async def end_job(database: Database, url: str) -> UUID:
+    """A transcription that has just ended, by being cancelled while it waited."""
+    job = await enqueue(database, webhook_urls=[url])
+    async with database.transaction() as session:
+        await queue.request_cancel(session, job.id)
+    return job.id
+
+
+async def pending(database: Database) -> int:
+    async with database.transaction() as session:
+        waiting = select(func.count()).select_from(Delivery).where(Delivery.status == DeliveryStatus.PENDING)
+        return (await session.exec(waiting)).one()
+
+
+async def end_leases(database: Database) -> None:
+    """For those who have no time to wait for it."""
+    async with database.transaction() as session:
+        await session.exec(
+            update(Delivery).where(col(Delivery.lease_token).is_not(None)).values(lease_until=func.now())
+        )
+
+
+async def kill(
+    database: Database, address: str, *, events: int, kills: int, seed: int, wait_for_leases: bool = True
+) -> Verdict:
+    """Kill the sender while it has requests under way, `kills` times over `events` events, then let it end."""
+    chance = random.Random(seed)
+    senders = Senders(address)
+    async with receiving_everywhere() as receiver:
+        receiver.wait_in_answer = lambda: asyncio.sleep(chance.uniform(0, 0.05))
+        for number in range(events):
+            await end_job(database, receiver.url(f"/{number}-ok", host=f"127.0.1.{number % HOSTS + 1}"))
+        for number in range(1, kills + 1):
+            sender = senders.start()
+            target = len(receiver.received) + chance.randint(1, max(1, events // (2 * kills)))
+            while not receiver.busy or len(receiver.received) < target:
+                if not await pending(database):
+                    raise SystemExit(f"all was delivered after {number - 1} kills: take more events")
+                await asyncio.sleep(0.005)
+            sender.kill()
+            sender.join()
+            if not wait_for_leases:
+                await end_leases(database)
+            print(
+                f"kill {number}: {len(receiver.received)} requests so far, {await pending(database)} pending",
+                flush=True,
+            )
+        last = senders.start()
+        while await pending(database):
+            await asyncio.sleep(0.1)
+        last.kill()
+        last.join()
+        return await judge(database, receiver)
+
+
+async def judge(database: Database, receiver: Receiver) -> Verdict:
+    ids, bodies = defaultdict(set), defaultdict(set)
+    for request in receiver.received:
+        ids[request.path].add(request.headers["webhook-id"])
+        bodies[request.path].add(request.body)
+    async with database.transaction() as session:
+        events = (await session.exec(select(func.count()).select_from(Event))).one()
+    requests = len(receiver.received)
+    most_ids, most_bodies = (max(map(len, found.values())) for found in (ids, bodies))
+    return Verdict(events - len(ids), requests, requests - len(ids), most_ids, most_bodies)
+
+
+async def latencies(database: Database, receiver: Receiver, probes: int) -> list[float]:
+    """Seconds from the commit of a final status to the request, of one probe after the other."""
+    seconds = []
+    for number in range(probes):
+        before = len(receiver.at(f"/{number}-probe"))
+        await end_job(database, receiver.url(f"/{number}-probe", host="127.0.2.1"))
+        started = time.perf_counter()
+        while len(receiver.at(f"/{number}-probe")) == before:
+            await asyncio.sleep(0.001)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+async def add_dead(database: Database, url: str, number: int) -> None:
+    """So many due deliveries for a receiver that never answers."""
+    async with database.transaction() as session:
+        now = await queue.now(session)
+    first = await end_job(database, url)
+    async with database.transaction() as session:
+        event = (await session.exec(select(Event).where(Event.transcription_id == first))).one()
+        session.add_all(
+            Delivery(
+                id=uuid7(),
+                event_id=event.id,
+                style=Style.WEBHOOK,
+                url=url,
+                host=host_of(url),
+                next_attempt_at=now,
+                created_at=now,
+            )
+            for _ in range(number)
+        )
+
+
+async def dead(database: Database, address: str, *, backlog: int, probes: int) -> tuple[float, float]:
+    """The p95 in seconds from final status to request: on an idle service, and beside a dead receiver's backlog."""
+    async with receiving_everywhere() as receiver:
+        sender = Senders(address).start()
+        await latencies(database, receiver, 5)
+        idle = await latencies(database, receiver, probes)
+        await add_dead(database, receiver.url("/hang"), backlog)
+        while receiver.busy < 4:
+            await asyncio.sleep(0.01)
+        beside = await latencies(database, receiver, probes)
+        sender.kill()
+        sender.join()
+        while receiver.busy:
+            await asyncio.sleep(0.01)
+        return quantiles(idle, n=20)[-1], quantiles(beside, n=20)[-1]
+
+
+async def run(arguments: argparse.Namespace, address: str) -> None:
+    await migrate(address)
+    database = Database(address)
+    if arguments.command == "kill":
+        print(await kill(database, address, events=arguments.events, kills=arguments.kills, seed=arguments.seed))
+    else:
+        idle, beside = await dead(database, address, backlog=arguments.backlog, probes=arguments.probes)
+        print(f"p95 idle {idle * 1000:.1f} ms, beside {arguments.backlog} for a dead receiver {beside * 1000:.1f} ms")
+    await database.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    killing = commands.add_parser("kill", help="kill senders in the middle of requests")
+    killing.add_argument("--events", type=int, default=2000)
+    killing.add_argument("--kills", type=int, default=100)
+    killing.add_argument("--seed", type=int, default=1)
+    dying = commands.add_parser("dead", help="a dead receiver's backlog beside a living receiver")
+    dying.add_argument("--backlog", type=int, default=5000)
+    dying.add_argument("--probes", type=int, default=200)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="callscribe-chaos-") as folder:
+        embedded = EmbeddedPostgres(Path(folder) / "postgres")
+        try:
+            asyncio.run(run(arguments, embedded.start()))
+        finally:
+            embedded.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""One API key asks for all that it can get; how long does another key's urgent call take?"""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from proofs.bench.ours import transcript_of
+from proofs.chaos.figures import Figure
+from proofs.soak.scenarios import call_of
+from testing.origin import Exchange, Origin, answering
+from testing.service import Service, eventually
+
+GREEDY, MODEST = "greedy-secret-1", "modest-secret-2"
+SETTINGS = {
+    "API_KEYS": f"greedy:{GREEDY},modest:{MODEST}",
+    "ALLOWED_NETWORKS": "127.0.0.0/8",
+    "MAX_PENDING": "20000",
+    "KEEP_AUDIO_DAYS": "0",
+}
+TARPIT_BYTES_A_SECOND = 12_000
+CLIENTS = 8
+
+
+def neighbours(
+    service: Service, folder: Path, *, seconds: float, long_seconds: float, calls: int, waiting: int, tries: int
+) -> list[Figure]:
+    """A short call of one key by itself, and while another key has long calls, tarpits and a full queue."""
+    short = call_of(folder / "short.wav", seconds).read_bytes()
+    long = call_of(folder / "long.wav", long_seconds).read_bytes()
+    with answering() as origin:
+        origin.answers["/short.wav"] = lambda exchange: exchange.whole(short)
+        origin.answers["/tarpit.wav"] = _drip
+        alone = [_uploaded(service, short) for _ in range(tries)]
+        alone_fetched = [_fetched(service, origin) for _ in range(tries)]
+        with _flood(service, origin, long, calls, waiting):
+            beside = [_uploaded(service, short) for _ in range(tries)]
+            beside_fetched = [_fetched(service, origin) for _ in range(tries)]
+            running = [service.client.get(path, headers=_as(GREEDY)).json() for path in _running(service)]
+    return [
+        *_compared("uploaded", seconds, alone, beside),
+        *_compared("fetched", seconds, alone_fetched, beside_fetched),
+        Figure.at_least("jobs of the greedy key that ran meanwhile", len(running), 1),
+        Figure.none("of them failed or blamed", sum(bool(job["error"]) or job["attempts"] != 1 for job in running)),
+    ]
+
+
+def _compared(what: str, seconds: float, alone: list[float], beside: list[float]) -> list[Figure]:
+    idle = float(np.median(alone))
+    return [
+        Figure.found(f"a call of {seconds:g} s, {what}, by itself: seconds (median of {len(alone)})", idle),
+        Figure.at_most("while the other key floods: times as long, median", float(np.median(beside)) / idle, 3.0),
+        Figure.found("… the worst", max(beside) / idle),
+    ]
+
+
+@contextmanager
+def _flood(service: Service, origin: Origin, long: bytes, calls: int, waiting: int) -> Iterator[None]:
+    """Long calls at the least urgent priority, tarpits that are fetched, and as many jobs as wait behind them."""
+    jobs = []
+    for _ in range(calls):
+        answer = service.post(long, headers=_as(GREEDY), priority="9", channels="split")
+        jobs.append(answer.raise_for_status().json()["links"]["self"])
+    body = {"url": origin.url("/tarpit.wav"), "priority": 9}
+
+    def post(_: int) -> str:
+        answer = service.client.post("/v1/transcriptions", json=body, headers=_as(GREEDY))
+        link: str = answer.raise_for_status().json()["links"]["self"]
+        return link
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        jobs += clients.map(post, range(waiting))
+    eventually(lambda: len(origin.headers_of("/tarpit.wav")) >= min(waiting, CLIENTS))
+    first = jobs[0]
+    eventually(lambda: service.client.get(first, headers=_as(GREEDY)).json()["progress"] > 0)
+    yield
+
+
+def _running(service: Service) -> list[str]:
+    listed = service.client.get("/v1/transcriptions?status=in_progress&limit=100", headers=_as(GREEDY)).json()
+    return [job["links"]["self"] for job in listed["items"]]
+
+
+def _uploaded(service: Service, recording: bytes) -> float:
+    started = time.perf_counter()
+    answer = service.post(recording, headers=_as(MODEST), priority="0")
+    return _until_done(service, answer, started)
+
+
+def _fetched(service: Service, origin: Origin) -> float:
+    started = time.perf_counter()
+    body = {"url": origin.url("/short.wav"), "priority": 0}
+    answer = service.client.post("/v1/transcriptions", json=body, headers=_as(MODEST))
+    return _until_done(service, answer, started)
+
+
+def _until_done(service: Service, answer: httpx.Response, started: float) -> float:
+    transcript_of(service, answer.raise_for_status().json())
+    return time.perf_counter() - started
+
+
+def _drip(exchange: Exchange) -> None:
+    exchange.head(Content_Length=1_000_000_000)
+    exchange.drip(bytes(TARPIT_BYTES_A_SECOND), 1.0)
+
+
+def _as(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}

@@ -1,0 +1,36 @@
+"""Multipart bodies written out by hand, to send what no decent client would, and the answers to them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from testing.recordings import tone
+from testing.service import Service
+
+BOUNDARY = "----boundary"
+FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
+END = f"--{BOUNDARY}--\r\n".encode()
+
+
+def field(name: str, value: str | bytes) -> bytes:
+    content = value.encode() if isinstance(value, str) else value
+    return f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + content + b"\r\n"
+
+
+def file(content: bytes | None = None, name: str = "call.wav") -> bytes:
+    """The part `file`, by default with a short tone."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+    return head.encode() + (tone() if content is None else content) + b"\r\n"
+
+
+def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem of a refusal."""
+    problem: dict[str, Any] = response.json()
+    assert (response.status_code, problem["code"]) == (status, code), problem
+    assert response.headers["Content-Type"] == "application/problem+json"
+    return problem
+
+
+def post_body(service: Service, content: bytes | Iterator[bytes], content_type: str = FORM_TYPE) -> httpx.Response:
+    return service.client.post("/v1/transcriptions", content=content, headers={"Content-Type": content_type})

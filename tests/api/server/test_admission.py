@@ -1,0 +1,97 @@
+"""How many connections are held, and whose."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from app.api.server import admission as admission_module
+from app.api.server.admission import Admission, client_of
+from app.process.open_files import MOST_CONNECTIONS, OWN_FILES, connections_within
+
+
+@dataclass(eq=False)
+class Connection:
+    given_up: bool = False
+
+    def give_up(self) -> None:
+        self.given_up = True
+
+
+@pytest.fixture(autouse=True)
+def _idle_for_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "IDLE_SECONDS", 0.0)
+
+
+def held(admission: Admission, count: int, address: str, *, busy: bool = False) -> list[Connection]:
+    connections = [Connection() for _ in range(count)]
+    for connection in connections:
+        assert admission.has_room(address)
+        admission.hold(connection, address)
+        if busy:
+            admission.busy(connection)
+    return connections
+
+
+def test_the_longest_idle_connection_makes_room() -> None:
+    admission = Admission(4, 0)
+    first, second = held(admission, 2, "192.0.2.1")
+    held(admission, 2, "192.0.2.2", busy=True)
+    admission.busy(first)
+    admission.idle(first)
+    held(admission, 1, "192.0.2.3")
+    assert (first.given_up, second.given_up) == (False, True)
+
+
+def test_a_client_at_its_cap_loses_its_own_idle_connections_only() -> None:
+    admission = Admission(100, 3)
+    [other] = held(admission, 1, "192.0.2.9")
+    own = held(admission, 5, "192.0.2.1")
+    assert [connection.given_up for connection in own] == [True, True, False, False, False]
+    assert not other.given_up
+
+
+def test_a_connection_that_has_just_come_makes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "IDLE_SECONDS", 60.0)
+    admission = Admission(4, 2)
+    [one, _] = held(admission, 2, "192.0.2.1")
+    assert not admission.has_room("192.0.2.1")
+    assert not one.given_up
+
+
+def test_where_all_are_at_work_a_newcomer_is_refused_until_one_ends() -> None:
+    admission = Admission(4, 2)
+    [one, _] = held(admission, 2, "192.0.2.1", busy=True)
+    assert not admission.has_room("192.0.2.1")
+    held(admission, 2, "192.0.2.2", busy=True)
+    assert not admission.has_room("192.0.2.3")
+    admission.leave(one)
+    admission.leave(one)
+    held(admission, 1, "192.0.2.1", busy=True)
+    assert not admission.has_room("192.0.2.3")
+
+
+def test_no_client_takes_more_than_half_unless_it_is_a_proxy() -> None:
+    assert Admission(100, 512).most_per_client == 50
+    assert Admission(100, 0).most_per_client == 100
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_an_address_stands_for_all_that_its_client_may_choose(address: str, client: str) -> None:
+    assert client_of(address) == client
+
+
+@pytest.mark.parametrize(
+    ("limit", "connections"),
+    [(256, 64), (1024, (1024 - OWN_FILES) // 2), (20_000, 9744), (1_048_576, MOST_CONNECTIONS)],
+)
+def test_connections_leave_the_service_its_own_files(limit: int, connections: int) -> None:
+    assert connections_within(limit) == connections

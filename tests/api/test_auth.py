@@ -1,0 +1,139 @@
+"""Who is let in, and that a stranger's bytes go nowhere."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from app.api.app import check_exposure
+from app.api.server.bodies import DRAIN_BYTES
+from app.settings import Settings, SettingsError
+from testing.forms import FORM_TYPE, file
+from testing.service import Service, callscribe, eventually
+from tests.conftest import ALICE, BOB
+
+NOBODY = "/v1/transcriptions/01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
+ROUTES = [
+    ("POST", "/v1/transcriptions"),
+    ("GET", "/v1/transcriptions"),
+    ("GET", NOBODY),
+    ("DELETE", NOBODY),
+    ("POST", f"{NOBODY}/cancel"),
+    ("GET", f"{NOBODY}/transcript"),
+    ("GET", f"{NOBODY}/audio"),
+    ("GET", "/v1/models"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_a_stranger_is_refused(guarded: Service, method: str, path: str) -> None:
+    response = guarded.client.request(method, path, headers={"Authorization": "Bearer guess"})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("credentials", ["", "Bearer", f"Basic {ALICE}", ALICE, f"Bearer {ALICE} "[:-2]])
+def test_what_is_no_key_is_refused(guarded: Service, credentials: str) -> None:
+    assert guarded.client.get("/v1/models", headers={"Authorization": credentials}).status_code == 401
+
+
+def test_a_request_without_the_header_is_refused(guarded: Service) -> None:
+    request = guarded.client.build_request("GET", "/v1/models")
+    del request.headers["Authorization"]
+    assert guarded.client.send(request).status_code == 401
+
+
+@pytest.mark.parametrize("key", [ALICE, BOB])
+def test_each_configured_key_is_let_in(guarded: Service, key: str) -> None:
+    assert guarded.client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/docs", "/openapi.json"])
+def test_some_paths_need_no_key(guarded: Service, path: str) -> None:
+    assert guarded.client.get(path, headers={"Authorization": ""}).status_code == 200
+
+
+def test_a_strangers_upload_is_not_read(guarded: Service) -> None:
+    """Ten gigabytes are offered; the answer comes to the first 4 kB. Then the rest is read for a while, never kept."""
+    head = (
+        "POST /v1/transcriptions HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: {FORM_TYPE}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with socket.create_connection(("127.0.0.1", guarded.port), timeout=30) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0x10000)
+        connection.sendall(head.encode() + b"1000\r\n" + file(b"y" * 0x1000)[:0x1000] + b"\r\n")
+        answer = connection.recv(4096)
+        sent = send_until_refused(connection, chunk, 10_000_000_000)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+    assert sent < 2 * DRAIN_BYTES
+    assert guarded.stored_files() == []
+
+
+def send_until_refused(connection: socket.socket, chunk: bytes, most: int) -> int:
+    sent = 0
+    try:
+        while sent < most:
+            connection.sendall(chunk)
+            sent += len(chunk)
+    except ConnectionError:
+        pass
+    return sent
+
+
+def test_keys_are_not_logged(guarded: Service) -> None:
+    guarded.client.get("/v1/models", headers={"Authorization": "Bearer a-wrong-guess"})
+    guarded.create()
+    eventually(lambda: '"path": "/v1/models", "status": 401' in guarded.log())
+    for secret in (ALICE, BOB, "a-wrong-guess"):
+        assert secret not in guarded.log()
+
+
+def test_without_keys_only_loopback_is_served(tmp_path: Path) -> None:
+    ended = callscribe("serve", "--host", "0.0.0.0", "--port", "0", folder=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "CALLSCRIBE_API_KEYS" in ended.stderr
+    assert "CALLSCRIBE_AUTH=off" in ended.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", ""])
+def test_an_open_service_needs_keys_or_auth_off(host: str) -> None:
+    with pytest.raises(SettingsError, match="CALLSCRIBE_API_KEYS"):
+        check_exposure(Settings(), host)
+    check_exposure(Settings(auth="off"), host)
+    check_exposure(Settings.model_validate({"api_keys": "alice:secret"}), host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_keys(host: str) -> None:
+    check_exposure(Settings(), host)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+        {"Origin": "http://[::1"},
+        {"Origin": "http://[zz]"},
+        {"Host": "[1:2:3]"},
+        {"Host": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_without_keys_no_other_site_can_use_the_service_through_a_browser(
+    service: Service, headers: dict[str, str]
+) -> None:
+    refused = service.client.get("/v1/transcriptions", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+
+def test_without_keys_its_own_pages_can(service: Service) -> None:
+    own = {"Origin": service.url, "Sec-Fetch-Site": "same-origin"}
+    assert service.client.get("/v1/transcriptions", headers=own).status_code == 200

@@ -1,0 +1,102 @@
+"""The OpenAPI document: complete, committed, and kept by the service."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from app.api.app import create_app
+from testing.service import Service
+from tests.conftest import ALICE
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = create_app().openapi()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
+NEED_NO_KEY = {"GET /healthz", "GET /readyz"}
+
+
+def test_the_service_keeps_its_contract(guarded: Service) -> None:
+    """Few examples of many: `schemathesis.toml` tells how to try more."""
+    fuzzer = Path(sys.executable).with_name("schemathesis")
+    command = f"{fuzzer} run {guarded.url}/openapi.json --max-examples 5 --seed 1 --no-shrink --no-color"
+    key = ["-H", f"Authorization: Bearer {ALICE}"]
+    run = subprocess.run([*command.split(), *key], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stdout
+    assert "API Links:    0 covered" not in run.stdout
+
+
+def test_the_committed_document_is_the_services(guarded: Service) -> None:
+    served = guarded.read("/openapi.json")
+    assert json.loads((ROOT / "docs" / "openapi.json").read_text()) == served, "run .venv/bin/python scripts/openapi.py"
+
+
+def test_references_lead_somewhere() -> None:
+    for reference in references(DOCUMENT):
+        assert isinstance(resolve({"$ref": reference}), dict)
+
+
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in node:
+        return node
+    place = DOCUMENT
+    for key in node["$ref"].removeprefix("#/").split("/"):
+        place = place[key]
+    return place
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from references(child)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_is_described(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    assert operation["description"]
+    assert all(parameter["description"] for parameter in operation.get("parameters", []))
+    assert ("401" in operation["responses"]) == (name not in NEED_NO_KEY)
+    assert ("404" in operation["responses"]) == ("_id}" in name)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_answer_has_an_example_that_fits(name: str) -> None:
+    bodies = [response for response in OPERATIONS[name]["responses"].values() if "content" in response]
+    for content in (content for body in bodies for content in body["content"].values()):
+        examples = list(examples_of(content))
+        assert examples
+        for example in examples:
+            jsonschema_rs.validate({**content["schema"], "components": DOCUMENT["components"]}, example)
+
+
+def examples_of(content: dict[str, Any]) -> Iterator[Any]:
+    if "example" in content:
+        yield content["example"]
+    elif "examples" in content:
+        yield from (resolve(example)["value"] for example in content["examples"].values())
+    else:
+        fields = resolve(content["schema"])["properties"]
+        yield {name: field["examples"][0] for name, field in fields.items()}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_error_is_a_problem_whose_codes_are_told(name: str) -> None:
+    for status, response in OPERATIONS[name]["responses"].items():
+        if int(status) >= 400 and name != "GET /readyz":
+            examples = response["content"]["application/problem+json"]["examples"]
+            assert {example["value"]["status"] for example in examples.values()} == {int(status)}
+            assert all(f"`{code}`" in response["description"] for code in examples)

@@ -1,0 +1,173 @@
+"""POST /v1/transcriptions: what is accepted, and accepted once."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from testing.forms import END, field, file, post_body, refused
+from testing.recordings import tone
+from testing.service import Service
+from tests.conftest import BOB
+
+
+def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
+    recording = tone()
+    response = guarded.post(recording)
+    job = response.json()
+    path = f"/v1/transcriptions/{job['id']}"
+    assert response.status_code == 202
+    assert response.headers["Location"] == path
+    assert job.pop("created_at").endswith("Z")
+    assert job == {
+        "id": job["id"],
+        "status": "pending",
+        "notify_status": "not_notified",
+        "audio": {
+            "filename": "call.wav",
+            "source": "upload",
+            "bytes": len(recording),
+            "sha256": hashlib.sha256(recording).hexdigest(),
+            "duration": 0.2,
+            "codec": "pcm_s16le",
+            "sample_rate": 8000,
+            "channels": 1,
+        },
+        "options": {
+            "language": "auto",
+            "task": "transcribe",
+            "model": "base",
+            "channels": "mix",
+            "channel_labels": [],
+            "word_timestamps": False,
+            "prompt": None,
+            "hotwords": [],
+            "priority": 5,
+        },
+        "progress": 0.0,
+        "attempts": 0,
+        "language": None,
+        "error": None,
+        "warnings": [],
+        "external_id": None,
+        "metadata": {},
+        "started_at": None,
+        "completed_at": None,
+        "notified_at": None,
+        "timings": {"queued": None, "decoding": None, "transcribing": None},
+        "links": {"self": path, "transcript": f"{path}/transcript", "audio": f"{path}/audio"},
+    }
+    assert guarded.read(path)["status"] == "pending"
+    assert [stored.read_bytes() for stored in guarded.stored_files()] == [recording]
+
+
+def test_every_option_is_kept(guarded: Service) -> None:
+    job = guarded.create(
+        language="de",
+        task="translate",
+        model="base",
+        channels="split",
+        channel_labels=["agent", "Kundin Ö"],
+        word_timestamps="true",
+        prompt="Müller GmbH",
+        hotwords=["Kündigung", "Tarif"],
+        priority="0",
+        external_id="crm/48151 ✓",
+        metadata=json.dumps({"queue": "billing", "tags": [1, None, {"a": True}]}),
+    )
+    assert job["options"] == {
+        "language": "de",
+        "task": "translate",
+        "model": "base",
+        "channels": "split",
+        "channel_labels": ["agent", "Kundin Ö"],
+        "word_timestamps": True,
+        "prompt": "Müller GmbH",
+        "hotwords": ["Kündigung", "Tarif"],
+        "priority": 0,
+    }
+    assert job["external_id"] == "crm/48151 ✓"
+    assert job["metadata"] == {"queue": "billing", "tags": [1, None, {"a": True}]}
+    assert guarded.read(job["links"]["self"]) == job
+
+
+def test_fields_may_stand_before_and_after_the_file(guarded: Service) -> None:
+    body = (
+        field("channel_labels", "agent") + field("language", "en") + file() + field("channel_labels", "customer") + END
+    )
+    response = post_body(guarded, body)
+    assert response.status_code == 202
+    assert response.json()["options"]["channel_labels"] == ["agent", "customer"]
+    assert response.json()["options"]["language"] == "en"
+
+
+def test_a_form_may_arrive_byte_by_byte(guarded: Service) -> None:
+    body = field("external_id", "slow") + file(tone(0.02)) + END
+    response = post_body(guarded, (body[n : n + 1] for n in range(len(body))))
+    assert response.status_code == 202
+    assert response.json()["external_id"] == "slow"
+    assert [stored.read_bytes() for stored in guarded.stored_files()] == [tone(0.02)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\calls\\a.wav", "a.wav"),
+        ("a\tb.wav", "ab.wav"),
+        ("é.wav", "é.wav"),
+        ("", None),
+    ],
+)
+def test_the_clients_name_of_the_file_is_only_shown(guarded: Service, sent: str, shown: str | None) -> None:
+    job = post_body(guarded, file(name=sent) + END).json()
+    assert job["audio"]["filename"] == shown
+    assert [stored.name for stored in guarded.stored_files()] == [job["id"]]
+
+
+def test_a_repeated_request_finds_its_job(guarded: Service) -> None:
+    key = {"Idempotency-Key": "call-1"}
+    first = guarded.post(headers=key, language="en")
+    again = guarded.post(headers=key, language="en")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json() == first.json()
+    assert again.headers["Location"] == first.headers["Location"]
+    assert len(guarded.stored_files()) == 1
+
+
+def test_a_repeated_request_finds_its_job_in_a_full_queue(guarded: Service) -> None:
+    key = {"Idempotency-Key": "call-2"}
+    first = guarded.post(headers=key)
+    for _ in range(3):
+        guarded.create()
+    refused(guarded.post(), 429, "queue_full")
+    again = guarded.post(headers=key)
+    assert again.status_code == 200
+    assert again.json()["id"] == first.json()["id"]
+
+
+@pytest.mark.parametrize("change", [{"recording": tone(0.3)}, {"language": "de"}, {"metadata": '{"a": 1}'}])
+def test_another_request_under_the_same_key_is_refused(guarded: Service, change: dict[str, Any]) -> None:
+    key = {"Idempotency-Key": "call-3"}
+    guarded.post(headers=key)
+    refused(guarded.post(**{"headers": key, **change}), 422, "idempotency_key_reused")
+    assert len(guarded.stored_files()) == 1
+
+
+def test_repeats_that_come_at_once_make_one_job(guarded: Service) -> None:
+    with ThreadPoolExecutor(4) as clients:
+        requests = [clients.submit(guarded.post, headers={"Idempotency-Key": "call-5"}) for _ in range(4)]
+        responses = [request.result() for request in requests]
+    assert sorted(response.status_code for response in responses) == [200, 200, 200, 202]
+    assert len({response.json()["id"] for response in responses}) == 1
+    assert len(guarded.stored_files()) == 1
+
+
+def test_callers_do_not_share_idempotency_keys(guarded: Service) -> None:
+    key = {"Idempotency-Key": "call-4"}
+    alices = guarded.post(headers=key)
+    bobs = guarded.post(headers={**key, "Authorization": f"Bearer {BOB}"}, language="de")
+    assert (alices.status_code, bobs.status_code) == (202, 202)
+    assert alices.json()["id"] != bobs.json()["id"]

@@ -1,0 +1,194 @@
+"""The `callscribe` command."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import srt  # type: ignore[import-untyped]
+import webvtt
+
+from testing.hearing import FEW, missed
+from testing.recordings import call, said
+from testing.service import callscribe, eventually, start_callscribe
+
+
+def test_models_are_listed(tmp_path: Path) -> None:
+    on_disk = tmp_path / "models" / "mine"
+    on_disk.mkdir(parents=True)
+    (on_disk / "model.bin").touch()
+    listed = callscribe("models", folder=tmp_path, MODEL="base,mine")
+    assert listed.returncode == 0
+    facts = dict(line.split("\t") for line in listed.stdout.splitlines())
+    assert facts["base"] == "bundled, default"
+    assert facts["mine"] == "on disk, served"
+
+
+def test_the_path_of_a_model_is_printed(tmp_path: Path) -> None:
+    printed = callscribe("models", "path", "base", folder=tmp_path)
+    assert printed.returncode == 0
+    assert (Path(printed.stdout.strip()) / "model.bin").is_file()
+
+
+def test_a_model_that_is_not_here_has_no_path(tmp_path: Path) -> None:
+    refused = callscribe("models", "path", "large-v3", folder=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == "callscribe: large-v3 is not on this machine; `callscribe models fetch large-v3` gets it\n"
+
+
+def test_a_file_is_transcribed_without_a_server(tmp_path: Path) -> None:
+    recording = tmp_path / "call.wav"
+    recording.write_bytes(call(0, 12.5))
+    done = callscribe(
+        "transcribe",
+        str(recording),
+        "--channels",
+        "split",
+        "--channel-label",
+        "agent",
+        "--format",
+        "srt",
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    cues = list(srt.parse(done.stdout))
+    for name, speaker in (("agent", "agent"), ("channel_1", "customer")):
+        shown = [cue.content.removeprefix(f"{name}: ") for cue in cues if cue.content.startswith(f"{name}: ")]
+        assert missed(said(0, 12.5, speaker), " ".join(shown)) <= FEW
+    assert not (tmp_path / "postgres").exists()
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_file_that_is_no_recording_is_named_in_one_line_and_the_others_are_done(tmp_path: Path) -> None:
+    note, speech, out = tmp_path / "note.txt", tmp_path / "call.wav", tmp_path / "out"
+    note.write_text("no recording")
+    speech.write_bytes(call(0, 6))
+    done = callscribe("transcribe", str(note), str(speech), "-o", str(out), "-f", "json", folder=tmp_path)
+    assert done.returncode == 1
+    reason, summary = done.stderr.splitlines()
+    assert reason.startswith(f"callscribe: {note}: ")
+    assert summary == f"callscribe: 1 of 2 transcribed, in {out}"
+    assert [path.name for path in out.iterdir()] == ["call.json"]
+    transcript = json.loads((out / "call.json").read_text())
+    assert missed(said(0, 6), transcript["text"]) <= FEW
+    assert transcript["talk"]["channels"][0]["share"] == 1.0
+
+
+def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path: Path) -> None:
+    calls, out = tmp_path / "calls", tmp_path / "out" / "new"
+    calls.mkdir()
+    (calls / "call.01.wav").write_bytes(call(0, 6))
+    (calls / "second.WAV").write_bytes(call(6, 12.5))
+    (calls / "notes.txt").write_text("no recording")
+    (calls / "older").mkdir()
+    (calls / "older" / "third.wav").write_bytes(call(0, 6))
+    done = callscribe(
+        "transcribe",
+        str(calls),
+        *("--output-dir", str(out), "--format", "all", "--channels", "split", "--word-timestamps", "--language", "en"),
+        folder=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    *warnings, summary = done.stderr.splitlines()
+    assert {
+        f"callscribe: {calls / 'call.01.wav'}: channel_1: Nobody speaks on the channel",
+        f"callscribe: {calls / 'second.WAV'}: channel_0: Nobody speaks on the channel",
+    } <= set(warnings)
+    assert summary == f"callscribe: 2 of 2 transcribed, in {out}"
+    assert {path.name for path in out.iterdir()} == {
+        f"{stem}.{ending}" for stem in ("call.01", "second") for ending in ("txt", "srt", "vtt", "tsv", "json")
+    }
+    result = json.loads((out / "call.01.json").read_text())
+    assert (set(result), result["language"]) == ({"text", "segments", "language"}, "en")
+    words = [word["word"] for segment in result["segments"] for word in segment["words"]]
+    assert all(word.startswith(" ") for word in words)
+    assert missed(said(0, 6), "".join(words)) <= FEW
+    assert webvtt.read(str(out / "call.01.vtt")).captions[0].voice == "channel_0"
+    assert missed(said(6, 12.5), (out / "second.txt").read_text()) <= FEW
+
+
+def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> None:
+    recording = tmp_path / "call.wav"
+    recording.write_bytes(call(0, 6))
+    terminal, other_end = pty.openpty()
+    started = start_callscribe("transcribe", str(recording), folder=tmp_path, stderr=other_end)
+    os.close(other_end)
+    printed, _ = started.communicate(timeout=300)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert started.returncode == 0
+    assert missed(said(0, 6), printed) <= FEW
+    assert "call.wav" in shown
+    assert missed(said(0, 6), shown) > 1 - FEW
+
+
+def test_it_ends_quietly_when_nobody_reads_on_and_names_may_be_any_bytes(tmp_path: Path) -> None:
+    recording = tmp_path / os.fsdecode(b"llamada_\xf1.wav")
+    recording.write_bytes(call(0, 6))
+    printed = callscribe("transcribe", str(recording), "-f", "json", folder=tmp_path)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert json.loads(printed.stdout)["id"] == "llamada_?.wav"
+
+    started = start_callscribe("transcribe", str(recording), folder=tmp_path, stderr=subprocess.PIPE)
+    assert started.stdout is not None
+    started.stdout.close()
+    started.stdout = None
+    _, told = started.communicate(timeout=300)
+    assert (started.returncode, told) == (128 + signal.SIGPIPE, "")
+
+
+def test_ctrl_c_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    recording, out = tmp_path / "call.wav", tmp_path / "out"
+    recording.write_bytes(call(0, 57))
+    started = start_callscribe("transcribe", str(recording), "-o", str(out), folder=tmp_path, stderr=subprocess.PIPE)
+    eventually(lambda: any((tmp_path / "temporary").glob("callscribe-*/*.pcm")))
+    started.send_signal(signal.SIGINT)
+    printed, told = started.communicate(timeout=300)
+    assert (started.returncode, printed, told) == (130, "", "")
+    assert list(out.iterdir()) == list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--channels", "three"), "--channels"),
+        (("--language", "xx"), "--language"),
+        (("--task", "summarise"), "--task"),
+        (("--task", "translate", "--model", "tiny.en"), "--task"),
+        (("--task", "translate", "--model", "large-v3-turbo"), "--task"),
+        (("--channel-label", "agent", "--channel-label", "agent"), "--channel-label"),
+        (("--format", "pdf"), "--format"),
+        (("--format", "all"), "--output-dir"),
+        (("--output-dir", "{file}"), "--output-dir"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(tmp_path: Path, options: tuple[str, ...], named: str) -> None:
+    recording = tmp_path / "call.wav"
+    recording.write_bytes(call(0, 1))
+    filled = [option.format(file=recording) for option in options]
+    refused = callscribe("transcribe", str(recording), *filled, folder=tmp_path)
+    assert refused.returncode == 2
+    assert named in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_transcripts_that_would_be_written_over_one_another_are_refused(tmp_path: Path) -> None:
+    for name in ("one/call.wav", "two/call.mp3"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(call(0, 1))
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    refused = callscribe("transcribe", *folders, "-o", str(tmp_path / "out"), folder=tmp_path)
+    assert refused.returncode == 2
+    assert "written over one another" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", ["empty", "missing.wav"])
+def test_a_path_without_recordings_is_refused(tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    refused = callscribe("transcribe", str(tmp_path / path), folder=tmp_path)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,117 @@
+"""Recordings in files through an engine that does as it is told."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+from app.audio.pcm import PcmFile
+from app.cli.files import Output, Transcription
+from app.speech.batching.batcher import EngineStopped
+from app.speech.batching.fairness import Share
+from app.transcripts.formats import Format
+from app.transcripts.transcript import Channel, Options, Transcript, TranscriptWarning, WarningCode
+from testing.recordings import SAMPLE_CALL, tone
+
+EVEN_SHARE = Share()
+NOTHING_SAID = Transcript("en", 1.0, 1.0, (), ())
+
+
+class Engine:
+    """Raises the errors in turn; None is a transcript."""
+
+    def __init__(self, *errors: Exception | None, transcript: Transcript = NOTHING_SAID) -> None:
+        self._errors = iter(errors)
+        self._transcript = transcript
+
+    async def transcribe(
+        self,
+        channels: Sequence[PcmFile],
+        options: Options,
+        on_progress: Callable[[float], None],
+        share: Share = EVEN_SHARE,
+    ) -> Transcript:
+        if error := next(self._errors):
+            raise error
+        return self._transcript
+
+
+def work(engine: Engine, folder: Path | None = None, form: Format = Format.JSON) -> Transcription:
+    return Transcription(engine, Options("base"), Output((form,), folder), 60, Progress(disable=True))
+
+
+def recordings(folder: Path, *names: bytes) -> list[Path]:
+    paths = [folder / name.decode(errors="surrogateescape") for name in names]
+    for path in paths:
+        path.write_bytes(tone())
+    return paths
+
+
+async def test_a_name_that_is_no_unicode_is_written_and_printed(tmp_path: Path) -> None:
+    files, printed = recordings(tmp_path, b"llamada_\xf1.wav"), list[str]()
+
+    assert await work(Engine(None)).run(files, printed.append) == 0
+    assert await work(Engine(None), tmp_path).run(files, printed.append) == 0
+
+    assert [json.loads(text.encode())["id"] for text in printed] == ["llamada_?.wav"]
+    assert json.loads(files[0].with_suffix(".json").read_bytes())["id"] == "llamada_?.wav"
+
+
+async def test_whatever_a_recording_meets_is_told_in_one_line_and_the_others_are_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, printed = recordings(tmp_path, b"\xf1.wav", b"\xf2.wav"), list[str]()
+
+    failed = await work(Engine(ValueError("two\nlines"), None)).run(files, printed.append)
+
+    assert (failed, len(printed)) == (1, 1)
+    assert capsys.readouterr().out == f"callscribe: {tmp_path}/?.wav: two lines\n"
+
+
+async def test_a_recording_that_broke_off_is_warned_of(tmp_path: Path) -> None:
+    half, printed = tmp_path / "half.wav", list[str]()
+    half.write_bytes(SAMPLE_CALL.read_bytes()[:461_389])
+
+    assert await work(Engine(None)).run([half], printed.append) == 0
+
+    assert [warning["code"] for warning in json.loads(printed[0])["warnings"]] == ["truncated"]
+
+
+@pytest.mark.parametrize(("form", "is_told"), [(Format.TEXT, True), (Format.WHISPER, True), (Format.JSON, False)])
+async def test_warnings_are_told_beside_the_formats_that_hold_none(
+    form: Format, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warnings = (
+        TranscriptWarning(WarningCode.MOSTLY_SILENCE, "Nobody speaks in 90% of the recording"),
+        TranscriptWarning(WarningCode.WINDOW_REDECODED, "Decoded again, at temperature 0.2", 1, 3.0, 4.0),
+        TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here", 1, 62.5, 70.0),
+    )
+    channels = tuple(Channel(index, label, "en", 1.0, 5.0) for index, label in enumerate(("agent", "customer")))
+    warned = replace(NOTHING_SAID, channels=channels, warnings=warnings)
+    [file] = recordings(tmp_path, b"call.wav")
+
+    assert await work(Engine(None, transcript=warned), form=form).run([file], list[str]().append) == 0
+
+    told = capsys.readouterr().out.splitlines()
+    assert told == is_told * [
+        f"callscribe: {file}: Nobody speaks in 90% of the recording",
+        f"callscribe: {file}: [01:02] customer: Nothing that could be believed was heard here",
+    ]
+
+
+async def test_an_engine_that_stops_ends_the_run(tmp_path: Path) -> None:
+    files = recordings(tmp_path, b"one.wav", b"two.wav")
+
+    with pytest.raises(EngineStopped):
+        await work(Engine(EngineStopped(), None)).run(files, print)
+
+
+async def test_who_reads_no_more_ends_the_run(tmp_path: Path) -> None:
+    def gone(text: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        await work(Engine(None, None, None)).run(recordings(tmp_path, b"1.wav", b"2.wav", b"3.wav"), gone)

@@ -1,0 +1,58 @@
+"""What has to be written down, on a database that loses connections or says no."""
+
+import pytest
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.database.connections import DATABASE_TROUBLE, Database, is_refusal
+from app.database.retries import Unbroken, despite_database_trouble, write_down
+from app.storage.store import StoreUnavailable
+
+LOSE_THE_CONNECTION = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+
+def test_what_comes_again_and_again_counts_from_the_last_gap() -> None:
+    contact = Unbroken()
+    assert [contact.seconds(now, longest_gap=12) for now in (100, 105, 110, 123, 128)] == [0, 5, 10, 0, 5]
+
+
+class Write:
+    """Runs one statement after the other, one a call."""
+
+    def __init__(self, *statements: str) -> None:
+        self._statements = statements
+        self.calls = 0
+
+    async def __call__(self, session: AsyncSession) -> int:
+        statement = self._statements[self.calls]
+        self.calls += 1
+        return int((await session.exec(text(statement))).scalar_one())  # type: ignore[call-overload]
+
+
+async def test_a_store_in_trouble_is_not_told_as_a_database(capsys: pytest.CaptureFixture[str]) -> None:
+    async def search() -> None:
+        raise StoreUnavailable("SlowDown")
+
+    await despite_database_trouble(search)
+    logged = "".join(capsys.readouterr())
+    assert "database or store trouble" in logged
+    assert "SlowDown" in logged
+
+
+async def test_it_is_written_although_connections_are_lost(database: Database) -> None:
+    write = Write(LOSE_THE_CONNECTION, LOSE_THE_CONNECTION, "SELECT 42")
+    assert await write_down(database, write, (0.0, 0.0)) == 42
+
+
+async def test_after_the_last_pause_it_is_given_up(database: Database) -> None:
+    write = Write(*[LOSE_THE_CONNECTION] * 3)
+    with pytest.raises(DATABASE_TROUBLE) as lost:
+        await write_down(database, write, (0.0,))
+    assert (write.calls, is_refusal(lost.value)) == (2, False)
+
+
+async def test_what_the_database_refuses_is_not_asked_again(database: Database) -> None:
+    write = Write("SELECT 1 / 0", "SELECT 42")
+    with pytest.raises(DATABASE_TROUBLE) as refused:
+        await write_down(database, write, (0.0,))
+    assert (write.calls, is_refusal(refused.value)) == (1, True)

@@ -1,0 +1,99 @@
+"""Jobs that end, and senders at work."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+
+from app.database.connections import Database
+from app.database.notifications import Signals
+from app.deliveries import outbox
+from app.deliveries.http import open_client
+from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus
+from app.deliveries.sender import WebhookSender
+from app.jobs import queue
+from app.jobs.capacity import Room
+from app.jobs.lifecycle import Outcome
+from app.jobs.models import Transcription
+from app.network.guard import NetworkGuard
+from testing.receiver import Receiver, receiving
+from testing.rows import SUCCESS, enqueue
+
+T = TypeVar("T")
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+THIS_MACHINE = NetworkGuard([ip_network("127.0.0.0/8")])
+
+
+async def end(database: Database, *webhooks: str, outcome: Outcome = SUCCESS, **columns: Any) -> Transcription:
+    """A transcription that has just ended."""
+    job = await enqueue(database, webhook_urls=list(webhooks), **columns)
+    async with database.transaction() as session:
+        [claimed] = await queue.claim(session, "worker", Room(1))
+        await queue.finish(session, claimed, outcome)
+    return job
+
+
+async def deliveries(database: Database, job_id: UUID) -> list[Delivery]:
+    async with database.transaction() as session:
+        return [delivery for _, delivery in await outbox.find(session, job_id)]
+
+
+async def attempts(database: Database, delivery: Delivery) -> list[DeliveryAttempt]:
+    async with database.transaction() as session:
+        return list(await outbox.attempts(session, [delivery.id]))
+
+
+async def tried(database: Database, job_id: UUID, times: int = 1) -> list[Delivery]:
+    """The deliveries of a transcription once each was tried so often and rests."""
+
+    async def rest() -> list[Delivery] | None:
+        found = await deliveries(database, job_id)
+        return found if found and all(one.attempts >= times and one.lease_token is None for one in found) else None
+
+    return await eventually(rest)
+
+
+async def settled(database: Database, job_id: UUID) -> list[Delivery]:
+    """The deliveries of a transcription once none is pending."""
+
+    async def ended() -> list[Delivery] | None:
+        found = await deliveries(database, job_id)
+        return found if found and all(one.status != DeliveryStatus.PENDING for one in found) else None
+
+    return await eventually(ended)
+
+
+async def eventually(found: Callable[[], Awaitable[T | None]]) -> T:
+    async with asyncio.timeout(30):
+        while (value := await found()) is None:  # noqa: ASYNC110  nobody reports it
+            await asyncio.sleep(0.02)
+    return value
+
+
+@asynccontextmanager
+async def sending(
+    database: Database, *, guard: NetworkGuard = THIS_MACHINE, grace_seconds: float = 5, **options: Any
+) -> AsyncIterator[WebhookSender]:
+    """A sender at work until the end of the block, where it is drained."""
+    signals = Signals(database)
+    async with open_client(guard) as client:
+        sender = WebhookSender(database, signals, client, [SECRET], **options)
+        tasks = [asyncio.create_task(signals.run()), asyncio.create_task(sender.run())]
+        try:
+            yield sender
+            await sender.drain(grace_seconds)
+            await asyncio.wait_for(tasks[1], 10)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver

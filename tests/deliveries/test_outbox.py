@@ -1,0 +1,197 @@
+"""The outbox on a real database: an event for each end of a job, leases, shares, redelivery."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from sqlalchemy import func
+from sqlmodel import col, select, update
+
+from app.api.app import create_app
+from app.database.connections import Database
+from app.deliveries import outbox
+from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
+from app.deliveries.outbox import Leased
+from app.deliveries.schedule import Reply
+from app.errors import NotFound
+from app.jobs import erasure, events, queue
+from app.jobs.capacity import Room
+from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status
+from app.jobs.models import Transcription
+from testing.rows import OPTIONS, SUCCESS, enqueue, expire_leases, requeue_lost
+from tests.deliveries.conftest import deliveries, end
+
+URL = "https://crm.example/hook"
+DOCUMENT = create_app().openapi()
+
+
+async def claim(database: Database, slots: int = 10) -> list[Leased]:
+    async with database.transaction() as session:
+        return await outbox.claim_due(session, slots)
+
+
+async def record(database: Database, leased: Leased, status_code: int) -> Delivery | None:
+    async with database.transaction() as session:
+        return await outbox.record(session, leased, Reply(datetime.now(UTC), 5, status_code))
+
+
+async def notice(database: Database, job: Transcription) -> str:
+    async with database.transaction() as session:
+        found = await outbox.notices(session, [job.id])
+    return str(found[job.id].status) if job.id in found else "nobody"
+
+
+async def let_leases_run_out(database: Database) -> None:
+    async with database.transaction() as session:
+        leased = update(Delivery).where(col(Delivery.lease_token).is_not(None))
+        await session.exec(leased.values(lease_until=func.now() - timedelta(seconds=1)))
+
+
+async def rows(database: Database, table: type[Any]) -> list[Any]:
+    async with database.transaction() as session:
+        return list((await session.exec(select(table))).all())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "event"),
+    [
+        (SUCCESS, "transcription.completed"),
+        (Failed("bad_media", "broken"), "transcription.failed"),
+        (Cancelled(), "transcription.cancelled"),
+        (Interrupted(), None),
+        (Failed("transcription_failed", "", transient=True), None),
+    ],
+)
+async def test_an_event_is_written_with_a_final_status_and_with_no_other(
+    database: Database, outcome: Outcome, event: str | None
+) -> None:
+    await end(database, URL, outcome=outcome)
+    assert [row.type for row in await rows(database, Event)] == ([event] if event else [])
+
+
+async def test_a_cancelled_waiting_job_and_one_given_up_are_told_of(database: Database) -> None:
+    waiting = await enqueue(database, webhook_urls=[URL])
+    async with database.transaction() as session:
+        await queue.request_cancel(session, waiting.id)
+    lost = await enqueue(database, webhook_urls=[URL])
+    for _ in range(MAX_CRASHES):
+        async with database.transaction() as session:
+            await queue.claim(session, "worker", Room(1))
+        await expire_leases(database)
+        await requeue_lost(database)
+    told = {row.transcription_id: row.type for row in await rows(database, Event)}
+    assert told == {waiting.id: "transcription.cancelled", lost.id: "transcription.failed"}
+
+
+async def test_a_rolled_back_end_tells_nobody(database: Database) -> None:
+    job = await enqueue(database, webhook_urls=[URL])
+    async with database.transaction() as session:
+        await queue.request_cancel(session, job.id)
+        await session.rollback()
+    assert await rows(database, Event) == []
+
+
+async def test_the_body_keeps_the_documented_schema_and_size(database: Database) -> None:
+    long = OPTIONS | {"prompt": "\x01" * 2000, "hotwords": ["語" * 100] * 100}
+    wide = {"metadata_": {"k": "v" * 4000}, "external_id": "\x01" * 255, "filename": "語" * 255}
+    async with database.transaction() as session:
+        at = await queue.now(session)
+    for options in (OPTIONS, long):
+        job = await enqueue(database, **wide)
+        job.options, job.status, job.completed_at = options, Status.COMPLETED, at
+        job.warnings = [{"code": "w", "message": "m" * 300}] * 200
+        body = events.body(job)
+        assert len(body) < 20_000
+        schema = {"$ref": "#/components/schemas/TranscriptionEvent", "components": DOCUMENT["components"]}
+        jsonschema_rs.validate(schema, json.loads(body))
+        assert b"event_shortened" in body
+
+
+async def test_a_sender_without_the_lease_changes_nothing(database: Database) -> None:
+    await end(database, URL)
+    [stale] = await claim(database)
+    await let_leases_run_out(database)
+    [current] = await claim(database)
+    assert (current.id, current.event_id, current.body) == (stale.id, stale.event_id, stale.body)
+    assert await record(database, stale, 200) is None
+    assert await rows(database, DeliveryAttempt) == []
+    assert (await record(database, current, 200)) is not None
+
+
+async def test_concurrent_claims_share_the_limit_of_a_host_and_never_a_delivery(database: Database) -> None:
+    for _ in range(6):
+        await end(database, URL, "https://other.example/")
+    claimed = [one for many in await asyncio.gather(*(claim(database, 3) for _ in range(6))) for one in many]
+    assert len({one.id for one in claimed}) == len(claimed)
+    hosts = [one.host for one in claimed]
+    assert {host: hosts.count(host) for host in hosts} == {"crm.example:443": 4, "other.example:443": 4}
+
+
+async def test_each_host_gets_its_first_attempt_before_any_gets_its_second(database: Database) -> None:
+    for _ in range(5):
+        await end(database, URL)
+    for name in ("a", "z"):
+        await end(database, f"https://{name}.example:8443/")
+    assert {one.host for one in await claim(database, 3)} == {
+        "crm.example:443", "a.example:8443", "z.example:8443"
+    }  # fmt: skip
+
+
+async def test_the_words_of_the_notification(database: Database) -> None:
+    assert await notice(database, await end(database)) == "nobody"
+    job = await end(database, URL, "https://other.example/")
+    assert await notice(database, job) == "not_notified"
+    first, second = await claim(database)
+    assert await notice(database, job) == "notifying"
+    await record(database, first, 200)
+    assert await notice(database, job) == "notifying"
+    await record(database, second, 410)
+    assert await notice(database, job) == "notification_failed"
+    async with database.transaction() as session:
+        await outbox.redeliver(session, second.id)
+    assert await notice(database, job) == "notifying"
+    [again] = await claim(database)
+    last = await record(database, again, 204)
+    assert await notice(database, job) == "notified"
+    async with database.transaction() as session:
+        assert last is not None
+        assert (await outbox.notices(session, [job.id]))[job.id].notified_at == last.finished_at
+
+
+async def test_redelivery_begins_the_schedule_anew_with_the_same_event(database: Database) -> None:
+    job = await end(database, URL)
+    [first] = await claim(database)
+    await record(database, first, 200)
+    async with database.transaction() as session:
+        await outbox.redeliver(session, first.id)
+    [second] = await claim(database)
+    assert (second.event_id, second.body) == (first.event_id, first.body)
+    await record(database, second, 500)
+    [delivery] = await deliveries(database, job.id)
+    assert (delivery.status, delivery.attempts, delivery.tries) == (DeliveryStatus.PENDING, 2, 1)
+    async with database.transaction() as session:
+        with pytest.raises(NotFound):
+            await outbox.redeliver(session, job.id)
+
+
+async def test_erasing_a_transcription_leaves_nothing_of_its_events(database: Database) -> None:
+    job = await end(database, URL)
+    [leased] = await claim(database)
+    await record(database, leased, 500)
+    async with database.transaction() as session:
+        await erasure.erase(session, job.id)
+    for table in (Event, Delivery, DeliveryAttempt):
+        assert await rows(database, table) == []
+
+
+async def test_the_log_of_a_delivery_keeps_the_last_attempts(database: Database) -> None:
+    await end(database, URL)
+    for _ in range(outbox.KEPT_ATTEMPTS + 2):
+        [leased] = await claim(database)
+        await record(database, leased, 500)
+        async with database.transaction() as session:
+            await outbox.redeliver(session, leased.id)
+    assert len(await rows(database, DeliveryAttempt)) == outbox.KEPT_ATTEMPTS

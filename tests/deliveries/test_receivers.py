@@ -1,0 +1,178 @@
+"""Callback URLs: what is put into them, and what a receiver then gets, byte for byte."""
+
+import asyncio
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from app.deliveries.http import open_client, send
+from app.deliveries.receivers import (
+    MAX_CHARACTERS,
+    MAX_FILLED_CHARACTERS,
+    MAX_PLACEHOLDERS,
+    Given,
+    Receivers,
+    check_callback,
+    filled,
+    misplaced,
+    target,
+)
+from app.errors import InvalidRequest, UrlNotAllowed
+from app.network.guard import NetworkGuard, host_of
+from tests.deliveries.conftest import THIS_MACHINE
+
+CRM = "https://crm.example"
+RECEIVERS = Receivers(NetworkGuard())
+STEPS = ["", ".", "..", "%2e", "%2E%2e", "%252e%252e", "..%2f", "../x", "x/..", "..\\", "..;a=b", " .. ", "．．", "‥"]
+VALUES = st.one_of(st.sampled_from(STEPS), st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+TEMPLATES = st.lists(
+    st.sampled_from(
+        ["{file_name}", "{external_id}", "{id}", "/", "/", "a", ".", "..", "%2e", "?", "&b=", "#", "ü", "|"]
+    ),
+    max_size=12,
+)
+
+
+@asynccontextmanager
+async def raw_receiver() -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A port, and the first line of each request as it came."""
+    lines: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            lines.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0])
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    async with server:
+        yield server.sockets[0].getsockname()[1], lines
+        server.close()
+
+
+@given(parts=TEMPLATES, file_name=VALUES, external_id=VALUES)
+async def test_a_receiver_gets_what_was_built_and_no_value_leaves_its_place(
+    parts: list[str], file_name: str, external_id: str
+) -> None:
+    template = "/" + "".join(parts)
+    values = {"file_name": file_name, "external_id": external_id, "id": "1", "status": "completed"}
+    assume(not misplaced(f"http://h{template}", values))
+    async with raw_receiver() as (port, lines), open_client(THIS_MACHINE) as client:
+        url = filled(f"http://127.0.0.1:{port}{template}", values)
+        reply = await send(client, "GET", url, {}, b"", 10)
+    assert reply.status_code == 204
+    assert lines == [b"GET " + target(url) + b" HTTP/1.1"]
+    written, sent = (
+        each.partition("#")[0].partition("?")[0].split("/") for each in (template, lines[0].decode()[4:-9])
+    )
+    assert len(written) == len(sent)
+    for before, after in zip(written, sent, strict=True):
+        if "{" in before:
+            twice = unicodedata.normalize("NFKC", unquote(unquote(after))).replace("\\", "/")
+            assert not {"", ".", ".."} & {part.partition(";")[0] for part in twice.split("/")}
+
+
+@pytest.mark.parametrize("value", STEPS)
+@pytest.mark.parametrize(
+    "template", ["/api/{external_id}/done", "/api/{external_id}", "/{external_id}?a", "/..{status}/{external_id}#b"]
+)
+def test_a_value_that_would_change_the_path_is_refused_and_its_field_named(value: str, template: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        RECEIVERS.callbacks(CRM + template, Given("call.wav", value, "file"))
+    assert [error.field for error in refusal.value.errors] == ["external_id"]
+
+
+@pytest.mark.parametrize(
+    ("template", "file_name", "external_id", "fields"),
+    [
+        ("/a/{file_name}{external_id}/b", ".", ".", ["url", "external_id"]),
+        ("/a/{file_name}{external_id}/b", None, None, ["url", "external_id"]),
+        ("/a/.{external_id}/b", "x", ".", ["external_id"]),
+        ("/a/.{external_id}/b", "x", None, ["external_id"]),
+        ("/a/%2e{external_id}/b", "x", "%2e", ["external_id"]),
+        ("/a/%252{external_id}/b", "x", "e.", ["external_id"]),
+        ("/{file_name}/{external_id}", "..", "x", ["url"]),
+    ],
+)
+def test_neighbours_are_looked_at_together(
+    template: str, file_name: str | None, external_id: str | None, fields: list[str]
+) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        RECEIVERS.callbacks(CRM + template, Given(file_name, external_id, "url"))
+    assert [error.field for error in refusal.value.errors] == fields
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("/done?id={external_id}", ".."),
+        ("/done?id={external_id}", None),
+        ("/done?{external_id}/../", "a/../b"),
+        ("/x-{external_id}/done", ".."),
+        ("/{external_id}/done", "..."),
+        ("/{external_id}/done", "2026/11 ünï.wav"),
+        ("/{external_id}/done", "a..b"),
+        ("/a/../{id}", None),
+    ],
+)
+def test_other_values_stay_one_value(template: str, value: str | None) -> None:
+    assert RECEIVERS.callbacks(CRM + template, Given("call.wav", value, "file")) == [CRM + template]
+
+
+def test_urls_of_the_operator_are_looked_at_too() -> None:
+    receivers = Receivers(NetworkGuard(), callback_urls=(f"{CRM}/{{external_id}}/done",))
+    assert receivers.callbacks([], Given("call.wav", "..", "file")) == []
+    with pytest.raises(InvalidRequest):
+        receivers.callbacks(None, Given("call.wav", "..", "file"))
+
+
+def test_a_filled_url_does_not_grow_for_ever() -> None:
+    longest = "\U0001f600" * 255
+    within = f"{CRM}/?{{file_name}}&{{external_id}}&{{id}}&{{status}}&" + "a" * 1300
+    RECEIVERS.callbacks(within, Given(longest, longest, "file"))
+    for beyond in (f"{CRM}/?{{file_name}}{{file_name}}{{file_name}}", f"{CRM}/?" + "\U0001f600" * 700):
+        with pytest.raises((InvalidRequest, UrlNotAllowed)) as refusal:
+            RECEIVERS.callbacks(beyond, Given(longest, longest, "file"))
+        assert [error.field for error in refusal.value.errors] == ["callback_url"]
+    check_callback(f"{CRM}/" + "{id}" * MAX_PLACEHOLDERS)
+    with pytest.raises(ValueError, match="at most 8 placeholders"):
+        check_callback(f"{CRM}/" + "{id}" * (MAX_PLACEHOLDERS + 1))
+    assert MAX_FILLED_CHARACTERS > MAX_CHARACTERS
+
+
+def test_placeholders_of_the_host_are_refused() -> None:
+    for url in ("https://{id}/", "https://crm.example{id}", "https://crm.example:{id}/", "https://{id}.example?a=/"):
+        with pytest.raises(ValueError, match="after its host"):
+            check_callback(url)
+
+
+SPELLINGS = [
+    ["https://example.com/", "https://EXAMPLE.com./a", "https://example.com:443", "https://example。com/?b"],
+    [
+        "https://münchen.example/",
+        "https://MÜNCHEN.example./",
+        "https://xn--mnchen-3ya.example/",
+        "https://XN--MNCHEN-3YA.example/",
+    ],
+    ["http://127.0.0.1/", "http://127.1:80/", "http://0x7f.1/", "http://2130706433./", "http://[::ffff:127.0.0.1]/"],
+    ["https://[2606:4700::1111]/", "https://[2606:4700:0:0:0:0:0:1111]:443/"],
+]
+
+
+def test_a_host_has_one_spelling() -> None:
+    counted = [{host_of(url) for url in spellings} for spellings in SPELLINGS]
+    assert counted == [{"example.com:443"}, {"xn--mnchen-3ya.example:443"}, {"127.0.0.1:80"}, {"2606:4700::1111:443"}]
+    assert host_of("https://example.com:8443/") == "example.com:8443"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://mu\u0308nchen.example/", "https://ｅｘａｍｐｌｅ.com/", "https://ex%61mple.com/"]
+)
+def test_spellings_that_are_no_names_are_refused(url: str) -> None:
+    with pytest.raises(UrlNotAllowed):
+        RECEIVERS.webhooks(url)

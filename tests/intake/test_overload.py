@@ -1,0 +1,173 @@
+"""More recordings than can be looked at, and clients that do not wait for their answer."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import text
+
+from app.audio import decode
+from app.database.connections import Database
+from app.intake import intake
+from testing.forms import refused
+from testing.listening import Listening, listening
+from testing.recordings import tone
+from testing.service import POLL_SECONDS, WAIT_LIMIT_SECONDS, Service, eventually
+
+HANGING = "import time; time.sleep(600)"
+
+
+class Probes:
+    """The children that probe: told to hang, each holds its place until it is ended."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._hanging = folder / "hanging.py"
+        self._hanging.write_text(HANGING)
+        self._real = decode.CHILD
+        self._monkeypatch = monkeypatch
+
+    def hang(self) -> None:
+        self._monkeypatch.setattr(decode, "CHILD", self._hanging)
+
+    def work(self) -> None:
+        self._monkeypatch.setattr(decode, "CHILD", self._real)
+
+    def children(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process().children() if str(self._hanging) in child.cmdline()]
+
+
+@pytest.fixture
+def probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Probes:
+    return Probes(tmp_path, monkeypatch)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + WAIT_LIMIT_SECONDS
+    while not await condition():
+        assert time.monotonic() < deadline, "it never happened"
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    async def holds() -> bool:
+        return condition()
+
+    await until(holds)
+
+
+async def post(service: Listening, key: str | None = None, **fields: str) -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return await service.client.post(
+        "/v1/transcriptions", files={"file": ("call.wav", tone())}, data=fields, headers=headers
+    )
+
+
+async def ids(service: Listening) -> list[str]:
+    return [job["id"] for job in (await service.client.get("/v1/transcriptions")).json()["items"]]
+
+
+async def hung_up(client: asyncio.Task[httpx.Response]) -> None:
+    client.cancel()
+    await asyncio.wait([client])
+
+
+async def test_a_repetition_is_answered_while_all_probes_hang(
+    database: Database, tmp_path: Path, probes: Probes
+) -> None:
+    async with listening(database, tmp_path) as service:
+        first = await post(service, "call-1")
+        probes.hang()
+        others = [asyncio.create_task(post(service)) for _ in range(intake.PROBES_OF_ONE_KEY)]
+        await soon(lambda: len(probes.children()) == intake.PROBES_OF_ONE_KEY)
+        again, other = await post(service, "call-1"), await post(service, "call-1", language="de")
+        for client in others:
+            assert not client.done()
+            await hung_up(client)
+        await soon(lambda: len(service.stored_files()) == 1)
+    assert (first.status_code, again.status_code, again.json()) == (202, 200, first.json())
+    refused(other, 422, "idempotency_key_reused")
+
+
+async def test_a_new_recording_with_a_key_is_refused_by_a_full_queue_without_a_probe(
+    database: Database, tmp_path: Path, probes: Probes
+) -> None:
+    async with listening(database, tmp_path, max_pending="1") as service:
+        await post(service, "call-1")
+        probes.hang()
+        refused(await post(service, "call-2"), 429, "queue_full")
+        assert len(service.stored_files()) == 1
+
+
+async def test_a_client_that_hangs_up_in_line_leaves_nothing(
+    database: Database, tmp_path: Path, probes: Probes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probes.hang()
+    async with listening(database, tmp_path) as service:
+        clients = [asyncio.create_task(post(service, f"call-{n}")) for n in range(intake.PROBES_OF_ONE_KEY)]
+        await soon(lambda: len(probes.children()) == intake.PROBES_OF_ONE_KEY)
+        waiting = asyncio.create_task(post(service, "in line"))
+        await soon(lambda: len(service.stored_files()) == intake.PROBES_OF_ONE_KEY + 1)
+        await hung_up(waiting)
+        await soon(lambda: len(service.stored_files()) == intake.PROBES_OF_ONE_KEY)
+        for client in clients:
+            await hung_up(client)
+        await soon(lambda: service.stored_files() == [])
+        assert probes.children() == []
+        probes.work()
+        accepted = await asyncio.gather(*(post(service, f"call-{n}") for n in range(intake.PROBES_OF_ONE_KEY)))
+        assert [answer.status_code for answer in accepted] == [202] * intake.PROBES_OF_ONE_KEY
+        assert sorted(await ids(service)) == sorted(answer.json()["id"] for answer in accepted)
+    logged = "".join(capsys.readouterr())
+    assert logged.count("status=499") == intake.PROBES_OF_ONE_KEY + 1
+    assert "error" not in logged
+
+
+async def test_a_job_that_is_being_written_outlives_its_client(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def writing() -> bool:
+        blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'transcription'::regclass"
+        async with database.engine.connect() as connection:
+            return bool((await connection.execute(text(blocked))).scalar())
+
+    async with listening(database, tmp_path) as service:
+        async with database.engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE transcription IN EXCLUSIVE MODE"))
+            client = asyncio.create_task(post(service, "call-1"))
+            await until(writing)
+            await hung_up(client)
+            assert (await service.client.get("/healthz")).status_code == 200
+        again = await post(service, "call-1")
+        assert again.status_code == 200
+        assert [file.name for file in service.stored_files()] == await ids(service) == [again.json()["id"]]
+    assert "status=499" not in "".join(capsys.readouterr())
+
+
+async def test_one_recording_too_many_is_refused_and_leaves_nothing(
+    database: Database, tmp_path: Path, probes: Probes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MAX_IN_LINE", intake.PROBES_OF_ONE_KEY)
+    probes.hang()
+    async with listening(database, tmp_path) as service:
+        clients = [asyncio.create_task(post(service)) for _ in range(intake.MAX_IN_LINE)]
+        await soon(lambda: len(probes.children()) == intake.MAX_IN_LINE)
+        answer = await post(service)
+        refused(answer, 503, "unavailable")
+        assert answer.headers["Retry-After"] == str(intake.LINE_RETRY_SECONDS)
+        assert len(service.stored_files()) == intake.MAX_IN_LINE
+        for client in clients:
+            await hung_up(client)
+        await soon(lambda: service.stored_files() == [])
+        probes.work()
+        assert (await post(service)).status_code == 202
+
+
+def test_a_wait_ends_with_its_client(guarded: Service) -> None:
+    path = guarded.create()["links"]["self"]
+    with pytest.raises(httpx.ReadTimeout):
+        guarded.client.get(path, params={"wait": 60}, timeout=0.5)
+    eventually(lambda: any(path in line and '"status": 499' in line for line in guarded.log().splitlines()))

@@ -1,0 +1,58 @@
+"""How many more jobs a worker may claim, and whose."""
+
+import pytest
+
+from app.jobs.capacity import FETCHES, NO_ROOM, SLOTS, Held, Pauses, Room, free_fetches, free_slots, one_of
+
+UPLOAD = Held("crm", came_with_recording=True)
+FETCHING = Held("crm", came_with_recording=False, fetching="pbx.example:443")
+FETCHED = Held("crm", came_with_recording=False)
+
+
+@pytest.mark.parametrize(
+    ("held", "slots", "fetches"),
+    [
+        ([], 21, 10),
+        ([UPLOAD] * 16, 5, 10),
+        ([UPLOAD] * 21, 0, 10),
+        ([FETCHING] * 10, 21, 0),
+        ([UPLOAD] * 3 + [FETCHED] * 14 + [FETCHING] * 2, 18, 5),
+        ([FETCHED] * 21, 21, 0),
+    ],
+)
+def test_uploads_and_fetches_have_places_of_their_own(held: list[Held], slots: int, fetches: int) -> None:
+    assert free_slots(held, Pauses(), 0.0).places == slots
+    assert free_fetches(held, Pauses(), 0.0).places == fetches
+
+
+def test_one_key_leaves_the_last_quarter_to_others() -> None:
+    assert (SLOTS, FETCHES) == (21, 10)
+    room = free_slots([UPLOAD] * 15, Pauses(), 0.0)
+    assert (room.of_caller, room.each_caller) == ({"crm": 1}, 16)
+    assert free_slots([UPLOAD] * 16, Pauses(), 0.0).of_caller == {"crm": 0}
+    assert free_fetches([FETCHING] * 8, Pauses(), 0.0).of_caller == {"crm": 0}
+    assert free_fetches([FETCHED] * 16, Pauses(), 0.0).of_caller == {"crm": 0}
+
+
+def test_one_host_leaves_the_last_quarter_of_the_fetches_to_others() -> None:
+    others = Held("other", came_with_recording=False, fetching="pbx.example:443")
+    room = free_fetches([FETCHING] * 4 + [others] * 3, Pauses(), 0.0)
+    assert (room.of_host, room.each_host) == ({"pbx.example:443": 1}, 8)
+    assert free_slots([UPLOAD] * 3, Pauses(), 0.0).each_host is None
+
+
+def test_a_worker_is_crowded_where_running_jobs_hold_all_places() -> None:
+    assert free_slots([UPLOAD] * 21, Pauses(), 0.0).crowded
+    assert free_fetches([FETCHING] * 10, Pauses(), 0.0).crowded
+    assert not free_slots([UPLOAD] * 21, Pauses(stored=1.0), 0.0).crowded
+
+
+@pytest.mark.parametrize(("now", "slots", "fetches"), [(9.9, 0, 0), (10.0, 21, 0), (20.0, 21, 10)])
+def test_each_kind_pauses_for_as_long_as_it_has_to(now: float, slots: int, fetches: int) -> None:
+    pauses = Pauses(stored=10.0, fetched=20.0)
+    assert (free_slots([], pauses, now).places, free_fetches([], pauses, now).places) == (slots, fetches)
+
+
+def test_the_room_for_a_single_job_keeps_its_shares() -> None:
+    assert one_of(Room(7, 3, of_caller={"crm": 0})) == Room(1, 3, of_caller={"crm": 0})
+    assert one_of(NO_ROOM) == NO_ROOM

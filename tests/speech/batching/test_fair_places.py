@@ -1,0 +1,88 @@
+"""Places that few may hold at the same time."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from app.speech.batching.fair_places import FairPlaces
+from app.speech.batching.fairness import Share
+
+
+class Holders:
+    """Those who hold a place, in the order in which they got it."""
+
+    def __init__(self, places: FairPlaces) -> None:
+        self._places = places
+        self.names: list[str] = []
+        self._ends: dict[str, asyncio.Event] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def ask(self, name: str, owner: str, priority: int = 5) -> None:
+        self._ends[name] = asyncio.Event()
+        self._tasks[name] = asyncio.create_task(self._hold(name, Share(priority, owner)))
+        await asyncio.sleep(0)
+
+    async def _hold(self, name: str, share: Share) -> None:
+        async with self._places.place(share):
+            self.names.append(name)
+            await self._ends[name].wait()
+
+    async def leave(self, name: str) -> None:
+        self._ends[name].set()
+        await self._tasks[name]
+        await asyncio.sleep(0)
+
+    async def give_up(self, name: str) -> None:
+        self._tasks[name].cancel()
+        await asyncio.wait({self._tasks[name]})
+        await asyncio.sleep(0)
+
+
+async def test_the_last_place_is_for_another_owner() -> None:
+    holders = Holders(FairPlaces(3, 2))
+    for name in ("a1", "a2", "a3"):
+        await holders.ask(name, "a")
+    await holders.ask("b1", "b")
+    assert holders.names == ["a1", "a2", "b1"]
+    await holders.leave("a1")
+    assert holders.names == ["a1", "a2", "b1", "a3"]
+    for name in ("a2", "a3", "b1"):
+        await holders.leave(name)
+
+
+async def test_the_most_urgent_goes_first_then_the_one_that_waits_longest() -> None:
+    holders = Holders(FairPlaces(1, 1))
+    await holders.ask("first", "a")
+    for name, priority in (("late", 9), ("early", 9), ("urgent", 0)):
+        await holders.ask(name, name, priority)
+    for name in ("first", "urgent", "late", "early"):
+        await holders.leave(name)
+    assert holders.names == ["first", "urgent", "late", "early"]
+
+
+async def test_whatever_ends_a_wait_or_a_stay_leaves_no_place_taken() -> None:
+    places = FairPlaces(1, 1)
+    holders = Holders(places)
+    await holders.ask("holds", "a")
+    await holders.ask("waits", "b")
+    await holders.give_up("waits")
+    await holders.ask("next", "c")
+    await holders.give_up("holds")
+    assert holders.names == ["holds", "next"]
+    await holders.leave("next")
+    async with AsyncExitStack() as stack, asyncio.timeout(1):
+        await stack.enter_async_context(places.place(Share(5, "d")))
+
+
+async def test_a_place_given_to_somebody_who_gave_up_at_that_moment_is_passed_on() -> None:
+    places = FairPlaces(1, 1)
+    holders = Holders(places)
+    await holders.ask("holds", "a")
+    await holders.ask("waits", "b")
+    await holders.ask("next", "c")
+    holders._ends["holds"].set()
+    waiting = holders._tasks["waits"]
+    waiting.cancel()
+    await asyncio.wait({waiting, holders._tasks["holds"]})
+    await asyncio.sleep(0.01)
+    assert holders.names[-1] == "next"
+    await holders.leave("next")

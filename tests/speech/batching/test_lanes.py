@@ -1,0 +1,121 @@
+from dataclasses import dataclass, field
+
+from app.speech.batching.fairness import Share
+from app.speech.batching.lanes import PATIENCE, RECOVERY, Lanes
+
+
+@dataclass(eq=False)
+class Call:
+    ended: bool = False
+    share: Share = field(default_factory=Share)
+
+
+@dataclass(frozen=True)
+class Item:
+    value: int
+    kind: str = "common"
+    job: Call = field(default_factory=Call)
+
+
+def lanes(*items: Item, batch_size: int = 4) -> Lanes[Item]:
+    queue: Lanes[Item] = Lanes(batch_size)
+    for item in items:
+        queue.put(item)
+    return queue
+
+
+def values(batch: list[Item]) -> list[int]:
+    return [item.value for item in batch]
+
+
+def test_a_full_batch_holds_the_oldest() -> None:
+    queue = lanes(*map(Item, range(6)))
+
+    assert values(queue.take_full()) == [0, 1, 2, 3]
+    assert queue.take_full() == []
+
+
+def test_kinds_do_not_share_a_batch() -> None:
+    queue = lanes(*(Item(n, kind) for n in range(3) for kind in "ab"))
+
+    assert queue.take_full() == []
+    assert values(queue.take_share(1)) == values(queue.take_share(1)) == [0, 1, 2]
+
+
+def test_what_is_left_is_shared_by_those_who_wait() -> None:
+    queue = lanes(*map(Item, range(3)), batch_size=8)
+
+    assert [len(queue.take_share(2)), len(queue.take_share(1))] == [2, 1]
+
+
+def test_last_items_take_others_along_to_fill_half_a_batch() -> None:
+    queue = lanes(*map(Item, range(7)), batch_size=8)
+
+    assert queue.take_last(lambda item: item.value > 9) == []
+    assert values(queue.take_last(lambda item: item.value in (3, 5))) == [3, 5, 0, 1]
+    assert values(queue.take_last(lambda _: True)) == [2, 4, 6]
+
+
+def test_batches_are_half_as_large_once_they_were_too_large_until_many_have_gone_well() -> None:
+    queue = lanes(*map(Item, range(2 * RECOVERY + 8)))
+    queue.shrink()
+
+    sizes = [len(queue.take_full()) for _ in range(RECOVERY + 1)]
+    assert sizes == [2] * RECOVERY + [4]
+
+
+def test_batches_never_vanish() -> None:
+    queue = lanes(Item(0))
+    for _ in range(5):
+        queue.shrink()
+    assert values(queue.take_full()) == [0]
+
+
+def test_what_nobody_waits_for_is_dropped() -> None:
+    queue = lanes(Item(0, job=Call(ended=True)), Item(1), Item(2, "other", Call(ended=True)))
+    queue.drop_ended()
+
+    assert [values(queue.take_share(1)), queue.take_share(1)] == [[1], []]
+
+
+def test_a_kind_that_never_fills_a_batch_does_not_starve() -> None:
+    rare = Item(100, "rare")
+    queue = lanes(rare, *map(Item, range(4 * PATIENCE)))
+
+    assert rare in [item for _ in range(PATIENCE + 1) for item in queue.take_full()]
+
+
+def test_other_work_does_not_starve_what_is_queued() -> None:
+    queue = lanes(Item(1))
+    for _ in range(PATIENCE):
+        assert queue.take_full() == []
+        queue.overtake()
+
+    assert values(queue.take_full()) == [1]
+
+
+URGENT, PATIENT = Call(share=Share(priority=0)), Call(share=Share(priority=9))
+
+
+def test_the_most_urgent_items_go_first() -> None:
+    queue = lanes(*(Item(n, job=PATIENT) for n in range(6)), Item(6, job=URGENT), Item(7, job=URGENT))
+
+    assert queue.most_urgent() == 0
+    assert values(queue.take_full()) == [6, 7, 0, 1]
+    assert queue.most_urgent() == 9
+
+
+def test_a_lane_with_urgent_items_goes_before_one_that_waits_longer() -> None:
+    queue = lanes(*(Item(n, "first", PATIENT) for n in range(4)), *(Item(n, "second", URGENT) for n in range(4, 8)))
+
+    assert [values(queue.take_full()), values(queue.take_full())] == [[4, 5, 6, 7], [0, 1, 2, 3]]
+
+
+def test_urgent_items_do_not_starve_the_others() -> None:
+    queue = lanes(Item(-1, job=PATIENT), batch_size=1)
+    taken: list[int] = []
+    for number in range(20 * PATIENCE):
+        queue.put(Item(number, job=URGENT))
+        taken += values(queue.take_full())
+
+    assert -1 in taken

@@ -1,0 +1,161 @@
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.speech.call.talk import talk, without
+from app.transcripts.transcript import ChannelTalk, Hold, Span, Talk
+
+
+def spans(*edges: tuple[float, float]) -> list[Span]:
+    return [Span(*edge) for edge in edges]
+
+
+def quiet(span: Span) -> bool:
+    return False
+
+
+def of(agent: Sequence[Span], customer: Sequence[Span], duration: float = 60.0) -> Talk:
+    return talk({0: agent, 1: customer}, duration, quiet)
+
+
+def test_who_speaks_how_much() -> None:
+    facts = of(spans((0, 6), (20, 23)), spans((6.5, 9.5)), duration=30)
+
+    assert (facts.speech_seconds, facts.silence_seconds, facts.overlap_seconds) == (12, 18, 0)
+    assert facts.channels == (
+        ChannelTalk(0, 9, 0.75, 0, Span(0, 6)),
+        ChannelTalk(1, 3, 0.25, 0, Span(6.5, 9.5)),
+    )
+
+
+def test_one_who_goes_on_when_the_other_has_ended_has_interrupted() -> None:
+    facts = of(spans((0, 5)), spans((4, 9)))
+
+    assert (facts.overlap_seconds, facts.overlaps, facts.interruptions) == (1, 1, 1)
+    assert [channel.interruptions for channel in facts.channels] == [0, 1]
+
+
+def test_a_backchannel_is_an_overlap_and_no_interruption() -> None:
+    facts = of(spans((0, 5)), spans((2, 2.5)))
+
+    assert (facts.overlap_seconds, facts.overlaps, facts.interruptions) == (0.5, 1, 0)
+
+
+@pytest.mark.parametrize(("starts", "overlaps"), [(4.6, 1), (4.8, 0)])
+def test_turns_that_only_touch_do_not_overlap(starts: float, overlaps: int) -> None:
+    assert of(spans((0, 5)), spans((starts, 9))).overlaps == overlaps
+
+
+def test_who_begins_at_the_same_moment_is_counted_once() -> None:
+    assert of(spans((1, 3)), spans((1, 4))).overlaps == 1
+
+
+def test_a_monologue_goes_on_through_pauses_and_backchannels_but_not_through_answers() -> None:
+    agent = spans((0, 10), (12, 20), (22, 30), (36, 40))
+    facts = of(agent, spans((10.5, 11.2), (20.2, 21.9)))
+
+    assert facts.channels[0].longest_monologue == Span(0, 20)
+
+
+def test_a_long_answer_that_lasts_through_a_pause_ends_a_monologue() -> None:
+    facts = of(spans((0, 10), (12, 20)), spans((8, 12.5)))
+
+    assert facts.channels[0].longest_monologue == Span(0, 10)
+
+
+def test_holds_are_long_stretches_between_speech() -> None:
+    heard = []
+
+    def has_sound(span: Span) -> bool:
+        heard.append(span)
+        return span.start == 15
+
+    facts = talk({0: spans((12, 15), (40, 42)), 1: spans((42, 43), (52, 53), (62.9, 64))}, 100, has_sound)
+
+    assert facts.holds == (Hold(15, 40, "sound"),)
+    assert heard == [Span(15, 40)]
+
+
+def test_ten_seconds_are_a_hold() -> None:
+    assert of(spans((0, 1), (11, 12)), []).holds == (Hold(1, 11, "silence"),)
+
+
+def test_one_track_knows_no_overlaps() -> None:
+    facts = talk({0: spans((0, 2))}, 4, quiet)
+
+    assert (facts.overlap_seconds, facts.overlaps, facts.interruptions) == (None, None, None)
+    assert facts.channels == (ChannelTalk(0, 2, 1.0, 0, Span(0, 2)),)
+
+
+def test_silence_has_no_shares() -> None:
+    facts = of([], [], duration=5)
+
+    assert (facts.speech_seconds, facts.silence_seconds) == (0, 5)
+    assert facts.channels == (ChannelTalk(0, 0, None, 0, None), ChannelTalk(1, 0, None, 0, None))
+
+
+def test_steady_speech_that_was_cut_is_one_run() -> None:
+    cut = spans(*((at, at + 9) for at in range(0, 54, 9)))
+
+    backchannel = of(cut, spans((17, 18.5)))
+    assert (backchannel.overlaps, backchannel.interruptions) == (1, 0)
+    assert backchannel.channels[0].longest_monologue == Span(0, 54)
+    both = of(cut, cut)
+    assert (both.overlaps, both.interruptions) == (1, 0)
+
+
+def test_who_begins_over_several_others_is_counted_once() -> None:
+    facts = talk({0: spans((0, 5)), 1: spans((0, 8)), 2: spans((2, 6))}, 60, quiet)
+
+    assert (facts.overlaps, facts.interruptions) == (2, 2)
+    assert [channel.interruptions for channel in facts.channels] == [0, 1, 1]
+
+
+def test_what_is_removed_from_runs_leaves_no_crumbs() -> None:
+    runs = spans((0, 2), (3, 8), (9, 9.1))
+
+    assert without(runs, spans((-0.2, 1.9), (4, 6), (5, 5.5))) == spans((3, 4), (6, 8), (9, 9.1))
+
+
+tracks = st.lists(st.tuples(st.just(0.0) | st.floats(0.01, 5), st.floats(0.1, 5)), max_size=8)
+
+
+def laid_out(pauses: Sequence[tuple[float, float]]) -> list[Span]:
+    runs, now = list[Span](), 0.0
+    for pause, length in pauses:
+        runs.append(Span(now + pause, now + pause + length))
+        now = runs[-1].end
+    return runs
+
+
+@given(tracks, tracks)
+def test_facts_agree_with_each_other(one: list[tuple[float, float]], two: list[tuple[float, float]]) -> None:
+    agent, customer = laid_out(one), laid_out(two)
+    facts = of(agent, customer, duration=200)
+
+    assert facts.overlap_seconds is not None
+    assert facts.overlaps is not None
+    assert facts.interruptions is not None
+    assert facts.speech_seconds + facts.silence_seconds == pytest.approx(200)
+    total = sum(channel.speech_seconds for channel in facts.channels)
+    assert total == pytest.approx(facts.speech_seconds + facts.overlap_seconds)
+    assert facts.interruptions <= facts.overlaps
+    assert sum(channel.interruptions for channel in facts.channels) == facts.interruptions
+
+
+@given(tracks, tracks)
+def test_where_speech_is_cut_changes_nothing(one: list[tuple[float, float]], two: list[tuple[float, float]]) -> None:
+    agent, customer = laid_out(one), laid_out(two)
+    in_halves = [half for run in agent for half in halves(run)]
+
+    whole, cut = of(agent, customer, duration=200), of(in_halves, customer, duration=200)
+
+    assert (cut.overlaps, cut.interruptions, cut.holds) == (whole.overlaps, whole.interruptions, whole.holds)
+    assert [each.longest_monologue for each in cut.channels] == [each.longest_monologue for each in whole.channels]
+
+
+def halves(run: Span) -> tuple[Span, Span]:
+    middle = (run.start + run.end) / 2
+    return Span(run.start, middle), Span(middle, run.end)

@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+import pytest
+
+from app.speech.call.bleed import Bleed
+from app.speech.call.warnings import Findings, notices, told_of_loss
+from app.speech.windows.levels import Levels
+from app.transcripts.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
+
+AGENT, CUSTOMER = Channel(0, "agent", "en", 0.9, 30.0), Channel(1, "customer", "en", 0.9, 20.0)
+WELL = Findings(
+    Options("base", channels="split"),
+    60.0,
+    Levels((0.1, 0.1), (0.0, 0.0), (None, None)),
+    (AGENT, CUSTOMER),
+    Talk(speech_seconds=45, silence_seconds=15),
+    (),
+)
+DEAD = replace(CUSTOMER, language=None, speech_seconds=0.0)
+
+
+def told(found: Findings) -> list[tuple[str, int | None]]:
+    return [(warning.code, warning.channel) for warning in notices(found)]
+
+
+def test_a_good_call_has_no_warning() -> None:
+    assert notices(WELL) == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (replace(WELL, channels=(AGENT,)), [("mono_not_split", 0)]),
+        (replace(WELL, channels=(AGENT,), options=Options("base")), []),
+        (replace(WELL, levels=Levels((0.1, 0.1), (0, 0), (None, 0))), [("channels_identical", 1)]),
+        (replace(WELL, channels=(AGENT, DEAD)), [("no_speech", 1)]),
+        (
+            replace(WELL, channels=(AGENT, DEAD), levels=Levels((0.1, 1e-4), (0, 0), (None, None))),
+            [("channel_silent", 1)],
+        ),
+        (replace(WELL, levels=Levels((0.1, 0.1), (0.0009, 0.001), (None, None))), [("clipping", 1)]),
+        (replace(WELL, talk=Talk(speech_seconds=12, silence_seconds=48)), [("mostly_silence", None)]),
+        (replace(WELL, talk=Talk(speech_seconds=13, silence_seconds=47)), []),
+        (replace(WELL, duration=20, talk=Talk(speech_seconds=1, silence_seconds=19)), []),
+        (replace(WELL, channels=(DEAD,), talk=Talk(silence_seconds=60), options=Options("base")), [("no_speech", 1)]),
+    ],
+)
+def test_what_goes_wrong_is_told(found: Findings, expected: list[tuple[str, int | None]]) -> None:
+    assert told(found) == expected
+
+
+def test_bleed_is_told_with_its_place() -> None:
+    gone = Bleed(1, 12, (Span(3.001, 4), Span(50, 51.5)))
+    message = "12 words of another channel were heard here too, fainter, and were taken out"
+
+    assert notices(replace(WELL, bleed=(gone,))) == (TranscriptWarning("bleed_removed", message, 1, 3.0, 51.5),)
+
+
+def test_the_share_that_is_clipped_is_told() -> None:
+    [warning] = notices(replace(WELL, levels=Levels((0.5, 0.1), (0.0312, 0), (None, None))))
+    assert warning.message.startswith("3.1% of the samples are at full scale")
+
+
+def test_a_recording_that_is_cut_off_is_told_before_all_else() -> None:
+    clipped = TranscriptWarning("clipping", "loud", 0)
+    transcript = Transcript("en", 0.9, 28.83, (), (), (clipped,))
+
+    assert told_of_loss(transcript, None) is transcript
+    [first, second] = told_of_loss(transcript, 57.669).warnings
+    assert (first.code, second) == ("truncated", clipped)
+    assert first.message == "The recording is cut off or damaged: it announces 57.7 s, and 28.8 s came out"

@@ -1,0 +1,87 @@
+"""Which GPU or processor is taken. No GPU is there to test on, so what its driver says is injected."""
+
+import logging
+import platform
+import sys
+from pathlib import Path
+
+import ctranslate2
+import pytest
+
+from app.speech.whisper import device
+from app.speech.whisper.device import CUBLAS, Device, find_device
+from app.speech.whisper.weights import ModelUnavailable
+
+OF_PROCESSOR = ctranslate2.get_supported_compute_types("cpu")
+OF_GPU = {"float16", "int8_float16", "float32", "bfloat16"}
+OF_OLD_GPU = {"float32", "int8", "bfloat16"}
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Two GPUs, the second of an old kind, and a library in the place of cuBLAS."""
+    types = {("cpu", 0): OF_PROCESSOR, ("cuda", 0): OF_GPU, ("cuda", 1): OF_OLD_GPU}
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 2)
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda kind, index: types[kind, index])
+    monkeypatch.setattr(device, "CUBLAS", "libc.so.6")
+    monkeypatch.setattr(device, "cores", lambda: 3)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (("auto", (0,), "auto"), Device("cuda", (0,), 1, "float16")),
+        (("cuda", (), "float32"), Device("cuda", (0, 1), 2, "float32")),
+        (("auto", (1,), "int8"), Device("cuda", (1,), 1, "int8")),
+        (("cpu", (), "auto"), Device("cpu", (0,), 3, "int8")),
+    ],
+)
+def test_what_is_left_open_is_filled_in(
+    gpus: pytest.MonkeyPatch, asked: tuple[str, tuple[int, ...], str], found: Device
+) -> None:
+    assert find_device(*asked) == found
+
+
+def test_a_driver_without_cublas_leaves_the_processor(
+    gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpus.setattr(device, "CUBLAS", "libcublas.so.0")
+
+    assert find_device("auto", (), "auto") == Device("cpu", (0,), 3, "int8")
+    [told] = caplog.records
+    assert told.levelno == logging.WARNING
+    assert "libcublas.so.0" in told.getMessage()
+
+
+def test_cuda_without_cublas_is_told_with_a_way_out(gpus: pytest.MonkeyPatch) -> None:
+    gpus.setattr(device, "CUBLAS", "libcublas.so.0")
+
+    with pytest.raises(ModelUnavailable, match=r"libcublas\.so\.0.*CALLSCRIBE_DEVICE=cpu"):
+        find_device("cuda", (0,), "auto")
+
+
+def test_a_gpu_that_cannot_do_it_leaves_the_processor(
+    gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert find_device("auto", (1,), "auto").kind == "cpu"
+    assert "'float16'" in caplog.text
+    with pytest.raises(ModelUnavailable, match="CALLSCRIBE_COMPUTE_TYPE to float32, int8"):
+        find_device("cuda", (1,), "auto")
+
+
+def test_a_gpu_that_is_not_there_is_told(gpus: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelUnavailable, match=r"No model can run on cuda 2: 2 GPUs.* CALLSCRIBE_DEVICE_INDEX"):
+        find_device("auto", (2,), "auto")
+
+
+def test_cuda_without_a_gpu_is_told_with_a_way_out(gpus: pytest.MonkeyPatch) -> None:
+    gpus.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
+    with pytest.raises(ModelUnavailable, match="on cuda: no GPU is found; set CALLSCRIBE_DEVICE to cpu or auto"):
+        find_device("cuda", (), "auto")
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheel knows no GPU")
+def test_cublas_is_what_ctranslate2_opens() -> None:
+    libraries = Path(ctranslate2.__file__).parents[1].glob("ctranslate2.libs/libctranslate2*")
+    assert any(CUBLAS.encode() + b"\0" in library.read_bytes() for library in libraries)

@@ -1,0 +1,107 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.speech.whisper.processor import ARENAS, AVX512, INSTRUCTIONS, best_instructions, chosen_instructions, cores
+from testing.service import environment
+
+SERVER = AVX512 | {"sse2", "avx2"}
+
+
+def test_avx512_is_used_where_it_is() -> None:
+    assert best_instructions({}, SERVER) == {INSTRUCTIONS: "AVX512"}
+    assert best_instructions({}, SERVER - {"avx512bw"}) == {}
+
+
+def test_what_the_user_chose_stays() -> None:
+    assert best_instructions({INSTRUCTIONS: "AVX2"}, SERVER) == {}
+
+
+def test_no_child_inherits_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.speech.whisper.processor._flags", lambda: SERVER)
+    monkeypatch.delenv(INSTRUCTIONS, raising=False)
+    before = dict(os.environ)
+
+    with chosen_instructions():
+        assert dict(os.environ) == before | {INSTRUCTIONS: "AVX512"}
+
+    assert dict(os.environ) == before
+
+
+def test_products_take_no_threads_that_a_fork_would_wait_for() -> None:
+    """OpenBLAS ends its threads at a fork: while another thread multiplies, that never ends."""
+    product = "numpy.ones((999, 999)) @ numpy.ones((999, 999))"
+    program = f"import app.cli.commands, numpy, os; {product}; print(os.listdir('/proc/self/task'))"
+    threads = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert threads.count(",") == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 64),
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu.max": "400000 100000"}, 4),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "5000 100000"}, 1),
+        ({"cpu.max": "9900000 100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+    ],
+)
+def test_a_containers_quota_bounds_the_cores(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    (tmp_path / "cpu").mkdir()
+    for name, line in files.items():
+        (tmp_path / name).write_text(f"{line}\n")
+
+    assert cores(tmp_path) == expected
+
+
+THREADS = """
+import ctypes, os, sys, threading
+from app import cli, main, worker
+async def allocate_in_threads(*_, **__):
+    together = threading.Barrier(12)
+    def allocate():
+        kept = bytearray(10_000)
+        together.wait()
+    threads = [threading.Thread(target=allocate) for _ in range(12)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    libc = ctypes.CDLL(None)
+    libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+    libc.fflush(None)
+    return True
+main.serve = worker.run = cli._transcribe = allocate_in_threads
+cli.main()
+"""
+
+
+def arenas(folder: Path, *command: str, **chosen: str) -> int:
+    """How many there are once twelve threads have allocated at the place where a command begins its work."""
+    ran = subprocess.run(
+        [sys.executable, "-c", THREADS, *command],
+        env=environment(folder) | chosen,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = ran.stdout.count("<heap nr=")
+    assert found, ran.stderr
+    return found
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("worker",), ("transcribe", __file__)])
+def test_threads_share_what_they_have_freed(command: tuple[str, ...], tmp_path: Path) -> None:
+    assert arenas(tmp_path, *command) <= ARENAS
+
+
+@pytest.mark.parametrize("chosen", [{"MALLOC_ARENA_MAX": "5"}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=5"}])
+def test_arenas_that_the_user_chose_stay(chosen: dict[str, str], tmp_path: Path) -> None:
+    assert arenas(tmp_path, "worker", **chosen) == 5

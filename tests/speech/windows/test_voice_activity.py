@@ -1,0 +1,44 @@
+"""Silero on channels as calls have them."""
+
+import numpy as np
+
+from app.audio.pcm import SAMPLE_RATE
+from app.speech.windows.cutting import FRAME_SAMPLES, WindowFinder
+from app.speech.windows.voice_activity import SILENT_FRAMES, VoiceActivity
+from testing.speech_samples import sample
+from tests.speech.conftest import Samples, hold_music, speech
+
+PIECE = SILENT_FRAMES * FRAME_SAMPLES
+
+
+def whole_pieces(samples: Samples) -> Samples:
+    return samples[: len(samples) // PIECE * PIECE]
+
+
+def test_words_after_a_silence_are_heard_as_those_at_the_beginning() -> None:
+    words, others = (whole_pieces(speech(sample("en", name))) for name in ("quick_brown_fox", "counting"))
+    silence = np.zeros(10 * PIECE, np.float32)
+
+    found = VoiceActivity().probabilities(np.concatenate([others, silence, words]))
+
+    at_the_beginning = VoiceActivity().probabilities(words)
+    assert at_the_beginning.max() > 0.9
+    assert (found[-len(at_the_beginning) :] >= at_the_beginning - 1e-3).all()
+
+
+def test_a_channel_is_heard_alike_in_stretches_and_at_once() -> None:
+    words = whole_pieces(speech(sample("en", "counting")))
+    channel = np.concatenate([words, np.zeros(4 * PIECE, np.float32), words])
+    voice = VoiceActivity()
+
+    stretches = [voice.probabilities(channel[at : at + PIECE]) for at in range(0, len(channel), PIECE)]
+
+    np.testing.assert_allclose(np.concatenate(stretches), VoiceActivity().probabilities(channel), atol=1e-3)
+
+
+def test_music_is_no_speech_however_long_it_lasts_and_however_often_it_begins_anew() -> None:
+    silence = np.zeros(4 * PIECE, np.float32)
+    music = np.concatenate([hold_music(60), silence, hold_music(20), silence, hold_music(20)])
+    finder = WindowFinder(18 * SAMPLE_RATE)
+
+    assert finder.feed(VoiceActivity().probabilities(music)) + finder.finish(len(music)) == []

@@ -1,0 +1,92 @@
+"""The parts of a process, taken together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from app import service
+from app.database.connections import Database
+from app.jobs import decoder
+from app.jobs.lifecycle import Status
+from app.jobs.models import stored_options
+from app.service import Parts, open_parts
+from app.settings import Settings
+from app.storage.folder_store import MARKER
+from app.storage.store import StoreUnavailable
+from app.transcripts.transcript import Options
+from proofs.chaos import double
+from testing.recordings import tone
+from testing.rows import enqueue, read
+
+
+class Draining:
+    """Counts how often it is told to end."""
+
+    def __init__(self) -> None:
+        self.drained = 0
+
+    async def drain(self, grace_seconds: float) -> None:
+        self.drained += 1
+
+    async def idle(self) -> None:
+        pass
+
+
+async def test_parts_are_drained_once_however_often_they_are_told() -> None:
+    runner, sender = Draining(), Draining()
+    unused = cast("Any", None)
+    parts = Parts(
+        database=unused,
+        signals=unused,
+        store=unused,
+        workspace=unused,
+        free_space=unused,
+        fetcher=unused,
+        retention=unused,
+        stop=asyncio.Event(),
+        guard=unused,
+        sender=cast("Any", sender),
+        runner=cast("Any", runner),
+    )
+    await parts.drain()
+    await parts.drain()
+    assert (runner.drained, sender.drained) == (1, 1)
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recording(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, in_use: bool
+) -> None:
+    if in_use:
+        await enqueue(database)
+    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=False) as parts:
+        with pytest.raises(StoreUnavailable, match=MARKER) if in_use else nullcontext():
+            await parts.store.check()
+    assert (tmp_path / "audio" / MARKER).exists() is not in_use
+    told = [line for line in "".join(capsys.readouterr()).splitlines() if "has no mark" in line]
+    assert [str(tmp_path / "audio") in line for line in told] == [True] * in_use
+
+
+async def test_a_process_ends_with_its_engine_and_not_only_when_it_is_looked_at(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def recording() -> AsyncIterator[bytes]:
+        yield tone()
+
+    monkeypatch.setattr(service, "Engine", double.EngineDouble)
+    monkeypatch.setattr(service, "WATCH_SECONDS", 3600)
+    monkeypatch.setattr(decoder, "decode", double.decode)
+    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=True) as parts:
+        audio = await parts.store.save("call", recording(), 1_000_000)
+        options = stored_options.dump_python(Options(model="base", prompt="device"), mode="json")
+        job = await enqueue(database, audio_key=audio.key, options=options)
+        await asyncio.wait_for(parts.stop.wait(), 30)
+    assert parts.failed
+    back = await read(database, job.id)
+    assert (back.status, back.crashes, back.attempts) == (Status.PENDING, 1, 1)
