@@ -15,6 +15,11 @@ from sqlalchemy import make_url
 
 from app.database.connections import Database, migrate
 from app.database.embedded import EmbeddedPostgres
+from app.storage.s3_store import S3AudioStore
+from app.storage.s3_url import S3Url
+from app.storage.store import AudioStore
+from app.storage.workspace import Workspace
+from testing.receiver import Receiver, receiving
 from testing.s3_server import S3Server, s3_serving
 from testing.service import Service, serving
 
@@ -64,6 +69,19 @@ async def database(postgres: str, template: str) -> AsyncIterator[Database]:
         database = Database(address)
         yield database
         await database.close()
+
+
+@pytest.fixture
+def bucket_store(bucket: str, tmp_path: Path) -> Iterator[AudioStore]:
+    workspace = Workspace(tmp_path / "work")
+    yield S3AudioStore(S3Url(bucket, "audio"), workspace)
+    workspace.close()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="session")

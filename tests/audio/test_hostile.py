@@ -105,7 +105,7 @@ def test_a_bomb_takes_little_memory(tmp_path: Path) -> None:
 
 def test_mutations_end_with_a_code(tmp_path: Path) -> None:
     """The short form of `make fuzz`; it ends with 1 where there is a fault."""
-    told = run_python("-m", "fuzz", "--count", "30", "--seed", "7", "--keep", str(tmp_path / "faults"))
+    told = run_python("-m", "proofs.fuzz", "--count", "30", "--seed", "7", "--keep", str(tmp_path / "faults"))
     assert told.startswith("30 mutations in ")
     assert {line.split()[0] for line in told.splitlines() if line.startswith("  ")} <= KNOWN
 

@@ -7,8 +7,6 @@ from ipaddress import ip_network
 from typing import Any, TypeVar
 from uuid import UUID
 
-import pytest
-
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.deliveries import outbox
@@ -20,7 +18,6 @@ from app.jobs.capacity import Room
 from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
 from app.network.guard import NetworkGuard
-from testing.receiver import Receiver, receiving
 from testing.rows import SUCCESS, enqueue
 
 T = TypeVar("T")
@@ -91,9 +88,3 @@ async def sending(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver

@@ -9,20 +9,9 @@ from app.database.connections import Database
 from app.database.notifications import Signals
 from app.jobs import runner
 from app.storage.folder_store import LocalAudioStore
-from app.storage.s3_store import S3AudioStore
-from app.storage.s3_url import S3Url
-from app.storage.store import AudioStore
-from app.storage.workspace import Workspace
 from testing.job_bench import Bench, Clock, EngineDouble
 from testing.origin import Origin, answering, half_and_hang
 from testing.recordings import tone
-
-
-@pytest.fixture
-def bucket_store(bucket: str, tmp_path: Path) -> Iterator[AudioStore]:
-    workspace = Workspace(tmp_path / "work")
-    yield S3AudioStore(S3Url(bucket, "audio"), workspace)
-    workspace.close()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_the_smallest_run_gives_a_table_and_keeps_results_and_a_plot(tmp_path: P
     recordings.mkdir()
     (recordings / "call.wav").write_bytes(call(17.8, 22.8))
     (recordings / "call.txt").write_text(SAID)
-    command = [sys.executable, "-m", "bench", str(recordings), "--quick", "--only", "d", "--output", str(output)]
+    command = [sys.executable, "-m", "proofs.bench", str(recordings), "--quick", "--only", "d", "--output", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     [contender] = json.loads((output / "results.json").read_text())["contenders"]

@@ -65,7 +65,9 @@ def test_a_containers_quota_bounds_the_cores(
 
 THREADS = """
 import ctypes, os, sys, threading
-from app import cli, main, worker
+from app import service
+from app.api import app
+from app.cli import commands
 async def allocate_in_threads(*_, **__):
     together = threading.Barrier(12)
     def allocate():
@@ -78,8 +80,8 @@ async def allocate_in_threads(*_, **__):
     libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
     libc.fflush(None)
     return True
-main.serve = worker.run = cli._transcribe = allocate_in_threads
-cli.main()
+app.serve = service.run = commands._transcribe = allocate_in_threads
+commands.main()
 """
 
 
