@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.jobs import queue
 from app.jobs.capacity import Room
-from app.jobs.lifecycle import Hindered, Interrupted
+from app.jobs.lifecycle import Hindered, Interrupted, Outcome
 from app.jobs.running import Running
 
 LONGEST_FETCH_SECONDS = 120.0  # while another key waits for a place; four times as long after each time it made way
@@ -15,19 +15,24 @@ LONGER = 4
 CROWDED = Hindered()
 
 
-async def give_one_back(
+async def who_makes_way(
     session: AsyncSession, running: Sequence[Running], slots: Room, fetches: Room, now: float
-) -> None:
-    """Stop a job for a more urgent one of another key, or a slow fetch for another key's, where no place is left."""
+) -> list[tuple[Running, Outcome]]:
+    """The jobs to stop, and the outcome of each.
+
+    If no place is left, a job makes way for a more urgent one of another key, and a slow fetch for one of another key.
+    """
+    leaving: list[tuple[Running, Outcome]] = []
     uploads = [each for each in running if each.came_with_recording]
     fetched = [each for each in running if not each.came_with_recording]
     for room, kind in ((slots, uploads), (fetches, fetched)):
         chosen = least_urgent(kind)
         if room.crowded and chosen is not None and await queue.more_urgent_waits(session, chosen.job, room):
-            chosen.stop(Interrupted())
+            leaving.append((chosen, Interrupted()))
     slow = longest_fetch(fetched, now)
     if fetches.crowded and slow is not None and await queue.another_waits_to_fetch(session, slow.job, fetches):
-        slow.stop(CROWDED)
+        leaving.append((slow, CROWDED))
+    return leaving
 
 
 def least_urgent(running: Sequence[Running]) -> Running | None:

@@ -2,17 +2,17 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
-from uuid import UUID
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.database.retries import Unbroken, despite_database_trouble, every, write_down
+from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
 from app.jobs import queue
 from app.jobs.blame import ENGINE_FAILED, ROOM_PAUSE, STORE_PAUSE, outcome_of
@@ -33,7 +33,7 @@ from app.jobs.lifecycle import (
     Succeeded,
     Timings,
 )
-from app.jobs.making_way import give_one_back
+from app.jobs.making_way import who_makes_way
 from app.jobs.models import Transcription, stored_options
 from app.jobs.recordings import Recordings
 from app.jobs.retention import Retention
@@ -49,6 +49,10 @@ FIRST_FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 FINISH_PAUSE_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
+
+
+class LeaseLost:
+    """The job is not this worker's any more, so nothing is written."""
 
 
 class JobRunner:
@@ -72,114 +76,111 @@ class JobRunner:
         self._transcriber = transcriber
         self._retention = retention
         self._worker = worker
-        self._running: dict[UUID, Running] = {}  # by lease token: a job that was lost may be claimed here again
-        self._draining = asyncio.Event()
+        self._loop = WorkLoop[Running, Outcome | LeaseLost](
+            signals, queue.PENDING, claim=self._claim, run=self._run, record=self._record
+        )
         self._engine_stopped = False
         self._pauses = Pauses()
         self.fitness = Fitness(decoder.try_out)
         self._contact = Unbroken()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Work until `drain` was called and the running jobs have ended. Raises EngineStopped where that ended it."""
+        """Work until `drain` is called and the running jobs have ended. Raises EngineStopped if the engine stopped."""
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(every(BEAT_SECONDS, self._beat))
-            await self._claim_until_drained()
-            await self.idle()
+            await self._loop.work()
             beating.cancel()
         if self._engine_stopped:
             raise EngineStopped("the engine stopped working")
 
     async def drain(self, grace_seconds: float) -> None:
-        """Claim no more; let running jobs end within the grace, then give the rest back without a penalty."""
-        self._draining.set()
-        self._signals.wake(queue.PENDING)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds)
-        for running in self._running.values():
-            running.stop(Interrupted())
+        """Claim no more jobs. Running ones that outlast the grace go back, as if they had not been claimed."""
+        await self._loop.drain(grace_seconds)
 
     async def idle(self) -> None:
         """Wait until no job is running."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._loop.idle()
 
-    async def _claim_until_drained(self) -> None:
-        with self._signals.subscribe(queue.PENDING) as waiting:
-            while not self._draining.is_set():
-                waiting.clear()
-                await despite_database_trouble(partial(self._claim, waiting))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(waiting.wait(), POLL_SECONDS)
-
-    async def _claim(self, waiting: asyncio.Event) -> None:
+    async def _claim(self) -> list[Running]:
         if not await self.fitness.may_claim():
-            return
+            return []
+        await self._make_way()
         slots, fetches = self._room()
-        last_chance = all(running.job.crashes < MAX_CRASHES - 1 for running in self._running.values())
+        running = self._loop.running
+        last_chance = all(each.job.crashes < MAX_CRASHES - 1 for each in running)
         async with self._database.transaction() as session:
             jobs = await queue.claim(session, self._worker, slots, fetches, last_chance=last_chance)
-        for job in jobs:
-            self._start(job, waiting)
-        await self._make_way()
+        ids = {job.id for job in jobs}
+        for earlier in running:
+            if earlier.job.id in ids:  # its lease ran out, and no heartbeat has noticed yet
+                self._stop(earlier, LeaseLost())
+        return [Running(job, time.monotonic(), shows_fitness=self.fitness.on_probation) for job in jobs]
 
     def _room(self) -> tuple[Room, Room]:
         """How many jobs this worker may claim now: with a recording, and without one."""
-        held = [running.held for running in self._running.values()]
+        held = [running.held for running in self._loop.running]
         slots = free_slots(held, self._pauses, time.monotonic())
         fetches = free_fetches(held, self._pauses, time.monotonic())
         if not self.fitness.on_probation:
             return slots, fetches
-        if any(running.shows_fitness for running in self._running.values()):
+        if any(running.shows_fitness for running in self._loop.running):
             return NO_ROOM, NO_ROOM
         return one_of(slots), NO_ROOM if slots.places else one_of(fetches)
 
     async def _make_way(self) -> None:
-        """Give one job back where another key's job waits for its place: a more urgent one, or one to be fetched."""
+        """If a job of another key should have the place of a running one, give that one back."""
         slots, fetches = self._room()
+        if not (slots.crowded or fetches.crowded):
+            return
         async with self._database.transaction() as session:
-            await give_one_back(session, list(self._running.values()), slots, fetches, time.monotonic())
+            leaving = await who_makes_way(session, self._loop.running, slots, fetches, time.monotonic())
+        for running, outcome in leaving:
+            self._stop(running, outcome)
 
-    def _start(self, job: Transcription, waiting: asyncio.Event) -> None:
-        assert job.lease_token is not None
-        for earlier in self._running.values():
-            if earlier.job.id == job.id:  # its lease ran out before a heartbeat could tell
-                earlier.stop(None)
-        with structlog.contextvars.bound_contextvars(job=str(job.id)):
-            work = asyncio.create_task(self._work(job))
-            stored, doubtful = job.audio_key is not None, self.fitness.on_probation
-            running = Running(job, job.lease_token, stored, time.monotonic(), work, doubtful)
-            self._running[running.token] = running
-            task = asyncio.create_task(self._attend(running))
-        self._tasks.add(task)
-        if self._draining.is_set():  # the claim was under way when the order came
-            running.stop(Interrupted())
+    def _stop(self, running: Running, outcome: Outcome | LeaseLost) -> None:
+        running.stopped = True
+        self._loop.stop(running, outcome)
 
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            del self._running[running.token]
-            waiting.set()
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("job could not be finished", job=str(job.id), exc_info=error)
-
-        task.add_done_callback(ended)
-
-    async def _attend(self, running: Running) -> None:
-        """Wait for a job's work, or for what stops it, and write down how it ended."""
-        job = running.job
-        with self._signals.subscribe(queue.cancelled(job.id)) as cancelled:
+    async def _run(self, running: Running) -> Outcome:
+        """Work on a job, and look at its row when somebody cancels or deletes it."""
+        bind_contextvars(job=str(running.job.id))
+        with self._signals.subscribe(queue.cancelled(running.job.id)) as cancelled:
             watch = asyncio.create_task(self._beat_on(cancelled))
             try:
-                outcome = await self._outcome(running)
+                return await self._work(running)
             finally:
                 watch.cancel()
-        if isinstance(outcome, Interrupted) and outcome.pause and not outcome.alone:
-            kind = "stored" if running.came_with_recording else "fetched"
-            self._pauses = replace(self._pauses, **{kind: time.monotonic() + STORE_PAUSE.total_seconds()})
-        if isinstance(outcome, Succeeded):
-            self.fitness.succeeded()
+
+    async def _beat_on(self, cancelled: asyncio.Event) -> None:
+        while True:
+            await cancelled.wait()
+            cancelled.clear()
+            await despite_database_trouble(self._heartbeat)
+
+    async def _work(self, running: Running) -> Outcome:
+        """One job, in a straight line."""
+        job = running.job
+        options = stored_options.validate_python(job.options)
+        key = await self._recordings.obtain(job)
+        if key is None:
+            return Interrupted()
+        self._signals.wake(queue.PENDING)  # this job waits for no server any more, so another fetch may have its place
+        share = Share(job.priority, job.caller)
+        async with self._decoder.decoded(key, share, split=options.channels == "split") as decoded:
+            audio, started = decoded.audio, time.monotonic()
+            transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, share)
+            timings = Timings(decoded.seconds, time.monotonic() - started)
+        facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
+        return Succeeded(told_of_loss(transcript, audio.announced_seconds), facts, timings)
+
+    async def _record(self, running: Running, ended: Outcome | LeaseLost | Exception | None) -> None:
+        """Write down how an attempt ended. Without an outcome, the worker gives the job back."""
+        job = running.job
+        bind_contextvars(job=str(job.id))
+        outcome = await self._judged(job, ended) if isinstance(ended, Exception) else ended or Interrupted()
+        self._learn_from(outcome, running)
         status = None
-        if outcome is None:
+        if isinstance(outcome, LeaseLost):
             log.warning("lease lost; nothing written")
         else:
             status = await self._finish(job, outcome)
@@ -190,27 +191,19 @@ class JobRunner:
         if self._retention.forgets_audio and await self._is_over(job, status):
             await self._retention.erase_audio(job.id, job.audio_key)
 
-    async def _beat_on(self, cancelled: asyncio.Event) -> None:
-        while True:
-            await cancelled.wait()
-            cancelled.clear()
-            await despite_database_trouble(self._heartbeat)
-
-    async def _outcome(self, running: Running) -> Outcome | None:
-        try:
-            return await running.work
-        except asyncio.CancelledError:
-            if not running.stopped:
-                raise
-            return running.outcome
-        except Exception as error:  # noqa: BLE001  judged by its kind
-            return await self._judged(running.job, error)
+    def _learn_from(self, outcome: Outcome | LeaseLost, running: Running) -> None:
+        """What an outcome means for the jobs that this worker claims next."""
+        if isinstance(outcome, Interrupted) and outcome.pause and not outcome.alone:
+            kind = "stored" if running.came_with_recording else "fetched"
+            self._pauses = replace(self._pauses, **{kind: time.monotonic() + STORE_PAUSE.total_seconds()})
+        if isinstance(outcome, Succeeded):
+            self.fitness.succeeded()
 
     async def _judged(self, job: Transcription, error: Exception) -> Outcome:
         """The outcome of an attempt that raised `error`; and what that means for this worker."""
-        if isinstance(error, EngineStopped | DeviceLost):  # no job can be done here any more
+        if isinstance(error, EngineStopped | DeviceLost):  # this process can do no job any more
             self._engine_stopped = True
-            self._draining.set()
+            self._loop.close()
         outcome = outcome_of(error)
         if outcome is None:
             log.error("attempt failed", exc_info=error)
@@ -226,31 +219,10 @@ class JobRunner:
             log.warning("the job goes back for a while", error=str(error))
         return outcome
 
-    async def _work(self, job: Transcription) -> Outcome:
-        """One job, in a straight line."""
-        options = stored_options.validate_python(job.options)
-        assert job.lease_token is not None
-        key = await self._recordings.obtain(job)
-        if key is None:
-            return Interrupted()
-        self._signals.wake(queue.PENDING)  # a place for fetching may be free
-        share = Share(job.priority, job.caller)
-        async with self._decoder.decoded(key, share, split=options.channels == "split") as decoded:
-            audio, started = decoded.audio, time.monotonic()
-            progress = partial(self._set_progress, job.lease_token)
-            transcript = await self._transcriber.transcribe(audio.channels, options, progress, share)
-            timings = Timings(decoded.seconds, time.monotonic() - started)
-        facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
-        return Succeeded(told_of_loss(transcript, audio.announced_seconds), facts, timings)
-
-    def _set_progress(self, token: UUID, progress: float) -> None:
-        if token in self._running:
-            self._running[token].progress = progress
-
     async def _finish(self, job: Transcription, outcome: Outcome) -> Status | None:
-        """Write the outcome, however long the database is away: the heartbeat keeps the lease, and nothing is blamed.
+        """Write the outcome, however long the database is away.
 
-        A repetition after a lost COMMIT reply finds the lease gone.
+        Meanwhile the heartbeat keeps the lease. If the reply to a COMMIT was lost, the repetition finds no lease.
         """
         finish = partial(queue.finish, job=job, outcome=outcome, forget_audio=self._retention.forgets_audio)
         pauses = chain(FIRST_FINISH_PAUSES_SECONDS, repeat(FINISH_PAUSE_SECONDS))
@@ -287,16 +259,14 @@ class JobRunner:
 
         Stopped jobs too: until their end is written, they are not to be taken for lost.
         """
-        beats = [queue.Beat(running.job.id, running.token, running.progress) for running in self._running.values()]
+        running = {each.token: each for each in self._loop.running}
+        beats = [queue.Beat(each.job.id, token, each.progress) for token, each in running.items()]
         if not beats:
             return
         async with self._database.transaction() as session:
             alive = await queue.heartbeat(session, beats)
-        for beat in beats:
-            running = self._running.get(beat.token)
-            if running is None or running.work.done():
-                continue
-            if beat.id not in alive:
-                running.stop(None)
-            elif alive[beat.id]:
-                running.stop(Cancelled())
+        for each in running.values():
+            if each.job.id not in alive:
+                self._stop(each, LeaseLost())
+            elif alive[each.job.id]:
+                self._stop(each, Cancelled())

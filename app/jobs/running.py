@@ -1,35 +1,35 @@
-"""A job that a worker has claimed and not ended."""
+"""A job that this worker has claimed and whose end it has not recorded yet."""
 
-import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
 from app.jobs.capacity import Held
-from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
 
 
 @dataclass(eq=False)
 class Running:
-    """A claimed job at work. Once `stopped`, it ends with `outcome`, or with nothing when the lease is lost.
+    """A claimed job. `stopped` says that the job makes way for another one.
 
-    `shows_fitness` where it was claimed by a worker that has to show first that it can do a job.
+    `shows_fitness` marks a job that was claimed on probation: the worker has to show with it that it can work.
     """
 
     job: Transcription
-    token: UUID
-    came_with_recording: bool
     started: float
-    work: asyncio.Task[Outcome]
     shows_fitness: bool
     progress: float = 0.0
     stopped: bool = False
-    outcome: Outcome | None = None
 
-    def stop(self, outcome: Outcome | None) -> None:
-        if not self.stopped:
-            self.stopped, self.outcome = True, outcome
-            self.work.cancel()
+    def __post_init__(self) -> None:
+        self.came_with_recording = self.job.audio_key is not None
+
+    @property
+    def token(self) -> UUID:
+        assert self.job.lease_token is not None
+        return self.job.lease_token
+
+    def set_progress(self, progress: float) -> None:
+        self.progress = progress
 
     @property
     def is_being_fetched(self) -> bool:

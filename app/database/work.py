@@ -1,0 +1,145 @@
+"""The loop of a worker on a table of the database: it claims rows, works on each, and records how the work ended.
+
+Jobs and deliveries are both worked off like this. The loop knows neither of them: their own modules say what a claim,
+the work and its record are. It keeps no transaction open while work is under way.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from app.database.notifications import Signals
+from app.database.retries import despite_database_trouble
+
+POLL_SECONDS = 2.0
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+log = structlog.stdlib.get_logger("callscribe.work")
+
+
+class _Attempt(Generic[Result]):
+    """The work on one item. Once stopped, it ends with `result` instead of its own."""
+
+    def __init__(self, work: Coroutine[Any, Any, Result]) -> None:
+        self._work = asyncio.create_task(work)
+        self._stopped = False
+        self._result: Result | None = None
+
+    def stop(self, result: Result | None) -> None:
+        if not self._stopped:
+            self._stopped, self._result = True, result
+            self._work.cancel()
+
+    async def end(self) -> Result | Exception | None:
+        """Wait for the end. An exception of the work is returned."""
+        try:
+            return await self._work
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
+            return self._result
+        except Exception as error:  # noqa: BLE001  its record says what it means
+            return error
+
+
+class WorkLoop(Generic[Item, Result]):
+    """Claims items and works on all of them at the same time.
+
+    `claim` returns the items that this process can take now; it may look at `running` to limit them. It is called when
+    `topic` is notified, when an item has ended, and every POLL_SECONDS, because a notification may be lost. If the
+    database is in trouble, the loop logs it and claims again later.
+
+    `run` works on one item, and may be stopped. `record` gets what `run` returned or raised, or the result that `stop`
+    was called with; None means that the item goes back to where it came from. Nothing stops `record`.
+
+    Items must be hashable. Each has tasks of its own, so that what `run` and `record` bind to the log's context
+    belongs to that item.
+    """
+
+    def __init__(
+        self,
+        signals: Signals,
+        topic: str,
+        *,
+        claim: Callable[[], Awaitable[Iterable[Item]]],
+        run: Callable[[Item], Coroutine[Any, Any, Result]],
+        record: Callable[[Item, Result | Exception | None], Awaitable[None]],
+    ) -> None:
+        self._signals = signals
+        self._topic = topic
+        self._claim = claim
+        self._run = run
+        self._record = record
+        self._attempts: dict[Item, _Attempt[Result]] = {}
+        self._recording: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def running(self) -> list[Item]:
+        """The items that were claimed and whose end is not recorded yet."""
+        return list(self._attempts)
+
+    async def work(self) -> None:
+        """Claim until `close` or `drain` is called. Returns once no item is running."""
+        with self._signals.subscribe(self._topic) as notified:
+            while not self._closed:
+                notified.clear()
+                await despite_database_trouble(self._claim_and_start)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(notified.wait(), POLL_SECONDS)
+        await self.idle()
+
+    def close(self) -> None:
+        """Claim no more items."""
+        self._closed = True
+        self._signals.wake(self._topic)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Claim no more items, wait up to `grace_seconds` for those that are running, then stop the others.
+
+        The stopped ones go back. `idle` waits until they have.
+        """
+        self.close()
+        if self._recording:
+            await asyncio.wait(self._recording, timeout=grace_seconds)
+        for attempt in self._attempts.values():
+            attempt.stop(None)
+
+    async def idle(self) -> None:
+        """Wait until no item is running."""
+        while self._recording:
+            await asyncio.wait(self._recording)
+
+    def stop(self, item: Item, result: Result | None) -> None:
+        """End the work on an item, with this result. Has no effect if the work has ended or was stopped before."""
+        if item in self._attempts:
+            self._attempts[item].stop(result)
+
+    async def _claim_and_start(self) -> None:
+        for item in await self._claim():
+            self._start(item)
+
+    def _start(self, item: Item) -> None:
+        attempt = self._attempts[item] = _Attempt(self._run(item))
+        recording = asyncio.create_task(self._record_end(item, attempt))
+        self._recording.add(recording)
+        recording.add_done_callback(lambda task: self._ended(item, task))
+        if self._closed:  # it was closed while the claim was under way
+            attempt.stop(None)
+
+    async def _record_end(self, item: Item, attempt: _Attempt[Result]) -> None:
+        ended = await attempt.end()
+        try:
+            await self._record(item, ended)
+        except Exception:
+            log.exception("the end of claimed work could not be recorded", topic=self._topic)
+
+    def _ended(self, item: Item, recording: asyncio.Task[None]) -> None:
+        self._recording.discard(recording)
+        del self._attempts[item]
+        self._signals.wake(self._topic)
