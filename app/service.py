@@ -21,8 +21,7 @@ from app.deliveries import signing_secrets
 from app.deliveries.http import open_client
 from app.deliveries.sender import WebhookSender
 from app.jobs import erasure
-from app.jobs.decoder import Decoder
-from app.jobs.recordings import Recordings
+from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.network.guard import NetworkGuard

@@ -17,11 +17,10 @@ from app.audio.pcm import PcmFile
 from app.database.connections import Database
 from app.database.notifications import Signals, notify
 from app.jobs import queue
-from app.jobs.decoder import Decoder
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription, stored_options
 from app.jobs.queue_limit import QueueLimit
-from app.jobs.recordings import Recordings
+from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.network.guard import NetworkGuard

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from app.database.connections import Database
 from app.jobs import queue
 from app.jobs.capacity import Room
+from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import Transcription, stored_options
 from app.jobs.queue import Closed
@@ -46,7 +47,7 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
 
 async def claim(
     database: Database, slots: int | Room = 1, worker: str = "worker", *, fetches: int | Room = 0, **how: Any
-) -> Sequence[Transcription]:
+) -> Sequence[Claimed]:
     def room(places: int | Room) -> Room:
         return Room(places) if isinstance(places, int) else places
 
@@ -54,7 +55,7 @@ async def claim(
         return await queue.claim(session, worker, room(slots), room(fetches), **how)
 
 
-async def finish(database: Database, job: Transcription, outcome: Outcome, **how: Any) -> Status | None:
+async def finish(database: Database, job: Claimed, outcome: Outcome, **how: Any) -> Status | None:
     async with database.transaction() as session:
         return await queue.finish(session, job, outcome, **how)
 

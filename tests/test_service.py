@@ -10,7 +10,6 @@ import pytest
 
 from app import service
 from app.database.connections import Database
-from app.jobs import decoder
 from app.jobs.lifecycle import Status
 from app.jobs.models import stored_options
 from app.service import Parts, open_parts
@@ -80,7 +79,7 @@ async def test_a_process_ends_with_its_engine_and_not_only_when_it_is_looked_at(
 
     monkeypatch.setattr(service, "Engine", double.EngineDouble)
     monkeypatch.setattr(service, "WATCH_SECONDS", 3600)
-    monkeypatch.setattr(decoder, "decode", double.decode)
+    monkeypatch.setattr(recording, "decode", double.decode)
     address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=True) as parts:
         audio = await parts.store.save("call", recording(), 1_000_000)

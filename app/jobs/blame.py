@@ -1,23 +1,25 @@
-"""What ended an attempt → its outcome. Only what the decoder says about the bytes, and what the model says about the
-sound, may fail a job; trouble with the worker's own files, processes or memory never does. Pure.
+"""Decides which outcome an error means for a job; pure.
+
+Only the decoder's judgement of the bytes and the model's of the sound may fail a job. Trouble with the worker's own
+files, processes or memory never does.
 """
 
 from datetime import timedelta
 
 from app.errors import AppError, InsufficientStorage, TranscriptionFailed
 from app.jobs.lifecycle import Crashed, Failed, Hindered, Interrupted, Outcome
-from app.jobs.recordings import NotWritten
+from app.jobs.recording import NotWritten
 from app.speech.batching.batcher import DeviceLost, EngineStopped
 from app.storage.store import RecordingMissing, StoreUnavailable
 
-STORE_PAUSE = timedelta(seconds=30)  # for what a worker lacks for a while: for the job, and for the worker
-ROOM_PAUSE = timedelta(minutes=5)  # for a disk to be cleared, because finding it full may have cost a whole download
+STORE_PAUSE = timedelta(seconds=30)  # both for the job and for its worker, after the store could not be used
+ROOM_PAUSE = timedelta(minutes=5)  # longer, because each try that finds the disk full may have cost a whole download
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 RECORDING_MISSING = Failed(TranscriptionFailed.code, "The recording is missing from the store", transient=True)
 
 
 def outcome_of(error: Exception) -> Outcome | None:
-    """How an attempt ends that raised `error`. None where only a trial of the worker tells whose fault it was."""
+    """The outcome of an attempt that raised `error`. None if only a trial of the worker can show whose fault it is."""
     match error:
         case DeviceLost():
             return Crashed()

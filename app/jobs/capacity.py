@@ -32,7 +32,7 @@ class Room:
     """How many more jobs of one kind may be claimed: in all, of each API key and from each host.
 
     A key or a host that is not named may have as many as `each_caller` or `each_host` says; None means all places.
-    `crowded` where running jobs hold all places.
+    `crowded` means that running jobs hold all places.
     """
 
     places: int

@@ -1,25 +1,53 @@
-"""Which waiting jobs come next, as statements. `queue.claim` runs them; nothing else may.
+"""The statements that decide which waiting jobs come next. Only `queue` runs them.
 
-Jobs whose recording is in the store and those whose recording is still to be fetched stand in two lines, each with an
-index of its own, so that neither is read in search of the other.
+There are two queues: jobs whose recording is in the store, and jobs whose recording must be fetched. Each has its own
+index, so that a claim from one does not read through the other.
 
-The most urgent priority goes first. Within it API keys share: the one with the fewest running jobs is next, then the
-one that was served longest ago, and each key's own jobs go by `run_at`, id. A job that goes back after a crash or a
-deploy keeps its `run_at`: it is begun again before newcomers of its priority and key are begun at all. A job on its
-last chance, which another crash would end, is claimed by a statement of its own, one at a time for a worker: else
-those that only ran beside a recording that kills its worker would end with it.
+The most urgent priority goes first. Within a priority, the API key with the fewest running jobs is next, then the
+one that was served longest ago. The jobs of one key go by `run_at` and id. A job that goes back after a crash or a
+deploy keeps its `run_at`, so that it starts again before newer jobs of its priority and key.
+
+A job on its last chance would fail after one more crash. A separate statement claims such jobs, one at a time for each
+worker. Otherwise several could fail because they ran beside one recording that kills its worker.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
 
 from sqlalchemy import Integer, Text, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.jobs.capacity import Room
 from app.jobs.lifecycle import MAX_CRASHES
+from app.jobs.models import Transcription
 
-# How many of the first jobs others may be claiming at this moment, before a claim finds none.
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a worker needs to know of a job that it has claimed."""
+
+    id: UUID
+    lease_token: UUID
+    caller: str
+    priority: int
+    options: dict[str, Any]
+    source: str
+    source_host: str | None
+    audio_key: str | None
+    run_at: datetime
+    attempts: int
+    crashes: int
+    interruptions: int
+
+    @classmethod
+    def of(cls, job: Transcription) -> Self:
+        return cls(**{name: getattr(job, name) for name in cls.__dataclass_fields__})
+
+
+# A claim looks at this many more jobs than it takes, because other claims may hold the first ones locked.
 CONTENDED = 64
 
 LAST_CHANCE = bindparam("last_chance", MAX_CRASHES - 1, type_=Integer, literal_execute=True)
@@ -38,11 +66,12 @@ _TAKE = """
 """
 
 # `line` steps through the index from one (priority, caller) to the next, so its cost does not depend on how many wait.
-# Numbers stand in the text (`literal_execute`): an unknown limit counts as a tenth of the table, which is then scanned.
-# `locked` looks again at each row that it locks, as another claim may have taken it since the candidates were read.
-# Candidates beyond the share of their key or host come last. They replace those that other claims have locked, and
-# `claimable` leaves them where they would exceed the share. The first job of a key that has none running is welcome at
-# any host: that other keys' jobs hold the host's share is no reason to keep it waiting.
+# Numbers are written into the text (`literal_execute`), because PostgreSQL takes an unknown limit for a tenth of the
+# table and scans it.
+# `locked` checks each row again when it locks it, because another claim may have taken it since it was read.
+# Candidates beyond the share of their key or host come last. They replace candidates that other claims have locked, and
+# `claimable` drops them if they would exceed the share. The first job of a key without running jobs may go to any host,
+# because it should not wait for the jobs of other keys that hold the host's share.
 _IN_TURN = """
     WITH RECURSIVE line AS (
         (SELECT priority, caller FROM transcription WHERE status = 'pending' AND {recording}
@@ -114,8 +143,8 @@ _ONE_ON_ITS_LAST_CHANCE = """
 """
 
 
-# For a worker without a free place: a job of another key for which it may give a running one back. The key must have
-# room for it, or the running job would be claimed again, and given back again, without an end.
+# Finds a job of another key for which a worker without a free place may give a running one back. That key must have
+# room for it. Otherwise the worker would claim the running job again and give it back again, without an end.
 _OF_ANOTHER_KEY = """
     SELECT priority, caller FROM transcription
     WHERE status = 'pending' AND {recording} AND caller <> ALL(:full_callers) {more_urgent}
@@ -127,7 +156,7 @@ _OF_ANOTHER_KEY = """
 
 @dataclass(frozen=True)
 class Line:
-    """The statements that claim from one of the two queues, and those that look at who waits in it."""
+    """The statements that claim from one of the two queues, and those that look for waiting jobs of other keys."""
 
     in_turn: TextClause
     one_on_its_last_chance: TextClause
@@ -182,5 +211,29 @@ def _of_another_key(recording: str, host: str, more_urgent: str) -> TextClause:
     return statement.bindparams(*names, LAST_CHANCE)
 
 
-STORED = _line("audio_key IS NOT NULL", "id::text")  # there is no host to spare
+STORED = _line("audio_key IS NOT NULL", "id::text")  # no host is asked, so none is limited
 TO_FETCH = _line("audio_key IS NULL", "coalesce(source_host, '')")
+
+HEARTBEAT = text("""
+    UPDATE transcription SET lease_until = now() + :lease, progress = beat.progress
+    FROM unnest(:ids, :tokens, :progresses) AS beat(id, token, progress)
+    WHERE transcription.id = beat.id AND status = 'in_progress' AND lease_token = beat.token
+    RETURNING transcription.id, cancel_requested
+""")
+
+REQUEUE_LOST = text("""
+    WITH lost AS MATERIALIZED (
+        SELECT id, crashes + 1 AS crashes FROM transcription
+        WHERE status = 'in_progress' AND lease_until < now()
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE transcription SET
+        status = CASE WHEN cancel_requested THEN 'cancelled'
+                      WHEN lost.crashes >= :max_crashes THEN 'failed' ELSE 'pending' END,
+        completed_at = CASE WHEN cancel_requested OR lost.crashes >= :max_crashes THEN now() END,
+        error_code = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :code END,
+        error_message = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :message END,
+        crashes = lost.crashes, lease_token = NULL, leased_by = NULL, lease_until = NULL
+    FROM lost WHERE transcription.id = lost.id
+    RETURNING transcription.*
+""")

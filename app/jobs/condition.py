@@ -1,8 +1,8 @@
 """Whether a worker is fit to claim jobs; pure, it takes `now`.
 
-A worker that cannot work is the fastest at failing: it would empty the queue. So after trouble of its own a worker
-tries itself out before it claims again. While its trials fail it claims nothing and is not ready. After trouble several
-times in a row it claims one job at a time until one succeeds, also where its trials succeed.
+A worker that cannot work fails jobs faster than others finish them, so it would empty the queue. After trouble of its
+own, a worker must pass a trial before it claims again. While its trials fail, it claims nothing and is not ready. After
+trouble several times in a row it claims one job at a time until one succeeds, even if its trials succeed.
 """
 
 HINDRANCES_IN_A_ROW = 3
@@ -21,7 +21,7 @@ class Condition:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the worker from working; None where its last trial succeeded, or it needs none."""
+        """Why the worker cannot work. None if its last trial succeeded or it needs none."""
         return self._trouble if self._failed_trials else None
 
     @property

@@ -1,5 +1,7 @@
-"""A worker's trials of itself: before it claims again after trouble of its own, and where it must know whose fault
-something was. What follows from them is `condition`'s to say.
+"""Runs a worker's trials of itself.
+
+A trial shows whether the worker can claim again after trouble of its own, and whose fault an unknown error was.
+`condition` decides what follows from a trial.
 """
 
 import time
@@ -13,7 +15,7 @@ log = structlog.stdlib.get_logger("callscribe.jobs")
 
 
 class Fitness:
-    """`try_out` does what a job needs of this machine, on a recording known to be good; it raises where it cannot."""
+    """`try_out` decodes a recording that is known to be good. It raises an error if this machine cannot."""
 
     def __init__(self, try_out: Callable[[], Awaitable[None]]) -> None:
         self._try_out = try_out
@@ -21,7 +23,7 @@ class Fitness:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps this worker from claiming jobs, for its operator; None while it may claim."""
+        """Why this worker claims no jobs, in words for its operator. None while it may claim."""
         return self._condition.trouble
 
     @property
@@ -29,13 +31,13 @@ class Fitness:
         return self._condition.on_probation
 
     async def may_claim(self) -> bool:
-        """Whether the worker had no trouble since it last showed that it can work; it is tried out if that is due."""
+        """Whether the worker may claim. Runs a trial first, if one is due."""
         if self._condition.is_trial_due(time.monotonic()):
             await self.try_out()
         return not self._condition.needs_trial
 
     async def try_out(self) -> bool:
-        """Whether the worker can work now. The condition takes note."""
+        """Run a trial. Returns whether the worker can work now."""
         before = self.trouble
         error = await self._error()
         if error is not None:
@@ -51,7 +53,7 @@ class Fitness:
     async def _error(self) -> Exception | None:
         try:
             await self._try_out()
-        except Exception as error:  # noqa: BLE001  a good recording was not decoded: whatever it is, it is ours
+        except Exception as error:  # noqa: BLE001  the recording is good, so any error is the worker's
             return error
         return None
 

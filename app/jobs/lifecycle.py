@@ -12,12 +12,18 @@ from app.errors import FetchFailed, GpuOutOfMemory, WorkerCrashed
 from app.transcripts.transcript import Transcript
 
 ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
-FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server restarts meanwhile
-GPU_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40))  # until others let go of it
+FETCH_DELAYS = (
+    timedelta(seconds=5),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+)  # a server may restart
+GPU_DELAYS = tuple(
+    timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40)
+)  # others may hold its memory
 HINDRANCE_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 40, 80, 160, 300))
 MAX_TRIES = 1 + len(ENGINE_DELAYS)
 MAX_CRASHES = 3
-MAX_HINDRANCES = 10  # of a job whose workers turn out to be fit each time; a further one counts as a crash
+MAX_HINDRANCES = 10  # of one job on workers that are fit each time; each further one counts as a crash
 
 RATE_WINDOW = timedelta(minutes=5)
 COME_BACK_SECONDS = range(5, 601)
@@ -25,7 +31,7 @@ COME_BACK_SHARE = 0.05
 
 
 class Status(StrEnum):
-    """Where a transcription stands."""
+    """The state of a transcription."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -77,7 +83,7 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Failed:
-    """`transient` failures, whose cause may pass, are tried again."""
+    """`transient` means that the cause may pass, so that the job is tried again."""
 
     code: str
     message: str
@@ -91,9 +97,9 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Nothing that the job is to blame for: it goes back as if it had not been claimed, to wait for `pause`.
+    """The job goes back as if it had not been claimed, and waits for `pause`, because the cause is not its fault.
 
-    `alone` where what it met says nothing about other jobs, so that the worker goes on with these.
+    `alone` means that the cause concerns no other job, so that the worker goes on with the others.
     """
 
     pause: timedelta = timedelta(0)
@@ -104,14 +110,14 @@ class Interrupted:
 class Hindered:
     """The worker's own files, processes or memory failed, not the recording.
 
-    The job goes back as if it had not been claimed. It waits longer each time that this happens to it, so that a
-    recording which brings the trouble about does not keep the workers busy.
+    The job goes back as if it had not been claimed. It waits longer each time, so that a recording that causes the
+    trouble does not keep the workers busy.
     """
 
 
 @dataclass(frozen=True)
 class Crashed:
-    """The job was in the works when its worker, or the worker's device, broke, and may be the cause."""
+    """The job was running when its worker or the worker's device crashed, so the job may be the cause."""
 
     code: ClassVar[str] = WorkerCrashed.code
     message: ClassVar[str] = WorkerCrashed.title
@@ -122,9 +128,9 @@ Outcome = Succeeded | Failed | Cancelled | Interrupted | Hindered | Crashed
 
 @dataclass(frozen=True)
 class History:
-    """What a job has been through: claims, those of them that ended with a crash, and whether it is to end.
+    """How often a job was claimed and crashed, and whether a client wants to cancel it.
 
-    `interruptions` counts how often a worker's own trouble ended an attempt, which `attempts` does not count.
+    `interruptions` counts the attempts that a worker's own trouble ended. `attempts` does not count them.
     """
 
     attempts: int
@@ -135,9 +141,9 @@ class History:
 
 @dataclass(frozen=True)
 class NextState:
-    """What the row becomes: `attempts` counts from now on, `run_at` is when a pending job may be claimed.
+    """The new values of the row. `run_at` is when a pending job may be claimed.
 
-    Without a `run_at` it keeps its place in the queue, before all that were posted after it.
+    Without a `run_at` the job keeps its place in the queue, before all jobs that were created later.
     """
 
     status: Status
@@ -146,7 +152,7 @@ class NextState:
 
 
 def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
-    """The state that follows an attempt, which `history` counts already, as it does the interruption by a hindrance."""
+    """The state that follows an attempt. `history` counts this attempt already, and its crash or interruption too."""
     tries = max(1, history.attempts - history.crashes)
     match outcome:
         case Succeeded():
@@ -175,7 +181,7 @@ def _delays(failure: Failed) -> tuple[timedelta, ...]:
 
 
 def come_back_after(waiting: int, ended: int) -> int:
-    """Seconds until a full queue has some room again: until a twentieth of the waiting jobs is worked off.
+    """Seconds until a full queue has some room again, which is when a twentieth of the waiting jobs has ended.
 
     `ended` counts the jobs that ended within RATE_WINDOW.
     """

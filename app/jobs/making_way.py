@@ -1,18 +1,55 @@
-"""Which running job goes back where another key's job waits for its place. One at a time, and none for nothing."""
+"""Chooses a running job that goes back because a job of another key should have its place.
+
+One job goes back at a time, and only if the other job would get the place.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.jobs import queue
-from app.jobs.capacity import Room
+from app.jobs.capacity import Held, Room
+from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Hindered, Interrupted, Outcome
-from app.jobs.running import Running
 
-LONGEST_FETCH_SECONDS = 120.0  # while another key waits for a place; four times as long after each time it made way
-LONGER = 4
+LONGEST_FETCH_SECONDS = 120.0  # after that, a fetch makes way if another key waits
+LONGER = 4  # the factor for each time that a job has made way
 CROWDED = Hindered()
+
+
+@dataclass(eq=False)
+class Running:
+    """A claimed job, until its end is recorded. `stopped` says that the job makes way for another one.
+
+    `shows_fitness` marks a job that was claimed on probation: the worker has to show with it that it can work.
+    """
+
+    job: Claimed
+    started: float
+    shows_fitness: bool
+    progress: float = 0.0
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        self.audio_key = self.job.audio_key
+
+    @property
+    def came_with_recording(self) -> bool:
+        return self.job.audio_key is not None
+
+    def set_progress(self, progress: float) -> None:
+        self.progress = progress
+
+    @property
+    def is_being_fetched(self) -> bool:
+        return self.audio_key is None
+
+    @property
+    def held(self) -> Held:
+        fetching = (self.job.source_host or "") if self.is_being_fetched else None
+        return Held(self.job.caller, self.came_with_recording, fetching)
 
 
 async def who_makes_way(
@@ -27,7 +64,11 @@ async def who_makes_way(
     fetched = [each for each in running if not each.came_with_recording]
     for room, kind in ((slots, uploads), (fetches, fetched)):
         chosen = least_urgent(kind)
-        if room.crowded and chosen is not None and await queue.more_urgent_waits(session, chosen.job, room):
+        if (
+            room.crowded
+            and chosen is not None
+            and await queue.more_urgent_waits(session, chosen.job, room, to_fetch=chosen.is_being_fetched)
+        ):
             leaving.append((chosen, Interrupted()))
     slow = longest_fetch(fetched, now)
     if fetches.crowded and slow is not None and await queue.another_waits_to_fetch(session, slow.job, fetches):
@@ -36,9 +77,9 @@ async def who_makes_way(
 
 
 def least_urgent(running: Sequence[Running]) -> Running | None:
-    """The job that loses least by going back: of the least urgent priority, the one with the least done.
+    """The job that loses least if it goes back: the one of the least urgent priority with the least progress.
 
-    None where a job is on its way back already.
+    None if a job is already going back.
     """
     if any(each.stopped for each in running):
         return None
@@ -46,11 +87,10 @@ def least_urgent(running: Sequence[Running]) -> Running | None:
 
 
 def longest_fetch(running: Sequence[Running], now: float) -> Running | None:
-    """The job of the key with the most fetches whose server has been sending for longest, if that is too long while
-    others wait.
+    """The slowest fetch of the key with the most fetches, if it takes longer than it may while others wait.
 
-    A job may take longer each time, so that a large recording comes through in the end. None where a job is on its
-    way back already.
+    A job may take longer each time, so that a large recording is fetched in the end. None if a job is already going
+    back.
     """
     if any(each.stopped for each in running):
         return None

@@ -1,4 +1,4 @@
-"""All SQL that changes a job. Postgres is the queue: the row that clients read is the one that workers claim.
+"""All SQL that changes a job. PostgreSQL is the queue, because clients read the same row that workers claim.
 
 Every write of a worker carries the lease token of its claim, so that a worker that hung and came back changes nothing.
 Times come from the database's clock.
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, Uuid, and_, bindparam, func, text
+from sqlalchemy import TextClause, Uuid, and_, bindparam, func
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -22,7 +22,7 @@ from app.deliveries import outbox
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import events
 from app.jobs.capacity import NO_ROOM, Room
-from app.jobs.claiming import STORED, TO_FETCH, Line
+from app.jobs.claiming import HEARTBEAT, REQUEUE_LOST, STORED, TO_FETCH, Claimed, Line
 from app.jobs.lifecycle import (
     FINAL,
     MAX_CRASHES,
@@ -58,7 +58,7 @@ def cancelled(transcription_id: UUID) -> str:
 
 
 async def now(session: AsyncSession) -> datetime:
-    """The database's clock, the only one that counts."""
+    """The time by the database's clock. Times of jobs come from no other clock."""
     return (await session.exec(select(func.now()))).one()
 
 
@@ -111,11 +111,11 @@ async def repeated(session: AsyncSession, caller: str, idempotency_key: str, fin
 
 async def claim(
     session: AsyncSession, worker: str, slots: Room, fetches: Room = NO_ROOM, *, last_chance: bool = True
-) -> Sequence[Transcription]:
+) -> Sequence[Claimed]:
     """Take as many waiting jobs with a recording as `slots` says, and without one as `fetches` says.
 
-    Each gets a lease of its own. Of both kinds the most urgent go first, API keys in turn. At most one of all is on
-    its last chance, none where `last_chance` is false: a worker has one of these at a time.
+    The most urgent jobs of both kinds go first, and API keys share fairly. A worker runs one job on its last chance at
+    a time, so at most one is claimed, and none if `last_chance` is false.
     """
     jobs = await _claim_from(STORED, session, worker, slots, last_chance)
     last_chance = last_chance and not any(job.crashes >= MAX_CRASHES - 1 for job in jobs)
@@ -123,26 +123,24 @@ async def claim(
     return sorted(jobs, key=lambda job: (job.priority, job.run_at, job.id))
 
 
-async def _claim_from(
-    line: Line, session: AsyncSession, worker: str, room: Room, last_chance: bool
-) -> list[Transcription]:
+async def _claim_from(line: Line, session: AsyncSession, worker: str, room: Room, last_chance: bool) -> list[Claimed]:
     lease = {"worker": worker, "lease": LEASE}
     jobs = []
     if room.places and last_chance:
         jobs += await _changed_by(session, line.one_on_its_last_chance.bindparams(**lease))
     if left := room.places - len(jobs):
         jobs += await _changed_by(session, line.in_turn_for(replace(room, places=left), **lease))
-    return jobs
+    return [Claimed.of(job) for job in jobs]
 
 
-async def more_urgent_waits(session: AsyncSession, job: Transcription, room: Room) -> bool:
+async def more_urgent_waits(session: AsyncSession, job: Claimed, room: Room, *, to_fetch: bool) -> bool:
     """Whether another key has a job waiting that is more urgent than this running one, and would get its place."""
-    line = TO_FETCH if job.audio_key is None else STORED
+    line = TO_FETCH if to_fetch else STORED
     statement = line.who_would_get_the_place_of(line.more_urgent, job.caller, room).bindparams(priority=job.priority)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
 
 
-async def another_waits_to_fetch(session: AsyncSession, job: Transcription, room: Room) -> bool:
+async def another_waits_to_fetch(session: AsyncSession, job: Claimed, room: Room) -> bool:
     """Whether another key has a job that waits to be fetched, and would get the place of this one."""
     statement = TO_FETCH.who_would_get_the_place_of(TO_FETCH.of_another_key, job.caller, room)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
@@ -150,7 +148,7 @@ async def another_waits_to_fetch(session: AsyncSession, job: Transcription, room
 
 @dataclass(frozen=True)
 class Closed:
-    """A job, and the recording that its row has forgotten with its end: for whoever calls to erase, once committed."""
+    """A job, and the recording that its row has forgotten because it ended. The caller erases it after the commit."""
 
     job: Transcription
     forgotten_audio: str | None
@@ -158,8 +156,6 @@ class Closed:
 
 @dataclass(frozen=True)
 class Beat:
-    """A sign of life for one leased job."""
-
     id: UUID
     token: UUID
     progress: float
@@ -168,14 +164,9 @@ class Beat:
 async def heartbeat(session: AsyncSession, beats: Sequence[Beat]) -> dict[UUID, bool]:
     """Extend the leases and write the progress. Returns id → whether its cancellation is requested.
 
-    An id that is missing from the answer is no longer the worker's.
+    If an id is missing from the answer, the worker has lost that job.
     """
-    statement = text("""
-        UPDATE transcription SET lease_until = now() + :lease, progress = beat.progress
-        FROM unnest(:ids, :tokens, :progresses) AS beat(id, token, progress)
-        WHERE transcription.id = beat.id AND status = 'in_progress' AND lease_token = beat.token
-        RETURNING transcription.id, cancel_requested
-    """).bindparams(
+    statement = HEARTBEAT.bindparams(
         bindparam("ids", [beat.id for beat in beats], type_=ARRAY(Uuid)),
         bindparam("tokens", [beat.token for beat in beats], type_=ARRAY(Uuid)),
         bindparam("progresses", [beat.progress for beat in beats], type_=ARRAY(DOUBLE_PRECISION)),
@@ -185,22 +176,20 @@ async def heartbeat(session: AsyncSession, beats: Sequence[Beat]) -> dict[UUID, 
     return {row.id: row.cancel_requested for row in rows}
 
 
-async def attach_audio(session: AsyncSession, job: Transcription, audio: StoredAudio) -> bool:
-    """Write down where the recording of a leased job is now. False when the lease was lost and nothing was written."""
+async def attach_audio(session: AsyncSession, job: Claimed, audio: StoredAudio) -> bool:
+    """Write where the recording of a claimed job is now. Returns False if the lease was lost and nothing is written."""
     statement = update(Transcription).where(*_leased(job)).returning(col(Transcription.id))
     written = statement.values(audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
     return (await session.exec(written)).first() is not None
 
 
-async def finish(
-    session: AsyncSession, job: Transcription, outcome: Outcome, *, forget_audio: bool = False
-) -> Status | None:
-    """Write how an attempt ended, and with `forget_audio` that a job which ends by it has no recording any more.
+async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, *, forget_audio: bool = False) -> Status | None:
+    """Write how an attempt ended. If that ends the job, `forget_audio` clears its recording.
 
-    Returns the job's status, or None when its lease was lost and nothing was written.
+    Returns the job's status, or None if its lease was lost and nothing is written.
     """
     stored = None
-    if isinstance(outcome, Succeeded):  # a long transcript takes a while, which the event loop has not
+    if isinstance(outcome, Succeeded):  # in a thread, because a long transcript would hold up the event loop
         stored = await asyncio.to_thread(lambda: stored_transcripts.dump_json(outcome.transcript).decode())
     row = (await session.exec(select(Transcription).where(*_leased(job)).with_for_update())).first()
     if row is None:
@@ -232,13 +221,13 @@ async def finish(
 
 
 async def is_over(session: AsyncSession, transcription_id: UUID) -> bool:
-    """Whether a job is final or deleted, so that nobody needs its recording any more."""
+    """Whether a job has ended or was deleted, so that its recording is not needed any more."""
     row = await session.get(Transcription, transcription_id)
     return row is None or row.status in FINAL
 
 
 async def is_untended(session: AsyncSession) -> bool:
-    """Whether jobs have been due for a while and none is running: it seems that there is no worker."""
+    """Whether there seems to be no worker, because jobs have been due for a while and none is running."""
     due = select(Transcription.id).where(
         Transcription.status == Status.PENDING, col(Transcription.run_at) < func.now() - UNTENDED
     )
@@ -247,23 +236,8 @@ async def is_untended(session: AsyncSession) -> bool:
 
 
 async def requeue_lost(session: AsyncSession, *, forget_audio: bool = False) -> list[Closed]:
-    """Take back the jobs whose worker gave no sign of life. Returns those that ended by it: they crashed too often."""
-    statement = text("""
-        WITH lost AS MATERIALIZED (
-            SELECT id, crashes + 1 AS crashes FROM transcription
-            WHERE status = 'in_progress' AND lease_until < now()
-            FOR UPDATE SKIP LOCKED
-        )
-        UPDATE transcription SET
-            status = CASE WHEN cancel_requested THEN 'cancelled'
-                          WHEN lost.crashes >= :max_crashes THEN 'failed' ELSE 'pending' END,
-            completed_at = CASE WHEN cancel_requested OR lost.crashes >= :max_crashes THEN now() END,
-            error_code = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :code END,
-            error_message = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :message END,
-            crashes = lost.crashes, lease_token = NULL, leased_by = NULL, lease_until = NULL
-        FROM lost WHERE transcription.id = lost.id
-        RETURNING transcription.*
-    """).bindparams(max_crashes=MAX_CRASHES, code=Crashed.code, message=Crashed.message)
+    """Take jobs back from workers whose leases ran out. Returns the jobs that ended because they crashed too often."""
+    statement = REQUEUE_LOST.bindparams(max_crashes=MAX_CRASHES, code=Crashed.code, message=Crashed.message)
     jobs = await _changed_by(session, statement)
     if any(job.status == Status.PENDING for job in jobs):
         await notify(session, PENDING)
@@ -295,9 +269,9 @@ async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
 
 
 async def _close(session: AsyncSession, job: Transcription, *, forget_audio: bool) -> Closed:
-    """What belongs to the end of a job, if this is it, and is written with the final status or not at all.
+    """If the job has ended, add its event in the same transaction, so that both are written or neither.
 
-    The recording is forgotten first, so that the event tells of none that is about to be erased.
+    The recording is cleared first, so that the event does not mention one that is about to be erased.
     """
     forgotten = None
     if job.status in FINAL:
@@ -310,7 +284,7 @@ async def _close(session: AsyncSession, job: Transcription, *, forget_audio: boo
 
 
 async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Transcription]:
-    """Run a statement that returns whole rows, and wake whoever waits for these jobs."""
+    """Run a statement that returns whole rows, and notify clients that wait for these jobs."""
     rows = await session.exec(select(Transcription).from_statement(statement))  # type: ignore[call-overload]
     jobs: list[Transcription] = list(rows.scalars())
     for job in jobs:
@@ -318,7 +292,7 @@ async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Tran
     return jobs
 
 
-def _leased(job: Transcription) -> tuple[Any, ...]:
+def _leased(job: Claimed) -> tuple[Any, ...]:
     return (
         Transcription.id == job.id,
         Transcription.status == Status.IN_PROGRESS,

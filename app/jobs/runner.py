@@ -17,7 +17,7 @@ from app.errors import InsufficientStorage
 from app.jobs import queue
 from app.jobs.blame import ENGINE_FAILED, ROOM_PAUSE, STORE_PAUSE, outcome_of
 from app.jobs.capacity import NO_ROOM, Pauses, Room, free_fetches, free_slots, one_of
-from app.jobs.decoder import Decoder
+from app.jobs.claiming import Claimed
 from app.jobs.fitness import Fitness, in_words
 from app.jobs.lifecycle import (
     MAX_CRASHES,
@@ -33,11 +33,10 @@ from app.jobs.lifecycle import (
     Succeeded,
     Timings,
 )
-from app.jobs.making_way import who_makes_way
-from app.jobs.models import Transcription, stored_options
-from app.jobs.recordings import Recordings
+from app.jobs.making_way import Running, who_makes_way
+from app.jobs.models import stored_options
+from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
-from app.jobs.running import Running
 from app.speech.batching.batcher import DeviceLost, EngineStopped
 from app.speech.batching.fairness import Share
 from app.speech.call.warnings import told_of_loss
@@ -161,12 +160,14 @@ class JobRunner:
         """One job, in a straight line."""
         job = running.job
         options = stored_options.validate_python(job.options)
-        key = await self._recordings.obtain(job)
-        if key is None:
-            return Interrupted()
+        if running.audio_key is None:
+            fetched = await self._recordings.fetch(job)
+            running.audio_key = fetched.key
+            if not await self._recordings.attach(job, fetched):
+                return Interrupted()
         self._signals.wake(queue.PENDING)  # this job waits for no server any more, so another fetch may have its place
         share = Share(job.priority, job.caller)
-        async with self._decoder.decoded(key, share, split=options.channels == "split") as decoded:
+        async with self._decoder.decoded(running.audio_key, share, split=options.channels == "split") as decoded:
             audio, started = decoded.audio, time.monotonic()
             transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, share)
             timings = Timings(decoded.seconds, time.monotonic() - started)
@@ -189,7 +190,7 @@ class JobRunner:
                 "attempt ended", status=status, outcome=type(outcome).__name__, reason=reason, attempts=job.attempts
             )
         if self._retention.forgets_audio and await self._is_over(job, status):
-            await self._retention.erase_audio(job.id, job.audio_key)
+            await self._retention.erase_audio(job.id, running.audio_key)
 
     def _learn_from(self, outcome: Outcome | LeaseLost, running: Running) -> None:
         """What an outcome means for the jobs that this worker claims next."""
@@ -199,7 +200,7 @@ class JobRunner:
         if isinstance(outcome, Succeeded):
             self.fitness.succeeded()
 
-    async def _judged(self, job: Transcription, error: Exception) -> Outcome:
+    async def _judged(self, job: Claimed, error: Exception) -> Outcome:
         """The outcome of an attempt that raised `error`; and what that means for this worker."""
         if isinstance(error, EngineStopped | DeviceLost):  # this process can do no job any more
             self._engine_stopped = True
@@ -219,7 +220,7 @@ class JobRunner:
             log.warning("the job goes back for a while", error=str(error))
         return outcome
 
-    async def _finish(self, job: Transcription, outcome: Outcome) -> Status | None:
+    async def _finish(self, job: Claimed, outcome: Outcome) -> Status | None:
         """Write the outcome, however long the database is away.
 
         Meanwhile the heartbeat keeps the lease. If the reply to a COMMIT was lost, the repetition finds no lease.
@@ -232,7 +233,7 @@ class JobRunner:
             log.warning("finish failed", error=type(error).__name__)
             return await self._finish(job, ENGINE_FAILED) if outcome is not ENGINE_FAILED else None
 
-    async def _is_over(self, job: Transcription, status: Status | None) -> bool:
+    async def _is_over(self, job: Claimed, status: Status | None) -> bool:
         """Whether the job has ended; where its end could not be seen written, the row tells."""
         if status is not None:
             return status.final
@@ -259,7 +260,7 @@ class JobRunner:
 
         Stopped jobs too: until their end is written, they are not to be taken for lost.
         """
-        running = {each.token: each for each in self._loop.running}
+        running = {each.job.lease_token: each for each in self._loop.running}
         beats = [queue.Beat(each.job.id, token, each.progress) for token, each in running.items()]
         if not beats:
             return

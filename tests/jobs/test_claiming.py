@@ -120,7 +120,7 @@ async def test_a_worker_runs_one_job_on_its_last_chance_beside_others(database: 
 
 @pytest.mark.parametrize("crashes", range(MAX_CRASHES))
 async def test_a_crash_that_was_seen_counts_like_a_lost_lease(database: Database, crashes: int) -> None:
-    job = await enqueue(database)
+    await enqueue(database)
     await execute(database, "UPDATE transcription SET crashes = :crashes", crashes=crashes)
     [job] = await claim(database)
     last = crashes + 1 == MAX_CRASHES
@@ -211,25 +211,25 @@ async def test_replicas_find_jobs_of_a_key_while_another_claims_its_share(databa
 
 
 async def test_a_more_urgent_job_of_another_key_is_seen_where_one_runs(database: Database) -> None:
-    running = await enqueue(database, caller="greedy", priority=9)
-    await claim(database)
+    await enqueue(database, caller="greedy", priority=9)
+    [running] = await claim(database)
     for caller, priority in (("greedy", 0), ("other", 9)):
         await enqueue(database, caller=caller, priority=priority)
     async with database.transaction() as session:
-        assert not await queue.more_urgent_waits(session, running, Room(0))
+        assert not await queue.more_urgent_waits(session, running, Room(0), to_fetch=False)
     await enqueue(database, caller="other", priority=8, audio_key=None)
     async with database.transaction() as session:
-        assert not await queue.more_urgent_waits(session, running, Room(0))
+        assert not await queue.more_urgent_waits(session, running, Room(0), to_fetch=False)
     await enqueue(database, caller="other", priority=8)
     async with database.transaction() as session:
-        assert await queue.more_urgent_waits(session, running, Room(0))
-        assert await queue.more_urgent_waits(session, running, Room(0, of_caller={"other": 1}))
-        assert not await queue.more_urgent_waits(session, running, Room(0, of_caller={"other": 0}))
+        assert await queue.more_urgent_waits(session, running, Room(0), to_fetch=False)
+        assert await queue.more_urgent_waits(session, running, Room(0, of_caller={"other": 1}), to_fetch=False)
+        assert not await queue.more_urgent_waits(session, running, Room(0, of_caller={"other": 0}), to_fetch=False)
 
 
 async def test_a_fetch_makes_way_only_for_a_job_that_would_get_its_place(database: Database) -> None:
-    running = await enqueue(database, caller="slow", audio_key=None, source_host="slow.example")
-    await claim(database, 0, fetches=1)
+    await enqueue(database, caller="slow", audio_key=None, source_host="slow.example")
+    [running] = await claim(database, 0, fetches=1)
     await enqueue(database, caller="other", audio_key=None, source_host="slow.example")
     async with database.transaction() as session:
         assert await queue.another_waits_to_fetch(session, running, Room(0))

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from app.database.connections import Database
 from app.errors import AlreadyFinal
 from app.jobs import queue
+from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import (
     FINAL,
     MAX_CRASHES,
@@ -24,7 +25,6 @@ from app.jobs.lifecycle import (
     Outcome,
     Status,
 )
-from app.jobs.models import Transcription
 from testing.rows import SUCCESS, claim, enqueue, execute, finish, requeue_lost
 
 OUTCOMES: list[Outcome] = [
@@ -46,8 +46,8 @@ class Queue(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.Runner()
         self.database = Database(address, pool_size=2)
-        self.leases: dict[UUID, Transcription] = {}
-        self.stale: list[Transcription] = []
+        self.leases: dict[UUID, Claimed] = {}
+        self.stale: list[Claimed] = []
         self.statuses: dict[UUID, Status] = {}
         self.do(execute(self.database, "TRUNCATE transcription CASCADE"))
 
@@ -91,7 +91,7 @@ class Queue(RuleBasedStateMachine):
         tokens = {job.id: job.lease_token for job in self.leases.values()}
 
         async def beat() -> dict[UUID, bool]:
-            beats = [queue.Beat(job.id, job.lease_token, 0.5) for job in held if job.lease_token is not None]
+            beats = [queue.Beat(job.id, job.lease_token, 0.5) for job in held]
             async with self.database.transaction() as session:
                 return await queue.heartbeat(session, beats)
 

@@ -14,9 +14,10 @@ from sqlalchemy import func, text
 from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
-from app.jobs import erasure, queue, recordings
+from app.jobs import erasure, queue, recording
 from app.jobs.blame import STORE_PAUSE
 from app.jobs.capacity import FETCHES, NO_ROOM, SLOTS, Room
+from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
 from app.storage.store import StoredAudio
@@ -159,7 +160,7 @@ async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
 ) -> None:
     attach, calls = queue.attach_audio, 0
 
-    async def lose_the_first_reply(session: Any, job: Transcription, audio: StoredAudio) -> bool:
+    async def lose_the_first_reply(session: Any, job: Claimed, audio: StoredAudio) -> bool:
         nonlocal calls
         calls += 1
         attached = await attach(session, job, audio)
@@ -169,7 +170,7 @@ async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
         return attached
 
     monkeypatch.setattr(queue, "attach_audio", lose_the_first_reply)
-    monkeypatch.setattr(recordings, "ATTACH_PAUSES_SECONDS", (0.0,))
+    monkeypatch.setattr(recording, "ATTACH_PAUSES_SECONDS", (0.0,))
     async with working(bench):
         job = await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))
     assert (job.status, job.attempts, calls, len(origin.asked)) == (Status.COMPLETED, 1, 2, 1)
@@ -180,13 +181,13 @@ async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
 async def test_a_recording_that_cannot_be_written_down_is_fetched_again_only_after_a_while(
     bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
-    async def in_vain(session: Any, job: Transcription, audio: StoredAudio) -> bool:
+    async def in_vain(session: Any, job: Claimed, audio: StoredAudio) -> bool:
         if refused:
             await session.exec(text("SELECT 1 / 0"))
         raise ConnectionResetError
 
     monkeypatch.setattr(queue, "attach_audio", in_vain)
-    monkeypatch.setattr(recordings, "ATTACH_PAUSES_SECONDS", (0.0,))
+    monkeypatch.setattr(recording, "ATTACH_PAUSES_SECONDS", (0.0,))
     async with working(bench):
         job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))

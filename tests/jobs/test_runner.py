@@ -8,8 +8,9 @@ from sqlmodel import select
 
 from app.jobs import erasure, queue, runner
 from app.jobs.capacity import Room
+from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Status
-from app.jobs.models import StoredTranscript, Transcription
+from app.jobs.models import StoredTranscript
 from app.speech.batching.fairness import Share
 from testing.job_bench import Bench, working
 from testing.recordings import SAMPLE_CALL
@@ -108,7 +109,7 @@ async def test_a_stopped_job_shows_signs_of_life_until_its_end_is_written(
             beaten.set()
         return alive
 
-    async def finish_late(session: Any, job: Transcription, outcome: Any, **how: Any) -> Any:
+    async def finish_late(session: Any, job: Claimed, outcome: Any, **how: Any) -> Any:
         asked.set()
         await written.wait()
         return await finish(session, job, outcome, **how)

@@ -15,8 +15,9 @@ from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
 from app.errors import BadMedia, InsufficientStorage
-from app.jobs import decoder, queue
+from app.jobs import queue, recording
 from app.jobs.blame import ROOM_PAUSE, STORE_PAUSE
+from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
 from app.jobs.models import Transcription
 from app.speech.batching.batcher import DeviceLost, EngineStopped
@@ -84,7 +85,7 @@ async def test_a_folder_that_goes_away_while_it_is_read_is_not_blamed_on_the_rec
         bench.store.folder.rename(bench.store.folder.with_name("unmounted"))
         raise BadMedia
 
-    monkeypatch.setattr(decoder, "decode", while_unmounting)
+    monkeypatch.setattr(recording, "decode", while_unmounting)
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
@@ -150,7 +151,7 @@ async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
 ) -> None:
     finish, calls = queue.finish, 0
 
-    async def commit_and_lose_the_reply(session: Any, job: Transcription, outcome: Any, **how: Any) -> Status | None:
+    async def commit_and_lose_the_reply(session: Any, job: Claimed, outcome: Any, **how: Any) -> Status | None:
         nonlocal calls
         calls += 1
         status = await finish(session, job, outcome, **how)
@@ -206,7 +207,7 @@ async def test_decoding_ends_where_it_would_fill_the_disk_and_the_worker_claims_
         if looks > 1:  # it began with room enough
             raise InsufficientStorage
 
-    monkeypatch.setattr(decoder, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(recording, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(bench.free_space, "require", require)
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())

@@ -9,7 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import DecoderUnavailable
-from app.jobs import decoder, lifecycle
+from app.jobs import lifecycle, recording
 from app.jobs.lifecycle import HINDRANCE_DELAYS, MAX_HINDRANCES, Status
 from testing.job_bench import Bench, waits_after, working
 from testing.origin import Origin
@@ -38,7 +38,7 @@ async def test_trouble_of_the_worker_fails_no_job(
 ) -> None:
     async with working(bench):
         with monkeypatch.context() as sick:
-            sick.setattr(decoder, "decode", failing(error))
+            sick.setattr(recording, "decode", failing(error))
             job_id = await bench.enqueue(tone())
             job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
             assert (job.error_code, job.crashes, job.interruptions) == (None, 0, 1)
@@ -70,7 +70,7 @@ async def test_a_worker_in_trouble_stops_claiming_and_is_back_by_itself(
     jobs = [await bench.enqueue(tone()) for _ in range(40)]
     async with working(bench):
         with monkeypatch.context() as sick:
-            sick.setattr(decoder, "decode", failing(OSError(errno.EROFS, "Read-only file system")))
+            sick.setattr(recording, "decode", failing(OSError(errno.EROFS, "Read-only file system")))
             await bench.until(jobs[0], lambda job: job.interruptions)
             await soon(lambda: bench.runner.fitness.trouble is not None)
             assert bench.runner.fitness.trouble == "[Errno 30] Read-only file system"

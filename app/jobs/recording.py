@@ -1,4 +1,7 @@
-"""A recording of the store → PCM files, for as long as a job works on them."""
+"""The recording of a claimed job: fetched into the store if it is not there yet, then decoded into PCM files.
+
+It does not know what is done with the samples, and leaves to `blame` what its errors mean for the job.
+"""
 
 import asyncio
 import errno
@@ -10,18 +13,75 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from app.audio.decode import DecodedAudio, decode
+from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
+from app.database.retries import write_down
 from app.errors import InsufficientStorage
+from app.jobs import erasure, queue
+from app.jobs.claiming import Claimed
+from app.sources.fetch import Fetcher
 from app.speech.batching.fair_places import FairPlaces
 from app.speech.batching.fairness import Share
-from app.storage.disk import FreeSpace
-from app.storage.store import AudioStore
+from app.storage.disk import FreeSpace, full_disk_as_no_room
+from app.storage.store import AudioStore, StoredAudio
 from app.storage.workspace import Workspace
 
 PLACES = 3
-PLACES_OF_ONE_KEY = 2  # the third is for another key: its call does not wait for hours of audio to be decoded
+PLACES_OF_ONE_KEY = 2  # the third is for another key, whose short call need not wait for hours of audio
 LOOK_SECONDS = 1.0
 TRIAL_SECONDS = 20.0
+ATTACH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
+
+log = structlog.stdlib.get_logger("callscribe.jobs")
+
+
+class NotWritten(Exception):
+    """The database did not store where a fetched recording is."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Brings the recordings of jobs into the store."""
+
+    database: Database
+    store: AudioStore
+    fetcher: Fetcher
+
+    async def fetch(self, job: Claimed) -> StoredAudio:
+        """Fetch the recording into the store. Raises what the fetcher raises."""
+        with full_disk_as_no_room():
+            # The key belongs to this attempt, because an earlier one that seemed dead may still be writing.
+            audio = await self.fetcher.fetch(job.source, str(job.lease_token))
+        log.info("recording fetched", bytes=audio.bytes)
+        return audio
+
+    async def is_there_room(self) -> bool:
+        """Whether a recording of no particular size could be fetched now."""
+        return await self.fetcher.has_room()
+
+    async def attach(self, job: Claimed, audio: StoredAudio) -> bool:
+        """Write to the row where the recording is, so that later attempts need not fetch it.
+
+        Goes on through connection loss, and erases a recording that no row needs. Returns whether the job is still
+        this worker's. Raises NotWritten.
+        """
+
+        async def attach(session: AsyncSession) -> tuple[bool, set[str]]:
+            attached = await queue.attach_audio(session, job, audio)
+            return attached, await erasure.needed_audio(session, [audio.key])
+
+        try:
+            attached, needed = await write_down(self.database, attach, ATTACH_PAUSES_SECONDS)
+        except DATABASE_TROUBLE as error:
+            if is_bad_data(error):  # after any other error it may be written, and only the reply was lost
+                await self.store.delete(audio.key)
+            raise NotWritten(f"not written to its job: {type(error).__name__}") from error
+        if not needed:
+            await self.store.delete(audio.key)
+        return attached
 
 
 @dataclass(frozen=True)
@@ -62,7 +122,7 @@ class Decoder:
             yield Decoded(audio, seconds)
 
     async def try_out(self) -> None:
-        """Decode a recording that is known to be good. What it raises is the worker's own trouble."""
+        """Decode a recording that is known to be good. An error means trouble of the worker itself."""
         await self._require_room()
         await self._workspace.check()
         async with self._workspace.folder() as folder:
@@ -77,7 +137,7 @@ class Decoder:
             raise OSError(errno.ENOSPC, "too little room for decoded audio") from None
 
     async def _while_there_is_room(self, decoding: Coroutine[Any, Any, DecodedAudio]) -> DecodedAudio:
-        """A few kilobytes may hold hours of silence: what comes out is seen on the disk, and nowhere before."""
+        """Watch the disk while decoding, because a few kilobytes may hold hours of silence."""
         task = asyncio.create_task(decoding)
         try:
             while not (await asyncio.wait({task}, timeout=LOOK_SECONDS))[0]:
