@@ -52,6 +52,7 @@ lint: setup ## format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/lint-imports --config tests/imports.toml
 
 lock: ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra models --universal --generate-hashes --no-emit-index-url \

@@ -16,7 +16,9 @@ from app.settings import load_settings
 
 
 def run(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=SQLModel.metadata, compare_type=True)
+    context.configure(
+        connection=connection, target_metadata=SQLModel.metadata, compare_type=True, compare_server_default=True
+    )
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         if not (_upgrades_to_head() and _is_newer(connection)):

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ START_LIMIT_SECONDS = 90
 STOP_LIMIT_SECONDS = 30
 WAIT_LIMIT_SECONDS = 60
 POLL_SECONDS = 0.05
+PROGRAM = (sys.executable, "-m", "app.cli")
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command that ends by itself."""
-    command = [sys.executable, "-m", "app.cli", *arguments]
+    command = [*PROGRAM, *arguments]
     return subprocess.run(
         command, env=environment(folder, **settings), capture_output=True, text=True, timeout=300, check=False
     )
@@ -120,7 +121,7 @@ def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.Com
 
 def start_callscribe(*arguments: str, folder: Path, stderr: int) -> subprocess.Popen[str]:
     """Start a command that ends by itself, with its standard output in a pipe."""
-    command = [sys.executable, "-m", "app.cli", *arguments]
+    command = [*PROGRAM, *arguments]
     return subprocess.Popen(
         command,
         env=environment(folder),
@@ -137,26 +138,30 @@ def _heed_ctrl_c() -> None:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
-    """Run the service on `folder` and a free port, ready at the start of the block, as `starting` does."""
-    with starting(folder, *arguments, key=key, **settings) as service:
+def serving(
+    folder: Path, *arguments: str, key: str | None = None, program: Sequence[str] = PROGRAM, **settings: str
+) -> Iterator[Service]:
+    """Run the service as `starting` does. It is ready when the block begins."""
+    with starting(folder, *arguments, key=key, program=program, **settings) as service:
         _wait_until_ready(service)
         yield service
 
 
 @contextmanager
-def starting(folder: Path, *arguments: str, key: str | None = None, **settings: str) -> Iterator[Service]:
-    """Run the service on `folder` and a free port until the end of the block, where it has to end with exit code 0.
+def starting(
+    folder: Path, *arguments: str, key: str | None = None, program: Sequence[str] = PROGRAM, **settings: str
+) -> Iterator[Service]:
+    """Run `program serve` on `folder` and a free port. At the end of the block it must stop with exit code 0.
 
-    The client sends `key`. A service that the block stopped or killed is left at that.
+    The client sends `key`. A block may stop or kill the service itself; then the exit code is not checked.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), *arguments]
+    command = [*program, "serve", "--port", str(port), *arguments]
     with (folder / "serve.log").open("a") as log:
-        process = subprocess.Popen(command, env=environment(folder, **settings), stderr=log)
+        process = subprocess.Popen(command, env=environment(folder, **settings), cwd=folder, stderr=log)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(
         base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=WAIT_LIMIT_SECONDS + 10, trust_env=False

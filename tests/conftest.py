@@ -1,9 +1,11 @@
 """What many tests share: an embedded PostgreSQL, databases cloned from a migrated template, running services."""
 
+import asyncio
 import atexit
+import io
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -28,6 +30,26 @@ settings.load_profile("patient")
 
 ALICE, BOB = "alice-secret-1", "bob-secret-2"
 LIMITS = {"MAX_UPLOAD_BYTES": "100kB", "MAX_AUDIO_SECONDS": "5", "MAX_PENDING": "5"}  # four of one key
+
+
+LOOPS: list[asyncio.AbstractEventLoop] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def _known_loop() -> None:
+    LOOPS.append(asyncio.get_running_loop())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The traceback of an asynchronous test that took too long ends in the event loop: add where each task waits."""
+    report = yield
+    if call.excinfo is not None and str(call.excinfo.value).startswith("Timeout"):
+        stacks = io.StringIO()
+        for task in (task for loop in LOOPS for task in asyncio.all_tasks(loop)):
+            task.print_stack(file=stacks)
+        report.sections.append(("Stacks of the asyncio tasks", stacks.getvalue()))
+    return report
 
 
 @pytest.fixture(scope="session")

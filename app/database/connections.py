@@ -36,7 +36,8 @@ SESSION = {
     "application_name": f"{APPLICATION}{socket.gethostname()}"[:63],
 }
 
-PROJECT = Path(__file__).parents[2]
+PACKAGED_MIGRATIONS = Path(__file__).with_name("migrations")
+SOURCE_MIGRATIONS = Path(__file__).parents[2] / "alembic"
 LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE
 LOCK_PAUSE_SECONDS = 20.0
 MIGRATION_LOCK = 0x63616C6C  # "call": the advisory lock that replicas take to migrate one after the other
@@ -230,8 +231,10 @@ DatabaseDep = Annotated[Database, Depends(get_database)]
 
 
 def alembic_config(address: str) -> Config:
+    """The migrations are at the top of the source tree; the wheel has them inside this package."""
+    folder = PACKAGED_MIGRATIONS if PACKAGED_MIGRATIONS.is_dir() else SOURCE_MIGRATIONS
     config = Config()
-    config.set_main_option("script_location", str(PROJECT / "alembic"))
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["url"] = asyncpg_url(address)
     return config
 
