@@ -28,7 +28,7 @@ def run(connection: Connection) -> None:
 def _upgrades_to_head() -> bool:
     try:
         return context.get_revision_argument() == context.get_head_revision()
-    except KeyError:  # a command that goes nowhere, like `check`
+    except KeyError:  # a command without a target revision, like `check`
         return False
 
 

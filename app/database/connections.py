@@ -1,4 +1,7 @@
-"""The database: one engine a process, explicit transactions, migrations."""
+"""Connects to PostgreSQL, opens transactions and runs migrations.
+
+Each process has one engine. This module knows which errors mean that the database is away, and must not know tables.
+"""
 
 import asyncio
 import socket
@@ -25,12 +28,12 @@ from app.database.schema import SchemaTooNew
 WAIT_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
-STATEMENT_SECONDS = 20.0  # far over the longest, and less than a lease
+STATEMENT_SECONDS = 20.0  # much longer than any statement takes, and less than a lease
 POOL_SIZE = 5
-FROZEN_SECONDS = 5.0  # that the server waits longer than a client which lives
+FROZEN_SECONDS = 5.0  # the server waits so much longer than a client that is alive
 APPLICATION = "callscribe@"
 SESSION = {
-    # A process that is stopped in the middle of a transaction would keep its rows locked, for as long as it stands.
+    # A process that is stopped in the middle of a transaction would otherwise keep its rows locked until it goes on.
     "idle_in_transaction_session_timeout": "15s",
     # PostgreSQL keeps 63 bytes.
     "application_name": f"{APPLICATION}{socket.gethostname()}"[:63],
@@ -54,8 +57,8 @@ def asyncpg_url(address: str) -> URL:
     return url.update_query_dict({"ssl": sslmode}) if sslmode else url
 
 
-# What a statement raises when the database is away, busy or restarting. While it connects, SQLAlchemy lets asyncpg's
-# own errors through, and always those of its protocol, which come when the server has said goodbye but not yet gone.
+# What a statement raises when the database is away, busy or restarting. SQLAlchemy does not wrap asyncpg's own errors
+# while it connects. It never wraps errors of asyncpg's protocol, which come when the server is closing the connection.
 DATABASE_TROUBLE = (
     DBAPIError,
     PoolTimeoutError,
@@ -79,12 +82,12 @@ ABSENCE = (
 
 
 def is_absence(error: BaseException) -> bool:
-    """Whether there is no database to talk to at the moment."""
+    """Whether the error means that no database can be reached at the moment."""
     return error.connection_invalidated if isinstance(error, DBAPIError) else isinstance(error, ABSENCE)
 
 
 def is_unexpected(error: BaseException) -> bool:
-    """Whether the driver did not expect it: mostly a connection that breaks, and now and then a mistake of ours."""
+    """Whether the driver did not expect the error. Mostly a connection broke, but it may be a mistake of ours."""
     return isinstance(error, asyncpg.InternalClientError)
 
 
@@ -93,12 +96,12 @@ REFUSED_CLASSES = (*BAD_DATA_CLASSES, "42")  # wrong statement, missing right: t
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the database understood and said no, so that trying again is in vain for now."""
+    """Whether the database understood the statement and refused it, so that a retry would not help now."""
     return _sqlstate(error).startswith(REFUSED_CLASSES)
 
 
 def is_bad_data(error: BaseException) -> bool:
-    """Whether the database will never take what was written, because of what was written."""
+    """Whether the database will never accept this data, because the data itself is at fault."""
     return _sqlstate(error).startswith(BAD_DATA_CLASSES)
 
 
@@ -115,17 +118,16 @@ class DatabaseUnavailable(Exception):
 
 
 def _give_up_the_broken(context: ExceptionContext) -> None:
-    """After a statement that was not answered in time, or not in order, no pooled connection is used again, not even
-    to roll back."""
+    """Close a connection after a statement whose answer was late or out of order. It is not even used to roll back."""
     if isinstance(context.original_exception, TimeoutError | asyncpg.InternalClientError):
         context.is_disconnect = True
 
 
 def _limit_transactions(seconds: float) -> Callable[[AdaptedConnection, ConnectionPoolEntry], None]:
-    """Has PostgreSQL 17 and later end a session whose transaction takes longer.
+    """Make PostgreSQL 17 and later end a session whose transaction takes longer.
 
-    A process that is stopped between the parts of a statement counts as at work, not as idle, and would keep its rows
-    locked. Older servers know no limit for that.
+    PostgreSQL does not count a process that is stopped within a statement as idle, so its rows would stay locked. Older
+    servers have no limit for that.
     """
     limit = "SELECT set_config(name, $1, false) FROM pg_settings WHERE name = 'transaction_timeout'"
 
@@ -136,10 +138,10 @@ def _limit_transactions(seconds: float) -> Callable[[AdaptedConnection, Connecti
 
 
 def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
-    """Before a connection of the pool is used again. For `pool_pre_ping` silence is no reason to open a new one
-    (docs/decisions/0018).
+    """Called when a pooled connection is checked out. Runs `SELECT 1` with a timeout.
 
-    Raises InvalidatePoolError, upon which the pool opens a new one.
+    `pool_pre_ping` does not replace a connection that never answers (docs/decisions/0018). Raises InvalidatePoolError,
+    so that the pool opens a new one.
     """
     is_new = not record.info.get("used")
     record.info["used"] = True
@@ -163,7 +165,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=10,
-            hide_parameters=True,  # an error's text would carry a transcript into the log
+            hide_parameters=True,  # otherwise the text of an error would put a transcript into the log
             connect_args={
                 "server_settings": SESSION,
                 "timeout": CONNECT_SECONDS,
@@ -176,7 +178,7 @@ class Database:
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator["Database"]:
-        """Other connections to the same PostgreSQL, for those who may not take these."""
+        """A second pool of connections to the same PostgreSQL, for work that must not use up this one."""
         database = Database(self.url)
         try:
             yield database
@@ -190,12 +192,12 @@ class Database:
             yield session
 
     async def check(self) -> None:
-        """Raises where the database cannot be used."""
+        """Raises an error if the database cannot be used."""
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1 FROM transcription LIMIT 1"))
 
     async def machines(self) -> set[str]:
-        """The hosts that have a process of this service on the database."""
+        """The hosts with a process of this service that is connected to the database."""
         statement = """
             SELECT DISTINCT application_name FROM pg_stat_activity
             WHERE datname = current_database() AND starts_with(application_name, :application)
@@ -242,9 +244,9 @@ def alembic_config(address: str) -> Config:
 async def migrate(address: str) -> None:
     """Bring the schema to the newest revision. Replicas that start together wait for one another.
 
-    A database that is down, starting or full is waited for, and so is one where something, such as a backup, holds a
-    table that is to be altered. A newer schema that this version can work with is left alone (`schema`). Raises
-    DatabaseUnavailable where the database does not let us in, or has a schema that this version is too old for.
+    Waits while the database is down, starting or full, and while a backup, for example, holds a table that must be
+    altered. A newer schema that this version can work with is left alone (`schema`). Raises DatabaseUnavailable if the
+    database refuses the login, or if this version is too old for its schema.
     """
     shown = asyncpg_url(address).render_as_string()
     while True:
@@ -255,7 +257,7 @@ async def migrate(address: str) -> None:
             raise DatabaseUnavailable(f"the database {shown} cannot be used: {error}") from error
         except DATABASE_TROUBLE as error:
             reason: object = error
-            if _waited_for_a_lock(error):  # while a migration waits, so do all who use the table
+            if _waited_for_a_lock(error):  # while a migration waits, all users of the table wait too
                 pause, reason = LOCK_PAUSE_SECONDS, "a table is in use, by a backup or a long transaction"
             elif not is_absence(error):
                 raise

@@ -1,7 +1,7 @@
-"""An embedded PostgreSQL where no database is given: shared by the processes of a data folder, watched, closed.
+"""Runs an embedded PostgreSQL if no database is configured. All processes of a data folder share it.
 
-Each process that uses the server holds a shared lock, which the kernel lets go even after kill -9; the last one out
-stops the server. Each of them also watches it: whichever first sees that nothing of it is left starts it again.
+Each process that uses the server holds a shared lock, which the kernel releases even after kill -9. The last process to
+end stops the server. Every process also watches the server, and the first to see that it is gone starts it again.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ ORPHANS_SECONDS = 3.0
 REMIND_SECONDS = 10.0
 SOCKET_NAME_BYTES = len("/.s.PGSQL.5432")
 LONGEST_SOCKET_PATH_BYTES = 103  # macOS; Linux takes four more
-PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # means the same in an address, an option and a list of paths
+PLAIN = re.compile(r"[A-Za-z0-9/._-]+")  # has the same meaning in an address, an option and a list of paths
 
 log = structlog.stdlib.get_logger("callscribe.postgres")
 
@@ -65,7 +65,7 @@ class BackOff:
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL in `folder`, for as long as any process uses it. Raises DatabaseUnavailable where none can be."""
+    """A PostgreSQL in `folder` that runs while any process uses it. Raises DatabaseUnavailable."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -85,15 +85,15 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Start the server, or join the one that runs, and return its address once it takes connections.
 
-        A server that cannot start, as on a full disk, is tried again for as long as it takes. Raises
-        DatabaseUnavailable where that is in vain, or where `stop` is called meanwhile.
+        A server that cannot start, for example on a full disk, is started again until it runs. Raises
+        DatabaseUnavailable if no retry can help, or if `stop` is called meanwhile.
         """
         while not self._ending.is_set():
             try:
                 fcntl.flock(self._users, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 if self._tend():
                     return self._address()
-            except BlockingIOError:  # the last user of before is stopping the server
+            except BlockingIOError:  # another process, which was the last user, is stopping the server
                 pass
             except UnusableFolder as error:
                 raise DatabaseUnavailable(str(error)) from None
@@ -125,12 +125,12 @@ class EmbeddedPostgres:
             try:
                 self._tend()
             except UnusableFolder:
-                continue  # has been reported
-            except Exception:  # nobody else would start the server again
+                continue  # it has been reported already
+            except Exception:  # without this thread, no process would start the server again
                 log.exception("the embedded PostgreSQL could not be looked after")
 
     def _tend(self) -> bool:
-        """Start the server if nothing of one is left. Returns whether it takes connections."""
+        """Start the server if no process of it is left. Returns whether it accepts connections."""
         try:
             lock = postmaster.try_lock(self.server_lock)
         except OSError as error:
@@ -193,8 +193,8 @@ class EmbeddedPostgres:
 class SocketFolder:
     """The folder of the server's socket, under a name that is short and plain enough for every client of this process.
 
-    A long or odd name is reached by a descriptor that this process holds, or where there is no /proc, by a link in a
-    folder that nobody else may enter. So no name has to be agreed on that another user could take first.
+    A long or odd name is replaced by the path of a descriptor that this process holds. Without /proc it is replaced by
+    a link in a folder that no other user may enter. So there is no shared name that another user could take first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -223,7 +223,7 @@ class SocketFolder:
 
 
 def _room(folder: Path) -> dict[str, int]:
-    """What is left of the disk: a server that finds it full can often not even write so to its log."""
+    """What is free on the disk, because a server on a full disk often cannot even write to its log."""
     try:
         disk = os.statvfs(folder)
     except OSError:

@@ -1,4 +1,7 @@
-"""NOTIFY as a hint: wakes whoever waits for a topic. The table is the truth, so everybody polls as well."""
+"""Wakes tasks that wait for a topic, by NOTIFY.
+
+A notification is only a hint that may be lost. The tables are the truth, so every waiting task also polls.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -26,7 +29,7 @@ async def notify(session: AsyncSession, topic: str) -> None:
 
 
 class Signals:
-    """One LISTEN connection a process, checked and renewed; subscribers get an event to wait for."""
+    """Keeps one LISTEN connection for the process, and checks and renews it. Subscribers get an event to wait for."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -46,7 +49,7 @@ class Signals:
                 del self._events[topic]
 
     def wake(self, topic: str | None = None) -> None:
-        """Set the events of `topic`, or of every topic when anything may have been missed."""
+        """Set the events of `topic`, or of every topic if notifications may have been missed."""
         for name in [topic] if topic is not None else list(self._events):
             for event in self._events.get(name, ()):
                 event.set()
@@ -57,13 +60,13 @@ class Signals:
             try:
                 await self._listen()
             except DATABASE_TROUBLE as error:
-                if self._connected:  # once an outage, not once a second
+                if self._connected:  # log once for each outage, not every second
                     log.warning("listener lost its connection", error=type(error).__name__)
                 self._connected = False
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        """Wake subscribers until the connection ends, or nothing comes through it any more."""
+        """Wake subscribers until the connection ends or delivers no notifications any more."""
         connection = await self._database.connect_raw()
         gone = asyncio.Event()
         connection.add_termination_listener(lambda _: gone.set())
@@ -82,7 +85,7 @@ class Signals:
             connection.terminate()
 
     async def _require_echo(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Raises TimeoutError where a notification does not come back: a proxy may answer queries and drop these."""
+        """Raises TimeoutError if a notification does not come back: a proxy may pass queries and drop these."""
         topic = f"echo:{uuid4()}"
         with self.subscribe(topic) as heard:
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, topic, timeout=CHECK_SECONDS)

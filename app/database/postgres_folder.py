@@ -1,8 +1,8 @@
-"""The data folder of the embedded PostgreSQL: made, closed to other users, ready for a server to start in.
+"""Prepares the data folder of the embedded PostgreSQL: creates it, and closes it to other users.
 
-The server trusts nobody because it is reached through a file: PostgreSQL asks the kernel which user is at the other
-end of the socket (peer authentication). Everything here is done before each start, so that a folder of an earlier
-version, or one that somebody has opened, is mended. This module knows no process and no connection.
+Access to the socket file is not enough to log in, because PostgreSQL asks the kernel which user is at the other end
+(peer authentication). The folder is prepared before each start, so that a folder of an earlier version, or one that
+was opened to others, is repaired. This module must not know about processes and connections.
 """
 
 import os
@@ -18,11 +18,11 @@ VERSION = "18"
 SUPERUSER = "postgres"
 ROOTS_USER = "pgserver"  # root may not run PostgreSQL; the package that brings it made this user in earlier versions
 RULES = "# Written by Callscribe at each start.\nlocal all all peer map=callscribe\n"
-# Written by a server that was killed. A process that has that id by now would keep PostgreSQL from starting.
+# A killed server leaves these files. If another process has its id by now, PostgreSQL would not start.
 LEFT_BEHIND = ("postmaster.pid", ".s.PGSQL.5432.lock", ".s.PGSQL.5432")
-# Nothing of the caller's: a locale that is not installed, or a PGPORT, would decide whether PostgreSQL starts.
+# The caller's environment is not passed on, because a missing locale or a PGPORT could keep PostgreSQL from starting.
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
-# The folder that a child starts in needs no permission on the folders above it, which the server's user may lack.
+# A child reaches its working folder without permission on the folders above, which the server's user may lack.
 HERE = Path("/proc/self/cwd")
 
 
@@ -39,10 +39,10 @@ def program(name: str) -> str:
 
 
 def prepare(folder: Path) -> dict[str, Any]:
-    """Make the folder fit for a start. Returns the arguments of `subprocess.run` for what runs in it.
+    """Prepare the folder for a start. Returns the arguments of `subprocess.run` for what runs in it.
 
     No server may run in the folder meanwhile. Raises UnusableFolder; and OSError or subprocess.CalledProcessError
-    where a later try may succeed, as on a full disk.
+    if a later try may succeed, for example after a full disk.
     """
     if "\n" in str(folder):
         raise UnusableFolder(f"the folder {str(folder)!r} cannot hold a PostgreSQL: its name has a line break")
@@ -65,7 +65,7 @@ def data_directory(folder: Path) -> str:
 
 
 def _owner(folder: Path) -> pwd.struct_passwd:
-    """The user that the server runs as: ours, or where we are root, the one that the folder belongs to."""
+    """The user that the server runs as: our own, or the owner of the folder if we are root."""
     ours = os.geteuid()
     if ours == 0:
         found = folder.stat().st_uid if folder.exists() else 0
@@ -91,7 +91,7 @@ def _running_as(owner: pwd.struct_passwd, folder: Path) -> dict[str, Any]:
 
 
 def _let_in(owner: pwd.struct_passwd) -> None:
-    """Where we are root, have the server's user reach PostgreSQL's programs, in whichever folder they are installed."""
+    """If we are root, let the server's user run PostgreSQL's programs, wherever they are installed."""
     if os.geteuid() != 0:
         return
     postgres = Path(program("postgres"))
@@ -121,7 +121,10 @@ def _is_made(folder: Path) -> bool:
 
 
 def _make(folder: Path, owner: pwd.struct_passwd) -> None:
-    """In a folder beside it, so that a start that is cut off leaves nothing half done. A mount point stays in place."""
+    """Create the database in a folder beside it, so that an interrupted start leaves nothing incomplete in `folder`.
+
+    A mount point cannot be replaced, so there the database is created in place.
+    """
     place = folder if folder.is_mount() else folder.with_name(f"{folder.name}.new")
     if place != folder:
         shutil.rmtree(place, ignore_errors=True)
@@ -145,13 +148,13 @@ def _make(folder: Path, owner: pwd.struct_passwd) -> None:
 
 
 def _map(owner: pwd.struct_passwd) -> str:
-    """Who may be the superuser: the service's user, the server's, and root, from whom nothing can be kept."""
+    """Users who may be superuser: the service's, the server's, and root, who can read everything anyway."""
     names = {"root", owner.pw_name, pwd.getpwuid(os.geteuid()).pw_name}
     return "".join(f'callscribe "{name}" {SUPERUSER}\n' for name in sorted(names))
 
 
 def _write(path: Path, text: str, owner: pwd.struct_passwd) -> None:
-    """Replace what the file says; not written again where it says so already, because the disk may be full."""
+    """Replace the file's text. An equal file is left alone, because the disk may be full."""
     if not path.is_symlink() and path.exists() and path.read_text() == text:
         return
     new = path.with_name(f"{path.name}.new")

@@ -1,9 +1,9 @@
-"""PostgreSQL's first process, the postmaster: started so that it outlives us, recognized, and asked to stop.
+"""Starts PostgreSQL's first process, the postmaster, finds it again and asks it to stop. It outlives this process.
 
-A server and all its backends keep a file lock that it inherits at its start. So the lock is free if and only if nothing
-of it is left, whatever its pid file says: the file may name a process that has that id since a reboot, a thread, or
-nothing. No pid is believed before the process is known by its program and its data folder. (Its start time is not
-compared with the file's: both are read off a clock that may be set.)
+The server inherits a file lock at its start, and all its processes keep it. So the lock is free only if no process of
+the server is left. The pid file does not show that, because after a reboot its id may belong to another process or a
+thread. A pid counts only if its process runs the right program in the right data folder. Start times are not compared,
+because they come from a clock that may be set.
 """
 
 import errno
@@ -24,14 +24,14 @@ POLL_SECONDS = 0.05
 LOG_BYTES = 10 * 2**20
 LAST_LINES = 5
 FOLLOWS = "terminating connection due to unexpected postmaster exit"
-LOOK = 0  # the signal that nobody notices
+LOOK = 0  # this signal has no effect on its process
 SETTINGS = {
     "listen_addresses": "",
     "port": "5432",
-    # PostgreSQL goes to its data folder before it opens the socket there, so that no path is too long for a socket.
+    # PostgreSQL changes to its data folder before it opens the socket, so no path is too long for a socket.
     "unix_socket_directories": ".",
     "unix_socket_permissions": "0700",
-    # Of an earlier start, where these may not be installed any more.
+    # The folder may name locales that were installed when it was made and are not any more.
     "lc_messages": "C",
     "lc_monetary": "C",
     "lc_numeric": "C",
@@ -40,7 +40,7 @@ SETTINGS = {
 
 
 def open_lock(path: Path) -> BinaryIO:
-    """A file to be locked, closed to other users: who may open it may lock it, and keep us from starting."""
+    """Open a file for locking. Other users cannot open it, because they could lock it and keep us from starting."""
     file = path.open("ab")
     with suppress(OSError):
         os.fchmod(file.fileno(), 0o600)
@@ -48,7 +48,7 @@ def open_lock(path: Path) -> BinaryIO:
 
 
 def try_lock(path: Path) -> BinaryIO | None:
-    """The file, locked for us alone; None if somebody else has it."""
+    """The file, locked exclusively; None if another process holds the lock."""
     file = open_lock(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,7 +71,7 @@ def launch(folder: Path, lock: BinaryIO) -> None:
     settings = [argument for name, value in SETTINGS.items() for argument in ("-c", f"{name}={value}")]
     server = [postgres_folder.program("postgres"), "-D", postgres_folder.data_directory(folder), *settings]
     with _open_log(folder) as log:
-        # The shell ends immediately, so that the server is nobody's child and no zombie of ours when it is killed.
+        # The shell ends immediately, so that the server is not our child and leaves no zombie when it is killed.
         subprocess.run(  # noqa: S603
             ["/bin/sh", "-c", '"$@" &', "sh", *server],
             check=True,
@@ -84,12 +84,12 @@ def launch(folder: Path, lock: BinaryIO) -> None:
 
 
 def is_ready(folder: Path) -> bool:
-    """Whether the server that runs says that it takes connections."""
+    """Whether the running server reports that it accepts connections."""
     return _pid_file(folder)[7:8] == ["ready"]
 
 
 def stop(folder: Path, lock: Path, how: signal.Signals = signal.SIGINT) -> bool:
-    """Have the server stop, and wait until nothing of it is left. Returns whether that is so.
+    """Ask the server to stop, and wait until no process of it is left. Returns whether that happened in time.
 
     SIGINT ends its sessions and stops in order, SIGQUIT does not stop in order.
     """
@@ -110,7 +110,7 @@ def send(folder: Path, number: int) -> bool:
         return False
     pid = int(first[0])
     try:
-        process = os.pidfd_open(pid)  # refuses threads, and stays with this process whichever gets its id
+        process = os.pidfd_open(pid)  # refuses threads, and keeps to this process even if its id is used again
     except AttributeError:  # no Linux
         return _send_by_id(pid, folder, number)
     except (OSError, OverflowError) as error:
@@ -135,7 +135,7 @@ def lives(folder: Path) -> bool:
 def end_orphans(folder: Path) -> int:
     """End the backends of a postmaster that was killed. Returns how many were asked to.
 
-    Most notice it, but one that computes for an hour would keep the folder from the next server for an hour.
+    Most notice by themselves, but one that computes for an hour would block the next server for an hour.
     """
     count = 0
     for process in Path("/proc").glob("[0-9]*"):
@@ -176,7 +176,7 @@ def _is_backend(process: Path, folder: Path) -> bool:
 
 
 def _title(process: Path, folder: Path) -> bytes:
-    """The command line of a process, as /proc shows it, if it is PostgreSQL in this folder; else nothing."""
+    """The command line of a process, as /proc shows it, if it is PostgreSQL in this folder; otherwise empty."""
     try:
         is_here = os.path.samestat((process / "cwd").stat(), folder.stat())
         name = (process / "exe").readlink().name.removesuffix(" (deleted)")
@@ -186,7 +186,7 @@ def _title(process: Path, folder: Path) -> bytes:
 
 
 def _send_by_id(pid: int, folder: Path, number: int) -> bool:
-    """Where a process cannot be held on to. It is looked at immediately before."""
+    """Send by process id, on systems without pidfd. The process is checked immediately before."""
     if Path("/proc/self").exists():
         is_it = _is_postmaster(Path(f"/proc/{pid}"), folder)
     else:  # macOS
@@ -199,7 +199,7 @@ def _send_by_id(pid: int, folder: Path, number: int) -> bool:
 
 
 def _end_one_without_lock(folder: Path) -> None:
-    """A server that an earlier version of this service started lets everybody in. Raises TimeoutError if it stays."""
+    """Stop a server of an earlier version, because it accepts every user. Raises TimeoutError if it does not stop."""
     started = time.monotonic()
     while send(folder, signal.SIGINT):
         if time.monotonic() - started > STOP_LIMIT_SECONDS:
@@ -208,7 +208,7 @@ def _end_one_without_lock(folder: Path) -> None:
 
 
 def _open_log(folder: Path) -> BinaryIO:
-    """The server's log, begun anew when it is long. Not followed elsewhere: the server's user may have put a link."""
+    """Open the server's log, and start a new one if it is long. Links are refused: the server's user may plant one."""
     path = folder / "log"
     if path.is_symlink() or (path.exists() and path.stat().st_size > LOG_BYTES):
         path.replace(path.with_name("log.old"))

@@ -1,4 +1,4 @@
-"""What is done again and again, and what has to be written down, goes on when the database is away."""
+"""Repeats actions and writes that must go on after the database was away."""
 
 import asyncio
 import time
@@ -17,13 +17,17 @@ log = structlog.stdlib.get_logger("callscribe.db")
 
 
 class Unbroken:
-    """For how long something has come again and again, without a gap."""
+    """Measures for how long an event has happened again and again, without a gap."""
 
     def __init__(self) -> None:
         self._since = self._last = -inf
 
     def seconds(self, now: float, longest_gap: float) -> float:
-        """Tell that it has come, and since when it does: 0 for the first time, or after a gap; all in seconds."""
+        """Record that the event happened at `now`.
+
+        Returns for how many seconds it has happened without a gap longer than `longest_gap`; 0 on the first call and
+        after a gap.
+        """
         if now - self._last > longest_gap:
             self._since = now
         self._last = now
@@ -31,7 +35,7 @@ class Unbroken:
 
 
 async def despite_database_trouble(action: Callable[[], Awaitable[None]]) -> None:
-    """Log and go on: whoever calls tries again on the next beat."""
+    """Run an action once. Trouble with the database is logged, because the caller tries again soon."""
     try:
         await action()
     except DATABASE_TROUBLE as error:
@@ -39,7 +43,7 @@ async def despite_database_trouble(action: Callable[[], Awaitable[None]]) -> Non
 
 
 async def every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-    """Repeat an action on a fixed beat."""
+    """Repeat an action every `seconds`, until cancelled."""
     while True:
         started = time.monotonic()
         await despite_database_trouble(action)
@@ -51,8 +55,8 @@ async def write_down(
 ) -> T:
     """Run `write` in a transaction, and again after each of the pauses while the database is away.
 
-    A reply to COMMIT may have been lost, so `write` has to find out by itself whether it was committed before. Raises
-    one of DATABASE_TROUBLE: immediately where the data is at fault, else what the last attempt met.
+    The reply to a COMMIT may be lost, so `write` must find out by itself whether it was committed before. Raises one of
+    DATABASE_TROUBLE: immediately if the data is at fault, and otherwise after the last attempt.
     """
     for seconds in pauses_seconds:
         try:

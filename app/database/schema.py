@@ -1,8 +1,8 @@
-"""Which versions of the code can work with the database's schema, so that a deploy can roll, and roll back.
+"""Which versions of the code can work with the database's schema, so that a rolling deploy and a rollback work.
 
 The table `schema_floor` names the oldest revision whose code can work with the schema. A migration that only adds
-leaves the floor alone; one that older code cannot live with raises it to itself. Migrations run in `alembic/env.py`;
-this module reads the floor and decides, and must not change any schema itself.
+leaves the floor alone. One that older code cannot work with sets the floor to itself. Migrations run in
+`alembic/env.py`. This module reads the floor and decides, and must not change any schema itself.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def read(connection: Connection, revisions: tuple[str, ...]) -> Schema:
 def is_newer(schema: Schema, known: ScriptDirectory) -> bool:
     """Whether newer code made the schema, so that this code, which can work with it, has nothing to migrate.
 
-    Raises SchemaTooNew where this code cannot.
+    Raises SchemaTooNew if this code cannot work with it.
     """
     ours = {script.revision for script in known.walk_revisions()}
     newer = [revision for revision in schema.revisions if revision not in ours]

@@ -1,4 +1,4 @@
-"""All SQL that makes jobs and recordings be forgotten."""
+"""All SQL that deletes jobs and clears their recordings from the rows. It erases no file; its callers do."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -15,7 +15,7 @@ from app.jobs.models import Transcription
 
 
 async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]:
-    """Those of the keys that a row has: its job is not over, or its recording is kept."""
+    """The keys that a row still needs, because its job has not ended or its recording is kept."""
     array = bindparam("keys", list(keys), type_=ARRAY(Text))  # one parameter: Postgres takes 32,767 of them
     rows = await session.exec(select(Transcription.audio_key).where(col(Transcription.audio_key) == func.any(array)))
     return {key for key in rows if key is not None}
@@ -28,7 +28,7 @@ async def any_audio(session: AsyncSession) -> bool:
 
 
 async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
-    """Up to `limit` recordings of jobs that ended so long ago, for whoever calls to erase."""
+    """Clear up to `limit` recordings of jobs that ended so long ago. Returns their keys for the caller to erase."""
     statement = text("""
         WITH due AS MATERIALIZED (
             SELECT id, audio_key FROM transcription
@@ -47,7 +47,7 @@ async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> lis
 async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
     """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None.
 
-    One whose receivers are still to be told stays until they are, or are given up.
+    A job with pending deliveries stays until they are delivered or given up.
     """
     statement = text("""
         WITH due AS MATERIALIZED (
@@ -67,7 +67,7 @@ async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list
 
 
 async def erase(session: AsyncSession, transcription_id: UUID) -> Transcription:
-    """Delete a job with its transcript; a worker that runs it finds its lease gone. Raises NotFound."""
+    """Delete a job with its transcript; a worker that runs it loses its lease. Raises NotFound."""
     job = await queue.lock(session, transcription_id)
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
     await notify(session, queue.cancelled(transcription_id))

@@ -12,14 +12,8 @@ from app.errors import FetchFailed, GpuOutOfMemory, WorkerCrashed
 from app.transcripts.transcript import Transcript
 
 ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
-FETCH_DELAYS = (
-    timedelta(seconds=5),
-    timedelta(seconds=30),
-    timedelta(minutes=2),
-)  # a server may restart
-GPU_DELAYS = tuple(
-    timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40)
-)  # others may hold its memory
+FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server may restart
+GPU_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40))  # others may hold its memory
 HINDRANCE_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 40, 80, 160, 300))
 MAX_TRIES = 1 + len(ENGINE_DELAYS)
 MAX_CRASHES = 3

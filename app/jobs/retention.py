@@ -1,7 +1,7 @@
-"""What is kept of jobs that have ended, and for how long. Every process sweeps; none needs another for it.
+"""Erases recordings and transcriptions of ended jobs when they were kept long enough. Every process does so.
 
-A recording is forgotten in its row before it is erased from the store: where none is to be kept, in the transaction
-that ends the job. One whose erasing was cut short by a crash is an orphan then: a file that no row asks for.
+The row forgets its recording before the store erases it. If recordings are not kept, that happens in the transaction
+that ends the job. If a crash interrupts the erasing, the recording is an orphan: a file that no row needs.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Retention:
         self._store = store
         self._keep_audio = timedelta(days=keep_audio_days)
         self._keep_transcript = None if keep_transcript_days is None else timedelta(days=keep_transcript_days)
-        self._unneeded = set[str]()  # as the last search for orphans found
+        self._unneeded = set[str]()  # found by the last search for orphans
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -54,16 +54,16 @@ class Retention:
 
     @property
     def forgets_audio(self) -> bool:
-        """Whether a recording goes with its job's end."""
+        """Whether a recording is erased as soon as its job ends."""
         return not self._keep_audio
 
     async def erase_audio(self, job_id: UUID, key: str | None) -> None:
-        """Erase a recording, if there is one, that its row has forgotten. Where the store cannot, it is an orphan."""
+        """Erase a recording, if there is one, that its row has forgotten. If that fails, it is an orphan."""
         if key is not None:
             await self._erase(key, job=str(job_id))
 
     async def sweep(self) -> None:
-        """Erase what was kept long enough, a batch a transaction."""
+        """Erase what was kept long enough, one batch in each transaction."""
         keep_transcript = self._keep_transcript
         if keep_transcript is not None:
             await self._erase_batches(lambda session: erasure.erase_ended(session, keep_transcript, BATCH))
@@ -74,11 +74,11 @@ class Retention:
             async with self._database.transaction() as session:
                 keys = await erase(session)
             refused = await self._erase_all([key for key in keys if key is not None])
-            if len(keys) < BATCH or refused:  # a store in trouble gets no more orphans before the next beat
+            if len(keys) < BATCH or refused:  # make no more orphans for now while the store is in trouble
                 return
 
     async def _erase_all(self, keys: Sequence[str]) -> int:
-        """Returns how many the store refused. After some in a row the rest are left: they are orphans now."""
+        """Returns how many the store refused. After several in a row, it leaves the others as orphans."""
         refused = in_a_row = 0
         for key in keys:
             erased = await self._erase(key)
@@ -88,10 +88,10 @@ class Retention:
         return refused
 
     async def erase_orphans(self) -> None:
-        """Erase the recordings that no job needs: of interrupted uploads, and of ends that were not cleaned up.
+        """Erase recordings that no job needs, because an upload was interrupted or an erasing failed.
 
-        One that has just arrived is in no row yet. A folder dates it by its last byte, Amazon's bucket by its first:
-        so the search before, an hour ago, has to have found it too.
+        A recording that has just arrived is in no row yet. A folder dates it by its last byte, but Amazon's bucket by
+        its first. So only recordings that the search an hour ago found too are erased.
         """
         found = list(filter(_is_ours, await self._store.untouched(ORPHAN_SECONDS)))
         unneeded = set[str]()
@@ -106,7 +106,7 @@ class Retention:
                 log.info("orphaned recording erased", key=key)
 
     async def _erase(self, key: str, **facts: str) -> bool:
-        """Whether the store could: what ails one recording need not ail the next."""
+        """Erase one recording. Returns whether the store could, because it may refuse one and erase the next."""
         try:
             await self._store.delete(key)
         except OSError as error:
@@ -117,7 +117,7 @@ class Retention:
 
 
 def _is_ours(key: str) -> bool:
-    """Whether a recording may have this key. Whatever else lies in the store is somebody else's."""
+    """Whether a recording may have this key. Other files in the store are not ours."""
     try:
         return str(UUID(key)) == key
     except ValueError:

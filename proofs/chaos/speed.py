@@ -10,8 +10,8 @@ from datetime import datetime
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.jobs import queue
 from app.jobs.capacity import Room
+from app.jobs.claiming import Claimed as ClaimedJob
 from app.jobs.lifecycle import FINAL, Cancelled
-from app.jobs.models import Transcription
 from app.network.guard import causes
 from proofs.chaos import audit
 from proofs.chaos.figures import Figure, percentile, rate
@@ -76,7 +76,7 @@ async def _claim_and_end(database: Database, worker: str, count: int, claimed: C
             claimed.troubles[f"{type(root).__name__}: {root}"] += 1
 
 
-async def _claim(database: Database, worker: str, claimed: Claimed) -> Sequence[Transcription]:
+async def _claim(database: Database, worker: str, claimed: Claimed) -> Sequence[ClaimedJob]:
     started = time.monotonic()
     async with database.transaction() as session:
         jobs = await queue.claim(session, worker, Room(1))
