@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from app import readiness
-from app.api.app import create_app
-from app.api.auth import ApiKeys
+from app.callers import ApiKeys
 from app.readiness import Doubtful, NotReady, Readiness
+from testing.listening import app_with
 from tests.conftest import ALICE
 
 
@@ -58,10 +58,8 @@ async def test_names_and_paths_are_for_who_has_a_key(ready: bool, key: str | Non
     async def doubtful() -> None:
         raise Doubtful("several machines", "several machines: one, two")
 
-    app = create_app()
-    app.state.readiness = Readiness({} if ready else {"storage": broken}, {"storage": doubtful})
-    app.state.api_keys = ApiKeys({"alice": ALICE})
-    app.state.open = True
+    checked = Readiness({} if ready else {"storage": broken}, {"storage": doubtful})
+    app = app_with(checked, ApiKeys({"alice": ALICE}))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callscribe") as client:
         response = await client.get("/readyz", headers=headers)

@@ -1,10 +1,6 @@
 """Who is calling: an API key → Caller. Checked before any of a request's body is read."""
 
-import hashlib
-import hmac
 import ipaddress
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -13,18 +9,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from app.api.dependencies import service_of
 from app.api.server.admission import client_of
-from app.errors import Forbidden, Unauthorized
+from app.callers import ANONYMOUS, ApiKeys, Caller
+from app.errors import Forbidden
 
-
-@dataclass(frozen=True)
-class Caller:
-    """The name that the operator gave to the key."""
-
-    name: str
-
-
-ANONYMOUS = Caller("anonymous")
 OWN_SITE = {"same-origin", "none"}  # what a browser sends in Sec-Fetch-Site for the service's own page and by hand
 
 
@@ -38,43 +27,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class ApiKeys:
-    """The configured keys, held as hashes.
-
-    With none, everybody on this machine is let in, as `serve` then binds loopback only; with None, everybody.
-    """
-
-    def __init__(self, keys: Mapping[str, str] | None) -> None:
-        self.guards_loopback = keys is not None and not keys
-        keys = keys or {}
-        self._hashes = {name: hashlib.sha256(key.encode()).digest() for name, key in keys.items()}
-
-    def name_of(self, key: str) -> str | None:
-        """The name of this key, if it is one of them."""
-        given = hashlib.sha256(key.encode()).digest()
-        names = [name for name, known in self._hashes.items() if hmac.compare_digest(known, given)]
-        return names[0] if names else None
-
-    def identify(self, key: str | None) -> Caller:
-        """The caller with this key. Raises Unauthorized."""
-        if not self._hashes:
-            return ANONYMOUS
-        name = self.name_of(key) if key is not None else None
-        if name is None:
-            raise Unauthorized(
-                "Send `Authorization: Bearer <key>` with one of the configured API keys.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        return Caller(name)
-
-
 bearer = HTTPBearer(auto_error=False, description="An API key from `CALLSCRIBE_API_KEYS`.")
 
 
 async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
-    keys: ApiKeys = request.app.state.api_keys
+    keys = service_of(request).api_keys
     if keys.guards_loopback:
         _refuse_other_sites(request)
     caller = keys.identify(credentials.credentials if credentials else None)

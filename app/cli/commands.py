@@ -103,9 +103,9 @@ def serve(
     close_to_other_processes()
     if executor:
         share_memory()
-    from app.api.app import check_exposure, listen
     from app.api.app import serve as serve_http
-    from app.service import check_engine
+    from app.cli.serving import check_exposure, listen
+    from app.service import check_engine, open_service
 
     settings = _settings()
     _keep_to_ourselves(settings)
@@ -114,7 +114,14 @@ def serve(
         check_engine(settings)
     listener = listen(host, port)
     set_up_logging(settings.log_format)
-    _run_until_stopped(serve_http(settings, listener, executor=executor))
+    _run_until_stopped(
+        serve_http(
+            open_service(settings, executor=executor),
+            listener,
+            max_connections_per_client=settings.max_connections_per_client,
+            data_dir=settings.data_dir,
+        )
+    )
 
 
 @cli.command()
@@ -122,13 +129,28 @@ def worker() -> None:
     """Run jobs without HTTP, beside any number of other processes on the same database."""
     close_to_other_processes()
     share_memory()
-    from app.service import check_engine, run
+    from app.service import check_engine
 
     settings = _settings()
     _keep_to_ourselves(settings)
     check_engine(settings)
     set_up_logging(settings.log_format)
-    _run_until_stopped(run(settings))
+    _run_until_stopped(_work(settings))
+
+
+async def _work(settings: Settings) -> bool:
+    """Run jobs until a signal stops the process or a part fails. Returns whether it was a signal."""
+    from app.database.connections import asyncpg_url
+    from app.process.garbage import spare_what_stays
+    from app.service import open_parts
+
+    async with open_parts(settings, executor=True) as parts:
+        spare_what_stays()
+        address = settings.database_url
+        database = "embedded" if address is None else asyncpg_url(address).render_as_string()  # without the password
+        structlog.stdlib.get_logger("callscribe").info("working", data_dir=str(settings.data_dir), database=database)
+        await parts.shutdown.requested.wait()
+        return not parts.shutdown.failed
 
 
 @cli.command()
