@@ -49,8 +49,8 @@ curl 'http://127.0.0.1:8000/v1/transcriptions/{id}/transcript?format=text'
 Every error is an RFC 9457 problem whose `code` is stable. Times are RFC 3339 UTC, durations are seconds.
 """
 
-# Longer than proxies and clients keep a connection that they do not use, so that it is they who close it: a request on
-# its way to a connection that we close would fail. At a cap, such connections make room (`server.admission`).
+# Longer than proxies and clients keep an unused connection, so that they close it: if we closed it, a request that is
+# on its way would fail. At a limit, unused connections are closed for new ones (`server.admission`).
 KEEP_ALIVE_SECONDS = 75
 
 log = structlog.stdlib.get_logger("callscribe")
@@ -68,7 +68,10 @@ def create_app() -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=[
             {"name": "transcriptions", "description": "Post recordings, poll their jobs, read their transcripts."},
-            {"name": "webhooks", "description": "Who was told of a transcription's end, and telling them again."},
+            {
+                "name": "webhooks",
+                "description": "Who was notified of a transcription's end, and how to notify them again.",
+            },
             {"name": "operations", "description": "Health, readiness and models."},
         ],
         generate_unique_id_function=lambda route: route.name,
@@ -84,7 +87,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestLog)
     app.add_middleware(RequestBodies)
     app.include_router(documentation.routes(app.openapi))
-    app.openapi_schema = openapi.complete(app.openapi())  # after the last route, which would have it made anew
+    app.openapi_schema = openapi.complete(app.openapi())  # after the last route, because each new route discards it
     app.state.service = None
     return app
 

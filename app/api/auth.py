@@ -1,4 +1,7 @@
-"""Who is calling: an API key → Caller. Checked before any of a request's body is read."""
+"""Finds a request's caller by its API key, before any of its body is read.
+
+It exists so that strangers cost nothing but a check. It must not know where keys are configured.
+"""
 
 import ipaddress
 from typing import Annotated
@@ -14,11 +17,11 @@ from app.api.server.admission import client_of
 from app.callers import ANONYMOUS, ApiKeys, Caller
 from app.errors import Forbidden
 
-OWN_SITE = {"same-origin", "none"}  # what a browser sends in Sec-Fetch-Site for the service's own page and by hand
+OWN_SITE = {"same-origin", "none"}  # a browser's Sec-Fetch-Site for the service's own page and for typed addresses
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address leads to this machine and nowhere else."""
+    """Whether a host's name or address leads only to this machine."""
     if host == "localhost":
         return True
     try:
@@ -38,12 +41,12 @@ async def authenticate(
         _refuse_other_sites(request)
     caller = keys.identify(credentials.credentials if credentials else None)
     if caller is not ANONYMOUS:
-        request.state.caller = caller.name  # for the request's line in the log
+        request.state.caller = caller.name  # for the request's log line
     return caller
 
 
 def client_name(keys: ApiKeys | None, scope: Scope) -> tuple[str, str]:
-    """What tells a request's client from others: the name of its key where that is valid, else its address."""
+    """Identifies a request's client: by the name of its key if that is valid, otherwise by its address."""
     scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
     name = keys.name_of(key) if keys is not None and scheme.lower() == "bearer" else None
     return ("key", name) if name is not None else ("address", client_of(scope["client"][0] if scope["client"] else ""))
@@ -63,7 +66,7 @@ def _refuse_other_sites(request: Request) -> None:
 
 
 def _split(address: str) -> SplitResult:
-    """Its parts, all of them empty where it is malformed."""
+    """The parts of a URL. All of them are empty if it is malformed."""
     try:
         return urlsplit(address)
     except ValueError:

@@ -26,13 +26,13 @@ def list_models(context: typer.Context) -> None:
 
 @models_cli.command("fetch")
 def fetch_model(name: str) -> None:
-    """Make a model ready to be served, downloading it if need be."""
+    """Make a model ready for use. Download it if it is not on this machine."""
     typer.echo(fetch(name, checked_settings().models_dir))
 
 
 @models_cli.command("path")
 def print_model_path(name: str) -> None:
-    """Print the folder of a model that is here already."""
+    """Print the folder of a model that is on this machine."""
     path = locate(name, checked_settings().models_dir)
     if path is None:
         raise ModelUnavailable(f"{name} is not on this machine; `callscribe models fetch {name}` gets it")

@@ -24,9 +24,11 @@ from app.telemetry import set_up_logging
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
-    executor: Annotated[bool, typer.Option("--executor/--no-executor", help="Run jobs in this process.")] = True,
+    executor: Annotated[
+        bool, typer.Option("--executor/--no-executor", help="Whether to run jobs in this process.")
+    ] = True,
 ) -> None:
-    """Run the service: HTTP, and the executor in the same process."""
+    """Run the service: answer HTTP requests and run jobs in one process."""
     close_to_other_processes()
     if executor:
         share_memory()
@@ -51,7 +53,7 @@ def serve(
 
 
 def worker() -> None:
-    """Run jobs without HTTP, beside any number of other processes on the same database."""
+    """Run jobs without HTTP. Any number of processes may share one database."""
     close_to_other_processes()
     share_memory()
     from app.service import check_engine
@@ -98,14 +100,14 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
     raise_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            stopped_as_told = runner.run(service)
+            stopped_in_order = runner.run(service)
         except (DatabaseUnavailable, StoreUnavailable) as error:
             typer.echo(f"callscribe: {error}", err=True)
             raise typer.Exit(1) from None
         except asyncio.CancelledError:  # a signal came before the service was up
-            stopped_as_told = True
-    structlog.stdlib.get_logger("callscribe").info("stopped", clean=stopped_as_told)
-    leave(0 if stopped_as_told else 1)
+            stopped_in_order = True
+    structlog.stdlib.get_logger("callscribe").info("stopped", clean=stopped_in_order)
+    leave(0 if stopped_in_order else 1)
 
 
 async def _work(settings: Settings) -> bool:

@@ -28,21 +28,26 @@ if TYPE_CHECKING:
 def transcribe(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="Recordings and folders of them.", metavar="PATH…")],
     channels: Annotated[str, typer.Option(help="mix or split.")] = "mix",
-    channel_label: Annotated[list[str] | None, typer.Option(help="Names by channel order; repeat it.")] = None,
+    channel_label: Annotated[
+        list[str] | None, typer.Option(help="A channel's name, in channel order. Repeat it for each channel.")
+    ] = None,
     form: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(Format)}, or all.")] = Format.TEXT,
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", file_okay=False, help="Left out: print the transcripts.")
+        Path | None,
+        typer.Option(
+            "--output-dir", "-o", file_okay=False, help="Folder for the transcripts. Without it they are printed."
+        ),
     ] = None,
     language: Annotated[str, typer.Option(help="ISO 639-1 code, or auto.")] = "auto",
     task: Annotated[str, typer.Option(help="transcribe, or translate to English.")] = "transcribe",
-    model: Annotated[str | None, typer.Option(help="Left out: the configured default.")] = None,
-    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times of words, in json.")] = False,
+    model: Annotated[str | None, typer.Option(help="Whisper model. Without it, the configured default.")] = None,
+    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Add the times of words to json.")] = False,
 ) -> None:
-    """Transcribe files and folders here and now, without a server or a database.
+    """Transcribe files and folders on this machine, without a server or a database.
 
-    Folders inside a folder are left out. With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json.
-    `all` writes these five as the whisper command line does. Ends with 0 when all is done, 1 when some recordings
-    failed, 2 when the command is wrong.
+    Folders inside a folder are skipped. With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json.
+    `all` writes these five, as the whisper command does. The exit status is 0 if all recordings are transcribed, 1 if
+    some failed, and 2 if the command is wrong.
     """
     close_to_other_processes()
     share_memory()
@@ -68,7 +73,7 @@ def transcribe(
     except (EngineStopped, DeviceLost):
         typer.echo("callscribe: the engine stopped before all was done", err=True)
         leave(1)
-    except BrokenPipeError:  # who reads has read enough, as `head` has
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         leave(128 + signal.SIGPIPE)
     except OSError as error:
@@ -77,13 +82,13 @@ def transcribe(
 
 
 def _print(text: str) -> None:
-    """The text, with `?` for what standard output cannot show."""
+    """Print the text, with `?` for characters that standard output cannot show."""
     encoding = sys.stdout.encoding or "utf-8"
     typer.echo(text.rstrip("\n").encode(encoding, "replace").decode(encoding))
 
 
 async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> int:
-    """Print or write the transcripts; returns how many files had none."""
+    """Print or write the transcripts. Returns how many files failed."""
     from app.cli.files import Transcription
     from app.service import engine_config
     from app.speech.engine import Engine
@@ -94,7 +99,7 @@ async def _transcribe(settings: Settings, files: list[Path], options: Options, o
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # else rich would take what goes to a file for the terminal's
+        redirect_stdout=sys.stdout.isatty(),  # otherwise rich would treat a file as the terminal
     ) as progress:
         work = Transcription(engine, options, output, settings.max_audio_seconds, progress)
         return await work.run(files, _print)

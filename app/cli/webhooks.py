@@ -15,7 +15,7 @@ webhooks_cli = typer.Typer(help="Webhooks: their secret, and a receiver to try t
 
 
 async def _webhook_secrets(settings: Settings, *, rotate: bool = False) -> list[str]:
-    """The valid secrets, the newest first: those of the setting, else the database's."""
+    """The valid secrets, the newest first: those of the setting if it is set, otherwise those of the database."""
     from app.database.embedded import open_database
     from app.deliveries import signing_secrets
 
@@ -36,7 +36,7 @@ def print_webhook_secret() -> None:
 
 @webhooks_cli.command("rotate")
 def rotate_webhook_secret() -> None:
-    """Make a new secret and print it. For a day webhooks are signed with the old one too."""
+    """Make a new secret and print it. For one day, webhooks are also signed with the old secret."""
     settings = checked_settings()
     if settings.webhook_secret:
         raise SettingsError("CALLSCRIBE_WEBHOOK_SECRET: rotate by setting it to new,old; a day later to new")
@@ -44,7 +44,7 @@ def rotate_webhook_secret() -> None:
 
 
 def _verifying_with(secret: str | None) -> tuple[list[str], str]:
-    """The secrets to verify signatures with, and where they come from."""
+    """The secrets that verify signatures, and where they come from."""
     from app.deliveries.signing import key_of
 
     if secret is not None:
@@ -54,14 +54,16 @@ def _verifying_with(secret: str | None) -> tuple[list[str], str]:
             raise typer.BadParameter(str(error), param_hint="--secret") from None
         return [secret], "--secret"
     settings = checked_settings()
-    origin = "CALLSCRIBE_WEBHOOK_SECRET" if settings.webhook_secret else "the database, where it was made up"
+    origin = "CALLSCRIBE_WEBHOOK_SECRET" if settings.webhook_secret else "the database, where the service made it"
     return asyncio.run(_webhook_secrets(settings)), origin
 
 
 @webhooks_cli.command("listen")
 def listen_for_webhooks(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 to listen on.")] = 9000,
-    secret: Annotated[str | None, typer.Option(help="Verify with this one. Left out: the service's own.")] = None,
+    secret: Annotated[
+        str | None, typer.Option(help="Secret that verifies signatures. Without it, the service's own.")
+    ] = None,
 ) -> None:
     """Receive webhooks on this machine, print them and verify their signatures. Stop with Ctrl-C.
 
