@@ -24,7 +24,7 @@ class Part:
         await self.open.wait()
 
 
-async def test_thousands_who_ask_cost_one_check() -> None:
+async def test_thousands_of_requests_share_one_check() -> None:
     part = Part()
     checked = Readiness({"part": part.check})
     asking = [asyncio.create_task(checked.findings()) for _ in range(2000)]
@@ -35,7 +35,7 @@ async def test_thousands_who_ask_cost_one_check() -> None:
     assert part.checks == 1
 
 
-async def test_a_part_that_hangs_is_not_ready_and_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_hangs_is_not_ready_and_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
     part = Part()
@@ -51,7 +51,7 @@ async def test_a_part_that_hangs_is_not_ready_and_not_asked_again(monkeypatch: p
 
 @pytest.mark.parametrize("ready", [True, False])
 @pytest.mark.parametrize("key", [ALICE, "guess", None])
-async def test_names_and_paths_are_for_who_has_a_key(ready: bool, key: str | None) -> None:
+async def test_only_a_client_with_a_key_reads_names_and_paths(ready: bool, key: str | None) -> None:
     async def broken() -> None:
         raise NotReady("cannot be used", "s3://secret-bucket is not there")
 

@@ -37,7 +37,7 @@ class Draining:
         pass
 
 
-async def test_parts_are_drained_once_however_often_they_are_told() -> None:
+async def test_repeated_drains_drain_the_parts_once() -> None:
     runner, sender = Draining(), Draining()
     shutdown = Shutdown(cast("Any", sender), cast("Any", runner))
     await shutdown.drain()
@@ -46,7 +46,7 @@ async def test_parts_are_drained_once_however_often_they_are_told() -> None:
 
 
 @pytest.mark.parametrize("in_use", [False, True])
-async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recording(
+async def test_a_folder_without_its_mark_is_new_only_if_no_row_has_a_recording(
     database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, in_use: bool
 ) -> None:
     if in_use:
@@ -60,7 +60,7 @@ async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recordin
     assert [str(tmp_path / "audio") in line for line in told] == [True] * in_use
 
 
-async def test_a_process_ends_with_its_engine_and_not_only_when_it_is_looked_at(
+async def test_a_process_ends_as_soon_as_its_engine_ends(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def recording() -> AsyncIterator[bytes]:
