@@ -1,9 +1,9 @@
 """Every error that a client can see, with the one code that names it everywhere.
 
-The same word stands in HTTP problems, in `transcription.error` and in webhooks.
+HTTP problems, `transcription.error` and webhooks all use the same code. This module must not know HTTP libraries.
 
     AppError
-    ├── RequestError            answered to a request, with its HTTP status
+    ├── RequestError            the answer to a request, with its HTTP status
     │   ├── BadRequest              bad_request              400
     │   ├── InvalidRequest          invalid_request          422
     │   ├── Unauthorized            unauthorized             401
@@ -49,9 +49,9 @@ class FieldError:
 
 
 class AppError(Exception):
-    """A failure that a client is told of. `detail` is shown to them: no secrets, no transcript text.
+    """A failure that a client can see. `detail` is shown to the client, so it holds no secret and no transcript text.
 
-    `transient`: its cause may pass, so that a job is tried again.
+    If it is `transient`, its cause may pass, so the job is tried again.
     """
 
     code: ClassVar[str]
@@ -77,7 +77,7 @@ class RequestError(AppError):
 
 
 class BadRequest(RequestError):
-    code, title, status = "bad_request", "The request is no proper HTTP", 400
+    code, title, status = "bad_request", "The request is not valid HTTP", 400
 
 
 class InvalidRequest(RequestError):
@@ -101,11 +101,11 @@ class MethodNotAllowed(RequestError):
 
 
 class NotAcceptable(RequestError):
-    code, title, status = "not_acceptable", "None of the accepted media types can be given", 406
+    code, title, status = "not_acceptable", "The transcript has none of the accepted media types", 406
 
 
 class RequestTimeout(RequestError):
-    code, title, status = "request_timeout", "The request's body came too slowly", 408
+    code, title, status = "request_timeout", "The request's body arrived too slowly", 408
 
 
 class AlreadyFinal(RequestError):
@@ -180,7 +180,7 @@ class JobError(AppError):
 
 
 class FetchFailed(JobError):
-    """The recording behind a URL could not be had. `transient`: whether trying again may help."""
+    """The recording could not be fetched from its URL. `transient` says whether trying again may help."""
 
     code, title = "fetch_failed", "The recording could not be fetched"
 
@@ -199,4 +199,4 @@ class WorkerCrashed(JobError):
 
 class GpuOutOfMemory(JobError):
     code, title = "gpu_out_of_memory", "The GPU has not enough memory for this recording"
-    transient = True  # others use the GPU too
+    transient = True  # other programs may use the GPU too

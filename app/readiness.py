@@ -1,6 +1,7 @@
-"""Can the service work? Each part's check, asked once a second at most however many want to know.
+"""Whether the service can work: a check of each part, made at most once a second however many clients ask.
 
-An answer is for strangers too: what they may read is told apart from what only operators may. It knows no HTTP.
+It exists so that a load balancer sends requests only to a process that can answer them. Strangers may ask too, so a
+finding keeps what everybody may read apart from what only operators may read. It must not know HTTP or settings.
 """
 
 import asyncio
@@ -10,6 +11,17 @@ from dataclasses import dataclass
 from math import inf
 
 import structlog
+
+from app.database.connections import Database
+from app.errors import InsufficientStorage
+from app.intake.intake import Intake
+from app.jobs import queue
+from app.jobs.runner import JobRunner
+from app.speech.engine import Engine
+from app.storage.disk import FreeSpace
+from app.storage.folder_store import LocalAudioStore
+from app.storage.store import AudioStore, StoreUnavailable
+from app.storage.workspace import Workspace
 
 KEPT_SECONDS = 1.0
 CHECK_SECONDS = 5.0
@@ -28,7 +40,7 @@ class NotReady(Exception):
 
 
 class Doubtful(NotReady):
-    """Raised by a check whose part works and should be looked at."""
+    """Raised by a check whose part works, but needs an operator's attention."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +55,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """`reasons` tell what cannot be used; `warnings` what works and should be looked at."""
+    """`reasons` name parts that cannot be used. `warnings` name parts that work, but need an operator's attention."""
 
     reasons: Sequence[Finding] = ()
     warnings: Sequence[Finding] = ()
 
 
 class Check:
-    """One check of one part, never begun again while it runs: a hung disk takes one thread, not one a request."""
+    """One check of one part. It never runs twice at the same time, so that a hung disk takes only one thread."""
 
     def __init__(self, part: str, check: Callable[[], Awaitable[None]]) -> None:
         self._part = part
@@ -58,7 +70,7 @@ class Check:
         self._running: asyncio.Task[Finding | None] | None = None
 
     async def finding(self) -> Finding | None:
-        """None where all is well."""
+        """None if the part can be used."""
         if self._running is None:
             self._running = asyncio.create_task(self._find())
         done, _ = await asyncio.wait({self._running}, timeout=CHECK_SECONDS)
@@ -72,7 +84,7 @@ class Check:
             await self._check()
         except NotReady as error:
             return Finding(self._part, error.reason, error.details)
-        except Exception as error:  # noqa: BLE001  whatever it is, the part cannot be used
+        except Exception as error:  # noqa: BLE001  after any error the part cannot be used
             return Finding(self._part, UNUSABLE, type(error).__name__)
         return None
 
@@ -81,7 +93,7 @@ Checks = Mapping[str, Callable[[], Awaitable[None]]]
 
 
 class Readiness:
-    """What has to work before traffic is welcome, and what only should: a name and a check that raises, each."""
+    """`checks` must pass before the service takes requests; `doubts` only warn. Each is a part's name and a check."""
 
     def __init__(self, checks: Checks, doubts: Checks | None = None) -> None:
         self._checks = [Check(part, check) for part, check in checks.items()]
@@ -90,7 +102,7 @@ class Readiness:
         self._looking: asyncio.Task[Findings] | None = None
 
     async def findings(self) -> Findings:
-        """As they were a second ago at most. One look serves all who ask meanwhile."""
+        """The findings, at most a second old. Clients that ask while the checks run share their result."""
         if time.monotonic() - self._kept_at < KEPT_SECONDS:
             return self._kept
         if self._looking is None or self._looking.done():
@@ -113,3 +125,48 @@ class Readiness:
 async def _found(checks: Sequence[Check]) -> Sequence[Finding]:
     found = await asyncio.gather(*(check.finding() for check in checks))
     return tuple(finding for finding in found if finding is not None)
+
+
+STARTING = Findings((Finding("service", "starting: waits for the database", "starting: waits for the database"),))
+
+
+async def not_stopping(intake: Intake) -> None:
+    if intake.closed:
+        raise NotReady("stopping")
+
+
+async def models_loaded(engine: Engine | None) -> None:
+    if engine is not None and not engine.ready:
+        raise NotReady("loading")
+
+
+async def storage_usable(store: AudioStore, free_space: FreeSpace, least_free: str) -> None:
+    try:
+        await store.check()
+        await free_space.require()
+    except StoreUnavailable as error:
+        raise NotReady(UNUSABLE, str(error)) from error
+    except InsufficientStorage:
+        raise NotReady("full", f"less than {least_free} free") from None
+
+
+async def workspace_usable(workspace: Workspace, runner: JobRunner | None) -> None:
+    try:
+        await workspace.check()
+    except OSError as error:
+        raise NotReady(UNUSABLE, str(error)) from error
+    if runner is not None and (trouble := runner.fitness.trouble) is not None:
+        raise NotReady(UNUSABLE, trouble)
+
+
+async def one_machine(store: AudioStore, database: Database) -> None:
+    machines = await database.machines() if isinstance(store, LocalAudioStore) else set()
+    if len(machines) > 1:
+        shared = "a folder, which has to be shared by"
+        raise Doubtful(f"{shared} several machines", f"{shared} {', '.join(sorted(machines))}")
+
+
+async def workers_at_work(database: Database) -> None:
+    async with database.transaction() as session:
+        if await queue.is_untended(session):
+            raise Doubtful("some have been waiting for a minute, and none is running: is there a worker?")

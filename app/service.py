@@ -1,11 +1,15 @@
-"""The parts of the service without HTTP, put together, and the worker that is nothing else."""
+"""Opens and closes every part of a process, in order, from the settings.
+
+It is the one place that knows how the parts fit together. It must not know HTTP: `app.api` answers requests with the
+`Service` that is opened here, and a worker runs the same parts without it.
+"""
 
 import asyncio
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,20 +17,28 @@ from typing import Any
 
 import structlog
 
+from app import readiness
 from app.audio.containment.report import log_containment
-from app.database.connections import Database, asyncpg_url
+from app.callers import ApiKeys
+from app.database.connections import Database
 from app.database.embedded import open_database
 from app.database.notifications import Signals
 from app.deliveries import signing_secrets
 from app.deliveries.http import open_client
+from app.deliveries.receivers import Receivers
 from app.deliveries.sender import WebhookSender
+from app.intake.intake import Intake, Limits
 from app.jobs import erasure
+from app.jobs.executor import Executor
+from app.jobs.queue_limit import QueueLimit
+from app.jobs.reading import Reader
 from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
+from app.jobs.waiting import Waiting
 from app.network.guard import NetworkGuard
-from app.process.garbage import spare_what_stays
 from app.process.threads import in_daemon_thread
+from app.readiness import Readiness
 from app.settings import Settings
 from app.sources.fetch import Fetcher
 from app.sources.s3_source import S3Source
@@ -42,100 +54,160 @@ from app.storage.workspace import Workspace
 
 GRACE_SECONDS = 10.0
 SENDING_GRACE_SECONDS = 5.0
-WATCH_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe")
 
 
-@dataclass
+class Shutdown:
+    """When this process ends and how. `requested` is set by a signal, or by a part that failed."""
+
+    def __init__(self, sender: WebhookSender, runner: JobRunner | None) -> None:
+        self._sender = sender
+        self._runner = runner
+        self._draining = False
+        self.requested = asyncio.Event()
+        self.failed = False
+
+    def request(self) -> None:
+        """The first request stops the process in order. The second one ends it immediately."""
+        if self.requested.is_set():
+            os._exit(1)
+        self.requested.set()
+
+    async def drain(self) -> None:
+        """Let running jobs end or return to the queue, then let deliveries end. Only the first call does anything."""
+        if self._draining:
+            return
+        self._draining = True
+        if self._runner is not None:
+            await self._runner.drain(GRACE_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._runner.idle(), GRACE_SECONDS)
+        await self._sender.drain(SENDING_GRACE_SECONDS)  # last, because it also reports how those jobs ended
+
+
+@dataclass(frozen=True)
 class Parts:
-    """What a process works with. `engine` and `runner` are None where it only answers HTTP."""
+    """What jobs, deliveries and requests share. `executor` is None if this process only answers HTTP."""
+
+    database: Database
+    signals: Signals
+    guard: NetworkGuard
+    workspace: Workspace
+    store: AudioStore
+    free_space: FreeSpace
+    fetcher: Fetcher
+    retention: Retention
+    executor: Executor | None
+    shutdown: Shutdown
+
+
+@dataclass(frozen=True)
+class Service:
+    """What routes work with.
+
+    `database` has connections of its own, so that requests cannot take those of jobs and deliveries.
+    """
 
     database: Database
     signals: Signals
     store: AudioStore
-    workspace: Workspace
-    free_space: FreeSpace
-    fetcher: Fetcher
     retention: Retention
-    stop: asyncio.Event
-    guard: NetworkGuard
-    sender: WebhookSender
-    engine: Engine | None = None
-    runner: JobRunner | None = None
-    failed: bool = False
-    drained: bool = False
+    intake: Intake
+    reader: Reader
+    waiting: Waiting
+    api_keys: ApiKeys
+    readiness: Readiness
+    shutdown: Shutdown
 
-    def ask_to_stop(self) -> None:
-        """The first time to stop in order, the second time at once."""
-        if self.stop.is_set():
-            os._exit(1)
-        self.stop.set()
+    def close(self) -> None:
+        """Accept no more jobs, and answer the requests that wait for one."""
+        self.intake.closed = True
+        self.signals.wake()
 
-    async def drain(self) -> None:
-        """Let running jobs end or go back to the queue, then deliveries, and see that written. The first time only."""
-        if self.drained:
-            return
-        self.drained = True
-        if self.runner is not None:
-            await self.runner.drain(GRACE_SECONDS)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.runner.idle(), GRACE_SECONDS)
-        await self.sender.drain(SENDING_GRACE_SECONDS)  # last, so that it tells how those jobs ended
+
+@asynccontextmanager
+async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[Service]:
+    """Open everything that `serve` needs besides its HTTP server."""
+    async with open_parts(settings, executor=executor) as parts, parts.database.beside() as database:
+        yield for_requests(settings, parts, database)
 
 
 @asynccontextmanager
 async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Parts]:
-    """Open everything; models load in the background. SIGTERM, SIGINT or a part's failure set `stop`."""
-    opening = asyncio.current_task()
-    assert opening is not None
-    _on_signals(opening.cancel)
+    """Open the parts and run them. Models load in the background.
+
+    SIGTERM and SIGINT cancel the opening, and request the shutdown afterwards.
+    """
+    if opening := asyncio.current_task():
+        _on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
-        guard, signals = NetworkGuard(settings.allowed_networks), Signals(database)
-        workspace = Workspace(settings.data_dir / "work")
-        stack.callback(workspace.close)
+        signals, guard = Signals(database), NetworkGuard(settings.allowed_networks)
+        workspace = stack.enter_context(closing(Workspace(settings.data_dir / "work")))
         store = await _open_store(settings.audio_place, workspace, database)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
+        fetcher = open_fetcher(settings, guard, store, free_space)
         retention = Retention(
             database,
             store,
             keep_audio_days=settings.keep_audio_days,
             keep_transcript_days=settings.keep_transcript_days,
         )
-        parts = Parts(
-            database=database,
-            signals=signals,
-            store=store,
-            workspace=workspace,
-            stop=asyncio.Event(),
-            free_space=free_space,
-            fetcher=open_fetcher(settings, guard, store, free_space),
-            retention=retention,
-            guard=guard,
-            sender=await stack.enter_async_context(_open_sender(settings, database, signals, guard)),
-        )
-        _on_signals(parts.ask_to_stop)
-        work = [signals.run(), retention.run(), parts.sender.run(), log_containment()]
+        sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard))
+        jobs = None
         if executor:
-            parts.engine = Engine(engine_config(settings))
-            parts.runner = JobRunner(
-                database,
-                parts.signals,
-                Recordings(database, store, parts.fetcher),
-                _decoder(settings, store, workspace),
-                parts.engine,
-                retention,
-                worker=f"{socket.gethostname()}:{os.getpid()}",
-            )
-            work.append(_load_and_run(parts.engine, parts.runner))
-        tasks = [asyncio.create_task(_or_stop(part, parts)) for part in work]
-        try:
-            yield parts
-            await parts.drain()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            engine, recordings = Engine(engine_config(settings)), Recordings(database, store, fetcher)
+            decoder, name = _decoder(settings, store, workspace), f"{socket.gethostname()}:{os.getpid()}"
+            jobs = Executor(engine, JobRunner(database, signals, recordings, decoder, engine, retention, worker=name))
+        shutdown = Shutdown(sender, jobs.runner if jobs else None)
+        _on_signals(shutdown.request)
+        work = [signals.run(), retention.run(), sender.run(), log_containment(), *([jobs.run()] if jobs else [])]
+        async with _running(work, shutdown):
+            yield Parts(database, signals, guard, workspace, store, free_space, fetcher, retention, jobs, shutdown)
+            await shutdown.drain()
+
+
+def for_requests(settings: Settings, parts: Parts, database: Database) -> Service:
+    limits = Limits(
+        settings.max_upload_bytes,
+        settings.max_audio_seconds,
+        QueueLimit(settings.max_pending, len(settings.api_keys)),
+        settings.priority_ceilings,
+    )
+    receivers = Receivers(parts.guard, settings.webhook_urls, settings.callback_urls)
+    intake = Intake(database, parts.store, parts.fetcher, settings.model, receivers, parts.free_space, limits)
+    keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
+    return Service(
+        database=database,
+        signals=parts.signals,
+        store=parts.store,
+        retention=parts.retention,
+        intake=intake,
+        reader=Reader(database),
+        waiting=Waiting(database, parts.signals),
+        api_keys=ApiKeys(keys if settings.auth == "on" else None),
+        readiness=_readiness(settings, parts, intake),
+        shutdown=parts.shutdown,
+    )
+
+
+def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
+    """It asks the database with the connections of jobs, so that many requests do not make the service unready."""
+    engine, runner = (parts.executor.engine, parts.executor.runner) if parts.executor else (None, None)
+    least_free = settings.min_free_bytes.human_readable()
+    return Readiness(
+        {
+            "service": partial(readiness.not_stopping, intake),
+            "database": parts.database.check,
+            "model": partial(readiness.models_loaded, engine),
+            "storage": partial(readiness.storage_usable, parts.store, parts.free_space, least_free),
+            "workspace": partial(readiness.workspace_usable, parts.workspace, runner),
+        },
+        {
+            "storage": partial(readiness.one_machine, parts.store, parts.database),
+            "jobs": partial(readiness.workers_at_work, parts.database),
+        },
+    )
 
 
 @asynccontextmanager
@@ -155,7 +227,7 @@ def _on_signals(stop: Callable[[], object]) -> None:
 
 
 async def _open_store(place: Path | S3Url, workspace: Workspace, database: Database) -> AudioStore:
-    """A folder without its mark is taken for one that is not mounted if rows of the database have recordings."""
+    """If the database has recordings, a folder without its mark counts as a disk that is not mounted."""
     if isinstance(place, S3Url):
         return S3AudioStore(place, workspace)
     async with database.transaction() as session:
@@ -177,13 +249,13 @@ def open_fetcher(settings: Settings, guard: NetworkGuard, store: AudioStore, fre
 
 
 def _decoder(settings: Settings, store: AudioStore, workspace: Workspace) -> Decoder:
-    """Jobs that were accepted may use half of what uploads have to leave free."""
+    """Accepted jobs may use half of the free space that uploads must leave."""
     reserve = FreeSpace(settings.disks, settings.min_free_bytes // 2)
     return Decoder(store, workspace, reserve, max_audio_seconds=settings.max_audio_seconds)
 
 
 def check_engine(settings: Settings) -> None:
-    """Raises ModelUnavailable for models and devices that cannot be, before anything slow begins."""
+    """Raises ModelUnavailable for models and devices that cannot work, before anything slow begins."""
     check(engine_config(settings))
 
 
@@ -198,44 +270,22 @@ def engine_config(settings: Settings) -> EngineConfig:
     )
 
 
-async def _load_and_run(engine: Engine, runner: JobRunner) -> None:
-    await asyncio.gather(in_daemon_thread(engine.load, "load-models"), runner.fitness.try_out())
-    watching = asyncio.create_task(_watch(engine))
-    running = asyncio.create_task(runner.run())
+@asynccontextmanager
+async def _running(work: list[Coroutine[Any, Any, None]], shutdown: Shutdown) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(_or_fail(part, shutdown)) for part in work]
     try:
-        await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
-        if watching.done():
-            watching.result()
-        await running
+        yield
     finally:
-        watching.cancel()
-        running.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _watch(engine: Engine) -> None:
-    """Raises once the engine's threads are gone, after which only a new process helps."""
-    while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        if not engine.ready:
-            raise RuntimeError("the engine stopped working")
-
-
-async def _or_stop(part: Coroutine[Any, Any, None], parts: Parts) -> None:
-    """A part that fails takes the process down, rather than leaving half a service."""
+async def _or_fail(part: Coroutine[Any, Any, None], shutdown: Shutdown) -> None:
+    """A part that fails ends the process, because half a service would go unnoticed."""
     try:
         await part
     except Exception as error:
         log.critical(str(error) or "a part failed", exc_info=None if isinstance(error, ModelUnavailable) else error)
-        parts.failed = True
-        parts.stop.set()
-
-
-async def run(settings: Settings) -> bool:
-    """Work on jobs until told to stop. Returns whether that was the reason."""
-    async with open_parts(settings, executor=True) as parts:
-        spare_what_stays()
-        address = settings.database_url
-        database = "embedded" if address is None else asyncpg_url(address).render_as_string()  # without the password
-        log.info("working", data_dir=str(settings.data_dir), database=database)
-        await parts.stop.wait()
-        return not parts.failed
+        shutdown.failed = True
+        shutdown.requested.set()

@@ -20,12 +20,12 @@ from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
 PREFIX = "CALLSCRIBE_"
 PRIORITIES = tuple("0123456789")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
-# Of CTranslate2's, those that the engine can use; which of them a machine has is found out when a model is loaded.
+# The types of CTranslate2 that the engine can use. Whether this machine has one shows when a model is loaded.
 ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used; the text is one line that names it."""
+    """A setting that cannot be used. The message is one line of text that names it."""
 
 
 def _split(value: Any) -> Any:
@@ -91,7 +91,7 @@ def _split_keys(value: Any) -> Any:
 
 
 def _is_sendable(key: str) -> bool:
-    """Whether clients can send it in a header: spaces and what is not ASCII get lost on the way."""
+    """Whether clients can send the key in a header, which loses spaces and characters outside ASCII."""
     return key.isascii() and key.isprintable() and " " not in key
 
 
@@ -117,7 +117,7 @@ def _of_known_keys(priorities: dict[str, int], info: ValidationInfo) -> dict[str
 
 
 class Settings(BaseSettings):
-    """The service's settings. A wrong one stops the start."""
+    """The service's settings. A wrong setting keeps the service from starting."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         min_length=1,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where inference runs: `cuda` when there is one, else `cpu`."
+        default="auto", description="Where models run. `auto`: on a GPU if there is one, otherwise on the processor."
     )
     device_index: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(), description="GPUs to use, comma separated. Unset: all."
@@ -153,10 +153,10 @@ class Settings(BaseSettings):
         default="auto", description="CTranslate2 compute type; `auto` is `int8` on CPU and `float16` on GPU."
     )
     batch_size: int | None = Field(
-        default=None, ge=1, le=256, description="Windows that are decoded together. Unset: by device."
+        default=None, ge=1, le=256, description="Windows of speech that are transcribed together. Unset: by device."
     )
     api_keys: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_split_keys)] = Field(
-        default_factory=dict, description="`name:key` pairs, comma separated. Without any, only loopback is served."
+        default_factory=dict, description="`name:key` pairs, comma separated. Without any, only this machine is served."
     )
     priority_ceilings: Annotated[
         dict[str, int], NoDecode, BeforeValidator(_split_priorities), AfterValidator(_of_known_keys)
@@ -166,15 +166,18 @@ class Settings(BaseSettings):
         "Keys that are not named: 0.",
     )
     auth: Literal["on", "off"] = Field(
-        default="on", description="`off` serves every address without keys. For networks that are closed otherwise."
+        default="on",
+        description="`off` serves every address without keys. Use it only in networks that are closed to strangers.",
     )
     allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)] = (
-        Field(default=(), description="CIDRs, comma separated, that URLs may reach although they are not public.")
+        Field(
+            default=(), description="Networks that URLs may reach although they are not public: CIDRs, comma separated."
+        )
     )
     webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secrets)] = Field(
         default=(),
-        description="`whsec_…`, what webhooks are signed with; `new,old` signs with both. Unset: made once and kept in "
-        "the database.",
+        description="`whsec_…`, the secret that signs webhooks; `new,old` signs with both. Unset: made once and "
+        "kept in the database.",
     )
     webhook_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_receivers)] = Field(
         default=(), max_length=MAX_RECEIVERS, description="Webhooks of jobs that name none, comma separated."
@@ -183,24 +186,32 @@ class Settings(BaseSettings):
         default=(), max_length=MAX_RECEIVERS, description="Callbacks of jobs that name none, comma separated."
     )
     max_upload_bytes: ByteSize = Field(
-        default=ByteSize(2 * 1024**3), gt=0, description="Largest recording, such as `2GiB`; then `too_large`."
+        default=ByteSize(2 * 1024**3),
+        gt=0,
+        description="Largest recording, such as `2GiB`. A larger one is `too_large`.",
     )
-    max_audio_seconds: float = Field(default=14_400, gt=0, description="Longest recording in seconds; then `too_long`.")
-    max_pending: int = Field(default=10_000, ge=1, description="Jobs that may wait; then `queue_full`.")
+    max_audio_seconds: float = Field(
+        default=14_400, gt=0, description="Longest recording in seconds. A longer one is `too_long`."
+    )
+    max_pending: int = Field(default=10_000, ge=1, description="Jobs that may wait. One more is refused: `queue_full`.")
     max_connections_per_client: int = Field(
-        default=512, ge=0, description="Connections that one address may hold; 0: any number, for use behind a proxy."
+        default=512, ge=0, description="Connections that one address may hold. 0: any number, for use behind a proxy."
     )
     min_free_bytes: ByteSize = Field(
-        default=ByteSize(1024**3), ge=0, description="Disk space to leave free; else `insufficient_storage`."
+        default=ByteSize(1024**3),
+        ge=0,
+        description="Disk space to leave free. With less, recordings are refused: `insufficient_storage`.",
     )
     keep_audio_days: int = Field(
-        default=0, ge=0, description="Days that a recording is kept after its job has ended. 0: erased at the end."
+        default=0,
+        ge=0,
+        description="Days that a recording is kept after its job has ended. 0: it is erased when the job ends.",
     )
     keep_transcript_days: int | None = Field(
         default=None, ge=1, description="Days after which an ended transcription is erased. Unset: never."
     )
     log_format: Literal["text", "json"] | None = Field(
-        default=None, description="Unset: `text` on a terminal, else `json`."
+        default=None, description="Unset: `text` on a terminal, otherwise `json`."
     )
 
     @property
@@ -222,7 +233,7 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment. Raises SettingsError, one line, for the first wrong setting."""
+    """Read the environment. Raises SettingsError for the first wrong setting."""
     try:
         return Settings()
     except ValidationError as error:
@@ -232,7 +243,7 @@ def load_settings() -> Settings:
 
 
 def unknown_settings() -> list[str]:
-    """One line for each CALLSCRIBE_ variable that is no setting, with the nearest that is."""
+    """A warning for each CALLSCRIBE_ variable that is not a setting, with the most similar setting."""
     known = [PREFIX + field.upper() for field in Settings.model_fields]
     lines = []
     for name in sorted(os.environ):

@@ -1,4 +1,7 @@
-"""What text has to look like, and that in words: nobody is shown a regular expression or a library's own phrase."""
+"""Patterns that text must match, and plain words for each rule.
+
+It exists so that clients and operators never see a regular expression or a library's own phrase.
+"""
 
 import re
 from collections.abc import Mapping
@@ -29,6 +32,6 @@ OF_ERRORS: Mapping[str, str] = {
 
 
 def in_words(error: Mapping[str, Any]) -> str:
-    """What is wrong with a value, from one of pydantic's `errors()`."""
+    """Says what is wrong with a value, from one entry of pydantic's `errors()`."""
     words = OF_PATTERNS.get(error.get("ctx", {}).get("pattern", "")) or OF_ERRORS.get(error["type"])
     return words or re.sub(r"^\w+ should ", "must ", str(error["msg"])).removeprefix("Value error, ")

@@ -6,17 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
+from fastapi import FastAPI
 
-from app.api.app import Server, attach, create_app
+from app.api.app import Server, create_app
+from app.callers import ApiKeys
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.deliveries.http import open_client
 from app.deliveries.sender import WebhookSender
 from app.jobs.retention import Retention
 from app.network.guard import NetworkGuard
-from app.service import Parts, open_fetcher
+from app.readiness import Readiness
+from app.service import Parts, Service, Shutdown, for_requests, open_fetcher
 from app.settings import Settings
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
@@ -35,6 +39,25 @@ class Listening:
         return [path for path in self.audio.rglob("[!.]*") if path.is_file()]
 
 
+def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
+    """The application with a service that can only say whether it is ready."""
+    unused = cast("Any", None)
+    app = create_app()
+    app.state.service = Service(
+        database=unused,
+        signals=unused,
+        store=unused,
+        retention=unused,
+        intake=unused,
+        reader=unused,
+        waiting=unused,
+        api_keys=api_keys or ApiKeys({}),
+        readiness=readiness,
+        shutdown=unused,
+    )
+    return app
+
+
 @asynccontextmanager
 async def listening(database: Database, folder: Path, **settings: str) -> AsyncIterator[Listening]:
     """Serve on a free port until the end of the block."""
@@ -45,17 +68,17 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
     parts = Parts(
         database=database,
         signals=signals,
-        store=store,
+        guard=guard,
         workspace=Workspace(folder / "work"),
-        stop=asyncio.Event(),
+        store=store,
         free_space=free_space,
         fetcher=open_fetcher(chosen, guard, store, free_space),
         retention=Retention(database, store),
-        guard=guard,
-        sender=WebhookSender(database, signals, open_client(guard)),
+        executor=None,
+        shutdown=Shutdown(WebhookSender(database, signals, open_client(guard)), runner=None),
     )
     app = create_app()
-    attach(app, chosen, parts, database)
+    app.state.service = for_requests(chosen, parts, database)
     server = Server(app, chosen.max_connections_per_client)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

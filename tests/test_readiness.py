@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from app import readiness
-from app.api.app import create_app
-from app.api.auth import ApiKeys
+from app.callers import ApiKeys
 from app.readiness import Doubtful, NotReady, Readiness
+from testing.listening import app_with
 from tests.conftest import ALICE
 
 
@@ -24,7 +24,7 @@ class Part:
         await self.open.wait()
 
 
-async def test_thousands_who_ask_cost_one_check() -> None:
+async def test_thousands_of_requests_share_one_check() -> None:
     part = Part()
     checked = Readiness({"part": part.check})
     asking = [asyncio.create_task(checked.findings()) for _ in range(2000)]
@@ -35,7 +35,7 @@ async def test_thousands_who_ask_cost_one_check() -> None:
     assert part.checks == 1
 
 
-async def test_a_part_that_hangs_is_not_ready_and_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_hangs_is_not_ready_and_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
     part = Part()
@@ -51,17 +51,15 @@ async def test_a_part_that_hangs_is_not_ready_and_not_asked_again(monkeypatch: p
 
 @pytest.mark.parametrize("ready", [True, False])
 @pytest.mark.parametrize("key", [ALICE, "guess", None])
-async def test_names_and_paths_are_for_who_has_a_key(ready: bool, key: str | None) -> None:
+async def test_only_a_client_with_a_key_reads_names_and_paths(ready: bool, key: str | None) -> None:
     async def broken() -> None:
         raise NotReady("cannot be used", "s3://secret-bucket is not there")
 
     async def doubtful() -> None:
         raise Doubtful("several machines", "several machines: one, two")
 
-    app = create_app()
-    app.state.readiness = Readiness({} if ready else {"storage": broken}, {"storage": doubtful})
-    app.state.api_keys = ApiKeys({"alice": ALICE})
-    app.state.open = True
+    checked = Readiness({} if ready else {"storage": broken}, {"storage": doubtful})
+    app = app_with(checked, ApiKeys({"alice": ALICE}))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callscribe") as client:
         response = await client.get("/readyz", headers=headers)

@@ -10,9 +10,11 @@ import pytest
 
 from app import service
 from app.database.connections import Database
+from app.jobs import executor
+from app.jobs import recording as job_recording
 from app.jobs.lifecycle import Status
 from app.jobs.models import stored_options
-from app.service import Parts, open_parts
+from app.service import Shutdown, open_parts
 from app.settings import Settings
 from app.storage.folder_store import MARKER
 from app.storage.store import StoreUnavailable
@@ -35,29 +37,16 @@ class Draining:
         pass
 
 
-async def test_parts_are_drained_once_however_often_they_are_told() -> None:
+async def test_repeated_drains_drain_the_parts_once() -> None:
     runner, sender = Draining(), Draining()
-    unused = cast("Any", None)
-    parts = Parts(
-        database=unused,
-        signals=unused,
-        store=unused,
-        workspace=unused,
-        free_space=unused,
-        fetcher=unused,
-        retention=unused,
-        stop=asyncio.Event(),
-        guard=unused,
-        sender=cast("Any", sender),
-        runner=cast("Any", runner),
-    )
-    await parts.drain()
-    await parts.drain()
+    shutdown = Shutdown(cast("Any", sender), cast("Any", runner))
+    await shutdown.drain()
+    await shutdown.drain()
     assert (runner.drained, sender.drained) == (1, 1)
 
 
 @pytest.mark.parametrize("in_use", [False, True])
-async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recording(
+async def test_a_folder_without_its_mark_is_new_only_if_no_row_has_a_recording(
     database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, in_use: bool
 ) -> None:
     if in_use:
@@ -71,21 +60,21 @@ async def test_a_folder_without_its_mark_is_new_only_where_no_row_has_a_recordin
     assert [str(tmp_path / "audio") in line for line in told] == [True] * in_use
 
 
-async def test_a_process_ends_with_its_engine_and_not_only_when_it_is_looked_at(
+async def test_a_process_ends_as_soon_as_its_engine_ends(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def recording() -> AsyncIterator[bytes]:
         yield tone()
 
     monkeypatch.setattr(service, "Engine", double.EngineDouble)
-    monkeypatch.setattr(service, "WATCH_SECONDS", 3600)
-    monkeypatch.setattr(recording, "decode", double.decode)
+    monkeypatch.setattr(executor, "WATCH_SECONDS", 3600)
+    monkeypatch.setattr(job_recording, "decode", double.decode)
     address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=True) as parts:
         audio = await parts.store.save("call", recording(), 1_000_000)
         options = stored_options.dump_python(Options(model="base", prompt="device"), mode="json")
         job = await enqueue(database, audio_key=audio.key, options=options)
-        await asyncio.wait_for(parts.stop.wait(), 30)
-    assert parts.failed
+        await asyncio.wait_for(parts.shutdown.requested.wait(), 30)
+    assert parts.shutdown.failed
     back = await read(database, job.id)
     assert (back.status, back.crashes, back.attempts) == (Status.PENDING, 1, 1)

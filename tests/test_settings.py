@@ -90,7 +90,9 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LOG_FORMAT", "xml"),
     ],
 )
-def test_a_wrong_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_the_error_of_a_wrong_setting_is_one_text_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(SettingsError) as refusal:
         load_settings()
@@ -109,7 +111,9 @@ def test_a_wrong_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, n
         ("COMPUTE_TYPE", "int3", "must be 'auto', 'float16'"),
     ],
 )
-def test_what_is_expected_is_said_in_words(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str) -> None:
+def test_an_error_says_in_words_what_a_setting_must_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(SettingsError) as refusal:
         load_settings()
@@ -159,7 +163,7 @@ def test_a_wrong_setting_stops_the_start(tmp_path: Path, command: str, settings:
     assert not (tmp_path / "postgres").exists()
 
 
-def test_a_misspelt_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLSCRIBE_API_KEY", "crm:secret")
     assert unknown_settings() == ["CALLSCRIBE_API_KEY is not a setting; did you mean CALLSCRIBE_API_KEYS?"]
 

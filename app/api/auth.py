@@ -1,10 +1,9 @@
-"""Who is calling: an API key → Caller. Checked before any of a request's body is read."""
+"""Finds a request's caller by its API key, before any of its body is read.
 
-import hashlib
-import hmac
+It exists so that strangers cost nothing but a check. It must not know where keys are configured.
+"""
+
 import ipaddress
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -13,23 +12,16 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from app.api.dependencies import service_of
 from app.api.server.admission import client_of
-from app.errors import Forbidden, Unauthorized
+from app.callers import ANONYMOUS, ApiKeys, Caller
+from app.errors import Forbidden
 
-
-@dataclass(frozen=True)
-class Caller:
-    """The name that the operator gave to the key."""
-
-    name: str
-
-
-ANONYMOUS = Caller("anonymous")
-OWN_SITE = {"same-origin", "none"}  # what a browser sends in Sec-Fetch-Site for the service's own page and by hand
+OWN_SITE = {"same-origin", "none"}  # a browser's Sec-Fetch-Site for the service's own page and for typed addresses
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address leads to this machine and nowhere else."""
+    """Whether a host's name or address leads only to this machine."""
     if host == "localhost":
         return True
     try:
@@ -38,53 +30,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class ApiKeys:
-    """The configured keys, held as hashes.
-
-    With none, everybody on this machine is let in, as `serve` then binds loopback only; with None, everybody.
-    """
-
-    def __init__(self, keys: Mapping[str, str] | None) -> None:
-        self.guards_loopback = keys is not None and not keys
-        keys = keys or {}
-        self._hashes = {name: hashlib.sha256(key.encode()).digest() for name, key in keys.items()}
-
-    def name_of(self, key: str) -> str | None:
-        """The name of this key, if it is one of them."""
-        given = hashlib.sha256(key.encode()).digest()
-        names = [name for name, known in self._hashes.items() if hmac.compare_digest(known, given)]
-        return names[0] if names else None
-
-    def identify(self, key: str | None) -> Caller:
-        """The caller with this key. Raises Unauthorized."""
-        if not self._hashes:
-            return ANONYMOUS
-        name = self.name_of(key) if key is not None else None
-        if name is None:
-            raise Unauthorized(
-                "Send `Authorization: Bearer <key>` with one of the configured API keys.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        return Caller(name)
-
-
 bearer = HTTPBearer(auto_error=False, description="An API key from `CALLSCRIBE_API_KEYS`.")
 
 
 async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
-    keys: ApiKeys = request.app.state.api_keys
+    keys = service_of(request).api_keys
     if keys.guards_loopback:
         _refuse_other_sites(request)
     caller = keys.identify(credentials.credentials if credentials else None)
     if caller is not ANONYMOUS:
-        request.state.caller = caller.name  # for the request's line in the log
+        request.state.caller = caller.name  # for the request's log line
     return caller
 
 
 def client_name(keys: ApiKeys | None, scope: Scope) -> tuple[str, str]:
-    """What tells a request's client from others: the name of its key where that is valid, else its address."""
+    """Identifies a request's client: by the name of its key if that is valid, otherwise by its address."""
     scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
     name = keys.name_of(key) if keys is not None and scheme.lower() == "bearer" else None
     return ("key", name) if name is not None else ("address", client_of(scope["client"][0] if scope["client"] else ""))
@@ -104,7 +66,7 @@ def _refuse_other_sites(request: Request) -> None:
 
 
 def _split(address: str) -> SplitResult:
-    """Its parts, all of them empty where it is malformed."""
+    """The parts of a URL. All of them are empty if it is malformed."""
     try:
         return urlsplit(address)
     except ValueError:

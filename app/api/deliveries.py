@@ -7,8 +7,8 @@ from fastapi import APIRouter, Path
 
 from app.api.auth import CallerDep
 from app.api.delivery_views import LISTED, REDELIVERING, DeliveryList, DeliveryOut
+from app.api.dependencies import DatabaseDep
 from app.api.problems import GUARDED, responses
-from app.database.connections import DatabaseDep
 from app.deliveries import outbox
 from app.errors import NotFound
 

@@ -137,7 +137,7 @@ TRANSCRIPT_EXAMPLE: dict[str, Any] = {
 
 
 def _example(name: str) -> dict[str, Any]:
-    """A reference, as FastAPI would drop the nulls of an example that stands in its place."""
+    """A reference, because FastAPI would drop the nulls of an example that is written here."""
     return {"application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"}}}}
 
 
@@ -151,7 +151,7 @@ def _upload_schema() -> dict[str, Any]:
     return {
         **schema,
         "title": "CreateFromFile",
-        "description": "The recording in the part `file`, the options beside it.",
+        "description": "The recording in the part `file`, and the options in the other parts.",
         "properties": {
             "file": {
                 "type": "string",
@@ -166,7 +166,7 @@ def _upload_schema() -> dict[str, Any]:
 
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
-    """A form has no null: a field that may be null in JSON is left out there."""
+    """A form has no null, so a field that may be null in JSON is left out of a form."""
     kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
     rest = {key: value for key, value in field.items() if key != "anyOf" and value is not None}
     return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
@@ -269,7 +269,7 @@ PART_OF_AUDIO = AUDIO | {"description": "The bytes that `Range` asks for."}
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Put in webhooks and the schemas that FastAPI does not see, and take out its own 422."""
+    """Add the webhooks and the schemas that FastAPI does not see, and remove its own 422 answer."""
     written_by_hand: list[type[BaseModel]] = [Problem, TranscriptOut, TranscriptionEvent]
     _, named = models_json_schema(
         [*((model, "serialization") for model in written_by_hand), (CreateFromUrl, "validation")],

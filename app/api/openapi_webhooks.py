@@ -1,4 +1,8 @@
-"""The `webhooks` section of the OpenAPI document: what receivers get."""
+"""The `webhooks` section of the OpenAPI document: what receivers get.
+
+It is written by hand because FastAPI's `app.webhooks` would drop the nulls of the examples and would add the answers
+200 and 422, which no receiver has to give.
+"""
 
 from typing import Any
 

@@ -5,10 +5,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from app import readiness
-from app.api.auth import ANONYMOUS, CallerDep, authenticate, bearer, is_loopback
+from app.api.auth import CallerDep, authenticate, bearer, is_loopback
+from app.api.dependencies import IntakeDep, opened
 from app.api.problems import GUARDED, responses
+from app.callers import ANONYMOUS
 from app.errors import Forbidden, Unauthorized
+from app.readiness import STARTING
+from app.speech.whisper.languages import languages
 
 PROBES = ("/healthz", "/readyz")
 router = APIRouter(tags=["operations"])
@@ -46,7 +49,7 @@ async def read_health() -> Health:
 
 async def may_read_details(request: Request) -> bool:
     """Whether the request may read host names and paths: with a valid key, or without keys from this machine."""
-    if not request.app.state.open:
+    if opened(request.app) is None:
         return False
     try:
         caller = await authenticate(request, await bearer(request))  # optional here, so OpenAPI does not name it
@@ -67,8 +70,8 @@ async def read_readiness(
 
     With a valid key the reasons have details; the service's log has them too. The answer may be a second old.
     """
-    checked: readiness.Readiness = request.app.state.readiness
-    findings = await checked.findings()
+    service = opened(request.app)
+    findings = await service.readiness.findings() if service else STARTING
     response.status_code = 503 if findings.reasons else 200
     return Readiness(
         status="not_ready" if findings.reasons else "ready",
@@ -78,7 +81,9 @@ async def read_readiness(
 
 
 @router.get("/v1/models", summary="List the models", responses=responses(*GUARDED))
-async def list_models(request: Request, caller: CallerDep) -> ModelList:
+async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
     """The models that jobs may ask for; the first is the default."""
-    models: list[ModelOut] = request.app.state.models
-    return ModelList(items=models)
+    default, *_ = intake.models
+    return ModelList(
+        items=[ModelOut(name=name, default=name == default, languages=list(languages(name))) for name in intake.models]
+    )

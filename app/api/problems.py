@@ -31,9 +31,13 @@ from app.wording import in_words
 MEDIA_TYPE = "application/problem+json"
 AWAY = "The database, the audio store or the decoder cannot be used at the moment."
 SEE_LOG = "The request id names this failure in the service's log."
-GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)  # what every route with a key may answer
+GUARDED: tuple[type[AppError], ...] = (
+    Unauthorized,
+    Forbidden,
+    Unavailable,
+)  # the errors of every route that needs a key
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-ONE, MANY = "<one>", "<many>"  # what a field may hold, in pydantic's errors; no client needs to know
+ONE, MANY = "<one>", "<many>"  # the branches of a union in pydantic's errors, which mean nothing to clients
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
@@ -54,7 +58,7 @@ class Problem(BaseModel):
     detail: str
     code: str = Field(examples=["not_found"])
     request_id: str
-    errors: list[FieldProblem] | None = Field(default=None, description="Where fields were refused: which, and why.")
+    errors: list[FieldProblem] | None = Field(default=None, description="The fields that were refused, and why.")
 
 
 class ProblemResponse(JSONResponse):
@@ -62,7 +66,7 @@ class ProblemResponse(JSONResponse):
 
 
 def render(request: Request, error: AppError) -> Response:
-    """The error as an answer; its code goes to the request's line in the log."""
+    """The error as an answer. Its code also goes to the request's log line."""
     request.state.code = error.code
     problem = Problem(
         type=f"urn:callscribe:error:{error.code}",
@@ -77,7 +81,7 @@ def render(request: Request, error: AppError) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the application as a problem. Middleware that is added later sees these answers too."""
+    """Answer every error of the application as a problem. Middleware that is added later also sees these answers."""
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -99,7 +103,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 def field_errors(errors: Any) -> tuple[FieldError, ...]:
-    """Pydantic's errors as ours: a dotted field name and what is wrong with it."""
+    """Pydantic's errors as ours: each has a dotted field name and says what is wrong."""
     return tuple(
         FieldError(
             ".".join(str(part) for part in error["loc"] if part not in (ONE, MANY)) or "body",
@@ -123,11 +127,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _disconnect(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads it; the request's line in the log shows it
+    return Response(status_code=499)  # the client is gone; only the request's log line shows this status
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """The methods of all routes at the request's path; Starlette's own answer knows those of the first alone."""
+    """The methods of all routes at the request's path. Starlette's own answer has only those of the first route."""
 
     def answered(method: str) -> bool:
         scope = {**request.scope, "method": method}
@@ -137,7 +141,7 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 class UnexpectedErrors:
-    """ASGI middleware: an error that nobody foresaw is logged and told as `internal_error`."""
+    """ASGI middleware: logs an unexpected error and answers `internal_error`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

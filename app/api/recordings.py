@@ -5,17 +5,16 @@ from pathlib import PurePath
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Header
 from starlette.responses import StreamingResponse
 
 from app.api import openapi
 from app.api.auth import CallerDep
+from app.api.dependencies import DatabaseDep, StoreDep
 from app.api.problems import GUARDED, responses
 from app.api.transcriptions import TranscriptionId, find
-from app.database.connections import DatabaseDep
 from app.errors import NotFound, RangeNotSatisfiable
 from app.jobs.models import Transcription
-from app.storage.store import AudioStore
 
 MEDIA_TYPES = {
     ".aac": "audio/aac",
@@ -33,11 +32,6 @@ MEDIA_TYPES = {
 NEUTRAL_TYPE = "application/octet-stream"
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
-
-
-async def get_store(request: Request) -> AudioStore:
-    store: AudioStore = request.app.state.store
-    return store
 
 
 def requested_span(header: str | None, total: int) -> range | None:
@@ -71,7 +65,7 @@ async def read_audio(
     transcription_id: TranscriptionId,
     caller: CallerDep,
     database: DatabaseDep,
-    store: Annotated[AudioStore, Depends(get_store)],
+    store: StoreDep,
     range_: Annotated[str | None, Header(alias="Range", description="One range of bytes, `bytes=0-1023`.")] = None,
     if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> StreamingResponse:

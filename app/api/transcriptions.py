@@ -6,15 +6,16 @@ from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from sqlmodel import select
 
 from app import wording
 from app.api import openapi
 from app.api.auth import CallerDep
+from app.api.dependencies import DatabaseDep, IntakeDep, ReaderDep, RetentionDep, WaitingDep
 from app.api.problems import GUARDED, responses
 from app.api.server.hangups import hang_up, unless
-from app.database.connections import Database, DatabaseDep
+from app.database.connections import Database
 from app.deliveries import outbox
 from app.errors import (
     AlreadyFinal,
@@ -34,14 +35,11 @@ from app.errors import (
     UnsupportedMedia,
     UrlNotAllowed,
 )
-from app.intake.intake import FORM_BYTES, Intake, Submission
+from app.intake.intake import FORM_BYTES, Submission
 from app.jobs import erasure, queue
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
-from app.jobs.reading import Reader
-from app.jobs.retention import Retention
 from app.jobs.views import TranscriptionList, TranscriptionOut
-from app.jobs.waiting import Waiting
 from app.transcripts import formats
 
 RETRY_AFTER_SECONDS = 2
@@ -49,32 +47,6 @@ CROWDED_RETRY_AFTER_SECONDS = 5  # where too many wait, so that those who may no
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
-
-
-async def get_intake(request: Request) -> Intake:
-    intake: Intake = request.app.state.intake
-    return intake
-
-
-async def get_reader(request: Request) -> Reader:
-    reader: Reader = request.app.state.reader
-    return reader
-
-
-async def get_waiting(request: Request) -> Waiting:
-    waiting: Waiting = request.app.state.waiting
-    return waiting
-
-
-async def get_retention(request: Request) -> Retention:
-    retention: Retention = request.app.state.retention
-    return retention
-
-
-IntakeDep = Annotated[Intake, Depends(get_intake)]
-ReaderDep = Annotated[Reader, Depends(get_reader)]
-WaitingDep = Annotated[Waiting, Depends(get_waiting)]
-RetentionDep = Annotated[Retention, Depends(get_retention)]
 
 
 @router.post(

@@ -1,43 +1,32 @@
-"""The image's health check, `python -m app.cli.healthcheck`.
+"""The image's health check, `python -m app.cli.healthcheck`: asks `/healthz` if the container's process serves HTTP.
 
-It asks `/healthz` of the container's process, if that process serves HTTP.
-
-A worker does not; that it is there is all that can be seen of it from outside.
+It reads the process's command line, because host and port are options of `serve` and not settings. A worker answers
+no requests, so it counts as healthy while it runs.
 """
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
-from itertools import pairwise
 from pathlib import Path
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8000
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  asked, not bound
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  asked, not listened on
 ANSWER_SECONDS = 4.0
 
 
 def address_of(arguments: Sequence[str]) -> tuple[str, int] | None:
-    """The host and port to ask whether a command line of `callscribe` serves there; None for a worker."""
+    """The host and port to ask, if this command line of `callscribe` serves there. None for a worker."""
     if "worker" in arguments and "serve" not in arguments:
         return None
-    host = _option("--host", arguments) or DEFAULT_HOST
-    return LOOPBACK.get(host, host), int(_option("--port", arguments) or DEFAULT_PORT)
-
-
-def _option(name: str, arguments: Sequence[str]) -> str | None:
-    """The option's value, the last where there are several."""
-    value = None
-    for argument, following in pairwise((*arguments, "")):
-        if argument == name:
-            value = following
-        elif argument.startswith(f"{name}="):
-            value = argument.removeprefix(f"{name}=")
-    return value
+    parser = ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", default=8000, type=int)
+    asked, _ = parser.parse_known_args([argument for argument in arguments if argument != "--"])
+    return LOOPBACK.get(asked.host, asked.host), asked.port
 
 
 def is_healthy(process: Path) -> bool:
-    """Whether a process, as its folder under `/proc` shows it, does what it was started for."""
+    """Whether the process that this folder under `/proc` describes works."""
     address = address_of((process / "cmdline").read_text().split("\0"))
     if address is None:
         return True

@@ -1,4 +1,4 @@
-"""`callscribe webhooks listen`: a small receiver to try things out with. It prints what comes and checks signatures."""
+"""A small receiver for `callscribe webhooks listen`: prints each request and verifies its signature."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 def listener(host: str, port: int, secrets: Sequence[str], show: Callable[[str], None]) -> ThreadingHTTPServer:
-    """A server that answers 204 to what is signed or a GET, and 401 to what is not signed with one of the secrets."""
+    """A server that answers 204 to a GET, or to a POST signed with one of the secrets, and 401 to other POSTs."""
 
     class Receiver(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -37,7 +37,7 @@ def listener(host: str, port: int, secrets: Sequence[str], show: Callable[[str],
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Requests are shown in full already."""
+            """Does nothing, because `show` already has each request."""
 
     return ThreadingHTTPServer((host, port), Receiver)
 

@@ -8,12 +8,11 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import asyncpg
 import structlog
 from alembic.config import Config
-from fastapi import Depends, Request
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.engine import AdaptedConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
@@ -222,14 +221,6 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
-
-
-async def get_database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
-
-
-DatabaseDep = Annotated[Database, Depends(get_database)]
 
 
 def alembic_config(address: str) -> Config:

@@ -1,16 +1,18 @@
-"""Keeps Python's search for garbage short: it stops everything, heartbeats and health checks too.
+"""Keeps Python's garbage collection short, because it stops everything, also heartbeats and health checks.
 
-A full search looks at every object. Hundreds of thousands come from imports and stay: with those it took two seconds
-on a busy machine, every few seconds while thousands of clients asked.
+A full collection looks at every object. Imports create hundreds of thousands that stay. With them a collection took two
+seconds on a busy machine, and ran every few seconds while thousands of clients asked.
 """
 
 import gc
 
-NEW_OBJECTS = 10_000  # before the young ones are searched; Python's own 700 are few for a request's hundreds
+NEW_OBJECTS = (
+    10_000  # before a collection of young objects. Python's default of 700 is small, because a request makes hundreds
+)
 
 
 def spare_what_stays() -> None:
-    """Call it once the service is up: what is there by then is never searched again."""
+    """Call it once the service is up. Objects that exist by then are never looked at again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS, 10, 10)

@@ -1,12 +1,12 @@
 """How many files the process may have open, and how many of them clients may take.
 
-Each connection, recording and pipe is an open file. Without a free one nothing works: no upload, no decoder, no log.
+Each connection, recording and pipe is an open file. Without a free one no upload, decoder or log works.
 """
 
 import resource
 from contextlib import suppress
 
-PLENTY = 1_048_576  # where the hard limit is infinite: as many as containers usually get
+PLENTY = 1_048_576  # if the hard limit is infinite: what containers usually get
 # Two pools and a listener (21), 32 jobs with their decoders' pipes and decoded audio, 64 deliveries, fetches, S3,
 # models, libraries.
 OWN_FILES = 512
@@ -18,12 +18,12 @@ def raise_limit() -> None:
     """Raise the soft limit to the hard one. The soft one is often 1,024, for programs that call `select`."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = PLENTY if hard == resource.RLIM_INFINITY else hard
-    with suppress(ValueError, OSError):  # the kernel allows fewer: then the soft limit stays
+    with suppress(ValueError, OSError):  # the kernel allows fewer, so the soft limit stays
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def connections_within(limit: int) -> int:
-    """How many connections leave the service its own files, where it may open `limit`."""
+    """How many connections leave the service its own files, if it may open `limit` files."""
     own = min(OWN_FILES, limit // 2)
     return min(MOST_CONNECTIONS, (limit - own) // FILES_PER_CONNECTION)
 

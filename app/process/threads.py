@@ -1,6 +1,6 @@
-"""Blocking work in threads that are not asyncio's own: those are few, and shared by all the process does.
+"""Runs blocking work in threads of its own, because the whole process shares asyncio's few threads.
 
-A disk or a name server that never answers would take them all, and then nothing of the process would go on.
+A disk or a name server that never answers would take all of those, and then the process would stand still.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
-    """What `work` returns or raises. Whoever is cancelled waits no longer; the thread goes on.
+    """What `work` returns or raises. If the caller is cancelled, the thread goes on.
 
-    Unlike a pool's thread, it does not hold up the end of the process.
+    Unlike a pool's thread, it does not delay the end of the process.
     """
     done: Future[T] = Future()
 
     def run() -> None:
         try:
             result = work()
-        except BaseException as error:  # noqa: BLE001  whoever waits is told
+        except BaseException as error:  # noqa: BLE001  it is raised in the waiting caller
             with suppress(InvalidStateError):
                 done.set_exception(error)
         else:
@@ -35,7 +35,7 @@ async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
 
 
 class BoundedThreads:
-    """Up to `count` threads for work of one kind. Work that hangs keeps these threads and no others."""
+    """Up to `count` threads for work of one kind, so that work that hangs takes only these threads."""
 
     def __init__(self, name: str, count: int) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
@@ -44,15 +44,15 @@ class BoundedThreads:
 
     @property
     def all_hang(self) -> bool:
-        """Whether every thread is still at work that was waited for in vain."""
+        """Whether every thread is busy with work that has passed its time limit."""
         self._abandoned = {each for each in self._abandoned if not each.done()}
         return len(self._abandoned) >= self._count
 
     async def run(self, work: Callable[[], T], limit_seconds: float) -> T:
-        """What `work` returns or raises. Raises TimeoutError when that takes longer, the wait for a thread included.
+        """What `work` returns or raises. Raises TimeoutError after `limit_seconds`, including the wait for a thread.
 
-        It raises immediately while all threads hang. Work that has begun goes on when nobody waits for it any more;
-        work that has not is dropped.
+        It raises immediately while all threads hang. Work that has begun goes on after the limit. Work that has not
+        begun is dropped.
         """
         if self.all_hang:
             raise TimeoutError

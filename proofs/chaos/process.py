@@ -20,7 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 from app.audio import decode
-from app.cli import commands
+from app.cli import commands, serving
 from app.database import connections
 from app.jobs import queue
 from app.speech import engine
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     connections.SESSION["application_name"] = f"{connections.APPLICATION}{socket.gethostname()}:{os.getpid()}"
-    patch.object(commands, "close_to_other_processes", lambda: None).start()  # scenarios count what it holds
+    patch.object(serving, "close_to_other_processes", lambda: None).start()  # scenarios count what it holds
     if arguments.double:  # before anything imports these by name
         patch.object(decode, "probe", double.probe).start()
         if not arguments.decode:

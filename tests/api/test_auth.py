@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.api.app import check_exposure
 from app.api.server.bodies import DRAIN_BYTES
+from app.cli.serving import check_exposure
 from app.settings import Settings, SettingsError
 from testing.forms import FORM_TYPE, file
 from testing.service import Service, callscribe, eventually

@@ -94,7 +94,7 @@ def examples_of(content: dict[str, Any]) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_error_is_a_problem_whose_codes_are_told(name: str) -> None:
+def test_every_error_is_a_problem_whose_codes_are_described(name: str) -> None:
     for status, response in OPERATIONS[name]["responses"].items():
         if int(status) >= 400 and name != "GET /readyz":
             examples = response["content"]["application/problem+json"]["examples"]

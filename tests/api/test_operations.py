@@ -8,10 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
-from app.api.app import create_app
+from app.callers import ApiKeys
 from app.database.connections import Database
 from app.readiness import Readiness
 from testing.forms import refused
+from testing.listening import app_with
 from testing.rows import enqueue, execute
 from testing.service import Service, eventually, starting
 
@@ -31,8 +32,7 @@ async def test_a_service_without_a_part_is_not_ready_and_says_why() -> None:
     async def broken() -> None:
         raise PermissionError("/secret/folder cannot be written")
 
-    app = create_app()
-    app.state.readiness = Readiness({"database": fine, "storage": broken})
+    app = app_with(Readiness({"database": fine, "storage": broken}), ApiKeys({"alice": "secret"}))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callscribe") as client:
         response = await client.get("/readyz")
     assert response.status_code == 503

@@ -159,7 +159,7 @@ def search(browser: Browser) -> None:
 
 
 @in_a_browser
-def test_without_keys_a_refused_file_is_told_and_a_mono_call_is_one_track(
+def test_without_keys_a_refused_file_is_reported_and_a_mono_call_is_one_track(
     service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     broken, mono = tmp_path / "letter.wav", tmp_path / "mono.wav"

@@ -66,7 +66,7 @@ def test_other_errors(guarded: Service) -> None:
     problem(guarded.client.post("/v1/transcriptions", headers=too_long, content=b"x" * 1_000_000), 413, "too_large")
 
 
-async def test_what_nobody_expected_is_told_without_details(guarded: Service, guarded_database: str) -> None:
+async def test_an_unexpected_error_is_answered_without_details(guarded: Service, guarded_database: str) -> None:
     database = await asyncpg.connect(guarded_database)
     await database.execute("ALTER TABLE transcription RENAME TO mislaid")
     try:

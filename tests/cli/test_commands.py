@@ -62,7 +62,7 @@ def test_a_file_is_transcribed_without_a_server(tmp_path: Path) -> None:
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_a_file_that_is_no_recording_is_named_in_one_line_and_the_others_are_done(tmp_path: Path) -> None:
+def test_a_file_that_is_no_recording_is_reported_and_the_others_are_transcribed(tmp_path: Path) -> None:
     note, speech, out = tmp_path / "note.txt", tmp_path / "call.wav", tmp_path / "out"
     note.write_text("no recording")
     speech.write_bytes(call(0, 6))
@@ -125,7 +125,7 @@ def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> 
     assert missed(said(0, 6), shown) > 1 - FEW
 
 
-def test_it_ends_quietly_when_nobody_reads_on_and_names_may_be_any_bytes(tmp_path: Path) -> None:
+def test_it_ends_quietly_when_its_pipe_is_closed_and_names_may_be_any_bytes(tmp_path: Path) -> None:
     recording = tmp_path / os.fsdecode(b"llamada_\xf1.wav")
     recording.write_bytes(call(0, 6))
     printed = callscribe("transcribe", str(recording), "-f", "json", folder=tmp_path)

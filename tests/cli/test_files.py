@@ -60,7 +60,7 @@ async def test_a_name_that_is_no_unicode_is_written_and_printed(tmp_path: Path) 
     assert json.loads(files[0].with_suffix(".json").read_bytes())["id"] == "llamada_?.wav"
 
 
-async def test_whatever_a_recording_meets_is_told_in_one_line_and_the_others_are_done(
+async def test_a_failed_recording_is_reported_in_one_text_line_and_the_others_are_transcribed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files, printed = recordings(tmp_path, b"\xf1.wav", b"\xf2.wav"), list[str]()
@@ -81,7 +81,7 @@ async def test_a_recording_that_broke_off_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("form", "is_told"), [(Format.TEXT, True), (Format.WHISPER, True), (Format.JSON, False)])
-async def test_warnings_are_told_beside_the_formats_that_hold_none(
+async def test_warnings_are_printed_for_formats_that_cannot_hold_them(
     form: Format, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warnings = (
@@ -109,7 +109,7 @@ async def test_an_engine_that_stops_ends_the_run(tmp_path: Path) -> None:
         await work(Engine(EngineStopped(), None)).run(files, print)
 
 
-async def test_who_reads_no_more_ends_the_run(tmp_path: Path) -> None:
+async def test_a_closed_pipe_ends_the_run(tmp_path: Path) -> None:
     def gone(text: str) -> None:
         raise BrokenPipeError
 

@@ -25,7 +25,7 @@ from testing.service import Service
         ("sleep infinity", ("127.0.0.1", 8000)),
     ],
 )
-def test_the_address_is_the_one_that_the_process_was_told(command: str, address: tuple[str, int] | None) -> None:
+def test_the_address_comes_from_the_command_line(command: str, address: tuple[str, int] | None) -> None:
     assert address_of(command.split()) == address
 
 
@@ -58,6 +58,6 @@ def test_a_service_on_an_address_of_its_own_is_asked_there() -> None:
 
 
 @pytest.mark.parametrize(("command", "code"), [("serve --port 1", 1), ("worker", 0)])
-def test_one_that_does_not_answer_is_not_but_a_worker_need_not(command: str, code: int) -> None:
+def test_a_service_that_does_not_answer_is_unhealthy_but_a_worker_need_not_answer(command: str, code: int) -> None:
     with waiting(command) as process:
         assert health(process) == code

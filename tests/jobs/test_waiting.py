@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event
 
-from app.api import app as http_app
+from app import service as parts
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.errors import NotFound
@@ -65,7 +65,7 @@ async def test_a_job_that_is_deleted_ends_the_wait(database: Database, tmp_path:
 async def test_beyond_the_cap_the_answer_comes_without_waiting(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_app, "Waiting", partial(Waiting, most=0))
+    monkeypatch.setattr(parts, "Waiting", partial(Waiting, most=0))
     job = await enqueue(database)
     async with listening(database, tmp_path) as service, asyncio.timeout(30):
         answer = await service.client.get(f"/v1/transcriptions/{job.id}?wait=60")

@@ -48,7 +48,7 @@ async def test_work_that_hangs_is_waited_for_no_longer_than_the_limit_and_then_r
     assert begun == ["hanging"] * 2
 
 
-async def test_work_that_nobody_waits_for_any_more_keeps_its_thread() -> None:
+async def test_work_that_passed_its_time_limit_keeps_its_thread() -> None:
     threads, begun, answer = BoundedThreads("test", 1), Event(), Event()
 
     def hang() -> None:

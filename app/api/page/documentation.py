@@ -1,7 +1,7 @@
-"""`/docs` and `/openapi.json`: the API's documentation, read once, which needs no internet.
+"""`/docs` and `/openapi.json`: the API's documentation, which needs no internet.
 
-It is Swagger UI from the package `fastapi_offline`, without that package's page: its script stands in the page, which
-no strict Content-Security-Policy allows. They hold no secrets and need no key.
+Swagger UI comes from the package `fastapi_offline`. That package's own page is not used, because it holds its script
+inline, which a strict Content-Security-Policy forbids. The files hold no secrets and need no key.
 """
 
 import json
@@ -45,7 +45,7 @@ START = b"""SwaggerUIBundle({
 
 
 def routes(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
-    """The documentation of an OpenAPI document, which is asked for when it is first read."""
+    """Routes for the documentation. `document` is called when a client first reads it."""
     page = asset_of(PAGE, "text/html; charset=utf-8", POLICY)
     files = {"start.js": asset_of(START, MEDIA_TYPES[".js"], POLICY), **_swagger_ui()}
     router = APIRouter(include_in_schema=False)

@@ -1,4 +1,8 @@
-"""The page at `/`: a few files, read once. They hold no secrets and need no key; what they ask the API for does."""
+"""The page at `/`: a few files that are read once and sent with their security headers.
+
+They hold no secrets and need no key, but the page's requests to the API do. They are not served by Starlette's
+`StaticFiles`, because it reads the disk in a thread for each request and cannot send the documents made in memory.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -30,7 +34,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of the page and the headers it goes with. `no-cache`: kept, but asked for by its ETag each time."""
+    """A file and its headers. `no-cache` lets a browser keep it, but makes it compare the ETag each time."""
 
     body: bytes
     headers: dict[str, str]
@@ -58,7 +62,7 @@ def asset_of(body: bytes, media_type: str, policy: str) -> Asset:
 
 
 def respond(asset: Asset, if_none_match: str | None) -> Response:
-    """The file, or `304` where the client has it already."""
+    """The file, or `304` if the client already has it."""
     if asset.headers["ETag"] in (if_none_match or ""):
         return Response(status_code=304, headers=asset.headers)
     return Response(asset.body, headers=asset.headers)

@@ -1,9 +1,9 @@
-"""Takes connections from a listening socket and opens them a few at a time, the clients in turn.
+"""Accepts connections from a listening socket and opens a few of them at a time, one client after the other.
 
-Uvloop takes one a beat of the event loop: while hundreds of clients are served, each beat is long, and newcomers wait
-for seconds. It also closes the listening socket for good when it finds no free file at the wrong moment. Taking a
-connection is cheap and opening it is not, so a client that comes alone is opened before the last of a thousand. It
-knows no HTTP.
+Uvloop accepts one connection in each pass of the event loop. While hundreds of clients are served, a pass is long, so
+new clients wait for seconds. Uvloop also closes the listening socket for good if no file is free at the wrong moment.
+Accepting a connection is cheap and opening it is not, so a client with one connection does not wait behind a client
+with a thousand. This module must not know HTTP.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class Newcomer:
-    """A connection that is taken and not open yet."""
+    """A connection that is accepted but not open yet."""
 
     def __init__(self, client: socket.socket, address: str) -> None:
         self.client = client
@@ -37,7 +37,7 @@ class Newcomer:
 
 
 class Acceptor:
-    """What uvicorn calls a server: open from the start until `close`."""
+    """Plays the part of uvicorn's server object. It accepts connections from its creation until `close`."""
 
     def __init__(self, listener: socket.socket, admission: Admission, create: Callable[[], Connection]) -> None:
         self._listener = listener
@@ -51,7 +51,7 @@ class Acceptor:
         self._listen()
 
     def close(self) -> None:
-        """Take no more. Those who are taken and not open yet are hung up on."""
+        """Accept no more connections, and close those that are accepted but not open yet."""
         self._closed = True
         self._loop.remove_reader(self._listener)
         for newcomers in self._newcomers.values():
@@ -74,7 +74,7 @@ class Acceptor:
                 client, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
-            except OSError as error:  # no free file, no memory: those who wait are taken later
+            except OSError as error:  # no free file or memory: the waiting clients are accepted later
                 log.warning("no connection taken", error=error.strerror)
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(PAUSE_SECONDS, self._listen)
@@ -106,7 +106,7 @@ class Acceptor:
 
     def _open(self, newcomer: Newcomer) -> None:
         self._admission.leave(newcomer)
-        if newcomer.client.fileno() < 0:  # given up meanwhile
+        if newcomer.client.fileno() < 0:  # given up since it was accepted
             return
         connection = self._create()
         self._admission.hold(connection, newcomer.address)
@@ -118,13 +118,13 @@ class Acceptor:
         try:
             _keep_few_unsent(client)
             await self._loop.connect_accepted_socket(lambda: connection, client)
-        except OSError:  # it has hung up already
+        except OSError:  # the client has already hung up
             self._admission.leave(connection)
             client.close()
 
 
 def _keep_few_unsent(client: socket.socket) -> None:
-    """Without it, the kernel takes megabytes of each answer that nobody reads. Linux and macOS know the option."""
+    """Otherwise the kernel buffers megabytes of each answer that its client does not read. Linux and macOS only."""
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     if option is not None:
         client.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)

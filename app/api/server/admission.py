@@ -1,7 +1,7 @@
-"""Which connections are held: a cap for the process and one for each client's address.
+"""Limits how many connections the process holds, in all and for each client's address.
 
-At a cap, the connection that has been without a request for longest makes room for the newcomer, if that is a second or
-more. So silent sockets keep no client out. It knows addresses and connections; it knows no HTTP.
+At a limit, the connection that has had no request for longest is closed for the new one, if that is a second or more.
+So silent connections keep no client out. This module knows addresses and connections, and must not know HTTP.
 """
 
 import ipaddress
@@ -12,31 +12,31 @@ from typing import Protocol
 
 import structlog
 
-IPV6_PREFIX = 64  # what one subscriber has
-IDLE_SECONDS = 1.0  # after which a connection may make room: a request is on its way to a younger one
+IPV6_PREFIX = 64  # the network of one subscriber
+IDLE_SECONDS = 1.0  # then it may be closed for another; a request may still be on its way to a younger one
 LOG_SECONDS = 60.0
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class Held(Protocol):
-    """A connection, as far as it can be given up."""
+    """A connection that can be closed to make room."""
 
     def give_up(self) -> None: ...
 
 
 @dataclass
 class _Client:
-    """The connections of one address; `idle` are those without a request under way, since when: the longest first."""
+    """The connections of one address. `idle` has those without a request and since when, the longest idle first."""
 
     connections: int = 0
     idle: dict[Held, float] = field(default_factory=dict)
 
 
 class Admission:
-    """Holds up to `most` connections, and up to `most_per_client` of one address; 0 holds any number of one address.
+    """Holds up to `most` connections, and up to `most_per_client` of one address. 0 means any number.
 
-    No address gets more than half of all, however few these are.
+    Otherwise no address holds more than half of `most`.
     """
 
     def __init__(self, most: int, most_per_client: int) -> None:
@@ -48,7 +48,7 @@ class Admission:
         self._refused, self._logged_at = 0, -LOG_SECONDS
 
     def has_room(self, address: str) -> bool:
-        """Whether one more connection of this address can be held; an idle one may be given up for it."""
+        """Whether one more connection of this address can be held. An idle connection may be closed for it."""
         name = client_of(address)
         client = self._clients.get(name)
         if client is not None and client.connections >= self.most_per_client and not self._give_up_one(client.idle):
@@ -58,25 +58,25 @@ class Admission:
         return True
 
     def hold(self, connection: Held, address: str) -> None:
-        """Count it until `leave`."""
+        """Count the connection until `leave`."""
         name = client_of(address)
         self._names[connection] = name
         self._clients.setdefault(name, _Client()).connections += 1
         self.idle(connection)
 
     def idle(self, connection: Held) -> None:
-        """It has no request under way."""
+        """The connection has no request."""
         if (name := self._names.get(connection)) is not None:
             self._idle[connection] = self._clients[name].idle[connection] = time.monotonic()
 
     def busy(self, connection: Held) -> None:
-        """It has a request under way, which is not given up."""
+        """The connection has a request, so it is not closed to make room."""
         if (name := self._names.get(connection)) is not None:
             self._idle.pop(connection, None)
             self._clients[name].idle.pop(connection, None)
 
     def leave(self, connection: Held) -> None:
-        """It is gone. Does nothing where it was given up or never held."""
+        """The connection has ended. Does nothing if it was given up or was never held."""
         if (name := self._names.get(connection)) is None:
             return
         self.busy(connection)

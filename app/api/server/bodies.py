@@ -1,4 +1,8 @@
-"""Request bodies: cut off where they come too slowly, read on for a while after an early answer."""
+"""Ends request bodies that arrive too slowly, and reads on for a while after an early answer.
+
+It exists because a slow client would hold its place for ever, and because a connection that is closed with unread data
+loses the answer. It must not know routes.
+"""
 
 import asyncio
 import time
@@ -25,9 +29,9 @@ class Body:
         self._waited, self._arrived = 0.0, 0
 
     async def receive(self) -> Message:
-        """The next message. Raises RequestTimeout for a client that sends nothing or next to nothing.
+        """The next message. Raises RequestTimeout if the client sends nothing or too little.
 
-        Only the time spent waiting for the client counts, not what the service takes to store what came.
+        Only the time spent waiting for the client counts, not the time that the service takes to store the bytes.
         """
         if self.ended:
             return await self._receive()
@@ -36,13 +40,13 @@ class Body:
             async with asyncio.timeout(STALL_SECONDS):
                 message = await self._receive()
         except TimeoutError:
-            raise self._too_slow(f"Nothing came for {STALL_SECONDS:g} s.") from None
+            raise self._too_slow(f"Nothing arrived for {STALL_SECONDS:g} s.") from None
         self._waited += time.monotonic() - started
         self._arrived += len(message.get("body", b""))
         self.ended = not message.get("more_body", False)
         if self._waited >= STALL_SECONDS and not self.ended:
             if self._arrived < MIN_BYTES_PER_SECOND * self._waited:
-                raise self._too_slow(f"Less than {MIN_BYTES_PER_SECOND} bytes a second came.")
+                raise self._too_slow(f"Less than {MIN_BYTES_PER_SECOND} bytes a second arrived.")
             self._waited, self._arrived = 0.0, 0
         return message
 
@@ -51,7 +55,7 @@ class Body:
         return RequestTimeout(detail)
 
     async def drain(self) -> None:
-        """Read and forget what is still to come, within bounds."""
+        """Read and discard the rest of the body, up to a number of seconds and bytes."""
         left = DRAIN_BYTES if self._patient else 0
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -62,10 +66,10 @@ class Body:
 
 
 class RequestBodies:
-    """ASGI middleware: an answer before the end of the request's body closes the connection, but not at once.
+    """ASGI middleware: an answer before the end of the request's body closes the connection, but not immediately.
 
-    Closed with data unread, TCP resets the connection, and many clients lose the answer that was on its way to them.
-    So the answer is sent whole, and its end held back while the client goes on sending.
+    If a connection is closed while data is unread, TCP resets it, and many clients lose the answer. So the whole answer
+    is sent, but its end is held back while the client goes on sending.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,7 +1,7 @@
-"""HTTP connections. Uvicorn lets a client hold one for as long as it likes; here each wait for it has an end.
+"""HTTP connections with a time limit for each wait, because uvicorn lets a client hold one for as long as it likes.
 
-It bounds what comes before a request's body and what waits to be read by the client. Bodies are bounded by
-`bodies`, the number of connections by `admission`, what requests do at the same time by `gate`.
+It limits everything before a request's body, and answers that the client does not read. `bodies` limits bodies,
+`admission` the number of connections, and `gate` how many requests are at work at the same time.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ FIRST_BYTE_SECONDS = 5.0
 UNREAD_SECONDS = 30.0
 MIN_BYTES_PER_SECOND = 1000
 PIPELINED_REQUESTS = 16
-RESET = struct.pack("ii", 1, 0)  # else the kernel goes on offering for minutes what it has
+RESET = struct.pack("ii", 1, 0)  # otherwise the kernel offers its buffered bytes for minutes
 FULL_PROBLEM = (
     b'{"type":"urn:callscribe:error:unavailable","title":"The service cannot do this at the moment","status":503,'
     b'"detail":"Too many connections.","code":"unavailable","request_id":""}'
@@ -35,9 +35,9 @@ log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class Connection(HttpToolsProtocol):
-    """Ends when a client is silent, when a head is too long or too slow, and when an answer is not read.
+    """Closes if the client is silent, if a head is too long or too slow, or if the client does not read its answer.
 
-    Trailers and the empty lines between requests are bounded with the heads.
+    The limits of heads also hold for trailers and for empty text lines between requests.
     """
 
     def __init__(self, *args: Any, admission: Admission, gate: Gate, **kwargs: Any) -> None:
@@ -69,13 +69,13 @@ class Connection(HttpToolsProtocol):
         if self._entry is not None:
             self._entry.leave()
             self._entry = None
-        if self._running is not None and not self._running.response_complete:  # uvicorn knows the newest request only
+        if self._running is not None and not self._running.response_complete:  # uvicorn knows only the newest request
             self._running.disconnected = True
             self._running.message_event.set()
         self._running = None
 
     def give_up(self) -> None:
-        """Hang up for the sake of others; also before the connection is open."""
+        """Close the connection to make room for another one. It may not be open yet."""
         self._given_up = True
         if self.transport is not None:
             self.transport.abort()
@@ -107,7 +107,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._running is not None and self._running.response_complete:  # no pipelined one has begun
+        if self._running is not None and self._running.response_complete:  # no pipelined request has begun
             self._silent = True
             self._admission.idle(self)
 
@@ -120,7 +120,7 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Clients of Java offer HTTP/2 with each request: nothing to warn of."""
+        """Java's clients offer HTTP/2 with each request, so uvicorn's warning would only fill the log."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle

@@ -1,7 +1,7 @@
-"""Which requests begin when: a turnstile for those behind the key, and one for those that need none.
+"""Decides when each request begins: one turnstile for requests that need a key, and one for those that need none.
 
-A place behind the key is held until the answer begins, or until the request waits for its client: for its body, or
-with `?wait=`. One before the key is held for a beat of the event loop, as nothing there takes longer but a check.
+A request that needs a key holds its place until its answer begins, or until it waits for its client: for the body, or
+with `?wait=`. Other requests hold theirs for one pass of the event loop, because only readiness checks take longer.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ GUARDED_PATHS = "/v1/"
 MOST, MOST_OF_A_CLIENT = 32, 8
 MOST_OPEN, MOST_OPEN_OF_A_CLIENT = 4, 1
 PATIENCE_SECONDS = 10.0
-OVERLOADED = "overloaded"  # in the request's state: it waited in vain for its turn
+OVERLOADED = "overloaded"  # in the request's state: it waited too long for a place
 
 
 class Gate:
-    """`name_of` names the client of a request: by its key where that is valid, else by its address."""
+    """`name_of` names the client of a request: by its key if that is valid, otherwise by its address."""
 
     def __init__(self, name_of: Callable[[Scope], Hashable]) -> None:
         self._name_of = name_of

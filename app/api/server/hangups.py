@@ -1,4 +1,7 @@
-"""Clients that hang up before their answer: what was begun for them ends."""
+"""Stops work for a client that hangs up before its answer.
+
+It exists so that abandoned requests take no time from others. It must not know what the work is.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,7 +16,7 @@ T = TypeVar("T")
 async def hang_up(receive: Receive) -> NoReturn:
     """Wait for the client to hang up, and raise ClientDisconnect then. For requests whose body has been read.
 
-    One that closes its sending side alone has hung up too: uvicorn closes the other.
+    A client that only closes its sending side counts as hung up, because uvicorn then closes the other side.
     """
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -21,7 +24,7 @@ async def hang_up(receive: Receive) -> NoReturn:
 
 
 async def unless(hanging_up: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns or raises; or what `hanging_up` raises before, when the work is cancelled and has ended."""
+    """What `work` returns or raises. If `hanging_up` raises first, cancels the work and waits for its end."""
     watching, working = asyncio.create_task(hanging_up), asyncio.create_task(work)
     try:
         await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
-"""ASGI middleware: refuses requests whose `Host` is missing, malformed or there twice, and adds headers to answers.
+"""ASGI middleware: refuses requests whose `Host` is missing, malformed or repeated, and adds headers to answers.
 
-What is behind the key is not to be kept by proxies and browsers, and no answer is to be taken for another type than
-it says it is.
+It exists so that proxies and browsers keep no answer that needs a key, and so that browsers do not guess another media
+type. It must not know routes.
 """
 
 import re

@@ -1,14 +1,16 @@
-"""Lets requests begin a few at a time, the clients in turn: one that asks thousands of times waits behind itself.
+"""Lets a few requests begin at a time, one client after the other, so that a busy client waits behind itself.
 
-Without it, thousands of requests that are begun together share each beat of the event loop and the queue for database
-connections, and everybody waits as long as they do. It knows clients by any name, and no HTTP.
+Otherwise thousands of requests that begin together would share each pass of the event loop and the queue for database
+connections, and every client would wait as long as they do. It is not built on `FairPlaces`,
+because that one serves by priority and arrival, needs a task for each waiting request and sorts all of them at each
+step, while thousands of requests may wait here. This module must not know HTTP.
 """
 
 from collections.abc import Callable, Hashable
 
 
 class Pass:
-    """The right of one request to be at work. `begin` is called when it is its turn."""
+    """One request's place, or its wait for one. `begin` is called when it gets the place."""
 
     def __init__(self, turnstile: "Turnstile", client: Hashable, begin: Callable[[], None]) -> None:
         self._turnstile = turnstile
@@ -17,7 +19,7 @@ class Pass:
         self.inside = False
 
     def leave(self) -> None:
-        """Its request has ended, waits for something else, or is not wanted any more. May be called again."""
+        """The request has ended, waits for its client, or was given up. May be called again."""
         self._turnstile.leave(self)
 
 
@@ -29,10 +31,10 @@ class Turnstile:
         self._most_of_a_client = most_of_a_client
         self._at_work = 0
         self._inside: dict[Hashable, int] = {}
-        self._waiting: dict[Hashable, dict[Pass, None]] = {}  # in the order of the clients' turns
+        self._waiting: dict[Hashable, dict[Pass, None]] = {}  # the client that is served next comes first
 
     def enter(self, client: Hashable, begin: Callable[[], None]) -> Pass:
-        """Calls `begin` when it is the request's turn, which may be immediately."""
+        """Calls `begin` when the request gets a place, which may be immediately."""
         entering = Pass(self, client, begin)
         self._waiting.setdefault(client, {})[entering] = None
         self._let_in()
@@ -60,7 +62,7 @@ class Turnstile:
             begin()
 
     def _next(self) -> Pass | None:
-        """The first request of the first client that may have one more at work."""
+        """The first request of the first client that may have one more request at work."""
         waiting = self._waiting.items()
         return next(
             (next(iter(queue)) for client, queue in waiting if self._inside.get(client, 0) < self._most_of_a_client),
@@ -68,7 +70,7 @@ class Turnstile:
         )
 
     def _take(self, entering: Pass) -> None:
-        """Out of its queue, and its client to the end of the clients."""
+        """Remove the request from its queue, and move its client behind the others."""
         queue = self._waiting.pop(entering.client)
         del queue[entering]
         if queue:

@@ -58,7 +58,7 @@ def test_a_connection_that_has_just_come_makes_no_room(monkeypatch: pytest.Monke
     assert not one.given_up
 
 
-def test_where_all_are_at_work_a_newcomer_is_refused_until_one_ends() -> None:
+def test_while_all_connections_are_busy_a_new_one_is_refused_until_one_ends() -> None:
     admission = Admission(4, 2)
     [one, _] = held(admission, 2, "192.0.2.1", busy=True)
     assert not admission.has_room("192.0.2.1")

@@ -97,7 +97,7 @@ async def test_a_connection_that_says_nothing_is_hung_up_on(
         writer.close()
 
 
-async def test_an_empty_line_after_an_answer_does_not_hold_the_connection(
+async def test_an_empty_text_line_after_an_answer_does_not_hold_the_connection(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
@@ -144,7 +144,7 @@ async def test_an_answer_that_is_read_slowly_is_sent_whole(
 
 
 @pytest.mark.parametrize(("requests", "answers"), [(connections.PIPELINED_REQUESTS, True), (1000, False)])
-async def test_pipelined_requests_are_answered_within_bounds(port: int, requests: int, answers: bool) -> None:
+async def test_a_limited_number_of_pipelined_requests_is_answered(port: int, requests: int, answers: bool) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     last = HEAD + b"Connection: close\r\n\r\n"
     writer.write((HEAD + b"\r\n") * (requests - 1) + last)
@@ -205,7 +205,7 @@ async def test_connections_are_taken_again_once_there_are_free_files(
         assert (await service.client.get("/readyz")).status_code == 200
 
 
-async def test_requests_that_wait_in_vain_for_their_turn_are_unavailable(
+async def test_requests_that_wait_too_long_for_a_place_are_unavailable(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "MOST", 0)

@@ -51,7 +51,7 @@ def test_a_client_that_offers_http_2_is_answered_in_http_1(guarded: Service) -> 
 
 @pytest.mark.parametrize("key", [f"Bearer {ALICE}", "Bearer guess"])
 @pytest.mark.parametrize("path", ["/v1/transcriptions", "/v1/models", NOBODY, f"{NOBODY}/transcript", "/v1/none"])
-def test_what_is_behind_the_key_is_kept_nowhere(guarded: Service, path: str, key: str) -> None:
+def test_answers_that_need_a_key_are_not_cached(guarded: Service, path: str, key: str) -> None:
     headers = guarded.client.get(path, headers={"Authorization": key}).headers
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"

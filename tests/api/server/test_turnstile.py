@@ -34,7 +34,7 @@ def test_a_client_leaves_places_to_others() -> None:
     assert requests.begun == ["a0", "a1", "b0", "a2"]
 
 
-def test_who_leaves_before_its_turn_never_begins_and_leaving_twice_frees_one_place() -> None:
+def test_a_request_that_leaves_early_never_begins_and_leaving_twice_frees_one_place() -> None:
     requests = Requests(Turnstile(most=1, most_of_a_client=1))
     passes = [requests.enter(name) for name in ("a0", "a1", "b0", "c0")]
     passes[1].leave()

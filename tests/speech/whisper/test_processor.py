@@ -65,9 +65,8 @@ def test_a_containers_quota_bounds_the_cores(
 
 THREADS = """
 import ctypes, os, sys, threading
-from app import service
 from app.api import app
-from app.cli import commands
+from app.cli import commands, serving, transcribing
 async def allocate_in_threads(*_, **__):
     together = threading.Barrier(12)
     def allocate():
@@ -80,7 +79,7 @@ async def allocate_in_threads(*_, **__):
     libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
     libc.fflush(None)
     return True
-app.serve = service.run = commands._transcribe = allocate_in_threads
+app.serve = serving._work = transcribing._transcribe = allocate_in_threads
 commands.main()
 """
 

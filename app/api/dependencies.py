@@ -1,0 +1,61 @@
+"""The parts of the service, as parameters of routes.
+
+It exists so that a route names only the parts that it works with. `app.state.service` is None until the service is
+open; `api.app.Doors` refuses requests for these routes until then.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+
+from app.database.connections import Database
+from app.intake.intake import Intake
+from app.jobs.reading import Reader
+from app.jobs.retention import Retention
+from app.jobs.waiting import Waiting
+from app.service import Service
+from app.storage.store import AudioStore
+
+
+def opened(app: FastAPI) -> Service | None:
+    """The service that this application answers for, once it is open."""
+    service: Service | None = app.state.service
+    return service
+
+
+def service_of(request: Request) -> Service:
+    service = opened(request.app)
+    assert service is not None
+    return service
+
+
+async def _database(request: Request) -> Database:
+    return service_of(request).database
+
+
+async def _intake(request: Request) -> Intake:
+    return service_of(request).intake
+
+
+async def _reader(request: Request) -> Reader:
+    return service_of(request).reader
+
+
+async def _waiting(request: Request) -> Waiting:
+    return service_of(request).waiting
+
+
+async def _retention(request: Request) -> Retention:
+    return service_of(request).retention
+
+
+async def _store(request: Request) -> AudioStore:
+    return service_of(request).store
+
+
+DatabaseDep = Annotated[Database, Depends(_database)]
+IntakeDep = Annotated[Intake, Depends(_intake)]
+ReaderDep = Annotated[Reader, Depends(_reader)]
+WaitingDep = Annotated[Waiting, Depends(_waiting)]
+RetentionDep = Annotated[Retention, Depends(_retention)]
+StoreDep = Annotated[AudioStore, Depends(_store)]

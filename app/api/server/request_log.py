@@ -1,0 +1,56 @@
+"""The id of each request, and its log line.
+
+It exists so that a client, an operator and the log can name one request. It must not know routes.
+"""
+
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils.compat import uuid7
+
+REQUEST_ID = "X-Request-ID"
+QUIET_PATHS = ("/healthz", "/readyz")
+
+log = structlog.stdlib.get_logger("callscribe.http")
+
+
+class RequestLog:
+    """ASGI middleware: gives each request an id, which the client may choose, and logs the request when it ends.
+
+    The log line has the problem's `code` and the API key's name, `caller`, if a route left them in the state.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        brought = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = (
+            brought if brought.isascii() and brought.isprintable() and 0 < len(brought) <= 128 else str(uuid7())
+        )
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, send_with_id)
+            finally:
+                if scope["path"] not in QUIET_PATHS:
+                    milliseconds = round((time.perf_counter() - started) * 1000, 1)
+                    known = {name: state[name] for name in ("code", "caller") if name in state}
+                    log.info(
+                        "request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds, **known
+                    )

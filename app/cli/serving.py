@@ -1,0 +1,125 @@
+"""`callscribe serve` and `callscribe worker`: the commands that run until they are stopped.
+
+What is slow to import, the engine and the web framework, is imported inside the commands that use it.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Annotated, Any
+
+import structlog
+import typer
+import uvloop
+
+from app.audio.containment.fence import close_to_other_processes
+from app.cli.preparation import checked_settings, leave
+from app.settings import Settings, SettingsError
+from app.speech.whisper.processor import share_memory
+from app.telemetry import set_up_logging
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    executor: Annotated[
+        bool, typer.Option("--executor/--no-executor", help="Whether to run jobs in this process.")
+    ] = True,
+) -> None:
+    """Run the service: answer HTTP requests and run jobs in one process."""
+    close_to_other_processes()
+    if executor:
+        share_memory()
+    from app.api.app import serve as serve_http
+    from app.service import check_engine, open_service
+
+    settings = checked_settings()
+    _keep_to_ourselves(settings)
+    check_exposure(settings, host)
+    if executor:
+        check_engine(settings)
+    listener = listen(host, port)
+    set_up_logging(settings.log_format)
+    _run_until_stopped(
+        serve_http(
+            open_service(settings, executor=executor),
+            listener,
+            max_connections_per_client=settings.max_connections_per_client,
+            data_dir=settings.data_dir,
+        )
+    )
+
+
+def worker() -> None:
+    """Run jobs without HTTP. Any number of processes may share one database."""
+    close_to_other_processes()
+    share_memory()
+    from app.service import check_engine
+
+    settings = checked_settings()
+    _keep_to_ourselves(settings)
+    check_engine(settings)
+    set_up_logging(settings.log_format)
+    _run_until_stopped(_work(settings))
+
+
+def check_exposure(settings: Settings, host: str) -> None:
+    """Raises SettingsError if strangers could use the service without a key."""
+    from app.api.auth import is_loopback
+
+    if not settings.api_keys and settings.auth == "on" and not is_loopback(host):
+        raise SettingsError(
+            f"CALLSCRIBE_API_KEYS: set it to serve on {host}, or set CALLSCRIBE_AUTH=off to let everybody in"
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises SettingsError if the address cannot be listened on."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise SettingsError(f"--host {host} --port {port}: {error.strerror}") from None
+
+
+def _keep_to_ourselves(settings: Settings) -> None:
+    """Only this user may read recordings, also those of earlier versions. An operator's own folder stays as it is."""
+    os.umask(0o077)
+    ours = ["work", *(["audio"] if settings.store_url is None else [])]
+    for folder in (settings.data_dir / name for name in ours):
+        with suppress(OSError):  # it does not exist yet, or belongs to another user
+            folder.chmod(0o700)
+
+
+def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
+    from app.database.connections import DatabaseUnavailable
+    from app.process.open_files import raise_limit
+    from app.storage.store import StoreUnavailable
+
+    raise_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            stopped_in_order = runner.run(service)
+        except (DatabaseUnavailable, StoreUnavailable) as error:
+            typer.echo(f"callscribe: {error}", err=True)
+            raise typer.Exit(1) from None
+        except asyncio.CancelledError:  # a signal came before the service was up
+            stopped_in_order = True
+    structlog.stdlib.get_logger("callscribe").info("stopped", clean=stopped_in_order)
+    leave(0 if stopped_in_order else 1)
+
+
+async def _work(settings: Settings) -> bool:
+    """Run jobs until a signal stops the process or a part fails. Returns whether it was a signal."""
+    from app.database.connections import asyncpg_url
+    from app.process.garbage import spare_what_stays
+    from app.service import open_parts
+
+    async with open_parts(settings, executor=True) as parts:
+        spare_what_stays()
+        address = settings.database_url
+        database = "embedded" if address is None else asyncpg_url(address).render_as_string()  # without the password
+        structlog.stdlib.get_logger("callscribe").info("working", data_dir=str(settings.data_dir), database=database)
+        await parts.shutdown.requested.wait()
+        return not parts.shutdown.failed

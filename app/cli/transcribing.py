@@ -1,0 +1,105 @@
+"""`callscribe transcribe`: files and folders on this machine, without a server or a database.
+
+What is slow to import, such as the engine, is imported inside the command.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from app.audio.containment.fence import close_to_other_processes
+from app.cli.preparation import checked_settings, leave
+from app.settings import Settings
+from app.speech.whisper.processor import share_memory
+from app.transcripts.formats import Format
+from app.transcripts.transcript import Options
+
+if TYPE_CHECKING:
+    from app.cli.files import Output
+
+
+def transcribe(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Recordings and folders of them.", metavar="PATH…")],
+    channels: Annotated[str, typer.Option(help="mix or split.")] = "mix",
+    channel_label: Annotated[
+        list[str] | None, typer.Option(help="A channel's name, in channel order. Repeat it for each channel.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(Format)}, or all.")] = Format.TEXT,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-dir", "-o", file_okay=False, help="Folder for the transcripts. Without it they are printed."
+        ),
+    ] = None,
+    language: Annotated[str, typer.Option(help="ISO 639-1 code, or auto.")] = "auto",
+    task: Annotated[str, typer.Option(help="transcribe, or translate to English.")] = "transcribe",
+    model: Annotated[str | None, typer.Option(help="Whisper model. Without it, the configured default.")] = None,
+    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Add the times of words to json.")] = False,
+) -> None:
+    """Transcribe files and folders on this machine, without a server or a database.
+
+    Folders inside a folder are skipped. With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json.
+    `all` writes these five, as the whisper command does. The exit status is 0 if all recordings are transcribed, 1 if
+    some failed, and 2 if the command is wrong.
+    """
+    close_to_other_processes()
+    share_memory()
+    from app.cli import arguments
+    from app.cli.files import Output
+    from app.speech.batching.batcher import DeviceLost, EngineStopped
+
+    settings = checked_settings()
+    settings = settings.model_copy(update={"model": (model,)}) if model else settings
+    options = arguments.options(
+        settings.model[0], language, task, channels, channel_label or (), word_timestamps=word_timestamps
+    )
+    files = arguments.files(paths, named_apart=output_dir is not None)
+    output = Output(arguments.formats(form, printed=output_dir is None), output_dir)
+    try:
+        if output_dir:
+            output_dir.mkdir(parents=True, exist_ok=True)
+        failed = asyncio.run(_transcribe(settings, files, options, output))
+        if output_dir:
+            typer.echo(f"callscribe: {len(files) - failed} of {len(files)} transcribed, in {output_dir}", err=True)
+    except KeyboardInterrupt:
+        leave(130)
+    except (EngineStopped, DeviceLost):
+        typer.echo("callscribe: the engine stopped before all was done", err=True)
+        leave(1)
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave(128 + signal.SIGPIPE)
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--output-dir") from None
+    leave(1 if failed else 0)
+
+
+def _print(text: str) -> None:
+    """Print the text, with `?` for characters that standard output cannot show."""
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo(text.rstrip("\n").encode(encoding, "replace").decode(encoding))
+
+
+async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> int:
+    """Print or write the transcripts. Returns how many files failed."""
+    from app.cli.files import Transcription
+    from app.service import engine_config
+    from app.speech.engine import Engine
+
+    engine = Engine(engine_config(settings))
+    await asyncio.to_thread(engine.load)
+    with Progress(
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # otherwise rich would treat a file as the terminal
+    ) as progress:
+        work = Transcription(engine, options, output, settings.max_audio_seconds, progress)
+        return await work.run(files, _print)

@@ -1,0 +1,83 @@
+"""`callscribe webhooks`: the secret that signs webhooks, and a receiver to try them with.
+
+What is slow to import, such as the database, is imported inside the commands that use it.
+"""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from app.cli.preparation import checked_settings
+from app.settings import Settings, SettingsError
+
+webhooks_cli = typer.Typer(help="Webhooks: their secret, and a receiver to try them with.", no_args_is_help=True)
+
+
+async def _webhook_secrets(settings: Settings, *, rotate: bool = False) -> list[str]:
+    """The valid secrets, the newest first: those of the setting if it is set, otherwise those of the database."""
+    from app.database.embedded import open_database
+    from app.deliveries import signing_secrets
+
+    if settings.webhook_secret:
+        return [secret.get_secret_value() for secret in settings.webhook_secret]
+    async with open_database(settings.database_url, settings.data_dir) as database, database.transaction() as session:
+        await signing_secrets.ensure(session)
+        if rotate:
+            await signing_secrets.rotate(session)
+        return list(await signing_secrets.valid(session))
+
+
+@webhooks_cli.command("secret")
+def print_webhook_secret() -> None:
+    """Print the secret that webhooks are signed with; receivers verify with it."""
+    typer.echo(asyncio.run(_webhook_secrets(checked_settings()))[0])
+
+
+@webhooks_cli.command("rotate")
+def rotate_webhook_secret() -> None:
+    """Make a new secret and print it. For one day, webhooks are also signed with the old secret."""
+    settings = checked_settings()
+    if settings.webhook_secret:
+        raise SettingsError("CALLSCRIBE_WEBHOOK_SECRET: rotate by setting it to new,old; a day later to new")
+    typer.echo(asyncio.run(_webhook_secrets(settings, rotate=True))[0])
+
+
+def _verifying_with(secret: str | None) -> tuple[list[str], str]:
+    """The secrets that verify signatures, and where they come from."""
+    from app.deliveries.signing import key_of
+
+    if secret is not None:
+        try:
+            key_of(secret)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--secret") from None
+        return [secret], "--secret"
+    settings = checked_settings()
+    origin = "CALLSCRIBE_WEBHOOK_SECRET" if settings.webhook_secret else "the database, where the service made it"
+    return asyncio.run(_webhook_secrets(settings)), origin
+
+
+@webhooks_cli.command("listen")
+def listen_for_webhooks(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 to listen on.")] = 9000,
+    secret: Annotated[
+        str | None, typer.Option(help="Secret that verifies signatures. Without it, the service's own.")
+    ] = None,
+) -> None:
+    """Receive webhooks on this machine, print them and verify their signatures. Stop with Ctrl-C.
+
+    The service calls this machine only with CALLSCRIBE_ALLOWED_NETWORKS=127.0.0.0/8.
+    """
+    from app.cli.webhook_listener import listener
+
+    secrets, origin = _verifying_with(secret)
+    try:
+        with listener("127.0.0.1", port, secrets, typer.echo) as receiver:
+            address = f"http://127.0.0.1:{receiver.server_port}/"
+            typer.echo(f"Receiving at {address} until Ctrl-C; verifying with the secret of {origin}", err=True)
+            receiver.serve_forever()
+    except OSError as error:
+        raise SettingsError(f"--port {port}: {error.strerror}") from None
+    except KeyboardInterrupt:
+        return

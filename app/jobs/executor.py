@@ -1,0 +1,40 @@
+"""The engine and the runner of jobs in one process: models are loaded first, then jobs run.
+
+It exists because an engine whose threads have ended cannot be repaired: only a new process helps, so the executor
+fails as soon as it notices. It must not know settings or HTTP.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from app.jobs.runner import JobRunner
+from app.process.threads import in_daemon_thread
+from app.speech.engine import Engine
+
+WATCH_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Executor:
+    engine: Engine
+    runner: JobRunner
+
+    async def run(self) -> None:
+        """Load the models, then run jobs until the runner is drained. Raises if the engine stops working."""
+        await asyncio.gather(in_daemon_thread(self.engine.load, "load-models"), self.runner.fitness.try_out())
+        watching = asyncio.create_task(self._watch())
+        running = asyncio.create_task(self.runner.run())
+        try:
+            await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+            await running
+        finally:
+            watching.cancel()
+            running.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if not self.engine.ready:
+                raise RuntimeError("the engine stopped working")
