@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from app.audio.completeness import announced_seconds
-from app.audio.decoder_process import ask, not_the_recordings_fault
 from app.audio.decoder_process import DecoderUnavailable as DecoderUnavailable
+from app.audio.decoder_process import ask, not_the_recordings_fault
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 from app.process.threads import in_daemon_thread
