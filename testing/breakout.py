@@ -103,7 +103,7 @@ if __name__ == "__main__":
         seccomp.refuse_all_but_decoding = lambda: False
     if asked["how"] in ("seccomp", "none"):
         landlock.close_all_files = lambda: 0
-    held_by = fence.contain() if asked["how"] != "none" else {}
-    print(json.dumps({"held_by": held_by}))
+    contained_by = fence.contain() if asked["how"] != "none" else {}
+    print(json.dumps({"contained_by": contained_by}))
     print(json.dumps({"succeeded": [name for name, attempt in tried.items() if succeeds(attempt)]}), flush=True)
     os._exit(0)

@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.storage.folder_store import MARKER
 from app.storage.store import StoreUnavailable
 from app.transcripts.transcript import Options
-from proofs.chaos import double
+from testing import engine_double as double
 from testing.recordings import tone
 from testing.rows import enqueue, read
 

@@ -1,22 +1,26 @@
-"""Whether all came out of a recording that its header announces: a copy that broke off is well formed up to its end."""
+"""Finds recordings that are shorter than their header announces.
+
+It exists because a copy that was interrupted is well formed up to its end, so that decoding it raises no error. It
+must not know how a recording was decoded.
+"""
 
 import os
 import struct
 from pathlib import Path
 
-# Their headers count samples. Others guess by the bit rate, go by timestamps up to the end that is there, or mean the
-# longest of several tracks.
+# The headers of these count samples. For others FFmpeg guesses from the bit rate, uses the timestamps of what is there,
+# or reports the longest of several tracks.
 COUNTING_CONTAINERS = frozenset({"aiff", "au", "flac", "mov"})
-PLACEHOLDER_BYTES = 0x7F00_0000  # recorders that cannot go back to the header write this or more into it, or 0
+PLACEHOLDER_BYTES = 0x7F00_0000  # a recorder that cannot go back to the header writes this or more into it, or 0
 MAX_WAV_CHUNKS = 100
 TOLERATED_SECONDS = 2.0
 TOLERATED_SHARE = 0.02
 
 
 def announced_seconds(path: Path, container: str, header_seconds: float | None, came_out: float) -> float | None:
-    """How long the recording should be, where clearly less came out; else None.
+    """How long the recording should be if clearly less came out of it; otherwise None.
 
-    `came_out` is in seconds and not 0. Blocks to read a header; raises OSError.
+    `came_out` is in seconds and not 0. Blocks while it reads a header. Raises OSError.
     """
     if not path.is_file():
         return None
@@ -33,9 +37,10 @@ def announced_seconds(path: Path, container: str, header_seconds: float | None, 
 
 
 def _wav_share(path: Path) -> float | None:
-    """How much of the samples that a WAV file announces it holds; None if it announces none.
+    """The share of the announced samples that a WAV file holds; None if it announces none.
 
-    By its bytes: FFmpeg tells the duration of what is there for some codecs, and for others what was announced.
+    It counts bytes, because FFmpeg reports the duration of what is there for some codecs, and the announced duration
+    for others.
     """
     with path.open("rb") as file:
         end, at = os.fstat(file.fileno()).st_size, 12

@@ -1,4 +1,8 @@
-"""Decoded audio on disk: one file a channel, 16 kHz mono, signed 16-bit little endian."""
+"""Decoded audio on disk: one file a channel, 16 kHz mono, signed 16-bit little endian.
+
+It exists so that a recording of hours is read in pieces and never held in memory. It must not know where the samples
+come from, or what they become.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +16,6 @@ BYTES_PER_SAMPLE = 2
 
 @dataclass(frozen=True, slots=True)
 class PcmFile:
-    """One channel. Read a stretch at a time: a recording is never held in memory whole."""
-
     path: Path
 
     @property
@@ -25,7 +27,7 @@ class PcmFile:
         return self.samples / SAMPLE_RATE
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:
-        """Up to `count` samples from sample `start` on, in −1…1; fewer at the end of the file."""
+        """Up to `count` samples in −1…1, beginning with sample `start`; fewer at the end of the file."""
         with self.path.open("rb") as file:
             file.seek(start * BYTES_PER_SAMPLE)
             raw = file.read(count * BYTES_PER_SAMPLE)

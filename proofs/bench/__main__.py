@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m proofs.bench", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, help="recordings; left out: calls composed from test speech")
     parser.add_argument("--quick", action="store_true", help="a few short calls")
     parser.add_argument("--only", nargs="+", choices=[line.letter for line in LINES], help="these contenders")

@@ -148,7 +148,7 @@ async def _play(seed: str, scenario: Scenario) -> Sequence[Figure]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m proofs.chaos", description=__doc__)
     parser.add_argument("--seed", help="the same seed makes the same choices; left out: a new one")
     parser.add_argument("--long", action="store_true", help="all that is promised, in about 55 minutes")
     parser.add_argument("--only", nargs="+", choices=sorted(LONG), help="these scenarios")

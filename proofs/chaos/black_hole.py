@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from app.audio.decode import PROGRAM
 from app.jobs.lifecycle import Status
 from proofs.chaos.cluster import START_LIMIT_SECONDS, free_port
 from proofs.chaos.durability import SETTLE_SECONDS
@@ -53,7 +54,7 @@ class SickWorker:
         return float("inf")
 
     def decoders(self) -> list[psutil.Process]:
-        return [child for child in self.process.children() if any("decode_child" in part for part in child.cmdline())]
+        return [child for child in self.process.children() if str(PROGRAM) in child.cmdline()]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from app.database import connections
 from app.jobs import queue
 from app.speech import engine
 from app.storage import workspace
-from proofs.chaos import double
+from testing import engine_double as double
 
 BEATS_PER_LEASE = 6
 

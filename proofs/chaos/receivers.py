@@ -12,9 +12,9 @@ import httpx
 
 from proofs.chaos.cluster import ROOT
 from proofs.chaos.figures import Figure, percentile
-from proofs.chaos.hostile import ENDLESS
 from proofs.chaos.load import KEYS
 from proofs.chaos.stage import Stage
+from testing.endless_answers import ENDLESS
 from testing.recordings import tone
 
 ASKING_SECONDS = 0.1
@@ -89,7 +89,7 @@ async def _times(client: httpx.AsyncClient, url: str, seconds: float) -> list[fl
 @contextmanager
 def _hostile() -> Iterator[int]:
     """The port of a process that serves at every address of this machine."""
-    command = [sys.executable, "-m", "proofs.chaos.hostile"]
+    command = [sys.executable, "-m", "testing.endless_answers"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             assert process.stdout is not None

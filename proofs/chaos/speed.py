@@ -10,7 +10,7 @@ from datetime import datetime
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.jobs import queue
 from app.jobs.capacity import Room
-from app.jobs.claiming import Claimed as ClaimedJob
+from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import FINAL, Cancelled
 from app.network.guard import causes
 from proofs.chaos import audit
@@ -24,7 +24,7 @@ SINGLE_CLAIMS = 1000
 
 
 @dataclass
-class Claimed:
+class Tally:
     """What claimers took, how many seconds each claim lasted, which found nothing, and what broke any off."""
 
     jobs: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ async def claims(stage: Stage, *, pending: int, each: int, p99_ms: float) -> lis
     """Claims from a long queue: one claimer alone, then eight at once."""
     await stage.pool.execute("DROP TRIGGER note_step ON transcription")
     database = Database(stage.postgres.address, pool_size=CLAIMERS, statement_seconds=300)  # to fill the table
-    alone, crowd = Claimed(), Claimed()
+    alone, crowd = Tally(), Tally()
     try:
         await fill(database, pending, KEYS)
         before = await _sequential_scans(stage)
@@ -65,7 +65,7 @@ async def claims(stage: Stage, *, pending: int, each: int, p99_ms: float) -> lis
     ]
 
 
-async def _claim_and_end(database: Database, worker: str, count: int, claimed: Claimed) -> None:
+async def _claim_and_end(database: Database, worker: str, count: int, claimed: Tally) -> None:
     for _ in range(count):
         try:
             for job in await _claim(database, worker, claimed):
@@ -76,7 +76,7 @@ async def _claim_and_end(database: Database, worker: str, count: int, claimed: C
             claimed.troubles[f"{type(root).__name__}: {root}"] += 1
 
 
-async def _claim(database: Database, worker: str, claimed: Claimed) -> Sequence[ClaimedJob]:
+async def _claim(database: Database, worker: str, claimed: Tally) -> Sequence[Claimed]:
     started = time.monotonic()
     async with database.transaction() as session:
         jobs = await queue.claim(session, worker, Room(1))

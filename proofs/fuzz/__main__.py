@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 from proofs.fuzz.campaign import Tally, run
-from proofs.fuzz.trial import HANG_SECONDS
+from testing.decoder_trial import HANG_SECONDS
 
 REPORT_EVERY = 500
 MB = 1_000_000
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m proofs.fuzz", description=__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="mutations to try")
     parser.add_argument("--seed", type=int, default=1, help="another seed, other mutations")
     parser.add_argument(

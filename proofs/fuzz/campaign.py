@@ -12,7 +12,7 @@ from random import Random
 
 from proofs.fuzz.mutations import mutate
 from proofs.fuzz.recordings import recordings
-from proofs.fuzz.trial import HANG_SECONDS, Verdict, attempt
+from testing.decoder_trial import HANG_SECONDS, Verdict, attempt
 
 CHILD_MEMORY_BYTES = 512 * 1024 * 1024
 KIB = 1024  # of ru_maxrss on Linux

@@ -37,7 +37,7 @@ def scenarios(rounds: int) -> Mapping[str, Scenario]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m proofs.soak", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=tuple(scenarios(1)), help="these scenarios")
     parser.add_argument("--rounds", type=int, default=5, help="of a hundred calls each, in `many`")
     given = parser.parse_args()

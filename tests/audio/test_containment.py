@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import structlog
 
-from app.audio.child import ask
 from app.audio.containment import landlock, seccomp
 from app.audio.containment import report as containment_report
 from app.audio.containment.report import Containment
+from app.audio.decoder_process import ask
 from testing import breakout
 
 PROGRAM = Path(breakout.__file__)

@@ -16,9 +16,9 @@ import uvloop
 from numpy.typing import NDArray
 
 from app.audio import decode as decode_module
-from app.audio import decode_child
 from app.audio.containment.fence import NICENESS, OOM_SCORE
 from app.audio.decode import DecodedAudio, DecoderUnavailable, MediaInfo, decode, probe
+from app.audio.decoder.recording import Recording
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 from testing.media import (
     ENCODED,
@@ -406,12 +406,12 @@ async def test_a_child_that_fails_is_not_blamed_on_the_recording(
 ) -> None:
     broken = tmp_path / "child.py"
     broken.write_text(ending)
-    monkeypatch.setattr(decode_module, "CHILD", broken)
+    monkeypatch.setattr(decode_module, "PROGRAM", broken)
     await decoding_fails(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("first_line", "error"), [("{'held_by': {}}", BadMedia), ("{}", DecoderUnavailable)], ids=["after", "before"]
+    ("first_line", "error"), [("{'contained_by': {}}", BadMedia), ("{}", DecoderUnavailable)], ids=["after", "before"]
 )
 async def test_a_recording_is_to_blame_for_a_crash_only_after_it_was_looked_at(
     first_line: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -420,7 +420,7 @@ async def test_a_recording_is_to_blame_for_a_crash_only_after_it_was_looked_at(
     crashing.write_text(
         f"import json, os, signal; print(json.dumps({first_line}), flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
     )
-    monkeypatch.setattr(decode_module, "CHILD", crashing)
+    monkeypatch.setattr(decode_module, "PROGRAM", crashing)
     (tmp_path / "call").write_bytes(wav_header())
     with pytest.raises(error, match="SIGSEGV"):
         await probe(tmp_path / "call")
@@ -435,10 +435,11 @@ def sick_child(folder: Path, sickness: str, monkeypatch: pytest.MonkeyPatch) -> 
     """From now on decoders are the real one with something changed in them."""
     program = folder / "sick.py"
     program.write_text(
-        f"import errno, json, os, sys\nsys.path.insert(0, {str(decode_module.CHILD.parents[2])!r})\n"
-        f"from app.audio import decode_child as child\n{sickness}\nchild.say(child.main(json.loads(sys.argv[1])))\n"
+        f"import errno, json, os, sys\nsys.path.insert(0, {str(decode_module.PROGRAM.parents[3])!r})\n"
+        f"from app.audio.decoder import memory, program\n{sickness}\n"
+        "program.print_line(program.main(json.loads(sys.argv[1])))\n"
     )
-    monkeypatch.setattr(decode_module, "CHILD", program)
+    monkeypatch.setattr(decode_module, "PROGRAM", program)
 
 
 SICK_DISK = """
@@ -469,12 +470,12 @@ async def test_a_recording_that_cannot_be_read_to_its_end_is_no_shorter_one(
     assert not pcm_files(tmp_path)
 
 
-ASKS_TOO_MUCH = "child.look_or_decode = lambda *_: bytearray(1 << 30)"
+ASKS_TOO_MUCH = "program.inspect_or_decode = lambda *_: bytearray(1 << 30)"
 NO_MEMORY = """
 def refuse(*_, **__):
     raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-child.mmap.mmap = refuse
+memory.mmap.mmap = refuse
 """
 
 
@@ -496,7 +497,7 @@ async def test_a_lack_of_memory_is_the_recordings_fault_only_if_there_was_memory
 async def test_a_module_that_is_imported_too_late_is_not_the_recordings_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sick_child(tmp_path, "child.look_or_decode = lambda *_: __import__('email.policy')", monkeypatch)
+    sick_child(tmp_path, "program.inspect_or_decode = lambda *_: __import__('email.policy')", monkeypatch)
     (tmp_path / "call").write_bytes(wav_header())
     with pytest.raises(DecoderUnavailable, match="imported"):
         await probe(tmp_path / "call")
@@ -513,7 +514,7 @@ def test_a_place_beyond_the_end_is_the_end_and_no_trouble_of_the_disk(
         file.write(b"recording")
         file.flush()
         monkeypatch.setattr(sys, "stdin", file)
-        recording = decode_child.Recording()
+        recording = Recording()
         if recording.seek(place, os.SEEK_SET) >= 0:
             assert recording.read(10) == b""
         assert recording.trouble is None

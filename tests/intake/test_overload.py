@@ -27,14 +27,14 @@ class Probes:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._hanging = folder / "hanging.py"
         self._hanging.write_text(HANGING)
-        self._real = decode.CHILD
+        self._real = decode.PROGRAM
         self._monkeypatch = monkeypatch
 
     def hang(self) -> None:
-        self._monkeypatch.setattr(decode, "CHILD", self._hanging)
+        self._monkeypatch.setattr(decode, "PROGRAM", self._hanging)
 
     def work(self) -> None:
-        self._monkeypatch.setattr(decode, "CHILD", self._real)
+        self._monkeypatch.setattr(decode, "PROGRAM", self._real)
 
     def children(self) -> list[psutil.Process]:
         return [child for child in psutil.Process().children() if str(self._hanging) in child.cmdline()]

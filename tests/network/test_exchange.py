@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.network.guard import NetworkGuard
 from app.network.pacing import Budget
 from app.network.wire import MAX_WRAPPING_BYTES, AnswerTooLong
-from proofs.chaos.hostile import ENDLESS
+from testing.endless_answers import ENDLESS
 
 GUARD = NetworkGuard([ip_network("127.0.0.0/8")])
 TIMEOUT = httpx.Timeout(20)

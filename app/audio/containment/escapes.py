@@ -1,4 +1,7 @@
-"""What a recording that has taken over the decoder could still do: the child tries it when it is asked for a report."""
+"""Tries to break out of the decoder: what succeeds, a recording that has taken over the decoder could do too.
+
+The decoder's program runs it when it is asked for a report. It must import nothing but the standard library.
+"""
 
 import os
 import socket

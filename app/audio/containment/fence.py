@@ -1,7 +1,8 @@
-"""What holds the decoder's child beside its limits, and what closes the service's memory to other processes.
+"""Limits and contains the decoder's process, and closes the service's memory to other processes.
 
 It exists because FFmpeg parses bytes of strangers: a fault in it must not give away keys, recordings or the database.
-Each piece is used where the kernel has it. It knows the standard library alone, as the child imports it.
+Each piece is used if the kernel has it. This module must import nothing but the standard library and its neighbours,
+because the decoder's program imports it.
 """
 
 import ctypes
@@ -16,38 +17,41 @@ from pathlib import Path
 from app.audio.containment import landlock, seccomp
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38  # linux/prctl.h
-NICENESS = 5  # a decoder gets a third of what a thread of the model or the heartbeats get
-OOM_SCORE = 1000  # where memory runs out, the kernel ends a decoder before all else: its job is only tried again
+NICENESS = 5  # a decoder gets a third of the processor time that a thread of the model or the heartbeats get
+OOM_SCORE = 1000  # if memory runs out, the kernel ends a decoder first, because its job is only tried again
 
 
 def close_to_other_processes() -> bool:
-    """Close this process's memory and environment to all but root, also to processes of the same user.
+    """Close this process's memory and environment to all users but root, also to processes of the same user.
 
-    It can then not be traced (gdb, py-spy) except by root, and writes no core dump. Returns whether that is so.
+    After that only root can trace the process (gdb, py-spy), and it writes no core dump. Returns whether it worked.
     """
     return _prctl(PR_SET_DUMPABLE, 0)
 
 
 def depend_on_the_service() -> None:
-    """End with the service, and before it where memory runs out."""
+    """End when the service ends, and before it if memory runs out."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _write("oom_score_adj", OOM_SCORE)
 
 
 def yield_the_processor() -> None:
-    """Where each session gets an equal share (autogroup), niceness counts within a session only, so both are set."""
+    """Lower the priority of the process and of its session.
+
+    If each session gets an equal share of the processor (autogroup), niceness counts only within a session.
+    """
     with suppress(OSError):
         os.nice(NICENESS)
     _write("autogroup", NICENESS)
 
 
 def _write(name: str, value: int) -> None:
-    with suppress(OSError):  # it is not there, or may not be written
+    with suppress(OSError):  # the kernel does not have it, or this process may not write it
         Path("/proc/self", name).write_text(str(value))
 
 
 def limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
-    """The soft limit of CPU time comes first: its SIGXCPU tells it from a kill from outside."""
+    """Limit this process. The soft limit of CPU time is lower, so that SIGXCPU differs from a kill from outside."""
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 5),
         (resource.RLIMIT_AS, memory_bytes, memory_bytes),
@@ -56,7 +60,7 @@ def limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
         (resource.RLIMIT_NPROC, 0, 0),
         (resource.RLIMIT_CORE, 0, 0),
     ):
-        most = resource.getrlimit(kind)[1]  # what this process was started with; it may not ask for more
+        most = resource.getrlimit(kind)[1]  # the process may not ask for more than it was started with
         allowed = hard if most == resource.RLIM_INFINITY else min(hard, most)
         resource.setrlimit(kind, (min(soft, allowed), allowed))
 
@@ -64,16 +68,16 @@ def limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
 def contain() -> dict[str, int]:
     """From now on this process can use the files that it has open, and nothing else.
 
-    Returns which pieces hold it; 0 for one that the kernel does not have, of Landlock its version.
+    Returns what contains it: for Landlock its version, and 0 for a piece that the kernel does not have.
     """
     return {
         "no_new_privileges": _prctl(PR_SET_NO_NEW_PRIVS, 1),
-        "landlock": _where_there_is(landlock.close_all_files),
-        "seccomp": _where_there_is(seccomp.refuse_all_but_decoding),
+        "landlock": _if_present(landlock.close_all_files),
+        "seccomp": _if_present(seccomp.refuse_all_but_decoding),
     }
 
 
-def _where_there_is(piece: Callable[[], int]) -> int:
+def _if_present(piece: Callable[[], int]) -> int:
     try:
         return piece() if sys.platform == "linux" else 0
     except OSError:

@@ -1,7 +1,7 @@
-"""Landlock, Linux' own fence around a process: with no rule at all, it opens, makes and removes no file any more.
+"""Landlock, a part of Linux that restricts a process: without any rule, the process opens, makes and removes no file.
 
-It exists because the seccomp filter may be missing where Landlock is there, and the other way round. It must not know
-what it fences: files that are open already stay usable.
+It exists because a machine may have Landlock but no seccomp filter, or the other way round. It must not know what it
+restricts. Files that are already open stay usable.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ class Ruleset(ctypes.Structure):
 
 
 def version() -> int:
-    """Of the kernel's Landlock; 0 where it has none, or where it is switched off or withheld from this process."""
+    """The version of the kernel's Landlock; 0 if there is none, or if it is off or forbidden for this process."""
     try:
         return max(_system_call(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(VERSION)), 0)
     except OSError:
@@ -28,9 +28,9 @@ def version() -> int:
 
 
 def close_all_files() -> int:
-    """From now on no path leads anywhere, for this process and its children. Needs `no_new_privs`.
+    """From now on this process and its children cannot use any path. Needs `no_new_privs`.
 
-    Returns the version that did it, 0 where there is none. Raises OSError where the kernel refuses.
+    Returns the version of Landlock, 0 if there is none. Raises OSError if the kernel refuses.
     """
     found = version()
     if found == 0:
@@ -46,7 +46,7 @@ def close_all_files() -> int:
 
 
 def ruleset_of(version: int) -> Ruleset:
-    """All that a kernel of this version can forbid."""
+    """Everything that a kernel of this version can forbid."""
     return Ruleset(
         files=(1 << next(bits for least, bits in FILE_RIGHTS_BY_VERSION if version >= least)) - 1,
         network=NETWORK_RIGHTS if version >= NETWORK_VERSION else 0,

@@ -1,6 +1,6 @@
-"""What holds the decoder on this machine, found by starting one that tries to break out.
+"""Reports what contains the decoder on this machine: it starts a decoder that tries to break out.
 
-It exists because kernels, containers and their profiles differ: what is not there is reported, never assumed.
+It exists because kernels, containers and their profiles differ, so that a missing piece must be found by trying.
 """
 
 import os
@@ -9,8 +9,8 @@ from io import FileIO
 
 import structlog
 
-from app.audio.child import ask
-from app.audio.decode import CHILD, CHILD_MEMORY_BYTES, PROBE_CPU_SECONDS
+from app.audio.decode import MEMORY_BYTES, PROBE_CPU_SECONDS, PROGRAM
+from app.audio.decoder_process import ask
 from app.errors import MediaError
 
 TIMEOUT_SECONDS = 30.0
@@ -20,16 +20,16 @@ log = structlog.stdlib.get_logger("callscribe.decoder")
 
 @dataclass(frozen=True, slots=True)
 class Containment:
-    """What holds a decoder beside its limits."""
+    """What contains a decoder, in addition to its limits."""
 
     no_new_privileges: bool
     landlock: int
-    """The version of the kernel's Landlock; 0 where it is missing."""
+    """The version of the kernel's Landlock; 0 if it is missing."""
     seccomp: bool
     possible: tuple[str, ...]
-    """What a recording that has taken over the decoder could still do; empty where all attempts were refused."""
+    """What a recording that has taken over the decoder could still do; empty if all attempts were refused."""
     unavailable: str | None = None
-    """Why no decoder could be started, so that nothing is known."""
+    """Why no decoder could be started. Nothing else is known then."""
 
     @property
     def complete(self) -> bool:
@@ -38,17 +38,17 @@ class Containment:
 
 async def containment_report() -> Containment:
     """Start a decoder that tries what it must not be able to do."""
-    limits = {"memory_bytes": CHILD_MEMORY_BYTES, "cpu_seconds": PROBE_CPU_SECONDS, "file_bytes": 0}
+    limits = {"memory_bytes": MEMORY_BYTES, "cpu_seconds": PROBE_CPU_SECONDS, "file_bytes": 0}
     try:
         with FileIO(os.devnull) as nothing:
-            answer = await ask(CHILD, nothing, {"limits": limits, "report": True}, TIMEOUT_SECONDS)
+            answer = await ask(PROGRAM, nothing, {"limits": limits, "report": True}, TIMEOUT_SECONDS)
     except (OSError, MediaError) as error:
         return Containment(False, 0, False, (), unavailable=str(error))
-    return Containment(**answer["held_by"], possible=tuple(answer["possible"]))
+    return Containment(**answer["contained_by"], possible=tuple(answer["possible"]))
 
 
 async def log_containment() -> None:
-    """One log line: info where the decoder is contained, else a warning that says what is missing."""
+    """Write one log line: info if the decoder is contained, otherwise a warning that says what is missing."""
     found = await containment_report()
     if found.unavailable is not None:
         log.warning("the decoder cannot be started", error=found.unavailable)

@@ -1,7 +1,7 @@
-"""A seccomp filter: the system calls that decoding needs, while every other one is refused with EPERM.
+"""A seccomp filter: it allows the system calls that decoding needs and refuses all others with EPERM.
 
-It exists because a fault in FFmpeg must not reach beyond the decoder: the list has no call that opens a file or a
-socket, starts a program, a process or a thread, sends a signal, looks into another process or asks more of the kernel.
+It exists because a fault in FFmpeg must not reach beyond the decoder. No call on the list opens a file or a socket,
+starts a program, a process or a thread, sends a signal, looks into another process or asks more of the kernel.
 It must not know what is decoded, or for whom.
 """
 
@@ -14,13 +14,12 @@ from collections.abc import Iterator
 PR_SET_SECCOMP, MODE_FILTER = 22, 2  # linux/prctl.h, linux/seccomp.h
 ALLOW, REFUSE, KILL = 0x7FFF_0000, 0x0005_0000 | 1, 0x8000_0000  # linux/seccomp.h; 1 is EPERM
 LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, JUMP_IF_ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
-NUMBER, ARCHITECTURE, THIRD_ARGUMENT = 0, 4, 32  # where struct seccomp_data has them, the low half of the argument
+NUMBER, ARCHITECTURE, THIRD_ARGUMENT = 0, 4, 32  # offsets in struct seccomp_data; the low half of the argument
 PROT_EXEC = 4
-X32 = 0x4000_0000  # from here on, numbers of x86-64's other interface
-
+X32 = 0x4000_0000  # numbers from here on belong to x86-64's other interface
 
 AUDIT = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}  # linux/audit.h
-CALLS = {  # by architecture in the order of AUDIT, from asm/unistd_64.h and asm-generic/unistd.h
+CALLS = {  # the number for each architecture of AUDIT, from asm/unistd_64.h and asm-generic/unistd.h
     "read": (0, 63),
     "pread64": (17, 67),
     "readv": (19, 65),
@@ -54,7 +53,7 @@ CALLS = {  # by architecture in the order of AUDIT, from asm/unistd_64.h and asm
     "exit": (60, 93),
     "exit_group": (231, 94),
 }
-MAPPING_CALLS = {"mmap": (9, 222), "mprotect": (10, 226)}  # allowed unless memory would become executable
+MAPPING_CALLS = {"mmap": (9, 222), "mprotect": (10, 226)}  # allowed unless they make memory executable
 
 
 class Program(ctypes.Structure):
@@ -62,9 +61,9 @@ class Program(ctypes.Structure):
 
 
 def refuse_all_but_decoding() -> bool:
-    """From now on only the calls of the list succeed. Needs `no_new_privs`.
+    """From now on only the calls on the list succeed. Needs `no_new_privs`.
 
-    Returns False where there is no list for this machine. Raises OSError where the kernel refuses.
+    Returns False if there is no list for this machine. Raises OSError if the kernel refuses.
     """
     if platform.machine() not in AUDIT or struct.calcsize("P") != 8:
         return False
@@ -77,7 +76,7 @@ def refuse_all_but_decoding() -> bool:
 
 
 def instructions(machine: str) -> Iterator[tuple[int, int, int, int]]:
-    """The filter in classic BPF: operation, how many to skip if true and if false, operand."""
+    """The filter in classic BPF. Each tuple: operation, instructions to skip if true, if false, operand."""
     column = list(AUDIT).index(machine)
     yield LOAD, 0, 0, ARCHITECTURE
     yield JUMP_IF_EQUAL, 1, 0, AUDIT[machine]

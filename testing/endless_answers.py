@@ -1,6 +1,6 @@
 """Servers that answer for ever and say nothing.
 
-`python -m proofs.chaos.hostile` prints its port and serves until killed.
+`python -m testing.endless_answers` prints its port and serves until killed.
 
 The path says how. It is a process of its own, so that what it costs is not the scenario's own time.
 """

@@ -1,7 +1,8 @@
-"""Runs the decoder's child process and tells apart how it ends: by the recording's fault, or by another's.
+"""Runs the decoder in its own process, and decides whose fault it is if that process fails.
 
-The child has no environment, a session of its own, and gets the recording as an open file, never a path or a name.
-What is asked and answered is the business of `decode.py` and `decode_child.py`.
+It exists because FFmpeg may crash, hang or be taken over by a recording. The process has an empty environment and its
+own session. It gets the recording as an open file, never a path or a name. This module must not know what is asked and
+answered; `decode.py` and `decoder/` do.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from typing import Any
 from app.errors import BadMedia
 from app.storage.disk import is_disk_full
 
-FATAL_SIGNALS = frozenset(  # what a recording can bring about; any other signal came from outside
+FATAL_SIGNALS = frozenset(  # a recording can cause these; any other signal came from outside
     {
         signal.SIGXCPU,
         signal.SIGSEGV,
@@ -35,16 +36,16 @@ FATAL_SIGNALS = frozenset(  # what a recording can bring about; any other signal
 class DecoderUnavailable(OSError):
     """The decoder could not do its work, and the recording is not to blame.
 
-    The child could not be started, was killed from outside, ended without an answer or ran out of time while the CPU
-    time allowed was not used up; or it could not read the recording's file or write to our folder; or the machine had
-    no memory for it. The same recording may be decoded well later, or by another worker. A full disk is not among
-    these: it is an OSError with ENOSPC or EDQUOT.
+    Either its process could not be started, was killed from outside, ended without an answer, or ran out of time while
+    it had CPU time left. Or the process could not read the recording's file or write to our folder, or the machine had
+    no memory for it. The same recording may be decoded later, or by another worker. A full disk is a different error:
+    an OSError with ENOSPC or EDQUOT.
     """
 
 
 @contextmanager
 def not_the_recordings_fault(what: str) -> Iterator[None]:
-    """Raises DecoderUnavailable instead of an OSError, unless that is a full disk's."""
+    """Raises DecoderUnavailable for an OSError, unless the disk is full."""
     try:
         yield
     except DecoderUnavailable:
@@ -56,22 +57,23 @@ def not_the_recordings_fault(what: str) -> Iterator[None]:
 
 
 async def ask(program: Path, recording: FileIO, request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-    """What the program answers. Its child is gone when this returns, also when it is cancelled.
+    """Start the program and return its answer. Its process is gone when this returns, also after a cancellation.
 
-    Raises BadMedia where a signal ended the child that a recording can bring about, else DecoderUnavailable.
+    Raises BadMedia if the process ended by a signal that a recording can cause, and DecoderUnavailable for any other
+    failure.
     """
     starting = asyncio.create_task(_start(program, recording, json.dumps(request)))
     try:
         async with asyncio.timeout(timeout_seconds):
             return await _read_answer(await asyncio.shield(starting))
-    except TimeoutError:  # a recording that is too costly meets its limit of CPU time first
+    except TimeoutError:  # a recording that is too expensive reaches its limit of CPU time first
         raise DecoderUnavailable(f"the decoder did not answer within {timeout_seconds:g} s") from None
     finally:
         await _despite_cancellation(_end(starting))
 
 
 async def _despite_cancellation(work: Coroutine[Any, Any, None]) -> None:
-    """Finish the work, then be cancelled if that was asked for meanwhile."""
+    """Finish the work; then raise CancelledError if this task was cancelled in the meantime."""
     task, cancelled = asyncio.create_task(work), None
     while not task.done():
         try:
@@ -95,7 +97,10 @@ async def _start(program: Path, recording: FileIO, request: str) -> Process:
 
 
 async def _end(starting: asyncio.Task[Process]) -> None:
-    """Only returns when the child is gone. Under uvloop a cancelled start leaves a child that nobody waits for."""
+    """Kill the process and wait until it is gone.
+
+    The start is finished first, because uvloop never waits for a process whose start was cancelled.
+    """
     await asyncio.wait({starting})
     if starting.exception() is None and starting.result().returncode is None:
         with suppress(ProcessLookupError):
@@ -103,12 +108,12 @@ async def _end(starting: asyncio.Task[Process]) -> None:
         await starting.result().communicate()
 
 
-async def _read_answer(child: Process) -> dict[str, Any]:
-    """The last line; the one before it says what holds the child, and that it has come as far as the recording."""
-    held_by = await _read_line(child)
-    answer = await _read_line(child) if "held_by" in held_by else held_by
-    status = await child.wait()
-    if -status in FATAL_SIGNALS and "held_by" in held_by:
+async def _read_answer(process: Process) -> dict[str, Any]:
+    """Returns both lines in one. The first line shows that the process got as far as the recording."""
+    first = await _read_line(process)
+    answer = await _read_line(process) if "contained_by" in first else first
+    status = await process.wait()
+    if -status in FATAL_SIGNALS and "contained_by" in first:
         raise BadMedia(f"The recording could not be decoded: the decoder was stopped by {_name(-status)}")
     if status < 0:
         raise DecoderUnavailable(f"the decoder was killed by {_name(-status)}")
@@ -116,7 +121,7 @@ async def _read_answer(child: Process) -> dict[str, Any]:
         raise DecoderUnavailable(f"the decoder failed with exit status {status}")
     if not answer:
         raise DecoderUnavailable("the decoder gave no answer")
-    return held_by | answer
+    return first | answer
 
 
 def _name(number: int) -> str:
@@ -126,11 +131,11 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-async def _read_line(child: Process) -> dict[str, Any]:
-    """Empty where there is none, or another than was agreed."""
-    assert child.stdout is not None
+async def _read_line(process: Process) -> dict[str, Any]:
+    """Empty if there is no line, or if it is not what `decoder/program.py` prints."""
+    assert process.stdout is not None
     try:
-        line = json.loads(await child.stdout.readline())
+        line = json.loads(await process.stdout.readline())
     except ValueError:  # also for a line that is longer than any answer
         return {}
     return line if isinstance(line, dict) else {}

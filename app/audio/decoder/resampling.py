@@ -1,0 +1,66 @@
+"""Frames of any rate, format and layout → samples of one rate, signed 16-bit, one plane a channel.
+
+FFmpeg's filters do it. Nothing levels or cleans the sound; docs/decisions/0021 says why.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import av
+from av.audio.frame import AudioFrame
+from av.filter import Graph
+
+RESAMPLER = "filter_size=128:cutoff=0.98"
+"""libswresample's options; soxr is not in PyAV's wheels. Measured with sines, 8 kHz to 16 kHz:
+
+                                 default   this
+    level at 3400 Hz, dB            0.0     0.0
+    level at 3800 Hz, dB           -2.0     0.0
+    image of 3400 Hz, dB            -52    -102     (at 4600 Hz)
+    image of 3800 Hz, dB            -14    -102     (at 4200 Hz)
+    alias of 8500 Hz, dB            -26    -112     (48 kHz to 16 kHz)
+    speed, times real time         3000    1800     (one channel)
+"""
+
+
+def build_graph(frame: AudioFrame, rate: int, channels: int, *, split: bool) -> Graph:
+    """A filter graph for frames like this one. Its output has `channels` planes."""
+    graph = Graph()
+    graph.threads = 1
+    source = graph.add(
+        "abuffer",
+        sample_rate=str(frame.sample_rate),
+        sample_fmt=frame.format.name,
+        channel_layout=frame.layout.name,
+        time_base=f"1/{frame.sample_rate}",
+    )
+    graph.link_nodes(
+        source,
+        graph.add("aformat", sample_fmts="fltp"),
+        graph.add("pan", _pan(frame.layout.nb_channels, channels) if split else _mix(frame.layout.nb_channels)),
+        graph.add("aresample", f"{rate}:{RESAMPLER}"),
+        graph.add("aformat", sample_fmts="s16p"),
+        graph.add("abuffersink"),
+    ).configure()
+    return graph
+
+
+def pull_samples(graph: Graph, channels: int) -> Iterator[list[memoryview]]:
+    """What the graph has ready: blocks of samples, a view for each channel."""
+    with suppress(av.BlockingIOError, av.EOFError):
+        while True:
+            frame = graph.pull()
+            assert isinstance(frame, AudioFrame)
+            planes = [memoryview(frame.planes[channel]) for channel in range(channels)]
+            yield [plane[: frame.samples * 2] for plane in planes]
+
+
+def _mix(channels: int) -> str:
+    """The mean of all channels."""
+    return "1c|c0=" + "+".join(f"{1 / channels:.9f}*c{channel}" for channel in range(channels))
+
+
+def _pan(channels: int, outputs: int) -> str:
+    """Each channel in its place; outputs that the frame has no channel for are silent."""
+    parts = [f"c{i}=c{i}" if i < channels else f"c{i}=0*c0" for i in range(outputs)]
+    return "|".join([f"{outputs}c", *parts])

@@ -1,0 +1,34 @@
+"""What a container's timestamps mean: where silence is missing, and when a clock cannot be believed."""
+
+import av
+from av.container import InputContainer
+
+CLOCKED_CONTAINERS = {"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "ogg"}
+"""These store timestamps. For others FFmpeg computes them from sizes and bit rates, and may be wrong."""
+
+SMALLEST_GAP_SECONDS = 0.1
+LARGEST_GAP_SECONDS = 600.0
+
+
+class Clock:
+    """The timestamps of one container. `skipped_seconds` is how far its broken clock has jumped."""
+
+    def __init__(self, container: InputContainer) -> None:
+        self._origin: float | None = None
+        if container.format.name in CLOCKED_CONTAINERS and container.start_time is not None:
+            self._origin = container.start_time / av.time_base
+        self.skipped_seconds = 0.0
+
+    def gap_before(self, time: float | None, position: float) -> float:
+        """Seconds of silence to insert before a frame of this `time` if `position` seconds are written.
+
+        A gap means lost packets, or a track that begins late. A step of more than a second backwards or a huge one
+        forwards means a broken clock: no silence is inserted, and time counts from here.
+        """
+        if self._origin is None or time is None:
+            return 0.0
+        gap = time - self._origin - position
+        if not -1.0 <= gap <= LARGEST_GAP_SECONDS:
+            self._origin = time - position
+            self.skipped_seconds += gap
+        return gap if SMALLEST_GAP_SECONDS <= gap <= LARGEST_GAP_SECONDS else 0.0
