@@ -16,7 +16,7 @@ class NotifyStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Notice:
+class NotifyState:
     """`notified_at` is when the last receiver was told, once all are."""
 
     status: NotifyStatus = NotifyStatus.NOT_NOTIFIED

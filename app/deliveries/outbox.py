@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 
 from app.database.notifications import notify
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
-from app.deliveries.notify_status import Notice
+from app.deliveries.notify_status import NotifyState
 from app.deliveries.schedule import Reply, next_try
 from app.errors import NotFound
 from app.network.guard import host_of
@@ -166,7 +166,7 @@ async def redeliver(session: AsyncSession, delivery_id: UUID) -> tuple[Event, De
     return (await session.exec(select(Event).where(Event.id == row.event_id))).one(), row
 
 
-async def notices(session: AsyncSession, transcription_ids: Collection[UUID]) -> dict[UUID, Notice]:
+async def notify_states(session: AsyncSession, transcription_ids: Collection[UUID]) -> dict[UUID, NotifyState]:
     """Where the notification stands, of those transcriptions of which somebody is to be told."""
     statement = text("""
         SELECT transcription_id,
@@ -178,7 +178,7 @@ async def notices(session: AsyncSession, transcription_ids: Collection[UUID]) ->
         WHERE transcription_id = ANY(:ids) GROUP BY transcription_id
     """).bindparams(bindparam("ids", list(transcription_ids), type_=ARRAY(Uuid)))
     rows = await session.exec(statement)  # type: ignore[call-overload]
-    return {row.transcription_id: Notice.of(*row[1:]) for row in rows}
+    return {row.transcription_id: NotifyState.of(*row[1:]) for row in rows}
 
 
 async def find(session: AsyncSession, transcription_id: UUID) -> list[tuple[Event, Delivery]]:

@@ -38,9 +38,9 @@ async def record(database: Database, leased: Leased, status_code: int) -> Delive
         return await outbox.record(session, leased, Reply(datetime.now(UTC), 5, status_code))
 
 
-async def notice(database: Database, job: Transcription) -> str:
+async def notify_status(database: Database, job: Transcription) -> str:
     async with database.transaction() as session:
-        found = await outbox.notices(session, [job.id])
+        found = await outbox.notify_states(session, [job.id])
     return str(found[job.id].status) if job.id in found else "nobody"
 
 
@@ -141,24 +141,24 @@ async def test_each_host_gets_its_first_attempt_before_any_gets_its_second(datab
 
 
 async def test_the_words_of_the_notification(database: Database) -> None:
-    assert await notice(database, await end(database)) == "nobody"
+    assert await notify_status(database, await end(database)) == "nobody"
     job = await end(database, URL, "https://other.example/")
-    assert await notice(database, job) == "not_notified"
+    assert await notify_status(database, job) == "not_notified"
     first, second = await claim(database)
-    assert await notice(database, job) == "notifying"
+    assert await notify_status(database, job) == "notifying"
     await record(database, first, 200)
-    assert await notice(database, job) == "notifying"
+    assert await notify_status(database, job) == "notifying"
     await record(database, second, 410)
-    assert await notice(database, job) == "notification_failed"
+    assert await notify_status(database, job) == "notification_failed"
     async with database.transaction() as session:
         await outbox.redeliver(session, second.id)
-    assert await notice(database, job) == "notifying"
+    assert await notify_status(database, job) == "notifying"
     [again] = await claim(database)
     last = await record(database, again, 204)
-    assert await notice(database, job) == "notified"
+    assert await notify_status(database, job) == "notified"
     async with database.transaction() as session:
         assert last is not None
-        assert (await outbox.notices(session, [job.id]))[job.id].notified_at == last.finished_at
+        assert (await outbox.notify_states(session, [job.id]))[job.id].notified_at == last.finished_at
 
 
 async def test_redelivery_begins_the_schedule_anew_with_the_same_event(database: Database) -> None:
