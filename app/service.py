@@ -18,8 +18,8 @@ from app.database.connections import Database, asyncpg_url
 from app.database.embedded import open_database
 from app.database.notifications import Signals
 from app.deliveries import signing_secrets
-from app.deliveries.http import open_client
-from app.deliveries.sender import WebhookSender
+from app.deliveries.http import http_channels, open_client
+from app.deliveries.sender import DeliverySender
 from app.jobs import erasure
 from app.jobs.decoder import Decoder
 from app.jobs.recordings import Recordings
@@ -61,7 +61,7 @@ class Parts:
     retention: Retention
     stop: asyncio.Event
     guard: NetworkGuard
-    sender: WebhookSender
+    sender: DeliverySender
     engine: Engine | None = None
     runner: JobRunner | None = None
     failed: bool = False
@@ -142,12 +142,12 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
 @asynccontextmanager
 async def _open_sender(
     settings: Settings, database: Database, signals: Signals, guard: NetworkGuard
-) -> AsyncIterator[WebhookSender]:
+) -> AsyncIterator[DeliverySender]:
     async with database.transaction() as session:
         await signing_secrets.ensure(session)
     async with open_client(guard) as client:
         keys = [secret.get_secret_value() for secret in settings.webhook_secret]
-        yield WebhookSender(database, signals, client, keys)
+        yield DeliverySender(database, signals, http_channels(client), keys)
 
 
 def _on_signals(stop: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""The application in this process behind a real HTTP server, for tests that have to reach into its parts."""
+"""Runs the application in this process behind a real HTTP server, for tests that change or inspect its parts."""
 
 import asyncio
 import socket
@@ -12,8 +12,8 @@ import httpx
 from app.api.app import Server, attach, create_app
 from app.database.connections import Database
 from app.database.notifications import Signals
-from app.deliveries.http import open_client
-from app.deliveries.sender import WebhookSender
+from app.deliveries.http import http_channels, open_client
+from app.deliveries.sender import DeliverySender
 from app.jobs.retention import Retention
 from app.network.guard import NetworkGuard
 from app.service import Parts, open_fetcher
@@ -25,7 +25,7 @@ from app.storage.workspace import Workspace
 
 @dataclass(frozen=True)
 class Listening:
-    """Where it listens, a client of it, and where it keeps recordings."""
+    """The port, a client, and the folder of recordings."""
 
     port: int
     client: httpx.AsyncClient
@@ -52,7 +52,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         fetcher=open_fetcher(chosen, guard, store, free_space),
         retention=Retention(database, store),
         guard=guard,
-        sender=WebhookSender(database, signals, open_client(guard)),
+        sender=DeliverySender(database, signals, http_channels(open_client(guard))),
     )
     app = create_app()
     attach(app, chosen, parts, database)
