@@ -24,9 +24,9 @@ from app.database.connections import Database
 from app.database.embedded import open_database
 from app.database.notifications import Signals
 from app.deliveries import signing_secrets
-from app.deliveries.http import open_client
+from app.deliveries.http import http_channels, open_client
 from app.deliveries.receivers import Receivers
-from app.deliveries.sender import WebhookSender
+from app.deliveries.sender import DeliverySender
 from app.intake.intake import Intake, Limits
 from app.jobs import erasure
 from app.jobs.executor import Executor
@@ -61,7 +61,7 @@ log = structlog.stdlib.get_logger("callscribe")
 class Shutdown:
     """When this process ends and how. `requested` is set by a signal, or by a part that failed."""
 
-    def __init__(self, sender: WebhookSender, runner: JobRunner | None) -> None:
+    def __init__(self, sender: DeliverySender, runner: JobRunner | None) -> None:
         self._sender = sender
         self._runner = runner
         self._draining = False
@@ -213,12 +213,12 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
 @asynccontextmanager
 async def _open_sender(
     settings: Settings, database: Database, signals: Signals, guard: NetworkGuard
-) -> AsyncIterator[WebhookSender]:
+) -> AsyncIterator[DeliverySender]:
     async with database.transaction() as session:
         await signing_secrets.ensure(session)
     async with open_client(guard) as client:
         keys = [secret.get_secret_value() for secret in settings.webhook_secret]
-        yield WebhookSender(database, signals, client, keys)
+        yield DeliverySender(database, signals, http_channels(client), keys)
 
 
 def _on_signals(stop: Callable[[], object]) -> None:

@@ -15,8 +15,8 @@ from app.api.app import Server, create_app
 from app.callers import ApiKeys
 from app.database.connections import Database
 from app.database.notifications import Signals
-from app.deliveries.http import open_client
-from app.deliveries.sender import WebhookSender
+from app.deliveries.http import http_channels, open_client
+from app.deliveries.sender import DeliverySender
 from app.jobs.retention import Retention
 from app.network.guard import NetworkGuard
 from app.readiness import Readiness
@@ -75,7 +75,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         fetcher=open_fetcher(chosen, guard, store, free_space),
         retention=Retention(database, store),
         executor=None,
-        shutdown=Shutdown(WebhookSender(database, signals, open_client(guard)), runner=None),
+        shutdown=Shutdown(DeliverySender(database, signals, http_channels(open_client(guard))), runner=None),
     )
     app = create_app()
     app.state.service = for_requests(chosen, parts, database)

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback whose every answer a test decides."""
+"""An HTTP server on loopback. A test decides every answer, byte by byte if it wants."""
 
 import ssl
 import threading
@@ -26,7 +26,7 @@ class Exchange(BaseHTTPRequestHandler):
             self.origin.answers[path](self)
 
     def head(self, status: int = 200, **headers: str | int) -> None:
-        """The start of an answer; underscores in names stand for hyphens."""
+        """Send the head of an answer. Underscores in the names of `headers` become hyphens."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
@@ -37,11 +37,11 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def hang(self) -> None:
-        """Say nothing until the test is over."""
+        """Send nothing until the test is over."""
         self.origin.over.wait()
 
     def drip(self, chunk: bytes, seconds: float) -> None:
-        """Send the same again and again until the client has gone."""
+        """Send `chunk` again and again until the test is over. It ends early if the client has gone."""
         while not self.origin.over.wait(seconds):
             self.wfile.write(chunk)
             self.wfile.flush()
@@ -55,7 +55,7 @@ Answer = Callable[[Exchange], None]
 
 @dataclass
 class Origin:
-    """What to answer by path, and all that was asked: paths with queries, and headers in small letters."""
+    """The answers by path, and the requests so far: each path with its query, and its headers in lower case."""
 
     port: int
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def answering(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
         daemon_threads = False
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Handshakes that a client breaks off are what some tests want."""
+            """Logs nothing, because some tests want clients to break off a handshake."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         origin = Handler.origin = Origin(server.server_port)
@@ -98,7 +98,7 @@ def answering(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
 
 
 def half_and_hang(exchange: Exchange) -> None:
-    """Begin to send a recording, and no more."""
+    """Send the beginning of a recording, then nothing."""
     exchange.head(Content_Length=len(tone()))
     exchange.wfile.write(tone()[:1000])
     exchange.wfile.flush()

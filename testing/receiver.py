@@ -1,4 +1,4 @@
-"""A real receiver of webhooks on this machine, which behaves as the path it is asked for says."""
+"""A real receiver of webhooks on this machine. The path of a request decides how it behaves."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ TLS_HANDSHAKE = b"\x16"
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it came; the headers' names in lower case."""
+    """A request. The names of its headers are in lower case."""
 
     method: str
     target: str
@@ -31,12 +31,12 @@ def answer(status: int, *headers: str, body: str = "") -> bytes:
 
 
 class Receiver:
-    """Answers `/200` with 200 and so on. `wait_in_answer` may hold an answer back; `at_once` is the most at a time."""
+    """Answers `/200` with 200 and so on. `wait_in_answer` delays answers. `most_busy` is the peak of `busy`."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.port = 0
-        self.busy = self.at_once = 0
+        self.busy = self.most_busy = 0
         self.huge_sent = 0
         self.wait_in_answer: Callable[[], Awaitable[None]] | None = None
 
@@ -48,7 +48,7 @@ class Receiver:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.busy += 1
-        self.at_once = max(self.at_once, self.busy)
+        self.most_busy = max(self.most_busy, self.busy)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 first = await reader.readexactly(1)

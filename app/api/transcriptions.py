@@ -133,8 +133,8 @@ async def list_transcriptions(
         statement = statement.where(Transcription.id < cursor)
     async with database.transaction() as session:
         jobs = (await session.exec(statement)).all()
-        notices = await outbox.notices(session, [job.id for job in jobs])
-    items = [TranscriptionOut.of(job, notices.get(job.id)) for job in jobs[:limit]]
+        notify_states = await outbox.notify_states(session, [job.id for job in jobs])
+    items = [TranscriptionOut.of(job, notify_states.get(job.id)) for job in jobs[:limit]]
     return TranscriptionList(items=items, next_cursor=str(items[-1].id) if len(jobs) > limit else None)
 
 
@@ -171,7 +171,7 @@ async def read_transcription(
     if not read.final:
         crowded = wait and changed is None
         response.headers["Retry-After"] = str(CROWDED_RETRY_AFTER_SECONDS if crowded else RETRY_AFTER_SECONDS)
-    return TranscriptionOut.of(read.job, read.notice)
+    return TranscriptionOut.of(read.job, read.notify_state)
 
 
 @router.post(
@@ -249,8 +249,8 @@ async def _shown(database: Database, job: Transcription) -> TranscriptionOut:
     if job.status not in FINAL:
         return TranscriptionOut.of(job)
     async with database.transaction() as session:
-        notices = await outbox.notices(session, [job.id])
-    return TranscriptionOut.of(job, notices.get(job.id))
+        notify_states = await outbox.notify_states(session, [job.id])
+    return TranscriptionOut.of(job, notify_states.get(job.id))
 
 
 async def find(database: Database, transcription_id: UUID) -> Transcription:

@@ -1,4 +1,7 @@
-"""A small receiver for `callscribe webhooks listen`: prints each request and verifies its signature."""
+"""The server of `callscribe webhooks listen`, a receiver to try webhooks and callbacks with.
+
+It prints each request and checks its signature. It must not know the service: the secrets are its only link to it.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,7 +14,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 def listener(host: str, port: int, secrets: Sequence[str], show: Callable[[str], None]) -> ThreadingHTTPServer:
-    """A server that answers 204 to a GET, or to a POST signed with one of the secrets, and 401 to other POSTs."""
+    """A server that answers 204 to a GET and to events signed with one of the secrets, and 401 to other events."""
 
     class Receiver(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -24,10 +27,10 @@ def listener(host: str, port: int, secrets: Sequence[str], show: Callable[[str],
                 self._answer(413)
                 return
             body = self.rfile.read(int(length))
-            given = {name.lower(): value for name, value in self.headers.items()}
-            genuine = any(verify(secret, given, body, datetime.now(UTC)) for secret in secrets)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            genuine = any(verify(secret, headers, body, datetime.now(UTC)) for secret in secrets)
             verdict = "valid" if genuine else "NOT VALID"
-            show(f"POST {self.path}\nwebhook-id {given.get('webhook-id')}, signature {verdict}")
+            show(f"POST {self.path}\nwebhook-id {headers.get('webhook-id')}, signature {verdict}")
             show(_readable(body) + "\n")
             self._answer(204 if genuine else 401)
 
@@ -37,7 +40,7 @@ def listener(host: str, port: int, secrets: Sequence[str], show: Callable[[str],
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Does nothing, because `show` already has each request."""
+            """Logs nothing, because `show` prints each request in full."""
 
     return ThreadingHTTPServer((host, port), Receiver)
 

@@ -1,67 +1,129 @@
-"""One attempt over HTTP. The client is the network guard's: it judges the address of every connection."""
+"""The channels over HTTP: a webhook is a signed POST with the event, a callback is a plain GET of a URL.
+
+Each attempt is one request through the network guard's client, which checks the address of every connection. This
+module must not know leases or the schedule. It only translates an answer, or the lack of one, into a Reply.
+"""
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from app.deliveries.receivers import target
-from app.deliveries.schedule import Reply
+from app.deliveries import signing
+from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Outgoing, Reply, Result
+from app.deliveries.models import Style
+from app.deliveries.receivers import request_target
+from app.errors import UrlNotAllowed
 from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused, causes
 from app.network.wire import AnswerTooLong
 
-ATTEMPT_SECONDS = 15.0
+LONGEST_RETRY_AFTER = timedelta(hours=24)
 MAX_READ_BYTES = 16 * 1024
 MAX_STORED_BYTES = 2 * 1024
 USER_AGENT = "callscribe-webhooks"
 
 
 def open_client(guard: NetworkGuard, verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
-    """A guarded client for attempts; what a receiver sets as a cookie is forgotten."""
     client = guard.client(timeout=httpx.Timeout(ATTEMPT_SECONDS), verify=verify)
     client.headers = httpx.Headers({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
     return client
 
 
-async def send(
-    client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], body: bytes, seconds: float
-) -> Reply:
-    """Ask once, for so many seconds at most. The status line decides; of the body a little is read, for the log.
-
-    `error` is `timeout`, `url_not_allowed`, `name_not_found`, `tls_failed`, `connection_failed`, `connection_lost` or
-    `answer_too_long`.
-    """
-    started_at, started = datetime.now(UTC), time.monotonic()
-    options: dict[str, Any] = {
-        "content": body or None,
-        "timeout": httpx.Timeout(seconds, connect=seconds / 3),
-        "extensions": {"target": target(url)},
+def http_channels(client: httpx.AsyncClient, attempt_seconds: float = ATTEMPT_SECONDS) -> Channels:
+    return {
+        Style.WEBHOOK: WebhookChannel(client, attempt_seconds),
+        Style.CALLBACK: CallbackChannel(client, attempt_seconds),
     }
-    answer: httpx.Response | None = None
-    error: str | None = None
-    stored = ""
-    try:
-        async with (
-            asyncio.timeout(seconds),
-            client.stream(method, url, headers=headers, **options) as answer,
-        ):
-            stored = await _beginning(answer)
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as trouble:
-        error = _word(trouble)
-    client.cookies.clear()
-    milliseconds = round((time.monotonic() - started) * 1000)
-    if answer is None:
-        return Reply(started_at, milliseconds, error=error)
-    return Reply(started_at, milliseconds, answer.status_code, None, answer.headers.get("retry-after"), stored)
+
+
+class _HttpChannel:
+    def __init__(self, client: httpx.AsyncClient, attempt_seconds: float = ATTEMPT_SECONDS) -> None:
+        self._client = client
+        self._seconds = attempt_seconds
+
+    async def _request(
+        self, method: str, delivery: Outgoing, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Reply:
+        """Make one request. The answer's status decides the result; the beginning of its body is only for the log.
+
+        `error` is `timeout`, `url_not_allowed`, `name_not_found`, `tls_failed`, `connection_failed`,
+        `connection_lost` or `answer_too_long`.
+        """
+        started_at, started = datetime.now(UTC), time.monotonic()
+        options: dict[str, Any] = {
+            "content": body,
+            "timeout": httpx.Timeout(self._seconds, connect=self._seconds / 3),
+            "extensions": {"target": request_target(delivery.url)},
+        }
+        answer: httpx.Response | None = None
+        error: str | None = None
+        beginning = ""
+        try:
+            async with (
+                asyncio.timeout(self._seconds),
+                self._client.stream(method, delivery.url, headers=headers, **options) as answer,
+            ):
+                beginning = await _beginning(answer)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as trouble:
+            error = _error_word(trouble)
+        self._client.cookies.clear()  # so that no receiver's cookies are sent to the next one
+        milliseconds = round((time.monotonic() - started) * 1000)
+        if answer is None:
+            return Reply(started_at, milliseconds, error=error)
+        result, wait = judge(answer, delivery.now())
+        return Reply(started_at, milliseconds, result, answer.status_code, None, wait, beginning)
+
+
+class WebhookChannel(_HttpChannel):
+    async def send(self, delivery: Outgoing) -> Reply:
+        signed = signing.headers(delivery.signing_secrets, str(delivery.event_id), delivery.now(), delivery.body)
+        return await self._request("POST", delivery, {"Content-Type": "application/json", **signed}, delivery.body)
+
+
+class CallbackChannel(_HttpChannel):
+    async def send(self, delivery: Outgoing) -> Reply:
+        """A URL that still has placeholders is not called. Only jobs of earlier versions can have one."""
+        if "{" in delivery.url:
+            return Reply(datetime.now(UTC), 0, error=UrlNotAllowed.code)
+        return await self._request("GET", delivery, {"webhook-id": str(delivery.event_id)})
+
+
+def judge(answer: httpx.Response, now: datetime) -> tuple[Result, timedelta]:
+    """The result of an answer, and how long the receiver asks us to wait. 2xx is a success, 410 a refusal."""
+    if answer.is_success:
+        return Result.DELIVERED, timedelta(0)
+    if answer.status_code == httpx.codes.GONE:
+        return Result.REFUSED, timedelta(0)
+    return Result.TRY_AGAIN, retry_after(answer.headers.get("retry-after"), now)
+
+
+def retry_after(header: str | None, now: datetime) -> timedelta:
+    """Read a `Retry-After` header in either form of RFC 9110. At most a day; 0 if it is missing or unreadable."""
+    if header is None:
+        return timedelta(0)
+    if re.fullmatch(r"[0-9]{1,9}", header.strip()):
+        wait = timedelta(seconds=int(header))
+    else:
+        try:
+            until = parsedate_to_datetime(header)
+            wait = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
+        except (ValueError, OverflowError):  # it is no date, or a date that no calendar has
+            return timedelta(0)
+    return min(max(wait, timedelta(0)), LONGEST_RETRY_AFTER)
 
 
 async def _beginning(answer: httpx.Response) -> str:
-    """Of a body's first MAX_READ_BYTES, as they come over the line, what is kept; what breaks off is cut."""
+    """Read up to MAX_READ_BYTES of the body and return the first MAX_STORED_BYTES.
+
+    If the body breaks off, the part that arrived is returned.
+    """
     read = b""
     with suppress(httpx.HTTPError):
         async for chunk in answer.aiter_raw(MAX_STORED_BYTES):
@@ -71,7 +133,7 @@ async def _beginning(answer: httpx.Response) -> str:
     return read[:MAX_STORED_BYTES].decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
-def _word(trouble: Exception) -> str:
+def _error_word(trouble: Exception) -> str:
     if isinstance(trouble, NetworkRefused):
         return "url_not_allowed"
     if isinstance(trouble, (TimeoutError, httpx.TimeoutException)):

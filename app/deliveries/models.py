@@ -1,4 +1,7 @@
-"""The tables: what is to be told, to whom, and what became of it. Rows of a transcription go with it."""
+"""The tables of events, their deliveries and the attempts to deliver them.
+
+Deleting a transcription deletes its rows here too. This module must not know how a delivery is sent.
+"""
 
 from datetime import datetime
 from enum import StrEnum
@@ -9,14 +12,14 @@ from sqlmodel import Field, SQLModel
 
 
 class Style(StrEnum):
-    """How a receiver is told: a signed POST with the event as its body, or a plain GET of an address."""
+    """How a receiver is notified: by a signed POST with the event as its body, or by a plain GET of a URL."""
 
     WEBHOOK = "webhook"
     CALLBACK = "callback"
 
 
 class DeliveryStatus(StrEnum):
-    """Whether an event is still to be brought to an URL."""
+    """Whether a delivery still has to be attempted, and how it ended."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -24,7 +27,7 @@ class DeliveryStatus(StrEnum):
 
 
 class Event(SQLModel, table=True):
-    """What happened to a transcription: one for each that ended. `id` is the `webhook-id`, `body` never changes."""
+    """How a transcription ended. Each has at most one event. `id` is the `webhook-id`; `body` never changes."""
 
     id: UUID = Field(primary_key=True)
     transcription_id: UUID = Field(foreign_key="transcription.id", ondelete="CASCADE", unique=True)
@@ -34,7 +37,10 @@ class Event(SQLModel, table=True):
 
 
 class Delivery(SQLModel, table=True):
-    """One event on its way to one URL. `tries` is its place in the schedule, `attempts` counts all there ever were."""
+    """One event for one URL.
+
+    `tries` counts the attempts since the schedule began, and a redelivery sets it to 0. `attempts` counts all of them.
+    """
 
     __table_args__ = (
         CheckConstraint("style IN ('webhook', 'callback')", name="delivery_style"),
@@ -63,7 +69,7 @@ class Delivery(SQLModel, table=True):
 
 
 class DeliveryAttempt(SQLModel, table=True):
-    """The log: what a receiver answered, or why it could not be asked."""
+    """One entry of a delivery's log: what the receiver answered, or why there was no answer."""
 
     __tablename__ = "delivery_attempt"
     __table_args__ = (
@@ -81,7 +87,7 @@ class DeliveryAttempt(SQLModel, table=True):
 
 
 class WebhookSecret(SQLModel, table=True):
-    """What events are signed with when no setting says so. The one that does not expire is the current one."""
+    """A secret that events are signed with if no setting names one. The current secret does not expire."""
 
     __tablename__ = "webhook_secret"
     __table_args__ = (

@@ -1,4 +1,7 @@
-"""Where the notification of a transcription's end stands, told from its deliveries: they are the one truth. Pure."""
+"""Derives the notify status of a transcription from its deliveries. Pure.
+
+The status is not stored, because the deliveries already say everything and a copy could contradict them.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +10,7 @@ from typing import Self
 
 
 class NotifyStatus(StrEnum):
-    """Where the notification of a transcription's end stands."""
+    """Whether the receivers of a transcription were notified of its end."""
 
     NOT_NOTIFIED = "not_notified"
     NOTIFYING = "notifying"
@@ -16,15 +19,15 @@ class NotifyStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Notice:
-    """`notified_at` is when the last receiver was told, once all are."""
+class NotifyState:
+    """`notified_at` is set once every receiver was notified. It is the time of the last delivery."""
 
     status: NotifyStatus = NotifyStatus.NOT_NOTIFIED
     notified_at: datetime | None = None
 
     @classmethod
     def of(cls, tried: int, pending: int, failed: int, finished_at: datetime | None) -> Self:
-        """From how many deliveries were tried at least once, are still to be tried, and failed for good."""
+        """Count the deliveries with at least one attempt, those that are pending, and those that failed for good."""
         if not tried:
             return cls()
         if pending:

@@ -1,13 +1,14 @@
 """All SQL that changes events and their deliveries.
 
-A delivery under way is leased: what its sender writes later carries the lease's token, so that a sender that hung and
-came back changes nothing. Times come from the database's clock.
+A sender leases a delivery before it makes an attempt, and names the lease's token when it records the attempt. So a
+sender that hung until its lease ended changes nothing. All times come from the database's clock. This module must not
+know how a delivery is sent.
 """
 
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Uuid, bindparam, func, text
@@ -17,47 +18,43 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from app.database.notifications import notify
+from app.deliveries import signing_secrets
+from app.deliveries.channels import Outgoing, Reply
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
-from app.deliveries.notify_status import Notice
-from app.deliveries.schedule import Reply, next_try
+from app.deliveries.notify_status import NotifyState
+from app.deliveries.schedule import next_try
 from app.errors import NotFound
 from app.network.guard import host_of
 
 DUE = "deliveries"
-LEASE = timedelta(seconds=20)  # longer than an attempt can take
+LEASE = timedelta(seconds=20)  # longer than ATTEMPT_SECONDS
 PER_HOST = 4
-CLAIM_LOCK = 0x686F6F6B  # "hook": claims go one after the other, so that the limit a host counts over all replicas
-KEPT_ATTEMPTS = 50  # of each delivery, so that redelivering again and again fills no disk
+CLAIM_LOCK = 0x686F6F6B  # "hook". Only one process claims at a time, so that PER_HOST holds for all of them together
+KEPT_ATTEMPTS = 50  # of each delivery, so that endless redeliveries do not fill the disk
 
 
 @dataclass(frozen=True)
 class Target:
-    """Whom to tell."""
+    """A receiver of an event. `url` has its placeholders filled in."""
 
     style: Style
     url: str
 
 
 @dataclass(frozen=True)
-class Leased:
-    """A claimed delivery with what is to be sent. `waited_seconds` is how long it had been due at `claimed_at`."""
+class Leased(Outgoing):
+    """A delivery under a lease. It had been due for `waited_seconds` when it was claimed."""
 
     id: UUID
     token: UUID
-    event_id: UUID
-    type: str
-    style: Style
-    url: str
     host: str
-    body: bytes
     waited_seconds: float
-    claimed_at: datetime
 
 
 async def add(
     session: AsyncSession, transcription_id: UUID, event: str, body: bytes, targets: Sequence[Target]
 ) -> None:
-    """Write what is to be told of a transcription that has ended, in the transaction that ends it."""
+    """Write the event of a transcription and its deliveries, in the transaction that ends the transcription."""
     if not targets:
         return
     now = (await session.exec(select(func.now()))).one()
@@ -80,8 +77,9 @@ async def add(
     await notify(session, DUE)
 
 
-# One host after the other is looked up in the index, however many deliveries wait for each, and gets its share: every
-# host its first attempt at once before any gets a second one, and none more than the limit.
+# The recursive query looks up one host after the other in the index, so that its cost does not grow with the number of
+# waiting deliveries. `place` shares the slots: each host gets a first attempt before any host gets a second one at the
+# same time, and no host gets more than the limit.
 CLAIM = text("""
     WITH RECURSIVE host AS (
         (SELECT host AS name FROM delivery WHERE status = 'pending' ORDER BY host LIMIT 1)
@@ -92,9 +90,9 @@ CLAIM = text("""
         SELECT host AS name, count(*) AS attempts FROM delivery
         WHERE lease_token IS NOT NULL AND lease_until >= now() GROUP BY host
     ), due AS MATERIALIZED (
-        SELECT mine.id, mine.next_attempt_at,
-               coalesce(busy.attempts, 0) + row_number() OVER (PARTITION BY host.name ORDER BY mine.next_attempt_at)
-                   AS at_once
+        SELECT picked.id, picked.next_attempt_at,
+               coalesce(busy.attempts, 0) + row_number() OVER (PARTITION BY host.name ORDER BY picked.next_attempt_at)
+                   AS place
         FROM host LEFT JOIN busy USING (name) CROSS JOIN LATERAL (
             SELECT id, next_attempt_at FROM delivery
             WHERE status = 'pending' AND delivery.host = host.name AND next_attempt_at <= now()
@@ -102,27 +100,32 @@ CLAIM = text("""
             ORDER BY next_attempt_at, id
             LIMIT greatest(0, :per_host - coalesce(busy.attempts, 0))
             FOR UPDATE SKIP LOCKED
-        ) AS mine
+        ) AS picked
     ), chosen AS (
-        SELECT id FROM due ORDER BY at_once, next_attempt_at LIMIT :slots
+        SELECT id FROM due ORDER BY place, next_attempt_at LIMIT :slots
     )
     UPDATE delivery SET lease_token = gen_random_uuid(), lease_until = now() + :lease
     FROM chosen, event WHERE delivery.id = chosen.id AND event.id = delivery.event_id
-    RETURNING delivery.id, lease_token AS token, event_id, type, style, url, host, body,
+    RETURNING delivery.id, lease_token AS token, event_id, transcription_id, type, style, url, host, body,
               extract(epoch FROM now() - next_attempt_at)::float AS waited_seconds, now() AS claimed_at
 """)
 
 
-async def claim_due(session: AsyncSession, slots: int) -> list[Leased]:
-    """Take up to `slots` deliveries whose time has come, each with a lease of its own, at most four a host at once."""
+async def claim_due(session: AsyncSession, slots: int, own_secrets: Sequence[str] = ()) -> list[Leased]:
+    """Lease up to `slots` deliveries that are due, at most PER_HOST for each host at the same time.
+
+    They are to be signed with `own_secrets`, or with the database's secrets if there are none.
+    """
     await session.exec(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
-    rows = await session.exec(CLAIM.bindparams(slots=slots, per_host=PER_HOST, lease=LEASE))  # type: ignore[call-overload]
-    return [Leased(**{**row._mapping, "style": Style(row.style)}) for row in rows]
+    claim = CLAIM.bindparams(slots=slots, per_host=PER_HOST, lease=LEASE)
+    rows = (await session.exec(claim)).all()  # type: ignore[call-overload]
+    secrets = tuple(own_secrets or (await signing_secrets.valid(session) if rows else ()))
+    return [Leased(**{**row._mapping, "style": Style(row.style), "signing_secrets": secrets}) for row in rows]
 
 
 async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Delivery | None:
-    """Write an attempt into the log, and what becomes of its delivery. None: the lease was lost, nothing is written."""
-    row = (await session.exec(select(Delivery).where(*_mine(leased)).with_for_update())).first()
+    """Write an attempt into the log and update its delivery. Returns None and writes nothing if the lease was lost."""
+    row = (await session.exec(select(Delivery).where(*_still_leased(leased)).with_for_update())).first()
     if row is None:
         return None
     now = (await session.exec(select(func.now()))).one()
@@ -144,18 +147,18 @@ async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Deliver
     )
     await session.flush()
     if row.attempts > KEPT_ATTEMPTS:
-        await _forget_oldest(session, row.id)
+        await _delete_oldest_attempts(session, row.id)
     return row
 
 
 async def give_back(session: AsyncSession, leased: Leased) -> None:
-    """Let go of a delivery whose attempt was broken off, for any replica to take at once."""
-    await session.exec(update(Delivery).where(*_mine(leased)).values(lease_token=None, lease_until=None))
+    """End the lease of a delivery whose attempt was stopped, so that any process can claim it immediately."""
+    await session.exec(update(Delivery).where(*_still_leased(leased)).values(lease_token=None, lease_until=None))
     await notify(session, DUE)
 
 
 async def redeliver(session: AsyncSession, delivery_id: UUID) -> tuple[Event, Delivery]:
-    """Start a delivery's schedule anew, with the same event. Raises NotFound."""
+    """Start the schedule of a delivery again, with the same event. Raises NotFound."""
     row = (await session.exec(select(Delivery).where(Delivery.id == delivery_id).with_for_update())).first()
     if row is None:
         raise NotFound(f"There is no delivery {delivery_id}.")
@@ -166,8 +169,8 @@ async def redeliver(session: AsyncSession, delivery_id: UUID) -> tuple[Event, De
     return (await session.exec(select(Event).where(Event.id == row.event_id))).one(), row
 
 
-async def notices(session: AsyncSession, transcription_ids: Collection[UUID]) -> dict[UUID, Notice]:
-    """Where the notification stands, of those transcriptions of which somebody is to be told."""
+async def notify_states(session: AsyncSession, transcription_ids: Collection[UUID]) -> dict[UUID, NotifyState]:
+    """The notify states of those transcriptions that have deliveries."""
     statement = text("""
         SELECT transcription_id,
                count(*) FILTER (WHERE attempts > 0 OR lease_token IS NOT NULL) AS tried,
@@ -178,11 +181,11 @@ async def notices(session: AsyncSession, transcription_ids: Collection[UUID]) ->
         WHERE transcription_id = ANY(:ids) GROUP BY transcription_id
     """).bindparams(bindparam("ids", list(transcription_ids), type_=ARRAY(Uuid)))
     rows = await session.exec(statement)  # type: ignore[call-overload]
-    return {row.transcription_id: Notice.of(*row[1:]) for row in rows}
+    return {row.transcription_id: NotifyState.of(*row[1:]) for row in rows}
 
 
 async def find(session: AsyncSession, transcription_id: UUID) -> list[tuple[Event, Delivery]]:
-    """The deliveries of a transcription, in the order of its URLs. Raises NotFound where there is no transcription."""
+    """The deliveries of a transcription, in the order of its URLs. Raises NotFound if it does not exist."""
     known = text("SELECT EXISTS (SELECT FROM transcription WHERE id = :id)").bindparams(id=transcription_id)
     if not (await session.exec(known)).scalar_one():  # type: ignore[call-overload]
         raise NotFound(f"There is no transcription {transcription_id}.")
@@ -197,11 +200,11 @@ async def attempts(session: AsyncSession, delivery_ids: Collection[UUID]) -> Seq
     return (await session.exec(statement.order_by(col(DeliveryAttempt.id)))).all()
 
 
-async def _forget_oldest(session: AsyncSession, delivery_id: UUID) -> None:
+async def _delete_oldest_attempts(session: AsyncSession, delivery_id: UUID) -> None:
     of_this = select(DeliveryAttempt.id).where(DeliveryAttempt.delivery_id == delivery_id)
     old = of_this.order_by(col(DeliveryAttempt.id).desc()).offset(KEPT_ATTEMPTS)
     await session.exec(delete(DeliveryAttempt).where(col(DeliveryAttempt.id).in_(old)))
 
 
-def _mine(leased: Leased) -> tuple[ColumnElement[bool], ...]:
+def _still_leased(leased: Leased) -> tuple[ColumnElement[bool], ...]:
     return col(Delivery.id) == leased.id, col(Delivery.lease_token) == leased.token

@@ -1,8 +1,8 @@
-"""The URLs of receivers: which are allowed, what their placeholders become, and which bytes are sent for them.
+"""Checks the URLs of receivers, fills in their placeholders, and gives the bytes that are sent for them.
 
-A callback's URL is the operator's or the client's; the values put into it may be anybody's, such as the caller of a
-phone system. So a value stays one value: it can neither leave its place in the path nor make the URL grow for ever.
-Whether a host may be reached is the network guard's to say.
+The operator or the client writes a callback's URL, but a stranger may choose the values for its placeholders, such as
+the caller of a phone system. So a value can neither change the rest of the path nor make the URL longer than a limit.
+The network guard decides which hosts may be reached; this module must not.
 """
 
 import re
@@ -19,15 +19,15 @@ PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 MAX_PLACEHOLDERS = 8
 MAX_RECEIVERS = 5
 MAX_CHARACTERS = 2048
-MAX_FILLED_CHARACTERS = 7680  # and its host: less than the guard lets pass
-# Of a transcription that has not ended yet: as long as they will be.
+MAX_FILLED_CHARACTERS = 7680  # of path and query: together with the host less than the guard allows
+# These values are known only when the transcription ends. The stand-ins are at least as long.
 TO_COME = {"id": "0" * 36, "status": "completed"}
 NOT_SENT = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
-STEPS = ("", ".", "..")
+SPECIAL_SEGMENTS = ("", ".", "..")  # servers resolve them, or merge `//`
 
 
 def check_callback(url: str) -> str:
-    """The URL, if its braces are placeholders we know, after the host. Raises ValueError."""
+    """Return the URL if all its braces are known placeholders after the host. Raises ValueError otherwise."""
     known = PLACEHOLDER.sub("", url)
     if "{" in known or "}" in known:
         raise ValueError("knows the placeholders " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS))
@@ -39,24 +39,24 @@ def check_callback(url: str) -> str:
 
 
 def filled(url: str, values: Mapping[str, str]) -> str:
-    """A callback URL with its placeholders percent-encoded, `/` and `&` too, so that a value stays one value."""
+    """Fill in the placeholders of a callback URL. Values are percent-encoded, including `/` and `&`."""
     return PLACEHOLDER.sub(lambda found: quote(values[found[1]], safe=""), url)
 
 
 def misplaced(url: str, values: Mapping[str, str]) -> list[str]:
-    """The placeholders of a callback URL whose values would change its path: servers resolve `..` and merge `//`."""
+    """The placeholders of a callback URL whose values would change its path, because a segment became special."""
     found: dict[str, None] = {}
     for segment in re.split("[?#]", url)[0].split("/"):
         names = PLACEHOLDER.findall(segment)
-        if names and _is_step(filled(segment, values)):
+        if names and _may_be_special(filled(segment, values)):
             found.update(dict.fromkeys(names))
     return list(found)
 
 
-def target(url: str) -> bytes:
-    """What is sent for a URL: its path and query as they are, but for characters that HTTP cannot carry.
+def request_target(url: str) -> bytes:
+    """The path and query of a URL, unchanged except that characters which HTTP cannot carry are percent-encoded.
 
-    httpx would resolve dot segments, so that another path was called than the one that was checked and shown.
+    httpx would resolve dot segments. Then it would call another path than the one that was checked and shown.
     """
     host = re.split("[/?#]", url.partition("://")[2])[0]
     rest = url.partition("://")[2][len(host) :].partition("#")[0]
@@ -65,11 +65,11 @@ def target(url: str) -> bytes:
 
 
 def check(url: str) -> str:
-    """The URL as given, if it is one; whether it may be called is the network guard's to say. Raises ValueError."""
+    """Return the URL if it is an HTTP URL. Raises ValueError otherwise. The network guard checks its host later."""
     if not 0 < len(url) <= MAX_CHARACTERS:
         raise ValueError(f"must have 1 to {MAX_CHARACTERS} characters")
     if has_unfit_characters(url):
-        raise ValueError("may hold no spaces, control characters or backslashes")
+        raise ValueError("must not contain spaces, control characters or backslashes")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("must be https://… with a host")
@@ -77,7 +77,7 @@ def check(url: str) -> str:
 
 
 def as_list(urls: str | Sequence[str] | None) -> list[str] | None:
-    """The different URLs among those of a request; None where it says nothing."""
+    """The URLs of a request without repetitions, or None if the request does not have the field."""
     if urls is None:
         return None
     return [urls] if isinstance(urls, str) else list(dict.fromkeys(urls))
@@ -85,7 +85,7 @@ def as_list(urls: str | Sequence[str] | None) -> list[str] | None:
 
 @dataclass(frozen=True)
 class Given:
-    """What a request gives for placeholders; `file_field` is the field of it that names the recording."""
+    """The values of a request for the placeholders. `file_field` is its field that names the recording."""
 
     file_name: str | None
     external_id: str | None
@@ -101,7 +101,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Receivers:
-    """Who is told of every transcription that names nobody, and the guard that judges whom a request names."""
+    """The operator's receivers, for requests that name none, and the guard that checks those of requests."""
 
     guard: NetworkGuard
     webhook_urls: tuple[str, ...] = ()
@@ -109,16 +109,16 @@ class Receivers:
 
     def webhooks(self, asked: str | Sequence[str] | None) -> list[str]:
         """Raises UrlNotAllowed."""
-        return self._judged("webhook_url", as_list(asked), self.webhook_urls)
+        return self._checked("webhook_url", as_list(asked), self.webhook_urls)
 
     def callbacks(self, asked: str | Sequence[str] | None, given: Given) -> list[str]:
-        """With their placeholders. Raises UrlNotAllowed, and InvalidRequest where they cannot be filled in."""
-        urls = self._judged("callback_url", as_list(asked), self.callback_urls)
+        """The URLs with their placeholders. Raises UrlNotAllowed, or InvalidRequest if they cannot be filled in."""
+        urls = self._checked("callback_url", as_list(asked), self.callback_urls)
         for url in urls:
             _require_fillable(url, given)
         return urls
 
-    def _judged(self, field: str, asked: list[str] | None, default: tuple[str, ...]) -> list[str]:
+    def _checked(self, field: str, asked: list[str] | None, default: tuple[str, ...]) -> list[str]:
         for url in asked or ():
             self.guard.require_allowed(filled(url, dict.fromkeys(PLACEHOLDERS, "")), field=field)
         return list(default) if asked is None else asked
@@ -126,20 +126,20 @@ class Receivers:
 
 def _require_fillable(url: str, given: Given) -> None:
     if names := misplaced(url, given.values):
-        detail = "must have a value that can stand in the path of the callback: not empty, no '.' or '..'"
+        detail = "must have a value that the path of the callback may contain: not empty, '.' or '..'"
         errors = tuple(FieldError(given.field_of(name), detail) for name in names)
         raise InvalidRequest("The callback URL cannot be filled in.", errors=errors)
-    if len(target(filled(url, given.values))) > MAX_FILLED_CHARACTERS:
+    if len(request_target(filled(url, given.values))) > MAX_FILLED_CHARACTERS:
         detail = f"has more than {MAX_FILLED_CHARACTERS} characters once its placeholders are filled in"
-        raise InvalidRequest("The callback URL gets too long.", errors=(FieldError("callback_url", detail),))
+        raise InvalidRequest("The callback URL becomes too long.", errors=(FieldError("callback_url", detail),))
 
 
-def _is_step(segment: str) -> bool:
-    """Whether any server may read a segment, or a part of it, as no segment, as this folder or as the one above.
+def _may_be_special(segment: str) -> bool:
+    """Whether some server may read a segment, or a part of it, as one of SPECIAL_SEGMENTS.
 
-    Servers decode once or twice, take `\\` for `/`, cut `;…` off, and some normalize Unicode.
+    Servers decode once or twice, take `\\` for `/` and cut off `;…`. Some normalize Unicode.
     """
     while (decoded := unquote(segment)) != segment:
         segment = decoded
     parts = re.split(r"[/\\]", unicodedata.normalize("NFKC", segment))
-    return any(part.partition(";")[0].strip() in STEPS for part in parts)
+    return any(part.partition(";")[0].strip() in SPECIAL_SEGMENTS for part in parts)

@@ -1,14 +1,12 @@
-"""When a delivery is tried again, and when it is over. Pure: it takes `now` and the chance."""
+"""Decides when a delivery is tried again, and when it has failed for good. Pure: `now` and chance are arguments."""
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
+from datetime import datetime, timedelta
 
+from app.deliveries.channels import Reply, Result
 from app.deliveries.models import DeliveryStatus
 
-# How long each attempt waits for after the one before, as the Standard Webhooks specification proposes.
+# The wait before each attempt, counted from the attempt before. The Standard Webhooks specification proposes these.
 DELAYS = (
     timedelta(0),
     timedelta(seconds=5),
@@ -22,52 +20,21 @@ DELAYS = (
     timedelta(hours=24),
 )
 JITTER = 0.2
-LONGEST_RETRY_AFTER = timedelta(hours=24)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What an attempt brought: a status code, or the word for why there is none. `response` begins the body."""
-
-    started_at: datetime
-    milliseconds: int
-    status_code: int | None = None
-    error: str | None = None
-    retry_after: str | None = None
-    response: str = ""
 
 
 @dataclass(frozen=True)
 class NextTry:
-    """What becomes of a delivery; `at` is meant for a pending one."""
+    """The new status of a delivery. `at` matters only while it is pending."""
 
     status: DeliveryStatus
     at: datetime
 
 
 def next_try(reply: Reply, tries: int, now: datetime, chance: float) -> NextTry:
-    """What follows the attempt number `tries` of the schedule. `chance` from 0 to 1 spreads the delay by ± 20 %.
-
-    2xx delivers, 410 ends it, everything else is tried again while the schedule lasts, and not before `Retry-After`.
-    """
-    if reply.status_code is not None and 200 <= reply.status_code < 300:
+    """Decide what follows attempt number `tries`. `chance` is from 0 to 1 and spreads the delay by ± 20 %."""
+    if reply.result is Result.DELIVERED:
         return NextTry(DeliveryStatus.DELIVERED, now)
-    if reply.status_code == HTTPStatus.GONE or tries >= len(DELAYS):
+    if reply.result is Result.REFUSED or tries >= len(DELAYS):
         return NextTry(DeliveryStatus.FAILED, now)
     delay = DELAYS[tries] * (1 - JITTER + 2 * JITTER * chance)
-    return NextTry(DeliveryStatus.PENDING, now + max(delay, retry_after(reply.retry_after, now)))
-
-
-def retry_after(header: str | None, now: datetime) -> timedelta:
-    """How long a receiver asks us to wait, in either form of RFC 9110; a day at most, and nothing if unreadable."""
-    if header is None:
-        return timedelta(0)
-    if re.fullmatch(r"[0-9]{1,9}", header.strip()):
-        asked = timedelta(seconds=int(header))
-    else:
-        try:
-            until = parsedate_to_datetime(header)
-            asked = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
-        except (ValueError, OverflowError):  # no date, or one of no calendar
-            return timedelta(0)
-    return min(max(asked, timedelta(0)), LONGEST_RETRY_AFTER)
+    return NextTry(DeliveryStatus.PENDING, now + max(delay, reply.retry_after))

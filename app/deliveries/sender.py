@@ -1,135 +1,86 @@
-"""The sender, in every replica: claim → send → record. No transaction is open while a receiver is asked."""
+"""Sends deliveries that are due. Every process of the service runs one sender.
 
-import asyncio
-import time
+The sender claims deliveries, lets the channel of each make one attempt, and records the reply. No transaction is open
+during an attempt, because a receiver may take seconds. The sender must not know how a channel sends.
+"""
+
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
-import httpx
 import structlog
 
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
-from app.database.retries import despite_database_trouble, write_down
-from app.deliveries import outbox, signing, signing_secrets
-from app.deliveries.http import ATTEMPT_SECONDS, send
-from app.deliveries.models import Style
+from app.database.retries import write_down
+from app.database.work import WorkLoop
+from app.deliveries import outbox
+from app.deliveries.channels import Channels, Reply
 from app.deliveries.outbox import Leased
-from app.deliveries.schedule import Reply
-from app.errors import InternalError, UrlNotAllowed
+from app.errors import InternalError
 
-POLL_SECONDS = 2.0
 SLOTS = 64
 RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0)
 
 log = structlog.stdlib.get_logger("callscribe.webhooks")
 
 
-class WebhookSender:
-    """Brings events to their receivers, up to `slots` at once. Signs with `secrets`, or else with the database's."""
+class DeliverySender:
+    """Makes up to `slots` attempts at the same time.
+
+    Events are signed with `signing_secrets`, or with the secrets of the database if there are none.
+    """
 
     def __init__(
         self,
         database: Database,
         signals: Signals,
-        client: httpx.AsyncClient,
+        channels: Channels,
         signing_secrets: Sequence[str] = (),
         *,
-        attempt_seconds: float = ATTEMPT_SECONDS,
         slots: int = SLOTS,
     ) -> None:
         self._database = database
-        self._signals = signals
-        self._client = client
-        self._secrets = signing_secrets
-        self._attempt_seconds = attempt_seconds
+        self._channels = channels
+        self._signing_secrets = signing_secrets
         self._slots = slots
-        self._draining = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._attempts: set[asyncio.Task[Reply]] = set()
+        self._loop: WorkLoop[Leased, Reply] = WorkLoop(
+            signals, outbox.DUE, claim=self._claim, run=self._send, record=self._record
+        )
 
     async def run(self) -> None:
-        """Send what is due until `drain` was called."""
-        with self._signals.subscribe(outbox.DUE) as due:
-            while not self._draining.is_set():
-                due.clear()
-                await despite_database_trouble(partial(self._claim, due))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(due.wait(), POLL_SECONDS)
-        await self._idle()
+        """Send what is due until `drain` is called."""
+        await self._loop.work()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Claim no more; let attempts under way end within the grace, then give the rest back."""
-        self._draining.set()
-        self._signals.wake(outbox.DUE)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds)
-        for attempt in self._attempts:
-            attempt.cancel()
-        await self._idle()
+        """Claim no more. Wait up to `grace_seconds` for attempts under way, then stop and give back the others."""
+        await self._loop.drain(grace_seconds)
+        await self._loop.idle()
 
-    async def _idle(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    async def _claim(self, due: asyncio.Event) -> None:
-        free = self._slots - len(self._tasks)
+    async def _claim(self) -> list[Leased]:
+        free = self._slots - len(self._loop.running)
         if free <= 0:
-            return
+            return []
         async with self._database.transaction() as session:
-            claimed = await outbox.claim_due(session, free)
-            keys = self._secrets or (await signing_secrets.valid(session) if claimed else ())
+            return await outbox.claim_due(session, free, self._signing_secrets)
 
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            due.set()
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("delivery could not be recorded", exc_info=error)
+    async def _send(self, leased: Leased) -> Reply:
+        return await self._channels[leased.style].send(leased)
 
-        for leased in claimed:
-            if self._draining.is_set():  # the claim was under way when the order came
-                await self._give_back(leased)
-                continue
-            task = asyncio.create_task(self._deliver(leased, keys, time.monotonic()))
-            self._tasks.add(task)
-            task.add_done_callback(ended)
-
-    async def _deliver(self, leased: Leased, keys: Sequence[str], claimed: float) -> None:
-        """One attempt, in a straight line; broken off, it goes back."""
-        attempt = asyncio.create_task(self._attempt(leased, keys, claimed))
-        self._attempts.add(attempt)
-        attempt.add_done_callback(self._attempts.discard)
-        try:
-            reply = await attempt
-        except asyncio.CancelledError:
+    async def _record(self, leased: Leased, ended: Reply | Exception | None) -> None:
+        """An attempt that raised is recorded as a failed one: it has to count, or it would be repeated for ever."""
+        if ended is None:
             await self._give_back(leased)
             return
-        except Exception as error:  # noqa: BLE001  counted, or it would be tried for ever; its text may hold the URL
-            reply = _broken(leased, error)
+        reply = _broken(leased, ended) if isinstance(ended, Exception) else ended
         try:
-            await self._record(leased, reply)
-        except Exception as error:  # noqa: BLE001  so is an answer that cannot be written down
-            await self._record(leased, _broken(leased, error))
+            await self._write(leased, reply)
+        except Exception as error:  # noqa: BLE001  a reply that the database does not accept has to count too
+            await self._write(leased, _broken(leased, error))
 
-    async def _attempt(self, leased: Leased, keys: Sequence[str], claimed: float) -> Reply:
-        """The signature has the database's time: receivers refuse one whose time is minutes off, as our clock may be.
-
-        `claimed` is the moment of the claim by the monotonic clock.
-        """
-        event_id, seconds = str(leased.event_id), self._attempt_seconds
-        if leased.style is Style.CALLBACK and "{" in leased.url:
-            return Reply(datetime.now(UTC), 0, error=UrlNotAllowed.code)
-        if leased.style is Style.CALLBACK:
-            return await send(self._client, "GET", leased.url, {"webhook-id": event_id}, b"", seconds)
-        now = leased.claimed_at + timedelta(seconds=time.monotonic() - claimed)
-        signed = signing.headers(keys, event_id, now, leased.body)
-        headers = {"Content-Type": "application/json", **signed}
-        return await send(self._client, "POST", leased.url, headers, leased.body, seconds)
-
-    async def _record(self, leased: Leased, reply: Reply) -> None:
-        """Write the attempt down, through connection loss; if that fails for long, it is made again."""
+    async def _write(self, leased: Leased, reply: Reply) -> None:
+        """Retries if the connection is lost. If it cannot be written at all, the delivery is sent again later."""
         record = partial(outbox.record, leased=leased, reply=reply)
         try:
             row = await write_down(self._database, record, RECORD_PAUSES_SECONDS)
@@ -150,11 +101,12 @@ class WebhookSender:
         )
 
     async def _give_back(self, leased: Leased) -> None:
-        with suppress(*DATABASE_TROUBLE):  # its lease runs out in any case
+        with suppress(*DATABASE_TROUBLE):  # the lease ends by itself, only later
             async with self._database.transaction() as session:
                 await outbox.give_back(session, leased)
 
 
 def _broken(leased: Leased, error: Exception) -> Reply:
+    """Logs the error's type alone, because its text may contain the URL."""
     log.error("attempt broke down", delivery=str(leased.id), error=type(error).__name__)
     return Reply(datetime.now(UTC), 0, error=InternalError.code)

@@ -1,4 +1,4 @@
-"""Signatures as https://www.standardwebhooks.com has them (1.0.0): HMAC-SHA256 of id, time and body. Pure."""
+"""Signs and verifies events with HMAC-SHA256, as https://www.standardwebhooks.com specifies in version 1.0.0. Pure."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ def new_secret() -> str:
 
 
 def key_of(secret: str) -> bytes:
-    """The key in a `whsec_…` secret. Raises ValueError, whose text does not repeat the secret."""
+    """Decode the key of a `whsec_…` secret. Raises ValueError. Its text does not contain the secret."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:
@@ -36,7 +36,7 @@ def sign(secret: str, event_id: str, timestamp: int, body: bytes) -> str:
 
 
 def headers(secrets: Sequence[str], event_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The three headers of an attempt at `at`, with one signature for each secret."""
+    """The three headers of an attempt at the time `at`, with one signature for each secret."""
     timestamp = int(at.timestamp())
     return {
         "webhook-id": event_id,
@@ -45,11 +45,11 @@ def headers(secrets: Sequence[str], event_id: str, at: datetime, body: bytes) ->
     }
 
 
-def verify(secret: str, given: Mapping[str, str], body: bytes, now: datetime) -> bool:
-    """Whether a request with these headers (names in lower case) comes from whoever has the secret, and is fresh."""
-    timestamp = given.get("webhook-timestamp", "")
+def verify(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
+    """Whether the sender of a request had the secret, and signed it within TOLERANCE. Header names are lower-case."""
+    timestamp = headers.get("webhook-timestamp", "")
     if not timestamp.isdecimal() or abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
         return False
-    expected = sign(secret, given.get("webhook-id", ""), int(timestamp), body).encode()
-    signatures = given.get("webhook-signature", "").encode().split()
+    expected = sign(secret, headers.get("webhook-id", ""), int(timestamp), body).encode()
+    signatures = headers.get("webhook-signature", "").encode().split()
     return any(hmac.compare_digest(expected, signature) for signature in signatures)

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from app.database.connections import Database
 from app.deliveries import outbox
-from app.deliveries.notify_status import Notice
+from app.deliveries.notify_status import NotifyState
 from app.errors import NotFound
 from app.jobs.lifecycle import FINAL
 from app.jobs.models import Transcription
@@ -27,7 +27,7 @@ class Read:
     """A job as it is now. Many clients may share the object: do not change it."""
 
     job: Transcription
-    notice: Notice | None
+    notify_state: NotifyState | None
 
     @property
     def final(self) -> bool:
@@ -72,5 +72,5 @@ class Reader:
         async with self._database.transaction() as session:
             jobs = (await session.exec(select(Transcription).where(col(Transcription.id).in_(ids)))).all()
             ended = [job.id for job in jobs if job.status in FINAL]
-            notices = await outbox.notices(session, ended) if ended else {}
-        return {job.id: Read(job, notices.get(job.id)) for job in jobs}
+            notify_states = await outbox.notify_states(session, ended) if ended else {}
+        return {job.id: Read(job, notify_states.get(job.id)) for job in jobs}

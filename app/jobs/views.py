@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.deliveries.notify_status import Notice, NotifyStatus
+from app.deliveries.notify_status import NotifyState, NotifyStatus
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
 from app.sources.fetch import shown_url
@@ -105,9 +105,9 @@ class TranscriptionOut(BaseModel):
     links: Links
 
     @classmethod
-    def of(cls, job: Transcription, notice: Notice | None = None) -> Self:
-        """What clients get to see; without a notice, nobody was told yet."""
-        notice = notice or Notice()
+    def of(cls, job: Transcription, notify_state: NotifyState | None = None) -> Self:
+        """What clients get to see. Without a `notify_state`, no receiver was notified yet."""
+        notify_state = notify_state or NotifyState()
         path = f"/v1/transcriptions/{job.id}"
         error = ErrorOut(code=job.error_code, message=job.error_message or "") if job.error_code else None
         queued = (job.started_at - job.created_at).total_seconds() if job.started_at else None
@@ -115,7 +115,7 @@ class TranscriptionOut(BaseModel):
         return cls(
             id=job.id,
             status=job.status,
-            notify_status=notice.status,
+            notify_status=notify_state.status,
             audio=Audio.model_validate(job, from_attributes=True),
             options=OptionsOut.model_validate(options),
             progress=job.progress,
@@ -128,7 +128,7 @@ class TranscriptionOut(BaseModel):
             created_at=job.created_at,
             started_at=job.started_at,
             completed_at=job.completed_at,
-            notified_at=notice.notified_at,
+            notified_at=notify_state.notified_at,
             timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
             links=Links(self=path, transcript=f"{path}/transcript", audio=f"{path}/audio" if job.audio_key else None),
         )

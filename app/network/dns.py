@@ -1,7 +1,8 @@
-"""The addresses of hosts' names. A name whose server hangs holds up no other name.
+"""Looks up the addresses of host names, so that a name whose server hangs does not delay other names.
 
-A look-up cannot be broken off: given up, it goes on in its thread for half a minute or more. An event loop has few
-threads for it (two under uvloop), and connecting to the database needs them too.
+A look-up cannot be stopped. After its caller has given up, it runs in its thread for half a minute or more. The event
+loop has few threads of its own for look-ups (two with uvloop), and connecting to the database needs them too. So each
+look-up has a thread here. This module must not judge addresses.
 """
 
 import asyncio
@@ -12,38 +13,38 @@ from weakref import WeakValueDictionary
 
 from app.process.threads import in_daemon_thread
 
-LOOK_UPS = 128  # at once: as many as deliveries and fetches wait for, and as many that were given up
+LOOK_UPS = 128  # at the same time: half for deliveries and fetches, half for look-ups whose caller has given up
 LOOK_UPS_PER_NAME = 2
 
 Address = IPv4Address | IPv6Address
 
 
 class Names:
-    """Looks names up, at most two at once for each name."""
+    """Runs at most LOOK_UPS look-ups at the same time, and at most LOOK_UPS_PER_NAME for each name."""
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(LOOK_UPS)
         self._places_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def look_up(self, name: str) -> list[Address]:
-        """A name's addresses, each once. Raises OSError and UnicodeError where it has none."""
-        own = self._places_of.setdefault(name.rstrip(".").lower(), asyncio.Semaphore(LOOK_UPS_PER_NAME))
-        await own.acquire()
+        """The addresses of a name, without repetitions. Raises OSError or UnicodeError if it has none."""
+        of_name = self._places_of.setdefault(name.rstrip(".").lower(), asyncio.Semaphore(LOOK_UPS_PER_NAME))
+        await of_name.acquire()
         try:
             await self._places.acquire()
         except BaseException:
-            own.release()
+            of_name.release()
             raise
-        asking = asyncio.create_task(in_daemon_thread(partial(_ask, name), "look-up"))
+        look_up = asyncio.create_task(in_daemon_thread(partial(_addresses, name), "look-up"))
 
-        def ended(_: object) -> None:
-            own.release()
+        def release(_: object) -> None:
+            of_name.release()
             self._places.release()
 
-        asking.add_done_callback(ended)
-        return await asyncio.shield(asking)
+        look_up.add_done_callback(release)
+        return await asyncio.shield(look_up)
 
 
-def _ask(name: str) -> list[Address]:
+def _addresses(name: str) -> list[Address]:
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))

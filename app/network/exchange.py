@@ -1,7 +1,8 @@
-"""One request to one address over a connection of its own, and its answer within limits.
+"""Sends one HTTP request to one address over a new connection, and reads the answer within limits.
 
-The parser is the one that the HTTP server uses, written in C. The one below httpx parses in Python: of it, a header of
-60 kB can take 18 s of the event loop, and endless interim answers are dropped without an end.
+It parses with httptools, which is written in C and which the HTTP server uses too. The parser below httpx (h11) is
+written in Python: a header of 60 kB took it 18 s of the event loop, and it drops interim answers without a limit. This
+module must not decide which addresses are allowed.
 """
 
 import ssl
@@ -16,14 +17,14 @@ from app.network.pacing import Budget
 from app.network.wire import AnswerTooLong, Wire
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MAX_HEAD_BYTES = 64 * 1024  # of everything before the content: interim answers, and the answer's own head
-MAX_FIELDS = 256  # headers, those of interim answers and of trailers too
+MAX_HEAD_BYTES = 64 * 1024  # of everything before the content, interim answers included
+MAX_FIELDS = 256  # headers, including those of interim answers and trailers
 
 
 async def ask(
     request: httpx.Request, address: IPv4Address | IPv6Address, name: str, tls: ssl.SSLContext, budget: Budget
 ) -> httpx.Response:
-    """Send a request to the host `name` at `address`. The connection ends with the response.
+    """Send a request to the host `name` at `address`. Closing the response closes the connection.
 
     The request's extension `target` replaces the URL's path and query. Raises httpx.TransportError.
     """
@@ -32,7 +33,7 @@ async def ask(
     try:
         if url.scheme == "https":
             await wire.shake_hands(tls, name, timeouts.get("connect"))
-        with suppress(httpx.WriteError):  # a server may answer, and close, before it has read everything
+        with suppress(httpx.WriteError):  # a server may answer and close before it has read the whole request
             await wire.write(_head(request), timeouts.get("write"))
             assert isinstance(request.stream, AsyncIterable)
             async for part in request.stream:
@@ -46,7 +47,7 @@ async def ask(
 
 
 def _head(request: httpx.Request) -> bytes:
-    """The request's head. Its body, if there is one, has a known length."""
+    """The request line and the headers. A body has a known length, because chunks are not supported."""
     target = request.extensions.get("target", request.url.raw_path)
     lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
     lines += [b"%b: %b" % header for header in request.headers.raw]
@@ -68,7 +69,7 @@ async def _read_head(wire: Wire, answer: "_Answer", seconds: float | None) -> No
 
 
 class _Content(httpx.AsyncByteStream):
-    """An answer's content as it comes: what one read brings is one piece, however many chunks it has."""
+    """An answer's content while it arrives. What one read brings is one piece, however many chunks it has."""
 
     def __init__(self, wire: Wire, answer: "_Answer", seconds: float | None) -> None:
         self._wire = wire
@@ -79,9 +80,9 @@ class _Content(httpx.AsyncByteStream):
         while True:
             if content := self._answer.take_content():
                 self._wire.count_content(len(content))
-                self._wire.leave()
+                self._wire.stop_meter()
                 yield content
-                self._wire.come_back()
+                self._wire.start_meter()
             if self._answer.is_complete:
                 return
             if received := await self._wire.read(self._seconds):
@@ -94,7 +95,7 @@ class _Content(httpx.AsyncByteStream):
 
 
 class _Answer:
-    """What the parser finds: the last head, which is the answer's, and its content."""
+    """Collects what the parser finds. Heads of interim answers (status below 200) are dropped."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -103,7 +104,7 @@ class _Answer:
         self._fields = 0
         self._content: list[bytes] = []
         self._parser = httptools.HttpResponseParser(self)
-        # Harmless where nothing follows on the connection, and servers do it.
+        # Some servers need these. They are harmless, because the connection carries only one answer.
         self._parser.set_dangerous_leniencies(
             lenient_data_after_close=True,
             lenient_optional_cr_before_lf=True,
@@ -115,13 +116,13 @@ class _Answer:
         try:
             self._parser.feed_data(received)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self.is_complete:  # what comes after the answer is of no interest
+            if not self.is_complete:  # bytes after the answer are ignored
                 raise httpx.RemoteProtocolError(f"the answer is not HTTP: {type(error).__name__}") from error
         if self._fields > MAX_FIELDS and not self.is_complete:
             raise AnswerTooLong(f"more than {MAX_FIELDS} headers")
 
     def end(self) -> None:
-        """The server has closed the connection, which may be how the content ends."""
+        """The server has closed the connection. That ends the content if no header announces its length."""
         names = {name.lower() for name, _ in self.headers}
         if names & {b"content-length", b"transfer-encoding"}:
             raise httpx.RemoteProtocolError("the server closed the connection before the end of the content")

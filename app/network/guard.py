@@ -1,7 +1,8 @@
-"""The network guard: which hosts the URLs of clients may make us talk to. One piece for audio URLs and webhooks.
+"""The network guard decides to which hosts the URLs of clients may make the service connect.
 
-A name is resolved once for each connection; every address has to be public, or inside a network that the operator
-allows; then the connection goes to exactly the address that was judged, so that a second look-up cannot change it.
+Recordings, webhooks and callbacks all go through it. It resolves a name once for each connection. Every address has to
+be public, or inside a network that the operator allows. Then it connects to exactly the address that it checked,
+because a second look-up could give another one. This module must not know what is fetched or sent.
 """
 
 import asyncio
@@ -23,19 +24,19 @@ from app.network.pacing import Budget
 
 PORTS = frozenset({80, 443, 8080, 8443})
 MAX_URL_CHARACTERS = 8192  # presigned URLs with session tokens have a few thousand
-MAX_ADDRESSES = 4  # of one name, tried in turn until one takes the connection
+MAX_ADDRESSES = 4  # of one name; they are tried one after the other until one accepts the connection
 HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 MAX_HOST_CHARACTERS = 253
 
-GLOBAL_UNICAST = ip_network("2000::/3")  # outside it: NAT64, mapped, compatible, site-local, multicast …
+GLOBAL_UNICAST = ip_network("2000::/3")  # these are outside it: NAT64, mapped, compatible, site-local, multicast …
 NEVER_PUBLIC = tuple(
     ip_network(text)
     for text in (
-        "192.0.0.0/24",  # protocol assignments, of which Python holds some for global
+        "192.0.0.0/24",  # protocol assignments, some of which Python considers global
         "192.88.99.0/24",  # 6to4 relays
-        "168.63.129.16/32",  # Azure's host, seen from its virtual machines
+        "168.63.129.16/32",  # the host of Azure's virtual machines
         "2001::/23",  # protocol assignments: Teredo, ORCHID …
-        "2002::/16",  # 6to4: holds any IPv4 address
+        "2002::/16",  # 6to4: contains any IPv4 address
         "3fff::/20",  # documentation
         "5f00::/16",  # segment routing
     )
@@ -43,17 +44,17 @@ NEVER_PUBLIC = tuple(
 
 
 class NetworkRefused(httpx.TransportError):
-    """The guard let no connection be opened. A transport error, so that whoever handles those handles it too."""
+    """The guard refused to connect. It is a transport error, so that code which handles those handles it too."""
 
 
 class NameNotFound(httpx.ConnectError):
-    """The host's name has no address."""
+    """The host name has no address."""
 
 
 class NetworkGuard:
-    """Judges URLs and addresses. `allowed`: networks that may be reached although they are not public.
+    """Checks URLs and addresses. The networks of `allowed` may be reached although they are not public.
 
-    Inside them `http://` and any port will do; elsewhere `https://` on a port of `PORTS` has to be used.
+    Inside them, `http://` and every port are allowed. Other addresses need `https://` and a port of `PORTS`.
     """
 
     def __init__(self, allowed: Sequence[IPv4Network | IPv6Network] = ()) -> None:
@@ -62,59 +63,59 @@ class NetworkGuard:
         self.budget = Budget()
 
     def require_allowed(self, url: str, *, field: str = "url") -> None:
-        """Raises UrlNotAllowed, naming `field`, for what is certain to be refused without resolving the host."""
+        """Raises UrlNotAllowed, with the name of `field`, if the URL can be refused without resolving its host."""
         try:
-            self._judge(_parsed(url))
+            self._check(_parsed(url))
         except NetworkRefused as refusal:
             wrong = (FieldError(field, str(refusal)),)
             raise UrlNotAllowed(f"The URL may not be used: {refusal}.", errors=wrong) from None
 
     def client(self, *, timeout: httpx.Timeout, verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
-        """A client whose every connection is guarded; it follows no redirects and knows no proxies of the environment.
+        """A client that checks every connection. It follows no redirects and ignores proxies of the environment.
 
-        Its requests raise NetworkRefused, NameNotFound or any other httpx.TransportError. `verify` replaces the
-        public and the system's certificate authorities.
+        Its requests raise NetworkRefused, NameNotFound or another httpx.TransportError. If `verify` is None, it trusts
+        the public certificate authorities and those of the system.
         """
         tls = verify or _trusted()
         tls.set_alpn_protocols(["http/1.1"])
         return _Client(transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False)
 
     async def resolve(self, url: httpx.URL) -> list[Address]:
-        """The host's addresses, all of them allowed. Raises NetworkRefused and NameNotFound."""
-        self._judge(_parsed(str(url)))
+        """The addresses of the host. Raises NameNotFound, and NetworkRefused unless all of them are allowed."""
+        self._check(_parsed(str(url)))
         try:
             addresses = await self._names.look_up(_ascii_host(url))
         except (OSError, UnicodeError):
-            raise NameNotFound("the host's name has no address") from None
+            raise NameNotFound("the host name has no address") from None
         if not addresses:
-            raise NameNotFound("the host's name has no address")
-        self._judge_addresses(url, addresses)
+            raise NameNotFound("the host name has no address")
+        self._check_addresses(url, addresses)
         return addresses
 
-    def _judge(self, url: httpx.URL) -> None:
-        """Raises NetworkRefused for what needs no look-up."""
+    def _check(self, url: httpx.URL) -> None:
+        """Raises NetworkRefused if the URL can be refused without a look-up."""
         if url.scheme not in ("http", "https"):
             raise NetworkRefused("its scheme must be https")
         if url.userinfo:
-            raise NetworkRefused("it may hold no user or password")
+            raise NetworkRefused("it must not contain a user or a password")
         if url.port is not None and not 0 < url.port < 65536:
             raise NetworkRefused("its port does not exist")
         host = _ascii_host(url)
         address = _literal(host)
         if address is not None:
-            self._judge_addresses(url, [address])
+            self._check_addresses(url, [address])
         elif len(host) > MAX_HOST_CHARACTERS or not HOST_NAME.fullmatch(host):
             raise NetworkRefused("its host is not a name or an address")
         elif not self._allowed:
-            _require_public_manners(url)
+            _require_https_and_usual_port(url)
 
-    def _judge_addresses(self, url: httpx.URL, addresses: Sequence[Address]) -> None:
-        """Raises NetworkRefused unless every address may be reached, in the way that the URL wants."""
+    def _check_addresses(self, url: httpx.URL, addresses: Sequence[Address]) -> None:
+        """Raises NetworkRefused unless every address may be reached with the URL's scheme and port."""
         outside = [address for address in addresses if not self._is_allowed(address)]
         if not all(_is_public(address) for address in outside):
             raise NetworkRefused("its host is not on the public internet")
         if outside:
-            _require_public_manners(url)
+            _require_https_and_usual_port(url)
 
     def _is_allowed(self, address: Address) -> bool:
         return any(address in network for network in self._allowed)
@@ -122,7 +123,7 @@ class NetworkGuard:
 
 class _Client(httpx.AsyncClient):
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """httpx looks at redirects and cookies of any answer, and some that no server should send it cannot read."""
+        """httpx reads the redirects and cookies of every answer, and raises other errors if they are malformed."""
         try:
             return await super().send(request, **options)
         except (httpx.InvalidURL, ValueError) as error:
@@ -130,9 +131,9 @@ class _Client(httpx.AsyncClient):
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):
-    """Sends each request to an address that was judged, in the name of the host that was asked for.
+    """Sends each request to an address that was checked. `Host` and TLS still have the name from the URL.
 
-    Connections are not kept: a public host costs a new one for each request, and the guard judges each.
+    Each request opens a new connection, so that the guard checks each of them.
     """
 
     def __init__(self, guard: NetworkGuard, tls: ssl.SSLContext) -> None:
@@ -144,7 +145,7 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
         try:
             addresses = await asyncio.wait_for(self._guard.resolve(request.url), seconds)
         except TimeoutError:
-            raise httpx.ConnectTimeout("the host's name was not resolved in time") from None
+            raise httpx.ConnectTimeout("the host name was not resolved in time") from None
         *first, last = addresses[:MAX_ADDRESSES]
         for address in first:
             with suppress(httpx.ConnectError, httpx.ConnectTimeout):
@@ -158,18 +159,18 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """The public certificate authorities, and those that the operator put into the system's store."""
+    """A context that trusts the public certificate authorities and those in the system's store."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context
 
 
 def host_of(url: str) -> str:
-    """The server that a URL leads to, `name:port`, in one spelling: what every limit by host counts by."""
+    """The server of a URL as `name:port`, the same for all spellings of its name. Limits for each host count by it."""
     try:
         parsed = httpx.URL(url)
         host, port = _ascii_host(parsed).rstrip(".").lower(), parsed.port or DEFAULT_PORTS.get(parsed.scheme, 443)
-    except (httpx.InvalidURL, ValueError):  # nothing that would be called
+    except (httpx.InvalidURL, ValueError):  # a request to it would fail anyway
         return url.partition("://")[2].partition("/")[0]
     address = _literal(host)
     mapped = getattr(address, "ipv4_mapped", None)
@@ -177,12 +178,12 @@ def host_of(url: str) -> str:
 
 
 def has_unfit_characters(url: str) -> bool:
-    """Whether a URL holds what parsers read in different ways: spaces, control characters, backslashes."""
+    """Whether a URL has characters that parsers read differently: spaces, control characters, backslashes."""
     return any(character <= " " or character in "\x7f\\" for character in url)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what led to it: httpx tells little itself."""
+    """The error and its causes. The errors of httpx say little by themselves."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -192,23 +193,23 @@ def _parsed(url: str) -> httpx.URL:
     if len(url) > MAX_URL_CHARACTERS:
         raise NetworkRefused(f"it may have at most {MAX_URL_CHARACTERS} characters")
     if has_unfit_characters(url):
-        raise NetworkRefused("it may hold no spaces, control characters or backslashes")
+        raise NetworkRefused("it must not contain spaces, control characters or backslashes")
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
         raise NetworkRefused("it is not a valid URL") from None
     if len(str(parsed)) > MAX_URL_CHARACTERS:
-        raise NetworkRefused(f"it may have at most {MAX_URL_CHARACTERS} characters, percent-encoded")
+        raise NetworkRefused(f"it may have at most {MAX_URL_CHARACTERS} characters when percent-encoded")
     return parsed
 
 
 def _ascii_host(url: httpx.URL) -> str:
-    """The host as it goes to the resolver: IDNA for other scripts, without the brackets of IPv6."""
+    """The host as the resolver needs it: in IDNA, and without the brackets of IPv6."""
     return url.raw_host.decode("ascii")
 
 
 def _literal(host: str) -> Address | None:
-    """The address that a host is, in any notation that a resolver would read as one, but with no zone."""
+    """The address that `host` writes, in any notation that a resolver accepts, except with a zone. None for names."""
     if "%" in host:
         return None
     with suppress(ValueError):
@@ -219,7 +220,7 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def _require_public_manners(url: httpx.URL) -> None:
+def _require_https_and_usual_port(url: httpx.URL) -> None:
     if url.scheme != "https":
         raise NetworkRefused("its scheme must be https")
     if url.port is not None and url.port not in PORTS:
@@ -227,7 +228,7 @@ def _require_public_manners(url: httpx.URL) -> None:
 
 
 def _is_public(address: Address) -> bool:
-    """Whether an address is somebody else's, on the public internet. `is_global` alone lets tunnels through."""
+    """Whether an address is public and not this machine's. `is_global` alone would allow tunnels."""
     if address.version == 6 and address not in GLOBAL_UNICAST:
         return False
     if not address.is_global or address.is_multicast or any(address in network for network in NEVER_PUBLIC):
@@ -236,7 +237,7 @@ def _is_public(address: Address) -> bool:
 
 
 def _is_own(address: Address) -> bool:
-    """Whether this machine has the address itself: then the kernel would send from it. Nothing is sent here."""
+    """Whether the address belongs to this machine: the kernel would then send from it. Nothing is sent here."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((str(address), 9))

@@ -1,7 +1,7 @@
-"""How much of the event loop's time the servers that clients name may take: all of them together, and each its share.
+"""Limits the share of the event loop's time that reading from the servers of clients' URLs may take.
 
-A server decides what its answer costs to read: an interim answer, a header or a chunk of one byte costs as much as a
-whole block of a recording. So the time is counted, not the bytes. This module knows nothing of sockets or of HTTP.
+A server decides how much work its answer is: an interim answer, a header or a chunk of one byte is as much work as a
+whole block of a recording. So this module counts time, not bytes. It must not know sockets or HTTP.
 """
 
 import asyncio
@@ -10,29 +10,29 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 SHARE = 0.25
-QUANTUM_SECONDS = 0.002  # a usual answer to a webhook costs less, and never waits
+QUANTUM_SECONDS = 0.002  # the usual answer to a webhook is less work than this, so that it never waits
 
 T = TypeVar("T")
 
 
 class Budget:
-    """The share of the loop's time that all connections pay from, one quantum after the other."""
+    """Spreads the work of all connections over time, so that it takes at most `share` of the event loop's time."""
 
     def __init__(self, share: float = SHARE) -> None:
         self._share = share
         self._free_at = 0.0
 
     async def pay(self, seconds: float) -> None:
-        """Wait until the work that was done is paid for, after what others did before."""
+        """Wait for `seconds` of work divided by `share`, behind the connections that called this before."""
         now = asyncio.get_running_loop().time()
         self._free_at = max(now, self._free_at) + seconds / self._share
         await asyncio.sleep(self._free_at - now)
 
 
 class Meter:
-    """The work that one connection causes: the thread's time between two waits, and what the waits cost by themselves.
+    """Measures the work that one connection causes: the thread's CPU time, except while its task waits.
 
-    It begins with a wait. Every wait of the connection's task goes through `waiting`, or between `stop` and `start`.
+    The meter is stopped at first. The connection's task waits only inside `waiting`, or between `stop` and `start`.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -56,7 +56,7 @@ class Meter:
             self.start()
 
     async def settle(self, price_seconds: float) -> None:
-        """Add the price of something that is not seen here, and pay once a quantum is owed."""
+        """Add a price for work that the meter cannot see. Pay to the budget if at least a quantum is owed."""
         self.stop()
         self._owed += price_seconds
         if self._owed >= QUANTUM_SECONDS:

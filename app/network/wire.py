@@ -1,8 +1,8 @@
-"""One connection to a server that a client named. It reads only what is asked for, counts it, and paces it.
+"""One TCP connection, with or without TLS, to a server that a client's URL names.
 
-A server may send for ever without sending anything: interim answers, messages of TLS, chunks of one byte. Whatever
-parses them does so without a pause. So what is read is limited at the socket, and paid for before more is read.
-Judging addresses is the guard's business.
+A server may send for ever without sending any content: interim answers, messages of TLS, chunks of one byte. A parser
+works on what it is handed without a pause. So this module limits what it reads from the socket, and pays for the work
+(see `pacing`) before it reads more. It must not know HTTP, or which addresses are allowed.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ import httpx
 
 from app.network.pacing import Budget, Meter
 
-MAX_WRAPPING_BYTES = 256 * 1024  # TLS, heads, chunk sizes, trailers: so much more than the content, and no more
+MAX_WRAPPING_BYTES = 256 * 1024  # of TLS, heads, chunk sizes and trailers, beyond the number of bytes of content
 SMALL_READ_BYTES = 4 * 1024
 READ_BYTES = 64 * 1024
-READ_PRICE_SECONDS = 0.0001  # what a read costs the event loop, beside what is done with it here
+READ_PRICE_SECONDS = 0.0001  # the work of the event loop for a read, which the meter cannot see
 
 T = TypeVar("T")
 
 
 class AnswerTooLong(httpx.RemoteProtocolError):
-    """A server sent more around an answer than it may."""
+    """A server sent too many bytes or headers besides the content."""
 
 
 class Wire:
-    """A connected socket, with TLS or without. Raises httpx.TransportError."""
+    """A connected socket. Its methods raise httpx.TransportError."""
 
     def __init__(self, connected: socket.socket, meter: Meter) -> None:
         self._socket = connected
@@ -56,25 +56,25 @@ class Wire:
         return cls(connected, Meter(budget))
 
     async def shake_hands(self, context: ssl.SSLContext, name: str, seconds: float | None) -> None:
-        """Begin TLS with a server that proves to be `name`."""
+        """Start TLS. Fails unless the server's certificate is valid for `name`."""
         self._tls = _Tls(context, name)
         with _errors(httpx.ConnectTimeout, httpx.ConnectError):
             async with asyncio.timeout(seconds):
                 await self._through(self._tls, self._tls.talk.do_handshake)
 
     def count_content(self, count: int) -> None:
-        """Count bytes of the answer's own content, which the limits of what is around it grow with."""
+        """Report bytes of content. The more of them have arrived, the more bytes of other kinds are allowed."""
         self._content_bytes += count
 
-    def leave(self) -> None:
-        """The reader of the content goes about its own work, which is not the server's to pay for."""
+    def stop_meter(self) -> None:
+        """Call this before the reader of the content runs, because its work is not counted."""
         self._meter.stop()
 
-    def come_back(self) -> None:
+    def start_meter(self) -> None:
         self._meter.start()
 
     async def read(self, seconds: float | None) -> bytes:
-        """What has come, at least a byte; nothing at the end. The time that is waited for payment does not count."""
+        """Read at least one byte; none at the end. `seconds` does not include the wait for the budget."""
         await self._meter.settle(READ_PRICE_SECONDS)
         with _errors(httpx.ReadTimeout, httpx.ReadError):
             async with asyncio.timeout(seconds):
@@ -95,12 +95,12 @@ class Wire:
 
     @property
     def _read_bytes(self) -> int:
-        """Little at first: a server has to send content before much of what it sends is parsed in one go."""
+        """Small at first, so that a server which sends no content never makes a parser work on many bytes."""
         return min(SMALL_READ_BYTES + self._content_bytes // 4, READ_BYTES)
 
     async def _receive(self) -> bytes:
         if self._wire_bytes - self._content_bytes > self._content_bytes + MAX_WRAPPING_BYTES:
-            raise AnswerTooLong(f"{MAX_WRAPPING_BYTES} bytes more around the content than there are in it")
+            raise AnswerTooLong(f"too much besides its content: {MAX_WRAPPING_BYTES} bytes more than the content has")
         received = await self._meter.waiting(asyncio.get_running_loop().sock_recv(self._socket, self._read_bytes))
         self._wire_bytes += len(received)
         return received
@@ -109,7 +109,7 @@ class Wire:
         await self._meter.waiting(asyncio.get_running_loop().sock_sendall(self._socket, content))
 
     async def _through(self, tls: "_Tls", step: Callable[..., T], *arguments: Any) -> T:
-        """Take a step of TLS, with what it has to send and to receive for that."""
+        """Repeat a step of TLS until it has sent and received what it needs."""
         while True:
             try:
                 done = step(*arguments)
@@ -131,14 +131,14 @@ class Wire:
 
 
 class _Tls:
-    """The client's side of TLS, in memory."""
+    """The client's side of TLS, in memory, without a socket."""
 
     def __init__(self, context: ssl.SSLContext, name: str) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.talk = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
 
     def read(self, max_bytes: int) -> bytes:
-        """Nothing at the end, also where the server closes without saying so in TLS: HTTP knows if it is complete."""
+        """Returns b"" at the end, even if the server closed without TLS's closing message: HTTP knows its own end."""
         with suppress(ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return self.talk.read(max_bytes)
         return b""
@@ -150,5 +150,5 @@ def _errors(timed_out: type[httpx.TransportError], failed: type[httpx.TransportE
         yield
     except TimeoutError as error:
         raise timed_out(str(error)) from error
-    except OSError as error:  # errors of TLS are such too
+    except OSError as error:  # ssl.SSLError is one too
         raise failed(str(error)) from error

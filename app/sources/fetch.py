@@ -1,4 +1,7 @@
-"""Recordings that lie elsewhere: from a URL into the store, within limits of size, time and speed."""
+"""Fetches a recording from its URL into the store, within limits of size, time and speed.
+
+Each URL scheme has a Source. This module must not know how a source reads, and sources must not know the store.
+"""
 
 import asyncio
 import time
@@ -13,12 +16,12 @@ from app.storage.disk import FreeSpace
 from app.storage.store import AudioStore, StoredAudio
 
 RequireRoom = Callable[[int], Awaitable[None]]
-"""Raises InsufficientStorage where there is no room for so many bytes."""
+"""Raises InsufficientStorage if there is no room for this number of bytes."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How slow a server may be: seconds for a whole recording, and bytes a second over each span of waiting for it."""
+    """How slow a server may be: the seconds for a whole recording, and its speed over each span of waiting for it."""
 
     deadline_seconds: float = 1800.0
     min_bytes_per_second: float = 10_000.0
@@ -26,20 +29,20 @@ class Pace:
 
 
 class Source(Protocol):
-    """Where the recordings of a URL scheme are read."""
+    """Reads the recordings of one URL scheme."""
 
     def require_allowed(self, url: str) -> None:
-        """Raises UrlNotAllowed for what is certain to be refused, without asking anybody."""
+        """Raises UrlNotAllowed if the URL can be refused without a look-up or a request."""
 
     def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
-        """The recording's bytes as they come, after `require_room` for as many as are announced.
+        """Yields the recording's bytes as they arrive. Calls `require_room` first with the announced number of bytes.
 
-        Raises FetchFailed, also for what announces more than `max_bytes`, and what `require_room` raises.
+        Raises FetchFailed, also if more than `max_bytes` are announced, and what `require_room` raises.
         """
 
 
 class Fetcher:
-    """Reads each URL from the source of its scheme."""
+    """Fetches each URL from the source of its scheme."""
 
     def __init__(
         self,
@@ -57,15 +60,15 @@ class Fetcher:
         self._pace = pace or Pace()
 
     def require_allowed(self, url: str) -> None:
-        """Raises UrlNotAllowed for what can be refused at once."""
+        """Raises UrlNotAllowed if the URL can be refused immediately."""
         source = self._sources.get(_scheme(url))
         if source is None:
-            offered = f"its scheme must be one of {', '.join(sorted(self._sources))}"
-            raise UrlNotAllowed(f"The URL may not be used: {offered}.", errors=(FieldError("url", offered),))
+            reason = f"its scheme must be one of {', '.join(sorted(self._sources))}"
+            raise UrlNotAllowed(f"The URL may not be used: {reason}.", errors=(FieldError("url", reason),))
         source.require_allowed(url)
 
     async def has_room(self) -> bool:
-        """Whether there is room for anything at all."""
+        """Whether there is room for another recording."""
         try:
             await self._free_space.require()
         except InsufficientStorage:
@@ -73,7 +76,7 @@ class Fetcher:
         return True
 
     async def fetch(self, url: str, key: str) -> StoredAudio:
-        """Keep what is behind `url` under `key`. Leaves nothing when it fails.
+        """Store the recording of `url` under `key`. Stores nothing if it fails.
 
         Raises FetchFailed, InsufficientStorage, and what the store raises.
         """
@@ -95,7 +98,7 @@ class Fetcher:
 
 
 async def _paced(chunks: AsyncGenerator[bytes, None], pace: Pace) -> AsyncGenerator[bytes, None]:
-    """The same chunks. Only the time spent waiting for them counts. Raises FetchFailed where they come too slowly."""
+    """Yields the same chunks. Raises FetchFailed if they arrive too slowly. Only time spent waiting for them counts."""
     speed = f"{pace.min_bytes_per_second:g} bytes a second over {pace.span_seconds:g} s"
     too_slow = FetchFailed(f"The server sent less than {speed}.", transient=True)
     waited, arrived = 0.0, 0
@@ -113,18 +116,18 @@ async def _paced(chunks: AsyncGenerator[bytes, None], pace: Pace) -> AsyncGenera
             if arrived < pace.min_bytes_per_second * waited:
                 raise too_slow
             waited, arrived = 0.0, 0
-        await asyncio.sleep(0)  # a source that always has something more lets the other tasks run
+        await asyncio.sleep(0)  # so that other tasks run too, even if the source always has a chunk ready
         yield chunk
 
 
 def shown_url(source: str) -> str:
-    """A source as clients and logs may see it: without credentials, query and fragment, which hold secrets."""
+    """A source as clients and logs may see it: without credentials, query and fragment, which may contain secrets."""
     parts = urlsplit(source)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def last_component(url: str) -> str:
-    """The last part of a URL's path, decoded: what its owner calls the recording. Empty where there is none."""
+    """The last part of a URL's path, percent-decoded, as the name of the recording. Empty if there is none."""
     return unquote(urlsplit(url).path.rsplit("/", 1)[-1])
 
 

@@ -1,4 +1,8 @@
-"""Recordings that clients name as `s3://bucket/key`, in the buckets that the operator allows."""
+"""Reads recordings that clients name as `s3://bucket/key`, from buckets that the operator allows.
+
+The allowed buckets are the only protection, because the service reads with its own credentials. This module must not
+know the library for S3, which `storage.s3` hides.
+"""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -9,13 +13,13 @@ from app.storage.s3_url import S3Url, parse_s3_url
 
 
 class S3Source:
-    """Reads objects of the `buckets` that are allowed, with the service's own credentials."""
+    """Reads objects of the allowed `buckets`."""
 
     def __init__(self, buckets: Sequence[str]) -> None:
         self._buckets = {name: Bucket(name) for name in buckets}
 
     def require_allowed(self, url: str) -> None:
-        """Raises UrlNotAllowed for what names no object in an allowed bucket."""
+        """Raises UrlNotAllowed unless the URL names an object in an allowed bucket."""
         try:
             self._address(url)
         except ValueError as error:
@@ -24,7 +28,7 @@ class S3Source:
             ) from None
 
     async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
-        """The object's bytes as they come. Raises FetchFailed, also for an object of more than `max_bytes`."""
+        """Yields the object's bytes as they arrive. Raises FetchFailed, also if it has more than `max_bytes`."""
         try:
             address = self._address(url)
             download = await self._buckets[address.bucket].read(address.key)
@@ -34,7 +38,7 @@ class S3Source:
             async for block in download.blocks:
                 yield block
         except ValueError as error:
-            raise FetchFailed(f"The URL may not be used any more: it {error}.") from None
+            raise FetchFailed(f"The URL may no longer be used: it {error}.") from None
         except FileNotFoundError:
             raise FetchFailed("There is no such object in the bucket.") from None
         except BucketUnavailable as error:
@@ -42,7 +46,7 @@ class S3Source:
             raise FetchFailed(detail, transient=error.transient) from None
 
     def _address(self, url: str) -> S3Url:
-        """Raises ValueError, which says what is wrong with the URL."""
+        """Raises ValueError, whose text says what is wrong with the URL."""
         address = parse_s3_url(url)
         if address.bucket not in self._buckets:
             raise ValueError("names a bucket that CALLSCRIBE_SOURCE_BUCKETS does not allow")

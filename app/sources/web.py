@@ -1,4 +1,8 @@
-"""Recordings behind `https://` URLs, and `http://` ones where the operator allows it."""
+"""Reads recordings from `https://` URLs, and from `http://` URLs in networks that the operator allows.
+
+If a connection breaks, it fetches the missing part where that is safe. The network guard checks every connection. Error
+texts are ours and never the server's, because a server could write anything into them.
+"""
 
 import asyncio
 import re
@@ -16,11 +20,11 @@ from app.network.wire import AnswerTooLong
 from app.sources.fetch import RequireRoom
 
 CONNECT_SECONDS = 10.0
-SILENCE_SECONDS = 20.0  # before the answer, or within it
+SILENCE_SECONDS = 20.0  # the longest silence before the answer, or within it
 MAX_REDIRECTS = 3
 MAX_RESUMES = 3
 RESUME_PAUSE_SECONDS = 0.5
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses whose cause may pass
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # after these statuses, another try may succeed
 HEADERS = {"User-Agent": f"callscribe/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 BROKEN = "The connection broke before the recording was complete"
@@ -28,20 +32,20 @@ BROKEN = "The connection broke before the recording was complete"
 
 @dataclass
 class _Arrived:
-    """How much of a recording is here, and the version that it is a part of where the server names one."""
+    """How many bytes of a recording have arrived, and the strong ETag of its version if the server sent one."""
 
     bytes: int = 0
     etag: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """What asks for the rest, or for the whole as long as nothing is here."""
+        """Headers that ask for the missing part, or for the whole recording if nothing has arrived."""
         if not self.bytes or self.etag is None:
             return HEADERS
         return {**HEADERS, "Range": f"bytes={self.bytes}-", "If-Range": self.etag}
 
 
 class WebSource:
-    """Reads URLs through the network guard. `verify` replaces the usual certificate authorities."""
+    """If `verify` is None, the network guard's certificate authorities are trusted."""
 
     def __init__(
         self, guard: NetworkGuard, *, verify: ssl.SSLContext | None = None, silence_seconds: float = SILENCE_SECONDS
@@ -55,9 +59,9 @@ class WebSource:
         self._guard.require_allowed(url)
 
     async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
-        """The recording as it comes; a broken connection is taken up again where the server gave a strong ETag.
+        """Yields the recording as it arrives. Resumes after a broken connection if the server sent a strong ETag.
 
-        Without one nobody could say that the rest belongs to the same recording: then the whole attempt has failed.
+        Without one, nothing proves that the missing part belongs to the same recording. Then the attempt fails.
         """
         arrived = _Arrived()
         async with self._guard.client(timeout=self._timeout, verify=self._verify) as client:
@@ -77,7 +81,7 @@ class WebSource:
 
 @asynccontextmanager
 async def _answer(client: httpx.AsyncClient, url: str, arrived: _Arrived) -> AsyncIterator[httpx.Response]:
-    """The answer behind at most three redirects, none of them from https to http. The guard judges each."""
+    """The answer after at most MAX_REDIRECTS redirects, none of them from https to http. The guard checks each."""
     request: httpx.Request | None = client.build_request("GET", url, headers=arrived.headers())
     for _ in range(1 + MAX_REDIRECTS):
         assert request is not None
@@ -95,47 +99,47 @@ async def _answer(client: httpx.AsyncClient, url: str, arrived: _Arrived) -> Asy
 
 
 def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: int) -> int:
-    """How many bytes are to come, 0 where nobody says.
+    """The number of bytes that the answer announces, or 0 if it announces none.
 
-    Raises FetchFailed unless they are the recording, or the part of it that is missing.
+    Raises FetchFailed unless its content is the recording, or the missing part of it.
     """
     status, headers = response.status_code, response.headers
     if arrived.bytes and status == 200:
-        raise FetchFailed(f"{BROKEN}, and the server does not send the rest alone.", transient=True)
+        raise FetchFailed(f"{BROKEN}, and the server does not send the rest by itself.", transient=True)
     if status != (206 if arrived.bytes else 200):
-        raise FetchFailed(f"The server answered {status}.", transient=status in PASSING)
+        raise FetchFailed(f"The server answered {status}.", transient=status in TRANSIENT)
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise FetchFailed("The server sent the recording in a content encoding, which it was asked not to.")
+        raise FetchFailed("The server sent the recording in a content encoding, although the request excluded that.")
     if headers.get("Transfer-Encoding", "chunked").lower() not in ("chunked", "identity"):
-        raise FetchFailed("The server sent the recording in a transfer encoding, which it was not asked for.")
+        raise FetchFailed("The server sent the recording in a transfer encoding that the request did not allow.")
     if arrived.bytes and not headers.get("Content-Range", "").startswith(f"bytes {arrived.bytes}-"):
         raise FetchFailed(f"{BROKEN}, and the server sent another part than the rest.", transient=True)
     length = headers.get("Content-Length", "")
-    coming = int(length) if length.isdecimal() else 0
-    if arrived.bytes + coming > max_bytes:
+    announced = int(length) if length.isdecimal() else 0
+    if arrived.bytes + announced > max_bytes:
         raise FetchFailed(f"The recording is larger than {max_bytes} bytes.")
     etag = headers.get("ETag", "")
     if arrived.bytes and etag and etag != arrived.etag:
         raise FetchFailed(f"{BROKEN}, and changed meanwhile.", transient=True)
     if STRONG_ETAG.fullmatch(etag):
         arrived.etag = etag
-    return coming
+    return announced
 
 
 def _failure(error: httpx.TransportError) -> FetchFailed:
-    """What went wrong below HTTP, in our words: the other side's might say anything."""
-    led_here = list(causes(error))
+    """Translate an error below HTTP into our own words."""
+    found = list(causes(error))
     if isinstance(error, NetworkRefused):
         return FetchFailed(f"The URL may not be used: {error}.")
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in led_here):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):
         return FetchFailed("The server's certificate is not valid for this host.")
-    if any(isinstance(cause, ConnectionRefusedError) for cause in led_here):
+    if any(isinstance(cause, ConnectionRefusedError) for cause in found):
         return FetchFailed("The server refused the connection.", transient=True)
     match error:
         case NameNotFound():
-            reason = "The host's name was not found."
+            reason = "The host name was not found."
         case httpx.ConnectTimeout():
-            reason = f"The server took no connection within {CONNECT_SECONDS:g} s."
+            reason = f"The server did not accept a connection within {CONNECT_SECONDS:g} s."
         case httpx.TimeoutException():
             reason = "The server stopped answering."
         case httpx.ConnectError():

@@ -23,9 +23,9 @@ from uuid_utils.compat import uuid7
 from app.database.connections import Database, migrate
 from app.database.embedded import EmbeddedPostgres
 from app.database.notifications import Signals
-from app.deliveries.http import open_client
+from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Delivery, DeliveryStatus, Event, Style
-from app.deliveries.sender import WebhookSender
+from app.deliveries.sender import DeliverySender
 from app.deliveries.signing import new_secret
 from app.jobs import queue
 from app.network.guard import NetworkGuard, host_of
@@ -56,7 +56,9 @@ async def _send(address: str, secret: str) -> None:
     database = Database(address)
     signals = Signals(database)
     async with open_client(NetworkGuard([ip_network("127.0.0.0/8")])) as client:
-        await asyncio.gather(signals.run(), WebhookSender(database, signals, client, [secret], slots=SLOTS).run())
+        await asyncio.gather(
+            signals.run(), DeliverySender(database, signals, http_channels(client), [secret], slots=SLOTS).run()
+        )
 
 
 class Senders:

@@ -1,4 +1,4 @@
-"""Webhooks through the front door: the real service, and a real receiver beside it."""
+"""Webhooks and callbacks of the real service to a real receiver."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -25,14 +25,14 @@ async def address(postgres: str, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="module")
 def service(address: str, workspace: Path) -> Iterator[Service]:
-    """The HTTP side alone, allowed to call this machine, with a receiver for jobs that name none."""
+    """A service without a worker that may call this machine. Jobs that name no receiver get a configured one."""
     defaults = {"CALLBACK_URLS": "http://127.0.0.1:9/default?fileName={file_name}", "ALLOWED_NETWORKS": PRIVATE}
     with serving(workspace / "hooks", "--no-executor", DATABASE_URL=address, **defaults) as service:
         yield service
 
 
-def told(service: Service, job: dict[str, Any]) -> list[dict[str, Any]]:
-    """The deliveries of a job once each was tried."""
+def attempted(service: Service, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """The deliveries of a job once each had an attempt."""
     path = f"{job['links']['self']}/deliveries"
     eventually(lambda: all(delivery["attempts"] for delivery in service.read(path)["items"]))
     found: list[dict[str, Any]] = service.read(path)["items"]
@@ -40,7 +40,7 @@ def told(service: Service, job: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def cancelled(service: Service, **fields: Any) -> dict[str, Any]:
-    """A job that ended: cancelled while it waited."""
+    """A job that ended because it was cancelled while it waited."""
 
     def create_and_cancel() -> dict[str, Any]:
         job = service.create(**fields)
@@ -50,9 +50,11 @@ async def cancelled(service: Service, **fields: Any) -> dict[str, Any]:
     return await asyncio.to_thread(create_and_cancel)
 
 
-async def test_a_receiver_is_told_and_told_again(service: Service, receiver: Receiver, address: str) -> None:
+async def test_a_receiver_is_notified_and_can_be_notified_again(
+    service: Service, receiver: Receiver, address: str
+) -> None:
     job = await cancelled(service, webhook_url=receiver.url("/200"), callback_url=receiver.url("/call?id={id}"))
-    webhook, callback = await asyncio.to_thread(told, service, job)
+    webhook, callback = await asyncio.to_thread(attempted, service, job)
     assert (webhook["status"], callback["status"]) == ("delivered", "delivered")
     assert webhook["webhook_id"] == callback["webhook_id"]
     assert receiver.at("/call")[0].target == f"/call?id={job['id']}"
@@ -73,9 +75,9 @@ async def test_a_receiver_is_told_and_told_again(service: Service, receiver: Rec
     assert "transcript" not in event["data"]
 
 
-async def test_a_job_that_names_nobody_gets_the_configured_receivers(service: Service) -> None:
+async def test_a_job_that_names_no_receiver_gets_the_configured_ones(service: Service) -> None:
     job = await cancelled(service)
-    [delivery] = await asyncio.to_thread(told, service, job)
+    [delivery] = await asyncio.to_thread(attempted, service, job)
     assert (delivery["style"], delivery["url"]) == ("callback", "http://127.0.0.1:9/default?fileName=call.wav")
     assert delivery["attempts"][0]["error"] == "connection_failed"
     assert (await asyncio.to_thread(service.read, job["links"]["self"]))["notify_status"] == "notifying"
@@ -103,7 +105,9 @@ async def test_a_job_that_names_nobody_gets_the_configured_receivers(service: Se
          "invalid_request"),
     ],
 )  # fmt: skip
-def test_what_may_not_be_called_is_refused_at_once(service: Service, fields: dict[str, Any], code: str) -> None:
+def test_a_url_that_may_not_be_called_is_refused_immediately(
+    service: Service, fields: dict[str, Any], code: str
+) -> None:
     refused(service.post(**fields), 422, code)
 
 
@@ -112,7 +116,7 @@ def test_unknown_deliveries_are_not_found(service: Service) -> None:
     refused(service.client.post(f"/v1/deliveries/{NOBODY}/redeliver"), 404, "not_found")
 
 
-def test_rotation_needs_the_setting_where_the_secret_comes_from_it(tmp_path: Path) -> None:
+def test_a_secret_from_the_settings_cannot_be_rotated_by_command(tmp_path: Path) -> None:
     secret = "whsec_" + "A" * 32
     given = callscribe("webhooks", "rotate", folder=tmp_path, WEBHOOK_SECRET=secret)
     assert (given.returncode, given.stderr.count("\n")) == (2, 1)

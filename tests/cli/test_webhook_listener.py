@@ -1,4 +1,4 @@
-"""`callscribe webhooks listen`, as a receiver would be called."""
+"""`callscribe webhooks listen`, with requests as the service sends them."""
 
 import signal
 import subprocess
@@ -34,7 +34,7 @@ def url(shown: list[str]) -> Iterator[str]:
         thread.join()
 
 
-def test_it_tells_genuine_events_from_others(url: str, shown: list[str]) -> None:
+def test_the_listener_accepts_genuine_events_only(url: str, shown: list[str]) -> None:
     signed = signing.headers([SECRET], "an-id", datetime.now(UTC), BODY)
     assert httpx.post(url, content=BODY, headers=signed, trust_env=False).status_code == 204
     assert "signature valid" in shown[0]
@@ -43,7 +43,7 @@ def test_it_tells_genuine_events_from_others(url: str, shown: list[str]) -> None
     assert "NOT VALID" in shown[2]
 
 
-def test_it_shows_callbacks(url: str, shown: list[str]) -> None:
+def test_the_listener_shows_callbacks(url: str, shown: list[str]) -> None:
     assert httpx.get(f"{url}?fileName=a.wav", trust_env=False).status_code == 204
     assert shown == ["GET /hook?fileName=a.wav\n"]
 
@@ -55,7 +55,7 @@ def test_it_shows_callbacks(url: str, shown: list[str]) -> None:
         ([], {"WEBHOOK_SECRET": SECRET}, "CALLSCRIBE_WEBHOOK_SECRET"),
     ],
 )
-def test_it_says_where_its_secret_comes_from(
+def test_the_listener_shows_the_origin_of_its_secret(
     tmp_path: Path, options: list[str], settings: dict[str, str], origin: str
 ) -> None:
     command = [sys.executable, "-m", "app.cli", "webhooks", "listen", "--port", "0", *options]

@@ -1,4 +1,4 @@
-"""Jobs that end, and senders at work."""
+"""Jobs that have ended, and senders that run."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,9 +10,10 @@ from uuid import UUID
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.deliveries import outbox
-from app.deliveries.http import open_client
+from app.deliveries.channels import Channels
+from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus
-from app.deliveries.sender import WebhookSender
+from app.deliveries.sender import DeliverySender
 from app.jobs import queue
 from app.jobs.capacity import Room
 from app.jobs.lifecycle import Outcome
@@ -45,13 +46,13 @@ async def attempts(database: Database, delivery: Delivery) -> list[DeliveryAttem
 
 
 async def tried(database: Database, job_id: UUID, times: int = 1) -> list[Delivery]:
-    """The deliveries of a transcription once each was tried so often and rests."""
+    """The deliveries of a transcription once each had `times` attempts and none is under way."""
 
-    async def rest() -> list[Delivery] | None:
+    async def idle() -> list[Delivery] | None:
         found = await deliveries(database, job_id)
         return found if found and all(one.attempts >= times and one.lease_token is None for one in found) else None
 
-    return await eventually(rest)
+    return await eventually(idle)
 
 
 async def settled(database: Database, job_id: UUID) -> list[Delivery]:
@@ -66,25 +67,32 @@ async def settled(database: Database, job_id: UUID) -> list[Delivery]:
 
 async def eventually(found: Callable[[], Awaitable[T | None]]) -> T:
     async with asyncio.timeout(30):
-        while (value := await found()) is None:  # noqa: ASYNC110  nobody reports it
+        while (value := await found()) is None:  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.02)
     return value
 
 
 @asynccontextmanager
 async def sending(
-    database: Database, *, guard: NetworkGuard = THIS_MACHINE, grace_seconds: float = 5, **options: Any
-) -> AsyncIterator[WebhookSender]:
-    """A sender at work until the end of the block, where it is drained."""
+    database: Database, *, guard: NetworkGuard = THIS_MACHINE, grace_seconds: float = 5, attempt_seconds: float = 15
+) -> AsyncIterator[DeliverySender]:
+    """A sender that sends over HTTP until the end of the block and is drained then."""
+    async with open_client(guard) as client, sending_by(database, http_channels(client, attempt_seconds)) as sender:
+        yield sender
+        await sender.drain(grace_seconds)
+
+
+@asynccontextmanager
+async def sending_by(database: Database, channels: Channels) -> AsyncIterator[DeliverySender]:
+    """A sender that sends by these channels until the end of the block and is drained then."""
     signals = Signals(database)
-    async with open_client(guard) as client:
-        sender = WebhookSender(database, signals, client, [SECRET], **options)
-        tasks = [asyncio.create_task(signals.run()), asyncio.create_task(sender.run())]
-        try:
-            yield sender
-            await sender.drain(grace_seconds)
-            await asyncio.wait_for(tasks[1], 10)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    sender = DeliverySender(database, signals, channels, [SECRET])
+    tasks = [asyncio.create_task(signals.run()), asyncio.create_task(sender.run())]
+    try:
+        yield sender
+        await sender.drain(5)
+        await asyncio.wait_for(tasks[1], 10)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,10 +1,11 @@
-"""The outbox on a real database: an event for each end of a job, leases, shares, redelivery."""
+"""The outbox on a real database: one event for each job that ended, leases, the limit for each host, redelivery."""
 
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import jsonschema_rs
 import pytest
 from sqlalchemy import func
@@ -13,9 +14,10 @@ from sqlmodel import col, select, update
 from app.api.app import create_app
 from app.database.connections import Database
 from app.deliveries import outbox
+from app.deliveries.channels import Reply
+from app.deliveries.http import judge
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
 from app.deliveries.outbox import Leased
-from app.deliveries.schedule import Reply
 from app.errors import NotFound
 from app.jobs import erasure, events, queue
 from app.jobs.capacity import Room
@@ -35,16 +37,17 @@ async def claim(database: Database, slots: int = 10) -> list[Leased]:
 
 async def record(database: Database, leased: Leased, status_code: int) -> Delivery | None:
     async with database.transaction() as session:
-        return await outbox.record(session, leased, Reply(datetime.now(UTC), 5, status_code))
+        result, wait = judge(httpx.Response(status_code), datetime.now(UTC))
+        return await outbox.record(session, leased, Reply(datetime.now(UTC), 5, result, status_code, retry_after=wait))
 
 
-async def notice(database: Database, job: Transcription) -> str:
+async def notify_status(database: Database, job: Transcription) -> str:
     async with database.transaction() as session:
-        found = await outbox.notices(session, [job.id])
-    return str(found[job.id].status) if job.id in found else "nobody"
+        found = await outbox.notify_states(session, [job.id])
+    return str(found[job.id].status) if job.id in found else "no deliveries"
 
 
-async def let_leases_run_out(database: Database) -> None:
+async def expire_delivery_leases(database: Database) -> None:
     async with database.transaction() as session:
         leased = update(Delivery).where(col(Delivery.lease_token).is_not(None))
         await session.exec(leased.values(lease_until=func.now() - timedelta(seconds=1)))
@@ -65,14 +68,14 @@ async def rows(database: Database, table: type[Any]) -> list[Any]:
         (Failed("transcription_failed", "", transient=True), None),
     ],
 )
-async def test_an_event_is_written_with_a_final_status_and_with_no_other(
+async def test_an_event_is_written_with_a_final_status_only(
     database: Database, outcome: Outcome, event: str | None
 ) -> None:
     await end(database, URL, outcome=outcome)
     assert [row.type for row in await rows(database, Event)] == ([event] if event else [])
 
 
-async def test_a_cancelled_waiting_job_and_one_given_up_are_told_of(database: Database) -> None:
+async def test_a_job_cancelled_while_it_waited_and_a_job_that_crashed_too_often_have_events(database: Database) -> None:
     waiting = await enqueue(database, webhook_urls=[URL])
     async with database.transaction() as session:
         await queue.request_cancel(session, waiting.id)
@@ -82,11 +85,11 @@ async def test_a_cancelled_waiting_job_and_one_given_up_are_told_of(database: Da
             await queue.claim(session, "worker", Room(1))
         await expire_leases(database)
         await requeue_lost(database)
-    told = {row.transcription_id: row.type for row in await rows(database, Event)}
-    assert told == {waiting.id: "transcription.cancelled", lost.id: "transcription.failed"}
+    written = {row.transcription_id: row.type for row in await rows(database, Event)}
+    assert written == {waiting.id: "transcription.cancelled", lost.id: "transcription.failed"}
 
 
-async def test_a_rolled_back_end_tells_nobody(database: Database) -> None:
+async def test_a_rolled_back_end_writes_no_event(database: Database) -> None:
     job = await enqueue(database, webhook_urls=[URL])
     async with database.transaction() as session:
         await queue.request_cancel(session, job.id)
@@ -110,10 +113,10 @@ async def test_the_body_keeps_the_documented_schema_and_size(database: Database)
         assert b"event_shortened" in body
 
 
-async def test_a_sender_without_the_lease_changes_nothing(database: Database) -> None:
+async def test_a_sender_that_lost_its_lease_changes_nothing(database: Database) -> None:
     await end(database, URL)
     [stale] = await claim(database)
-    await let_leases_run_out(database)
+    await expire_delivery_leases(database)
     [current] = await claim(database)
     assert (current.id, current.event_id, current.body) == (stale.id, stale.event_id, stale.body)
     assert await record(database, stale, 200) is None
@@ -121,7 +124,7 @@ async def test_a_sender_without_the_lease_changes_nothing(database: Database) ->
     assert (await record(database, current, 200)) is not None
 
 
-async def test_concurrent_claims_share_the_limit_of_a_host_and_never_a_delivery(database: Database) -> None:
+async def test_concurrent_claims_keep_the_limit_of_a_host_and_never_claim_the_same_delivery(database: Database) -> None:
     for _ in range(6):
         await end(database, URL, "https://other.example/")
     claimed = [one for many in await asyncio.gather(*(claim(database, 3) for _ in range(6))) for one in many]
@@ -140,28 +143,28 @@ async def test_each_host_gets_its_first_attempt_before_any_gets_its_second(datab
     }  # fmt: skip
 
 
-async def test_the_words_of_the_notification(database: Database) -> None:
-    assert await notice(database, await end(database)) == "nobody"
+async def test_the_notify_status_follows_the_deliveries(database: Database) -> None:
+    assert await notify_status(database, await end(database)) == "no deliveries"
     job = await end(database, URL, "https://other.example/")
-    assert await notice(database, job) == "not_notified"
+    assert await notify_status(database, job) == "not_notified"
     first, second = await claim(database)
-    assert await notice(database, job) == "notifying"
+    assert await notify_status(database, job) == "notifying"
     await record(database, first, 200)
-    assert await notice(database, job) == "notifying"
+    assert await notify_status(database, job) == "notifying"
     await record(database, second, 410)
-    assert await notice(database, job) == "notification_failed"
+    assert await notify_status(database, job) == "notification_failed"
     async with database.transaction() as session:
         await outbox.redeliver(session, second.id)
-    assert await notice(database, job) == "notifying"
+    assert await notify_status(database, job) == "notifying"
     [again] = await claim(database)
     last = await record(database, again, 204)
-    assert await notice(database, job) == "notified"
+    assert await notify_status(database, job) == "notified"
     async with database.transaction() as session:
         assert last is not None
-        assert (await outbox.notices(session, [job.id]))[job.id].notified_at == last.finished_at
+        assert (await outbox.notify_states(session, [job.id]))[job.id].notified_at == last.finished_at
 
 
-async def test_redelivery_begins_the_schedule_anew_with_the_same_event(database: Database) -> None:
+async def test_redelivery_starts_the_schedule_again_with_the_same_event(database: Database) -> None:
     job = await end(database, URL)
     [first] = await claim(database)
     await record(database, first, 200)

@@ -1,16 +1,20 @@
-"""Callback URLs: what is put into them, and what a receiver then gets, byte for byte."""
+"""Callback URLs: which values they may be filled with, and the bytes that a receiver gets then."""
 
 import asyncio
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from urllib.parse import unquote
+from uuid import uuid4
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.deliveries.http import open_client, send
+from app.deliveries.channels import Outgoing
+from app.deliveries.http import CallbackChannel, open_client
+from app.deliveries.models import Style
 from app.deliveries.receivers import (
     MAX_CHARACTERS,
     MAX_FILLED_CHARACTERS,
@@ -20,7 +24,7 @@ from app.deliveries.receivers import (
     check_callback,
     filled,
     misplaced,
-    target,
+    request_target,
 )
 from app.errors import InvalidRequest, UrlNotAllowed
 from app.network.guard import NetworkGuard, host_of
@@ -36,6 +40,10 @@ TEMPLATES = st.lists(
     ),
     max_size=12,
 )
+
+
+def outgoing(url: str) -> Outgoing:
+    return Outgoing(uuid4(), uuid4(), "transcription.completed", Style.CALLBACK, url, b"", datetime.now(UTC), ())
 
 
 @asynccontextmanager
@@ -56,7 +64,7 @@ async def raw_receiver() -> AsyncIterator[tuple[int, list[bytes]]]:
 
 
 @given(parts=TEMPLATES, file_name=VALUES, external_id=VALUES)
-async def test_a_receiver_gets_what_was_built_and_no_value_leaves_its_place(
+async def test_a_receiver_gets_the_filled_url_and_no_value_changes_the_rest_of_the_path(
     parts: list[str], file_name: str, external_id: str
 ) -> None:
     template = "/" + "".join(parts)
@@ -64,9 +72,9 @@ async def test_a_receiver_gets_what_was_built_and_no_value_leaves_its_place(
     assume(not misplaced(f"http://h{template}", values))
     async with raw_receiver() as (port, lines), open_client(THIS_MACHINE) as client:
         url = filled(f"http://127.0.0.1:{port}{template}", values)
-        reply = await send(client, "GET", url, {}, b"", 10)
+        reply = await CallbackChannel(client, 10).send(outgoing(url))
     assert reply.status_code == 204
-    assert lines == [b"GET " + target(url) + b" HTTP/1.1"]
+    assert lines == [b"GET " + request_target(url) + b" HTTP/1.1"]
     written, sent = (
         each.partition("#")[0].partition("?")[0].split("/") for each in (template, lines[0].decode()[4:-9])
     )
@@ -81,7 +89,7 @@ async def test_a_receiver_gets_what_was_built_and_no_value_leaves_its_place(
 @pytest.mark.parametrize(
     "template", ["/api/{external_id}/done", "/api/{external_id}", "/{external_id}?a", "/..{status}/{external_id}#b"]
 )
-def test_a_value_that_would_change_the_path_is_refused_and_its_field_named(value: str, template: str) -> None:
+def test_a_value_that_would_change_the_path_is_refused_with_the_name_of_its_field(value: str, template: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         RECEIVERS.callbacks(CRM + template, Given("call.wav", value, "file"))
     assert [error.field for error in refusal.value.errors] == ["external_id"]
@@ -99,7 +107,7 @@ def test_a_value_that_would_change_the_path_is_refused_and_its_field_named(value
         ("/{file_name}/{external_id}", "..", "x", ["url"]),
     ],
 )
-def test_neighbours_are_looked_at_together(
+def test_values_in_the_same_segment_are_checked_together(
     template: str, file_name: str | None, external_id: str | None, fields: list[str]
 ) -> None:
     with pytest.raises(InvalidRequest) as refusal:
@@ -120,18 +128,18 @@ def test_neighbours_are_looked_at_together(
         ("/a/../{id}", None),
     ],
 )
-def test_other_values_stay_one_value(template: str, value: str | None) -> None:
+def test_other_values_are_allowed(template: str, value: str | None) -> None:
     assert RECEIVERS.callbacks(CRM + template, Given("call.wav", value, "file")) == [CRM + template]
 
 
-def test_urls_of_the_operator_are_looked_at_too() -> None:
+def test_callback_urls_of_the_operator_are_checked_too() -> None:
     receivers = Receivers(NetworkGuard(), callback_urls=(f"{CRM}/{{external_id}}/done",))
     assert receivers.callbacks([], Given("call.wav", "..", "file")) == []
     with pytest.raises(InvalidRequest):
         receivers.callbacks(None, Given("call.wav", "..", "file"))
 
 
-def test_a_filled_url_does_not_grow_for_ever() -> None:
+def test_the_length_of_a_filled_url_is_limited() -> None:
     longest = "\U0001f600" * 255
     within = f"{CRM}/?{{file_name}}&{{external_id}}&{{id}}&{{status}}&" + "a" * 1300
     RECEIVERS.callbacks(within, Given(longest, longest, "file"))
@@ -145,7 +153,7 @@ def test_a_filled_url_does_not_grow_for_ever() -> None:
     assert MAX_FILLED_CHARACTERS > MAX_CHARACTERS
 
 
-def test_placeholders_of_the_host_are_refused() -> None:
+def test_placeholders_in_the_host_are_refused() -> None:
     for url in ("https://{id}/", "https://crm.example{id}", "https://crm.example:{id}/", "https://{id}.example?a=/"):
         with pytest.raises(ValueError, match="after its host"):
             check_callback(url)
@@ -164,7 +172,7 @@ SPELLINGS = [
 ]
 
 
-def test_a_host_has_one_spelling() -> None:
+def test_different_spellings_of_a_host_count_as_one_host() -> None:
     counted = [{host_of(url) for url in spellings} for spellings in SPELLINGS]
     assert counted == [{"example.com:443"}, {"xn--mnchen-3ya.example:443"}, {"127.0.0.1:80"}, {"2606:4700::1111:443"}]
     assert host_of("https://example.com:8443/") == "example.com:8443"
@@ -173,6 +181,6 @@ def test_a_host_has_one_spelling() -> None:
 @pytest.mark.parametrize(
     "url", ["https://mu\u0308nchen.example/", "https://ｅｘａｍｐｌｅ.com/", "https://ex%61mple.com/"]
 )
-def test_spellings_that_are_no_names_are_refused(url: str) -> None:
+def test_spellings_that_are_not_valid_host_names_are_refused(url: str) -> None:
     with pytest.raises(UrlNotAllowed):
         RECEIVERS.webhooks(url)

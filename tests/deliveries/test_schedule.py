@@ -1,22 +1,32 @@
-"""When deliveries are tried again: pure decisions."""
+"""The schedule: when a delivery is tried again, and when it has failed."""
 
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
+from app.deliveries.channels import Reply
+from app.deliveries.http import judge
 from app.deliveries.models import DeliveryStatus
-from app.deliveries.schedule import DELAYS, Reply, next_try
+from app.deliveries.schedule import DELAYS, next_try
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
 def reply(status: int | None, retry_after: str | None = None) -> Reply:
-    return Reply(NOW, 10, status, None if status else "timeout", retry_after)
+    if status is None:
+        return Reply(NOW, 10, error="timeout")
+    result, wait = judge(
+        httpx.Response(status, headers={} if retry_after is None else {"Retry-After": retry_after}), NOW
+    )
+    return Reply(NOW, 10, result, status, retry_after=wait)
 
 
 @pytest.mark.parametrize("tries", range(1, len(DELAYS)))
 @pytest.mark.parametrize(("chance", "factor"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
-def test_failures_are_tried_again_by_the_schedule_and_its_jitter(tries: int, chance: float, factor: float) -> None:
+def test_a_failed_attempt_is_repeated_after_the_scheduled_delay_with_jitter(
+    tries: int, chance: float, factor: float
+) -> None:
     following = next_try(reply(None), tries, NOW, chance)
     assert following.status is DeliveryStatus.PENDING
     assert following.at - NOW == pytest.approx(DELAYS[tries] * factor, abs=timedelta(milliseconds=1))
@@ -28,7 +38,7 @@ def test_the_schedule_is_the_documented_one() -> None:
 
 
 @pytest.mark.parametrize("status", [None, 301, 400, 404, 429, 500, 503])
-def test_the_last_attempt_ends_it(status: int | None) -> None:
+def test_a_delivery_fails_after_the_last_attempt(status: int | None) -> None:
     assert next_try(reply(status), len(DELAYS) - 1, NOW, 0.5).status is DeliveryStatus.PENDING
     assert next_try(reply(status), len(DELAYS), NOW, 0.5).status is DeliveryStatus.FAILED
 
@@ -36,7 +46,7 @@ def test_the_last_attempt_ends_it(status: int | None) -> None:
 @pytest.mark.parametrize(
     ("status", "outcome"), [(200, "delivered"), (299, "delivered"), (300, "pending"), (410, "failed")]
 )
-def test_success_delivers_and_gone_ends_it(status: int, outcome: str) -> None:
+def test_only_2xx_delivers_and_only_410_fails_immediately(status: int, outcome: str) -> None:
     assert next_try(reply(status), 1, NOW, 0.5).status == outcome
 
 
@@ -55,5 +65,5 @@ def test_success_delivers_and_gone_ends_it(status: int, outcome: str) -> None:
         ("", 5),
     ],
 )
-def test_nothing_is_tried_before_retry_after(header: str, seconds: int) -> None:
+def test_no_attempt_is_made_before_retry_after(header: str, seconds: int) -> None:
     assert next_try(reply(503, header), 1, NOW, 0.5).at == NOW + timedelta(seconds=seconds)

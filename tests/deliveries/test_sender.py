@@ -1,4 +1,4 @@
-"""The sender against a real receiver that does all that receivers do."""
+"""The sender with a real receiver, which answers in all the ways that receivers do."""
 
 import asyncio
 import shutil
@@ -59,7 +59,7 @@ MATRIX: dict[str, tuple[DeliveryStatus, int | str, tuple[timedelta, timedelta] |
 
 @pytest.fixture(scope="module")
 async def seen(postgres: str, template: str) -> AsyncIterator[SimpleNamespace]:
-    """Every line of the matrix, tried once: its delivery and its attempt, and the receiver."""
+    """Makes one attempt for each case of MATRIX: the deliveries, the attempts and the receiver."""
     async with clone(postgres, template) as address, receiving() as receiver:
         special = {
             "bad-tls": receiver.url("/bad-tls", scheme="https"),
@@ -68,17 +68,17 @@ async def seen(postgres: str, template: str) -> AsyncIterator[SimpleNamespace]:
         }
         database = Database(address)
         async with sending(database, attempt_seconds=1):
-            jobs = {line: await end(database, special.get(line, receiver.url(f"/{line}"))) for line in MATRIX}
-            found = {line: (await tried(database, job.id))[0] for line, job in jobs.items()}
-        logs = {line: (await attempts(database, delivery))[0] for line, delivery in found.items()}
+            jobs = {case: await end(database, special.get(case, receiver.url(f"/{case}"))) for case in MATRIX}
+            found = {case: (await tried(database, job.id))[0] for case, job in jobs.items()}
+        logs = {case: (await attempts(database, delivery))[0] for case, delivery in found.items()}
         yield SimpleNamespace(deliveries=found, attempts=logs, receiver=receiver)
         await database.close()
 
 
-@pytest.mark.parametrize("line", MATRIX)
-def test_each_answer_has_its_outcome(seen: SimpleNamespace, line: str) -> None:
-    status, answer, wait = MATRIX[line]
-    delivery, attempt = seen.deliveries[line], seen.attempts[line]
+@pytest.mark.parametrize("case", MATRIX)
+def test_each_answer_has_its_outcome(seen: SimpleNamespace, case: str) -> None:
+    status, answer, wait = MATRIX[case]
+    delivery, attempt = seen.deliveries[case], seen.attempts[case]
     assert (delivery.status, delivery.attempts) == (status, 1)
     assert answer in (attempt.status_code, attempt.error)
     assert (delivery.finished_at is None) == (status is PENDING)
@@ -91,17 +91,17 @@ def test_redirects_are_not_followed(seen: SimpleNamespace) -> None:
     assert seen.receiver.at("/moved") == []
 
 
-def test_of_an_answer_little_is_read_and_less_is_kept(seen: SimpleNamespace) -> None:
+def test_only_the_beginning_of_an_answer_is_read_and_stored(seen: SimpleNamespace) -> None:
     assert seen.receiver.huge_sent < HUGE_BYTES / 2
     assert len(seen.attempts["huge"].response.encode()) <= 3 * 2048
     assert seen.attempts["200"].response == "thanks"
 
 
-def test_no_cookie_comes_back(seen: SimpleNamespace) -> None:
+def test_cookies_of_receivers_are_not_sent_back(seen: SimpleNamespace) -> None:
     assert all("cookie" not in request.headers for request in seen.receiver.received)
 
 
-def test_every_signature_is_verified_by_the_ecosystems_package(seen: SimpleNamespace) -> None:
+def test_the_standard_webhooks_package_verifies_every_signature(seen: SimpleNamespace) -> None:
     assert len(seen.receiver.received) >= 12
     for request in seen.receiver.received:
         event = Webhook(SECRET).verify(request.body, request.headers)
@@ -109,7 +109,7 @@ def test_every_signature_is_verified_by_the_ecosystems_package(seen: SimpleNames
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_the_guard_is_asked_on_each_attempt(database: Database, receiver: Receiver, host: str) -> None:
+async def test_the_guard_checks_each_attempt(database: Database, receiver: Receiver, host: str) -> None:
     async with sending(database, guard=NetworkGuard()):
         job = await end(database, receiver.url("/200", host=host))
         [delivery] = await tried(database, job.id)
@@ -118,7 +118,7 @@ async def test_the_guard_is_asked_on_each_attempt(database: Database, receiver: 
     assert receiver.received == []
 
 
-async def test_a_callback_is_called_with_the_names_it_asked_for(database: Database, receiver: Receiver) -> None:
+async def test_a_callback_is_called_with_its_placeholders_filled_in(database: Database, receiver: Receiver) -> None:
     address = receiver.url("/200?fileName={file_name}&id={id}&as={status}/{external_id}&x=%20")
     async with sending(database):
         job = await end(database, callback_urls=[address], filename="Ünï & co/1+1.wav", external_id="a b")
@@ -152,17 +152,19 @@ async def test_a_retry_brings_the_same_bytes_under_the_same_id(database: Databas
     assert {request.path for request in receiver.received} == {"/500", "/other/500"}
 
 
-async def test_no_host_is_asked_by_more_than_four_at_once(database: Database, receiver: Receiver) -> None:
+async def test_a_host_gets_at_most_four_requests_at_the_same_time(database: Database, receiver: Receiver) -> None:
     for _ in range(12):
         await end(database, receiver.url("/hang"))
     quick = await end(database, receiver.url("/200", host="127.0.0.1").replace("127.0.0.1", "localhost"))
     async with sending(database, attempt_seconds=1), sending(database, attempt_seconds=1):
         [delivery] = await settled(database, quick.id)
         assert delivery.status == DELIVERED
-    assert receiver.at_once <= 5
+    assert receiver.most_busy <= 5
 
 
-async def test_what_is_under_way_at_the_end_of_the_grace_is_given_back(database: Database, receiver: Receiver) -> None:
+async def test_an_attempt_still_under_way_at_the_end_of_the_grace_is_given_back(
+    database: Database, receiver: Receiver
+) -> None:
     async def asked() -> bool | None:
         return len(receiver.received) == 1 or None
 
@@ -173,7 +175,7 @@ async def test_what_is_under_way_at_the_end_of_the_grace_is_given_back(database:
     assert (delivery.status, delivery.attempts, delivery.lease_token) == (PENDING, 0, None)
 
 
-async def test_what_is_under_way_ends_within_the_grace(database: Database, receiver: Receiver) -> None:
+async def test_an_attempt_under_way_may_end_within_the_grace(database: Database, receiver: Receiver) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -192,7 +194,7 @@ async def test_what_is_under_way_ends_within_the_grace(database: Database, recei
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
-async def test_a_certificate_that_nobody_vouches_for_is_refused(database: Database, tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_refused(database: Database, tmp_path: Path) -> None:
     async with tls_server(tmp_path) as port, sending(database):
         job = await end(database, f"https://localhost:{port}/")
         [delivery] = await tried(database, job.id)
@@ -200,7 +202,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(database: Databa
     assert attempt.error == "tls_failed"
 
 
-async def test_logs_name_the_host_and_nothing_else_of_the_url(
+async def test_logs_contain_only_the_host_of_a_url(
     database: Database, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with sending(database):
@@ -220,7 +222,7 @@ async def make_due(database: Database) -> None:
 
 @asynccontextmanager
 async def tls_server(folder: Path) -> AsyncIterator[int]:
-    """A server with a certificate of its own making; its port."""
+    """A server with a self-signed certificate. Yields its port."""
     make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 -subj /CN=localhost"
     await asyncio.to_thread(subprocess.run, make.split(), cwd=folder, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

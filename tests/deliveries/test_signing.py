@@ -1,4 +1,4 @@
-"""Signatures, judged by the ecosystem's own package and by the verifiers in the docs."""
+"""Signatures, verified by the package of Standard Webhooks and by the verifiers in the docs."""
 
 import base64
 import re
@@ -31,7 +31,7 @@ def signed(at: datetime | None = None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("secret", [SECRET, OLD])
-def test_both_secrets_of_a_rotation_verify(secret: str) -> None:
+def test_during_a_rotation_a_signature_of_either_secret_is_valid(secret: str) -> None:
     assert Webhook(secret).verify(BODY, signed())["type"] == "transcription.completed"
     assert signing.verify(secret, signed(), BODY, now())
 
@@ -49,12 +49,12 @@ def test_both_secrets_of_a_rotation_verify(secret: str) -> None:
     ],
     ids=["body", "id", "time", "no-time", "signature", "no-signature", "old"],
 )
-def test_what_was_changed_or_is_old_does_not_verify(changes: dict[str, str], body: bytes, minutes_old: int) -> None:
+def test_a_changed_or_old_event_does_not_verify(changes: dict[str, str], body: bytes, minutes_old: int) -> None:
     headers = signed(now() - timedelta(minutes=minutes_old)) | changes
     assert not signing.verify(SECRET, headers, body, now())
 
 
-def test_new_secrets_are_ones_that_the_ecosystem_takes() -> None:
+def test_the_standard_webhooks_package_accepts_new_secrets() -> None:
     secret = signing.new_secret()
     assert signing.key_of(secret) != signing.key_of(signing.new_secret())
     headers = signing.headers([secret], EVENT_ID, now(), BODY)
@@ -62,13 +62,13 @@ def test_new_secrets_are_ones_that_the_ecosystem_takes() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "whsec_", "whsec_short", SECRET.removeprefix("whsec_"), "whsec_" + "A" * 100])
-def test_a_wrong_secret_is_refused_and_not_repeated(wrong: str) -> None:
+def test_an_invalid_secret_is_refused_and_not_shown(wrong: str) -> None:
     with pytest.raises(ValueError, match="24 to 64 bytes") as refused:
         signing.key_of(wrong)
     assert not wrong.removeprefix("whsec_") or wrong not in str(refused.value)
 
 
-async def test_a_secret_is_made_once_and_kept_for_a_day_after_its_rotation(database: Database) -> None:
+async def test_a_secret_is_made_once_and_stays_valid_after_its_rotation(database: Database) -> None:
     async with database.transaction() as session:
         await signing_secrets.ensure(session)
         [first] = await signing_secrets.valid(session)
@@ -128,7 +128,7 @@ def verifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return ["java", str(folder / "Main.java")]
 
 
-def test_the_verifiers_in_the_docs_tell_right_from_wrong(verifier: list[str]) -> None:
+def test_the_verifiers_in_the_docs_accept_genuine_events_only(verifier: list[str]) -> None:
     assert runs(verifier, signed()) == "true"
     assert runs(verifier, signed() | {"webhook-id": "another"}) == "false"
     assert runs(verifier, signed(now() - timedelta(minutes=6))) == "false"

@@ -1,4 +1,4 @@
-"""What a server that is not ours may do to us: every answer here comes from a real socket, byte for byte."""
+"""Answers of hostile, broken and odd servers. Each answer comes from a real socket, byte for byte."""
 
 import asyncio
 import ssl
@@ -19,12 +19,12 @@ from testing.endless_answers import ENDLESS
 
 GUARD = NetworkGuard([ip_network("127.0.0.0/8")])
 TIMEOUT = httpx.Timeout(20)
-IN_BUFFERS = 16 * 1024 * 1024  # what the kernel takes of a sender that nobody reads
+IN_BUFFERS = 16 * 1024 * 1024  # the kernel accepts at most this from a sender whose receiver does not read
 LONGEST_GAP_SECONDS = 2.0  # a parser in Python took 18 s for one of these headers
 
 
 class Sender:
-    """Sends `first`, and then `again` for ever; without that it closes, or waits where it `stays`."""
+    """Sends `first`, then `again` for ever. Without `again` it closes, or stays silent if `stays` is set."""
 
     def __init__(self, first: bytes, again: bytes = b"", *, stays: bool = False) -> None:
         self.first, self.again, self.stays = first, again, stays
@@ -61,7 +61,7 @@ async def get(url: str, trust: ssl.SSLContext | None = None, **options: object) 
 
 
 async def longest_gap(task: "asyncio.Task[httpx.Response]") -> float:
-    """Seconds that the event loop was away at most until the task had ended."""
+    """The longest time in seconds for which the event loop was blocked before the task ended."""
     loop, longest = asyncio.get_running_loop(), 0.0
     while not task.done():
         before = loop.time()
@@ -71,7 +71,7 @@ async def longest_gap(task: "asyncio.Task[httpx.Response]") -> float:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ENDLESS if kind != "blocks"])
-async def test_who_sends_for_ever_without_saying_anything_is_left(kind: str) -> None:
+async def test_a_server_that_sends_for_ever_without_content_is_given_up(kind: str) -> None:
     sender = Sender(*ENDLESS[kind])
     async with answering(sender) as url:
         with pytest.raises(httpx.RemoteProtocolError if kind == "spaces" else AnswerTooLong):
@@ -79,7 +79,7 @@ async def test_who_sends_for_ever_without_saying_anything_is_left(kind: str) -> 
     assert sender.sent < IN_BUFFERS
 
 
-async def test_content_may_go_on_as_long_as_its_reader_wants_it() -> None:
+async def test_content_may_be_endless() -> None:
     async with (
         answering(Sender(*ENDLESS["blocks"])) as url,
         GUARD.client(timeout=TIMEOUT) as client,
@@ -104,7 +104,7 @@ async def test_content_may_go_on_as_long_as_its_reader_wants_it() -> None:
     ],
 )
 @pytest.mark.parametrize("before", [b"", b"Transfer-Encoding: chunked\r\n\r\n0\r\n"])
-async def test_no_header_takes_the_event_loop_for_long(line: bytes, before: bytes) -> None:
+async def test_no_header_blocks_the_event_loop_for_long(line: bytes, before: bytes) -> None:
     async with answering(Sender(b"HTTP/1.1 200 OK\r\n" + before + line + b"\r\n\r\n")) as url:
         asking = asyncio.create_task(get(url))
         assert await longest_gap(asking) < LONGEST_GAP_SECONDS
@@ -147,7 +147,7 @@ async def test_usual_and_odd_answers_are_read(answer: bytes, content: bytes) -> 
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     ],
 )
-async def test_what_is_cut_off_or_no_answer_is_an_error(answer: bytes) -> None:
+async def test_an_answer_that_is_cut_off_or_malformed_is_an_error(answer: bytes) -> None:
     async with answering(Sender(answer)) as url:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             await get(url)
@@ -162,7 +162,7 @@ async def test_a_silent_server_is_given_up() -> None:
             await client.get(url)
 
 
-async def test_the_target_is_sent_as_it_is() -> None:
+async def test_the_request_target_is_sent_unchanged() -> None:
     sender = Sender(b"HTTP/1.1 204 No\r\n\r\n")
     async with answering(sender) as url:
         await get(url + "/other", extensions={"target": b"/a/../%2e/b?c=%zz"})
@@ -173,14 +173,14 @@ async def test_the_target_is_sent_as_it_is() -> None:
 
 @pytest.fixture(scope="module")
 def certificates() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's TLS, and what trusts it."""
+    """The TLS context of a server, and one that trusts it."""
     authority, tls, trust = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("localhost").configure_cert(tls)
     authority.configure_trust(trust)
     return tls, trust
 
 
-async def test_large_content_comes_whole_through_tls(certificates: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+async def test_large_content_arrives_complete_through_tls(certificates: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     tls, trust = certificates
     content = bytes(range(256)) * 8000
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
@@ -188,7 +188,7 @@ async def test_large_content_comes_whole_through_tls(certificates: tuple[ssl.SSL
         assert (await get(url, trust)).content == content
 
 
-async def test_messages_of_tls_count_too(certificates: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+async def test_messages_of_tls_count_against_the_limit(certificates: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     tls, trust = certificates
     tls.num_tickets = 3 * MAX_WRAPPING_BYTES // 200
     try:
@@ -199,7 +199,7 @@ async def test_messages_of_tls_count_too(certificates: tuple[ssl.SSLContext, ssl
         tls.num_tickets = 2
 
 
-async def test_a_handshake_that_drips_is_given_up() -> None:
+async def test_a_very_slow_handshake_is_given_up() -> None:
     async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             writer.write(b"\x16\x03\x03\x40\x00")
@@ -216,7 +216,7 @@ async def test_a_handshake_that_drips_is_given_up() -> None:
         server.close()
 
 
-async def test_all_connections_pay_from_one_budget() -> None:
+async def test_all_connections_share_one_budget() -> None:
     budget, loop = Budget(share=0.5), asyncio.get_running_loop()
     before = loop.time()
     await asyncio.gather(*(budget.pay(0.01) for _ in range(10)))
@@ -255,7 +255,7 @@ ANSWERS = st.builds(
 @given(answer=st.one_of(ANSWERS, st.binary(max_size=60)))
 @example(answer=b"HTTP/1.1 301 Word\r\nLocation: a:0\r\n\r\n")
 @example(answer=b"HTTP/1.1 301 Word\r\nLocation: \r\nSet-Cookie: \x80\r\n\r\n")
-async def test_whatever_comes_is_an_answer_or_an_error_of_transport(answer: bytes) -> None:
+async def test_any_bytes_become_an_answer_or_a_transport_error(answer: bytes) -> None:
     async with answering(Sender(answer)) as url:
         with suppress(httpx.TransportError):
             await get(url)

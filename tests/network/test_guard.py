@@ -1,4 +1,4 @@
-"""The network guard, watched at the socket: what it refuses is never connected to."""
+"""The network guard. The tests watch the process's sockets, to see that it never connects to a refused host."""
 
 import asyncio
 import socket
@@ -68,7 +68,7 @@ MALFORMED = [
 
 
 class Watch:
-    """What TCP connections were tried in this process while it was watched; none to the outside comes about."""
+    """Records the TCP connections that this process tries to open, and blocks those to other machines."""
 
     def __init__(self) -> None:
         self.tried: list[str] | None = None
@@ -82,7 +82,7 @@ class Watch:
                 raise ConnectionRefusedError
 
 
-WATCH = Watch()  # there is no way to take an audit hook back
+WATCH = Watch()  # an audit hook cannot be removed
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def tried() -> Iterator[list[str]]:
 
 @pytest.fixture
 def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], list[str]]], None]:
-    """Let a function answer for every resolver of the process: a host's name → its addresses."""
+    """Replace the resolver of the process by a function from a host name to its addresses."""
 
     def install(answer: Callable[[str], list[str]]) -> None:
         def getaddrinfo(host: Any, port: Any, *_: Any, **__: Any) -> list[Any]:
@@ -116,7 +116,7 @@ def origin() -> Iterator[Origin]:
         yield origin
 
 
-async def test_no_notation_of_an_address_that_is_not_public_is_connected_to(tried: list[str]) -> None:
+async def test_no_notation_of_a_private_address_leads_to_a_connection(tried: list[str]) -> None:
     guard = NetworkGuard()
     async with guard.client(timeout=TIMEOUT) as client:
         for host in LITERALS:
@@ -130,11 +130,11 @@ async def test_no_notation_of_an_address_that_is_not_public_is_connected_to(trie
 
 
 @pytest.mark.parametrize("url", MALFORMED)
-def test_what_is_no_url_for_us_is_refused_at_once_and_the_field_is_named(url: str) -> None:
+def test_an_unusable_url_is_refused_immediately_with_the_name_of_its_field(url: str) -> None:
     with pytest.raises(UrlNotAllowed) as refusal:
         NetworkGuard().require_allowed(url, field="webhook_url")
     assert [error.field for error in refusal.value.errors] == ["webhook_url"]
-    assert "password" not in refusal.value.detail.removesuffix("it may hold no user or password.")
+    assert "password" not in refusal.value.detail.removesuffix("it must not contain a user or a password.")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_public_hosts_are_allowed(url: str) -> None:
     NetworkGuard().require_allowed(url)
 
 
-def test_only_the_networks_that_the_operator_allows_may_be_private_and_without_tls() -> None:
+def test_only_networks_that_the_operator_allows_may_be_private_or_without_tls() -> None:
     guard = NetworkGuard([LOOPBACK, ip_network("fd00::/8")])
     for url in ("http://127.0.0.1:9000/", "https://127.1:1/", "http://[fd00::7]/", "http://store.internal:9000/"):
         guard.require_allowed(url)
@@ -176,7 +176,7 @@ def test_only_the_networks_that_the_operator_allows_may_be_private_and_without_t
         ("https://name.example:9000/", [PUBLIC]),
     ],
 )
-async def test_a_name_is_refused_for_any_of_its_addresses(
+async def test_a_name_is_refused_if_any_of_its_addresses_is(
     resolve: Any, tried: list[str], url: str, addresses: list[str]
 ) -> None:
     resolve(lambda host: addresses)
@@ -186,7 +186,7 @@ async def test_a_name_is_refused_for_any_of_its_addresses(
     assert tried == []
 
 
-async def test_a_name_that_turns_private_after_the_look_up_is_never_connected_to_there(
+async def test_a_name_that_becomes_private_after_its_look_up_leads_to_no_private_connection(
     resolve: Any, tried: list[str]
 ) -> None:
     asked: dict[str, int] = {}
@@ -207,7 +207,7 @@ async def test_a_name_that_turns_private_after_the_look_up_is_never_connected_to
     assert set(asked.values()) == {2}
 
 
-async def test_the_next_address_is_tried_where_one_takes_no_connection(
+async def test_the_next_address_is_tried_if_one_refuses_the_connection(
     resolve: Any, tried: list[str], origin: Origin
 ) -> None:
     resolve(lambda host: [PUBLIC, OTHER_PUBLIC])
@@ -217,22 +217,20 @@ async def test_the_next_address_is_tried_where_one_takes_no_connection(
     assert tried == [PUBLIC, OTHER_PUBLIC]
 
 
-async def test_the_machine_itself_is_refused_although_its_address_is_public(
-    monkeypatch: pytest.MonkeyPatch, tried: list[str]
-) -> None:
+async def test_a_public_address_of_this_machine_is_refused(monkeypatch: pytest.MonkeyPatch, tried: list[str]) -> None:
     monkeypatch.setattr(guard_module, "_is_own", lambda address: address == ip_address(PUBLIC))
     with pytest.raises(UrlNotAllowed):
         NetworkGuard().require_allowed(f"https://{PUBLIC}/")
     NetworkGuard().require_allowed("https://8.8.8.8/")
 
 
-def test_the_kernel_tells_own_addresses_from_others() -> None:
+def test_the_kernel_knows_the_addresses_of_this_machine() -> None:
     assert guard_module._is_own(ip_address("127.0.0.1"))
     assert not guard_module._is_own(ip_address(PUBLIC))
     assert not guard_module._is_own(ip_address(OTHER_PUBLIC))
 
 
-async def test_a_name_without_an_address_is_told(resolve: Any) -> None:
+async def test_a_name_without_an_address_is_reported(resolve: Any) -> None:
     def nothing(host: str) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -242,7 +240,7 @@ async def test_a_name_without_an_address_is_told(resolve: Any) -> None:
             await client.get("https://nowhere.example/")
 
 
-async def test_names_whose_servers_hang_hold_up_no_other_name(resolve: Any, tried: list[str]) -> None:
+async def test_names_whose_servers_hang_do_not_delay_other_names(resolve: Any, tried: list[str]) -> None:
     go_on = threading.Event()
     asked: list[str] = []
 
@@ -268,7 +266,7 @@ async def test_names_whose_servers_hang_hold_up_no_other_name(resolve: Any, trie
     finally:
         go_on.set()
     assert tried == [PUBLIC]
-    assert max(asked.count(host) for host in asked) <= 4  # two by either guard
+    assert max(asked.count(host) for host in asked) <= 4  # two by each guard
 
 
 async def test_redirects_and_proxies_of_the_environment_are_not_followed(

@@ -1,4 +1,4 @@
-"""Recordings behind URLs, from a real HTTP server into a real store."""
+"""Fetching recordings from a real HTTP server into a real store."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ def origin() -> Iterator[Origin]:
 
 
 class Bench:
-    """A fetcher with little patience, and its store."""
+    """A fetcher with short time limits, and its store."""
 
     def __init__(self, folder: Path) -> None:
         self.store = LocalAudioStore(folder)
@@ -57,7 +57,7 @@ class Bench:
         return await self.fetcher(pace, trust).fetch(f"{url}?token={SECRET}", "key")
 
     async def failure(self, url: str, pace: Pace = Pace(), trust: ssl.SSLContext | None = None) -> FetchFailed:  # noqa: B008
-        """How fetching fails; it leaves nothing, and tells no secret and nothing that the server said."""
+        """The failure of a fetch. It stores nothing, and its text contains no secret and no words of the server."""
         with pytest.raises(FetchFailed) as failure:
             await self.fetch(url, pace, trust)
         assert [path for path in self.store.folder.rglob("[!.]*") if path.is_file()] == []
@@ -85,7 +85,7 @@ def redirect(target: str) -> Answer:
 
 
 def cut(exchange: Exchange, **headers: str | int) -> None:
-    """Half of the recording, and the end of the connection."""
+    """Send half of the recording, then close the connection."""
     exchange.head(200, Content_Length=len(CONTENT), **headers)
     exchange.wfile.write(CONTENT[:HALF])
 
@@ -97,7 +97,7 @@ def rest(exchange: Exchange, etag: str = ETAG) -> None:
 
 
 def cut_first(then: Answer, etag: str = ETAG) -> Answer:
-    """Break off the first answer, give the second as told."""
+    """Break off the first answer. `then` gives the second one."""
     return lambda exchange: then(exchange) if "Range" in exchange.headers else cut(exchange, ETag=etag)
 
 
@@ -131,7 +131,7 @@ def stopping_midway(exchange: Exchange) -> None:
     exchange.hang()
 
 
-async def test_a_recording_is_kept_with_its_size_and_hash(bench: Bench, origin: Origin) -> None:
+async def test_a_recording_is_stored_with_its_size(bench: Bench, origin: Origin) -> None:
     origin.answers["/call.wav"] = lambda exchange: exchange.whole(CONTENT)
     audio = await bench.fetch(origin.url("/call.wav"))
     assert (audio.key, audio.bytes, bench.content()) == ("key", len(CONTENT), CONTENT)
@@ -153,13 +153,15 @@ async def test_a_recording_is_kept_with_its_size_and_hash(bench: Bench, origin: 
     ],
     ids=["chunked", "until the end of the connection", "redirected", "cut and resumed", "resumed without an ETag"],
 )
-async def test_a_recording_arrives_whole_however_it_is_sent(bench: Bench, origin: Origin, answer: Answer) -> None:
+async def test_a_recording_arrives_complete_in_every_way_of_sending_it(
+    bench: Bench, origin: Origin, answer: Answer
+) -> None:
     origin.answers |= {"/call.wav": answer, "/final": lambda exchange: exchange.whole(CONTENT)}
     await bench.fetch(origin.url("/call.wav"))
     assert bench.content() == CONTENT
 
 
-async def test_the_rest_of_a_recording_is_asked_for_by_the_version_that_broke_off(bench: Bench, origin: Origin) -> None:
+async def test_the_missing_part_is_requested_by_the_etag_of_the_first_part(bench: Bench, origin: Origin) -> None:
     origin.answers["/call.wav"] = cut_first(rest)
     await bench.fetch(origin.url("/call.wav"))
     first, second = origin.headers_of("/call.wav")
@@ -193,7 +195,7 @@ async def test_the_rest_of_a_recording_is_asked_for_by_the_version_that_broke_of
         (lambda exchange: None, "cut off", True),
     ],
 )
-async def test_a_failure_says_why_and_whether_another_try_is_worth_it(
+async def test_a_failure_has_a_reason_and_says_whether_another_try_may_help(
     bench: Bench, origin: Origin, answer: Answer, reason: str, transient: bool
 ) -> None:
     origin.answers["/call.wav"] = answer
@@ -202,12 +204,12 @@ async def test_a_failure_says_why_and_whether_another_try_is_worth_it(
     assert failure.transient is transient
 
 
-async def test_a_recording_that_is_announced_as_too_large_is_not_read(bench: Bench, origin: Origin) -> None:
+async def test_a_recording_announced_as_too_large_is_not_read(bench: Bench, origin: Origin) -> None:
     origin.answers["/call.wav"] = announcing_too_much
     assert "larger than" in (await bench.failure(origin.url("/call.wav"))).detail
 
 
-async def test_a_recording_that_is_announced_as_more_than_fits_is_not_read(bench: Bench, origin: Origin) -> None:
+async def test_a_recording_announced_as_larger_than_the_free_space_is_not_read(bench: Bench, origin: Origin) -> None:
     def announcing_much(exchange: Exchange) -> None:
         exchange.head(Content_Length=10**15)
         exchange.hang()
@@ -219,7 +221,7 @@ async def test_a_recording_that_is_announced_as_more_than_fits_is_not_read(bench
         await fetcher.fetch(origin.url("/call.wav"), "key")
 
 
-async def test_resuming_has_an_end(bench: Bench, origin: Origin) -> None:
+async def test_the_number_of_resumes_is_limited(bench: Bench, origin: Origin) -> None:
     def one_more_byte(exchange: Exchange) -> None:
         start = int(exchange.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         exchange.head(206, Content_Length=10, Content_Range=f"bytes {start}-{start + 9}/{len(CONTENT)}")
@@ -242,69 +244,67 @@ async def test_resuming_has_an_end(bench: Bench, origin: Origin) -> None:
     ],
     ids=["slow", "stopped", "slow but allowed", "no answer"],
 )
-async def test_a_server_may_not_take_for_ever(
-    bench: Bench, origin: Origin, answer: Answer, pace: Pace, reason: str
-) -> None:
+async def test_a_slow_server_is_given_up(bench: Bench, origin: Origin, answer: Answer, pace: Pace, reason: str) -> None:
     origin.answers["/call.wav"] = answer
     failure = await bench.failure(origin.url("/call.wav"), pace)
     assert reason in failure.detail
     assert failure.transient
 
 
-class AtOnce:
-    """A source whose chunks of a byte are all here before they are asked for."""
+class Immediate:
+    """A source whose chunks, one byte each, are all ready before they are requested."""
 
-    def __init__(self, pieces: int, turns: Callable[[], int]) -> None:
+    def __init__(self, pieces: int, others_ran: Callable[[], int]) -> None:
         self._pieces = pieces
-        self._turns = turns
-        self.turns_seen: list[int] = []
+        self._others_ran = others_ran
+        self.seen: list[int] = []
 
     def require_allowed(self, url: str) -> None:
         pass
 
     async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
         for _ in range(self._pieces):
-            self.turns_seen.append(self._turns())
+            self.seen.append(self._others_ran())
             yield b"x"
 
 
-async def test_a_server_that_sends_a_byte_a_chunk_leaves_others_their_turn(bench: Bench) -> None:
-    pieces, turns = 2000, 0
+async def test_other_tasks_run_while_a_source_always_has_a_chunk_ready(bench: Bench) -> None:
+    pieces, others_ran = 2000, 0
 
     async def others() -> None:
-        nonlocal turns
+        nonlocal others_ran
         while True:
             await asyncio.sleep(0)
-            turns += 1
+            others_ran += 1
 
-    source = AtOnce(pieces, lambda: turns)
+    source = Immediate(pieces, lambda: others_ran)
     fetcher = Fetcher({"test": source}, bench.store, FreeSpace((bench.store.folder,), 0), max_bytes=MAX_BYTES)
     others_at_work = asyncio.create_task(others())
     await fetcher.fetch("test:", "key")
     others_at_work.cancel()
     assert bench.content() == b"x" * pieces
-    assert source.turns_seen[-1] - source.turns_seen[0] > pieces // 2
+    assert source.seen[-1] - source.seen[0] > pieces // 2
 
 
-async def test_a_server_that_is_not_there_is_worth_another_try(bench: Bench) -> None:
+async def test_after_a_refused_connection_another_try_may_help(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     failure = await bench.failure(f"http://127.0.0.1:{port}/")
     assert (failure.detail, failure.transient) == ("The server refused the connection.", True)
 
 
-async def test_a_name_that_is_not_there_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_host_name_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(*_: Any, **__: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", nothing)
     failure = await bench.failure("https://nowhere.example/call.wav")
-    assert failure.detail == "The host's name was not found."
+    assert failure.detail == "The host name was not found."
 
 
 @pytest.fixture
 def secure() -> Iterator[tuple[Origin, ssl.SSLContext]]:
-    """A server with TLS, and the trust in its certificate."""
+    """A server with TLS, and a context that trusts its certificate."""
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
@@ -318,7 +318,7 @@ def https(origin: Origin, path: str) -> str:
     return origin.url(path).replace("http:", "https:")
 
 
-async def test_a_certificate_is_needed_that_is_valid(bench: Bench, secure: tuple[Origin, ssl.SSLContext]) -> None:
+async def test_an_invalid_certificate_is_refused(bench: Bench, secure: tuple[Origin, ssl.SSLContext]) -> None:
     origin, trust = secure
     origin.answers["/call.wav"] = lambda exchange: exchange.whole(CONTENT)
     failure = await bench.failure(https(origin, "/call.wav"))
@@ -342,7 +342,7 @@ def test_schemes_without_a_source_are_refused(bench: Bench) -> None:
         bench.fetcher(Pace()).require_allowed("ftp://127.0.0.1/call.wav")
 
 
-def test_the_search_for_orphans_never_meets_a_fetch() -> None:
+def test_a_fetch_ends_before_its_file_counts_as_an_orphan() -> None:
     assert Pace().deadline_seconds < ORPHAN_SECONDS
 
 

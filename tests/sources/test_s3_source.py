@@ -1,4 +1,4 @@
-"""`s3://` URLs of clients: read where the operator allows it, refused or failed with the reason where not."""
+"""Recordings from `s3://` URLs: read from allowed buckets, otherwise refused or failed with the reason."""
 
 import asyncio
 import os
@@ -78,7 +78,7 @@ async def test_an_object_of_an_allowed_bucket_is_read(bucket: str, key: str, pat
         ("https://archive/b", "begin with s3://"),
     ],
 )
-def test_what_is_not_allowed_is_refused_at_once(url: str, reason: str) -> None:
+def test_a_url_that_is_not_allowed_is_refused_immediately(url: str, reason: str) -> None:
     with pytest.raises(UrlNotAllowed, match=reason):
         S3Source(["archive"]).require_allowed(url)
 
@@ -88,23 +88,23 @@ def test_no_bucket_is_allowed_by_default() -> None:
         S3Source(()).require_allowed("s3://calls/call.wav")
 
 
-async def test_a_url_that_is_allowed_no_more_fails_its_job() -> None:
+async def test_a_url_that_is_no_longer_allowed_fails_its_job() -> None:
     assert "CALLSCRIBE_SOURCE_BUCKETS" in (await failure(S3Source(()), "s3://calls/call.wav")).detail
 
 
-async def test_an_object_over_the_limit_is_refused_by_its_size(bucket: str) -> None:
+async def test_an_object_over_the_limit_is_refused_before_it_is_read(bucket: str) -> None:
     await put(bucket, "long.wav")
     source = S3Source([bucket])
     assert "larger than 100 bytes" in (await failure(source, f"s3://{bucket}/long.wav", 100)).detail
     assert await read(source, f"s3://{bucket}/long.wav", len(CONTENT)) == CONTENT
 
 
-async def test_a_missing_object_is_told_as_such(bucket: str) -> None:
+async def test_a_missing_object_is_reported(bucket: str) -> None:
     failed = await failure(S3Source([bucket]), f"s3://{bucket}/gone.wav")
     assert (failed.detail, failed.transient) == ("There is no such object in the bucket.", False)
 
 
-async def test_a_missing_bucket_is_told_as_such(bucket: str) -> None:
+async def test_a_missing_bucket_is_reported(bucket: str) -> None:
     failed = await failure(S3Source(["nowhere"]), "s3://nowhere/call.wav")
     assert "NoSuchBucket" in failed.detail
     assert not failed.transient
@@ -114,7 +114,7 @@ async def test_a_missing_bucket_is_told_as_such(bucket: str) -> None:
     ("key", "secret", "reason"),
     [("owner", "not-the-secret", "SignatureDoesNotMatch"), ("stranger", "stranger-secret", "AccessDenied")],
 )
-async def test_a_refusal_of_the_store_is_told_without_secrets(
+async def test_a_refusal_by_the_store_is_reported_without_secrets(
     bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, key: str, secret: str, reason: str
 ) -> None:
     await put(bucket, "call.wav", b"call")
@@ -125,7 +125,7 @@ async def test_a_refusal_of_the_store_is_told_without_secrets(
     assert not failed.transient
 
 
-async def test_a_connection_that_breaks_is_taken_up_again_and_given_up_in_the_end(
+async def test_a_broken_connection_is_resumed_a_limited_number_of_times(
     bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await put(bucket, "call.wav")
@@ -136,20 +136,21 @@ async def test_a_connection_that_breaks_is_taken_up_again_and_given_up_in_the_en
         relay.breaks_left = 100
         relay.break_after = 64 * 1024
         failed, away = await asyncio.gather(
-            failure(source, f"s3://{bucket}/call.wav"), failure(_nobody(monkeypatch, bucket), f"s3://{bucket}/call.wav")
+            failure(source, f"s3://{bucket}/call.wav"),
+            failure(_unreachable(monkeypatch, bucket), f"s3://{bucket}/call.wav"),
         )
     for each in (failed, away):
         assert each.transient
         assert "no connection, or it broke" in each.detail
 
 
-def _nobody(monkeypatch: pytest.MonkeyPatch, bucket: str) -> S3Source:
-    """A source whose server is not there."""
+def _unreachable(monkeypatch: pytest.MonkeyPatch, bucket: str) -> S3Source:
+    """A source whose server cannot be reached."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     return S3Source([bucket])
 
 
-async def test_an_object_is_not_read_where_there_is_no_room_for_it(bucket: str) -> None:
+async def test_an_object_is_not_read_if_there_is_no_room_for_it(bucket: str) -> None:
     await put(bucket, "call.wav")
 
     async def room_for_less(coming: int) -> None:
