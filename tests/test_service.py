@@ -11,7 +11,6 @@ import pytest
 from app import service
 from app.database.connections import Database
 from app.jobs.lifecycle import Status
-from app.jobs.models import stored_options
 from app.service import Parts, open_parts
 from app.settings import Settings
 from app.storage.folder_store import MARKER
@@ -83,8 +82,7 @@ async def test_a_process_ends_with_its_engine_and_not_only_when_it_is_looked_at(
     address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=True) as parts:
         audio = await parts.store.save("call", recording(), 1_000_000)
-        options = stored_options.dump_python(Options(model="base", prompt="device"), mode="json")
-        job = await enqueue(database, audio_key=audio.key, options=options)
+        job = await enqueue(database, audio_key=audio.key, options=Options(model="base", prompt="device"))
         await asyncio.wait_for(parts.stop.wait(), 30)
     assert parts.failed
     back = await read(database, job.id)

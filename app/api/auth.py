@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,16 +14,8 @@ from starlette.types import Scope
 
 from app.api.server.admission import client_of
 from app.errors import Forbidden, Unauthorized
+from app.jobs.caller import ANONYMOUS, Caller
 
-
-@dataclass(frozen=True)
-class Caller:
-    """The name that the operator gave to the key."""
-
-    name: str
-
-
-ANONYMOUS = Caller("anonymous")
 OWN_SITE = {"same-origin", "none"}  # what a browser sends in Sec-Fetch-Site for the service's own page and by hand
 
 

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from app import readiness
-from app.api.auth import ANONYMOUS, CallerDep, authenticate, bearer, is_loopback
+from app.api.auth import CallerDep, authenticate, bearer, is_loopback
 from app.api.problems import GUARDED, responses
 from app.errors import Forbidden, Unauthorized
+from app.jobs.caller import ANONYMOUS
 
 PROBES = ("/healthz", "/readyz")
 router = APIRouter(tags=["operations"])

@@ -1,13 +1,9 @@
 """Clients that hang up before their answer: what was begun for them ends."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
-
-T = TypeVar("T")
 
 
 async def hang_up(receive: Receive) -> NoReturn:
@@ -18,15 +14,3 @@ async def hang_up(receive: Receive) -> NoReturn:
     while (await receive())["type"] != "http.disconnect":
         pass
     raise ClientDisconnect
-
-
-async def unless(hanging_up: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns or raises; or what `hanging_up` raises before, when the work is cancelled and has ended."""
-    watching, working = asyncio.create_task(hanging_up), asyncio.create_task(work)
-    try:
-        await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)
-        return await (working if working.done() else watching)
-    finally:
-        for task in (watching, working):
-            task.cancel()
-        await asyncio.gather(watching, working, return_exceptions=True)
