@@ -18,7 +18,7 @@ from app.database.connections import Database
 from app.database.notifications import Signals, notify
 from app.jobs import queue
 from app.jobs.lifecycle import Status
-from app.jobs.models import Transcription, stored_options
+from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
@@ -120,20 +120,15 @@ class Bench:
 
     async def add(self, job_id: UUID, **columns: Any) -> UUID:
         """A waiting job with these columns."""
-        options = stored_options.dump_python(Options(model="base", channels="split"), mode="json")
         async with self.database.transaction() as session:
-            now = await queue.now(session)
             values: dict[str, Any] = {
                 "id": job_id,
                 "caller": "test",
                 "fingerprint": "f",
-                "metadata_": {},
-                "options": options,
+                "options": Options(model="base", channels="split"),
                 "priority": 5,
-                "created_at": now,
-                "run_at": now,
             }
-            await queue.enqueue(session, Transcription(**(values | columns)), QueueLimit(100))
+            await queue.enqueue(session, NewJob(**(values | columns)), QueueLimit(100))
         return job_id
 
     async def read(self, job_id: UUID) -> Transcription | None:

@@ -1,6 +1,7 @@
 """Jobs put straight into the queue, and what a worker does with them."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from app.jobs import queue
 from app.jobs.capacity import Room
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
-from app.jobs.models import Transcription, stored_options
+from app.jobs.models import NewJob, Transcription, stored_options
 from app.jobs.queue import Closed
 from app.jobs.queue_limit import QueueLimit
 from app.transcripts.transcript import Options, Transcript
@@ -24,24 +25,24 @@ SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1,
 
 
 async def enqueue(database: Database, **changes: Any) -> Transcription:
+    """A job that waits, with these columns."""
     async with database.transaction() as session:
-        now = await queue.now(session)
         job_id = uuid7()
         values: dict[str, Any] = {
             "id": job_id,
             "audio_key": str(job_id),
             "caller": "test",
             "fingerprint": "f",
-            "metadata_": {},
-            "options": OPTIONS,
+            "options": Options(model="base"),
             "priority": 5,
             "source": "upload",
             "bytes": 1,
             "sha256": "s",
-            "created_at": now,
-            "run_at": now,
         }
-        job, _ = await queue.enqueue(session, Transcription(**(values | changes)), QueueLimit(100))
+        values |= changes
+        given = {field.name: values.pop(field.name) for field in fields(NewJob) if field.name in values}
+        job, _ = await queue.enqueue(session, NewJob(**given), QueueLimit(100))
+        job.sqlmodel_update(values)
     return job
 
 

@@ -13,7 +13,6 @@ from app.database.connections import Database
 from app.jobs import executor
 from app.jobs import recording as job_recording
 from app.jobs.lifecycle import Status
-from app.jobs.models import stored_options
 from app.service import Shutdown, open_parts
 from app.settings import Settings
 from app.storage.folder_store import MARKER
@@ -72,8 +71,7 @@ async def test_a_process_ends_as_soon_as_its_engine_ends(
     address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=True) as parts:
         audio = await parts.store.save("call", recording(), 1_000_000)
-        options = stored_options.dump_python(Options(model="base", prompt="device"), mode="json")
-        job = await enqueue(database, audio_key=audio.key, options=options)
+        job = await enqueue(database, audio_key=audio.key, options=Options(model="base", prompt="device"))
         await asyncio.wait_for(parts.shutdown.requested.wait(), 30)
     assert parts.shutdown.failed
     back = await read(database, job.id)

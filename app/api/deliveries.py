@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path
 
 from app.api.auth import CallerDep
 from app.api.delivery_views import LISTED, REDELIVERING, DeliveryList, DeliveryOut
-from app.api.dependencies import DatabaseDep
+from app.api.dependencies import DatabaseDep, ReaderDep
 from app.api.problems import GUARDED, responses
 from app.deliveries import outbox
 from app.errors import NotFound
@@ -24,12 +24,10 @@ router = APIRouter(prefix="/v1", tags=["webhooks"])
 async def list_deliveries(
     transcription_id: Annotated[UUID, Path(description="The transcription's id.")],
     caller: CallerDep,
-    database: DatabaseDep,
+    reader: ReaderDep,
 ) -> DeliveryList:
     """Each webhook and callback of a transcription that has ended, with its attempts."""
-    async with database.transaction() as session:
-        deliveries = await outbox.find(session, transcription_id)
-        attempts = await outbox.attempts(session, [delivery.id for _, delivery in deliveries])
+    deliveries, attempts = await reader.deliveries(transcription_id, caller)
     return DeliveryList.of(deliveries, attempts)
 
 

@@ -1,6 +1,7 @@
-"""A multipart form read as it arrives: the file goes to the store in pieces, the fields are few and small.
+"""Reads a multipart form as it arrives: the file goes to the store in pieces, the fields are few and small.
 
-FastAPI's own form parsing would write a stranger's file to disk before any dependency has asked for a key.
+FastAPI's own form parsing would write a stranger's file to disk before any dependency has asked for a key. This module
+must not know what the fields mean.
 """
 
 from collections import deque
@@ -11,10 +12,10 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
-from app.api.requests import CreateTranscription
 from app.errors import FieldError, InvalidRequest
 from app.storage.store import StoredAudio
 
+FORM_BYTES = 256 * 1024  # the most that a form may hold beside its file
 MAX_FIELDS_BYTES = 64 * 1024
 MAX_PARTS = 250
 
@@ -42,9 +43,9 @@ Event = PartBegin | PartData | PartEnd
 
 @dataclass(frozen=True)
 class Form:
-    """A form whose file is stored already."""
+    """A form whose file is stored already. `filename` is as the client wrote it."""
 
-    fields: CreateTranscription
+    fields: list[tuple[str, str]]
     filename: str | None
     audio: StoredAudio
 
@@ -52,9 +53,9 @@ class Form:
 async def read_form(
     stream: AsyncIterator[bytes], content_type: str, save: Callable[[AsyncIterator[bytes]], Awaitable[StoredAudio]]
 ) -> Form:
-    """Read a whole form, handing the bytes of its part `file` to `save`. Raises InvalidRequest, and what `save` raises.
+    """Read a whole form and pass the bytes of its part `file` to `save`. Raises InvalidRequest, and what `save` raises.
 
-    When it raises after `save` was called, removing what was saved is the caller's task.
+    If it raises after `save` was called, the caller has to erase what was saved.
     """
     fields: list[tuple[str, str]] = []
     audio: StoredAudio | None = None
@@ -66,7 +67,7 @@ async def read_form(
         if event.name == "file":
             if audio is not None:
                 raise InvalidRequest("Send one file a request.", errors=(FieldError("file", "repeated"),))
-            filename = shown_name(event.filename)
+            filename = event.filename
             audio = await save(_part(events))
         elif event.filename is not None:
             raise InvalidRequest(
@@ -82,7 +83,7 @@ async def read_form(
             fields.append((event.name, _text(event.name, value)))
     if audio is None:
         raise _without_file(fields)
-    return Form(CreateTranscription.from_form(fields), filename, audio)
+    return Form(fields, filename, audio)
 
 
 def _without_file(fields: Sequence[tuple[str, str]]) -> InvalidRequest:
@@ -179,11 +180,3 @@ def _text(name: str, value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise InvalidRequest("A field is not UTF-8.", errors=(FieldError(name, "not UTF-8"),)) from None
-
-
-def shown_name(filename: str | None) -> str | None:
-    """Somebody's name for a file, to show and nothing else: no folders, no control characters, at most 255."""
-    if filename is None:
-        return None
-    name = filename.replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(character for character in name if character.isprintable())[:255] or None

@@ -1,5 +1,6 @@
 """What FastAPI cannot derive for the OpenAPI document: the streamed body, examples, the transcript's formats."""
 
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,8 +10,10 @@ from app.api import delivery_views as deliveries
 from app.api import openapi_webhooks
 from app.api.problems import Problem
 from app.api.requests import CreateFromUrl, CreateTranscription
+from app.intake.ask import DEFAULT_PRIORITY
 from app.jobs.events import TranscriptionEvent
-from app.jobs.views import EXAMPLE_ID, TranscriptionOut, TranscriptOut
+from app.jobs.views import EXAMPLE_ID, OptionsOut, TranscriptionOut, TranscriptOut, shown_options
+from app.transcripts.transcript import Options
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 
@@ -35,17 +38,9 @@ PENDING_EXAMPLE: dict[str, Any] = {
         "sample_rate": 8000,
         "channels": 2,
     },
-    "options": {
-        "language": "auto",
-        "task": "transcribe",
-        "model": "base",
-        "channels": "split",
-        "channel_labels": ["agent", "customer"],
-        "word_timestamps": False,
-        "prompt": None,
-        "hotwords": [],
-        "priority": 5,
-    },
+    "options": OptionsOut.model_validate(
+        shown_options(asdict(Options("base", channels="split", channel_labels=("agent", "customer"))), DEFAULT_PRIORITY)
+    ).model_dump(mode="json"),
     "progress": 0.0,
     "attempts": 0,
     "language": None,

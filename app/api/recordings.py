@@ -10,9 +10,9 @@ from starlette.responses import StreamingResponse
 
 from app.api import openapi
 from app.api.auth import CallerDep
-from app.api.dependencies import DatabaseDep, StoreDep
+from app.api.dependencies import ReaderDep, StoreDep
 from app.api.problems import GUARDED, responses
-from app.api.transcriptions import TranscriptionId, find
+from app.api.transcriptions import TranscriptionId
 from app.errors import NotFound, RangeNotSatisfiable
 from app.jobs.models import Transcription
 
@@ -35,9 +35,9 @@ router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 
 
 def requested_span(header: str | None, total: int) -> range | None:
-    """The bytes that a Range header asks for (RFC 9110, 14.2); None for all: of a header that is none of its kind, too.
+    """The bytes that a Range header asks for (RFC 9110, 14.2); None for all of them.
 
-    Several ranges at once are answered with all, as the RFC allows. Raises RangeNotSatisfiable.
+    A header with several ranges, or that is malformed, asks for all: the RFC allows that. Raises RangeNotSatisfiable.
     """
     asked = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (header or "").replace(" ", ""))
     if asked is None or asked[0] == "bytes=-":
@@ -64,13 +64,13 @@ def requested_span(header: str | None, total: int) -> range | None:
 async def read_audio(
     transcription_id: TranscriptionId,
     caller: CallerDep,
-    database: DatabaseDep,
+    reader: ReaderDep,
     store: StoreDep,
     range_: Annotated[str | None, Header(alias="Range", description="One range of bytes, `bytes=0-1023`.")] = None,
     if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> StreamingResponse:
     """The bytes that were received, while the service keeps them: until the job's end, or so long as it was told to."""
-    job = await find(database, transcription_id)
+    job = await reader.recording(transcription_id, caller)
     if job.audio_key is None or job.bytes is None:
         raise NotFound("The recording is not kept, or not fetched yet.")
     headers = _headers(job)
@@ -87,7 +87,7 @@ async def read_audio(
 
 
 def _headers(job: Transcription) -> dict[str, str]:
-    """What holds for every answer. The name is the client's: a type beyond these few could make a browser run it."""
+    """The headers of every answer. The client chose the name, and a browser might run a file of another media type."""
     name = job.filename or str(job.id)
     return {
         "Content-Type": MEDIA_TYPES.get(PurePath(name).suffix.lower(), NEUTRAL_TYPE),

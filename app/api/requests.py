@@ -1,7 +1,11 @@
-"""What clients send: pydantic at the edge."""
+"""What clients ask for in a form or in JSON, checked by pydantic and made into an `Ask`.
+
+A new option is a field here and a field of the same name in `Options`. Everything else is derived from these two.
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import fields
 from itertools import chain
 from typing import Annotated, Any, Self, TypeVar
 
@@ -21,11 +25,15 @@ from pydantic_core import from_json
 from app import wording
 from app.api.problems import MANY, ONE, field_errors
 from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check, check_callback
-from app.errors import FieldError, InvalidRequest
+from app.errors import FieldError, InvalidRequest, TooLarge
+from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
+from app.jobs.models import stored_options
 from app.network.guard import MAX_URL_CHARACTERS
-from app.transcripts.transcript import Channels, Task
+from app.transcripts.transcript import Channels, Options, Task
 
+JSON_BODY_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 4096
+OPTION_FIELDS = frozenset(field.name for field in fields(Options))
 LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url", "callback_url"})
 BOOLEAN_FIELDS = frozenset({"word_timestamps", "diarize"})
 JSON_FIELDS = frozenset({"metadata", "priority"})
@@ -129,7 +137,7 @@ class CreateTranscription(BaseModel):
         default_factory=list, max_length=100, description="Words to listen for, at the price of `prompt`."
     )
     priority: int = Field(
-        default=5,
+        default=DEFAULT_PRIORITY,
         ge=0,
         le=9,
         description="0 goes first. How urgent the jobs of an API key may be is for the operator to say.",
@@ -155,6 +163,22 @@ class CreateTranscription(BaseModel):
         if len(as_list(self.webhook_url) or []) + len(as_list(self.callback_url) or []) > MAX_RECEIVERS:
             raise ValueError(f"webhook_url and callback_url may name {MAX_RECEIVERS} URLs together")
         return self
+
+    def ask(self) -> Ask:
+        """What is asked, in the terms of `Options`, which has no `auto`."""
+        options = self.model_dump(include=set(OPTION_FIELDS))
+        options |= {
+            "model": self.model or DEFAULT_MODEL,
+            "language": None if self.language == "auto" else self.language,
+        }
+        return Ask(
+            options=stored_options.validate_python(options),
+            priority=self.priority if "priority" in self.model_fields_set else None,
+            external_id=self.external_id,
+            metadata=self.metadata,
+            webhook_url=self.webhook_url,
+            callback_url=self.callback_url,
+        )
 
     @classmethod
     def from_form(cls, fields: list[tuple[str, str]]) -> Self:
@@ -182,8 +206,13 @@ class CreateFromUrl(CreateTranscription):
     )
 
     @classmethod
-    def from_json_body(cls, body: bytes) -> Self:
-        """Raises InvalidRequest."""
+    async def from_json_stream(cls, stream: AsyncIterator[bytes]) -> Self:
+        """Raises TooLarge and InvalidRequest."""
+        body = b""
+        async for chunk in stream:
+            body += chunk
+            if len(body) > JSON_BODY_BYTES:
+                raise TooLarge(f"A JSON body may hold {JSON_BODY_BYTES} bytes.")
         try:
             values = from_json(body, allow_inf_nan=False)
         except ValueError as error:

@@ -1,22 +1,22 @@
-"""`/v1/transcriptions`: what clients ask for and get."""
+"""The routes of `/v1/transcriptions`: post a recording, then poll, list, cancel, delete and read."""
 
 import asyncio
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from sqlmodel import select
 
 from app import wording
 from app.api import openapi
+from app.api.accept import chosen
 from app.api.auth import CallerDep
 from app.api.dependencies import DatabaseDep, IntakeDep, ReaderDep, RetentionDep, WaitingDep
+from app.api.forms import FORM_BYTES, read_form
 from app.api.problems import GUARDED, responses
-from app.api.server.hangups import hang_up, unless
-from app.database.connections import Database
-from app.deliveries import outbox
+from app.api.requests import CreateFromUrl, CreateTranscription
+from app.api.server.hangups import hang_up
 from app.errors import (
     AlreadyFinal,
     BadMedia,
@@ -35,15 +35,17 @@ from app.errors import (
     UnsupportedMedia,
     UrlNotAllowed,
 )
-from app.intake.intake import FORM_BYTES, Submission
+from app.intake.ask import Remote, Stored
 from app.jobs import erasure, queue
-from app.jobs.lifecycle import FINAL, Status
-from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.lifecycle import Status
+from app.jobs.models import StoredTranscript, stored_transcripts
+from app.jobs.reading import Wanted
 from app.jobs.views import TranscriptionList, TranscriptionOut
+from app.process.tasks import unless
 from app.transcripts import formats
 
 RETRY_AFTER_SECONDS = 2
-CROWDED_RETRY_AFTER_SECONDS = 5  # where too many wait, so that those who may not ask less often
+CROWDED_RETRY_AFTER_SECONDS = 5  # if too many wait, so that clients who may not wait ask less often
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
@@ -79,8 +81,8 @@ async def create_transcription(
     request: Request,
     response: Response,
     caller: CallerDep,
-    database: DatabaseDep,
     intake: IntakeDep,
+    reader: ReaderDep,
     idempotency_key: Annotated[
         str | None, Header(min_length=1, max_length=255, description="Repeat a request safely with the same key.")
     ] = None,
@@ -98,13 +100,21 @@ async def create_transcription(
     announced = int(request.headers.get("content-length", 0))
     if announced > intake.limits.upload_bytes + FORM_BYTES:
         raise TooLarge(f"The recording is larger than {intake.limits.upload_bytes} bytes.")
-    watched = partial(hang_up, request.receive)
-    submission = Submission(request.stream(), watched, content_type, announced, caller.name, idempotency_key)
-    accept = intake.accept_url if media_type == "application/json" else intake.accept_upload
-    job, is_new = await accept(submission)
-    response.status_code = 202 if is_new else 200
-    response.headers["Location"] = f"/v1/transcriptions/{job.id}"
-    return await _shown(database, job)
+    recording: Stored | Remote
+    if media_type == "application/json":
+        asked = await CreateFromUrl.from_json_stream(request.stream())
+        recording, ask = Remote(asked.url), asked.ask()
+    else:
+        async with intake.receiving(caller, idempotency_key, announced) as save:
+            form = await read_form(request.stream(), content_type, save)
+            ask = CreateTranscription.from_form(form.fields).ask()
+        recording = Stored(form.audio, form.filename)
+    abandoned = partial(hang_up, request.receive)
+    accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
+    response.status_code = 202 if accepted.is_new else 200
+    response.headers["Location"] = f"/v1/transcriptions/{accepted.job.id}"
+    read = await reader.with_notify_state(accepted.job)
+    return TranscriptionOut.of(read.job, read.notify_state)
 
 
 @router.get(
@@ -115,7 +125,7 @@ async def create_transcription(
 )
 async def list_transcriptions(
     caller: CallerDep,
-    database: DatabaseDep,
+    reader: ReaderDep,
     status: Annotated[Status | None, Query(description="Only those in this status.")] = None,
     external_id: Annotated[
         str | None, Query(max_length=255, pattern=wording.NO_NUL, description="Only those with this id of yours.")
@@ -124,18 +134,9 @@ async def list_transcriptions(
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,
 ) -> TranscriptionList:
     """Newest first. Follow `next_cursor` until it is null."""
-    statement = select(Transcription).order_by(Transcription.id.desc()).limit(limit + 1)  # type: ignore[attr-defined]
-    if status is not None:
-        statement = statement.where(Transcription.status == status)
-    if external_id is not None:
-        statement = statement.where(Transcription.external_id == external_id)
-    if cursor is not None:
-        statement = statement.where(Transcription.id < cursor)
-    async with database.transaction() as session:
-        jobs = (await session.exec(statement)).all()
-        notify_states = await outbox.notify_states(session, [job.id for job in jobs])
-    items = [TranscriptionOut.of(job, notify_states.get(job.id)) for job in jobs[:limit]]
-    return TranscriptionList(items=items, next_cursor=str(items[-1].id) if len(jobs) > limit else None)
+    page = await reader.page(Wanted(status, external_id, cursor, limit), caller)
+    items = [TranscriptionOut.of(read.job, read.notify_state) for read in page.items]
+    return TranscriptionList(items=items, next_cursor=None if page.is_last else str(items[-1].id))
 
 
 @router.get(
@@ -161,13 +162,13 @@ async def read_transcription(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     with waiting.join(transcription_id, caller.name) if wait else nullcontext() as changed:
-        read = await reader.read(transcription_id)
+        read = await reader.read(transcription_id, caller)
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
                 change = asyncio.wait_for(changed.wait(), deadline - loop.time())
                 await unless(hang_up(request.receive), change)
             changed.clear()
-            read = await reader.read(transcription_id)
+            read = await reader.read(transcription_id, caller)
     if not read.final:
         crowded = wait and changed is None
         response.headers["Retry-After"] = str(CROWDED_RETRY_AFTER_SECONDS if crowded else RETRY_AFTER_SECONDS)
@@ -217,46 +218,19 @@ async def delete_transcription(
 async def read_transcript(
     transcription_id: TranscriptionId,
     caller: CallerDep,
-    database: DatabaseDep,
+    reader: ReaderDep,
     format: Annotated[  # noqa: A002
         formats.Format | None, Query(description="Takes precedence over `Accept`.")
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """The text of a completed transcription, as `format` or else `Accept` asks for it."""
-    chosen = format or formats.negotiate(accept)
-    if chosen is None:
-        offered = ", ".join(sorted({each.media_type for each in formats.Format}))
-        raise NotAcceptable(f"The transcript can be given as: {offered}.")
-    async with database.transaction() as session:
-        statement = select(Transcription, StoredTranscript).where(Transcription.id == transcription_id)
-        found = (await session.exec(statement.outerjoin(StoredTranscript))).first()
-    if found is None:
-        raise NotFound(f"There is no transcription {transcription_id}.")
-    job, stored = found
-    if stored is None:
-        raise NotCompleted(f"The transcription is {job.status}.")
-    body = await asyncio.to_thread(_render, stored, chosen)
-    return Response(body, media_type=chosen.media_type, headers={"Vary": "Accept"})
+    form = chosen(format, accept)
+    stored = await reader.transcript(transcription_id, caller)
+    body = await asyncio.to_thread(_render, stored, form)
+    return Response(body, media_type=form.media_type, headers={"Vary": "Accept"})
 
 
-def _render(stored: StoredTranscript, chosen: formats.Format) -> str:
+def _render(stored: StoredTranscript, form: formats.Format) -> str:
     transcript = stored_transcripts.validate_json(stored.transcript)
-    return formats.render(transcript, str(stored.transcription_id), chosen)
-
-
-async def _shown(database: Database, job: Transcription) -> TranscriptionOut:
-    if job.status not in FINAL:
-        return TranscriptionOut.of(job)
-    async with database.transaction() as session:
-        notify_states = await outbox.notify_states(session, [job.id])
-    return TranscriptionOut.of(job, notify_states.get(job.id))
-
-
-async def find(database: Database, transcription_id: UUID) -> Transcription:
-    async with database.transaction() as session:
-        job: Any = await session.get(Transcription, transcription_id)
-    if job is None:
-        raise NotFound(f"There is no transcription {transcription_id}.")
-    found: Transcription = job
-    return found
+    return formats.render(transcript, str(stored.transcription_id), form)

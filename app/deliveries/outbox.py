@@ -185,10 +185,7 @@ async def notify_states(session: AsyncSession, transcription_ids: Collection[UUI
 
 
 async def find(session: AsyncSession, transcription_id: UUID) -> list[tuple[Event, Delivery]]:
-    """The deliveries of a transcription, in the order of its URLs. Raises NotFound if it does not exist."""
-    known = text("SELECT EXISTS (SELECT FROM transcription WHERE id = :id)").bindparams(id=transcription_id)
-    if not (await session.exec(known)).scalar_one():  # type: ignore[call-overload]
-        raise NotFound(f"There is no transcription {transcription_id}.")
+    """The deliveries of a transcription, in the order of its URLs."""
     statement = select(Event, Delivery).join(Delivery, col(Delivery.event_id) == Event.id)
     rows = await session.exec(statement.where(Event.transcription_id == transcription_id).order_by(col(Delivery.id)))
     return list(rows)

@@ -38,7 +38,7 @@ def body(job: Transcription) -> bytes:
     whole = event.model_dump_json().encode()
     if len(whole) < MAX_BODY_BYTES:
         return whole
-    event.data.options.prompt, event.data.options.hotwords = None, []
+    event.data.options = event.data.options.model_copy(update={"prompt": None, "hotwords": ()})
     event.data.warnings = [*event.data.warnings[:MAX_WARNINGS], SHORTENED]
     return event.model_dump_json().encode()
 

@@ -1,5 +1,6 @@
 """The tables: what was asked, and what became of it."""
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -122,3 +123,29 @@ class StoredTranscript(SQLModel, table=True):
 
     transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
     transcript: str = Field(sa_type=Text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What a request puts into the queue: the columns of its row that are not a default."""
+
+    id: UUID
+    caller: str
+    idempotency_key: str | None = None
+    fingerprint: str
+    external_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    options: Options
+    priority: int
+    webhook_urls: list[str] = field(default_factory=list)
+    callback_urls: list[str] = field(default_factory=list)
+    source: str
+    source_host: str | None = None
+    filename: str | None = None
+    audio_key: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    duration: float | None = None
+    codec: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None

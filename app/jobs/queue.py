@@ -37,7 +37,7 @@ from app.jobs.lifecycle import (
     come_back_after,
     next_state,
 )
-from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.models import NewJob, StoredTranscript, Transcription, stored_options, stored_transcripts
 from app.jobs.queue_limit import QueueLimit
 from app.storage.store import StoredAudio
 
@@ -63,7 +63,7 @@ async def now(session: AsyncSession) -> datetime:
 
 
 async def require_room(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
-    """Raises QueueFull where so many jobs wait already that this caller may not add one."""
+    """Raises QueueFull if so many jobs are waiting that this caller may not add one."""
     pending = select(Transcription.id).where(Transcription.status == Status.PENDING)
     waiting = await _count(session, pending.limit(limit.pending))
     if limit.admits(waiting, limit.pending):
@@ -81,30 +81,36 @@ async def _count(session: AsyncSession, rows: SelectOfScalar[Any]) -> int:
     return (await session.exec(select(func.count()).select_from(rows.subquery()))).one()
 
 
-async def enqueue(session: AsyncSession, job: Transcription, limit: QueueLimit) -> tuple[Transcription, bool]:
+async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tuple[Transcription, bool]:
     """Insert a job, or find the one with the same caller and idempotency key; True when it is new.
 
     Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
     """
-    if job.idempotency_key is not None:
-        earlier = await repeated(session, job.caller, job.idempotency_key, job.fingerprint)
-        if earlier is not None:
-            return earlier, False
+    if (earlier := await repeated(session, job)) is not None:
+        return earlier, False
     await require_room(session, job.caller, limit)
-    values = job.model_dump(exclude={"metadata_"}) | {"metadata": job.metadata_}
-    insertion = insert(Transcription).values(values).on_conflict_do_nothing(constraint="transcription_idempotency")
-    inserted = await session.exec(insertion.returning(col(Transcription.id)))
-    if inserted.first() is None:  # a request with the same key came in between: now it is seen
+    insertion = insert(Transcription).values(_row(job)).on_conflict_do_nothing(constraint="transcription_idempotency")
+    inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
+    if inserted is None:  # another request with the same key was written in between, and can be read now
         return await enqueue(session, job, limit)
     await notify(session, PENDING)
-    return job, True
+    return inserted, True
 
 
-async def repeated(session: AsyncSession, caller: str, idempotency_key: str, fingerprint: str) -> Transcription | None:
+def _row(job: NewJob) -> dict[str, Any]:
+    columns = {name: value for name, value in vars(job).items() if name != "metadata"}
+    columns["options"] = stored_options.dump_python(job.options, mode="json")
+    given = Transcription(**columns).model_dump(exclude={"metadata_", "created_at", "run_at"})
+    return given | {"metadata": job.metadata, "created_at": func.now(), "run_at": func.now()}
+
+
+async def repeated(session: AsyncSession, job: NewJob) -> Transcription | None:
     """The job of an earlier request with the same caller and key. Raises IdempotencyKeyReused for a different one."""
-    same_key = (Transcription.caller == caller, Transcription.idempotency_key == idempotency_key)
+    if job.idempotency_key is None:
+        return None
+    same_key = (Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key)
     earlier = (await session.exec(select(Transcription).where(*same_key))).first()
-    if earlier is not None and earlier.fingerprint != fingerprint:
+    if earlier is not None and earlier.fingerprint != job.fingerprint:
         raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request.")
     return earlier
 
@@ -246,7 +252,7 @@ async def requeue_lost(session: AsyncSession, *, forget_audio: bool = False) -> 
 
 
 async def request_cancel(session: AsyncSession, transcription_id: UUID, *, forget_audio: bool = False) -> Closed:
-    """End a waiting job now, or tell a running one's worker to stop. Raises NotFound and AlreadyFinal."""
+    """End a waiting job, or notify a running job's worker that it should stop. Raises NotFound and AlreadyFinal."""
     job = await lock(session, transcription_id)
     if job.status in FINAL:
         raise AlreadyFinal(f"The transcription is {job.status} already.")

@@ -1,8 +1,8 @@
 """How many jobs may wait, so that one API key cannot fill the queue; pure.
 
-Any key may add jobs until three quarters of the places are taken. The last quarter is divided among the keys: in it a
-key may add jobs only while it holds less than its reserve. So each key can always have its reserve waiting, whatever
-the others do: at most all keys but one are still below their reserve when the last quarter begins.
+Any key may add jobs until three quarters of the places are taken. The last quarter is divided among the keys: there a
+key may add jobs only while it holds fewer than its reserve. So each key can always have its reserve waiting, whatever
+the others do, because the last quarter has room for the reserves of all keys but one.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class QueueLimit:
 
     @property
     def reserve(self) -> int:
-        """While a key holds fewer, it may add one for as long as there is any place."""
+        """A key that holds fewer jobs may add one as long as any place is free."""
         return max(1, (self.pending - self.open_to_all) // max(1, self.keys - 1))
 
     def admits(self, waiting: int, own: int) -> bool:

@@ -1,25 +1,40 @@
-"""Reads single jobs for clients, many with one query.
+"""Every read of jobs for clients. What a caller may see is decided here and nowhere else.
 
-While a query runs, the requests that come meanwhile wait for the next one. So thousands of clients that ask for a job
-at the same time take one connection of the pool, and leave the others to everybody else. It knows no HTTP.
+Today each API key sees every job. `_seen_by` and `_sees` say that, one for the database and one for a row that has been
+read: whoever changes one changes both. This module must not know HTTP.
+
+Single jobs are read many with one query: while a query runs, the requests that come meanwhile wait for the next one. So
+thousands of clients that ask at the same time take one connection of the pool and leave the others free.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, true
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries import outbox
+from app.deliveries.models import Delivery, DeliveryAttempt, Event
 from app.deliveries.notify_status import NotifyState
-from app.errors import NotFound
-from app.jobs.lifecycle import FINAL
-from app.jobs.models import Transcription
+from app.errors import NotCompleted, NotFound
+from app.jobs.lifecycle import FINAL, Status
+from app.jobs.models import StoredTranscript, Transcription
 
 BATCH = 200
+
+
+def _seen_by(caller: Caller) -> ColumnElement[bool]:
+    return true()
+
+
+def _sees(caller: Caller, job: Transcription) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -34,26 +49,99 @@ class Read:
         return self.job.status in FINAL
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which jobs a list shows: `before` is the id of the last job of the page before."""
+
+    status: Status | None = None
+    external_id: str | None = None
+    before: UUID | None = None
+    limit: int = 20
+
+
+@dataclass(frozen=True)
+class Page:
+    items: Sequence[Read]
+    is_last: bool
+
+
 Answer = asyncio.Future[Read | None]
 
 
 class Reader:
+    """Raises NotFound for a job that does not exist or that the caller may not see, and one of DATABASE_TROUBLE."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._asked: dict[UUID, Answer] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def read(self, transcription_id: UUID) -> Read:
-        """The job as it is after this call. Raises NotFound, or one of DATABASE_TROUBLE."""
+    async def read(self, transcription_id: UUID, caller: Caller) -> Read:
+        """The job as it is after this call."""
         answer = self._asked.get(transcription_id)
         if answer is None:
             answer = self._asked[transcription_id] = asyncio.get_running_loop().create_future()
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_asked())
         read = await asyncio.shield(answer)  # others may wait for the same one
-        if read is None:
-            raise NotFound(f"There is no transcription {transcription_id}.")
+        if read is None or not _sees(caller, read.job):
+            raise _unknown(transcription_id)
         return read
+
+    async def page(self, wanted: Wanted, caller: Caller) -> Page:
+        """Jobs, newest first."""
+        statement = select(Transcription).where(_seen_by(caller)).order_by(col(Transcription.id).desc())
+        if wanted.status is not None:
+            statement = statement.where(Transcription.status == wanted.status)
+        if wanted.external_id is not None:
+            statement = statement.where(Transcription.external_id == wanted.external_id)
+        if wanted.before is not None:
+            statement = statement.where(Transcription.id < wanted.before)
+        async with self._database.transaction() as session:
+            jobs = (await session.exec(statement.limit(wanted.limit + 1))).all()
+            states = await outbox.notify_states(session, [job.id for job in jobs])
+        items = [Read(job, states.get(job.id)) for job in jobs[: wanted.limit]]
+        return Page(items, is_last=len(jobs) <= wanted.limit)
+
+    async def transcript(self, transcription_id: UUID, caller: Caller) -> StoredTranscript:
+        """Raises NotCompleted if there is none."""
+        statement = select(Transcription.status, StoredTranscript).where(Transcription.id == transcription_id)
+        async with self._database.transaction() as session:
+            found = (await session.exec(statement.where(_seen_by(caller)).outerjoin(StoredTranscript))).first()
+        if found is None:
+            raise _unknown(transcription_id)
+        status, stored = found
+        if stored is None:
+            raise NotCompleted(f"The transcription is {status}.")
+        return stored
+
+    async def recording(self, transcription_id: UUID, caller: Caller) -> Transcription:
+        """The job, for its recording's key, name and size."""
+        statement = select(Transcription).where(Transcription.id == transcription_id, _seen_by(caller))
+        async with self._database.transaction() as session:
+            job = (await session.exec(statement)).first()
+        if job is None:
+            raise _unknown(transcription_id)
+        return job
+
+    async def deliveries(
+        self, transcription_id: UUID, caller: Caller
+    ) -> tuple[Sequence[tuple[Event, Delivery]], Sequence[DeliveryAttempt]]:
+        """The deliveries of a job in the order of its URLs, and the attempts of all of them, oldest first."""
+        parent = select(Transcription.id).where(Transcription.id == transcription_id, _seen_by(caller))
+        async with self._database.transaction() as session:
+            if (await session.exec(parent)).first() is None:
+                raise _unknown(transcription_id)
+            deliveries = await outbox.find(session, transcription_id)
+            return deliveries, await outbox.attempts(session, [delivery.id for _, delivery in deliveries])
+
+    async def with_notify_state(self, job: Transcription) -> Read:
+        """A job that has just been read or written, with its notification, which only a final job can have."""
+        if job.status not in FINAL:
+            return Read(job, None)
+        async with self._database.transaction() as session:
+            states = await outbox.notify_states(session, [job.id])
+        return Read(job, states.get(job.id))
 
     async def _read_asked(self) -> None:
         while self._asked:
@@ -72,5 +160,15 @@ class Reader:
         async with self._database.transaction() as session:
             jobs = (await session.exec(select(Transcription).where(col(Transcription.id).in_(ids)))).all()
             ended = [job.id for job in jobs if job.status in FINAL]
-            notify_states = await outbox.notify_states(session, ended) if ended else {}
-        return {job.id: Read(job, notify_states.get(job.id)) for job in jobs}
+            states = await outbox.notify_states(session, ended) if ended else {}
+        return {job.id: Read(job, states.get(job.id)) for job in jobs}
+
+
+async def going_on(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:
+    """Those of the jobs that exist and have not ended."""
+    statement = select(Transcription.id).where(col(Transcription.id).in_(ids))
+    return set((await session.exec(statement.where(col(Transcription.completed_at).is_(None)))).all())
+
+
+def _unknown(transcription_id: UUID) -> NotFound:
+    return NotFound(f"There is no transcription {transcription_id}.")

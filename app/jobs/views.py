@@ -1,16 +1,18 @@
-"""What clients get: pydantic at the edge."""
+"""What clients get of jobs and transcripts, as pydantic models. It must not know HTTP."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from app.deliveries.notify_status import NotifyState, NotifyStatus
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
 from app.sources.fetch import shown_url
-from app.transcripts.transcript import Channels, HoldKind, Task
+from app.transcripts.transcript import HoldKind, Options, Task
 
 Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
@@ -31,18 +33,17 @@ class Audio(BaseModel):
     channels: int | None
 
 
-class OptionsOut(BaseModel):
-    """The options in force, with the defaults filled in."""
+_OPTION_KINDS = {option.name: (option.type, ...) for option in fields(Options)}
+_SHOWN_KINDS: dict[str, Any] = {"language": (str, ...), "task": (Task, ...)} | {
+    **{name: kind for name, kind in _OPTION_KINDS.items() if name != "language"},
+    "priority": (int, ...),
+}
+OptionsOut = create_model("OptionsOut", __doc__="The options in force, with the defaults filled in.", **_SHOWN_KINDS)
 
-    language: str
-    task: Task
-    model: str
-    channels: Channels
-    channel_labels: list[str]
-    word_timestamps: bool
-    prompt: str | None
-    hotwords: list[str]
-    priority: int
+
+def shown_options(stored: Mapping[str, Any], priority: int) -> dict[str, Any]:
+    """Options as clients see them, from the stored ones."""
+    return {**stored, "language": stored["language"] or "auto", "priority": priority}
 
 
 class ErrorOut(BaseModel):
@@ -106,18 +107,17 @@ class TranscriptionOut(BaseModel):
 
     @classmethod
     def of(cls, job: Transcription, notify_state: NotifyState | None = None) -> Self:
-        """What clients get to see. Without a `notify_state`, no receiver was notified yet."""
+        """What clients see of a job. Without a notify_state no receiver has been notified yet."""
         notify_state = notify_state or NotifyState()
         path = f"/v1/transcriptions/{job.id}"
         error = ErrorOut(code=job.error_code, message=job.error_message or "") if job.error_code else None
         queued = (job.started_at - job.created_at).total_seconds() if job.started_at else None
-        options = {**job.options, "language": job.options["language"] or "auto", "priority": job.priority}
         return cls(
             id=job.id,
             status=job.status,
             notify_status=notify_state.status,
             audio=Audio.model_validate(job, from_attributes=True),
-            options=OptionsOut.model_validate(options),
+            options=OptionsOut.model_validate(shown_options(job.options, job.priority)),
             progress=job.progress,
             attempts=job.attempts,
             language=job.language,

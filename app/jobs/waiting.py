@@ -1,7 +1,7 @@
-"""Clients that wait for a job to end: how many may, and what wakes them.
+"""Clients that wait for a job to end: how many may wait, and what wakes them.
 
-The signal of a change wakes them, and one query a second for all of them finds what the signal missed. A client that
-waits holds no database connection. It knows no HTTP.
+A signal of the database wakes them. One query a second for all of them finds the changes whose signal was lost. A
+client that waits holds no database connection. This module must not know HTTP.
 """
 
 import asyncio
@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from typing import TypeVar
 from uuid import UUID
 
-from sqlmodel import col, select
-
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble
-from app.jobs import queue
-from app.jobs.models import Transcription
+from app.jobs import queue, reading
 
 POLL_SECONDS = 1.0
 MOST_WAITING = 1000
@@ -47,7 +44,7 @@ class Waiting:
 
     @contextmanager
     def join(self, transcription_id: UUID, caller: str) -> Iterator[asyncio.Event | None]:
-        """An event that is set when the job may have changed, until the block ends; None where too many wait."""
+        """An event that is set when the job may have changed, until the block ends; None if too many wait already."""
         if self._callers.total() >= self._most or self._callers[caller] >= self._most_of_a_caller:
             yield None
             return
@@ -75,11 +72,10 @@ class Waiting:
             await despite_database_trouble(self._wake_ended)
 
     async def _wake_ended(self) -> None:
-        """Wake who waits for a job that has ended or was deleted."""
+        """Wake the clients that wait for a job that has ended or was deleted."""
         ids = list(self._jobs)
-        statement = select(Transcription.id).where(col(Transcription.id).in_(ids))
         async with self._database.transaction() as session:
-            going_on = set((await session.exec(statement.where(col(Transcription.completed_at).is_(None)))).all())
+            going_on = await reading.going_on(session, ids)
         for transcription_id in set(ids) - going_on:
             self._signals.wake(queue.changed(transcription_id))
 

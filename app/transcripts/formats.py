@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from enum import StrEnum
 from html import escape
 
@@ -60,42 +59,6 @@ def render(transcript: Transcript, transcription_id: str, target: Format) -> str
 
 # In a cue's text, this would be taken for its times.
 _ARROW = re.compile("-+->")
-
-# The grammar of RFC 9110, section 12.5.1, for a header in lower case.
-_MEDIA_RANGE = re.compile(r"\s*([^\s/;]+/[^\s/;]+)\s*(;.*)?")
-_QUALITY_PARAMETER = re.compile(r";\s*q\s*=\s*([^;\s]*)")
-_QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
-
-
-def negotiate(accept: str | None) -> Format | None:
-    """The format that an `Accept` header asks for, or None when it takes none; JSON without a header.
-
-    The highest quality wins, then the more specific range, then the order of `Format`. Parameters other than `q`
-    are ignored, as are malformed ranges. `whisper` shares its media type with `json` and is never chosen here.
-    """
-    if accept is None or not accept.strip():
-        return Format.JSON
-    ranges = dict(_media_ranges(accept))
-    offers = [(*_preference(form.media_type, ranges), form) for form in Format if form is not Format.WHISPER]
-    quality, _, best = max(offers, key=lambda offer: offer[:2])
-    return best if quality > 0 else None
-
-
-def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
-    for item in accept.lower().split(","):
-        if media_range := _MEDIA_RANGE.fullmatch(item):
-            parameter = _QUALITY_PARAMETER.search(media_range[2] or "")
-            quality = parameter[1] if parameter else "1"
-            if _QUALITY.fullmatch(quality):
-                yield media_range[1], float(quality)
-
-
-def _preference(media_type: str, ranges: dict[str, float]) -> tuple[float, int]:
-    """The quality that the most specific range gives a media type, and how specific that range is."""
-    candidates = ("*/*", f"{media_type.partition('/')[0]}/*", media_type)
-    covering = [(specificity, name) for specificity, name in enumerate(candidates) if name in ranges]
-    specificity, name = max(covering, default=(0, ""))
-    return ranges.get(name, 0.0), specificity
 
 
 def _dump(body: dict[str, object]) -> str:

@@ -99,7 +99,7 @@ async def test_a_rolled_back_end_writes_no_event(database: Database) -> None:
 
 async def test_the_body_keeps_the_documented_schema_and_size(database: Database) -> None:
     long = OPTIONS | {"prompt": "\x01" * 2000, "hotwords": ["語" * 100] * 100}
-    wide = {"metadata_": {"k": "v" * 4000}, "external_id": "\x01" * 255, "filename": "語" * 255}
+    wide = {"metadata": {"k": "v" * 4000}, "external_id": "\x01" * 255, "filename": "語" * 255}
     async with database.transaction() as session:
         at = await queue.now(session)
     for options in (OPTIONS, long):

@@ -1,8 +1,9 @@
 """The queue's statements on a real database."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlmodel import col, select, update
@@ -22,8 +23,9 @@ from app.jobs.lifecycle import (
     Status,
     next_state,
 )
-from app.jobs.models import StoredTranscript, Transcription
+from app.jobs.models import NewJob, StoredTranscript, Transcription
 from app.jobs.queue_limit import QueueLimit
+from app.transcripts.transcript import Options
 from testing.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
 
 
@@ -174,16 +176,18 @@ async def test_an_idempotency_key_leads_to_the_same_job_within_one_caller(databa
         await enqueue(database, idempotency_key="k", fingerprint="another request")
 
 
+NEW = NewJob(id=UUID(int=1), caller="test", fingerprint="f", options=Options(model="base"), priority=5, source="upload")
+
+
 async def test_a_full_queue_refuses_new_jobs_but_finds_repeated_ones(database: Database) -> None:
     first = await enqueue(database, idempotency_key="k")
     async with database.transaction() as session:
-        again = Transcription(**(first.model_dump() | {"id": uuid7(), "metadata_": {}}))
+        again = replace(NEW, id=uuid7(), idempotency_key="k")
         job, is_new = await queue.enqueue(session, again, QueueLimit(1))
         assert (job.id, is_new) == (first.id, False)
     async with database.transaction() as session:
-        fresh = Transcription(**(first.model_dump() | {"id": uuid7(), "idempotency_key": None, "metadata_": {}}))
         with pytest.raises(QueueFull):
-            await queue.enqueue(session, fresh, QueueLimit(1))
+            await queue.enqueue(session, NEW, QueueLimit(1))
 
 
 async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: Database) -> None:

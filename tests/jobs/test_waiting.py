@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from app import service as parts
+from app.callers import ANONYMOUS
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.errors import NotFound
@@ -86,7 +87,7 @@ async def test_reads_at_the_same_time_share_a_query(database: Database, statemen
     reader = Reader(database)
     statements.clear()
     asked = [*(job.id for job in jobs), NOBODY] * 50
-    found = await asyncio.gather(*(reader.read(job_id) for job_id in asked), return_exceptions=True)
+    found = await asyncio.gather(*(reader.read(job_id, ANONYMOUS) for job_id in asked), return_exceptions=True)
     assert len(statements) == 1
     assert sum(isinstance(each, NotFound) for each in found) == 50
     assert {each.job.id for each in found if not isinstance(each, BaseException)} == {job.id for job in jobs}
@@ -96,7 +97,7 @@ async def test_a_query_that_fails_is_told_to_all_who_asked_and_the_next_one_work
     job = await enqueue(database)
     reader = Reader(database)
     await execute(database, "ALTER TABLE transcription RENAME TO mislaid")
-    found = await asyncio.gather(*(reader.read(job.id) for _ in range(3)), return_exceptions=True)
+    found = await asyncio.gather(*(reader.read(job.id, ANONYMOUS) for _ in range(3)), return_exceptions=True)
     await execute(database, "ALTER TABLE mislaid RENAME TO transcription")
     assert all(isinstance(each, Exception) for each in found)
-    assert (await reader.read(job.id)).job.id == job.id
+    assert (await reader.read(job.id, ANONYMOUS)).job.id == job.id

@@ -1,0 +1,52 @@
+"""Which format an answer has: the `format` parameter, or else the `Accept` header, by RFC 9110, section 12.5.1."""
+
+import re
+from collections.abc import Iterator
+
+from app.errors import NotAcceptable
+from app.transcripts.formats import Format
+
+# The grammar of the RFC, for a header in lower case.
+_MEDIA_RANGE = re.compile(r"\s*([^\s/;]+/[^\s/;]+)\s*(;.*)?")
+_QUALITY_PARAMETER = re.compile(r";\s*q\s*=\s*([^;\s]*)")
+_QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
+
+
+def chosen(form: Format | None, accept: str | None) -> Format:
+    """Raises NotAcceptable if the client accepts none of the formats."""
+    found = form or negotiate(accept)
+    if found is None:
+        offered = ", ".join(sorted({each.media_type for each in Format}))
+        raise NotAcceptable(f"The transcript can be given as: {offered}.")
+    return found
+
+
+def negotiate(accept: str | None) -> Format | None:
+    """The format that an `Accept` header asks for, or None if it accepts none; JSON without a header.
+
+    The highest quality wins, then the more specific range, then the order of `Format`. Parameters other than `q`
+    are ignored, as are malformed ranges. `whisper` shares its media type with `json` and is never chosen here.
+    """
+    if accept is None or not accept.strip():
+        return Format.JSON
+    ranges = dict(_media_ranges(accept))
+    offers = [(*_preference(form.media_type, ranges), form) for form in Format if form is not Format.WHISPER]
+    quality, _, best = max(offers, key=lambda offer: offer[:2])
+    return best if quality > 0 else None
+
+
+def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
+    for item in accept.lower().split(","):
+        if media_range := _MEDIA_RANGE.fullmatch(item):
+            parameter = _QUALITY_PARAMETER.search(media_range[2] or "")
+            quality = parameter[1] if parameter else "1"
+            if _QUALITY.fullmatch(quality):
+                yield media_range[1], float(quality)
+
+
+def _preference(media_type: str, ranges: dict[str, float]) -> tuple[float, int]:
+    """The quality that the most specific range gives a media type, and how specific that range is."""
+    candidates = ("*/*", f"{media_type.partition('/')[0]}/*", media_type)
+    covering = [(specificity, name) for specificity, name in enumerate(candidates) if name in ranges]
+    specificity, name = max(covering, default=(0, ""))
+    return ranges.get(name, 0.0), specificity

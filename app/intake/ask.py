@@ -1,0 +1,81 @@
+"""What every way in hands to `Intake.accept`, and what it gets back: a recording, what is asked for it, and a job.
+
+These are values without behaviour, so that a form, a JSON body, a folder or a message can be made into them. They must
+not know where they came from.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from app.jobs.models import Transcription
+from app.storage.store import StoredAudio
+from app.transcripts.transcript import Options
+
+DEFAULT_MODEL = ""
+"""In an Ask's options: the model that the service uses unless another one is named."""
+DEFAULT_PRIORITY = 5
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A recording that `Intake.receiving` has saved. `filename` is its sender's name for it, as it came."""
+
+    audio: StoredAudio
+    filename: str | None = None
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A recording that a worker fetches later."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked for a recording. Without a priority or receivers, the service's defaults apply."""
+
+    options: Options = Options(model=DEFAULT_MODEL)  # noqa: RUF009  frozen
+    priority: int | None = None
+    external_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    webhook_url: str | list[str] | None = None
+    callback_url: str | list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The job, and whether it is new: a repeated idempotency key leads to the job of the first request."""
+
+    job: Transcription
+    is_new: bool
+
+
+def fingerprint(recording: Stored | Remote, ask: Ask, filename: str | None) -> str:
+    """Equal for equal requests only.
+
+    Values that are the default do not count, so that an option that a later version adds changes no fingerprint.
+    """
+    usual, asked = _flat(Ask()), _flat(ask)
+    request = {name: value for name, value in asked.items() if value != usual[name]}
+    if isinstance(recording, Remote):
+        request["url"] = recording.url
+    request |= {"sha256": recording.audio.sha256 if isinstance(recording, Stored) else None, "filename": filename}
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+def _flat(ask: Ask) -> dict[str, Any]:
+    priority = DEFAULT_PRIORITY if ask.priority is None else ask.priority
+    values = asdict(ask)
+    del values["options"]
+    return {**values, **asdict(ask.options), "priority": priority}
+
+
+def shown_name(filename: str | None) -> str | None:
+    """A sender's name for a file, to be shown only: no folders, no control characters, at most 255 characters."""
+    if filename is None:
+        return None
+    name = filename.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(character for character in name if character.isprintable())[:255] or None

@@ -1,0 +1,25 @@
+"""Work that ends early when its result is not needed any more."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+
+async def never() -> NoReturn:
+    """Wait until cancelled."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError
+
+
+async def unless(giving_up: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any, T]) -> T:
+    """Return or raise what `work` does. If `giving_up` raises first, cancel the work, wait for its end and raise it."""
+    watching, working = asyncio.create_task(giving_up), asyncio.create_task(work)
+    try:
+        await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)
+        return await (working if working.done() else watching)
+    finally:
+        for task in (watching, working):
+            task.cancel()
+        await asyncio.gather(watching, working, return_exceptions=True)
