@@ -36,7 +36,7 @@ from app.process.open_files import most_connections
 from app.readiness import UNUSABLE, Doubtful, NotReady, Readiness
 from app.service import GRACE_SECONDS, Parts, open_parts
 from app.settings import Settings, SettingsError
-from app.speech.whisper.languages import languages
+from app.speech.families import abilities
 from app.storage.folder_store import LocalAudioStore
 from app.storage.store import StoreUnavailable
 from app.telemetry import RequestLog
@@ -150,7 +150,7 @@ def attach(app: FastAPI, settings: Settings, parts: Parts, database: Database) -
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     app.state.api_keys = ApiKeys(keys if settings.auth == "on" else None)
     app.state.models = [
-        operations.ModelOut(name=name, default=name == settings.model[0], languages=list(languages(name)))
+        operations.ModelOut(name=name, default=name == settings.model[0], languages=list(abilities(name).languages))
         for name in settings.model
     ]
 

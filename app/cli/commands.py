@@ -22,8 +22,9 @@ from app import __version__
 from app.audio.containment.fence import close_to_other_processes
 from app.errors import AppError
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
+from app.speech.model import ModelUnavailable
 from app.speech.whisper.processor import share_memory
-from app.speech.whisper.weights import ModelUnavailable, bundled_models, fetch, locate
+from app.speech.whisper.weights import bundled_models, fetch, locate
 from app.telemetry import set_up_logging
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options
@@ -155,7 +156,8 @@ def transcribe(
     share_memory()
     from app.cli import arguments
     from app.cli.files import Output
-    from app.speech.batching.batcher import DeviceLost, EngineStopped
+    from app.speech.batching.batcher import EngineStopped
+    from app.speech.model import DeviceLost
 
     settings = _settings()
     settings = settings.model_copy(update={"model": (model,)}) if model else settings
