@@ -10,7 +10,8 @@ from app.api import openapi_webhooks
 from app.api.problems import Problem
 from app.api.requests import CreateFromUrl, CreateTranscription
 from app.jobs.events import TranscriptionEvent
-from app.jobs.views import EXAMPLE_ID, TranscriptionOut, TranscriptOut
+from app.jobs.views import EXAMPLE_ID, TranscriptionOut
+from app.transcripts.view import TranscriptOut
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 
