@@ -44,7 +44,7 @@ from app.sources.fetch import Fetcher
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
 from app.speech.engine import Engine, EngineConfig, check
-from app.speech.whisper.weights import ModelUnavailable
+from app.speech.model import ModelUnavailable
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import MARKER, LocalAudioStore
 from app.storage.s3_store import S3AudioStore

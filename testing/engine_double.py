@@ -16,9 +16,10 @@ from pathlib import Path
 from app.audio.decode import DecodedAudio, MediaInfo
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
-from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.speech.batching.batcher import EngineStopped
 from app.speech.batching.fairness import Share
 from app.speech.engine import EVEN_SHARE, EngineConfig
+from app.speech.model import DeviceLost
 from app.transcripts.transcript import Channel, Options, Transcript
 
 INFO = MediaInfo("wav", "pcm_s16le", 8000, 1, 0.2)

@@ -12,8 +12,9 @@ from app.api.problems import Problem
 from app.api.requests import CreateFromUrl, CreateTranscription
 from app.intake.ask import DEFAULT_PRIORITY
 from app.jobs.events import TranscriptionEvent
-from app.jobs.views import EXAMPLE_ID, OptionsOut, TranscriptionOut, TranscriptOut, shown_options
+from app.jobs.views import EXAMPLE_ID, OptionsOut, TranscriptionOut, shown_options
 from app.transcripts.transcript import Options
+from app.transcripts.view import TranscriptOut
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 

@@ -11,7 +11,7 @@ from app.api.problems import GUARDED, responses
 from app.callers import ANONYMOUS
 from app.errors import Forbidden, Unauthorized
 from app.readiness import STARTING
-from app.speech.whisper.languages import languages
+from app.speech.families import abilities
 
 PROBES = ("/healthz", "/readyz")
 router = APIRouter(tags=["operations"])
@@ -85,5 +85,8 @@ async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
     """The models that jobs may ask for; the first is the default."""
     default, *_ = intake.models
     return ModelList(
-        items=[ModelOut(name=name, default=name == default, languages=list(languages(name))) for name in intake.models]
+        items=[
+            ModelOut(name=name, default=name == default, languages=list(abilities(name).languages))
+            for name in intake.models
+        ]
     )

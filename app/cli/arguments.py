@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from app.cli.files import ALL, clashes, recordings
-from app.speech.whisper.languages import languages, translates
+from app.speech.families import abilities
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options
 
@@ -19,9 +19,9 @@ def options(
         raise typer.BadParameter("must be mix or split", param_hint="--channels")
     if task not in ("transcribe", "translate"):
         raise typer.BadParameter("must be transcribe or translate", param_hint="--task")
-    if language != "auto" and language not in languages(model):
+    if language != "auto" and language not in abilities(model).languages:
         raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
-    if task == "translate" and not translates(model):
+    if task == "translate" and not abilities(model).translates:
         raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
     if len(set(labels)) < len(labels):
         raise typer.BadParameter("must differ from one another", param_hint="--channel-label")

@@ -14,7 +14,7 @@ from app.cli.transcribing import transcribe
 from app.cli.webhooks import webhooks_cli
 from app.errors import AppError
 from app.settings import SettingsError
-from app.speech.whisper.weights import ModelUnavailable
+from app.speech.model import ModelUnavailable
 
 cli = typer.Typer(
     help="Phone-call recordings into text.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False

@@ -13,8 +13,9 @@ from rich.progress import Progress, TaskID
 
 from app.audio.decode import decode
 from app.errors import AppError
-from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.speech.batching.batcher import EngineStopped
 from app.speech.call.warnings import told_of_loss
+from app.speech.model import DeviceLost
 from app.transcripts.formats import Format, clock, render
 from app.transcripts.subtitles import one_line
 from app.transcripts.transcript import Options, Transcript, WarningCode

@@ -3,7 +3,8 @@
 import typer
 
 from app.cli.preparation import checked_settings
-from app.speech.whisper.weights import ModelUnavailable, bundled_models, fetch, locate
+from app.speech.model import ModelUnavailable
+from app.speech.whisper.weights import bundled_models, fetch, locate
 
 models_cli = typer.Typer(help="Whisper models: what is bundled, on disk, configured.", invoke_without_command=True)
 

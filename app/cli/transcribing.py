@@ -53,7 +53,8 @@ def transcribe(
     share_memory()
     from app.cli import arguments
     from app.cli.files import Output
-    from app.speech.batching.batcher import DeviceLost, EngineStopped
+    from app.speech.batching.batcher import EngineStopped
+    from app.speech.model import DeviceLost
 
     settings = checked_settings()
     settings = settings.model_copy(update={"model": (model,)}) if model else settings

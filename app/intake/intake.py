@@ -28,7 +28,7 @@ from app.process.tasks import never, unless
 from app.sources.fetch import Fetcher, last_component
 from app.speech.batching.fair_places import FairPlaces
 from app.speech.batching.fairness import Share
-from app.speech.whisper.languages import languages, translates
+from app.speech.families import abilities
 from app.storage.disk import FreeSpace, full_disk_as_no_room
 from app.storage.store import AudioStore, StoredAudio, StoreUnavailable
 from app.transcripts.transcript import Options
@@ -240,10 +240,10 @@ class Intake:
         if model not in self.models:
             known = ", ".join(self.models)
             raise InvalidRequest("The model is not served.", errors=(FieldError("model", f"must be one of: {known}"),))
-        if asked.language is not None and asked.language not in languages(model):
+        if asked.language is not None and asked.language not in abilities(model).languages:
             detail = f"is not a language of the model {model}"
             raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))
-        if asked.task == "translate" and not translates(model):
+        if asked.task == "translate" and not abilities(model).translates:
             detail = f"the model {model} was not trained to translate"
             raise InvalidRequest("The model cannot translate.", errors=(FieldError("task", detail),))
         return replace(asked, model=model)

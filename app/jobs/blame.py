@@ -9,7 +9,8 @@ from datetime import timedelta
 from app.errors import AppError, InsufficientStorage, TranscriptionFailed
 from app.jobs.lifecycle import Crashed, Failed, Hindered, Interrupted, Outcome
 from app.jobs.recording import NotWritten
-from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.speech.batching.batcher import EngineStopped
+from app.speech.model import DeviceLost
 from app.storage.store import RecordingMissing, StoreUnavailable
 
 STORE_PAUSE = timedelta(seconds=30)  # both for the job and for its worker, after the store could not be used

@@ -9,7 +9,8 @@ from app.deliveries.models import Style
 from app.deliveries.outbox import Target
 from app.deliveries.receivers import filled, misplaced
 from app.jobs.models import Transcription
-from app.jobs.views import TranscriptionOut, WarningOut
+from app.jobs.views import TranscriptionOut
+from app.transcripts.view import WarningOut
 
 MAX_BODY_BYTES = 20_000
 MAX_WARNINGS = 10

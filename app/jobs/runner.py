@@ -37,10 +37,11 @@ from app.jobs.making_way import Running, who_makes_way
 from app.jobs.models import stored_options
 from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
-from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.speech.batching.batcher import EngineStopped
 from app.speech.batching.fairness import Share
 from app.speech.call.warnings import told_of_loss
 from app.speech.engine import Transcriber
+from app.speech.model import DeviceLost
 
 POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0

@@ -6,15 +6,15 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from app.deliveries.notify_status import NotifyState, NotifyStatus
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
 from app.sources.fetch import shown_url
-from app.transcripts.transcript import HoldKind, Options, Task
+from app.transcripts.transcript import Options, Task
+from app.transcripts.view import Seconds, WarningOut
 
-Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
@@ -51,18 +51,6 @@ class ErrorOut(BaseModel):
 
     code: str = Field(examples=["bad_media"])
     message: str
-
-
-class WarningOut(BaseModel):
-    """Something a reader of the transcript should know."""
-
-    model_config = ConfigDict(extra="allow")
-
-    code: str
-    message: str
-    channel: int | None = None
-    start: float | None = None
-    end: float | None = None
 
 
 class TimingsOut(BaseModel):
@@ -139,102 +127,3 @@ class TranscriptionList(BaseModel):
 
     items: list[TranscriptionOut]
     next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null on the last.")
-
-
-class WordOut(BaseModel):
-    """A word as the model wrote it, with its leading space and its punctuation."""
-
-    start: float
-    end: float
-    word: str
-    probability: float
-
-
-class SegmentOut(BaseModel):
-    """A stretch of one channel's speech."""
-
-    id: int
-    channel: int
-    speaker: str
-    start: float = Field(description="Seconds from the start of the recording.")
-    end: float
-    text: str
-    language: str
-    temperature: float = Field(description="Above 0 where the safeguards had the window decoded again.")
-    avg_logprob: float
-    compression_ratio: float
-    no_speech_prob: float
-    words: list[WordOut] | None = Field(default=None, description="With `word_timestamps`; else left out.")
-
-
-class TurnOut(BaseModel):
-    """Consecutive segments of one speaker."""
-
-    speaker: str
-    start: float
-    end: float
-    text: str
-
-
-class ChannelOut(BaseModel):
-    """One audio track."""
-
-    index: int
-    label: str
-    language: str | None
-    language_probability: float | None
-    speech_seconds: float
-
-
-class SpanOut(BaseModel):
-    """A stretch of the recording, in seconds."""
-
-    start: float
-    end: float
-
-
-class HoldOut(SpanOut):
-    """Ten seconds or more between speech in which nobody speaks."""
-
-    kind: HoldKind = Field(
-        description="`sound`: something as loud as the call is heard, such as music; else `silence`."
-    )
-
-
-class ChannelTalkOut(BaseModel):
-    """How one channel took part."""
-
-    channel: int
-    speech_seconds: float
-    share: float | None = Field(description="Of the speech of all channels; null where nobody speaks.")
-    interruptions: int = Field(description="How often it began while another spoke, and went on when that one ended.")
-    longest_monologue: SpanOut | None = Field(
-        description="Longest stretch without a pause of more than 3 s, and without more than a second of another."
-    )
-
-
-class TalkOut(BaseModel):
-    """Facts of the call from voice activity. What takes two tracks to know is null for one."""
-
-    speech_seconds: float = Field(description="In which somebody speaks.")
-    silence_seconds: float = Field(description="In which nobody does.")
-    overlap_seconds: float | None = Field(description="In which two or more speak.")
-    overlaps: int | None = Field(description="How often somebody began while another spoke, for 0.3 s or more.")
-    interruptions: int | None = Field(description="Overlaps after which the one who began later went on.")
-    channels: list[ChannelTalkOut]
-    holds: list[HoldOut]
-
-
-class TranscriptOut(BaseModel):
-    """The text of one recording; segments are ordered by start."""
-
-    id: UUID
-    text: str
-    language: str | None
-    language_probability: float | None
-    duration: float
-    channels: list[ChannelOut]
-    segments: list[SegmentOut]
-    turns: list[TurnOut]
-    talk: TalkOut
-    warnings: list[WarningOut]

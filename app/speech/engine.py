@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Protocol
 
 from app.audio.pcm import PcmFile
+from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.batching.fair_places import FairPlaces
 from app.speech.batching.fairness import Share
 from app.speech.call.assemble import Call, assemble
+from app.speech.model import Model
 from app.speech.reader import ChannelScan
 from app.speech.session import PendingWindow, Recording
-from app.speech.whisper import adapter, processor, weights
-from app.speech.whisper.decoding import decode_batch
+from app.speech.settling import recognize_batch
+from app.speech.whisper import processor
 from app.speech.whisper.device import Device, find_device
-from app.speech.whisper.languages import languages
-from app.speech.whisper.weights import ModelUnavailable
 from app.speech.windows import voice_activity
 from app.speech.windows.levels import measure
 from app.transcripts.transcript import Options, Transcript
@@ -50,7 +50,7 @@ def check(config: EngineConfig) -> None:
     """Raises ModelUnavailable for a device that this machine lacks and a name that is no model's; loads nothing."""
     find_device(config.device, config.device_index, config.compute_type)
     for name in config.models:
-        weights.require_known(name)
+        families.require_known(name)
 
 
 class Transcriber(Protocol):
@@ -68,7 +68,7 @@ class Engine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._whispers: Mapping[str, adapter.Whisper] = {}
+        self._models: Mapping[str, Model] = {}
         self._batcher: Batcher[PendingWindow] | None = None
         self._preparing = FairPlaces(3, 2)  # each reads all of a recording, in threads that others need too
 
@@ -82,11 +82,11 @@ class Engine:
         config = self._config
         device = find_device(config.device, config.device_index, config.compute_type)
         with processor.chosen_instructions():
-            self._whispers = {name: _load(name, config.models_dir, device) for name in config.models}
+            self._models = {name: _load(name, config.models_dir, device) for name in config.models}
         voice_activity.load()
         processor.return_memory()
         batch_size = config.batch_size or (CPU_BATCH_SIZE if device.kind == "cpu" else GPU_BATCH_SIZE)
-        batcher = Batcher(device.threads, batch_size, decode_batch)
+        batcher = Batcher(device.threads, batch_size, recognize_batch)
         batcher.start()
         self._batcher = batcher
 
@@ -122,7 +122,7 @@ class Engine:
         async with self._preparing.place(share):
             levels = await asyncio.to_thread(measure, channels)
         call = Call(tuple(channels), options, levels, duration)
-        job = Recording(self._whispers[options.model], call, share, report)
+        job = Recording(self._models[options.model], call, share, report)
         batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
         listened = await asyncio.wrap_future(job.outcome)
         async with self._preparing.place(share):
@@ -138,12 +138,7 @@ class Engine:
         self._batcher = None
 
 
-def _load(name: str, models_dir: Path, device: Device) -> adapter.Whisper:
-    """The model, if it knows the languages that requests are judged by. Raises ModelUnavailable."""
-    model = adapter.load(weights.fetch(name, models_dir), device)
-    if len(languages(name)) > 1 and not model.multilingual:
-        raise ModelUnavailable(
-            f"The model {name!r} knows English only: name it by a folder, or a link to one, whose name ends in .en"
-        )
+def _load(name: str, models_dir: Path, device: Device) -> Model:
+    model = families.load(name, models_dir, device)
     logger.info("model %s loaded on %s as %s, %d threads", name, device.kind, device.compute_type, device.threads)
     return model

@@ -1,4 +1,8 @@
-"""Reads a channel a stretch at a time: voice activity, windows, and the language spoken."""
+"""Reads one channel in stretches of 20 s: finds its speech, cuts windows, and decides its language.
+
+Windows are prepared one at a time, so that the memory for a channel does not grow with its length. The module knows a
+model only by the protocol of `model.py`.
+"""
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -8,22 +12,23 @@ import numpy as np
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.call.assemble import ReadChannel
+from app.speech.model import Ask, Samples
 from app.speech.session import PendingWindow, Recording
-from app.speech.whisper.adapter import Samples
 from app.speech.windows.cutting import FRAME_SAMPLES, Window, WindowFinder
 from app.speech.windows.voice_activity import VoiceActivity
 from app.transcripts.transcript import Channel, Span
 
 STRETCH_SAMPLES = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
 
-# A channel's language is sure when so much of so many seconds of speech is in it, or after so many windows.
+# A channel's language is sure after SURE_SECONDS of speech with SURE_SHARE of it in one language, or after so many
+# windows.
 SURE_SHARE = 0.8
 SURE_SECONDS = 5.0
 LANGUAGE_WINDOWS = 4
 
 
 class ChannelScan:
-    """A source of a channel's windows, in memory that does not grow with the recording."""
+    """Gives the windows of one channel, as a `Source` of the batcher."""
 
     def __init__(self, job: Recording, index: int) -> None:
         self.job = job
@@ -33,9 +38,9 @@ class ChannelScan:
         self._read = 0
         self._all_read = False
         self._voice = VoiceActivity()
-        self._finder = WindowFinder(job.whisper.window_seconds * SAMPLE_RATE)
+        self._finder = WindowFinder(job.model.window_seconds * SAMPLE_RATE)
         self._windows: deque[Window] = deque()
-        self._language = job.call.options.language if job.whisper.multilingual else "en"
+        self._language = job.call.options.language if len(job.model.languages) > 1 else job.model.languages[0]
         self._detects = self._language is None
         self._votes: dict[str, float] = defaultdict(float)
         self._undecided: list[PendingWindow] = []
@@ -69,30 +74,19 @@ class ChannelScan:
         self.job.found(windows, len(samples) / SAMPLE_RATE)
 
     def _prepare(self, window: Window) -> PendingWindow:
-        whisper, ways = self.job.whisper, self.job.ways(window)
-        pending = PendingWindow(
-            job=self.job,
-            channel=self._index,
-            window=window,
-            language=self._language or "",
-            detected=self._detects,
-            ways=ways,
-        )
-        if whisper.keeps_encodings or not self._language:
-            encoded = whisper.encode([read_window(self._pcm, window)], ways[0].context_seconds)
-            if not self._language:
-                probabilities = whisper.detect_languages(encoded, [0])[0]
-                self.job.vote(probabilities, window.seconds)
-                for language, probability in probabilities.items():
-                    self._votes[language] += probability * window.seconds
-            if whisper.keeps_encodings:
-                return replace(pending, encoded=encoded)
-        return pending
+        ask = Ask(self.job.call.options, window.seconds, self._language or "", self._detects)
+        prepared = self.job.model.prepare(ask, lambda: read_window(self._pcm, window))
+        if prepared.languages:
+            self.job.vote(prepared.languages, window.seconds)
+            for language, probability in prepared.languages.items():
+                self._votes[language] += probability * window.seconds
+        return PendingWindow(self.job, self._index, window, replace(ask, state=prepared.state))
 
     def _decide(self, prepared: Sequence[PendingWindow]) -> list[PendingWindow]:
-        """Takes the language that is likeliest over windows that count by their length, once it is sure.
+        """Decides the channel's language once it is sure, and then returns the windows that waited for it.
 
-        A channel of a doubtful word or two takes that of the call, as far as it has been heard by then.
+        Each window counts by its length. A channel with only a doubtful word or two takes the language of the call, as
+        far as that is known by then.
         """
         self._undecided += prepared
         likeliest = max(self._votes, key=self._votes.__getitem__, default=None)
@@ -103,7 +97,8 @@ class ChannelScan:
             return []
         self._language = likeliest if clear or enough else self.job.likeliest_language()
         undecided, self._undecided = self._undecided, []
-        return [replace(pending, language=self._language or "") for pending in undecided]
+        language = self._language or ""
+        return [replace(pending, ask=replace(pending.ask, language=language)) for pending in undecided]
 
     def _channel(self) -> ReadChannel:
         runs = [Span(run.start / SAMPLE_RATE, run.end / SAMPLE_RATE) for run in self._finder.runs]
@@ -119,5 +114,5 @@ class ChannelScan:
 
 
 def read_window(pcm: PcmFile, window: Window) -> Samples:
-    """The samples of a window's pieces, joined."""
+    """The samples of a window's pieces, joined. Raises OSError."""
     return np.concatenate([pcm.read(piece.start, piece.samples) for piece in window.pieces])

@@ -1,4 +1,8 @@
-"""One recording on its way through the workers: what is found, what is done, and all that was heard at the end."""
+"""One recording while the engine works on it: counts its windows, reports progress, and collects what was heard.
+
+It exists so that windows of many recordings can share batches, each window knowing its job. It must not know how a
+model recognizes.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -10,45 +14,37 @@ from threading import Lock
 from app.speech.batching.fairness import Share
 from app.speech.call.assemble import Call, Listened, ReadChannel
 from app.speech.call.segments import Heard
-from app.speech.whisper.adapter import Encoded, Whisper
-from app.speech.whisper.gates import Decoded, Try, Verdict, tries
+from app.speech.model import Ask, Model
 from app.speech.windows.cutting import Window
 from app.transcripts.transcript import TranscriptWarning
 
 
 @dataclass(frozen=True, eq=False)
 class PendingWindow:
-    """A window that waits to be decoded in the first way of `ways`.
+    """A window that waits to be recognized, as `ask` says.
 
-    `language` is that of its channel; `detected` tells that the window may turn out to have another.
-    `encoded` is there when the encoder has seen it already. `generation` counts from 0 for windows that voice activity
-    gave; one out of what was passed over in another is of the next.
+    `generation` is 0 for windows found by voice activity. A window cut out of speech that the model missed has its
+    parent's generation plus 1.
     """
 
     job: "Recording"
     channel: int
     window: Window
-    language: str
-    detected: bool
-    ways: tuple[Try, ...]
-    failed: tuple[tuple[Decoded, Verdict], ...] = ()
-    encoded: Encoded | None = None
+    ask: Ask
     generation: int = 0
 
     @property
     def kind(self) -> Hashable:
-        """What windows of one batch have in common."""
-        way = self.ways[0]
-        prompt_length = len(self.job.prompt(self.language, way)) if way.prompted else 0
-        return (id(self.job.whisper), self.job.call.options.task, way.context_seconds, way.temperature, prompt_length)
+        """Windows of one kind may share a batch: their model is the same, and says that they are alike."""
+        return id(self.job.model), self.job.model.kind(self.ask)
 
 
 class Recording:
     """The state of one call of `transcribe`. Its methods may be called from any thread."""
 
-    def __init__(self, whisper: Whisper, call: Call, share: Share, report: Callable[[float], None]) -> None:
+    def __init__(self, model: Model, call: Call, share: Share, report: Callable[[float], None]) -> None:
         self.share = share
-        self.whisper = whisper
+        self.model = model
         self.outcome: Future[Listened] = Future()
         self.call = call
         self._report = report
@@ -65,64 +61,48 @@ class Recording:
     def ended(self) -> bool:
         return self.outcome.done()
 
-    @property
-    def bias(self) -> str:
-        """What the client tells the model to expect."""
-        return " ".join((*self.call.options.hotwords, self.call.options.prompt or ""))
-
-    def prompt(self, language: str, way: Try) -> list[int]:
-        """The tokens that a window's decoding begins with."""
-        options = self.call.options
-        if not way.prompted:
-            return self.whisper.prompt(language, options.task, "", ())
-        return self.whisper.prompt(language, options.task, options.prompt or "", options.hotwords)
-
-    def ways(self, window: Window) -> tuple[Try, ...]:
-        """How to decode a window, first to last."""
-        return tries(self.whisper.context_seconds(window.seconds), prompted=bool(self.bias.strip()))
-
     def fail(self, error: Exception) -> None:
-        """Ends the job with an error, unless it has ended. Its traceback would hold on to the memory of a batch."""
+        """Ends the job with an error, unless it has ended. Drops the traceback, which would keep a batch in memory."""
         with suppress(InvalidStateError):
             self.outcome.set_exception(error.with_traceback(None))
 
     def found(self, windows: Sequence[Window], seconds_read: float) -> None:
-        """Counts what a stretch of a channel gave."""
+        """Counts the windows that a stretch of a channel gave."""
         with self._lock:
             self._pending += len(windows)
             self._found += sum(window.seconds for window in windows)
             self._unread -= seconds_read
 
     def vote(self, probabilities: Mapping[str, float], seconds: float) -> None:
-        """Counts the languages of a window of so many seconds, for the channels that cannot be sure by themselves."""
+        """Counts the languages of a window, for channels that hold too little speech to be sure of their own."""
         with self._lock:
             for language, probability in probabilities.items():
                 self._votes[language] += probability * seconds
 
     def likeliest_language(self) -> str | None:
-        """The language of the call as far as it was heard, on whatever channel."""
+        """The likeliest language of the call so far, over all channels."""
         with self._lock:
             return max(self._votes, key=self._votes.__getitem__, default=None)
 
     def channel_read(self, read: ReadChannel) -> None:
-        """Tells that all windows of a channel are found."""
+        """Records that all windows of a channel are found."""
         with self._lock:
             self._read[read.channel.index] = read
             self._end_if_done()
 
     def settle(
-        self, window: Window, heard: Heard | None, warning: TranscriptWarning | None, rests: Sequence[Window]
+        self, window: Window, heard: Heard | None, warning: TranscriptWarning | None, missed: Sequence[Window]
     ) -> None:
-        """Takes what a window holds, None for nothing, and what of it is still to be heard."""
+        """Records what was heard in a window, None for nothing, and the windows of its missed speech, still to come."""
         with self._lock:
-            self._pending += len(rests) - 1
-            self._done += window.seconds - sum(rest.seconds for rest in rests)
+            self._pending += len(missed) - 1
+            self._done += window.seconds - sum(each.seconds for each in missed)
             if heard:
                 self._heard.append(heard)
             if warning:
                 self._warnings.append(warning)
             done = min(1.0, self._done / (self._found + max(0.0, self._unread)))
-            self._report(1.0 if self._is_done else done)  # the sums are of many seconds, and not exact
+            self._report(1.0 if self._is_done else done)  # sums of many floats are not exact
             self._end_if_done()
 
     @property

@@ -7,7 +7,8 @@ from html import escape
 
 from app.transcripts.dialogue import turns
 from app.transcripts.subtitles import Cue, cues, one_line
-from app.transcripts.transcript import Channel, Hold, Segment, Span, Talk, Transcript, TranscriptWarning, Turn, Word
+from app.transcripts.transcript import Transcript
+from app.transcripts.view import TranscriptOut
 
 
 class Format(StrEnum):
@@ -44,7 +45,7 @@ def render(transcript: Transcript, transcription_id: str, target: Format) -> str
     """
     match target:
         case Format.JSON:
-            return _dump(_resource(transcript, transcription_id))
+            return _dump(TranscriptOut.of(transcript, transcription_id).content())
         case Format.TEXT:
             return _text(transcript)
         case Format.SRT:
@@ -57,7 +58,9 @@ def render(transcript: Transcript, transcription_id: str, target: Format) -> str
             return _dump(_whisper(transcript))
 
 
-# In a cue's text, this would be taken for its times.
+SCORES = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
+
+# In the text of a cue, a reader would take this for the times of the next cue.
 _ARROW = re.compile("-+->")
 
 
@@ -65,121 +68,26 @@ def _dump(body: dict[str, object]) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-def _resource(transcript: Transcript, transcription_id: str) -> dict[str, object]:
-    return {
-        "id": transcription_id,
-        "text": transcript.text,
-        "language": transcript.language,
-        "language_probability": _digits(transcript.language_probability),
-        "duration": _seconds(transcript.duration),
-        "channels": [_channel(channel) for channel in transcript.channels],
-        "segments": [_segment(segment) for segment in transcript.segments],
-        "turns": [_turn(turn) for turn in turns(transcript.segments)],
-        "talk": _talk(transcript.talk),
-        "warnings": [_warning(warning) for warning in transcript.warnings],
-    }
-
-
-def _channel(channel: Channel) -> dict[str, object]:
-    return {
-        "index": channel.index,
-        "label": channel.label,
-        "language": channel.language,
-        "language_probability": _digits(channel.language_probability),
-        "speech_seconds": _seconds(channel.speech_seconds),
-    }
-
-
-def _segment(segment: Segment) -> dict[str, object]:
-    return {
-        "id": segment.id,
-        "channel": segment.channel,
-        "speaker": segment.speaker,
-        **_span(segment),
-        "text": segment.text,
-        "language": segment.language,
-        **_scores(segment),
-        **_words(segment),
-    }
-
-
-def _turn(turn: Turn) -> dict[str, object]:
-    return {"speaker": turn.speaker, **_span(turn), "text": turn.text}
-
-
-def _talk(talk: Talk) -> dict[str, object]:
-    return {
-        "speech_seconds": _seconds(talk.speech_seconds),
-        "silence_seconds": _seconds(talk.silence_seconds),
-        "overlap_seconds": _seconds(talk.overlap_seconds),
-        "overlaps": talk.overlaps,
-        "interruptions": talk.interruptions,
-        "channels": [
-            {
-                "channel": channel.channel,
-                "speech_seconds": _seconds(channel.speech_seconds),
-                "share": _digits(channel.share),
-                "interruptions": channel.interruptions,
-                "longest_monologue": _span(channel.longest_monologue) if channel.longest_monologue else None,
-            }
-            for channel in talk.channels
-        ],
-        "holds": [{**_span(hold), "kind": hold.kind} for hold in talk.holds],
-    }
-
-
-def _warning(warning: TranscriptWarning) -> dict[str, object]:
-    place = {"channel": warning.channel, "start": _seconds(warning.start), "end": _seconds(warning.end)}
-    known = {name: value for name, value in place.items() if value is not None}
-    return {"code": warning.code, "message": warning.message, **known}
-
-
 def _whisper(transcript: Transcript) -> dict[str, object]:
     """The result of whisper's `transcribe`, without what we do not keep: no tokens, and `seek` is the start's frame.
 
     Whisper's language is always a string: without speech it is ISO 639's `und`, undetermined.
     """
+    shown = TranscriptOut.of(transcript, "").content()["segments"]
+    texts = [f" {segment.text}" if segment.has_spaces else segment.text for segment in transcript.segments]
     segments = [
         {
             "id": number,
             "seek": int(segment.start * 100),
-            **_span(segment),
-            "text": _as_decoded(segment),
+            "start": values["start"],
+            "end": values["end"],
+            "text": text,
             "tokens": [],
-            **_scores(segment),
-            **_words(segment),
+            **{name: values[name] for name in (*SCORES, "words") if name in values},
         }
-        for number, segment in enumerate(transcript.segments)
+        for number, (segment, values, text) in enumerate(zip(transcript.segments, shown, texts, strict=True))
     ]
-    text = "".join(_as_decoded(segment) for segment in transcript.segments)
-    return {"text": text, "segments": segments, "language": transcript.language or "und"}
-
-
-def _as_decoded(segment: Segment) -> str:
-    return f" {segment.text}" if segment.has_spaces else segment.text
-
-
-def _span(timed: Segment | Turn | Word | Span | Hold) -> dict[str, object]:
-    return {"start": _seconds(timed.start), "end": _seconds(timed.end)}
-
-
-def _scores(segment: Segment) -> dict[str, object]:
-    names = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
-    return {name: _digits(getattr(segment, name)) for name in names}
-
-
-def _words(segment: Segment) -> dict[str, object]:
-    if segment.words is None:
-        return {}
-    return {"words": [{**_span(w), "word": w.word, "probability": _digits(w.probability)} for w in segment.words]}
-
-
-def _seconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
-
-
-def _digits(number: float | None) -> float | None:
-    return None if number is None else round(number, 4)
+    return {"text": "".join(texts), "segments": segments, "language": transcript.language or "und"}
 
 
 def _text(transcript: Transcript) -> str:

@@ -38,20 +38,23 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word as the model wrote it, with its leading space and its punctuation."""
+    """A word as the model wrote it, with its leading space and its punctuation.
+
+    `probability` is None if the model does not tell how sure it is of a word.
+    """
 
     start: float
     end: float
     word: str
-    probability: float
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of one channel's speech: a sentence, or what stands between two pauses.
+    """A stretch of one channel's speech: a sentence, or the words between two pauses.
 
-    `temperature`, `avg_logprob`, `compression_ratio` and `no_speech_prob` are those of the window
-    that the segment came from, as Whisper defines them.
+    `temperature`, `avg_logprob`, `compression_ratio` and `no_speech_prob` are those of the window that the segment
+    came from, as Whisper defines them; None from a model that does not measure them.
     """
 
     id: int
@@ -61,10 +64,10 @@ class Segment:
     end: float
     text: str
     language: str
-    temperature: float
-    avg_logprob: float
-    compression_ratio: float
-    no_speech_prob: float
+    temperature: float | None = None
+    avg_logprob: float | None = None
+    compression_ratio: float | None = None
+    no_speech_prob: float | None = None
     words: tuple[Word, ...] | None = None
 
     @property

@@ -20,7 +20,8 @@ from app.jobs.blame import ROOM_PAUSE, STORE_PAUSE
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
 from app.jobs.models import Transcription
-from app.speech.batching.batcher import DeviceLost, EngineStopped
+from app.speech.batching.batcher import EngineStopped
+from app.speech.model import DeviceLost
 from app.storage.store import StoreUnavailable
 from app.storage.workspace import Workspace
 from app.transcripts.transcript import Transcript, TranscriptWarning

@@ -10,7 +10,7 @@ import pytest
 
 from app.speech.engine import Engine
 from app.speech.whisper.adapter import Encoded, Whisper
-from app.speech.whisper.gates import Decoded, Try
+from app.speech.whisper.gates import Hypothesis, Try
 from app.transcripts.transcript import Channel, Options, Word
 from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore, missed
 from testing.recordings import SAMPLE_CALL, said, turns_of_the_sample_call
@@ -171,18 +171,18 @@ async def test_the_second_model_serves_english_alone(engine: Engine, record: Rec
 async def test_what_a_decoder_passes_over_is_heard_all_the_same(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode = Whisper.decode
+    recognize = Whisper.recognize
     recording = record(decoded(SAMPLE_CALL)[0])
     options = Options(model="base", language="en", word_timestamps=True)
     whole = await engine.transcribe([recording], options, ignore)
     cut = list[str]()
 
-    def stop_early(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Decoded]:
-        found = decode(whisper, encoded, prompts, how)
+    def stop_early(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
+        found = recognize(whisper, encoded, prompts, how)
         cut.extend(each.text for each in found if len(each.tokens) > 24)
         return [replace(each, tokens=each.tokens[:24]) for each in found]
 
-    monkeypatch.setattr(Whisper, "decode", stop_early)
+    monkeypatch.setattr(Whisper, "recognize", stop_early)
     heard = Heard()
 
     transcript = await engine.transcribe([recording], options, heard)

@@ -13,9 +13,9 @@ from app.audio.pcm import PcmFile
 from app.speech.batching.batcher import EngineStopped
 from app.speech.call import assemble, segments
 from app.speech.engine import Engine, EngineConfig
-from app.speech.whisper import adapter, weights
+from app.speech.model import ModelUnavailable
+from app.speech.whisper import recognizing, weights
 from app.speech.whisper.device import find_device
-from app.speech.whisper.weights import ModelUnavailable
 from app.transcripts.transcript import Options, Segment, Transcript
 from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore
 from tests.speech.conftest import Record, speech
@@ -125,8 +125,8 @@ def test_a_window_gets_the_shortest_context_that_ends_in_silence(
     engine: Engine, models_dir: Path, speech_seconds: float, context_seconds: int
 ) -> None:
     assert engine.ready
-    base = adapter.load(weights.fetch("base", models_dir), find_device("cpu", (), "auto"))
-    assert base.context_seconds(speech_seconds) == context_seconds
+    base = recognizing.load(weights.fetch("base", models_dir), find_device("cpu", (), "auto"))
+    assert base.whisper.context_seconds(speech_seconds) == context_seconds
 
 
 def test_a_model_that_is_nowhere_stops_the_load(models_dir: Path) -> None:

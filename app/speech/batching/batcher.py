@@ -14,16 +14,13 @@ from typing import Generic, Protocol, TypeVar
 from app.errors import GpuOutOfMemory
 from app.speech.batching.fairness import Sharing, Turns
 from app.speech.batching.lanes import Item, Lanes
+from app.speech.model import DeviceLost
 
 logger = logging.getLogger(__name__)
 
 
 class EngineStopped(Exception):
     """The engine was closed, or broke, before the work was done."""
-
-
-class DeviceLost(Exception):
-    """The device that models run on does no more work for this process."""
 
 
 class FallibleJob(Sharing, Protocol):

@@ -1,10 +1,10 @@
-"""Words → segments that may stand as subtitles; pure."""
+"""Words → segments that are short enough for subtitles; pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from app.speech.whisper.gates import Decoded
+from app.speech.model import Scores
 from app.speech.windows.word_times import sentence_ends
 from app.transcripts.transcript import Segment, Word
 
@@ -21,7 +21,7 @@ class Heard:
 
     channel: int
     language: str
-    decoded: Decoded
+    scores: Scores
     words: tuple[Word, ...]
 
 
@@ -72,9 +72,9 @@ def _segment(heard: Heard, words: Sequence[Word], speaker: str, with_words: bool
         end=words[-1].end,
         text="".join(word.word for word in words).strip(),
         language=heard.language,
-        temperature=heard.decoded.temperature,
-        avg_logprob=heard.decoded.avg_logprob,
-        compression_ratio=heard.decoded.compression_ratio,
-        no_speech_prob=heard.decoded.no_speech_prob,
+        temperature=heard.scores.temperature,
+        avg_logprob=heard.scores.avg_logprob,
+        compression_ratio=heard.scores.compression_ratio,
+        no_speech_prob=heard.scores.no_speech_prob,
         words=tuple(words) if with_words else None,
     )

@@ -18,17 +18,13 @@ import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
-from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
-from app.speech.batching.batcher import DeviceLost
+from app.speech.model import DeviceLost, Samples
 from app.speech.whisper.device import Device
-from app.speech.whisper.gates import FULL_CONTEXT_SECONDS, Decoded, Try
-from app.speech.whisper.weights import ModelUnavailable
+from app.speech.whisper.gates import FULL_CONTEXT_SECONDS, Hypothesis, Try
 from app.transcripts.transcript import Task, Word
-
-Samples = NDArray[np.float32]
 
 BEAM_SIZE = 5
 BEST_OF = 5
@@ -100,6 +96,7 @@ class Whisper:
         )
         self.device = device
         self.multilingual = bool(self._model.model.is_multilingual)
+        self.languages: Sequence[str] = self._model.supported_languages
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
         self._contexts = self._find_contexts()
 
@@ -142,7 +139,7 @@ class Whisper:
         said = tokenizer.encode(" " + prompt.strip())[-(MAX_BIAS_TOKENS - len(hot)) :] if prompt.strip() else []
         return list(self._model.get_prompt(tokenizer, hot + said, without_timestamps=task == "transcribe"))
 
-    def decode(self, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Decoded]:
+    def recognize(self, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
         """Decodes each window from its prompt. All prompts have one length. Raises GpuOutOfMemory."""
         search: dict[str, Any] = {"beam_size": BEAM_SIZE}
         if how.temperature:
@@ -158,7 +155,7 @@ class Whisper:
                 return_no_speech_prob=True,
                 **search,
             )
-        return [self._decoded(result, how.temperature) for result in results]
+        return [self._hypothesis(result, how.temperature) for result in results]
 
     def align(self, encoded: Encoded, utterances: Mapping[int, Utterance]) -> dict[int, tuple[Word, ...]]:
         """Words with their times in the window, by row of what was encoded. Raises GpuOutOfMemory."""
@@ -178,18 +175,18 @@ class Whisper:
                 aligned[row] = tuple(_word(word) for word in words if _written(word["word"]))
         return aligned
 
-    def phrases(self, decoded: Decoded, seconds: float) -> tuple[Word, ...]:
+    def phrases(self, hypothesis: Hypothesis, seconds: float) -> tuple[Word, ...]:
         """The phrases between timestamp tokens, with their times in the window of so many seconds."""
         tokenizer = self._tokenizer("en", "transcribe")
         first_timestamp = tokenizer.timestamp_begin
         phrases, start, text = [], 0.0, list[int]()
-        for token in (*decoded.tokens, first_timestamp + round(seconds / TOKEN_SECONDS)):
+        for token in (*hypothesis.tokens, first_timestamp + round(seconds / TOKEN_SECONDS)):
             if token < first_timestamp:
                 text.append(token)
                 continue
             end = (token - first_timestamp) * TOKEN_SECONDS
             if text:
-                phrases.append(Word(start, max(start, end), _written(tokenizer.decode(text)), decoded.probability))
+                phrases.append(Word(start, max(start, end), _written(tokenizer.decode(text)), hypothesis.probability))
             start, text = end, []
         return tuple(phrases)
 
@@ -203,7 +200,7 @@ class Whisper:
         if self.multilingual:
             self.detect_languages(encoded, [0])
         prompt = self.prompt("en", "transcribe", "", ())
-        self.decode(encoded, [prompt], Try(context, 0.0, prompted=False))
+        self.recognize(encoded, [prompt], Try(context, 0.0, prompted=False))
         tokens = tuple(self._tokenizer("en", "transcribe").encode(" Hello."))
         self.align(encoded, {0: Utterance("en", tokens, 1.0)})
 
@@ -220,9 +217,9 @@ class Whisper:
         width = self._model.encode(silence).shape[-1]
         return SMALL_CONTEXTS_SECONDS if width <= SMALL_WIDTH else (FULL_CONTEXT_SECONDS,)
 
-    def _decoded(self, result: Any, temperature: float) -> Decoded:
+    def _hypothesis(self, result: Any, temperature: float) -> Hypothesis:
         tokens = tuple(result.sequences_ids[0])
-        return Decoded(
+        return Hypothesis(
             text=_written(self._tokenizer("en", "transcribe").decode(tokens)).strip(),
             tokens=tokens,
             avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
@@ -233,18 +230,6 @@ class Whisper:
     @cache  # noqa: B019  a model lives as long as its process
     def _tokenizer(self, language: str, task: Task) -> Tokenizer:
         return Tokenizer(self._model.hf_tokenizer, self.multilingual, task=task, language=language)
-
-
-@cache
-def load(folder: Path, device: Device) -> Whisper:
-    """Loads a model once per process, and runs it once. Raises ModelUnavailable."""
-    try:
-        whisper = Whisper(folder, device)
-        whisper.warm_up()
-    except (OSError, RuntimeError, ValueError, GpuOutOfMemory, DeviceLost) as error:
-        reason = error.__cause__ or error
-        raise ModelUnavailable(f"The model in {folder} cannot be loaded: {reason}") from error
-    return whisper
 
 
 def _word(word: dict[str, Any]) -> Word:

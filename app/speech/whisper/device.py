@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import ctranslate2
 
+from app.speech.model import ModelUnavailable
 from app.speech.whisper.processor import cores
-from app.speech.whisper.weights import ModelUnavailable
 
 CUBLAS = "libcublas.so.12"  # CTranslate2 opens it at its first product only, and has it in no wheel
 NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, through which rows are picked, has no such type

@@ -26,7 +26,7 @@ MIN_ECHO_WORDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class Hypothesis:
     """What the model wrote for one window, as Whisper measures it."""
 
     text: str
@@ -78,30 +78,30 @@ def most_characters(seconds: float) -> int:
     return 48 + round(36 * seconds)
 
 
-def judge(decoded: Decoded, seconds: float, bias: str = "") -> Verdict:
-    """Judges one window of `seconds` of speech. `bias` is the prompt and hotwords it was decoded with."""
-    if not isfinite(decoded.avg_logprob):  # float16 overflows
+def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
+    """Judges one window of `seconds` of speech. `bias` is the prompt and hotwords it was hypothesis with."""
+    if not isfinite(hypothesis.avg_logprob):  # float16 overflows
         return Verdict.BROKEN
-    doubtful = decoded.avg_logprob < MIN_AVG_LOGPROB
-    unheard = decoded.no_speech_prob > MAX_NO_SPEECH_PROB
-    if not decoded.text:
+    doubtful = hypothesis.avg_logprob < MIN_AVG_LOGPROB
+    unheard = hypothesis.no_speech_prob > MAX_NO_SPEECH_PROB
+    if not hypothesis.text:
         return Verdict.SILENT if unheard or seconds <= SHORT_SECONDS else Verdict.BROKEN
     if unheard and doubtful:
         return Verdict.SILENT
     if (
-        _repetitiveness(decoded.text) > MAX_COMPRESSION_RATIO
-        or len(decoded.text) > most_characters(seconds)
-        or repeats(decoded.text)
-        or echoes(decoded.text, bias)
+        _repetitiveness(hypothesis.text) > MAX_COMPRESSION_RATIO
+        or len(hypothesis.text) > most_characters(seconds)
+        or repeats(hypothesis.text)
+        or echoes(hypothesis.text, bias)
     ):
         return Verdict.BROKEN
     return Verdict.DOUBTFUL if doubtful else Verdict.ACCEPTED
 
 
-def likeliest(failed: Sequence[tuple[Decoded, Verdict]]) -> Decoded | None:
+def likeliest(failed: Sequence[tuple[Hypothesis, Verdict]]) -> Hypothesis | None:
     """The best of the attempts that all failed, as Whisper keeps one; None when each of them is broken."""
-    doubtful = [decoded for decoded, verdict in failed if verdict is Verdict.DOUBTFUL]
-    return max(doubtful, key=lambda decoded: decoded.avg_logprob, default=None)
+    doubtful = [hypothesis for hypothesis, verdict in failed if verdict is Verdict.DOUBTFUL]
+    return max(doubtful, key=lambda hypothesis: hypothesis.avg_logprob, default=None)
 
 
 def repeats(text: str) -> bool:

@@ -14,15 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+from app.speech.model import ModelUnavailable
 from app.speech.whisper import hub
 from app.speech.whisper.hub import WEIGHTS, NotAsPublished, Repository
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
 REVISION = re.compile(r"[\w.-]+", re.ASCII)
-
-
-class ModelUnavailable(Exception):
-    """A model is nowhere to be had, or is not what it should be. The message says what to do, in one line."""
 
 
 @dataclass(frozen=True, slots=True)

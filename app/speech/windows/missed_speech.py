@@ -23,7 +23,7 @@ MOST_TORN_OFF = 3  # words at the beginning of a sentence; more are spoken where
 TORN_OFF_SECONDS = 0.3  # of each, for want of better
 
 
-def look_through(window: Window, words: Sequence[Word]) -> tuple[tuple[Word, ...], tuple[Window, ...]]:
+def find_missed(window: Window, words: Sequence[Word]) -> tuple[tuple[Word, ...], tuple[Window, ...]]:
     """The stretches of a window that hold speech but none of its words, as windows of their own, after the words.
 
     `words` were aligned with the speech, and have the times of the recording. Where something was passed over, words

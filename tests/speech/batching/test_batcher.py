@@ -10,8 +10,9 @@ from weakref import finalize
 import pytest
 
 from app.errors import GpuOutOfMemory
-from app.speech.batching.batcher import Batcher, DeviceLost, EngineStopped
+from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.batching.fairness import Share
+from app.speech.model import DeviceLost
 
 TIMEOUT_SECONDS = 20
 

@@ -6,17 +6,17 @@ from app.speech.call import bleed
 from app.speech.call.bleed import Bleed
 from app.speech.call.channel_words import Likeness, Loudness, Spoken
 from app.speech.call.segments import Heard
-from app.speech.whisper.gates import Decoded
+from app.speech.model import Scores
 from app.transcripts.transcript import Span, Word
 
-DECODED = Decoded("", (), -0.3, 0.02, 0.0)
+SCORES = Scores(0.0, -0.3, 1.0, 0.02)
 
 
 def heard(channel: int, text: str, start: float, pace: float = 0.4) -> Heard:
     words = (
         Word(start + pace * at, start + pace * (at + 1), f" {word}", 0.9) for at, word in enumerate(text.split(" "))
     )
-    return Heard(channel, "en", DECODED, tuple(words))
+    return Heard(channel, "en", SCORES, tuple(words))
 
 
 def without_bleed(

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.speech.call.segments import MAX_CHARACTERS, MAX_SECONDS, Heard, cut, segments_of
-from app.speech.whisper.gates import Decoded
+from app.speech.model import Scores
 from app.transcripts.transcript import Word
 
-DECODED = Decoded("", (), -0.3, 0.02, 0.2)
+SCORES = Scores(0.2, -0.3, 1.0, 0.02)
 
 
 def spoken(text: str, start: float = 0.0, pace: float = 0.4) -> list[Word]:
@@ -23,7 +23,7 @@ def texts(parts: list[Sequence[Word]]) -> list[str]:
 
 
 def heard(channel: int, words: list[Word]) -> Heard:
-    return Heard(channel, "en", DECODED, tuple(words))
+    return Heard(channel, "en", SCORES, tuple(words))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,15 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.batching.fairness import Share
 from app.speech.call.assemble import Call
 from app.speech.engine import Engine
+from app.speech.model import Samples
 from app.speech.reader import ChannelScan
 from app.speech.session import PendingWindow, Recording
-from app.speech.whisper import adapter, weights
-from app.speech.whisper.adapter import Encoded, Samples, Whisper
-from app.speech.whisper.decoding import decode_batch
+from app.speech.settling import recognize_batch
+from app.speech.whisper import recognizing, weights
+from app.speech.whisper.adapter import Encoded, Whisper
 from app.speech.whisper.device import find_device
-from app.speech.whisper.gates import Decoded, Try
+from app.speech.whisper.gates import Hypothesis, Try
+from app.speech.whisper.recognizing import WhisperModel
 from app.speech.windows.levels import measure
 from app.transcripts.transcript import Options
 from testing.speech_samples import sample
@@ -27,13 +29,13 @@ MORNING, QUESTION = " Good morning.", " How are you?"
 
 
 @pytest.fixture(scope="session")
-def base(engine: Engine, models_dir: Path) -> Whisper:
+def model(engine: Engine, models_dir: Path) -> WhisperModel:
     """The model that the engine has loaded."""
     assert engine.ready
-    return adapter.load(weights.fetch("base", models_dir), find_device("cpu", (), "auto"))
+    return recognizing.load(weights.fetch("base", models_dir), find_device("cpu", (), "auto"))
 
 
-def test_a_last_phrase_without_an_end_ends_with_the_window(base: Whisper, models_dir: Path) -> None:
+def test_a_last_phrase_without_an_end_ends_with_the_window(model: WhisperModel, models_dir: Path) -> None:
     tokenizer = Tokenizer.from_file(str(weights.fetch("base", models_dir) / "tokenizer.json"))
     last_before = tokenizer.token_to_id("<|notimestamps|>")
     assert last_before is not None
@@ -41,27 +43,30 @@ def test_a_last_phrase_without_an_end_ends_with_the_window(base: Whisper, models
     morning, question = (tokenizer.encode(text, add_special_tokens=False).ids for text in (MORNING, QUESTION))
     written = (first, *morning, first + 75, first + 100, *question)
 
-    phrases = base.phrases(Decoded(MORNING + QUESTION, written, -0.1, 0.0, 0.0), 6.4)
+    phrases = model.whisper.phrases(Hypothesis(MORNING + QUESTION, written, -0.1, 0.0, 0.0), 6.4)
 
     assert [phrase.word for phrase in phrases] == [MORNING, QUESTION]
     assert [(phrase.start, phrase.end) for phrase in phrases] == [(0, 1.5), (2, pytest.approx(6.4))]
 
 
-def test_windows_of_other_contexts_share_no_batch_until_they_are_decoded_again(base: Whisper, record: Record) -> None:
+def test_windows_of_other_contexts_share_no_batch_at_first(model: WhisperModel, record: Record) -> None:
     talk = np.concatenate([speech(sample("en", "quick_brown_fox"))] * 8)
-    short, as_short, long = (window_of(base, record(talk[: seconds * SAMPLE_RATE])) for seconds in (13, 12, 14))
+    short, as_short, long = (window_of(model, record(talk[: seconds * SAMPLE_RATE])) for seconds in (13, 12, 14))
 
     assert as_short.window.seconds < short.window.seconds <= 13 < long.window.seconds
     assert short.kind == as_short.kind
     assert short.kind != long.kind
-    assert [[way.context_seconds for way in window.ways[:2]] for window in (short, long)] == [[15, 30], [20, 30]]
+    assert [[way.context_seconds for way in window.ask.state.ways[:2]] for window in (short, long)] == [
+        [15, 30],
+        [20, 30],
+    ]
 
 
-def window_of(base: Whisper, recording: PcmFile) -> PendingWindow:
+def window_of(model: WhisperModel, recording: PcmFile) -> PendingWindow:
     """The only window of a short recording, as the engine's threads prepare it."""
     options = Options(model="base", language="en")
     call = Call((recording,), options, measure([recording]), recording.duration_seconds)
-    scan = ChannelScan(Recording(base, call, Share(), lambda progress: None), 0)
+    scan = ChannelScan(Recording(model, call, Share(), lambda progress: None), 0)
     found = list[PendingWindow]()
     while not scan.exhausted:
         found += scan.advance()
@@ -70,7 +75,7 @@ def window_of(base: Whisper, recording: PcmFile) -> PendingWindow:
 
 
 def test_a_window_is_encoded_once_for_each_context_however_often_it_is_decoded(
-    base: Whisper, record: Record, monkeypatch: pytest.MonkeyPatch
+    model: WhisperModel, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contexts = []
     encode = Whisper.encode
@@ -79,15 +84,15 @@ def test_a_window_is_encoded_once_for_each_context_however_often_it_is_decoded(
         contexts.append(context_seconds)
         return encode(whisper, windows, context_seconds)
 
-    def loop(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Decoded]:
-        return [Decoded("no " * 200, (1,) * 200, -0.1, 0.0, how.temperature) for _ in prompts]
+    def loop(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
+        return [Hypothesis("no " * 200, (1,) * 200, -0.1, 0.0, how.temperature) for _ in prompts]
 
     monkeypatch.setattr(Whisper, "encode", counted)
-    monkeypatch.setattr(Whisper, "decode", loop)
-    batch = [window_of(base, record(speech(sample("en", "quick_brown_fox"))))]
+    monkeypatch.setattr(Whisper, "recognize", loop)
+    batch = [window_of(model, record(speech(sample("en", "quick_brown_fox"))))]
     tries = 0
     while batch:
-        batch = decode_batch(batch)
+        batch = recognize_batch(batch)
         tries += 1
 
     assert tries == 7

@@ -8,9 +8,9 @@ from pathlib import Path
 import ctranslate2
 import pytest
 
+from app.speech.model import ModelUnavailable
 from app.speech.whisper import device
 from app.speech.whisper.device import CUBLAS, Device, find_device
-from app.speech.whisper.weights import ModelUnavailable
 
 OF_PROCESSOR = ctranslate2.get_supported_compute_types("cpu")
 OF_GPU = {"float16", "int8_float16", "float32", "bfloat16"}

@@ -3,9 +3,9 @@ from math import inf, nan
 
 import pytest
 
-from app.speech.whisper.gates import Decoded, Try, Verdict, echoes, judge, likeliest, repeats, tries
+from app.speech.whisper.gates import Hypothesis, Try, Verdict, echoes, judge, likeliest, repeats, tries
 
-GOOD = Decoded("Thank you for calling, how can I help you today?", tuple(range(12)), -0.2, 0.05, 0.0)
+GOOD = Hypothesis("Thank you for calling, how can I help you today?", tuple(range(12)), -0.2, 0.05, 0.0)
 
 
 def test_plain_speech_is_accepted() -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 
+from app.speech.model import ModelUnavailable
 from app.speech.whisper import hub
 from app.speech.whisper.hub import Pin
 from app.speech.whisper.languages import languages
-from app.speech.whisper.weights import ModelUnavailable, fetch, locate, require_known
+from app.speech.whisper.weights import fetch, locate, require_known
 from testing.service import callscribe
 
 NAME = "Systran/faster-whisper-tiny"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from app.speech.model import ModelUnavailable
 from app.speech.whisper import weights as weights_module
-from app.speech.whisper.weights import Bundle, ModelUnavailable, bundled_models, default_model, fetch, locate
+from app.speech.whisper.weights import Bundle, bundled_models, default_model, fetch, locate
 
 FILES = {"config.json", "model.bin", "tokenizer.json", "vocabulary.txt"}
 

@@ -5,7 +5,7 @@ import pytest
 
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.windows.cutting import Piece, Window
-from app.speech.windows.missed_speech import look_through
+from app.speech.windows.missed_speech import find_missed
 from app.transcripts.transcript import Word
 
 
@@ -26,11 +26,11 @@ def spoken(start: float, end: float) -> list[Word]:
 
 
 def left(window: Window, words: Sequence[Word]) -> tuple[Window, ...]:
-    return look_through(window, words)[1]
+    return find_missed(window, words)[1]
 
 
 def beside(window: Window, words: Sequence[Word]) -> tuple[Word, ...]:
-    return look_through(window, words)[0]
+    return find_missed(window, words)[0]
 
 
 def bounds(windows: tuple[Window, ...]) -> list[tuple[float, float]]:
@@ -126,7 +126,7 @@ def test_words_that_stand_together_stay_where_they_are() -> None:
 
 def test_the_first_words_of_a_window_stand_with_their_sentence_too() -> None:
     torn = [*said("The number", 9.7, 10.5), *said("you have dialed is not in service.", 18, 20), *spoken(30, 34)]
-    found, rests = look_through(TURN, torn)
+    found, rests = find_missed(TURN, torn)
     assert [round(word.start, 1) for word in found[:3]] == [17.4, 17.7, 18]
     assert bounds(rests) == [(9.6, 17.4)]
 
@@ -143,14 +143,14 @@ def test_a_word_that_ends_its_piece_is_not_taken_for_one_of_the_next() -> None:
 
 def test_a_title_ends_no_sentence() -> None:
     seen = [*said("Yes. I saw Dr. Miller", 10, 13), *said("and he told me.", 17, 20), *spoken(30, 34)]
-    found, rests = look_through(TURN, seen)
+    found, rests = find_missed(TURN, seen)
     assert found[:5] == tuple(seen[:5])
     assert bounds(rests) == [(13, 17)]
 
 
 def test_what_was_passed_over_is_heard_again_though_the_words_put_back_would_fill_it() -> None:
     squeezed = [*said("Thank you.", 10, 11), *said("The number you", 11, 11.18)]
-    found, rests = look_through(
+    found, rests = find_missed(
         TURN, [*squeezed, *said("have dialed is not in service.", 12.8, 15), *spoken(15, 20), *spoken(30, 34)]
     )
     assert found[:5] == tuple(squeezed)
@@ -161,7 +161,7 @@ def test_what_was_passed_over_is_heard_again_though_the_words_put_back_would_fil
 def test_words_put_back_have_a_length_and_a_place_in_the_sound(start: float) -> None:
     turn = Window((TURN.pieces[0], Piece(round(29.604 * SAMPLE_RATE), round(34.4 * SAMPLE_RATE))))
     torn = [*THANKS, *said("The number", 13, 13.5), Word(start, 30.2, " you", 0.9), *said("have dialed.", 30.2, 34)]
-    found, _ = look_through(turn, torn)
+    found, _ = find_missed(turn, torn)
     the, number, you = found[5:8]
     assert the.start >= turn.pieces[1].start / SAMPLE_RATE
     assert min(word.end - word.start for word in (the, number, you)) > 0.059

@@ -1,0 +1,106 @@
+"""Runs a batch of windows through their model, and settles each: its words, its missed speech, its warning.
+
+It knows a model only by the protocol of `model.py`.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from app.speech.call.segments import Heard
+from app.speech.model import Again, Ask, NoSpeech, Recognized, Samples
+from app.speech.reader import read_window
+from app.speech.session import PendingWindow
+from app.speech.windows.cutting import Window
+from app.speech.windows.missed_speech import find_missed
+from app.speech.windows.word_times import place, spread
+from app.transcripts.transcript import TranscriptWarning, Word
+
+logger = logging.getLogger(__name__)
+
+# A window of missed speech may miss speech again: so often is it looked for.
+MOST_GENERATIONS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Settled:
+    """What came of a window that its model is done with, before its job learns of it."""
+
+    pending: PendingWindow
+    heard: Heard | None
+    missed: Sequence[PendingWindow]
+    warning: TranscriptWarning | None
+
+
+def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
+    """Recognizes windows of one kind and settles them. Returns the windows that must be recognized (again).
+
+    If it raises, no window has been settled. If a recording cannot be read, only its own job fails.
+    """
+    readable = [(pending, samples) for pending in batch if (samples := _read(pending)) is not None]
+    if not readable:
+        return []
+    answers = batch[0].job.model.recognize([(pending.ask, samples) for pending, samples in readable])
+    answered = list(zip((pending for pending, _ in readable), answers, strict=True))
+    settled = [_settled(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
+    again = [replace(pending, ask=answer.ask) for pending, answer in answered if isinstance(answer, Again)]
+    again += [missed for each in settled for missed in each.missed]
+    for each in settled:
+        _settle(each)
+    return again
+
+
+def _read(pending: PendingWindow) -> "Samples | None":
+    """The window's samples; None if its recording is gone, as it is after the client has cancelled."""
+    try:
+        return read_window(pending.job.call.channels[pending.channel], pending.window)
+    except OSError as error:
+        if not pending.job.ended:
+            logger.exception("speech.read_failed")
+        pending.job.fail(error)
+        return None
+
+
+def _settled(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Settled:
+    warning = _placed(answer.warning, pending)
+    if isinstance(answer, NoSpeech):
+        return _Settled(pending, None, (), warning)
+    words, missed = _words(pending, answer)
+    heard = Heard(pending.channel, answer.language, answer.scores, words)
+    return _Settled(pending, heard, [_of_missed(pending, answer.language, window) for window in missed], warning)
+
+
+def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...], Sequence[Window]]:
+    """The words in the time of the recording, and the speech of the window that has none.
+
+    Only words that are aligned with the sound show what was missed.
+    """
+    window, duration = pending.window, pending.job.call.duration
+    if answer.words is None:
+        phrases = answer.phrases or (Word(0.0, window.seconds, f" {answer.text}"),)
+        return place(spread(phrases), window, duration), ()
+    words = place(answer.words, window, duration)
+    return (words, ()) if pending.generation == MOST_GENERATIONS else find_missed(window, words)
+
+
+def _of_missed(pending: PendingWindow, language: str, window: Window) -> PendingWindow:
+    ask = Ask(pending.ask.options, window.seconds, language, pending.ask.language_is_detected)
+    return replace(pending, window=window, ask=ask, generation=pending.generation + 1)
+
+
+def _placed(warning: TranscriptWarning | None, pending: PendingWindow) -> TranscriptWarning | None:
+    if warning is None:
+        return None
+    start, end = round(pending.window.start, 2), round(pending.window.end, 2)
+    return replace(warning, channel=pending.channel, start=start, end=end)
+
+
+def _settle(settled: _Settled) -> None:
+    """Never raises, because a batch that is settled in part must not be recognized again."""
+    job = settled.pending.job
+    try:
+        missed = [pending.window for pending in settled.missed]
+        job.settle(settled.pending.window, settled.heard, settled.warning, missed)
+    except Exception as error:
+        logger.exception("speech.settle_failed")
+        job.fail(error)

@@ -1,0 +1,147 @@
+"""The transcript as clients read it in JSON. The API's schema is made of these classes, and so is what is rendered.
+
+They take the values of `transcript.py` as they are, and round them: times to milliseconds, probabilities and scores to
+four digits. Fields that a client sees are named here and nowhere else. Pure.
+"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from app.transcripts.dialogue import turns
+from app.transcripts.transcript import HoldKind, Transcript
+
+Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
+Digits = Annotated[float, AfterValidator(lambda number: round(number, 4))]
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class WarningOut(_View):
+    """Something a reader of the transcript should know."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    channel: int | None = None
+    start: Seconds | None = None
+    end: Seconds | None = None
+
+
+class WordOut(_View):
+    """A word as the model wrote it, with its leading space and its punctuation."""
+
+    start: Seconds
+    end: Seconds
+    word: str
+    probability: Digits | None = Field(description="Null from a model that does not tell it.")
+
+
+class SegmentOut(_View):
+    """A stretch of one channel's speech."""
+
+    id: int
+    channel: int
+    speaker: str
+    start: Seconds = Field(description="Seconds from the start of the recording.")
+    end: Seconds
+    text: str
+    language: str
+    temperature: Digits | None = Field(
+        description="Above 0 if the safeguards had the window recognized again. Like the next three scores, null from a"
+        " model that does not measure it."
+    )
+    avg_logprob: Digits | None
+    compression_ratio: Digits | None
+    no_speech_prob: Digits | None
+    words: list[WordOut] | None = Field(default=None, description="Left out without `word_timestamps`.")
+
+
+class TurnOut(_View):
+    """Consecutive segments of one speaker."""
+
+    speaker: str
+    start: Seconds
+    end: Seconds
+    text: str
+
+
+class ChannelOut(_View):
+    """One audio track."""
+
+    index: int
+    label: str
+    language: str | None
+    language_probability: Digits | None
+    speech_seconds: Seconds
+
+
+class SpanOut(_View):
+    """A stretch of the recording, in seconds."""
+
+    start: Seconds
+    end: Seconds
+
+
+class HoldOut(SpanOut):
+    """Ten seconds or more between speech in which nobody speaks."""
+
+    kind: HoldKind = Field(
+        description="`sound`: something as loud as the call is heard, such as music; else `silence`."
+    )
+
+
+class ChannelTalkOut(_View):
+    """How one channel took part."""
+
+    channel: int
+    speech_seconds: Seconds
+    share: Digits | None = Field(description="Of the speech of all channels; null where nobody speaks.")
+    interruptions: int = Field(description="How often it began while another spoke, and went on when that one ended.")
+    longest_monologue: SpanOut | None = Field(
+        description="Longest stretch without a pause of more than 3 s, and without more than a second of another."
+    )
+
+
+class TalkOut(_View):
+    """Facts of the call from voice activity. What takes two tracks to know is null for one."""
+
+    speech_seconds: Seconds = Field(description="In which somebody speaks.")
+    silence_seconds: Seconds = Field(description="In which nobody does.")
+    overlap_seconds: Seconds | None = Field(description="In which two or more speak.")
+    overlaps: int | None = Field(description="How often somebody began while another spoke, for 0.3 s or more.")
+    interruptions: int | None = Field(description="Overlaps after which the one who began later went on.")
+    channels: list[ChannelTalkOut]
+    holds: list[HoldOut]
+
+
+class TranscriptOut(_View):
+    """The text of one recording; segments are ordered by start."""
+
+    id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]  # a file's name on the command line
+    text: str
+    language: str | None
+    language_probability: Digits | None
+    duration: Seconds
+    channels: list[ChannelOut]
+    segments: list[SegmentOut]
+    turns: list[TurnOut]
+    talk: TalkOut
+    warnings: list[WarningOut]
+
+    @classmethod
+    def of(cls, transcript: Transcript, transcription_id: str) -> Self:
+        values = {name: getattr(transcript, name) for name in cls.model_fields if hasattr(transcript, name)}
+        return cls.model_validate({**values, "id": transcription_id, "turns": turns(transcript.segments)})
+
+    def content(self) -> dict[str, Any]:
+        """What JSON shows. Words that were not asked for are left out, and so is the place of a warning without one."""
+        content = self.model_dump()
+        content["warnings"] = [warning.model_dump(exclude_none=True) for warning in self.warnings]
+        for segment in content["segments"]:
+            if segment["words"] is None:
+                del segment["words"]
+        return content
