@@ -39,7 +39,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def running_service(folder: Path) -> Iterator[str]:
-    """Runs `callscribe serve` with default settings, except the device, in `folder`. Yields the address once it is ready."""
+    """Runs `callscribe serve` with default settings, except the device, in `folder`. Yields its address once ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
