@@ -23,7 +23,7 @@ FIELDS = (("channels", "split"), ("channel_labels", "agent"), ("channel_labels",
 START_LIMIT_SECONDS = 150
 TRANSCRIBE_LIMIT_SECONDS = 600
 STOP_LIMIT_SECONDS = 30
-DEVICE = "CALLSCRIBE_DEVICE"  # which may be why someone runs the demo
+DEVICE = "CALLSCRIBE_DEVICE"  # kept, because people run the demo to try a device
 
 # A proxy named in the environment must not come between the demo and its own machine.
 open_url = build_opener(ProxyHandler({})).open
@@ -39,7 +39,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def running_service(folder: Path) -> Iterator[str]:
-    """Runs `callscribe serve` on its defaults, device apart, writing only to `folder`; gives its address once ready."""
+    """Runs `callscribe serve` with default settings, except the device, in `folder`. Yields its address once ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

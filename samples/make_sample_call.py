@@ -83,7 +83,7 @@ def trim(samples: Samples) -> Samples:
 
 
 def compose() -> tuple[Samples, list[Turn]]:
-    """Returns the call, shaped (channel, sample), and where each turn stands in it."""
+    """Returns the call, shaped (channel, sample), and its turns with their times."""
     clock = LEAD_SECONDS
     turns: list[Turn] = []
     placed: list[tuple[int, int, Samples]] = []

@@ -1,4 +1,4 @@
-"""Write docs/openapi.json anew: `.venv/bin/python scripts/openapi.py`."""
+"""Writes docs/openapi.json from the routes: `.venv/bin/python scripts/openapi.py`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real browser without a window: Chromium, driven by Selenium, where both are installed."""
+"""A real browser without a window: Chromium, driven by Selenium, if both are installed."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "chromium and chromedriver are not installed: apt-get install chromium chromium-driver"
 HERE = CHROMIUM is not None and DRIVER is not None
-NEEDED = bool(os.environ.get("NEED_BROWSER"))  # where nothing may be skipped, as in .ci/run
+NEEDED = bool(os.environ.get("NEED_BROWSER"))  # set by .ci/run, which must not skip these tests
 PATIENCE_SECONDS = 90
 ARGUMENTS = """
     --headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --no-proxy-server
@@ -29,7 +29,7 @@ HIDDEN = "none of {} is shown"
 
 
 class Browser:
-    """What a reader of the page does and sees, and what only the browser knows."""
+    """What a reader of the page does and sees, and what the browser logs."""
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
@@ -38,7 +38,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def find(self, selector: str) -> WebElement:
-        """The first such element that is shown, once there is one."""
+        """Waits for the first element of `selector` that is displayed, and returns it."""
 
         def shown(driver: Chrome) -> WebElement | None:
             return next((each for each in self.all(selector) if each.is_displayed()), None)
@@ -55,29 +55,29 @@ class Browser:
         return self.driver.execute_script(script)
 
     def until(self, expression: str) -> Any:
-        """The value of an expression in the page, once it is true there."""
+        """Waits until a JavaScript expression is true in the page, and returns its value."""
         script = f"return {expression}"
         return WebDriverWait(self.driver, PATIENCE_SECONDS).until(lambda _: self.run(script), expression)
 
     def complaints(self) -> list[str]:
-        """What the console shows since it was asked last: errors and warnings, those of CSP too."""
+        """Errors and warnings in the console since the last call, including those of the Content-Security-Policy."""
         return [entry["message"] for entry in self._log("browser")]
 
     def origins(self) -> set[str]:
-        """Where all requests over the network went since it was asked last."""
+        """The origins of all requests over the network since the last call."""
         events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         return {f"{parts.scheme}://{parts.netloc}" for url in sent if (parts := urlsplit(url)).scheme in NETWORK}
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
-        """What came to a log of the browser's since it was asked last."""
+        """Entries of one of the browser's logs since the last call."""
         entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
         return entries
 
 
 @contextmanager
 def browsing(folder: Path) -> Iterator[Browser]:
-    """A browser with a profile of its own; downloads go to `folder`."""
+    """A browser with its own profile, which saves downloads in `folder`."""
     assert CHROMIUM is not None, MISSING
     assert DRIVER is not None, MISSING
     options = ChromeOptions()

@@ -72,7 +72,7 @@ def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "samples").glob("*.md")]:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "samples").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
@@ -88,3 +88,16 @@ def test_the_readme_commands_give_the_transcript_they_promise(service: Service, 
 def _words(text: str) -> str:
     """Without punctuation and case, in which processors of other makes differ."""
     return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def test_the_guides_for_contributors_name_only_files_that_exist() -> None:
+    for guide in ("CONTRIBUTING.md", "SECURITY.md"):
+        named = re.findall(r"`((?:app|tests|docs|scripts|alembic|testing)/[\w./-]*)`", (ROOT / guide).read_text())
+        assert named
+        assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_room_is_on_the_map_with_what_it_may_know() -> None:
+    rooms = {folder.name for folder in (ROOT / "app").iterdir() if folder.is_dir() and folder.name != "__pycache__"}
+    described = set(re.findall(r"^\| `(\w+)/` \|", ARCHITECTURE, re.MULTILINE))
+    assert described == rooms

@@ -99,8 +99,8 @@ class Reader:
             statement = statement.where(Transcription.id < wanted.before)
         async with self._database.transaction() as session:
             jobs = (await session.exec(statement.limit(wanted.limit + 1))).all()
-            states = await outbox.notify_states(session, [job.id for job in jobs])
-        items = [Read(job, states.get(job.id)) for job in jobs[: wanted.limit]]
+            notify_states = await outbox.notify_states(session, [job.id for job in jobs])
+        items = [Read(job, notify_states.get(job.id)) for job in jobs[: wanted.limit]]
         return Page(items, is_last=len(jobs) <= wanted.limit)
 
     async def transcript(self, transcription_id: UUID, caller: Caller) -> StoredTranscript:
@@ -140,8 +140,8 @@ class Reader:
         if job.status not in FINAL:
             return Read(job, None)
         async with self._database.transaction() as session:
-            states = await outbox.notify_states(session, [job.id])
-        return Read(job, states.get(job.id))
+            notify_states = await outbox.notify_states(session, [job.id])
+        return Read(job, notify_states.get(job.id))
 
     async def _read_asked(self) -> None:
         while self._asked:
@@ -160,8 +160,8 @@ class Reader:
         async with self._database.transaction() as session:
             jobs = (await session.exec(select(Transcription).where(col(Transcription.id).in_(ids)))).all()
             ended = [job.id for job in jobs if job.status in FINAL]
-            states = await outbox.notify_states(session, ended) if ended else {}
-        return {job.id: Read(job, states.get(job.id)) for job in jobs}
+            notify_states = await outbox.notify_states(session, ended) if ended else {}
+        return {job.id: Read(job, notify_states.get(job.id)) for job in jobs}
 
 
 async def going_on(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:

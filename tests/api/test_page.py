@@ -1,4 +1,4 @@
-"""The page at `/`: its files over HTTP, and what it does for somebody in a real browser."""
+"""The page at `/`: its files over HTTP, and what a reader sees and does in a real browser."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -42,7 +42,9 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
         ("/page/icon.svg", "image/svg+xml"),
     ],
 )
-def test_its_files_need_no_key_and_are_sent_once(guarded: Service, path: str, media_type: str) -> None:
+def test_the_files_need_no_key_and_are_not_sent_again_if_the_etag_matches(
+    guarded: Service, path: str, media_type: str
+) -> None:
     answer = guarded.client.get(path, headers={"Authorization": ""})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, media_type)
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
@@ -52,19 +54,21 @@ def test_its_files_need_no_key_and_are_sent_once(guarded: Service, path: str, me
 
 
 @pytest.mark.parametrize("path", ["/page/routes.py", "/page/..%2froutes.py", "/page/", "/page/none.js"])
-def test_it_has_no_other_files(guarded: Service, path: str) -> None:
+def test_other_paths_answer_not_found(guarded: Service, path: str) -> None:
     answer = guarded.client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", sorted(ASSETS.iterdir()), ids=lambda path: path.name)
-def test_its_files_name_no_other_place_and_make_no_markup(path: Path) -> None:
+def test_the_files_name_no_other_origin_and_build_no_markup_from_text(path: Path) -> None:
     text = path.read_text().replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?:|innerHTML|insertAdjacentHTML|outerHTML|document\.write|\bstyle=|\bon\w+=\"", text)
 
 
 @in_a_browser
-def test_a_call_is_posted_followed_read_heard_and_downloaded(keyed: Service, browser: Browser, tmp_path: Path) -> None:
+def test_a_reader_posts_follows_reads_plays_and_downloads_a_call(
+    keyed: Service, browser: Browser, tmp_path: Path
+) -> None:
     open_with_key(keyed, browser)
     assert browser.find("#no-recent").text.startswith("None yet")
 
@@ -82,7 +86,7 @@ def test_a_call_is_posted_followed_read_heard_and_downloaded(keyed: Service, bro
 
     check_dialogue(browser)
     assert [figure.text for figure in browser.all("figcaption")] == ["agent", "customer"]
-    hear_by_keyboard(browser)
+    play_by_keyboard(browser)
     search(browser)
 
     browser.find(".downloads button:nth-of-type(3)").send_keys(Keys.ENTER)
@@ -99,7 +103,7 @@ def test_a_call_is_posted_followed_read_heard_and_downloaded(keyed: Service, bro
 
 
 def open_with_key(service: Service, browser: Browser) -> None:
-    """The page asks for the key, and again where it is wrong; the keyboard is enough."""
+    """The page asks for the key, and asks again if the key is wrong. The keyboard is enough."""
     browser.driver.get(f"{service.url}/")
     for key in ("a-wrong-guess", ALICE):
         browser.find("#key")
@@ -121,7 +125,7 @@ def check_dialogue(browser: Browser) -> None:
     assert dialogue["x"] >= waveforms["x"] + waveforms["width"]  # beside them
     browser.until("document.getElementById('facts').textContent.includes('English')")
     facts = browser.find("#facts").text
-    assert re.search(r"Speaking at once\n(never|\d+ ×, \d+\.\d s)\nInterruptions\n\d+", facts)
+    assert re.search(r"Speaking at the same time\n(never|\d+ ×, \d+\.\d s)\nInterruptions\n\d+", facts)
     rows = [row.text for row in browser.all("#talk-rows tr")]
     assert [row.split()[0] for row in rows] == ["agent", "customer"]
     shares = [int(share) for share in re.findall(r"(\d+) %", " ".join(rows))]
@@ -131,8 +135,8 @@ def check_dialogue(browser: Browser) -> None:
     assert all(re.search(r"\d+:\d\d from \d+:\d\d$", row) for row in rows)
 
 
-def hear_by_keyboard(browser: Browser) -> None:
-    """From the search field Tab leads to the dialogue, the arrow to its second turn, Enter plays it."""
+def play_by_keyboard(browser: Browser) -> None:
+    """Tab moves from the search field to the dialogue, the arrow key to the second turn, and Enter plays that turn."""
     search = browser.find("#search")
     search.send_keys(Keys.TAB)
     browser.focused.send_keys(Keys.ARROW_DOWN)
@@ -147,7 +151,7 @@ def hear_by_keyboard(browser: Browser) -> None:
 
 
 def search(browser: Browser) -> None:
-    """A word that the second turn has is searched for, in capital letters."""
+    """Searches in capital letters for a word of the second turn."""
     field = browser.find("#search")
     word = max(re.findall(r"\w+", browser.all(".turn .words")[1].text.casefold()), key=len)
     field.send_keys(word.upper())
@@ -159,7 +163,7 @@ def search(browser: Browser) -> None:
 
 
 @in_a_browser
-def test_without_keys_a_refused_file_is_reported_and_a_mono_call_is_one_track(
+def test_without_keys_the_page_reports_a_refused_file_and_shows_a_mono_call_as_one_track(
     service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     broken, mono = tmp_path / "letter.wav", tmp_path / "mono.wav"
@@ -170,7 +174,7 @@ def test_without_keys_a_refused_file_is_reported_and_a_mono_call_is_one_track(
     browser.find("#start").click()
     assert "This cannot be read as a recording" in browser.find("#problem").text
     assert "Request " in browser.find("#problem").text
-    browser.complaints()  # the browser's own line about a 415
+    browser.complaints()  # the browser's own message about the 415
 
     browser.all("#file")[0].send_keys(str(mono))
     browser.until("document.getElementById('chosen').textContent.endsWith('one channel')")
@@ -184,7 +188,7 @@ def test_without_keys_a_refused_file_is_reported_and_a_mono_call_is_one_track(
 
 
 @in_a_browser
-def test_a_name_stays_with_its_channel_and_a_voice_on_both_has_a_colour(
+def test_a_label_stays_with_its_channel_and_a_voice_on_both_channels_has_a_colour(
     service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     recording = tmp_path / "doubled.wav"
@@ -208,7 +212,9 @@ def first_on_both(recording: bytes) -> bytes:
 
 
 @in_a_browser
-def test_a_dropped_file_waits_and_is_cancelled_and_its_name_is_only_text(guarded: Service, browser: Browser) -> None:
+def test_a_dropped_file_waits_can_be_cancelled_and_its_name_is_shown_as_text(
+    guarded: Service, browser: Browser
+) -> None:
     open_with_key(guarded, browser)
     hostile = "<img src=x onerror=alert(1)>.wav"
     samples = ",".join(map(str, tone(0.2)))
@@ -233,7 +239,7 @@ def test_a_dropped_file_waits_and_is_cancelled_and_its_name_is_only_text(guarded
 
 
 @in_a_browser
-def test_on_a_narrow_screen_nothing_is_cut_off(service: Service, browser: Browser) -> None:
+def test_a_narrow_screen_cuts_nothing_off(service: Service, browser: Browser) -> None:
     browser.driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 320, "height": 700, "deviceScaleFactor": 1, "mobile": True}
     )
@@ -246,7 +252,7 @@ def test_on_a_narrow_screen_nothing_is_cut_off(service: Service, browser: Browse
 
 
 @in_a_browser
-def test_the_documentation_can_be_read_and_tried(service: Service, browser: Browser) -> None:
+def test_the_api_documentation_can_be_read_and_tried(service: Service, browser: Browser) -> None:
     browser.driver.get(f"{service.url}/docs")
     browser.find("#operations-operations-read_health summary, #operations-operations-read_health button").click()
     browser.find("#operations-operations-read_health .try-out__btn").click()

@@ -1,4 +1,4 @@
-// The service's HTTP API. The key, where the service has keys, stays in this tab's sessionStorage.
+// The only file that calls the service's HTTP API. If the service needs a key, the key stays in this tab's sessionStorage.
 
 const KEY = "callscribe.key";
 const RETRY_SECONDS = 2;
@@ -17,12 +17,12 @@ export class Problem extends Error {
     try {
       return new Problem(JSON.parse(text));
     } catch {
-      return new Problem({ title: "The service gave no proper answer", detail: `Its status was ${status}.`, status, request_id: requestId });
+      return new Problem({ title: "The service sent an unexpected answer", detail: `Its status was ${status}.`, status, request_id: requestId });
     }
   }
 
   static unreachable() {
-    return new Problem({ title: "The service cannot be reached", detail: "The connection broke off.", status: 0 });
+    return new Problem({ title: "The service cannot be reached", detail: "The connection was lost.", status: 0 });
   }
 }
 
@@ -30,7 +30,7 @@ export const storedKey = () => sessionStorage.getItem(KEY);
 export const useKey = (key) => sessionStorage.setItem(KEY, key);
 export const forgetKey = () => sessionStorage.removeItem(KEY);
 
-// `ask` is told whether a key was refused, and resolves to whether there is a new one.
+// `ask` gets true if the service refused a key. It resolves to true if the reader entered a new one.
 export function whenKeyIsNeeded(ask) {
   askForKey = ask;
 }
@@ -66,7 +66,7 @@ export const read = async (path, signal) => (await call(path, { signal })).json(
 
 export function upload(form, onProgress, signal) {
   return withKey((headers) => new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest(); // fetch tells nothing of an upload's progress
+    const request = new XMLHttpRequest(); // because fetch does not report an upload's progress
     request.open("POST", "/v1/transcriptions");
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
@@ -80,7 +80,8 @@ export function upload(form, onProgress, signal) {
   }));
 }
 
-// Yields a job each time it is read, until its status is final. Goes on through broken connections and full services.
+// Reads a job again and again and yields it, until its status is final. Yields null if the service cannot be reached or is
+// busy, and then tries again.
 export async function* follow(id, signal) {
   for (let wait = 0; ; wait = WAIT_SECONDS) {
     const asked = performance.now();
@@ -88,7 +89,7 @@ export async function* follow(id, signal) {
       const job = await read(`/v1/transcriptions/${id}?wait=${wait}`, signal);
       yield job;
       if (!["pending", "in_progress"].includes(job.status)) return;
-      if (wait && performance.now() - asked < 1000) await pause(signal); // a service that stops lets nobody wait
+      if (wait && performance.now() - asked < 1000) await pause(signal); // because a service that is stopping answers immediately
     } catch (error) {
       if (![0, 429, 503].includes(error.status)) throw error;
       yield null;

@@ -1,4 +1,4 @@
-// The dialogue: a list of turns to read, to search and to hear.
+// The dialogue: a list of turns that can be read, searched and played.
 
 import { byId, clock, element } from "./elements.js";
 import { playFrom } from "./player.js";
@@ -24,17 +24,17 @@ export function showDialogue(transcript) {
     return { ...turn, item, button, words };
   });
   if (turns.length) turns[0].button.tabIndex = 0;
-  byId("nobody").hidden = turns.length > 0;
+  byId("no-turns").hidden = turns.length > 0;
   byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
   list.replaceChildren(...turns.map((turn) => turn.item));
   search.value = "";
   filter();
 }
 
-// In the order of their channels, which colours go by.
+// Speakers in the order of their channels, because the order decides their colours.
 export const speakersOf = (transcript) => [...new Set(transcript.channels.map((channel) => channel.label))];
 
-// Where all channels are one, their speaker has the name of none.
+// If all channels carry the same sound, the speaker has no channel's label and gets the first colour.
 export const voiceOf = (speaker, speakers) => `voice-${Math.max(0, speakers.indexOf(speaker)) % 4}`;
 
 function filter() {
@@ -60,19 +60,19 @@ function marked(text, wanted) {
   return [...parts, text.slice(end)];
 }
 
-// One turn is in the tab order; the arrow keys lead to the others.
+// Only one turn is in the tab order. The arrow keys move to the others.
 function makeReachable(chosen) {
   for (const turn of turns) turn.button.tabIndex = turn === chosen ? 0 : -1;
 }
 
 function move(event) {
-  const there = turns.filter((turn) => !turn.item.hidden);
-  const at = there.findIndex((turn) => turn.button === document.activeElement);
-  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: there.length - 1 }[event.key];
-  if (to === undefined || !there[to]) return;
+  const shown = turns.filter((turn) => !turn.item.hidden);
+  const at = shown.findIndex((turn) => turn.button === document.activeElement);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1 }[event.key];
+  if (to === undefined || !shown[to]) return;
   event.preventDefault();
-  makeReachable(there[to]);
-  there[to].button.focus();
+  makeReachable(shown[to]);
+  shown[to].button.focus();
 }
 
 function markPlaying() {

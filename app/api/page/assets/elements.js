@@ -1,4 +1,4 @@
-// Elements of the page. Whatever the service sends becomes text nodes, never markup.
+// Makes elements and formats values. Everything that the service sends becomes text nodes, never markup.
 
 export const byId = (id) => document.getElementById(id);
 

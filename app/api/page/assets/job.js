@@ -3,7 +3,7 @@
 import { call, follow, read } from "./api.js";
 import { showDialogue } from "./dialogue.js";
 import { byId, clock, element, languageName } from "./elements.js";
-import { announce, hideProgress, onCancel, showProblem, showProgress } from "./notices.js";
+import { announce, hideProgress, onCancel, showProblem, showProgress } from "./messages.js";
 import { load, showWaveforms } from "./player.js";
 import { factsOfTalk, showTalk } from "./talk.js";
 import { examinedOnce, ownRecordings } from "./upload.js";
@@ -12,7 +12,7 @@ const FORMATS = { json: "json", text: "txt", srt: "srt", vtt: "vtt", tsv: "tsv",
 const STEPS = { pending: "Waiting in the queue", in_progress: "Transcribing" };
 
 export async function showJob(id, signal, focus) {
-  for (const part of ["player", "silent", "summary", "said"]) byId(part).hidden = true;
+  for (const part of ["player", "no-audio", "summary", "transcript"]) byId(part).hidden = true;
   byId("facts").replaceChildren();
   byId("job-title").textContent = "Recording";
   byId("job").hidden = false;
@@ -21,7 +21,7 @@ export async function showJob(id, signal, focus) {
   let first = true;
   for await (const job of follow(path, signal)) {
     if (job === null) {
-      showProgress("The service cannot be reached; trying again", null);
+      showProgress("The service cannot be reached. Trying again", null);
       continue;
     }
     if (first) introduce(job, signal, focus);
@@ -32,12 +32,12 @@ export async function showJob(id, signal, focus) {
 }
 
 function introduce(job, signal, focus) {
-  const title = job.audio.filename ?? "A recording without a name";
+  const title = job.audio.filename ?? "Unnamed recording";
   document.title = `${title} – Callscribe`;
   byId("job-title").textContent = title;
   if (focus) byId("job-title").focus();
-  byId("own-copy").onchange = (event) => event.target.files.length && hear(event.target.files[0], job, signal);
-  findRecording(job, signal).catch(showProblem);
+  byId("own-copy").onchange = (event) => event.target.files.length && showRecording(event.target.files[0], job, signal);
+  fetchRecording(job, signal).catch(showProblem);
 }
 
 function showStatus(job) {
@@ -51,35 +51,35 @@ function showStatus(job) {
   if (job.error) showProblem({ message: job.error.message, detail: `The transcription failed: ${job.error.code}` });
 }
 
-async function findRecording(job, signal) {
+async function fetchRecording(job, signal) {
   const own = ownRecordings.get(job.id);
-  if (own) return hear(own, job, signal);
-  if (job.links.audio === null) return stayWithout("The service does not keep this recording.");
+  if (own) return showRecording(own, job, signal);
+  if (job.links.audio === null) return showNoAudio("The service does not keep this recording any more.");
   try {
-    return await hear(await (await call(job.links.audio, { signal })).blob(), job, signal);
+    return await showRecording(await (await call(job.links.audio, { signal })).blob(), job, signal);
   } catch (error) {
     if (error.status !== 404) throw error;
-    return stayWithout("The service does not keep this recording.");
+    return showNoAudio("The service does not keep this recording any more.");
   }
 }
 
-function stayWithout(reason) {
+function showNoAudio(reason) {
   byId("player").hidden = true;
-  byId("silent-reason").textContent = reason;
-  byId("silent").hidden = false;
+  byId("no-audio-reason").textContent = reason;
+  byId("no-audio").hidden = false;
 }
 
-async function hear(recording, job, signal) {
+async function showRecording(recording, job, signal) {
   if (signal.aborted) return;
   load(recording);
   byId("player").hidden = false;
-  byId("silent").hidden = true;
+  byId("no-audio").hidden = true;
   const found = await examinedOnce(recording);
   if (!signal.aborted && found) showWaveforms(found.peaks, job.options.channel_labels);
 }
 
 byId("audio").addEventListener("error", () => {
-  if (byId("audio").src) stayWithout("This browser cannot play such a recording.");
+  if (byId("audio").src) showNoAudio("This browser cannot play this format.");
 });
 
 async function showResult(job, signal) {
@@ -92,7 +92,7 @@ async function showResult(job, signal) {
   showTalk(transcript);
   showDownloads(job, signal);
   showDialogue(transcript);
-  byId("summary").hidden = byId("said").hidden = false;
+  byId("summary").hidden = byId("transcript").hidden = false;
 }
 
 function factsOf(transcript) {
@@ -117,7 +117,7 @@ function showDownloads(job, signal) {
   byId("downloads-title").parentElement.replaceChildren(byId("downloads-title"), ...buttons);
 }
 
-// A link would go without the key.
+// A plain link would send the request without the key.
 async function download(job, format, extension, signal) {
   const response = await call(`${job.links.transcript}?format=${format}`, { signal });
   const address = URL.createObjectURL(await response.blob());

@@ -1,11 +1,11 @@
-// Which view is shown, by the address: `/` to post a recording, `/#<id>` to follow a job and read its dialogue.
+// Shows one of two views, depending on the address: `/` to post a recording, `/#<id>` to follow a job and read its dialogue.
 
 import { forgetKey, storedKey, useKey, whenKeyIsNeeded } from "./api.js";
 import { byId } from "./elements.js";
 import { showJob } from "./job.js";
 import { unload } from "./player.js";
 import { setUpUpload, showNew } from "./upload.js";
-import { hideProblem, showProblem } from "./notices.js";
+import { hideProblem, showProblem } from "./messages.js";
 
 const views = ["new", "job", "progress"];
 let leaving = new AbortController();
@@ -28,8 +28,8 @@ function askForKey(refused) {
   const dialog = byId("key-dialog");
   const field = byId("key");
   byId("key-reason").textContent = refused
-    ? "The service does not know that key. Try another one."
-    : "This service has API keys. Yours is kept in this tab until you close it.";
+    ? "The service does not know this key. Try another one."
+    : "This service needs an API key. The page keeps your key until you close this tab.";
   field.value = "";
   dialog.returnValue = "";
   dialog.showModal();

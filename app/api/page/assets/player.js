@@ -1,10 +1,10 @@
-// The recording: an audio element, and each channel's waveform where the browser can decode it in reasonable memory.
+// The recording: an audio element, and a waveform of each channel if the browser can decode it in reasonable memory.
 
 import { byId, element } from "./elements.js";
 
 const MAX_BYTES = 300e6;
 const MAX_SECONDS = 3600;
-const DECODED_HERTZ = 8000; // an hour of two channels takes 230 MB until its peaks are found
+const DECODED_HERTZ = 8000; // an hour of two channels takes 230 MB until the peaks are computed
 const COLUMNS = 1000;
 const BAR_PIXELS = 3;
 
@@ -12,8 +12,8 @@ const audio = byId("audio");
 const waveforms = byId("waveforms");
 let drawn = [];
 
-// {seconds, peaks}: `peaks` holds the highest amplitudes of each channel. Null where there is too much to decode, or
-// nothing that the browser can.
+// Returns {seconds, peaks}, where `peaks` holds the highest amplitudes of each channel. Returns null if the recording is too
+// large to decode here, or if the browser cannot decode it.
 export async function examine(blob) {
   if (blob.size > MAX_BYTES) return null;
   try {
@@ -60,11 +60,11 @@ export function unload() {
   drawn = [];
 }
 
-// Starts at `seconds` of the recording, if there is one to hear.
+// Plays the recording from `seconds` on, if there is one.
 export function playFrom(seconds) {
   if (!audio.src) return;
   audio.currentTime = seconds;
-  audio.play().catch(() => undefined); // what the browser cannot play, the audio element shows
+  audio.play().catch(() => undefined); // because the audio element itself shows that it cannot play
 }
 
 export function showWaveforms(peaks, labels) {
@@ -95,9 +95,9 @@ function drawChannel(canvas, peaks, played) {
   for (let bar = 0; bar < bars; bar++) {
     const from = Math.floor((bar * peaks.length) / bars);
     const to = Math.max(from + 1, Math.floor(((bar + 1) * peaks.length) / bars));
-    const tall = Math.max(1, Math.max(...peaks.subarray(from, to)) * height);
+    const barHeight = Math.max(1, Math.max(...peaks.subarray(from, to)) * height);
     context.fillStyle = style.getPropertyValue(bar < played * bars ? "--voice" : "--ahead");
-    context.fillRect(bar * BAR_PIXELS, (height - tall) / 2, BAR_PIXELS - 1, tall);
+    context.fillRect(bar * BAR_PIXELS, (height - barHeight) / 2, BAR_PIXELS - 1, barHeight);
   }
   context.fillStyle = style.getPropertyValue("--text");
   context.fillRect(Math.min(played * width, width - 1), 0, 1, height);

@@ -1,9 +1,9 @@
-// The facts of a call: how much each speaker talks, and how the speakers meet.
+// The facts of a call: how much each speaker talks, overlaps, interruptions and holds.
 
 import { speakersOf, voiceOf } from "./dialogue.js";
 import { byId, clock, element } from "./elements.js";
 
-const HEADS = ["Speaker", "Talks", "Share", "Interrupts", "Longest monologue"];
+const HEADS = ["Speaker", "Speaking time", "Share", "Interruptions", "Longest monologue"];
 
 export function showTalk(transcript) {
   const several = transcript.talk.overlaps !== null;
@@ -12,11 +12,11 @@ export function showTalk(transcript) {
   byId("talk-rows").replaceChildren(...(several ? transcript.talk.channels.map((each) => row(each, transcript)) : []));
 }
 
-// Name and text of each fact of the call as a whole. Overlaps cannot be heard in a single track.
+// Returns the name and text of each fact of the whole call. A single track has no overlaps, because its voices are mixed.
 export function factsOfTalk({ talk }) {
   const facts = [["Silence", clock(talk.silence_seconds)]];
   if (talk.overlaps !== null) {
-    facts.push(["Speaking at once", talk.overlaps ? `${talk.overlaps} ×, ${talk.overlap_seconds.toFixed(1)} s` : "never"]);
+    facts.push(["Speaking at the same time", talk.overlaps ? `${talk.overlaps} ×, ${talk.overlap_seconds.toFixed(1)} s` : "never"]);
     facts.push(["Interruptions", String(talk.interruptions)]);
   }
   if (talk.holds.length) facts.push(["On hold", talk.holds.map(({ start, end }) => `${clock(start)}–${clock(end)}`).join(", ")]);

@@ -2,13 +2,13 @@
 
 import { read, upload } from "./api.js";
 import { byId, element, languageName, size } from "./elements.js";
-import { announce, hideProblem, hideProgress, onCancel, showProblem, showProgress } from "./notices.js";
+import { announce, hideProblem, hideProgress, onCancel, showProblem, showProgress } from "./messages.js";
 import { examine } from "./player.js";
 
 const form = byId("upload");
 const file = byId("file");
-export const ownRecordings = new Map(); // job id → the file that was posted from here
-const examined = new WeakMap(); // file → what `examine` found, or the promise of it
+export const ownRecordings = new Map(); // job id → the file that this tab posted
+const examined = new WeakMap(); // file → the promise of what `examine` finds
 
 export function examinedOnce(blob) {
   if (!examined.has(blob)) examined.set(blob, examine(blob));
@@ -34,7 +34,7 @@ async function showLanguages(signal) {
 function recentJob(job) {
   const created = new Date(job.created_at);
   return element("li", {},
-    element("a", { href: `#${job.id}` }, job.audio.filename ?? "A recording without a name"),
+    element("a", { href: `#${job.id}` }, job.audio.filename ?? "Unnamed recording"),
     element("span", { className: `status ${job.status}` }, job.status.replace("_", " ")),
     element("time", { dateTime: job.created_at }, created.toLocaleString([], { dateStyle: "medium", timeStyle: "short" })),
     element("code", {}, job.id));
@@ -66,7 +66,7 @@ function asForm(recording) {
   return fields;
 }
 
-// Labels go by position: one that is blank before another gets the name that the service gives by itself.
+// Labels go by position. A blank label before another one gets the name that the service gives to channels without a label.
 function positional(labels) {
   const names = labels.map((label) => label.trim());
   return names.slice(0, names.findLastIndex(Boolean) + 1).map((name, index) => name || `channel_${index}`);
@@ -95,7 +95,7 @@ async function post(signal) {
   }
 }
 
-function takeDropped(event) {
+function chooseDropped(event) {
   event.preventDefault();
   byId("drop").classList.remove("over");
   if (byId("new").hidden || !event.dataTransfer.files.length) return;
@@ -103,7 +103,7 @@ function takeDropped(event) {
   showChosen();
 }
 
-// `signal` gives the signal of leaving the view.
+// `signal` returns the AbortSignal that fires when the reader leaves the view.
 export function setUpUpload(signal) {
   file.addEventListener("change", showChosen);
   form.addEventListener("change", showLabels);
@@ -111,7 +111,7 @@ export function setUpUpload(signal) {
     event.preventDefault();
     post(signal());
   });
-  document.addEventListener("drop", takeDropped);
+  document.addEventListener("drop", chooseDropped);
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     byId("drop").classList.add("over");

@@ -1,4 +1,4 @@
-// What the page tells its reader beside the content: problems, progress, and the words that screen readers announce.
+// Messages beside the content: problems, progress, and announcements for screen readers.
 
 import { byId, element } from "./elements.js";
 
@@ -21,7 +21,7 @@ export function hideProblem() {
   byId("problem").replaceChildren();
 }
 
-// `done` is 0–1, or null where it is not known. Screen readers hear each step once, and each quarter of it.
+// `done` is between 0 and 1, or null if the progress is not known. Screen readers announce each step, and each quarter of it.
 export function showProgress(step, done) {
   const percent = done === null ? "" : ` ${Math.round(done * 100)} %`;
   byId("step").textContent = step + percent;
@@ -39,7 +39,7 @@ export function announce(text) {
   if (byId("announcement").textContent !== text) byId("announcement").textContent = text;
 }
 
-// The progress's one button: what it does until the step is over.
+// Sets what the Cancel button does until the current step ends.
 export function onCancel(act) {
   byId("cancel").disabled = false;
   byId("cancel").onclick = () => {
