@@ -1,4 +1,7 @@
-"""Deliveries: who was told of a transcription's end, and telling them once more."""
+"""Routes for deliveries: which receivers were notified of a transcription's end, and sending an event again.
+
+This module must not know how a delivery is sent.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -18,7 +21,7 @@ router = APIRouter(prefix="/v1", tags=["webhooks"])
 @router.get(
     "/transcriptions/{transcription_id}/deliveries",
     response_model=DeliveryList,
-    summary="Read who was told",
+    summary="List deliveries",
     responses={200: LISTED, **responses(*GUARDED, NotFound)},
 )
 async def list_deliveries(
@@ -41,7 +44,7 @@ async def list_deliveries(
 async def redeliver(
     delivery_id: Annotated[UUID, Path(description="The delivery's id.")], caller: CallerDep, database: DatabaseDep
 ) -> DeliveryOut:
-    """Sends the same event to the same URL at once, whatever became of it before, and retries as for a new one."""
+    """Sends the same event to the same URL immediately, also after a success, and retries as for a new delivery."""
     async with database.transaction() as session:
         event, delivery = await outbox.redeliver(session, delivery_id)
         attempts = await outbox.attempts(session, [delivery_id])

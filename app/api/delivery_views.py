@@ -95,7 +95,7 @@ LISTED: dict[str, Any] = {
     "content": {"application/json": {"examples": {"deliveries": {"$ref": "#/components/examples/Deliveries"}}}},
 }
 REDELIVERING: dict[str, Any] = {
-    "description": "It will be sent at once, with the `webhook-id` and the bytes that it always had.",
+    "description": "It will be sent immediately, with the same `webhook-id` and the same bytes as before.",
     "content": {"application/json": {"examples": {"delivery": {"$ref": "#/components/examples/Delivery"}}}},
 }
 EXAMPLES: dict[str, Any] = {"Delivery": DELIVERY_EXAMPLE, "Deliveries": {"items": [DELIVERY_EXAMPLE]}}

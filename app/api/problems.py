@@ -165,8 +165,8 @@ class UnexpectedErrors:
                 log.exception("unhandled error", path=scope.get("path"))
             if answering or scope["type"] != "http":
                 raise
-            told = Unavailable(AWAY, headers={"Retry-After": "5"}) if away else InternalError(SEE_LOG)
-            await render(Request(scope), told)(scope, receive, send)
+            answer = Unavailable(AWAY, headers={"Retry-After": "5"}) if away else InternalError(SEE_LOG)
+            await render(Request(scope), answer)(scope, receive, send)
 
 
 def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:

@@ -69,7 +69,7 @@ async def read_audio(
     range_: Annotated[str | None, Header(alias="Range", description="One range of bytes, `bytes=0-1023`.")] = None,
     if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> StreamingResponse:
-    """The bytes that were received, while the service keeps them: until the job's end, or so long as it was told to."""
+    """The bytes that were received. The service keeps them until the job ends, or for as long as it is set to."""
     job = await reader.recording(transcription_id, caller)
     if job.audio_key is None or job.bytes is None:
         raise NotFound("The recording is not kept, or not fetched yet.")

@@ -64,7 +64,7 @@ def _strings(value: JsonValue) -> Iterator[str]:
 def _not_offered(diarize: bool) -> bool:
     if diarize:
         raise ValueError(
-            "is not offered: speakers cannot be told apart well enough in one track; record agent and customer on"
+            "is not offered: speakers cannot be separated well enough in one track; record agent and customer on"
             " channels of their own and use channels=split"
         )
     return diarize
@@ -124,7 +124,7 @@ class CreateTranscription(BaseModel):
         default_factory=list, max_length=8, description="Names by channel order, e.g. `agent`, `customer`."
     )
     diarize: Annotated[bool, AfterValidator(_not_offered)] = Field(
-        default=False, description="Not offered: `true` is refused. Speakers are told apart by `channels=split`."
+        default=False, description="Not offered: `true` is refused. Use `channels=split` to separate speakers."
     )
     word_timestamps: bool = Field(default=False, description="Words with start, end and probability.")
     prompt: str | None = Field(

@@ -184,7 +184,7 @@ async def read_transcription(
 async def cancel_transcription(
     transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
 ) -> TranscriptionOut:
-    """A waiting job is cancelled at once; a running one stops within seconds."""
+    """Cancels a waiting job immediately. A running job stops within seconds."""
     async with database.transaction() as session:
         closed = await queue.request_cancel(session, transcription_id, forget_audio=retention.forgets_audio)
     await retention.erase_audio(transcription_id, closed.forgotten_audio)

@@ -1,4 +1,7 @@
-"""What receivers are told of a transcription that has ended, and where. Pure."""
+"""The event of a transcription that has ended: its bytes, and the receivers that get it. Pure.
+
+This module must not know how an event is sent.
+"""
 
 from datetime import datetime
 from typing import Literal

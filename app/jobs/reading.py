@@ -1,7 +1,7 @@
 """Every read of jobs for clients. What a caller may see is decided here and nowhere else.
 
 Today each API key sees every job. `_seen_by` and `_sees` say that, one for the database and one for a row that has been
-read: whoever changes one changes both. This module must not know HTTP.
+read. A change of one needs the same change of the other. This module must not know HTTP.
 
 Single jobs are read many with one query: while a query runs, the requests that come meanwhile wait for the next one. So
 thousands of clients that ask at the same time take one connection of the pool and leave the others free.
