@@ -12,7 +12,7 @@ WORDS = {
     "transcription.cancelled": ("A transcription was cancelled", "Cancelled", "As somebody asked for."),
 }
 SIGNED = {
-    "webhook-id": "Names the event: the same on each attempt and to each URL, so that a receiver can recognize a repetition.",
+    "webhook-id": "Names the event. It is the same on each attempt and for each URL, so that repetitions show.",
     "webhook-timestamp": "Seconds since 1970 of this attempt.",
     "webhook-signature": "One or more `v1,…`, separated by spaces: HMAC-SHA256 of `id.timestamp.body`, in Base64.",
 }
