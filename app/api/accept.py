@@ -1,4 +1,4 @@
-"""Which format an answer has: the `format` parameter, or else the `Accept` header, by RFC 9110, section 12.5.1."""
+"""Chooses the format of a transcript, by the `format` parameter or the `Accept` header (RFC 9110, section 12.5.1)."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def chosen(form: Format | None, accept: str | None) -> Format:
     found = form or negotiate(accept)
     if found is None:
         offered = ", ".join(sorted({each.media_type for each in Format}))
-        raise NotAcceptable(f"The transcript can be given as: {offered}.")
+        raise NotAcceptable(f"The transcript is offered as: {offered}.")
     return found
 
 

@@ -38,7 +38,7 @@ async def list_deliveries(
     "/deliveries/{delivery_id}/redeliver",
     status_code=202,
     response_model=DeliveryOut,
-    summary="Deliver once more",
+    summary="Deliver again",
     responses={202: REDELIVERING, **responses(*GUARDED, NotFound)},
 )
 async def redeliver(

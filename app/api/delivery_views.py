@@ -1,4 +1,4 @@
-"""What clients get to see of deliveries."""
+"""What clients see of deliveries, and its examples in the OpenAPI document."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Eve
 
 
 class AttemptOut(BaseModel):
-    """One request to a receiver: its answer's status code, or the word for why there was none."""
+    """One request to a receiver. Without an answer, `error` says why."""
 
     time: datetime
     status_code: int | None
@@ -61,7 +61,7 @@ class DeliveryOut(BaseModel):
 
 
 class DeliveryList(BaseModel):
-    """All deliveries of a transcription, webhooks first; none before it has ended."""
+    """All deliveries of a transcription, webhooks first. There are none before it has ended."""
 
     items: list[DeliveryOut]
 

@@ -1,4 +1,4 @@
-"""For operators and orchestrators: is the process alive, can it work, which models does it serve."""
+"""Routes for operators and orchestrators: is the process alive, can it work, which models does it serve."""
 
 from typing import Annotated, Literal
 
@@ -43,12 +43,12 @@ class ModelList(BaseModel):
 
 @router.get("/healthz", summary="Is the process alive?")
 async def read_health() -> Health:
-    """Answers while the process lives; looks at nothing else."""
+    """Answers as long as the process lives, and checks nothing else."""
     return Health(status="ok")
 
 
 async def may_read_details(request: Request) -> bool:
-    """Whether the request may read host names and paths: with a valid key, or without keys from this machine."""
+    """Whether the request may read host names and paths. It needs a valid key or, without keys, this machine."""
     if opened(request.app) is None:
         return False
     try:
@@ -66,7 +66,7 @@ async def may_read_details(request: Request) -> bool:
 async def read_readiness(
     request: Request, response: Response, *, details: Annotated[bool, Depends(may_read_details)]
 ) -> Readiness:
-    """`200` once the database, the models and the audio store can be used, else `503` with the reasons.
+    """`200` once the database, the models and the audio store can be used, `503` with the reasons if not.
 
     With a valid key the reasons have details; the service's log has them too. The answer may be a second old.
     """

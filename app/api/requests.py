@@ -72,7 +72,7 @@ def _not_offered(diarize: bool) -> bool:
 
 def _distinct(labels: list[str]) -> list[str]:
     if len(set(labels)) < len(labels):
-        raise ValueError("must differ from one another: a dialogue tells its speakers apart by them")
+        raise ValueError("must differ from one another, because a dialogue names its speakers by them")
     return labels
 
 
@@ -115,7 +115,7 @@ class CreateTranscription(BaseModel):
     )
     task: Task = Field(default="transcribe", description="`translate` gives English.")
     model: str | None = Field(
-        default=None, max_length=255, description="One of `GET /v1/models`. Left out: the configured default."
+        default=None, max_length=255, description="One of `GET /v1/models`. If left out: the configured default."
     )
     channels: Channels = Field(
         default="mix", description="`split`: each channel on its own, merged into a dialogue. `mix`: one mono track."
@@ -134,13 +134,15 @@ class CreateTranscription(BaseModel):
         description="Text that biases the model: names, products. Small models write worse beside it: compare.",
     )
     hotwords: list[Hotword] = Field(
-        default_factory=list, max_length=100, description="Words to listen for, at the price of `prompt`."
+        default_factory=list,
+        max_length=100,
+        description="Words that the model should expect. They take room from `prompt`.",
     )
     priority: int = Field(
         default=DEFAULT_PRIORITY,
         ge=0,
         le=9,
-        description="0 goes first. How urgent the jobs of an API key may be is for the operator to say.",
+        description="0 goes first. The operator may limit how urgent the jobs of an API key can be.",
     )
     external_id: str | None = Field(
         default=None, max_length=255, pattern=wording.NO_NUL, description="Your own id of the call; searchable."
@@ -150,12 +152,12 @@ class CreateTranscription(BaseModel):
     )
     webhook_url: WebUrls | None = Field(
         default=None,
-        description="Where a signed event goes once the transcription has ended. Left out: the configured default.",
+        description="Where a signed event is sent when the transcription has ended. If left out: the default setting.",
     )
     callback_url: CallbackUrls | None = Field(
         default=None,
-        description="What is called by a plain GET once the transcription has ended; `{file_name}`, `{external_id}`, "
-        "`{id}` and `{status}` are filled in. Five URLs in all, with `webhook_url`. Left out: the configured default.",
+        description="Where a plain GET is sent when the transcription has ended; `{file_name}`, `{external_id}`, "
+        "`{id}` and `{status}` are filled in. Five URLs in all, with `webhook_url`. If left out: the default setting.",
     )
 
     @model_validator(mode="after")
@@ -188,7 +190,7 @@ class CreateTranscription(BaseModel):
             if name in LIST_FIELDS:
                 values.setdefault(name, []).append(text)
             elif name in values:
-                raise InvalidRequest(f"The field {name!r} stands there twice.", errors=(FieldError(name, "repeated"),))
+                raise InvalidRequest(f"The field {name!r} is repeated.", errors=(FieldError(name, "repeated"),))
             else:
                 values[name] = _form_value(name, text)
         return _validated(cls, values)
@@ -200,8 +202,8 @@ class CreateFromUrl(CreateTranscription):
     url: str = Field(
         max_length=MAX_URL_CHARACTERS,
         pattern=wording.RECORDING_URL,
-        description="`https://…` with a public host, or `s3://bucket/key`; which buckets, and whether `http://…` and "
-        "other hosts, is for the operator to allow.",
+        description="`https://…` with a public host, or `s3://bucket/key`. The operator configures which buckets are "
+        "allowed, and whether `http://…` and other hosts are.",
         json_schema_extra={"format": "uri"},
     )
 

@@ -87,9 +87,9 @@ async def create_transcription(
         str | None, Header(min_length=1, max_length=255, description="Repeat a request safely with the same key.")
     ] = None,
 ) -> TranscriptionOut:
-    """Queue a recording for transcription, as a file or as the URL it is to be fetched from.
+    """Queue a recording for transcription: a file, or a URL that the service fetches it from.
 
-    The answer comes once the job, and a file, are durable. Poll the transcription, best with `?wait=`.
+    The answer comes when the job is durable, and the file too. Then poll the transcription, best with `?wait=`.
     """
     if intake.closed:
         raise ShuttingDown(headers={"Retry-After": "5"})
@@ -157,7 +157,7 @@ async def read_transcription(
 ) -> TranscriptionOut:
     """The status of a job. With `wait` the answer comes as soon as the status is final, or when the time is over.
 
-    Where too many clients wait already it comes without waiting: ask again after `Retry-After`.
+    If too many clients wait already, the answer comes without waiting. Then ask again after `Retry-After`.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
@@ -200,7 +200,7 @@ async def cancel_transcription(
 async def delete_transcription(
     transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
 ) -> None:
-    """Cancels the job if it has not ended, and erases its audio, its transcript and all that is known of it."""
+    """Cancels the job if it has not ended, and erases its recording, its transcript and everything else about it."""
     async with database.transaction() as session:
         job = await erasure.erase(session, transcription_id)
     await retention.erase_audio(job.id, job.audio_key)
@@ -224,7 +224,7 @@ async def read_transcript(
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """The text of a completed transcription, as `format` or else `Accept` asks for it."""
+    """The text of a completed transcription, in the format that `format` or, without it, `Accept` asks for."""
     form = chosen(format, accept)
     stored = await reader.transcript(transcription_id, caller)
     body = await asyncio.to_thread(_render, stored, form)

@@ -3,7 +3,7 @@
 Today each API key sees every job. `_seen_by` and `_sees` say that, one for the database and one for a row that has been
 read. A change of one needs the same change of the other. This module must not know HTTP.
 
-Single jobs are read many with one query: while a query runs, the requests that come meanwhile wait for the next one. So
+One query reads many single jobs. While it runs, the requests that arrive meanwhile wait for the next query. So
 thousands of clients that ask at the same time take one connection of the pool and leave the others free.
 """
 

@@ -19,7 +19,7 @@ EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
 class Audio(BaseModel):
-    """The recording. What fetching and decoding find out is null until then."""
+    """The recording. Facts that come from fetching and decoding are null until then."""
 
     filename: str | None = Field(description="As the client or the URL named it.")
     source: Annotated[str, AfterValidator(shown_url)] = Field(
@@ -66,7 +66,7 @@ class Links(BaseModel):
 
     self: str
     transcript: str
-    audio: str | None = Field(description="Null where the recording is not fetched yet, or not kept.")
+    audio: str | None = Field(description="Null if the recording is not fetched yet or not kept.")
 
 
 class TranscriptionOut(BaseModel):
@@ -81,7 +81,9 @@ class TranscriptionOut(BaseModel):
         ge=0, le=1, description="Speech seconds done ÷ (speech seconds found + seconds not searched yet)."
     )
     attempts: int
-    language: str | None = Field(description="As given or detected; null until completed, and without speech.")
+    language: str | None = Field(
+        description="As requested or detected. Null until completed, and if there is no speech."
+    )
     error: ErrorOut | None
     warnings: list[WarningOut]
     external_id: str | None
@@ -126,4 +128,4 @@ class TranscriptionList(BaseModel):
     """One page, newest first."""
 
     items: list[TranscriptionOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` to get the next page; null on the last.")
+    next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page. Null on the last page.")

@@ -39,9 +39,7 @@ async def test_a_service_without_a_part_is_not_ready_and_says_why() -> None:
     assert response.json() == {"status": "not_ready", "reasons": ["storage: cannot be used"], "warnings": []}
 
 
-async def test_processes_on_several_machines_with_folders_are_warned_of(
-    guarded: Service, guarded_database: str
-) -> None:
+async def test_readiness_warns_of_several_machines_with_a_folder_each(guarded: Service, guarded_database: str) -> None:
     elsewhere = await asyncpg.connect(guarded_database, server_settings={"application_name": "callscribe@elsewhere"})
     try:
         eventually(lambda: "elsewhere" in str(guarded.read("/readyz")["warnings"]))
@@ -55,7 +53,7 @@ async def test_processes_on_several_machines_with_folders_are_warned_of(
     assert "storage: a folder, which has to be shared by several machines" in strangers["warnings"]
 
 
-async def test_jobs_that_nobody_takes_are_warned_of(guarded: Service, guarded_database: str) -> None:
+async def test_readiness_warns_of_jobs_that_no_worker_claims(guarded: Service, guarded_database: str) -> None:
     database = Database(guarded_database)
     job = await enqueue(database)
     try:
@@ -86,7 +84,7 @@ def test_a_service_lives_and_is_not_ready_until_its_database_is_there(workspace:
         assert service.read("/v1/transcriptions")["items"] == []
 
 
-def test_a_service_that_waits_for_its_database_stops_when_told(workspace: Path) -> None:
+def test_a_service_that_waits_for_its_database_stops_on_request(workspace: Path) -> None:
     nowhere = f"postgresql://postgres@/postgres?host={workspace / 'nowhere'}"
     with starting(workspace / "hopeless", "--no-executor", DATABASE_URL=nowhere) as service:
         eventually(lambda: "waiting for the database" in service.log())
@@ -113,7 +111,7 @@ def test_the_documentation_needs_no_internet(guarded: Service) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/static/swagger-ui-bundle.js", "/openapi.json"])
-def test_the_documentation_is_sent_once_and_framed_by_nobody(guarded: Service, path: str) -> None:
+def test_the_documentation_is_cached_and_cannot_be_framed(guarded: Service, path: str) -> None:
     answer = guarded.client.get(path, headers={"Authorization": ""})
     policy = answer.headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy

@@ -63,7 +63,7 @@ def test_a_waiting_jobs_recording_can_be_read(guarded: Service) -> None:
     assert (changed.status_code, changed.content) == (200, RECORDING)
 
 
-def test_bytes_that_it_has_not_are_refused_with_its_size(guarded: Service) -> None:
+def test_a_range_after_the_end_is_refused_with_the_size(guarded: Service) -> None:
     job = guarded.create(RECORDING)
     answer = guarded.client.get(job["links"]["audio"], headers={"Range": "bytes=99999999-"})
     refused(answer, 416, "range_not_satisfiable")
@@ -71,7 +71,7 @@ def test_bytes_that_it_has_not_are_refused_with_its_size(guarded: Service) -> No
 
 
 @pytest.mark.parametrize("name", ["evil.html", "evil.svg", "call", "call.wav.html"])
-def test_a_name_does_not_make_it_a_page(guarded: Service, name: str) -> None:
+def test_no_file_name_makes_the_answer_a_web_page(guarded: Service, name: str) -> None:
     job = guarded.client.post("/v1/transcriptions", files={"file": (name, RECORDING, "text/html")}).json()
     assert guarded.client.get(job["links"]["audio"]).headers["Content-Type"] == "application/octet-stream"
 
@@ -91,7 +91,7 @@ def test_a_recording_that_is_not_kept_is_not_found(guarded: Service) -> None:
     refused(guarded.client.get(job["links"]["audio"]), 404, "not_found")
 
 
-def test_one_that_is_not_fetched_yet_has_no_address(guarded: Service) -> None:
+def test_a_recording_that_is_not_fetched_yet_has_no_link(guarded: Service) -> None:
     body = {"url": "https://recordings.example.com/call.wav"}
     job = guarded.client.post("/v1/transcriptions", json=body).json()
     assert job["links"]["audio"] is None

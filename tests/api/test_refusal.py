@@ -42,7 +42,7 @@ from tests.conftest import ALICE, BOB
         ("colour", "blue"),
     ],
 )
-def test_an_option_that_cannot_be_is_named(guarded: Service, name: str, value: str) -> None:
+def test_the_error_names_an_invalid_option(guarded: Service, name: str, value: str) -> None:
     fields: dict[str, Any] = {name: value}
     problem = refused(guarded.post(**fields), 422, "invalid_request")
     assert [error["field"].split(".")[0] for error in problem["errors"]] == [name]
@@ -67,23 +67,23 @@ def test_an_option_that_cannot_be_is_named(guarded: Service, name: str, value: s
         (
             "channel_labels",
             ["agent", "agent"],
-            "must differ from one another: a dialogue tells its speakers apart by them",
+            "must differ from one another, because a dialogue names its speakers by them",
         ),
     ],
 )
-def test_what_is_expected_is_said_in_words(guarded: Service, name: str, value: Any, told: str) -> None:
+def test_the_error_says_in_words_what_is_expected(guarded: Service, name: str, value: Any, told: str) -> None:
     asked = {"url": "https://calls.example/a.wav", name: value}
     problem = refused(guarded.client.post("/v1/transcriptions", json=asked), 422, "invalid_request")
     assert problem["errors"] == [{"field": name, "detail": told}]
 
 
-def test_of_several_receivers_the_wrong_one_is_named(guarded: Service) -> None:
+def test_the_error_names_the_wrong_one_of_several_receivers(guarded: Service) -> None:
     asked = {"url": "https://calls.example/a.wav", "webhook_url": ["https://crm.example/", "ftp://crm.example/"]}
     problem = refused(guarded.client.post("/v1/transcriptions", json=asked), 422, "invalid_request")
     assert problem["errors"] == [{"field": "webhook_url.1", "detail": "must be https://… with a host"}]
 
 
-def test_a_form_with_a_url_is_told_where_urls_go(guarded: Service) -> None:
+def test_the_error_for_a_url_in_a_form_explains_the_json_body(guarded: Service) -> None:
     body = field("url", "https://calls.example/a.wav") + END
     problem = refused(post_body(guarded, body), 422, "invalid_request")
     assert problem["errors"] == [{"field": "file", "detail": "is missing"}]
@@ -92,13 +92,13 @@ def test_a_form_with_a_url_is_told_where_urls_go(guarded: Service) -> None:
 
 
 @pytest.mark.parametrize("model", ["large-v3-turbo", "tiny.en"])
-def test_a_model_that_was_not_trained_to_translate_is_not_asked_to(guarded: Service, model: str) -> None:
+def test_translation_by_a_model_that_was_not_trained_for_it_is_refused(guarded: Service, model: str) -> None:
     problem = refused(guarded.post(task="translate", model=model), 422, "invalid_request")
     assert problem["errors"] == [{"field": "task", "detail": f"the model {model} was not trained to translate"}]
     assert guarded.stored_files() == []
 
 
-def test_diarization_is_refused_with_what_to_do_instead(guarded: Service) -> None:
+def test_diarization_is_refused_and_the_error_names_the_alternative(guarded: Service) -> None:
     problem = refused(guarded.post(diarize="true"), 422, "invalid_request")
     [error] = problem["errors"]
     assert error["field"] == "diarize"
@@ -185,7 +185,7 @@ def test_a_recording_of_exactly_the_limit_is_read(guarded: Service) -> None:
     refused(guarded.post(b"x" * 100_000), 415, "unsupported_media")
 
 
-def test_a_client_that_goes_away_leaves_nothing(guarded: Service) -> None:
+def test_a_client_that_hangs_up_leaves_nothing_in_the_store(guarded: Service) -> None:
     head = (
         f"POST /v1/transcriptions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ALICE}\r\n"
         f"Content-Type: {FORM_TYPE}\r\nContent-Length: 90000\r\n\r\n"
@@ -230,7 +230,7 @@ def test_an_idempotency_key_has_1_to_255_characters(guarded: Service, key: str) 
         "https://example.com/ call.wav",
     ],
 )
-def test_a_url_that_may_not_be_used_is_refused_at_once(guarded: Service, url: str) -> None:
+def test_a_url_that_may_not_be_used_is_refused_immediately(guarded: Service, url: str) -> None:
     response = guarded.client.post("/v1/transcriptions", json={"url": url})
     problem = refused(response, 422, "url_not_allowed")
     assert [error["field"] for error in problem["errors"]] == ["url"]
@@ -252,7 +252,7 @@ def test_a_url_that_may_not_be_used_is_refused_at_once(guarded: Service, url: st
         ({"url": "https://example.com/a", "hotwords": "one"}, ["hotwords"]),
     ],
 )
-def test_a_json_body_is_checked_first(guarded: Service, body: dict[str, Any], names: list[str]) -> None:
+def test_a_json_body_is_checked_before_a_job_is_made(guarded: Service, body: dict[str, Any], names: list[str]) -> None:
     problem = refused(guarded.client.post("/v1/transcriptions", json=body), 422, "invalid_request")
     assert [error["field"] for error in problem["errors"]] == names
 

@@ -35,7 +35,7 @@ def read(service: Service, job: dict[str, Any], chosen: str) -> str:
     return response.text
 
 
-def test_a_completed_job_tells_what_it_took(job: dict[str, Any]) -> None:
+def test_a_completed_job_shows_its_times_and_attempts(job: dict[str, Any]) -> None:
     assert job["status"] == "completed"
     assert (job["progress"], job["attempts"], job["language"], job["error"]) == (1.0, 1, "en", None)
     assert job["audio"]["duration"] == pytest.approx(SECONDS, abs=0.01)
@@ -127,12 +127,12 @@ def test_format_takes_precedence_over_accept(service: Service, job: dict[str, An
     assert response.text.startswith("WEBVTT")
 
 
-def test_what_cannot_be_given_is_not_acceptable(service: Service, job: dict[str, Any]) -> None:
+def test_media_types_that_are_not_offered_are_not_acceptable(service: Service, job: dict[str, Any]) -> None:
     response = service.client.get(job["links"]["transcript"], headers={"Accept": "application/pdf, text/vtt;q=0"})
     assert (response.status_code, response.json()["code"]) == (406, "not_acceptable")
 
 
-def test_a_format_that_is_not_offered_is_named(service: Service, job: dict[str, Any]) -> None:
+def test_the_error_names_an_unknown_format(service: Service, job: dict[str, Any]) -> None:
     response = service.client.get(job["links"]["transcript"], params={"format": "pdf"})
     assert response.status_code == 422
     assert [error["field"] for error in response.json()["errors"]] == ["query.format"]
@@ -150,7 +150,7 @@ def test_a_recording_without_speech_has_an_empty_transcript(service: Service) ->
     assert (transcript["text"], transcript["segments"], transcript["turns"]) == ("", [], [])
 
 
-def test_the_log_tells_of_the_job_and_not_what_was_said(service: Service, job: dict[str, Any]) -> None:
+def test_the_log_names_the_job_but_holds_no_words_of_the_call(service: Service, job: dict[str, Any]) -> None:
     log = service.log()
     assert job["id"] in log
     for word in ("calling", "Miller", "Greenhorn"):

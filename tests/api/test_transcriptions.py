@@ -22,7 +22,7 @@ def listed(service: Service, query: str) -> list[str]:
     return [job["id"] for job in service.read(f"/v1/transcriptions?{query}")["items"]]
 
 
-def test_a_wait_that_ends_before_the_job_says_when_to_ask_again(guarded: Service) -> None:
+def test_a_wait_that_ends_before_the_job_has_retry_after(guarded: Service) -> None:
     path = guarded.create()["links"]["self"]
     response = guarded.client.get(path, params={"wait": 0.1})
     assert response.json()["status"] == "pending"
@@ -85,13 +85,13 @@ def test_the_list_can_be_filtered(guarded: Service) -> None:
 @pytest.mark.parametrize(
     "query", ["cursor=next", "limit=0", "limit=101", "limit=many", "status=done", "external_id=%00"]
 )
-def test_a_list_query_that_cannot_be_is_named(guarded: Service, query: str) -> None:
+def test_the_error_names_an_invalid_list_parameter(guarded: Service, query: str) -> None:
     response = guarded.client.get(f"/v1/transcriptions?{query}")
     assert response.status_code == 422
     assert [error["field"] for error in response.json()["errors"]] == [f"query.{query.split('=')[0]}"]
 
 
-def test_a_waiting_job_is_cancelled_at_once(guarded: Service) -> None:
+def test_a_waiting_job_is_cancelled_immediately(guarded: Service) -> None:
     path = guarded.create()["links"]["self"]
     job = guarded.client.post(f"{path}/cancel").json()
     assert job["status"] == "cancelled"

@@ -93,7 +93,7 @@ def test_every_option_is_kept(guarded: Service) -> None:
     assert guarded.read(job["links"]["self"]) == job
 
 
-def test_fields_may_stand_before_and_after_the_file(guarded: Service) -> None:
+def test_fields_may_come_before_and_after_the_file(guarded: Service) -> None:
     body = (
         field("channel_labels", "agent") + field("language", "en") + file() + field("channel_labels", "customer") + END
     )
@@ -156,7 +156,7 @@ def test_another_request_under_the_same_key_is_refused(guarded: Service, change:
     assert len(guarded.stored_files()) == 1
 
 
-def test_repeats_that_come_at_once_make_one_job(guarded: Service) -> None:
+def test_repetitions_at_the_same_time_make_one_job(guarded: Service) -> None:
     with ThreadPoolExecutor(4) as clients:
         requests = [clients.submit(guarded.post, headers={"Idempotency-Key": "call-5"}) for _ in range(4)]
         responses = [request.result() for request in requests]

@@ -102,7 +102,7 @@ async def test_a_new_recording_with_a_key_is_refused_by_a_full_queue_without_a_p
         assert len(service.stored_files()) == 1
 
 
-async def test_a_client_that_hangs_up_in_line_leaves_nothing(
+async def test_a_client_that_hangs_up_before_its_probe_leaves_nothing(
     database: Database, tmp_path: Path, probes: Probes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     probes.hang()

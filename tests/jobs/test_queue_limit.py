@@ -21,7 +21,7 @@ def fill(limit: QueueLimit, held: dict[str, int], keys: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("keys", "most"), [(1, 100), (2, 75), (3, 75)])
-def test_a_single_key_fills_three_quarters_of_the_queue_where_there_are_others(keys: int, most: int) -> None:
+def test_one_of_several_keys_fills_at_most_three_quarters_of_the_queue(keys: int, most: int) -> None:
     held: dict[str, int] = {}
     fill(QueueLimit(100, keys), held, ["greedy"])
     assert held == {"greedy": most}

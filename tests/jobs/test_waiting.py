@@ -36,7 +36,7 @@ def statements(database: Database) -> Iterator[list[str]]:
     event.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
-async def test_hundreds_who_wait_cost_a_query_a_second_and_are_answered_at_the_end(
+async def test_hundreds_of_waiting_clients_cost_one_query_a_second_and_get_the_final_status(
     database: Database, tmp_path: Path, statements: list[str]
 ) -> None:
     jobs = [await enqueue(database) for _ in range(3)]
@@ -73,7 +73,7 @@ async def test_beyond_the_cap_the_answer_comes_without_waiting(
     assert (answer.status_code, answer.json()["status"], answer.headers["Retry-After"]) == (200, "pending", "5")
 
 
-async def test_a_key_leaves_places_to_wait_to_others(database: Database) -> None:
+async def test_one_key_cannot_take_all_places_to_wait(database: Database) -> None:
     places = Waiting(database, Signals(database), most=3, most_of_a_caller=2)
     with ExitStack() as stack:
         join = [stack.enter_context(places.join(NOBODY, caller)) for caller in ("a", "a", "a", "b", "b")]
@@ -93,7 +93,7 @@ async def test_reads_at_the_same_time_share_a_query(database: Database, statemen
     assert {each.job.id for each in found if not isinstance(each, BaseException)} == {job.id for job in jobs}
 
 
-async def test_a_query_that_fails_is_told_to_all_who_asked_and_the_next_one_works(database: Database) -> None:
+async def test_a_failed_query_fails_all_its_readers_and_the_next_query_works(database: Database) -> None:
     job = await enqueue(database)
     reader = Reader(database)
     await execute(database, "ALTER TABLE transcription RENAME TO mislaid")
