@@ -1,6 +1,6 @@
 """Short recordings with their texts in nine languages, from the package pytest-audioeval.
 
-They are found without importing it: it needs an audio library that nothing here uses.
+They are found without importing the package, because it needs an audio library that nothing here uses.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What `callscribe transcribe` is told, judged before anything slow begins. All of it raises typer.BadParameter."""
+"""Checks the arguments of `callscribe transcribe` before anything slow starts. Each check raises typer.BadParameter."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from app.transcripts.transcript import Options
 def options(
     model: str, language: str, task: str, channels: str, labels: Sequence[str], *, word_timestamps: bool
 ) -> Options:
-    """The options of all recordings, if the model can do what they ask."""
+    """The options for all recordings, if the model can do what they ask."""
     if channels not in ("mix", "split"):
         raise typer.BadParameter("must be mix or split", param_hint="--channels")
     if task not in ("transcribe", "translate"):
@@ -36,10 +36,10 @@ def options(
 
 
 def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
-    """The recordings that are meant. With `named_apart` no two transcripts may get one name."""
+    """The recordings that the paths name. With `named_apart`, no two transcripts may have the same name."""
     found = recordings(paths)
     if not found:
-        raise typer.BadParameter("no recording in the folder; folders inside it are not looked into", param_hint="PATH")
+        raise typer.BadParameter("no recording in the folder; folders inside it are not searched", param_hint="PATH")
     if named_apart and (same := clashes(found)):
         names = ", ".join(map(str, same))
         raise typer.BadParameter(f"these would be written over one another: {names}", param_hint="PATH")

@@ -1,4 +1,4 @@
-"""Recordings in files and folders → transcripts, by the engine alone: no server, no database."""
+"""Transcribes files and folders with the engine alone. It must not know the server or the database."""
 
 import asyncio
 import tempfile
@@ -14,7 +14,7 @@ from rich.progress import Progress, TaskID
 from app.audio.decode import decode
 from app.errors import AppError
 from app.speech.batching.batcher import EngineStopped
-from app.speech.call.warnings import told_of_loss
+from app.speech.call.warnings import with_loss
 from app.speech.model import DeviceLost
 from app.transcripts.formats import Format, clock, render
 from app.transcripts.subtitles import one_line
@@ -23,9 +23,9 @@ from app.transcripts.transcript import Options, Transcript, WarningCode
 if TYPE_CHECKING:  # the engine takes seconds to import
     from app.speech.engine import Transcriber
 
-# Enough to fill the engine's batches; each takes 115 MB of disk per hour and channel.
-AT_ONCE = 4
-# What counts as a recording in a folder; a file that is named is taken whatever its name.
+# Recordings at the same time: enough to fill the engine's batches. Each takes 115 MB of disk per hour and channel.
+RECORDINGS_TOGETHER = 4
+# The endings of recordings in a folder. A file that the user names is taken whatever its ending.
 SUFFIXES = frozenset(
     ".3gp .aac .ac3 .aif .aiff .amr .au .avi .awb .caf .dss .flac .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpga"
     " .mpeg .oga .ogg .opus .ts .tta .voc .vox .w64 .wav .webm .wma .wv".split()
@@ -37,13 +37,13 @@ ALL = (Format.TEXT, Format.VTT, Format.SRT, Format.TSV, Format.WHISPER)
 
 @dataclass(frozen=True)
 class Output:
-    """What is written of each transcript: files in `folder`, or one format to standard output without one."""
+    """What is written for each transcript: files in `folder`, or, without a folder, one format on standard output."""
 
     forms: tuple[Format, ...]
     folder: Path | None
 
     def write(self, recording: Path, transcript: Transcript) -> str:
-        """Writes the files, each whole or not at all; returns what is to be printed. Raises OSError."""
+        """Writes the files, each whole or not at all. Returns the text to print. Raises OSError."""
         texts = {form: render(transcript, _printable(recording.name), form) for form in self.forms}
         if self.folder is None:
             return "".join(texts.values())
@@ -60,18 +60,18 @@ class Output:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a recording has no transcript, in one line."""
+    """Why a recording has no transcript, on one line."""
 
     reason: str
 
 
 def _printable(name: str) -> str:
-    """A file's name as Unicode, with `?` for each byte that is none."""
+    """A file's name as Unicode, with `?` for each byte that is not Unicode."""
     return name.encode(errors="replace").decode()
 
 
 def recordings(paths: Iterable[Path]) -> list[Path]:
-    """The files, and the recordings in the folders by name, but not those in folders inside them."""
+    """The files, and the recordings in the folders, sorted by name. Folders inside the folders are not searched."""
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.iterdir()) if path.is_dir() else []
@@ -81,14 +81,14 @@ def recordings(paths: Iterable[Path]) -> list[Path]:
 
 
 def clashes(files: Sequence[Path]) -> list[Path]:
-    """The files that would be written over one another's transcripts."""
+    """The files whose transcripts would have the same name."""
     stems = Counter(file.stem for file in files)
     return [file for file in files if stems[file.stem] > 1]
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """Any number of recordings through one engine, with a progress bar for each at work."""
+    """Transcribes any number of recordings with one engine, and shows a progress bar for each that is at work."""
 
     engine: "Transcriber"
     options: Options
@@ -97,11 +97,11 @@ class Transcription:
     progress: Progress
 
     async def run(self, files: Sequence[Path], show: Callable[[str], None]) -> int:
-        """Transcribes the files; prints through `show`, in their order. Returns how many failed.
+        """Transcribes the files, and calls `show` in their order. Returns how many failed.
 
-        What `show` raises, and EngineStopped or DeviceLost, ends the work on all of them.
+        An error of `show`, EngineStopped and DeviceLost end the work on all files.
         """
-        slots, failed = asyncio.Semaphore(AT_ONCE), 0
+        slots, failed = asyncio.Semaphore(RECORDINGS_TOGETHER), 0
         total = self.progress.add_task(f"{len(files)} recordings", total=len(files), visible=len(files) > 1)
         tasks = [asyncio.create_task(self._attempt(file, slots, total)) for file in files]
         try:
@@ -128,16 +128,16 @@ class Transcription:
                 raise
             except AppError as error:
                 outcome = Failure(error.detail)
-            except Exception as error:  # noqa: BLE001  whatever a recording meets, the others are done
+            except Exception as error:  # noqa: BLE001  one recording must not stop the others
                 outcome = Failure(one_line(str(error)) or type(error).__name__)
             self.progress.remove_task(bar)
             self.progress.advance(total)
         if isinstance(outcome, Failure):
-            self._tell(file, outcome.reason)
+            self._report(file, outcome.reason)
         return outcome
 
     def _warn(self, file: Path, transcript: Transcript) -> None:
-        """Tell what the transcript warns of, where no format that is written does; what was mended is passed over."""
+        """Prints the warnings if no written format holds them, except that a window was recognized again."""
         if Format.JSON in self.output.forms:
             return
         labels = {channel.index: channel.label for channel in transcript.channels}
@@ -145,9 +145,9 @@ class Transcription:
             if warning.code != WarningCode.WINDOW_REDECODED:
                 at = "" if warning.start is None else f"[{clock(warning.start)}] "
                 whose = f"{one_line(labels[warning.channel])}: " if warning.channel in labels else ""
-                self._tell(file, f"{at}{whose}{warning.message}")
+                self._report(file, f"{at}{whose}{warning.message}")
 
-    def _tell(self, file: Path, what: str) -> None:
+    def _report(self, file: Path, what: str) -> None:
         line = f"callscribe: {_printable(str(file))}: {what}"
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -156,7 +156,7 @@ class Transcription:
             split = self.options.channels == "split"
             audio = await decode(file, Path(folder), split=split, max_seconds=self.max_seconds)
             transcript = await self.engine.transcribe(audio.channels, self.options, partial(self._show, bar))
-            return told_of_loss(transcript, audio.announced_seconds)
+            return with_loss(transcript, audio.announced_seconds)
 
     def _show(self, bar: TaskID, done: float) -> None:
         self.progress.update(bar, completed=done)

@@ -39,7 +39,7 @@ from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
 from app.speech.batching.batcher import EngineStopped
 from app.speech.batching.fairness import Share
-from app.speech.call.warnings import told_of_loss
+from app.speech.call.warnings import with_loss
 from app.speech.engine import Transcriber
 from app.speech.model import DeviceLost
 
@@ -173,7 +173,7 @@ class JobRunner:
             transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, share)
             timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
-        return Succeeded(told_of_loss(transcript, audio.announced_seconds), facts, timings)
+        return Succeeded(with_loss(transcript, audio.announced_seconds), facts, timings)
 
     async def _record(self, running: Running, ended: Outcome | LeaseLost | Exception | None) -> None:
         """Write down how an attempt ended. Without an outcome, the worker gives the job back."""

@@ -1,4 +1,8 @@
-"""Samples → transcript: the one protocol behind which inference lives, and the engine of this machine."""
+"""Samples → transcript: the protocol that the worker and the command line see, and the engine of this machine.
+
+It loads the models, starts their threads, and puts the parts of this room together. It must not know jobs in the
+database, HTTP, or what a family of models does inside.
+"""
 
 import asyncio
 import logging
@@ -24,7 +28,7 @@ from app.speech.windows import voice_activity
 from app.speech.windows.levels import measure
 from app.transcripts.transcript import Options, Transcript
 
-CPU_BATCH_SIZE = 4  # as fast as 8, and shorter to wait for
+CPU_BATCH_SIZE = 4  # as fast as 8, and each batch ends sooner
 GPU_BATCH_SIZE = 16
 EVEN_SHARE = Share()
 logger = logging.getLogger(__name__)
@@ -32,10 +36,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What to serve and where to run it. The first of `models` is the default one.
+    """Which models to serve and where to run them. The first of `models` is the default.
 
-    `device` is `auto`, `cpu` or `cuda`; without `device_index` all GPUs are used. `compute_type` `auto` is int8
-    on a processor, float16 on a GPU. `batch_size` is the most windows decoded together, None the device's own.
+    `device` is `auto`, `cpu` or `cuda`. An empty `device_index` means all GPUs. The `compute_type` `auto` is int8 on a
+    processor and float16 on a GPU. `batch_size` is the most windows that a batch holds; None means CPU_BATCH_SIZE or
+    GPU_BATCH_SIZE.
     """
 
     models: tuple[str, ...]
@@ -47,7 +52,7 @@ class EngineConfig:
 
 
 def check(config: EngineConfig) -> None:
-    """Raises ModelUnavailable for a device that this machine lacks and a name that is no model's; loads nothing."""
+    """Loads nothing. Raises ModelUnavailable if this machine lacks the device, or if a name is not that of a model."""
     find_device(config.device, config.device_index, config.compute_type)
     for name in config.models:
         families.require_known(name)
@@ -64,21 +69,21 @@ class Transcriber(Protocol):
 
 
 class Engine:
-    """Whisper on this machine, for any number of recordings at once."""
+    """The models of this machine. Any number of recordings are transcribed at the same time."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
         self._models: Mapping[str, Model] = {}
         self._batcher: Batcher[PendingWindow] | None = None
-        self._preparing = FairPlaces(3, 2)  # each reads all of a recording, in threads that others need too
+        self._preparing = FairPlaces(3, 2)  # each reads a whole recording, in threads that other work needs too
 
     @property
     def ready(self) -> bool:
-        """Whether the models are loaded and all threads run. Once false after `load`, only a new process helps."""
+        """Whether the models are loaded and all threads run. If it becomes false after `load`, only a restart helps."""
         return self._batcher is not None and self._batcher.alive
 
     def load(self) -> None:
-        """Gets, checks, loads and warms every model, then starts the threads. Blocks; raises ModelUnavailable."""
+        """Fetches, checks, loads and warms up every model, then starts the threads. Blocks. Raises ModelUnavailable."""
         config = self._config
         device = find_device(config.device, config.device_index, config.compute_type)
         with processor.chosen_instructions():
@@ -97,26 +102,27 @@ class Engine:
         on_progress: Callable[[float], None],
         share: Share = EVEN_SHARE,
     ) -> Transcript:
-        """The transcript of one recording: `channels` holds its mix, or a file for each channel.
-        A channel that repeats another is not transcribed.
+        """Transcribes one recording. `channels` holds its mix, or a file for each channel: 16 kHz, 16 bits.
 
-        `on_progress` is called on the event loop with the share of speech done, 0–1. Cancelling the caller drops
-        what is queued. Raises OSError where decoded audio cannot be read, MemoryError, GpuOutOfMemory, EngineStopped,
-        and DeviceLost where the device broke at a batch with windows of this recording. What else it raises is a
-        fault of the model or of this program.
+        A channel that repeats another is not transcribed. `on_progress` is called on the event loop with the share of
+        the speech that is done, 0–1. If the caller is cancelled, the windows that are queued are dropped.
+
+        Raises OSError if the samples cannot be read, MemoryError, GpuOutOfMemory, EngineStopped, and DeviceLost if the
+        device broke during a batch with windows of this recording. Any other error is a fault of the model or of this
+        program.
         """
         batcher = self._batcher
         if batcher is None:
             raise EngineStopped
         loop = asyncio.get_running_loop()
 
-        def tell(progress: float) -> None:
+        def call_back(progress: float) -> None:
             if not job.outcome.cancelled():
                 on_progress(progress)
 
         def report(progress: float) -> None:
-            with suppress(RuntimeError):  # the loop may be gone before the thread is told
-                loop.call_soon_threadsafe(tell, progress)
+            with suppress(RuntimeError):  # the loop may have ended before the thread calls it
+                loop.call_soon_threadsafe(call_back, progress)
 
         duration = max((pcm.duration_seconds for pcm in channels), default=0.0)
         async with self._preparing.place(share):
@@ -129,9 +135,9 @@ class Engine:
             return await asyncio.to_thread(assemble, call, listened)
 
     def close(self) -> None:
-        """Ends the threads, after the batches they are at, and what is queued. Models stay in memory.
+        """Ends the threads after their current batches. All other jobs end with EngineStopped. Models stay in memory.
 
-        Blocks for as long as a batch takes, which may be seconds: not for an event loop.
+        Do not call it on an event loop, because it blocks until the batches are done, which may take seconds.
         """
         if self._batcher:
             self._batcher.close()

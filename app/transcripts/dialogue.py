@@ -1,17 +1,17 @@
-"""Segments cut into the turns of a dialogue; pure."""
+"""Joins segments into the turns of a dialogue; pure."""
 
 from collections.abc import Sequence
 
 from app.transcripts.transcript import Segment, Turn, joined_text
 
-# openai-whisper starts a new subtitle after the same pause (whisper/utils.py, long_pause).
+# openai-whisper starts a new subtitle after a pause of this length (whisper/utils.py, long_pause).
 LONG_PAUSE_SECONDS = 3.0
 
 
 def turns(segments: Sequence[Segment]) -> tuple[Turn, ...]:
-    """What each speaker said before another spoke, or before they paused for more than LONG_PAUSE_SECONDS.
+    """A turn ends when another speaker starts, or when its speaker pauses for more than LONG_PAUSE_SECONDS.
 
-    The pause keeps a monologue, or a mono call where everybody is one speaker, in readable paragraphs.
+    The pause gives readable paragraphs to a monologue, and to a mono call in which everybody counts as one speaker.
     `segments` may come in any order.
     """
     groups: list[list[Segment]] = []

@@ -1,4 +1,4 @@
-"""A transcript as clients read it: JSON, plain text, subtitles, a table. Pure functions; nothing is stored."""
+"""Renders a transcript in the formats that clients read: JSON, plain text, subtitles, a table. Pure; stores nothing."""
 
 import json
 import re
@@ -69,9 +69,9 @@ def _dump(body: dict[str, object]) -> str:
 
 
 def _whisper(transcript: Transcript) -> dict[str, object]:
-    """The result of whisper's `transcribe`, without what we do not keep: no tokens, and `seek` is the start's frame.
+    """The result of whisper's `transcribe`. We keep no tokens, so there are none; `seek` is the frame of the start.
 
-    Whisper's language is always a string: without speech it is ISO 639's `und`, undetermined.
+    Whisper's language is always a string. Without speech it is `und`, which is "undetermined" in ISO 639.
     """
     shown = TranscriptOut.of(transcript, "").content()["segments"]
     texts = [f" {segment.text}" if segment.has_spaces else segment.text for segment in transcript.segments]

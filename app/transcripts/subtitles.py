@@ -1,4 +1,4 @@
-"""Segments cut into the cues of a subtitle file; pure."""
+"""Cuts segments into the cues of a subtitle file; pure."""
 
 import re
 import unicodedata
@@ -10,13 +10,13 @@ from math import inf
 
 from app.transcripts.transcript import Segment
 
-# What subtitle guidelines agree on, Netflix's Timed Text Style Guide for one; a wide character takes two columns.
+# As in most subtitle guidelines, such as Netflix's Timed Text Style Guide. A wide character takes two columns.
 LINE_COLUMNS = 42
-# A longer name stands on a line of its own, and leaves the other one to the words.
+# A longer name gets the first line of the cue, and the words get the second.
 LONGEST_LEAD_COLUMNS = 20
 LONGEST_CUE_MS = 7_000
 SHORTEST_CUE_MS = 1_000
-# What is too short to be read is shown with what the same speaker says next, if that follows at once.
+# A segment too short to be read is shown with the next one of the same speaker, if that follows after such a pause.
 JOINED_PAUSE_SECONDS = 0.8
 
 _SENTENCE_MARKS = ".?!…。？！｡"
@@ -30,13 +30,13 @@ _STAYS_WITH_NEXT = frozenset({"Ps", "Pi"})
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space, line breaks too, as one space."""
+    """The text with each run of white space, line breaks included, replaced by one space."""
     return " ".join(text.split())
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What a subtitle shows at once: one or two lines of one speaker."""
+    """What a subtitle shows at one time: one or two lines of one speaker."""
 
     start_ms: int
     end_ms: int
@@ -48,10 +48,10 @@ def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = 
     """The segments as subtitles, ordered by start: two lines of LINE_COLUMNS and LONGEST_CUE_MS at most.
 
     A longer segment is halved until its parts fit, at the end of a sentence or clause if one is near the middle.
-    A part takes the times of its words, or its share of the segment's time when the words have none. Cues of one
-    channel never overlap; cues of two channels do where both spoke at once. A cue is shown for SHORTEST_CUE_MS at
-    least, unless another one or the end of the recording (`duration`, seconds) comes before. With `name_speakers`
-    the first line begins with `agent: `, which counts as part of it; a long name is the first line.
+    A part has the times of its words, or, if these have none, its share of the segment's time. Cues of one channel
+    never overlap; cues of two channels overlap if both spoke at the same time. A cue is shown for at least
+    SHORTEST_CUE_MS, unless the next cue or the end of the recording (`duration`, seconds) comes first. With
+    `name_speakers` the first line starts with `agent: `, which counts as part of it; a long name fills the first line.
     """
     free_from_ms: defaultdict[int, int] = defaultdict(int)
     found = []
@@ -69,7 +69,7 @@ def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = 
 
 
 def _lead(speaker: str) -> str:
-    """The name before what is said, cut to a line."""
+    """The name before the words, cut to the length of a line."""
     name = one_line(speaker)
     if _columns(f"{name}:") > LINE_COLUMNS:
         widths = accumulate(map(_columns, name))
@@ -78,12 +78,12 @@ def _lead(speaker: str) -> str:
 
 
 def _readable(cue: Cue, until_ms: float) -> Cue:
-    """Shown long enough to be read, if there is time."""
+    """Makes a cue long enough to be read, if there is time."""
     return replace(cue, end_ms=max(cue.end_ms, int(min(cue.start_ms + SHORTEST_CUE_MS, until_ms))))
 
 
 def _joined(segments: Iterable[Segment]) -> list[list[Segment]]:
-    """Segments that are shown together: one, and before it what is too short to be shown alone."""
+    """Groups of segments that are shown together: one, and before it those too short to be shown alone."""
     groups: list[list[Segment]] = []
     last: dict[int, list[Segment]] = {}
     for segment in segments:
@@ -104,7 +104,7 @@ def _goes_on(group: Sequence[Segment], segment: Segment) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What no line break may cut: a word with its leading space, or a character of a script without spaces."""
+    """A part without a line break inside: a word with its leading space, or a character of a script without spaces."""
 
     text: str
     start_ms: int
@@ -128,7 +128,7 @@ def _pieces(segment: Segment) -> list[_Piece]:
 
 
 def _timed(text: str, start: float, end: float, *, whole_words: bool) -> list[_Piece]:
-    """The text in pieces, each with the share of the time that its width is of the text's."""
+    """The text in pieces. Each gets a share of the time, by its width."""
     texts = list(_split(text, whole_words))
     columns = list(accumulate(map(_columns, texts), initial=0))
     times = [round(1000 * (start + (end - start) * column / (columns[-1] or 1))) for column in columns]
@@ -143,7 +143,7 @@ def _split(text: str, whole_words: bool) -> Iterator[str]:
 
 
 def _characters(word: str) -> Iterator[str]:
-    """Cut where East Asian typography lets a line break: not before closing marks, after opening ones or in Latin."""
+    """Cuts as East Asian typography breaks lines: not before closing marks, after opening marks, or in Latin words."""
     piece = word[0]
     for character in word[1:]:
         together = (
@@ -160,7 +160,7 @@ def _characters(word: str) -> Iterator[str]:
 
 
 def _cut(pieces: Sequence[_Piece], lead: str) -> Iterator[tuple[Sequence[_Piece], tuple[str, ...]]]:
-    """Parts that fit into a cue each, with their lines; a single piece is never cut, whatever its size."""
+    """Parts that each fit into a cue, with their lines. A single piece is never cut, however large it is."""
     if not pieces:
         return
     lines = _lines(pieces, lead)
@@ -174,7 +174,7 @@ def _cut(pieces: Sequence[_Piece], lead: str) -> Iterator[tuple[Sequence[_Piece]
 
 
 def _lines(pieces: Sequence[_Piece], lead: str) -> tuple[str, ...]:
-    """One line, or two of about the same length; a line that is too long says that the pieces do not fit."""
+    """One line, or two of about the same length. If a line is too long, the pieces do not fit into one cue."""
     if _columns(lead) > LONGEST_LEAD_COLUMNS:
         return (lead.rstrip(), _text(pieces))
     whole = lead + _text(pieces)
@@ -197,7 +197,7 @@ def _best_break(pieces: Sequence[_Piece], candidates: Iterable[int]) -> int:
 
 
 def _break_cost(before: str, after: str) -> float:
-    """How much a break hurts the reader, in parts of the text that it may move away from the middle to be avoided."""
+    """How bad a break is to read, as the share of the text by which another break may be farther from the middle."""
     mark = before.rstrip(_QUOTES)[-1:]
     if mark and mark in _SENTENCE_MARKS:
         return 0.0

@@ -1,6 +1,7 @@
-"""The result of a transcription, and what it was asked with: frozen values, no library's types.
+"""The result of a transcription, and the options it was asked with: frozen values without any library's types; pure.
 
-All times are seconds from the start of the recording, all probabilities lie in 0–1.
+They are stored as they are, so a field that is new must have a default. All times are seconds from the start of the
+recording; all probabilities are 0–1.
 """
 
 import re
@@ -21,7 +22,7 @@ _SCRIPTS_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003f
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the client asked for.
+    """The client's options.
 
     `language` is an ISO 639-1 code, or None to detect it. `model` is one of the served names.
     """
@@ -72,15 +73,15 @@ class Segment:
 
     @property
     def has_spaces(self) -> bool:
-        """Whether spaces stand between its words.
+        """Whether there are spaces between its words.
 
-        The script counts beside the language, because Chinese speech that was translated is in English.
+        Both language and script decide, because the text of Chinese speech that was translated is English.
         """
         return self.language not in _LANGUAGES_WITHOUT_SPACES or not _SCRIPTS_WITHOUT_SPACES.search(self.text)
 
 
 def joined_text(segments: Sequence[Segment]) -> str:
-    """The texts in one line: a space between two, unless both are written without spaces."""
+    """The texts as one, with a space between two of them, unless both are written without spaces."""
     spaces = (" " if left.has_spaces or right.has_spaces else "" for left, right in pairwise(segments))
     return "".join(space + segment.text for space, segment in zip(["", *spaces], segments, strict=False))
 
@@ -97,7 +98,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One audio track: its label, the language heard on it and how long somebody spoke."""
+    """One audio track: its label, its language, and how long somebody spoke."""
 
     index: int
     label: str
@@ -120,7 +121,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A long stretch between speech in which nobody speaks; `sound` is as loud as the call, such as music."""
+    """A long stretch without speech between speech. `sound` is as loud as the call, such as music."""
 
     start: float
     end: float
@@ -129,7 +130,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class ChannelTalk:
-    """How one channel took part. `share` is of the speech of all channels; None where nobody speaks."""
+    """How much one channel spoke. `share` is its part of the speech of all channels; None if nobody speaks."""
 
     channel: int
     speech_seconds: float
@@ -140,7 +141,7 @@ class ChannelTalk:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """Facts of a call from voice activity. In a single track, overlaps cannot be heard and are None."""
+    """Facts of a call from voice activity. With one track, overlaps cannot be known and are None."""
 
     speech_seconds: float = 0.0
     silence_seconds: float = 0.0
@@ -152,7 +153,7 @@ class Talk:
 
 
 class WarningCode(StrEnum):
-    """What a transcript may warn of. Stable: clients rely on the names."""
+    """The codes of warnings. They never change, because clients rely on them."""
 
     WINDOW_REDECODED = "window_redecoded"
     WINDOW_DROPPED = "window_dropped"

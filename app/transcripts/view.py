@@ -1,7 +1,7 @@
 """The transcript as clients read it in JSON. The API's schema is made of these classes, and so is what is rendered.
 
 They take the values of `transcript.py` as they are, and round them: times to milliseconds, probabilities and scores to
-four digits. Fields that a client sees are named here and nowhere else. Pure.
+four digits. The fields that a client sees are named here and nowhere else. Pure.
 """
 
 from typing import Annotated, Any, Self
@@ -87,10 +87,10 @@ class SpanOut(_View):
 
 
 class HoldOut(SpanOut):
-    """Ten seconds or more between speech in which nobody speaks."""
+    """Ten seconds or more without speech, between speech."""
 
     kind: HoldKind = Field(
-        description="`sound`: something as loud as the call is heard, such as music; else `silence`."
+        description="`sound`: something as loud as the call is heard, such as music. Otherwise `silence`."
     )
 
 
@@ -99,21 +99,21 @@ class ChannelTalkOut(_View):
 
     channel: int
     speech_seconds: Seconds
-    share: Digits | None = Field(description="Of the speech of all channels; null where nobody speaks.")
-    interruptions: int = Field(description="How often it began while another spoke, and went on when that one ended.")
+    share: Digits | None = Field(description="Part of the speech of all channels; null if nobody speaks.")
+    interruptions: int = Field(description="How often it started while another spoke, and outlasted it.")
     longest_monologue: SpanOut | None = Field(
-        description="Longest stretch without a pause of more than 3 s, and without more than a second of another."
+        description="Its longest stretch without a pause of more than 3 s or more than a second of another channel."
     )
 
 
 class TalkOut(_View):
-    """Facts of the call from voice activity. What takes two tracks to know is null for one."""
+    """Facts of the call from voice activity. Facts that need two tracks are null for one."""
 
-    speech_seconds: Seconds = Field(description="In which somebody speaks.")
-    silence_seconds: Seconds = Field(description="In which nobody does.")
-    overlap_seconds: Seconds | None = Field(description="In which two or more speak.")
-    overlaps: int | None = Field(description="How often somebody began while another spoke, for 0.3 s or more.")
-    interruptions: int | None = Field(description="Overlaps after which the one who began later went on.")
+    speech_seconds: Seconds = Field(description="Seconds in which somebody speaks.")
+    silence_seconds: Seconds = Field(description="Seconds in which nobody speaks.")
+    overlap_seconds: Seconds | None = Field(description="Seconds in which two or more speak.")
+    overlaps: int | None = Field(description="How often somebody started while another spoke, for 0.3 s or more.")
+    interruptions: int | None = Field(description="Overlaps after which the one who started later still spoke.")
     channels: list[ChannelTalkOut]
     holds: list[HoldOut]
 

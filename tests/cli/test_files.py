@@ -1,4 +1,4 @@
-"""Recordings in files through an engine that does as it is told."""
+"""Files through an engine whose answers each test chooses."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -80,9 +80,9 @@ async def test_a_recording_that_broke_off_is_warned_of(tmp_path: Path) -> None:
     assert [warning["code"] for warning in json.loads(printed[0])["warnings"]] == ["truncated"]
 
 
-@pytest.mark.parametrize(("form", "is_told"), [(Format.TEXT, True), (Format.WHISPER, True), (Format.JSON, False)])
+@pytest.mark.parametrize(("form", "is_printed"), [(Format.TEXT, True), (Format.WHISPER, True), (Format.JSON, False)])
 async def test_warnings_are_printed_for_formats_that_cannot_hold_them(
-    form: Format, is_told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    form: Format, is_printed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warnings = (
         TranscriptWarning(WarningCode.MOSTLY_SILENCE, "Nobody speaks in 90% of the recording"),
@@ -95,8 +95,8 @@ async def test_warnings_are_printed_for_formats_that_cannot_hold_them(
 
     assert await work(Engine(None, transcript=warned), form=form).run([file], list[str]().append) == 0
 
-    told = capsys.readouterr().out.splitlines()
-    assert told == is_told * [
+    printed_warnings = capsys.readouterr().out.splitlines()
+    assert printed_warnings == is_printed * [
         f"callscribe: {file}: Nobody speaks in 90% of the recording",
         f"callscribe: {file}: [01:02] customer: Nothing that could be believed was heard here",
     ]

@@ -21,7 +21,7 @@ from tests.speech.conftest import Record, Samples, decoded, hold_music, noise, r
 SPOKEN = {"es": "conteo", "fr": "pangrama", "it": "pangrama", "pt": "pangrama"}
 
 
-async def test_english_is_heard(engine: Engine, record: Record) -> None:
+async def test_english_is_recognized(engine: Engine, record: Record) -> None:
     heard = Heard()
 
     transcript = await engine.transcribe([record(speech(FOX))], Options(model="base"), heard)
@@ -67,7 +67,7 @@ async def test_times_are_those_of_the_recording(engine: Engine, record: Record) 
     assert missed(FOX.text, " ".join(segment.text for segment in transcript.segments if segment.start < 20)) <= FEW
 
 
-async def test_a_call_longer_than_a_window_is_heard_turn_by_turn(engine: Engine, record: Record) -> None:
+async def test_a_call_longer_than_a_window_has_all_its_turns(engine: Engine, record: Record) -> None:
     heard = Heard()
     options = Options(model="base", channels="split", channel_labels=("agent", "customer"))
 
@@ -93,7 +93,7 @@ async def test_without_speech_there_is_no_text(engine: Engine, record: Record) -
 
 
 @pytest.mark.parametrize("sound", [silence, noise, ringing, hold_music])
-async def test_what_is_no_speech_gives_no_word(
+async def test_sounds_without_speech_give_no_word(
     sound: Callable[[float], Samples], engine: Engine, record: Record
 ) -> None:
     channels = [record(sound(60)), record(telephone(sound(60)))]
@@ -104,7 +104,7 @@ async def test_what_is_no_speech_gives_no_word(
     assert [channel.language for channel in transcript.channels] == [None, None]
 
 
-async def test_a_call_that_changes_its_language_is_heard_in_both(engine: Engine, record: Record) -> None:
+async def test_a_call_that_changes_its_language_is_recognized_in_both(engine: Engine, record: Record) -> None:
     english, spanish = ([speech(one) for one in samples(language)] for language in ("en", "es"))
     call = record(silence(1), *english, *english, *english, silence(1), *spanish, *spanish, *spanish)
 
@@ -131,7 +131,7 @@ async def test_a_translation_is_english_with_times_of_the_speech(engine: Engine,
     assert transcript.segments[0].start == pytest.approx(4, abs=0.7)
 
 
-async def test_characters_are_timed_where_no_spaces_are_written(engine: Engine, record: Record) -> None:
+async def test_characters_are_timed_in_a_language_without_spaces(engine: Engine, record: Record) -> None:
     options = Options(model="base", word_timestamps=True)
 
     said_in_chinese = sample("zh", "pangrama")
@@ -144,7 +144,7 @@ async def test_characters_are_timed_where_no_spaces_are_written(engine: Engine, 
     assert_in_order(words, transcript.duration)
 
 
-async def test_an_echo_of_the_prompt_is_decoded_again_without_it(engine: Engine, record: Record) -> None:
+async def test_an_echo_of_the_prompt_is_recognized_again_without_it(engine: Engine, record: Record) -> None:
     recording = record(speech(FOX))
     alone = await engine.transcribe([recording], Options(model="base"), ignore)
 
@@ -168,7 +168,7 @@ async def test_the_second_model_serves_english_alone(engine: Engine, record: Rec
     assert error_rate(FOX.text, transcript.text) <= FEW
 
 
-async def test_what_a_decoder_passes_over_is_heard_all_the_same(
+async def test_speech_that_the_model_missed_is_recognized_in_the_end(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognize = Whisper.recognize

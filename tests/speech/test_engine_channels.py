@@ -36,7 +36,7 @@ async def test_each_channel_has_its_speaker_and_its_language(engine: Engine, rec
     assert transcript.duration == agent.duration_seconds
 
 
-async def test_a_doubtful_word_is_taken_to_be_in_the_language_of_the_call(
+async def test_a_channel_with_a_doubtful_word_gets_the_language_of_the_call(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detect = Whisper.detect_languages
@@ -72,7 +72,7 @@ async def test_identical_channels_are_transcribed_once(engine: Engine, record: R
     assert [(warning.code, warning.channel) for warning in transcript.warnings] == [("channels_identical", 1)]
 
 
-async def test_bleed_is_taken_out_of_the_wrong_channel(engine: Engine, record: Record) -> None:
+async def test_bleed_is_removed_from_the_wrong_channel(engine: Engine, record: Record) -> None:
     agent = np.concatenate([speech(FOX), silence(6)])
     customer = np.concatenate([silence(len(agent) / SAMPLE_RATE - 4), speech(COUNTING), silence(4)])[: len(agent)]
     channels = [record(agent + 0.2 * customer), record(customer + 0.2 * agent)]
@@ -90,7 +90,7 @@ async def test_bleed_is_taken_out_of_the_wrong_channel(engine: Engine, record: R
     assert (transcript.talk.overlaps, transcript.talk.interruptions) == (0, 0)
 
 
-async def test_a_dead_channel_and_one_without_speech_are_told(engine: Engine, record: Record) -> None:
+async def test_a_dead_channel_and_one_without_speech_have_warnings(engine: Engine, record: Record) -> None:
     channels = [record(speech(FOX)), record(silence(2)), record(ringing(2))]
 
     transcript = await engine.transcribe(channels, Options(model="base", channels="split"), ignore)
@@ -101,7 +101,7 @@ async def test_a_dead_channel_and_one_without_speech_are_told(engine: Engine, re
     ]
 
 
-async def test_a_mono_recording_that_was_to_be_split_has_a_speaker_without_a_name(
+async def test_a_mono_recording_cannot_be_split_and_has_a_speaker_without_a_name(
     engine: Engine, record: Record
 ) -> None:
     options = Options(model="base", channels="split", channel_labels=("agent", "customer"))

@@ -30,15 +30,15 @@ async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, rec
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     long.path.unlink()
-    told = len(heard.progress)
+    reports = len(heard.progress)
 
     transcript = await engine.transcribe([record(speech(FOX))], Options(model="base"), ignore)
 
     assert error_rate(FOX.text, transcript.text) <= FEW
-    assert len(heard.progress) == told
+    assert len(heard.progress) == reports
 
 
-async def test_a_recording_that_vanishes_fails_alone(engine: Engine, record: Record, tmp_path: Path) -> None:
+async def test_only_the_recording_that_vanishes_fails(engine: Engine, record: Record, tmp_path: Path) -> None:
     lost, found = await asyncio.gather(
         engine.transcribe([PcmFile(tmp_path / "none.pcm")], Options(model="base"), ignore),
         engine.transcribe([record(speech(FOX))], Options(model="base"), ignore),
@@ -49,7 +49,7 @@ async def test_a_recording_that_vanishes_fails_alone(engine: Engine, record: Rec
     assert not isinstance(found, BaseException)
 
 
-async def test_a_transcript_that_cannot_be_put_together_fails_alone(
+async def test_only_the_transcript_that_cannot_be_put_together_fails(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def segments_of(
@@ -75,7 +75,7 @@ async def test_a_transcript_that_cannot_be_put_together_fails_alone(
     assert error_rate(FOX.text, whole.text) <= FEW
 
 
-async def test_recordings_are_heard_while_a_transcript_is_put_together(
+async def test_recordings_are_recognized_while_a_transcript_is_put_together(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others_are_heard = Event()
@@ -99,7 +99,7 @@ async def test_recordings_are_heard_while_a_transcript_is_put_together(
     assert (await first).segments[0].speaker == "first"
 
 
-async def test_closing_ends_what_is_not_done(config: EngineConfig, record: Record) -> None:
+async def test_closing_ends_unfinished_jobs(config: EngineConfig, record: Record) -> None:
     engine = Engine(config)
     assert not engine.ready
     engine.load()
@@ -129,7 +129,7 @@ def test_a_window_gets_the_shortest_context_that_ends_in_silence(
     assert base.whisper.context_seconds(speech_seconds) == context_seconds
 
 
-def test_a_model_that_is_nowhere_stops_the_load(models_dir: Path) -> None:
+def test_a_missing_model_stops_the_load(models_dir: Path) -> None:
     engine = Engine(EngineConfig(models=("no-such-model",), models_dir=models_dir))
 
     with pytest.raises(ModelUnavailable, match="no-such-model"):
@@ -137,14 +137,14 @@ def test_a_model_that_is_nowhere_stops_the_load(models_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"device": "cuda"}, {"compute_type": "int9"}])
-def test_a_machine_that_cannot_run_it_is_told_in_one_line(config: EngineConfig, change: dict[str, str]) -> None:
+def test_a_machine_that_cannot_run_it_is_reported_on_one_line(config: EngineConfig, change: dict[str, str]) -> None:
     with pytest.raises(ModelUnavailable, match=r"cuda|int9") as raised:
         Engine(replace(config, **change)).load()  # type: ignore[arg-type]
 
     assert "\n" not in str(raised.value)
 
 
-def test_a_folder_that_holds_no_model_is_told(config: EngineConfig, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(config: EngineConfig, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"no weights")
 
     with pytest.raises(ModelUnavailable, match="cannot be loaded"):
@@ -162,12 +162,12 @@ def english_only(models_dir: Path, tmp_path: Path) -> Callable[[str], EngineConf
     return config
 
 
-def test_an_english_only_model_that_is_not_named_so_is_told(english_only: Callable[[str], EngineConfig]) -> None:
+def test_an_english_only_model_with_another_name_is_refused(english_only: Callable[[str], EngineConfig]) -> None:
     with pytest.raises(ModelUnavailable, match=r"ours' knows English only.* ends in \.en$"):
         Engine(english_only("ours")).load()
 
 
-def test_an_english_only_model_that_is_named_so_is_loaded(
+def test_an_english_only_model_with_its_name_is_loaded(
     english_only: Callable[[str], EngineConfig], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app.speech")
@@ -175,7 +175,7 @@ def test_an_english_only_model_that_is_named_so_is_loaded(
 
     engine.load()
 
-    [told] = [record.getMessage() for record in caplog.records]
-    assert "ours.en loaded on cpu as int8" in told
+    [message] = [record.getMessage() for record in caplog.records]
+    assert "ours.en loaded on cpu as int8" in message
     assert engine.ready
     engine.close()

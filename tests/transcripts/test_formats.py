@@ -155,7 +155,7 @@ def test_vtt_of_a_call() -> None:
     )
 
 
-def test_subtitles_of_one_channel_name_nobody() -> None:
+def test_subtitles_of_one_channel_have_no_names() -> None:
     assert "agent" not in render(MONO, ID, Format.SRT) + render(MONO, ID, Format.VTT)
 
 
@@ -254,7 +254,7 @@ def _letters(text: str) -> str:
 
 
 @pytest.mark.parametrize("arrow", ["-->", "--->", "----->"])
-def test_no_text_of_srt_is_taken_for_times(arrow: str) -> None:
+def test_text_in_srt_cannot_look_like_times(arrow: str) -> None:
     call = replace(CALL, channels=(AGENT,), segments=(said(0, 1, f"A {arrow} B", AGENT),))
 
     assert render(call, ID, Format.SRT) == "1\n00:00:00,000 --> 00:00:01,000\nA -> B\n"

@@ -54,7 +54,7 @@ def test_wide_characters_take_two_columns_and_lines_break_after_closing_marks() 
     ]
 
 
-def test_people_who_speak_at_once_are_shown_at_once() -> None:
+def test_speech_at_the_same_time_is_shown_at_the_same_time() -> None:
     found = cues([said(0, 6, PLATE), said(1, 1.5, "Hello?", "customer")], name_speakers=True)
 
     assert [cue.lines[0] for cue in found] == [
@@ -66,7 +66,7 @@ def test_people_who_speak_at_once_are_shown_at_once() -> None:
 
 
 @pytest.mark.parametrize("text", ["https://example.org/" + "x" * 200, "字" * 100, "Mm."])
-def test_lines_and_cues_keep_to_subtitle_habits_whatever_the_text(text: str) -> None:
+def test_lines_and_cues_keep_their_limits_whatever_the_text(text: str) -> None:
     for cue in cues([said(0, 30, text, language="zh")], name_speakers=False):
         assert all(len(line) + line.count("字") <= 42 for line in cue.lines)
         assert len(cue.lines) <= 2
@@ -79,25 +79,25 @@ def test_a_segment_without_length_or_text() -> None:
     )
 
 
-def test_what_is_too_short_to_be_read_stays_until_the_next_cue_or_the_end() -> None:
+def test_a_cue_too_short_to_be_read_stays_until_the_next_cue_or_the_end() -> None:
     spoken = [said(0, 0.3, "Yes."), said(0.7, 0.9, "No.", "customer"), said(8, 8.2, "Bye.")]
     shown = cues(spoken, name_speakers=False, duration=8.5)
     assert [(cue.start_ms, cue.end_ms) for cue in shown] == [(0, 700), (700, 1700), (8000, 8500)]
 
 
-def test_a_word_too_short_to_be_shown_alone_is_shown_with_what_follows() -> None:
+def test_a_word_too_short_to_be_shown_alone_is_shown_with_the_next_ones() -> None:
     shown = cues([said(0, 0.4, "Yes."), said(0.5, 2.5, "I can do that."), said(4, 5, "Fine.")], name_speakers=True)
     assert [cue.lines for cue in shown] == [("agent: Yes. I can do that.",), ("agent: Fine.",)]
     assert (shown[0].start_ms, shown[0].end_ms) == (0, 2500)
 
 
-def test_no_speaker_is_shown_with_another() -> None:
+def test_two_speakers_are_never_in_one_cue() -> None:
     shown = cues([said(0, 0.4, "Yes."), said(0.5, 2.5, "Good.", "customer")], name_speakers=True)
     assert [cue.lines for cue in shown] == [("agent: Yes.",), ("customer: Good.",)]
 
 
 @pytest.mark.parametrize("length", [25, 40, 60])
-def test_a_long_name_has_a_line_of_its_own(length: int) -> None:
+def test_a_long_name_gets_its_own_line(length: int) -> None:
     shown = cues([said(0, 6, PLATE, "a" * length)], name_speakers=True)
 
     names = {cue.lines[0] for cue in shown}

@@ -1,8 +1,10 @@
-"""The threads that own the models: they prepare what was asked, and decode it in batches across all jobs.
+"""The threads that own the models: they prepare windows ("items") and recognize them in batches across all jobs.
 
-No thread waits for a batch to fill: it decodes when one is full or when nothing is left to prepare, and
-prepares otherwise, one item at a time. So little is prepared ahead of what can be decoded, however much is
-asked, and what is asked anew gets its turn soon. A job's last items do not wait for others to fill a batch.
+No thread waits for a batch to fill. A thread recognizes a batch if one is full or if nothing is left to prepare.
+Otherwise it prepares one more item. So few items are prepared ahead of time, however many jobs there are, and a new
+job is served soon. A job's last items do not wait for other items to fill their batch.
+
+The module must not know what an item or a model is: `recognize` is handed to it.
 """
 
 import logging
@@ -12,7 +14,7 @@ from threading import Condition, Thread
 from typing import Generic, Protocol, TypeVar
 
 from app.errors import GpuOutOfMemory
-from app.speech.batching.fairness import Sharing, Turns
+from app.speech.batching.fairness import FairQueue, Sharing
 from app.speech.batching.lanes import Item, Lanes
 from app.speech.model import DeviceLost
 
@@ -20,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class EngineStopped(Exception):
-    """The engine was closed, or broke, before the work was done."""
+    """The engine was closed, or broke, before the job was done."""
 
 
 class FallibleJob(Sharing, Protocol):
@@ -38,7 +40,7 @@ SourceItemT = TypeVar("SourceItemT", bound=Batchable, covariant=True)
 
 
 class Source(Protocol[SourceItemT]):
-    """Something of a job's that gives items a few at a time, such as a channel that is read."""
+    """A part of a job that gives items a few at a time, such as a channel that is read."""
 
     @property
     def job(self) -> FallibleJob: ...
@@ -47,21 +49,22 @@ class Source(Protocol[SourceItemT]):
     def exhausted(self) -> bool: ...
 
     def advance(self) -> Sequence[SourceItemT]:
-        """The next items, few, or none if it has only come nearer to them."""
+        """Does one step of work. Returns the few items that it gave, perhaps none."""
 
 
 class Batcher(Generic[ItemT]):
-    """Runs `decode` on batches of at most `batch_size` items, on `workers` threads.
+    """Runs `recognize` on batches of at most `batch_size` items, on `workers` threads.
 
-    `decode` settles the items it is given, and returns those to decode again. What goes wrong in it ends the
-    jobs that cannot be decoded alone, and no others. DeviceLost, and what no thread should meet, ends all: with
-    DeviceLost the jobs that were being decoded, which may be its cause, with EngineStopped the others.
+    `recognize` settles its items, and returns the items that must be recognized (again). If it raises, the batch is
+    halved and tried again, so that only the jobs of items that fail alone are failed. DeviceLost ends everything: the
+    jobs of the batch fail with DeviceLost because they may be its cause, all others with EngineStopped. An error
+    that no thread expects ends everything too.
     """
 
-    def __init__(self, workers: int, batch_size: int, decode: Callable[[Sequence[ItemT]], Sequence[ItemT]]) -> None:
-        self._decode = decode
+    def __init__(self, workers: int, batch_size: int, recognize: Callable[[Sequence[ItemT]], Sequence[ItemT]]) -> None:
+        self._recognize = recognize
         self._lanes: Lanes[ItemT] = Lanes(batch_size)
-        self._sources: Turns[Source[ItemT]] = Turns()
+        self._sources: FairQueue[Source[ItemT]] = FairQueue()
         self._unread: dict[FallibleJob, int] = {}
         self._changed = Condition()
         self._idle = 0
@@ -70,7 +73,7 @@ class Batcher(Generic[ItemT]):
 
     @property
     def alive(self) -> bool:
-        """Whether no thread has met what it cannot survive."""
+        """False once a thread has died of an error."""
         return not self._broken
 
     def start(self) -> None:
@@ -88,7 +91,7 @@ class Batcher(Generic[ItemT]):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Waits for the batches in the works, then ends all other jobs with EngineStopped."""
+        """Waits for the batches that run, then ends all other jobs with EngineStopped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -101,7 +104,7 @@ class Batcher(Generic[ItemT]):
         try:
             while (step := self._next_step()) is not None:
                 step()
-                del step  # a thread that waits holds on to no recording
+                del step  # so that a waiting thread keeps no recording in memory
         except Exception:
             logger.critical("speech.thread_died", exc_info=True)
             with self._changed:
@@ -140,12 +143,13 @@ class Batcher(Generic[ItemT]):
         if source:
             self._lanes.overtake()
             return partial(self._advance, source)
-        return partial(self._decode_batch, batch) if batch else None
+        return partial(self._run_batch, batch) if batch else None
 
     def _is_source_more_urgent(self) -> bool:
-        """Whether a job waits to be prepared that is more urgent than all that is prepared, and has waited longer.
+        """Whether a job that waits to be prepared is more urgent than every prepared item.
 
-        What is prepared goes first once it was overtaken often: a job of silence gives nothing, however much is read.
+        Once prepared items have been overtaken often they go first, because a recording of silence gives no items,
+        however much of it is read.
         """
         if self._lanes.overdue:
             return False
@@ -159,7 +163,7 @@ class Batcher(Generic[ItemT]):
             source.job.fail(error)
             raise
         except Exception as error:
-            if not source.job.ended:  # a cancelled job's audio is gone before its turn comes
+            if not source.job.ended:  # the audio of a cancelled job is deleted while it still waits
                 logger.exception("speech.prepare_failed")
             source.job.fail(error)
             return
@@ -170,18 +174,18 @@ class Batcher(Generic[ItemT]):
                 self._unread[source.job] -= 1
             self._put(items)
 
-    def _decode_batch(self, batch: Sequence[ItemT]) -> None:
-        """Decodes a batch; one that fails is halved, so that it ends the jobs at fault, and spares memory."""
-        if self._decodes(batch) or len(batch) == 1:
+    def _run_batch(self, batch: Sequence[ItemT]) -> None:
+        """Halves a batch that fails, so that only the jobs at fault fail, and so that it needs less memory."""
+        if self._succeeds(batch) or len(batch) == 1:
             return
         middle = len(batch) // 2
-        self._decode_batch(batch[:middle])
-        self._decode_batch(batch[middle:])
+        self._run_batch(batch[:middle])
+        self._run_batch(batch[middle:])
 
-    def _decodes(self, batch: Sequence[ItemT]) -> bool:
-        """Whether a batch is done. What has failed is let go of here: its error would hold on to the memory."""
+    def _succeeds(self, batch: Sequence[ItemT]) -> bool:
+        """Whether a batch is done. The error does not leave this method, because it would keep the batch in memory."""
         try:
-            again = self._decode(batch)
+            again = self._recognize(batch)
         except DeviceLost as error:
             for item in batch:
                 item.job.fail(error)

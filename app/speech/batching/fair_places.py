@@ -1,4 +1,4 @@
-"""Places for work that few jobs may do at the same time: the most urgent goes first, and no owner takes them all."""
+"""Places for work that only a few jobs may do at the same time. The most urgent goes first; no owner gets all."""
 
 import asyncio
 from collections import Counter
@@ -16,7 +16,7 @@ class _Waiting:
 
 
 class FairPlaces:
-    """`places` in all, of which one owner holds at most `of_one`. Of equal priority, the longest waiting goes first."""
+    """`places` in all; one owner holds at most `of_one`. Of equal priorities, the one that waits longest goes first."""
 
     def __init__(self, places: int, of_one: int) -> None:
         self._places = places

@@ -1,4 +1,7 @@
-"""What is prepared and waits to be decoded, in lanes of what may share a batch; no threads in here."""
+"""Prepared items that wait to be recognized, in one lane for each kind of item that may share a batch.
+
+It decides which items the next batch holds. It has no threads and no locks of its own.
+"""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -9,18 +12,18 @@ from app.speech.batching.fairness import Share
 
 
 class Job(Protocol):
-    """What an item belongs to."""
+    """The job that an item belongs to."""
 
     @property
     def share(self) -> Share: ...
 
     @property
     def ended(self) -> bool:
-        """Whether nobody waits for the job any more: its items are dropped."""
+        """Whether the job is done, has failed or was cancelled. Its items are then dropped."""
 
 
 class Item(Protocol):
-    """What is queued. Items of one `kind` may share a batch."""
+    """Something that can be queued. Items of one `kind` may share a batch."""
 
     @property
     def kind(self) -> Hashable: ...
@@ -31,11 +34,11 @@ class Item(Protocol):
 
 ItemT = TypeVar("ItemT", bound=Item)
 
-# Batches without trouble after which they may grow again: what took the memory may have been somebody else.
+# After so many batches without trouble they may grow again, because another program may have taken the memory.
 RECOVERY = 100
 
-# Steps of other work that may overtake a lane that does not fill a batch. An item that waits for so many counts as
-# one priority more urgent, so that no item starves.
+# A lane that does not fill a batch may be overtaken by so many steps of other work. After each such wait an item counts
+# as one priority more urgent, so that no item starves.
 PATIENCE = 24
 
 
@@ -46,7 +49,7 @@ class _Queued(Generic[ItemT]):
 
 
 class Lanes(Generic[ItemT]):
-    """Batches of at most `batch_size`: the most urgent items first, of equal ones the oldest."""
+    """Gives batches of at most `batch_size` items: the most urgent first, and the oldest of equally urgent ones."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = self._full_size = batch_size
@@ -61,45 +64,45 @@ class Lanes(Generic[ItemT]):
         self._waits_since.setdefault(kind, self._steps)
 
     def most_urgent(self) -> int | None:
-        """The priority of the most urgent item, which rises while it waits; None where there is none."""
+        """The priority of the most urgent item, which rises while it waits; None if nothing is queued."""
         return min((self._rank(each) for lane in self._lanes.values() for each in lane), default=None)
 
     @property
     def overdue(self) -> bool:
-        """Whether what is queued has been overtaken so often that it goes first."""
+        """Whether some lane has been overtaken so often that it goes first."""
         return any(map(self._is_overdue, self._lanes))
 
     def shrink(self) -> None:
-        """Makes batches half as large, until many have gone well."""
+        """Makes batches half as large until many have succeeded."""
         self._batch_size = max(1, self._batch_size // 2)
         self._since_trouble = 0
 
     def overtake(self) -> None:
-        """Records other work that is done before what is queued."""
+        """Records that other work was done before the queued items."""
         self._steps += 1
 
     def drop_ended(self) -> None:
-        """Forgets the items of jobs that nobody waits for."""
+        """Drops the items of jobs that have ended."""
         for kind, lane in self._lanes.items():
             self._lanes[kind] = [each for each in lane if not each.item.job.ended]
         self._forget_empty()
 
     def take_full(self) -> list[ItemT]:
-        """A full batch, or one that has been overtaken too often; else nothing."""
+        """A full batch, or a lane that has been overtaken too often; empty if there is neither."""
         for kind in self._most_urgent_first():
             if len(self._lanes[kind]) >= self._batch_size or self._is_overdue(kind):
                 return self._take(kind, self._batch_size)
         return []
 
     def take_last(self, is_last: Callable[[ItemT], bool]) -> list[ItemT]:
-        """A batch with the last items of some job, and others to fill half of it; nothing if there are none."""
+        """A batch with the last items of some job, filled up to half with other items; empty if there are none."""
         for kind in self._most_urgent_first():
             if last := sum(is_last(each.item) for each in self._lanes[kind]):
                 return self._take(kind, max(last, self._batch_size // 2), lambda item: not is_last(item))
         return []
 
     def take_share(self, takers: int) -> list[ItemT]:
-        """What there is of the kind that waits longest, fairly split among those who could take it."""
+        """A share of the most urgent lane, of which each of `takers` idle threads gets an equal one."""
         for kind in self._most_urgent_first():
             return self._take(kind, ceil(len(self._lanes[kind]) / takers))
         return []
@@ -111,7 +114,7 @@ class Lanes(Generic[ItemT]):
         return queued.item.job.share.priority - (self._steps - queued.since) // PATIENCE
 
     def _most_urgent_first(self) -> list[Hashable]:
-        """Overdue lanes, then those with the most urgent items, of equal ones those that wait longest."""
+        """Overdue lanes first, then by the most urgent item, then by how long the lane has waited."""
         return sorted(
             self._lanes,
             key=lambda kind: (

@@ -1,4 +1,7 @@
-"""What was heard on each channel, put together to a transcript."""
+"""Puts a transcript together from what was heard on each channel: removes bleed, adds facts of the call and warnings.
+
+It must not know models, windows or batches.
+"""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -7,25 +10,25 @@ from itertools import pairwise
 
 from app.audio.pcm import PcmFile
 from app.speech.call.bleed import Bleed, without_bleed
-from app.speech.call.channel_words import Spoken
+from app.speech.call.channel_words import ChannelWords
 from app.speech.call.segments import Heard, segments_of
 from app.speech.call.talk import HOLD_SECONDS, talk, without
-from app.speech.call.warnings import Findings, notices
+from app.speech.call.warnings import Findings, warnings_of
 from app.speech.windows.levels import Levels, likeness, loudness
 from app.transcripts.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
 
 UNKNOWN_SPEAKER = "speaker"
-# Words end a little before their sound does, and what is left of a run would count as speech.
+# Words end a little before their sound does. Without a margin the remainder of a run would count as speech.
 BLEED_MARGIN_SECONDS = 0.3
-# Hold music is about as loud as a call's channels are on the whole; line noise is far below.
+# Hold music is about as loud as the channels of a call. The noise of a telephone line is far below.
 SOUND_DB = -10.0
 
 
 @dataclass(frozen=True)
 class Call:
-    """A recording's decoded channels, what they are asked with, how loud and, in seconds, how long they are.
+    """A recording's samples by channel, the client's options, the channels' levels, and the duration in seconds.
 
-    Of a cancelled one the channels' files may be gone at any time.
+    If the job is cancelled, the files of the channels may be deleted at any time.
     """
 
     channels: tuple[PcmFile, ...]
@@ -41,14 +44,14 @@ class Call:
         return labels[channel] if channel < len(labels) else f"channel_{channel}"
 
     def speaker(self, channel: int) -> str:
-        """Whose words those of a channel are: nobody knows where all channels are one."""
+        """Who speaks on a channel. If all channels are the same, that is not known."""
         alone = len(self.levels.distinct) == 1 < len(self.channels)
         return UNKNOWN_SPEAKER if alone else self.label(channel)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadChannel:
-    """A channel that was read to its end, and where speech was."""
+    """A channel that was read to its end, and the runs of its speech."""
 
     channel: Channel
     runs: Sequence[Span]
@@ -56,7 +59,7 @@ class ReadChannel:
 
 @dataclass(frozen=True, slots=True)
 class Listened:
-    """What came of the distinct channels when all their windows were done."""
+    """All that was heard on the distinct channels, once all their windows are done."""
 
     read: Mapping[int, ReadChannel]
     heard: Sequence[Heard]
@@ -64,7 +67,7 @@ class Listened:
 
 
 def assemble(call: Call, listened: Listened) -> Transcript:
-    """The transcript. Blocks, as it reads the channels again where two spoke; raises OSError when they are gone."""
+    """Returns the transcript. Blocks, because it reads some samples again. Raises OSError if they are gone."""
     read, heard = listened.read, listened.heard
 
     def loudness_of(channel: int, start: float, end: float) -> float:
@@ -73,9 +76,9 @@ def assemble(call: Call, listened: Listened) -> Transcript:
     def likeness_of(channel: int, other: int, start: float, end: float) -> float:
         return likeness(call.channels[channel], call.channels[other], start, end)
 
-    spoken = Spoken(heard, loudness_of, likeness_of)
-    own, bleed = without_bleed(heard, spoken)
-    facts = talk(_own_runs(read, own, bleed, spoken), call.duration, lambda span: _has_sound(call, span))
+    all_words = ChannelWords(heard, loudness_of, likeness_of)
+    own, bleed = without_bleed(heard, all_words)
+    facts = talk(_own_runs(read, own, bleed, all_words), call.duration, lambda span: _has_sound(call, span))
     channels = _channels(call, read, facts)
     main = max((each for each in channels if each.language), key=lambda each: each.speech_seconds, default=None)
     found = Findings(call.options, call.duration, call.levels, channels, facts, bleed)
@@ -88,16 +91,16 @@ def assemble(call: Call, listened: Listened) -> Transcript:
             own, {channel: call.speaker(channel) for channel in read}, with_words=call.options.word_timestamps
         ),
         warnings=tuple(
-            sorted((*notices(found), *listened.warnings), key=lambda each: (each.start or 0, each.channel or 0))
+            sorted((*warnings_of(found), *listened.warnings), key=lambda each: (each.start or 0, each.channel or 0))
         ),
         talk=facts,
     )
 
 
 def _own_runs(
-    read: Mapping[int, ReadChannel], heard: Sequence[Heard], bleed: Sequence[Bleed], spoken: Spoken
+    read: Mapping[int, ReadChannel], heard: Sequence[Heard], bleed: Sequence[Bleed], all_words: ChannelWords
 ) -> dict[int, list[Span]]:
-    """Where the channels' own speech is: neither what was taken out, nor runs without a word under a louder channel."""
+    """The runs of each channel's own speech: less the bleed, and less runs without words while another is louder."""
     runs = {}
     for channel, each in read.items():
         words = sorted(
@@ -106,13 +109,13 @@ def _own_runs(
         )
         gone = [_widened(span) for removed in bleed if removed.channel == channel for span in removed.spans]
         runs[channel] = [
-            run for run in without(each.runs, gone) if _touches(run, words) or not spoken.is_fainter(channel, run)
+            run for run in without(each.runs, gone) if _touches(run, words) or not all_words.is_fainter(channel, run)
         ]
     return runs
 
 
 def _touches(run: Span, words: Sequence[Span]) -> bool:
-    """Whether a run holds one of the words, which are in the order of time."""
+    """Whether a run holds one of the words, which are ordered by time."""
     last = bisect_right(words, run.end, key=lambda word: word.start) - 1
     return last >= 0 and words[last].end > run.start
 
@@ -122,7 +125,7 @@ def _widened(span: Span) -> Span:
 
 
 def _channels(call: Call, read: Mapping[int, ReadChannel], facts: Talk) -> tuple[Channel, ...]:
-    """All channels: one that repeats another is that one under its own name."""
+    """All channels. One that repeats another has the facts of the other, under its own label."""
     speech_seconds = {each.channel: each.speech_seconds for each in facts.channels}
     channels = []
     for index, original in enumerate(call.levels.copy_of):

@@ -1,8 +1,9 @@
-"""Words of one channel that another channel's speaker said: an echo on the line, a loud headset; pure.
+"""Removes words of one channel that the speaker of another channel said: an echo, or a loud headset; pure.
 
-Words are bleed when another channel is clearly louder just then, and has the same sound, or the same words at about the
-same time. Few words may be both speakers' own, such as "thank you": without the sound they are bleed only beside more
-of it. What was heard nowhere but in the bleed goes to the channel that it came from.
+Words are bleed if another channel is clearly louder at that time, and has either the same sound or the same words at
+about the same time. A few equal words may be both speakers' own, such as "thank you". Without the same sound they are
+bleed only if they follow or precede other bleed. Words that were recognized only in the bleed move to the channel that
+they came from.
 """
 
 from bisect import bisect_left, insort
@@ -14,15 +15,15 @@ from functools import lru_cache
 from itertools import groupby
 from unicodedata import east_asian_width
 
-from app.speech.call.channel_words import SAME_TIME_SECONDS, Spoken
+from app.speech.call.channel_words import SAME_TIME_SECONDS, ChannelWords
 from app.speech.call.segments import Heard, cut
 from app.transcripts.transcript import Span, Word
 
-# Of the letters: what is heard twice, once faintly, is seldom written the same.
+# Shares of letters. Speech that is recognized twice, once faintly, is seldom written the same.
 SAME_SHARE = 0.6
 ALIKE = 0.7
 SHORTEST_ALIKE = 4
-# Fewer are no proof; a wide character counts as two letters.
+# Fewer prove nothing. A wide character counts as two letters.
 LEAST_WORDS = 3
 LEAST_LETTERS = 10
 ADJOINING_SECONDS = 0.7
@@ -31,7 +32,7 @@ LONGEST_PHRASE_SECONDS = 30.0  # a window is shorter
 
 @dataclass(frozen=True, slots=True)
 class Bleed:
-    """What was taken out of a channel: how many words, and where they were."""
+    """What was taken out of a channel: the number of words, and their times."""
 
     channel: int
     words: int
@@ -40,25 +41,25 @@ class Bleed:
 
 class _Origin(Enum):
     OWN = 0
-    DOUBTFUL = 1  # the same as another channel's, and too little to be sure
+    DOUBTFUL = 1  # the same as on another channel, but too little to be sure
     BLEED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Words in a row. `source` is the channel that they come from, where nothing was heard on it then."""
+    """Consecutive words. `source` is the channel that they come from, if nothing was recognized there at that time."""
 
     words: Sequence[Word]
     origin: _Origin
     source: int | None = None
 
 
-def without_bleed(heard: Sequence[Heard], spoken: Spoken) -> tuple[list[Heard], list[Bleed]]:
-    """What was heard less the bleed, and what that was, by channel; `spoken` is the same, to be looked up."""
+def without_bleed(heard: Sequence[Heard], all_words: ChannelWords) -> tuple[list[Heard], list[Bleed]]:
+    """Returns what was heard less the bleed, and the bleed of each channel. `all_words` holds the words of `heard`."""
     kept, removed = [], {channel: list[Sequence[Word]]() for channel in sorted({window.channel for window in heard})}
-    found, moved = list[Heard](), _Moved(spoken)
+    found, moved = list[Heard](), _Moved(all_words)
     for window in heard:
-        parts = [part for phrase in cut(window.words) for part in _parts(phrase, window.channel, spoken)]
+        parts = [part for phrase in cut(window.words) for part in _parts(phrase, window.channel, all_words)]
         parts = _settled(_settled(parts)[::-1])[::-1]
         removed[window.channel] += [part.words for part in parts if part.origin is _Origin.BLEED]
         found += [
@@ -72,37 +73,37 @@ def without_bleed(heard: Sequence[Heard], spoken: Spoken) -> tuple[list[Heard], 
 
 
 class _Moved:
-    """What went to the channel that it came from: from which one, and when."""
+    """The words that were moved to the channel that they came from: when, and from which channel."""
 
-    def __init__(self, spoken: Spoken) -> None:
-        self._spoken = spoken
+    def __init__(self, all_words: ChannelWords) -> None:
+        self._all_words = all_words
         self._taken: dict[int, list[tuple[float, float, int]]] = {}
 
     def is_new(self, part: _Part, channel: int) -> bool:
-        """Whether the words that `channel` has from their source were heard neither there nor on a third one."""
+        """Whether the words were recognized neither on their source nor on a third channel. If so, records the move."""
         assert part.source is not None
         taken, span = self._taken.setdefault(part.source, []), _span(part.words)
         first = bisect_left(taken, (span.start - LONGEST_PHRASE_SECONDS,))
         last = bisect_left(taken, (span.end + SAME_TIME_SECONDS,))
         if any(end >= span.start - SAME_TIME_SECONDS and other != channel for _, end, other in taken[first:last]):
             return False
-        if any(self._spoken.near(part.source, _span([word])) for word in part.words):
+        if any(self._all_words.near(part.source, _span([word])) for word in part.words):
             return False
         insort(taken, (span.start, span.end, channel))
         return True
 
 
-def _parts(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[_Part]:
-    """The phrase by its text, and what is left of it by its sound."""
-    for words, origin in _by_text(phrase, channel, spoken):
+def _parts(phrase: Sequence[Word], channel: int, all_words: ChannelWords) -> Iterator[_Part]:
+    """Judges a phrase by its text, and the words that are not bleed by their sound."""
+    for words, origin in _by_text(phrase, channel, all_words):
         if origin is _Origin.BLEED:
             yield _Part(words, origin)
         else:
-            yield from _by_sound(words, origin, channel, spoken)
+            yield from _by_sound(words, origin, channel, all_words)
 
 
-def _by_sound(words: Sequence[Word], origin: _Origin, channel: int, spoken: Spoken) -> Iterator[_Part]:
-    for echo, group in groupby(words, key=lambda word: spoken.echo(channel, _span([word]))):
+def _by_sound(words: Sequence[Word], origin: _Origin, channel: int, all_words: ChannelWords) -> Iterator[_Part]:
+    for echo, group in groupby(words, key=lambda word: all_words.echo(channel, _span([word]))):
         if echo is None:
             yield _Part(tuple(group), origin)
         elif echo.is_sure:
@@ -111,17 +112,17 @@ def _by_sound(words: Sequence[Word], origin: _Origin, channel: int, spoken: Spok
             yield _Part(tuple(group), _Origin.DOUBTFUL)
 
 
-def _by_text(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[tuple[Sequence[Word], _Origin]]:
-    """The phrase as a whole if another channel has it, else its stretches that others have and that they have not."""
-    if not any(spoken.near(other, _span(phrase)) for other in spoken.others(channel)):
+def _by_text(phrase: Sequence[Word], channel: int, all_words: ChannelWords) -> Iterator[tuple[Sequence[Word], _Origin]]:
+    """Judges the whole phrase if another channel has all of it, and otherwise its louder and fainter stretches."""
+    if not any(all_words.near(other, _span(phrase)) for other in all_words.others(channel)):
         yield phrase, _Origin.OWN
         return
-    if spoken.is_fainter(channel, _span(phrase)) and _is_same(phrase, same := _same(phrase, channel, spoken)):
+    if all_words.is_fainter(channel, _span(phrase)) and _is_same(phrase, same := _same(phrase, channel, all_words)):
         yield phrase, _origin(phrase, same)
         return
-    for faint, group in groupby(phrase, key=lambda word: spoken.is_fainter(channel, _span([word]))):
+    for faint, group in groupby(phrase, key=lambda word: all_words.is_fainter(channel, _span([word]))):
         words = tuple(group)
-        same = _same(words, channel, spoken) if faint else []
+        same = _same(words, channel, all_words) if faint else []
         if same and _is_same(words, same):
             first, last = same[0], same[-1] + 1
             yield words[:first], _Origin.OWN
@@ -132,7 +133,7 @@ def _by_text(phrase: Sequence[Word], channel: int, spoken: Spoken) -> Iterator[t
 
 
 def _settled(parts: Sequence[_Part]) -> list[_Part]:
-    """What is doubtful right after bleed is bleed; of a window's parts, in either order of time."""
+    """Doubtful parts directly after bleed are bleed. Called for both directions of time."""
     settled = list(parts[:1])
     for part in parts[1:]:
         before = settled[-1]
@@ -152,19 +153,19 @@ def _origin(words: Sequence[Word], same: Sequence[int]) -> _Origin:
 
 
 def _is_same(words: Sequence[Word], same: Sequence[int]) -> bool:
-    """Whether the words at the places `same` are most of what is said."""
+    """Whether the words at the places `same` are most of the text."""
     sizes = [_size(_letters(word)) for word in words]
     return sum(sizes[at] for at in same) >= SAME_SHARE * max(1, sum(sizes))
 
 
-def _same(words: Sequence[Word], channel: int, spoken: Spoken) -> list[int]:
-    """Which of the words another channel has too, in the same order: of the channel that has most of them."""
-    found = (_common(words, spoken.near(other, _span(words))) for other in spoken.others(channel))
+def _same(words: Sequence[Word], channel: int, all_words: ChannelWords) -> list[int]:
+    """The places of the words that another channel has too, in the same order. The channel with most of them counts."""
+    found = (_common(words, all_words.near(other, _span(words))) for other in all_words.others(channel))
     return max(found, key=len, default=[])
 
 
 def _common(words: Sequence[Word], others: Sequence[Word]) -> list[int]:
-    """The places of the longest sequence of whole words that both have, each at about the same time."""
+    """The places of the longest sequence of words that both have, each at about the same time."""
     row: list[tuple[int, ...]] = [()] * (len(others) + 1)
     for at, word in enumerate(words):
         before, row = row, [()]
@@ -172,7 +173,7 @@ def _common(words: Sequence[Word], others: Sequence[Word]) -> list[int]:
             longest = max(before[position + 1], row[position], key=len)
             if (
                 len(before[position]) >= len(longest)
-                and _at_once(word, other)
+                and _same_time(word, other)
                 and _alike(*map(_letters, (word, other)))
             ):
                 longest = (*before[position], at)
@@ -180,13 +181,13 @@ def _common(words: Sequence[Word], others: Sequence[Word]) -> list[int]:
     return list(row[-1])
 
 
-def _at_once(word: Word, other: Word) -> bool:
+def _same_time(word: Word, other: Word) -> bool:
     return word.start - other.end <= SAME_TIME_SECONDS and other.start - word.end <= SAME_TIME_SECONDS
 
 
 @lru_cache(4096)
 def _alike(one: str, other: str) -> bool:
-    """Whether two words are one that was heard twice: short ones have to be equal."""
+    """Whether two words are one word that was recognized twice. Short words must be equal."""
     if min(len(one), len(other)) < SHORTEST_ALIKE:
         return one == other != ""
     return SequenceMatcher(None, one, other, autojunk=False).ratio() >= ALIKE

@@ -1,4 +1,7 @@
-"""What is said on each channel, to be looked up by time, and how it sounds there; pure."""
+"""The words of all channels, by time, and comparisons of how the channels sound at that time; pure.
+
+Samples are read by the functions that it is handed.
+"""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,10 +18,10 @@ SAME_TIME_SECONDS = 0.7
 LONGEST_WORD_SECONDS = 2.0
 MOST_WORDS_MEASURED = 200
 MOST_MEASURED = 1024
-# On a real call two people's words were alike by 0.28 at most, copies 15 and 25 dB fainter by 0.96 and more, through
-# a low pass or a telephone's band by 0.65, through a room by 0.24 to 0.5. From 0.7 on a copy is half of what sounds.
+# Likeness on a real call: two people's words 0.28 at most; copies that are 15 and 25 dB fainter 0.96 or more; copies
+# through a low pass or a telephone's band 0.65; through a room 0.24 to 0.5. From 0.7 on, half of the sound is a copy.
 COPIED = 0.7
-TOO_ALIKE = 0.4  # for two people
+TOO_ALIKE = 0.4  # to be the words of two people
 
 Loudness = Callable[[int, float, float], float]
 Likeness = Callable[[int, int, float, float], float]
@@ -26,19 +29,22 @@ Likeness = Callable[[int, int, float, float], float]
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """A copy of the sound of a louder channel: `is_sure` where it is most of what sounds, `is_heard` where words of the
-    channels that sound alike were heard at the same time."""
+    """A copy of the sound of the louder channel `source`.
+
+    `is_sure` if the copy is most of the sound. `is_heard` if words were recognized at the same time on a channel that
+    sounds alike.
+    """
 
     source: int
     is_sure: bool
     is_heard: bool
 
 
-class Spoken:
+class ChannelWords:
     """The words of all channels.
 
-    `loudness` gives a channel's root mean square between two times in seconds, `likeness` how much of the first
-    channel's sound is the second's, 0 to 1.
+    `loudness` returns a channel's root mean square between two times in seconds. `likeness` returns how much of the
+    first channel's sound is that of the second, 0 to 1.
     """
 
     def __init__(self, heard: Iterable[Heard], loudness: Loudness, likeness: Likeness) -> None:
@@ -52,24 +58,24 @@ class Spoken:
         self._starts = {channel: [word.start for word in words] for channel, words in self._words.items()}
 
     def others(self, channel: int) -> list[int]:
-        """The other channels on which something is said."""
+        """The other channels that have words."""
         return [other for other in sorted(self._words) if other != channel]
 
     def near(self, channel: int, span: Span) -> Sequence[Word]:
-        """What is said on a channel in a stretch, and a little around it, by start."""
+        """The words of a channel in a stretch and shortly before and after it, ordered by start."""
         first = bisect_left(self._starts[channel], span.start - SAME_TIME_SECONDS - LONGEST_WORD_SECONDS)
         last = bisect_left(self._starts[channel], span.end + SAME_TIME_SECONDS)
         return [word for word in self._words[channel][first:last] if word.end >= span.start - SAME_TIME_SECONDS]
 
     def is_fainter(self, channel: int, span: Span) -> bool:
-        """Whether another channel is louder just then, by LOUDER, as it stands and beside what is usual for both."""
+        """Whether another channel is louder than this one during `span`, by LOUDER, even beside its usual loudness."""
         return any(
             self._is_louder(other, channel, span, self._usually_louder(other, channel))
             for other in self.others(channel)
         )
 
     def echo(self, channel: int, span: Span) -> Echo | None:
-        """What is heard just then on this channel as a copy of louder ones."""
+        """Whether this channel sounds like louder ones during `span`."""
         alike = {
             other: likeness
             for other in self.others(channel)
@@ -86,14 +92,14 @@ class Spoken:
         return self._loudness(other, span.start, span.end) > own
 
     def _usually_louder(self, other: int, channel: int) -> float:
-        """How much louder another channel's speaker is on the whole, 1 when it is not or when nobody knows."""
+        """How many times louder the other channel usually is; 1 if it is not, or if that is not known."""
         if other not in self._usual or channel not in self._usual:
             return 1.0
         return max(1.0, self._usual[other] / max(self._usual[channel], 1e-9))
 
     @cached_property
     def _usual(self) -> Mapping[int, float]:
-        """The median loudness of each channel's words that no louder channel can have put there."""
+        """The median loudness of each channel's words, less those that may be bleed of a louder channel."""
         own = {
             channel: [
                 self._of(channel, word)

@@ -9,7 +9,7 @@ from app.speech.windows.word_times import sentence_ends
 from app.transcripts.transcript import Segment, Word
 
 PAUSE_SECONDS = 0.8
-# A subtitle: 7 s, two lines of 42 characters (see subtitles.py).
+# The most that a subtitle shows: 7 s, two lines of 42 characters (see subtitles.py).
 MAX_SECONDS = 7.0
 MAX_CHARACTERS = 84
 COMMAS = ",;:،，、；："
@@ -17,7 +17,7 @@ COMMAS = ",;:،，、；："
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was said in one window of a channel, its words in the time of the recording."""
+    """What was said in one window of a channel. The words have the times of the recording."""
 
     channel: int
     language: str
@@ -38,7 +38,7 @@ def segments_of(heard: Iterable[Heard], labels: Mapping[int, str], *, with_words
 
 
 def cut(words: Sequence[Word]) -> list[Sequence[Word]]:
-    """Cuts at sentence ends and pauses, then what is still too long at commas and short breaks."""
+    """Cuts at the ends of sentences and at pauses. Parts that are still too long are cut at commas and short breaks."""
     sentences: list[list[Word]] = [[]]
     for before, word in pairwise([None, *words]):
         if before and word and (sentence_ends(before, word) or word.start - before.end > PAUSE_SECONDS):
@@ -59,7 +59,7 @@ def _halve(words: Sequence[Word]) -> list[Sequence[Word]]:
 
 
 def _break(before: Word, after: Word) -> float:
-    """How good a place between two words is for a cut: the seconds of the pause, and a comma."""
+    """How good a cut between two words is: the seconds of the pause, and more after a comma."""
     return after.start - before.end + (PAUSE_SECONDS if before.word.rstrip().endswith(tuple(COMMAS)) else 0.0)
 
 

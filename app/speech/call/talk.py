@@ -1,4 +1,4 @@
-"""Facts of a call from voice activity: who speaks how much, at once, at length, and when nobody does; pure."""
+"""Facts of a call from voice activity: speech, silence, overlaps, interruptions, monologues and holds; pure."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,19 +8,19 @@ from app.transcripts.dialogue import LONG_PAUSE_SECONDS
 from app.transcripts.transcript import ChannelTalk, Hold, Span, Talk
 
 HOLD_SECONDS = 10.0
-# Less is how turns meet; a run of speech lasts until a pause of half a second.
+# Shorter overlaps are normal between turns. (A run of speech ends with a pause of half a second.)
 MIN_OVERLAP_SECONDS = 0.3
-# "Mm-hm" and "I see" leave the other speaker's monologue whole.
+# "Mm-hm" and "I see" do not end the monologue of the other speaker.
 LONGEST_BACKCHANNEL_SECONDS = 1.0
-LEAST_REST_SECONDS = 0.25
+SHORTEST_RUN_SECONDS = 0.25
 
 Runs = Mapping[int, Sequence[Span]]
 
 
 def talk(runs: Runs, duration: float, has_sound: Callable[[Span], bool]) -> Talk:
-    """`runs` holds the speech of each channel; runs of one channel that touch are one.
+    """`runs` holds the speech of each channel; runs of one channel that touch count as one.
 
-    `has_sound` tells of a stretch without speech whether something else is heard, such as music.
+    `has_sound` says whether a stretch without speech has another sound, such as music.
     """
     runs = {channel: _union(own) for channel, own in runs.items()}
     spoken = _union(run for channel in runs.values() for run in channel)
@@ -52,17 +52,17 @@ def talk(runs: Runs, duration: float, has_sound: Callable[[Span], bool]) -> Talk
 
 
 def without(runs: Iterable[Span], removed: Iterable[Span]) -> list[Span]:
-    """The runs less some stretches, by start; what is left of a run is dropped when it is shorter than a word."""
+    """The runs less some stretches, ordered by start. A remainder of a run that is shorter than a word is dropped."""
     gone = _union(removed)
     starts = [span.start for span in gone]
-    rest = []
+    kept = []
     for run in runs:
         first, last = bisect_right(starts, run.start), bisect_right(starts, run.end)
         touching = gone[max(0, first - 1) : last]
         edges = [run.start, *(at for span in touching for at in (span.start, span.end)), run.end]
         parts = (Span(max(run.start, edges[at]), min(run.end, edges[at + 1])) for at in range(0, len(edges), 2))
-        rest += [part for part in parts if part == run or part.seconds >= LEAST_REST_SECONDS]
-    return rest
+        kept += [part for part in parts if part == run or part.seconds >= SHORTEST_RUN_SECONDS]
+    return kept
 
 
 def _seconds(spans: Iterable[Span]) -> float:
@@ -80,7 +80,7 @@ def _union(runs: Iterable[Span]) -> list[Span]:
 
 
 def _doubled(runs: Runs) -> float:
-    """Seconds in which two or more speak."""
+    """Seconds in which two or more channels speak."""
     edges = sorted((at, step) for own in runs.values() for run in own for at, step in ((run.start, 1), (run.end, -1)))
     speaking, seconds, since = 0, 0.0, 0.0
     for at, step in edges:
@@ -90,7 +90,7 @@ def _doubled(runs: Runs) -> float:
 
 
 def _met(channel: int, runs: Runs) -> list[bool]:
-    """For each time that a channel began to speak while others spoke: whether it went on when one of them had ended."""
+    """One value for each time that a channel started while others spoke: whether it still spoke when one ended."""
     starts = {other: [run.start for run in theirs] for other, theirs in runs.items() if other != channel}
     found = []
     for run in runs[channel]:
@@ -106,7 +106,7 @@ def _met(channel: int, runs: Runs) -> list[bool]:
 
 
 def _monologues(channel: int, runs: Runs) -> list[Span]:
-    """A channel's runs, joined over short pauses in which nobody else says more than a backchannel."""
+    """A channel's runs, joined over short pauses in which the others say no more than a backchannel."""
     others = _union(run for other, theirs in runs.items() if other != channel for run in theirs)
     starts = [run.start for run in others]
     joined: list[Span] = []

@@ -1,4 +1,4 @@
-"""What goes wrong with real calls, told in warnings; pure."""
+"""Warns of what goes wrong with real calls; pure. Whether a single window was hard to recognize, its model says."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ SHORTEST_QUIET_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is known of a call when all of it is heard."""
+    """What is known of a call once all of it has been heard."""
 
     options: Options
     duration: float
@@ -24,8 +24,8 @@ class Findings:
     bleed: Sequence[Bleed]
 
 
-def notices(found: Findings) -> tuple[TranscriptWarning, ...]:
-    """The warnings of the call as a whole; those of single windows are told by who decodes them."""
+def warnings_of(found: Findings) -> tuple[TranscriptWarning, ...]:
+    """The warnings of the call as a whole."""
     return (
         *_of_the_split(found),
         *_of_dead_channels(found),
@@ -78,8 +78,8 @@ def _of_silence(found: Findings) -> Iterator[TranscriptWarning]:
         yield TranscriptWarning(WarningCode.MOSTLY_SILENCE, message)
 
 
-def told_of_loss(transcript: Transcript, announced_seconds: float | None) -> Transcript:
-    """The transcript, with a warning where its recording announced so many seconds, and fewer came out."""
+def with_loss(transcript: Transcript, announced_seconds: float | None) -> Transcript:
+    """The transcript, with a first warning if `announced_seconds` is given: fewer seconds came out of the recording."""
     if announced_seconds is None:
         return transcript
     message = (

@@ -1,7 +1,7 @@
-"""Whisper on this machine. Here, in `voice`, `device` and `models` is all that knows faster-whisper and CTranslate2.
+"""One Whisper model in memory: encodes, detects languages, recognizes, and times words.
 
-A loaded model is shared by all worker threads. It is never unloaded: CTranslate2 may crash a process that
-frees a model and goes on.
+It hides faster-whisper and CTranslate2 from `recognizing.py`, and knows nothing of judging or trying again. All threads
+share a loaded model. It is never unloaded, because CTranslate2 may crash a process that frees a model and continues.
 """
 
 import re
@@ -30,7 +30,7 @@ BEAM_SIZE = 5
 BEST_OF = 5
 FRAMES_PER_SECOND = 100
 TOKEN_SECONDS = 0.02
-MAX_BIAS_TOKENS = 223  # half of the decoder's context, as OpenAI's Whisper leaves for a prompt
+MAX_BIAS_TOKENS = 223  # half of the model's text context, as in OpenAI's Whisper
 MAX_LENGTH = 448
 ENCODED_PER_SECOND = 50
 LANGUAGE_SECONDS = 10
@@ -43,7 +43,7 @@ APPENDED = "\"'.。,，!！?？:：”)]}、"
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What was decoded of a window of `seconds`, to be aligned with it."""
+    """The text of a window of `seconds`, to be aligned with its sound."""
 
     language: str
     tokens: tuple[int, ...]
@@ -51,7 +51,7 @@ class Utterance:
 
 
 class Encoded:
-    """What the encoder made of windows of one context length. Its library's type stays in this module."""
+    """What the encoder made of windows of one context length. The library's type does not leave this module."""
 
     def __init__(self, views: Sequence[ctranslate2.StorageView]) -> None:
         self.views = tuple(views)
@@ -60,7 +60,7 @@ class Encoded:
         return Encoded(self.views + other.views)
 
     def only(self, row: int) -> "Encoded":
-        """One of the windows, of those that were encoded one by one."""
+        """One window, if the windows were encoded one by one."""
         return Encoded(self.views[row : row + 1])
 
     @cached_property
@@ -70,7 +70,7 @@ class Encoded:
         return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(view) for view in self.views]))
 
     def rows(self, indexes: Sequence[int], frames: int | None = None) -> ctranslate2.StorageView:
-        """Some of the windows, or no more than the first `frames` of each."""
+        """Some of the windows; with `frames`, only so many frames from the start of each."""
         if len(indexes) == self.joined.shape[0] and frames is None:
             return self.joined
         rows = np.asarray(self.joined.to_device(ctranslate2.Device.cpu))[list(indexes), :frames]
@@ -78,7 +78,7 @@ class Encoded:
 
 
 def shortest_context(contexts: Sequence[int], speech_seconds: float) -> int:
-    """The first of ascending contexts in which so much speech is followed by silence, else the longest."""
+    """The first of the ascending contexts that leaves silence after the speech; the longest if none does."""
     return next((context for context in contexts if context >= speech_seconds + SILENCE_SECONDS), contexts[-1])
 
 
@@ -102,22 +102,22 @@ class Whisper:
 
     @property
     def window_seconds(self) -> int:
-        """The most speech that a window may hold: a context that is full of speech makes the model loop."""
+        """The most speech that a window may hold. In a context full of speech the model repeats itself endlessly."""
         return self._contexts[-1] - SILENCE_SECONDS
 
     def context_seconds(self, speech_seconds: float) -> int:
-        """That of a window with so much speech."""
+        """The context of a window with so much speech."""
         return shortest_context(self._contexts, speech_seconds)
 
     @property
     def keeps_encodings(self) -> bool:
-        """Whether encodings made one by one may be joined later: they may lie in memory, not on a GPU."""
+        """Whether encodings are made one by one and joined later. They may stay in memory, but not on a GPU."""
         return self.device.kind == "cpu"
 
     def encode(self, windows: Sequence[Samples], context_seconds: int) -> Encoded:
-        """Encodes windows, padded with silence to the context.
+        """Encodes windows of up to `context_seconds`, padded with silence to the context.
 
-        One by one on a processor, where a batch is no faster. Raises GpuOutOfMemory.
+        On a processor they are encoded one by one, because a batch is not faster there. Raises GpuOutOfMemory.
         """
         features = [self._features(window, context_seconds) for window in windows]
         batches = [np.stack(features)] if self.device.kind == "cuda" else [feature[None] for feature in features]
@@ -125,7 +125,7 @@ class Whisper:
             return Encoded([self._model.encode(batch) for batch in batches])
 
     def detect_languages(self, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
-        """Probability of each language code, for each of some windows, by their beginnings."""
+        """The probability of each language code, for each of some windows, by their first 10 s."""
         if not rows:
             return []
         with _own_errors():
@@ -133,14 +133,14 @@ class Whisper:
         return [{token[2:-2]: probability for token, probability in row} for row in found]
 
     def prompt(self, language: str, task: Task, prompt: str, hotwords: Sequence[str]) -> list[int]:
-        """The tokens that the decoder starts from; hotwords and prompt are trimmed to what fits."""
+        """The tokens that the model starts from. Hotwords and prompt are cut to what fits."""
         tokenizer = self._tokenizer(language, task)
         hot = tokenizer.encode(" " + ", ".join(hotwords))[: MAX_BIAS_TOKENS // 2] if hotwords else []
         said = tokenizer.encode(" " + prompt.strip())[-(MAX_BIAS_TOKENS - len(hot)) :] if prompt.strip() else []
         return list(self._model.get_prompt(tokenizer, hot + said, without_timestamps=task == "transcribe"))
 
     def recognize(self, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
-        """Decodes each window from its prompt. All prompts have one length. Raises GpuOutOfMemory."""
+        """Recognizes each window, starting from its prompt. All prompts have one length. Raises GpuOutOfMemory."""
         search: dict[str, Any] = {"beam_size": BEAM_SIZE}
         if how.temperature:
             search = {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0}
@@ -176,7 +176,7 @@ class Whisper:
         return aligned
 
     def phrases(self, hypothesis: Hypothesis, seconds: float) -> tuple[Word, ...]:
-        """The phrases between timestamp tokens, with their times in the window of so many seconds."""
+        """The phrases between the timestamp tokens, with their times in a window of so many seconds."""
         tokenizer = self._tokenizer("en", "transcribe")
         first_timestamp = tokenizer.timestamp_begin
         phrases, start, text = [], 0.0, list[int]()
@@ -191,9 +191,9 @@ class Whisper:
         return tuple(phrases)
 
     def warm_up(self) -> None:
-        """Runs every step once on silence, so that no recording pays for it, or is the first to find it broken.
+        """Runs every step once on silence, so that no recording waits for it, or is the first to find a fault.
 
-        On as little as can be: what this takes, the C library keeps.
+        It uses as little as it can, because the C library keeps the memory that this takes.
         """
         context = self._contexts[0]
         encoded = self.encode([np.zeros(SAMPLE_RATE, np.float32)], context)
@@ -210,7 +210,7 @@ class Whisper:
         return np.ascontiguousarray(features[:, : context_seconds * FRAMES_PER_SECOND])
 
     def _find_contexts(self) -> tuple[int, ...]:
-        """Small models gain from shorter contexts on a processor, measured on `base`; else that of their training."""
+        """Shorter contexts make small models faster on a processor (measured on `base`). Others use the full one."""
         if self.device.kind == "cuda":
             return (FULL_CONTEXT_SECONDS,)
         silence = np.zeros((self._model.feature_extractor.mel_filters.shape[0], 2 * FRAMES_PER_SECOND), np.float32)
@@ -238,7 +238,7 @@ def _word(word: dict[str, Any]) -> Word:
 
 
 def _written(text: str) -> str:
-    return text.replace("\0", "")  # which no JSON of PostgreSQL holds
+    return text.replace("\0", "")  # PostgreSQL's JSON cannot hold it
 
 
 def _finite(number: float) -> float:
@@ -247,7 +247,7 @@ def _finite(number: float) -> float:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """On a GPU, only a lack of memory can be survived."""
+    """Raises our own errors for those of a GPU: only a lack of memory can be survived."""
     try:
         yield
     except RuntimeError as error:

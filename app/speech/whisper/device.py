@@ -1,4 +1,4 @@
-"""Where models run: on a GPU that has all that CTranslate2 needs, or on the processor."""
+"""Decides where models run: on a GPU that has everything CTranslate2 needs, or on the processor."""
 
 import ctypes
 import logging
@@ -9,14 +9,14 @@ import ctranslate2
 from app.speech.model import ModelUnavailable
 from app.speech.whisper.processor import cores
 
-CUBLAS = "libcublas.so.12"  # CTranslate2 opens it at its first product only, and has it in no wheel
-NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, through which rows are picked, has no such type
+CUBLAS = "libcublas.so.12"  # CTranslate2's wheel lacks it, and opens it only when it first multiplies
+NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, which picks the rows, does not have these types
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where models run: `threads` workers on the processor, or one on each of `indexes` of the GPU."""
+    """Where models run: `threads` workers on the processor, or one worker on each GPU of `indexes`."""
 
     kind: str
     indexes: tuple[int, ...]
@@ -25,9 +25,9 @@ class Device:
 
 
 def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Device:
-    """Fills in what is `auto` or empty: a GPU when one can be used, all of them, float16 there and int8 here.
+    """Decides what is `auto` or empty: all GPUs with float16 if they can be used, otherwise the processor with int8.
 
-    Raises ModelUnavailable for what this machine does not have.
+    Raises ModelUnavailable if this machine lacks what is asked.
     """
     gpus = ctranslate2.get_cuda_device_count()
     if kind == "cuda" or (kind == "auto" and gpus):
@@ -57,7 +57,7 @@ def _gpu(indexes: tuple[int, ...], gpus: int, compute_type: str) -> Device:
 
 
 def _lack(device: Device) -> str:
-    """What keeps models from running so, and what to do; empty when nothing does."""
+    """Why models cannot run there, and what to do; empty if they can."""
     if device.kind == "cuda" and not _loads(CUBLAS):
         return f"{CUBLAS} cannot be loaded; put NVIDIA's cuBLAS 12 on LD_LIBRARY_PATH, or set CALLSCRIBE_DEVICE=cpu"
     of_each = [ctranslate2.get_supported_compute_types(device.kind, index) for index in device.indexes]

@@ -1,7 +1,7 @@
-"""Whether to believe what the model wrote for a window, and how to decode it again if not; pure.
+"""Decides whether to believe what the model wrote for a window, and how to try again if not; pure.
 
-The thresholds are those of OpenAI's Whisper (`transcribe.py`), with gates of our own for the loops and the
-echoes that short windows let through.
+The thresholds are those of OpenAI's Whisper (`transcribe.py`). Our own gates catch the loops and the echoes of the
+prompt that pass these thresholds in short windows.
 """
 
 import re
@@ -14,11 +14,11 @@ from math import exp, isfinite
 MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
 MAX_NO_SPEECH_PROB = 0.6
-SHORT_SECONDS = 2.0  # a cough or a click, which may well hold no word
+SHORT_SECONDS = 2.0  # may be a cough or a click, without a word
 FULL_CONTEXT_SECONDS = 30
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
-# Longest period of a repetition in words, and how often it may come in a row: "no, no, no, no" is speech.
+# The longest period of a repetition in words, and how often it may follow itself: "no, no, no, no" is speech.
 MAX_PERIOD = 20
 MAX_REPEATS = {1: 8, 2: 6, 3: 5}
 MAX_REPEATS_OF_LONGER = 3
@@ -37,18 +37,18 @@ class Hypothesis:
 
     @property
     def compression_ratio(self) -> float:
-        """UTF-8 bytes by their zlib length: high when the text repeats itself."""
+        """UTF-8 bytes divided by their zlib length; high if the text repeats itself."""
         return _ratio(self.text.encode())
 
     @property
     def probability(self) -> float:
-        """Of a token of the text, on average."""
+        """The average probability of a token."""
         return exp(self.avg_logprob)
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One way to decode a window. `prompted` tells whether the client's prompt and hotwords go along."""
+    """One way to recognize a window. If `prompted`, with the client's prompt and hotwords."""
 
     context_seconds: int
     temperature: float
@@ -63,7 +63,7 @@ class Verdict(Enum):
 
 
 def tries(context_seconds: int, prompted: bool) -> tuple[Try, ...]:
-    """How to decode a window, first to last: each next one when the one before failed."""
+    """The ways to recognize a window, in order. Each is used if the one before failed."""
     first = Try(context_seconds, 0.0, prompted)
     calm = Try(FULL_CONTEXT_SECONDS, 0.0, prompted=False)
     sampled = tuple(Try(FULL_CONTEXT_SECONDS, temperature, prompted=False) for temperature in TEMPERATURES)
@@ -71,15 +71,15 @@ def tries(context_seconds: int, prompted: bool) -> tuple[Try, ...]:
 
 
 def most_characters(seconds: float) -> int:
-    """More than anybody speaks in `seconds`: only a loop writes more.
+    """More characters than a person speaks in `seconds`. Only a loop writes more.
 
-    Of characters, not tokens: Whisper writes a letter of Hindi or Georgian with one to three of these.
+    It counts characters, not tokens, because Whisper needs one to three tokens for a letter of Hindi or Georgian.
     """
     return 48 + round(36 * seconds)
 
 
 def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
-    """Judges one window of `seconds` of speech. `bias` is the prompt and hotwords it was hypothesis with."""
+    """Judges one window of `seconds` of speech. `bias` is the prompt and hotwords it was recognized with."""
     if not isfinite(hypothesis.avg_logprob):  # float16 overflows
         return Verdict.BROKEN
     doubtful = hypothesis.avg_logprob < MIN_AVG_LOGPROB
@@ -99,13 +99,13 @@ def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
 
 
 def likeliest(failed: Sequence[tuple[Hypothesis, Verdict]]) -> Hypothesis | None:
-    """The best of the attempts that all failed, as Whisper keeps one; None when each of them is broken."""
+    """The likeliest of hypotheses that all failed, as Whisper keeps one; None if all of them are broken."""
     doubtful = [hypothesis for hypothesis, verdict in failed if verdict is Verdict.DOUBTFUL]
     return max(doubtful, key=lambda hypothesis: hypothesis.avg_logprob, default=None)
 
 
 def repeats(text: str) -> bool:
-    """Whether a run of words (of characters where a language writes no spaces) comes too often in a row."""
+    """Whether a sequence of words (of characters, in a language without spaces) follows itself too often."""
     words = _words(text)
     units: Sequence[str] = words if len(words) > 1 else text
     return any(
@@ -115,13 +115,13 @@ def repeats(text: str) -> bool:
 
 
 def echoes(text: str, bias: str) -> bool:
-    """Whether the text does nothing but repeat words that the prompt holds in the same order."""
+    """Whether the whole text is in the prompt, in the same order."""
     words = _words(text)
     return len(words) >= MIN_ECHO_WORDS and f" {' '.join(words)} " in f" {' '.join(_words(bias))} "
 
 
 def _repetitiveness(text: str) -> float:
-    """The compression ratio by characters: in UTF-8 those of one script begin alike, which seems to be a loop."""
+    """The compression ratio by characters. In UTF-8 those of one script start alike, which looks like a loop."""
     return _ratio(text.encode("utf-16-le", "surrogatepass")[::2])
 
 

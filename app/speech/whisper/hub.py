@@ -1,7 +1,7 @@
-"""Models of the hub: fetched by commit, compared with what the hub says of each file, and known again at each start.
+"""Fetches models from the hub by commit, compares each file with what was published, and checks them at each start.
 
-A hub's name alone means whatever its owner pushed last. The commits and weights of the usual sizes are written down
-here; of others the commit is found once, and kept. See docs/decisions/0023.
+A name on the hub means whatever its owner pushed last. So the commits and weights of the usual sizes are written here.
+Of other models the commit is looked up once and kept. See docs/decisions/0023.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ RECORD = "callscribe.json"
 
 
 class NotAsPublished(Exception):
-    """A file differs from what the hub, or this module, says of it. The message is one line."""
+    """A file differs from what the hub or this module says about it. The message is on one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """The commit of a repository that this version was made for; `weights` is their SHA-256, where it is known."""
+    """The commit of a repository that this version was made for. `weights` is the SHA-256 of its weights, if known."""
 
     commit: str
     weights: str | None = None
@@ -70,7 +70,7 @@ PINS: Mapping[str, Pin] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository of the hub, and the commit, branch or tag that is asked for; None: the pinned one, or the newest."""
+    """A repository of the hub, and a commit, branch or tag. None means the pinned commit, or the newest."""
 
     name: str
     revision: str | None = None
@@ -89,10 +89,10 @@ class Repository:
 
 
 def on_disk(repository: Repository, models_dir: Path) -> Path | None:
-    """Its folder, if it was fetched before and is as it was then. What an operator put there is taken as it is."""
+    """Its folder, if it was fetched before and has not changed. Files that an operator put there are not checked."""
     revisions = [repository.wanted] if repository.revision else dict.fromkeys([repository.wanted, None])
     for revision in revisions:
-        with suppress(Exception):  # the hub's client raises many kinds; each means that it is not on disk
+        with suppress(Exception):  # the hub's client raises many kinds of error; each means that it is not on disk
             folder = _download(repository.name, models_dir, revision, offline=True)
             if (folder / WEIGHTS).is_file() and _is_as_recorded(folder):
                 return folder
@@ -100,9 +100,9 @@ def on_disk(repository: Repository, models_dir: Path) -> Path | None:
 
 
 def fetch(repository: Repository, models_dir: Path) -> Path:
-    """Download it by its commit, and leave nothing that is not as published.
+    """Downloads it by its commit. Deletes it again if it is not as published.
 
-    Raises NotAsPublished, and whatever the hub's client raises.
+    Raises NotAsPublished, and any error of the hub's client.
     """
     from huggingface_hub import HfApi
 
@@ -117,7 +117,7 @@ def fetch(repository: Repository, models_dir: Path) -> Path:
         shutil.rmtree(folder)
         raise
     _record(repository, snapshot)
-    if repository.wanted != found.sha:  # which commit a branch, a tag or no revision at all stands for from now on
+    if repository.wanted != found.sha:  # from now on the branch, the tag or an absent revision means this commit
         reference = folder / "refs" / (repository.wanted or "main")
         reference.parent.mkdir(exist_ok=True)
         reference.write_text(snapshot.name)
@@ -131,21 +131,21 @@ def _download(name: str, models_dir: Path, revision: str | None, *, offline: boo
 
 
 def _folder_of(name: str, models_dir: Path) -> Path:
-    """Where the hub's client keeps a repository."""
+    """The folder in which the hub's client keeps a repository."""
     return models_dir / f"models--{name.replace('/', '--')}"
 
 
 def _require_as_published(repository: Repository, snapshot: Path, found: Any) -> None:
-    """Compare each file with the SHA-256 that the hub gives for large ones, or git's own digest of small ones."""
+    """Compares large files with the SHA-256 that the hub gives, and small files with git's digest."""
     pin = PINS.get(repository.name)
     if repository.revision is None and pin is not None and found.sha != pin.commit:
         raise NotAsPublished(f"the hub gives {found.sha} for the commit {pin.commit}")
     published = {each.rfilename: each for each in found.siblings}
     for file in _files(snapshot):
-        said = published.get(file.name)
-        if said is None or not (said.lfs or said.blob_id):
+        expected = published.get(file.name)
+        if expected is None or not (expected.lfs or expected.blob_id):
             raise NotAsPublished(f"the hub says nothing of the file {file.name}")
-        if _digest(file) != said.lfs.sha256 if said.lfs else _git_digest(file) != said.blob_id:
+        if _digest(file) != expected.lfs.sha256 if expected.lfs else _git_digest(file) != expected.blob_id:
             raise NotAsPublished(f"{file.name} is not what the hub says it is")
     if pin is not None and pin.weights and found.sha == pin.commit and _digest(snapshot / WEIGHTS) != pin.weights:
         raise NotAsPublished(f"{WEIGHTS} is not the one of commit {pin.commit}")
@@ -162,7 +162,7 @@ def _record(repository: Repository, snapshot: Path) -> None:
 
 
 def _is_as_recorded(snapshot: Path) -> bool:
-    """Whether the files are those that were recorded. Only a file whose size or time changed is read for that."""
+    """Whether the files are those that were recorded. A file is read only if its time changed."""
     try:
         files = json.loads((snapshot / RECORD).read_text())["files"]
     except FileNotFoundError:

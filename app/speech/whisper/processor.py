@@ -1,4 +1,4 @@
-"""What the program finds out and sets about its processor and memory, so that no reader of a manual has to."""
+"""Finds out what this machine's processor can do, and sets it and the memory up, so that operators need not."""
 
 import ctypes
 import os
@@ -17,16 +17,16 @@ AVX512 = frozenset({"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"})
 
 
 def best_instructions(environ: Mapping[str, str], flags: frozenset[str]) -> dict[str, str]:
-    """The variables that make CTranslate2 use AVX-512 where it is: it never does so by itself.
+    """The variables that make CTranslate2 use AVX-512 if the processor has it. By itself CTranslate2 never does.
 
-    Nothing when the user has chosen. `flags` are those of `/proc/cpuinfo`.
+    Empty if the user has set the variable. `flags` are those of `/proc/cpuinfo`.
     """
     return {INSTRUCTIONS: "AVX512"} if flags >= AVX512 and INSTRUCTIONS not in environ else {}
 
 
 @contextmanager
 def chosen_instructions() -> Iterator[None]:
-    """The variables, while models are loaded: CTranslate2 reads them at the first, and no child inherits them."""
+    """Sets the variables only while models are loaded, when CTranslate2 reads them. So no child inherits them."""
     variables = best_instructions(os.environ, _flags())
     os.environ.update(variables)
     try:
@@ -37,7 +37,7 @@ def chosen_instructions() -> Iterator[None]:
 
 
 def cores(cgroup: Path = CGROUP) -> int:
-    """How many cores this process may use: those that it may run on, or what its container's quota comes to."""
+    """How many cores this process may use, by its affinity and by the quota of its container."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return ceil(min(own, _quota(cgroup)))
 
@@ -53,11 +53,11 @@ def _quota(cgroup: Path) -> float:
 
 
 def share_memory() -> None:
-    """Has threads share what each has freed: otherwise each keeps as much as its largest batch took.
+    """Makes threads share the memory that each has freed. Otherwise each keeps as much as its largest batch took.
 
-    Two arenas: each more keeps memory of its own (decision 6), and with one the event loop would queue behind the
-    model's threads for a lock. To be called at the start: the C library decides for good once there are more than
-    eight. Nothing when the user has chosen.
+    There are two arenas. Each further one would keep memory of its own (decision 6). With only one, the event loop
+    would wait for a lock behind the model's threads. Call this at the start, because the C library ignores it once it
+    has more than eight arenas. Does nothing if the user has set a number.
     """
     chosen = "MALLOC_ARENA_MAX" in os.environ or "malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", "")
     if platform.libc_ver()[0] == "glibc" and not chosen:
@@ -65,7 +65,7 @@ def share_memory() -> None:
 
 
 def return_memory() -> None:
-    """Gives what is free back to the system, where the C library keeps it."""
+    """Gives free memory back to the system, if the C library keeps it."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 

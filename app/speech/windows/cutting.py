@@ -1,7 +1,8 @@
-"""Voice activity → windows of speech that the model sees at once; pure.
+"""Cuts the speech of a channel into windows, each of which the model sees as a whole; pure.
 
-Voice activity is one probability for every `FRAME_SAMPLES` of a channel. Speech runs are padded and joined.
-A run that a window has no room for is cut at the best pause that fills the window well, if it has one.
+Voice activity is one probability for every `FRAME_SAMPLES` of a channel. A run is speech without a long pause. Runs are
+padded with a little silence and joined into windows. If a run does not fit into the window, it is cut at the best pause
+that fills the window well; without such a pause the run begins a new window.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from app.audio.pcm import SAMPLE_RATE
 
 FRAME_SAMPLES = 512
 
-# Silero's own are 0.5 and 0.35: over the telephone they pass over whole sentences.
+# Silero's own thresholds are 0.5 and 0.35. On telephone calls these miss whole sentences.
 SPEECH_THRESHOLD = 0.35
 SILENCE_THRESHOLD = 0.2
 MIN_SILENCE_FRAMES = round(0.5 * SAMPLE_RATE / FRAME_SAMPLES)
@@ -25,7 +26,7 @@ PAD_SECONDS = 0.4
 PAD_SAMPLES = round(PAD_SECONDS * SAMPLE_RATE)
 CUT_SMOOTHING_FRAMES = 5
 
-# The least of a run that it is worth to be cut for, to fill a window: and only at a pause, or names are cut in two.
+# To fill a window, a run is cut only if both parts are this long, and only at a pause, or names would be cut in two.
 MIN_CUT_SECONDS = 2.0
 
 
@@ -43,7 +44,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Pieces of one channel, played one after the other. Window time counts from the first piece's start."""
+    """Pieces of one channel, one after the other. The time of a window counts from the start of its first piece."""
 
     pieces: tuple[Piece, ...]
 
@@ -62,14 +63,14 @@ class Window:
         return self.pieces[-1].end / SAMPLE_RATE
 
     def between(self, start: float, end: float) -> "Window | None":
-        """What of the window lies between two times in the recording."""
+        """The part of the window between two times in the recording; None if that is empty."""
         first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
         clipped = (Piece(max(piece.start, first), min(piece.end, last)) for piece in self.pieces)
         pieces = tuple(piece for piece in clipped if piece.samples > 0)
         return Window(pieces) if pieces else None
 
     def speech_seconds(self, start: float, end: float) -> float:
-        """How much speech, without the padding around it, lies between two times in the recording."""
+        """The seconds of speech between two times in the recording, without the padding."""
         return sum(
             max(
                 0.0,
@@ -81,8 +82,9 @@ class Window:
     def locate(self, start: float, end: float, *, begins_phrase: bool) -> tuple[float, float]:
         """Seconds in the window → seconds in the recording, within the one piece that a word belongs to.
 
-        That is the piece whose speech the word overlaps most. A word in the silence where two pieces meet belongs
-        to the later one if it `begins_phrase`: alignments let words begin too early rather than end too late.
+        A word belongs to the piece whose speech it overlaps most. If it is in the silence where two pieces meet, it
+        belongs to the later one if it `begins_phrase`, because alignments start words too early more often than they
+        end them too late.
         """
         offsets = accumulate((piece.samples / SAMPLE_RATE for piece in self.pieces), initial=0.0)
         placed = list(zip(offsets, self.pieces, strict=False))
@@ -104,7 +106,7 @@ def _speech_overlap(start: float, end: float, piece: Piece) -> float:
 
 @dataclass
 class WindowFinder:
-    """Finds the windows of one channel as its voice activity comes in; all that it keeps is where speech was.
+    """Finds the windows of one channel while its voice activity comes in. It keeps no samples.
 
     No window is longer than `max_samples`. `runs` holds the speech so far, without padding.
     """
@@ -121,14 +123,14 @@ class WindowFinder:
     _windows: list[Window] = field(default_factory=list)
 
     def feed(self, probabilities: NDArray[np.float32]) -> list[Window]:
-        """The windows that are complete now that the next frames' speech probabilities (0–1) are known."""
+        """Takes the speech probabilities (0–1) of the next frames. Returns the windows that are now complete."""
         for probability in probabilities.tolist():
             self._hear(probability)
             self._frame += 1
         return self._take_windows()
 
     def finish(self, samples: int) -> list[Window]:
-        """The windows that were still open at the end of a channel of `samples`."""
+        """Ends a channel of `samples`. Returns the windows that were still open."""
         if self._run:
             self._end_run(self._frame if self._quiet_since is None else self._quiet_since, samples)
         if self._unpadded:
@@ -161,9 +163,9 @@ class WindowFinder:
     def _cut_run(self) -> None:
         """Ends a run that fills a window at the most silent point of its second half."""
         length, _ = _best_pause(self._run, len(self._run) // 2, len(self._run))
-        cut, rest, quiet = self._run_start + length, self._run[length:], self._quiet_since
+        cut, later, quiet = self._run_start + length, self._run[length:], self._quiet_since
         self._end_run(cut)
-        self._run_start, self._run = cut, rest
+        self._run_start, self._run = cut, later
         self._quiet_since = quiet if quiet is not None and quiet >= cut else None
 
     def _add(self, speech: "_Speech") -> None:
@@ -202,7 +204,7 @@ class _Speech:
     probabilities: Sequence[float]
 
     def cut_within(self, end: int) -> int | None:
-        """The sample of the best pause before `end`, if there is one at which a cut is worth it."""
+        """The sample of the best pause before `end`; None if no cut is worth it."""
         least = round(MIN_CUT_SECONDS * SAMPLE_RATE / FRAME_SAMPLES)
         latest = min((end - self.piece.start) // FRAME_SAMPLES, len(self.probabilities) - least)
         if latest - least < CUT_SMOOTHING_FRAMES:
@@ -212,7 +214,7 @@ class _Speech:
 
 
 def _best_pause(run: Sequence[float], first: int, last: int) -> tuple[int, float]:
-    """The frame between two where a run is most silent, and how likely speech is around it."""
+    """The most silent frame of a run between two frames, and the probability of speech around it."""
     smooth = np.convolve(run[first:last], np.full(CUT_SMOOTHING_FRAMES, 1 / CUT_SMOOTHING_FRAMES), mode="valid")
     at = int(np.argmin(smooth))
     return first + at + CUT_SMOOTHING_FRAMES // 2, float(smooth[at])

@@ -1,6 +1,7 @@
-"""What the samples of a recording's channels tell before anything is heard: loudness, clipping, copies.
+"""Measures the samples of all channels before they are recognized: loudness, clipping, and copies of a channel.
 
-Read in stretches: what is kept of an hour is some hundred kilobytes.
+A copy needs no second transcription, and loudness later shows which channel a word belongs to. Channels are read in
+stretches, so that an hour takes some hundred kilobytes of memory.
 """
 
 from collections.abc import Sequence
@@ -14,21 +15,21 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 BLOCK_SAMPLES = SAMPLE_RATE // 2
 STRETCH_SAMPLES = 40 * BLOCK_SAMPLES
 
-# G.711 ends at 0.98 of full scale, and resampling bends what was flat.
+# The largest sample of G.711 is 0.98 of full scale, and resampling bends flat peaks.
 CLIPPED_LEVEL = 0.97
 SILENT_RMS = 10 ** (-70 / 20)
-# Two channels are the same when all but a thousandth of their energy is: codecs leave less noise, bleed more.
+# Two channels are the same if all but a thousandth of their energy is: codecs add less noise, and bleed adds more.
 MAX_COPY_RESIDUE = 1e-3
-# In no half second may more be left: a faint voice in a pause of the other is little of a call's energy.
+# In no half second may more differ, because a faint voice in a pause of the other is little of a call's energy.
 MAX_BLOCK_RESIDUE = 0.03
-# Of a copy on another channel, an echo.
+# The longest delay of an echo, which is a copy on another channel.
 LONGEST_DELAY_SECONDS = 0.2
-SHORTEST_ALIKE_SECONDS = 0.05  # shorter bits of two voices are alike by chance
+SHORTEST_ALIKE_SECONDS = 0.05  # shorter stretches of two voices are alike by chance
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """A value per channel: root mean square in 0–1, share of samples at full scale, the channel that it repeats."""
+    """For each channel: its root mean square (0–1), the share of samples at full scale, and the channel it repeats."""
 
     rms: tuple[float, ...]
     clipped: tuple[float, ...]
@@ -36,16 +37,16 @@ class Levels:
 
     @property
     def distinct(self) -> tuple[int, ...]:
-        """The channels that repeat no other."""
+        """The channels that do not repeat another."""
         return tuple(channel for channel, original in enumerate(self.copy_of) if original is None)
 
     def is_silent(self, channel: int) -> bool:
-        """Whether there is no signal at all."""
+        """Whether the channel has no signal at all."""
         return self.rms[channel] < SILENT_RMS
 
 
 def measure(channels: Sequence[PcmFile]) -> Levels:
-    """Reads all channels once. Blocks, for about a second for each hour; raises OSError."""
+    """Reads all channels once. Blocks, for about a second per hour of audio. Raises OSError."""
     count, length = len(channels), max((pcm.samples for pcm in channels), default=0)
     products, clipped = [np.zeros((0, count, count))], np.zeros(count)
     for start in range(0, length, STRETCH_SAMPLES):
@@ -61,7 +62,7 @@ def measure(channels: Sequence[PcmFile]) -> Levels:
 
 
 def loudness(pcm: PcmFile, start: float, end: float) -> float:
-    """Root mean square (0–1) between two times in seconds, which are held in memory, without a constant offset.
+    """Root mean square (0–1) between two times in seconds, less a constant offset. Reads all of it into memory.
 
     Raises OSError.
     """
@@ -71,17 +72,17 @@ def loudness(pcm: PcmFile, start: float, end: float) -> float:
 
 
 def likeness(pcm: PcmFile, other: PcmFile, start: float, end: float) -> float:
-    """How much of a channel's sound between two times in seconds is another's, at any delay up to LONGEST_DELAY.
+    """How much of a channel's sound between two times in seconds is that of another, with any delay up to 0.2 s.
 
-    The peak of their normalized cross-correlation: 0 for nothing, or too little to tell, 1 for all, whatever the
-    levels. Raises OSError.
+    Returns the peak of their normalized cross-correlation, which does not depend on the levels: 0 if nothing is the
+    same or too little is heard to know, 1 if everything is the same. Raises OSError.
     """
     first, delay = max(0, round(start * SAMPLE_RATE)), round(LONGEST_DELAY_SECONDS * SAMPLE_RATE)
     own = pcm.read(first, max(1, round(end * SAMPLE_RATE) - first))
     around = other.read(max(0, first - delay), min(first, delay) + len(own) + delay)
     if not SHORTEST_ALIKE_SECONDS * SAMPLE_RATE <= len(own) <= len(around):
         return 0.0
-    own, around = own - own.mean(), around - around.mean()  # a line's offset is no sound
+    own, around = own - own.mean(), around - around.mean()  # a constant offset is not sound
     size = 1 << (len(own) + len(around) - 1).bit_length()
     products = np.fft.irfft(np.fft.rfft(around, size) * np.conj(np.fft.rfft(own, size)), size)
     energy = np.cumsum(np.concatenate([[0.0], np.square(around, dtype=np.float64)]))
@@ -95,9 +96,9 @@ def _padded(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[int | None, ...]:
-    """For each channel the one that it is, at another level perhaps: the first of them, unless one is 3 dB louder.
+    """For each channel the one that it repeats, perhaps at another level. The original is the first, or 3 dB louder.
 
-    `products` holds those of all pairs of channels for each block: (blocks, channels, channels).
+    `products` holds the inner products of all pairs of channels for each block: (blocks, channels, channels).
     """
     copy_of: list[int | None] = [None] * len(rms)
     originals: list[int] = []
@@ -115,7 +116,7 @@ def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[in
 
 
 def _is_copy(own: NDArray[np.float64], common: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    """Whether one gain makes the other channel this one, on the whole and in each block that is no silence."""
+    """Whether the other channel times one gain is this one, in total and in each block that is not silent."""
     gain = common.sum() / others.sum()
     expected = gain**2 * others
     residue = own - 2 * gain * common + expected

@@ -1,4 +1,4 @@
-"""Times of words: from the time of a window to that of the recording; pure."""
+"""Turns times in a window into times in the recording, and repairs what alignment gets wrong; pure."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ SHORTEST_SECONDS = 0.06
 def place(words: Sequence[Word], window: Window, duration: float) -> tuple[Word, ...]:
     """Words in window time → words in the recording of `duration` seconds.
 
-    Each lies within one piece of the window's speech; none begins before the one before it has ended.
+    Each word is within one piece of the window's speech. No word starts before the previous one has ended.
     """
     placed: list[Word] = []
     latest, begins_phrase = window.start, True
@@ -41,14 +41,14 @@ def ends_sentence(text: str) -> bool:
 
 
 def sentence_ends(word: Word, after: Word) -> bool:
-    """Whether a sentence ends between two words: not after a title, nor in "8 a.m. then"."""
+    """Whether a sentence ends between two words. It does not after a title, nor in "8 a.m. then"."""
     return ends_sentence(word.word) and not (
         word.word.strip().casefold() in ABBREVIATIONS or after.word.strip()[:1].islower()
     )
 
 
 def _with_length(words: Sequence[Word], earliest: float) -> list[Word]:
-    """Gives words that were squeezed against the end of the speech a little of the time of those before."""
+    """Gives a word without a length, squeezed against the end of the speech, some of the time of the words before."""
     latest, reversed_words = inf, []
     for word in reversed(words):
         end = min(word.end, latest)
@@ -58,7 +58,7 @@ def _with_length(words: Sequence[Word], earliest: float) -> list[Word]:
 
 
 def spread(phrases: Iterable[Word]) -> tuple[Word, ...]:
-    """Phrases → words, with each phrase's time shared by the letters of its words."""
+    """Phrases → words. Each word gets a share of its phrase's time, by its number of letters."""
     return tuple(word for phrase in phrases for word in _spread_phrase(phrase))
 
 
@@ -74,9 +74,9 @@ def _spread_phrase(phrase: Word) -> list[Word]:
 
 
 def _tighten(words: Sequence[Word]) -> list[Word]:
-    """Takes the silence out of words that the alignment stretched over a pause.
+    """Shortens words that the alignment stretched over a pause.
 
-    As faster-whisper does: at the ends of a sentence no word is longer than twice the median word.
+    The first and the last word of a sentence become no longer than twice the median word, as in faster-whisper.
     """
     lengths = [word.end - word.start for word in words if word.end > word.start]
     if not lengths:

@@ -1,4 +1,4 @@
-"""The batcher's threads, with arithmetic in the place of Whisper."""
+"""The batcher's threads, with arithmetic instead of a model."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -19,12 +19,12 @@ TIMEOUT_SECONDS = 20
 
 @dataclass(eq=False)
 class Sum:
-    """A job: the sum of its numbers, known once all are decoded."""
+    """A job: the sum of its numbers, known once all are recognized."""
 
     count: int
     share: Share = field(default_factory=Share)
     outcome: "Future[int]" = field(default_factory=Future)
-    decoded: list[int] = field(default_factory=list)
+    recognized: list[int] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
@@ -35,9 +35,9 @@ class Sum:
             self.outcome.set_exception(error)
 
     def add(self, number: int) -> None:
-        self.decoded.append(number)
-        if len(self.decoded) == self.count:
-            self.outcome.set_result(sum(self.decoded))
+        self.recognized.append(number)
+        if len(self.recognized) == self.count:
+            self.outcome.set_result(sum(self.recognized))
 
     def result(self) -> int:
         return self.outcome.result(TIMEOUT_SECONDS)
@@ -82,7 +82,7 @@ class BrokenSource(Numbers):
         raise ValueError("unreadable")
 
 
-def decode(batch: Sequence[Number]) -> list[Number]:
+def recognize(batch: Sequence[Number]) -> list[Number]:
     """Doubles odd numbers in a later batch, refuses negative ones."""
     if any(number.value < 0 for number in batch):
         raise ValueError("negative")
@@ -94,9 +94,9 @@ def decode(batch: Sequence[Number]) -> list[Number]:
 
 @contextmanager
 def running(
-    decode: Callable[[Sequence[Number]], list[Number]] = decode, workers: int = 2, batch_size: int = 4
+    recognize: Callable[[Sequence[Number]], list[Number]] = recognize, workers: int = 2, batch_size: int = 4
 ) -> Iterator[Batcher[Number]]:
-    batcher = Batcher(workers, batch_size, decode)
+    batcher = Batcher(workers, batch_size, recognize)
     batcher.start()
     try:
         yield batcher
@@ -124,7 +124,7 @@ def test_a_batch_is_filled_from_several_jobs() -> None:
 
     def note(batch: Sequence[Number]) -> list[Number]:
         batches.append({number.job for number in batch})
-        return decode(batch)
+        return recognize(batch)
 
     batcher = Batcher(1, 4, note)
     jobs = [submit(batcher, [0, 2]) for _ in range(4)]
@@ -136,7 +136,7 @@ def test_a_batch_is_filled_from_several_jobs() -> None:
 
 
 @pytest.mark.parametrize("bad", [[-1], [2, 4, -1, 8]])
-def test_what_fails_ends_its_own_job_alone(bad: list[int], caplog: pytest.LogCaptureFixture) -> None:
+def test_an_item_that_fails_ends_only_its_own_job(bad: list[int], caplog: pytest.LogCaptureFixture) -> None:
     with running() as batcher:
         jobs = [submit(batcher, values) for values in ([2, 4, 6], bad, [8, 10])]
 
@@ -146,7 +146,7 @@ def test_what_fails_ends_its_own_job_alone(bad: list[int], caplog: pytest.LogCap
     assert "speech.decode_failed" in caplog.text
 
 
-def test_a_source_that_cannot_be_read_ends_its_own_job_alone() -> None:
+def test_a_source_that_cannot_be_read_ends_only_its_own_job() -> None:
     with running() as batcher:
         lost = Sum(1)
         batcher.submit(lost, [BrokenSource(lost, [2])])
@@ -156,14 +156,14 @@ def test_a_source_that_cannot_be_read_ends_its_own_job_alone() -> None:
             lost.result()
 
 
-def test_batches_stay_half_as_large_where_memory_is_short() -> None:
+def test_batches_stay_half_as_large_if_memory_is_short() -> None:
     sizes: list[int] = []
 
     def small(batch: Sequence[Number]) -> list[Number]:
         sizes.append(len(batch))
         if len(batch) > 2:
             raise GpuOutOfMemory
-        return decode(batch)
+        return recognize(batch)
 
     with running(small, workers=1) as batcher:
         assert submit(batcher, [2] * 8).result() == 16
@@ -178,7 +178,7 @@ def test_one_item_that_is_too_large_ends_its_job() -> None:
         submit(batcher, [2]).result()
 
 
-def test_nothing_is_done_for_a_cancelled_job() -> None:
+def test_no_work_is_done_for_a_cancelled_job() -> None:
     busy, go_on = Event(), Event()
     seen: list[Sum] = []
 
@@ -186,7 +186,7 @@ def test_nothing_is_done_for_a_cancelled_job() -> None:
         busy.set()
         assert go_on.wait(TIMEOUT_SECONDS)
         seen.extend(number.job for number in batch)
-        return decode(batch)
+        return recognize(batch)
 
     with running(hold, workers=1) as batcher:
         first = submit(batcher, [2, 4, 6, 8])
@@ -200,7 +200,7 @@ def test_nothing_is_done_for_a_cancelled_job() -> None:
 
 
 @pytest.mark.parametrize("source", [Numbers, SilentSource])
-def test_nothing_of_a_job_stays_with_threads_that_wait(source: type[Numbers]) -> None:
+def test_waiting_threads_keep_nothing_of_a_job_in_memory(source: type[Numbers]) -> None:
     gone = Event()
     with running() as batcher:
         job = Sum(6)
@@ -212,13 +212,13 @@ def test_nothing_of_a_job_stays_with_threads_that_wait(source: type[Numbers]) ->
         assert gone.wait(TIMEOUT_SECONDS)
 
 
-def test_nothing_of_a_deleted_job_stays_with_threads_that_wait() -> None:
+def test_waiting_threads_keep_nothing_of_a_cancelled_job_in_memory() -> None:
     busy, go_on, gone = Event(), Event(), Event()
 
     def hold(batch: Sequence[Number]) -> list[Number]:
         busy.set()
         assert go_on.wait(TIMEOUT_SECONDS)
-        return decode(batch)
+        return recognize(batch)
 
     with running(hold) as batcher:
         job = submit(batcher, [1] * 6)
@@ -237,13 +237,13 @@ def test_a_short_job_overtakes_a_long_one() -> None:
     def hold(batch: Sequence[Number]) -> list[Number]:
         busy.set()
         assert go_on.wait(TIMEOUT_SECONDS)
-        return decode(batch)
+        return recognize(batch)
 
     with running(hold, workers=1) as batcher:
         long = submit(batcher, [0] * 10_000)
         assert busy.wait(TIMEOUT_SECONDS)
         short = submit(batcher, [2])
-        short.outcome.add_done_callback(lambda _: left.append(long.count - len(long.decoded)))
+        short.outcome.add_done_callback(lambda _: left.append(long.count - len(long.recognized)))
         left: list[int] = []
         go_on.set()
 
@@ -252,9 +252,9 @@ def test_a_short_job_overtakes_a_long_one() -> None:
     assert left[0] > 9_000
 
 
-def test_of_two_long_jobs_the_urgent_one_ends_first() -> None:
+def test_the_urgent_one_of_two_long_jobs_ends_first() -> None:
     done: list[Sum] = []
-    batcher = Batcher(1, 4, decode)
+    batcher = Batcher(1, 4, recognize)
     calm, urgent = (Sum(100, Share(priority)) for priority in (5, 0))
     for job in (calm, urgent):
         job.outcome.add_done_callback(lambda _, job=job: done.append(job))  # type: ignore[misc]
@@ -267,7 +267,9 @@ def test_of_two_long_jobs_the_urgent_one_ends_first() -> None:
 
 
 @pytest.mark.parametrize("fault", [DeviceLost, AssertionError])
-def test_a_thread_that_dies_ends_all_jobs_and_is_told(fault: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_thread_that_dies_ends_all_jobs_and_is_logged(
+    fault: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
     def lose(batch: Sequence[Number]) -> list[Number]:
         raise DeviceLost
 
@@ -276,7 +278,7 @@ def test_a_thread_that_dies_ends_all_jobs_and_is_told(fault: type[Exception], ca
             super().fail(error)
             assert isinstance(error, EngineStopped)
 
-    batcher = Batcher(1, 4, lose if fault is DeviceLost else decode)
+    batcher = Batcher(1, 4, lose if fault is DeviceLost else recognize)
     assert batcher.alive
     jobs = [submit(batcher, [-1], Stuck), submit(batcher, [2])]
     batcher.start()
@@ -291,7 +293,7 @@ def test_a_thread_that_dies_ends_all_jobs_and_is_told(fault: type[Exception], ca
     assert "speech.thread_died" in caplog.text
 
 
-def test_a_lost_device_is_told_to_the_jobs_of_its_batch_and_a_stop_to_the_others() -> None:
+def test_jobs_of_the_batch_fail_with_the_lost_device_and_the_others_with_a_stop() -> None:
     def lose(batch: Sequence[Number]) -> list[Number]:
         raise DeviceLost
 
@@ -306,7 +308,7 @@ def test_a_lost_device_is_told_to_the_jobs_of_its_batch_and_a_stop_to_the_others
     batcher.close()
 
 
-def test_an_item_that_cannot_be_queued_ends_its_own_job_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_item_that_cannot_be_queued_ends_only_its_own_job(caplog: pytest.LogCaptureFixture) -> None:
     class Unkind(Numbers):
         def advance(self) -> Sequence[Number]:
             return [replace(number, kind=[]) for number in super().advance()]  # type: ignore[arg-type]
@@ -323,7 +325,7 @@ def test_an_item_that_cannot_be_queued_ends_its_own_job_alone(caplog: pytest.Log
 
 
 def test_closing_ends_the_jobs_that_wait() -> None:
-    batcher = Batcher(1, 4, decode)
+    batcher = Batcher(1, 4, recognize)
     waiting = submit(batcher, [2])
 
     batcher.close()
@@ -345,8 +347,8 @@ class Silence(Numbers):
         return []
 
 
-def test_urgent_silence_does_not_keep_a_call_from_being_decoded() -> None:
-    batcher = Batcher(1, 4, decode)
+def test_urgent_silence_does_not_stop_a_call_from_being_recognized() -> None:
+    batcher = Batcher(1, 4, recognize)
     call = Sum(1, Share(5, "patient"))
     silences = [Silence(Sum(1, Share(0, "urgent")), [0] * 500) for _ in range(16)]
     left: list[int] = []

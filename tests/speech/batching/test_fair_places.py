@@ -49,7 +49,7 @@ async def test_the_last_place_is_for_another_owner() -> None:
         await holders.leave(name)
 
 
-async def test_the_most_urgent_goes_first_then_the_one_that_waits_longest() -> None:
+async def test_the_most_urgent_goes_first_and_then_the_one_that_waits_longest() -> None:
     holders = Holders(FairPlaces(1, 1))
     await holders.ask("first", "a")
     for name, priority in (("late", 9), ("early", 9), ("urgent", 0)):
@@ -59,7 +59,7 @@ async def test_the_most_urgent_goes_first_then_the_one_that_waits_longest() -> N
     assert holders.names == ["first", "urgent", "late", "early"]
 
 
-async def test_whatever_ends_a_wait_or_a_stay_leaves_no_place_taken() -> None:
+async def test_a_cancelled_wait_or_stay_frees_its_place() -> None:
     places = FairPlaces(1, 1)
     holders = Holders(places)
     await holders.ask("holds", "a")
@@ -73,7 +73,7 @@ async def test_whatever_ends_a_wait_or_a_stay_leaves_no_place_taken() -> None:
         await stack.enter_async_context(places.place(Share(5, "d")))
 
 
-async def test_a_place_given_to_somebody_who_gave_up_at_that_moment_is_passed_on() -> None:
+async def test_a_place_given_to_a_cancelled_waiter_is_passed_on() -> None:
     places = FairPlaces(1, 1)
     holders = Holders(places)
     await holders.ask("holds", "a")

@@ -1,6 +1,6 @@
 from dataclasses import dataclass, field
 
-from app.speech.batching.fairness import FIRST_TURNS, TURNS_TO_RISE, Share, Turns
+from app.speech.batching.fairness import FIRST_STEPS, STEPS_TO_RISE, FairQueue, Share
 
 
 @dataclass(eq=False)
@@ -15,15 +15,15 @@ class Channel:
     job: Call
 
 
-def turns(*jobs: Call) -> Turns[Channel]:
-    waiting: Turns[Channel] = Turns()
+def queue(*jobs: Call) -> FairQueue[Channel]:
+    waiting: FairQueue[Channel] = FairQueue()
     for job in jobs:
         waiting.put(Channel(job))
     return waiting
 
 
-def take(waiting: Turns[Channel], count: int) -> str:
-    """The names of those who had the next turns; each of them waits again at once."""
+def take(waiting: FairQueue[Channel], count: int) -> str:
+    """The names of the jobs that get the next steps. Each of them waits again immediately."""
     names = []
     for _ in range(count):
         channel = waiting.take()
@@ -33,34 +33,34 @@ def take(waiting: Turns[Channel], count: int) -> str:
     return "".join(names)
 
 
-def test_jobs_take_turns() -> None:
-    assert take(turns(Call("a"), Call("b"), Call("c")), 7) == "abcabca"
+def test_jobs_alternate() -> None:
+    assert take(queue(Call("a"), Call("b"), Call("c")), 7) == "abcabca"
 
 
-def test_a_job_of_two_channels_has_no_more_turns_than_others() -> None:
+def test_a_job_of_two_channels_gets_no_more_steps_than_others() -> None:
     stereo = Call("s")
 
-    assert take(turns(stereo, stereo, Call("m")), 6) == "smsmsm"
+    assert take(queue(stereo, stereo, Call("m")), 6) == "smsmsm"
 
 
-def test_owners_take_turns_whatever_they_ask() -> None:
+def test_owners_alternate_however_many_jobs_they_have() -> None:
     many = [Call(name, Share(owner="alice")) for name in "abc"]
 
-    assert take(turns(*many, Call("x", Share(owner="bob"))), 8) == "axbxcxax"
+    assert take(queue(*many, Call("x", Share(owner="bob"))), 8) == "axbxcxax"
 
 
-def test_the_urgent_go_first_and_the_others_do_not_starve() -> None:
-    names = take(turns(Call("l", Share(priority=9)), Call("u", Share(priority=0))), 20 * TURNS_TO_RISE)
+def test_urgent_jobs_go_first_and_the_others_do_not_starve() -> None:
+    names = take(queue(Call("l", Share(priority=9)), Call("u", Share(priority=0))), 20 * STEPS_TO_RISE)
 
     assert names[0] == "u"
     assert 1 <= names.count("l") <= 3
 
 
-def test_a_new_job_goes_before_those_that_had_turns() -> None:
-    waiting = turns(Call("a"), Call("b"))
-    take(waiting, 2 * FIRST_TURNS)
+def test_a_new_job_goes_before_those_that_had_steps() -> None:
+    waiting = queue(Call("a"), Call("b"))
+    take(waiting, 2 * FIRST_STEPS)
     new = Channel(Call("n"))
-    for _ in range(FIRST_TURNS):
+    for _ in range(FIRST_STEPS):
         waiting.put(new)
         assert waiting.take_new() == new
     waiting.put(new)
@@ -69,9 +69,9 @@ def test_a_new_job_goes_before_those_that_had_turns() -> None:
     assert take(waiting, 3) == "abn"
 
 
-def test_nobody_waits_for_what_has_ended() -> None:
+def test_an_ended_job_is_dropped() -> None:
     gone = Call("g")
-    waiting = turns(gone, Call("a"))
+    waiting = queue(gone, Call("a"))
     gone.ended = True
     waiting.drop_ended()
 

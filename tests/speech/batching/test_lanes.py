@@ -42,13 +42,13 @@ def test_kinds_do_not_share_a_batch() -> None:
     assert values(queue.take_share(1)) == values(queue.take_share(1)) == [0, 1, 2]
 
 
-def test_what_is_left_is_shared_by_those_who_wait() -> None:
+def test_idle_threads_share_the_last_items() -> None:
     queue = lanes(*map(Item, range(3)), batch_size=8)
 
     assert [len(queue.take_share(2)), len(queue.take_share(1))] == [2, 1]
 
 
-def test_last_items_take_others_along_to_fill_half_a_batch() -> None:
+def test_a_batch_of_last_items_is_filled_up_to_half_with_others() -> None:
     queue = lanes(*map(Item, range(7)), batch_size=8)
 
     assert queue.take_last(lambda item: item.value > 9) == []
@@ -56,7 +56,7 @@ def test_last_items_take_others_along_to_fill_half_a_batch() -> None:
     assert values(queue.take_last(lambda _: True)) == [2, 4, 6]
 
 
-def test_batches_are_half_as_large_once_they_were_too_large_until_many_have_gone_well() -> None:
+def test_batches_that_were_too_large_are_halved_until_many_have_succeeded() -> None:
     queue = lanes(*map(Item, range(2 * RECOVERY + 8)))
     queue.shrink()
 
@@ -64,14 +64,14 @@ def test_batches_are_half_as_large_once_they_were_too_large_until_many_have_gone
     assert sizes == [2] * RECOVERY + [4]
 
 
-def test_batches_never_vanish() -> None:
+def test_a_batch_holds_at_least_one_item() -> None:
     queue = lanes(Item(0))
     for _ in range(5):
         queue.shrink()
     assert values(queue.take_full()) == [0]
 
 
-def test_what_nobody_waits_for_is_dropped() -> None:
+def test_items_of_ended_jobs_are_dropped() -> None:
     queue = lanes(Item(0, job=Call(ended=True)), Item(1), Item(2, "other", Call(ended=True)))
     queue.drop_ended()
 
@@ -85,7 +85,7 @@ def test_a_kind_that_never_fills_a_batch_does_not_starve() -> None:
     assert rare in [item for _ in range(PATIENCE + 1) for item in queue.take_full()]
 
 
-def test_other_work_does_not_starve_what_is_queued() -> None:
+def test_other_work_does_not_starve_queued_items() -> None:
     queue = lanes(Item(1))
     for _ in range(PATIENCE):
         assert queue.take_full() == []

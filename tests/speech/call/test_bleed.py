@@ -4,7 +4,7 @@ import pytest
 
 from app.speech.call import bleed
 from app.speech.call.bleed import Bleed
-from app.speech.call.channel_words import Likeness, Loudness, Spoken
+from app.speech.call.channel_words import ChannelWords, Likeness, Loudness
 from app.speech.call.segments import Heard
 from app.speech.model import Scores
 from app.transcripts.transcript import Span, Word
@@ -22,7 +22,7 @@ def heard(channel: int, text: str, start: float, pace: float = 0.4) -> Heard:
 def without_bleed(
     both: list[Heard], loudness: Loudness, likeness: Likeness = lambda *_: 0.0
 ) -> tuple[list[Heard], list[Bleed]]:
-    return bleed.without_bleed(both, Spoken(both, loudness, likeness))
+    return bleed.without_bleed(both, ChannelWords(both, loudness, likeness))
 
 
 def agent_is_louder(channel: int, start: float, end: float) -> float:
@@ -41,26 +41,26 @@ def texts(kept: list[Heard]) -> list[tuple[int, str]]:
 AGENT = heard(0, "Thank you for calling, how can I help?", 0)
 
 
-def test_the_same_words_at_the_same_time_go_from_the_fainter_channel() -> None:
+def test_the_same_words_at_the_same_time_are_removed_from_the_fainter_channel() -> None:
     kept, gone = without_bleed([AGENT, heard(1, "Thank you for calling. How can I help?", 0.1)], agent_is_louder)
 
     assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
     assert gone == [Bleed(1, 8, (Span(0.1, 0.1 + 0.4 * 4), Span(0.1 + 0.4 * 4, 0.1 + 0.4 * 8)))]
 
 
-def test_words_that_were_heard_a_little_differently_go_too() -> None:
+def test_slightly_different_words_are_removed_too() -> None:
     kept, _ = without_bleed([AGENT, heard(1, "Thanks you for falling how can I held", 0)], agent_is_louder)
 
     assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
 
 
-def test_what_the_fainter_speaker_says_over_the_louder_one_stays() -> None:
+def test_the_fainter_speakers_own_words_stay() -> None:
     both = [AGENT, heard(1, "Yes, hello, my table is broken", 0.2)]
 
     assert without_bleed(both, agent_is_louder) == (both, [])
 
 
-def test_words_that_both_say_as_loud_stay() -> None:
+def test_words_that_both_say_equally_loud_stay() -> None:
     both = [AGENT, heard(1, "Thank you for calling, how can I help?", 0)]
 
     assert without_bleed(both, alike) == (both, [])
@@ -82,7 +82,7 @@ def test_own_words_after_bleed_stay() -> None:
     assert (gone.channel, gone.words) == (1, 8 - 1)
 
 
-def test_bleed_both_ways_goes_from_both() -> None:
+def test_bleed_in_both_directions_is_removed_from_both() -> None:
     customer = heard(1, "My order has not arrived yet, where is it?", 5)
     echoes = [
         heard(1, "Thank you for calling, how can I help?", 0),
@@ -120,13 +120,13 @@ def headset(channel: int, start: float, end: float) -> float:
         ("Right.", "all right", 0.4),
     ],
 )
-def test_short_answers_stay_whatever_is_said_over_them(customer: str, agent: str, delay: float) -> None:
+def test_short_answers_stay_whatever_the_other_says(customer: str, agent: str, delay: float) -> None:
     both = [heard(0, agent, 2.0 - delay), heard(1, customer, 2.0)]
 
     assert without_bleed(both, headset) == (both, [])
 
 
-def test_few_words_beside_more_bleed_go_with_it() -> None:
+def test_few_words_beside_more_bleed_are_removed_with_it() -> None:
     kept, [gone] = without_bleed(
         [heard(0, "How can I help you today? Hello?", 0), heard(1, "How can I help you today? Hello?", 0)], headset
     )
@@ -135,7 +135,7 @@ def test_few_words_beside_more_bleed_go_with_it() -> None:
     assert gone.words == 7
 
 
-def test_what_both_say_at_their_usual_levels_stays() -> None:
+def test_words_that_both_say_at_their_usual_levels_stay() -> None:
     goodbye = "Have a nice day and goodbye"
     both = [
         heard(0, "I can send you another one tomorrow", 0),
@@ -171,20 +171,20 @@ def until(seconds: float) -> Likeness:
     return lambda channel, other, start, end: 0.9 if (channel, other) == (1, 0) and end <= seconds else 0.1
 
 
-def test_the_same_sound_goes_whatever_was_heard_in_it() -> None:
+def test_the_same_sound_is_removed_whatever_was_recognized_in_it() -> None:
     kept, gone = without_bleed([AGENT, heard(1, "Cow can my elbow", 2)], agent_is_louder, until(4))
 
     assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
     assert [(each.channel, each.words) for each in gone] == [(1, 4)]
 
 
-def test_of_words_in_a_row_those_with_the_same_sound_go() -> None:
+def test_only_the_words_with_the_same_sound_are_removed() -> None:
     kept, _ = without_bleed([AGENT, heard(1, "Now can I but no wait", 2)], agent_is_louder, until(3.2))
 
     assert texts(kept) == [(0, "Thank you for calling, how can I help?"), (1, "but no wait")]
 
 
-def test_what_was_heard_in_the_bleed_alone_goes_to_its_speaker() -> None:
+def test_words_recognized_only_in_the_bleed_move_to_their_speaker() -> None:
     both = [heard(0, "Thank you", 0), heard(1, "for calling, how can I help?", 1.6)]
 
     kept, gone = without_bleed(both, agent_is_louder, until(4))
@@ -199,7 +199,7 @@ def test_the_same_sound_on_the_louder_channel_stays() -> None:
     assert without_bleed(both, alike, until(4)) == (both, [])
 
 
-def test_a_misheard_word_between_copied_ones_goes_with_them() -> None:
+def test_a_wrong_word_between_copied_ones_is_removed_with_them() -> None:
     def telephone(channel: int, other: int, start: float, end: float) -> float:
         return 0.5 if start == pytest.approx(2.4) else 0.9
 
@@ -208,7 +208,7 @@ def test_a_misheard_word_between_copied_ones_goes_with_them() -> None:
     assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
 
 
-def test_of_three_channels_the_loudest_has_the_words_and_has_them_once() -> None:
+def test_the_loudest_of_three_channels_gets_the_words_once() -> None:
     def loudness(channel: int, start: float, end: float) -> float:
         return (0.8, 0.2, 0.05)[channel]
 
@@ -220,7 +220,7 @@ def test_of_three_channels_the_loudest_has_the_words_and_has_them_once() -> None
     assert texts(kept) == [(0, "Hello there"), (0, said)]
 
 
-def test_words_go_to_their_speaker_and_not_to_another_echo() -> None:
+def test_words_move_to_their_speaker_and_not_to_another_echo() -> None:
     def loudness(channel: int, start: float, end: float) -> float:
         return (0.2, 0.8, 0.05)[channel]
 
@@ -231,7 +231,7 @@ def test_words_go_to_their_speaker_and_not_to_another_echo() -> None:
     assert texts(kept) == [(0, "Hello"), (1, "please call me back")]
 
 
-def test_doubtful_words_that_their_speaker_has_are_not_moved_beside_others_that_he_lacks() -> None:
+def test_doubtful_words_do_not_move_if_their_speaker_has_them() -> None:
     """He was not heard at first, and then a little late: "Yes okay."."""
     agent = [*heard(0, "Yes okay.", 1.75).words, *heard(0, "Goodbye everyone.", 10).words]
     echoes = [*heard(1, "I understand that.", 0, 0.33).words, *heard(1, "Yes okay.", 1.5).words]

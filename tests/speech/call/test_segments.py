@@ -67,7 +67,7 @@ def test_a_long_sentence_without_commas_is_cut_at_its_longest_break() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 2), st.sampled_from([" a", " no.", " yes,", "字", " longer"]))))
-def test_nothing_is_lost_and_no_segment_is_long(parts: list[tuple[float, float, str]]) -> None:
+def test_no_word_is_lost_and_no_segment_is_long(parts: list[tuple[float, float, str]]) -> None:
     words, now = [], 0.0
     for pause, length, text in parts:
         words.append(Word(now + pause, now + pause + length, text, 0.9))
@@ -94,7 +94,7 @@ def test_segments_of_all_channels_are_in_the_order_of_their_start() -> None:
     ]
 
 
-def test_a_segment_tells_how_its_window_was_decoded() -> None:
+def test_a_segment_has_the_scores_of_its_window() -> None:
     [segment] = segments_of([heard(0, spoken("Good morning.", start=3))], {0: "agent"}, with_words=True)
 
     assert (segment.start, segment.end) == (3, 3.8)

@@ -30,14 +30,14 @@ def test_who_speaks_how_much() -> None:
     )
 
 
-def test_one_who_goes_on_when_the_other_has_ended_has_interrupted() -> None:
+def test_a_speaker_who_outlasts_the_other_has_interrupted() -> None:
     facts = of(spans((0, 5)), spans((4, 9)))
 
     assert (facts.overlap_seconds, facts.overlaps, facts.interruptions) == (1, 1, 1)
     assert [channel.interruptions for channel in facts.channels] == [0, 1]
 
 
-def test_a_backchannel_is_an_overlap_and_no_interruption() -> None:
+def test_a_backchannel_is_an_overlap_but_not_an_interruption() -> None:
     facts = of(spans((0, 5)), spans((2, 2.5)))
 
     assert (facts.overlap_seconds, facts.overlaps, facts.interruptions) == (0.5, 1, 0)
@@ -48,7 +48,7 @@ def test_turns_that_only_touch_do_not_overlap(starts: float, overlaps: int) -> N
     assert of(spans((0, 5)), spans((starts, 9))).overlaps == overlaps
 
 
-def test_who_begins_at_the_same_moment_is_counted_once() -> None:
+def test_a_start_at_the_same_moment_is_counted_once() -> None:
     assert of(spans((1, 3)), spans((1, 4))).overlaps == 1
 
 
@@ -106,14 +106,14 @@ def test_steady_speech_that_was_cut_is_one_run() -> None:
     assert (both.overlaps, both.interruptions) == (1, 0)
 
 
-def test_who_begins_over_several_others_is_counted_once() -> None:
+def test_a_start_over_several_others_is_counted_once() -> None:
     facts = talk({0: spans((0, 5)), 1: spans((0, 8)), 2: spans((2, 6))}, 60, quiet)
 
     assert (facts.overlaps, facts.interruptions) == (2, 2)
     assert [channel.interruptions for channel in facts.channels] == [0, 1, 1]
 
 
-def test_what_is_removed_from_runs_leaves_no_crumbs() -> None:
+def test_tiny_remainders_of_runs_are_dropped() -> None:
     runs = spans((0, 2), (3, 8), (9, 9.1))
 
     assert without(runs, spans((-0.2, 1.9), (4, 6), (5, 5.5))) == spans((3, 4), (6, 8), (9, 9.1))
@@ -146,7 +146,9 @@ def test_facts_agree_with_each_other(one: list[tuple[float, float]], two: list[t
 
 
 @given(tracks, tracks)
-def test_where_speech_is_cut_changes_nothing(one: list[tuple[float, float]], two: list[tuple[float, float]]) -> None:
+def test_cuts_within_speech_do_not_change_the_facts(
+    one: list[tuple[float, float]], two: list[tuple[float, float]]
+) -> None:
     agent, customer = laid_out(one), laid_out(two)
     in_halves = [half for run in agent for half in halves(run)]
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from app.speech.call.bleed import Bleed
-from app.speech.call.warnings import Findings, notices, told_of_loss
+from app.speech.call.warnings import Findings, warnings_of, with_loss
 from app.speech.windows.levels import Levels
 from app.transcripts.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
 
@@ -19,12 +19,12 @@ WELL = Findings(
 DEAD = replace(CUSTOMER, language=None, speech_seconds=0.0)
 
 
-def told(found: Findings) -> list[tuple[str, int | None]]:
-    return [(warning.code, warning.channel) for warning in notices(found)]
+def codes_of(found: Findings) -> list[tuple[str, int | None]]:
+    return [(warning.code, warning.channel) for warning in warnings_of(found)]
 
 
 def test_a_good_call_has_no_warning() -> None:
-    assert notices(WELL) == ()
+    assert warnings_of(WELL) == ()
 
 
 @pytest.mark.parametrize(
@@ -45,27 +45,27 @@ def test_a_good_call_has_no_warning() -> None:
         (replace(WELL, channels=(DEAD,), talk=Talk(silence_seconds=60), options=Options("base")), [("no_speech", 1)]),
     ],
 )
-def test_what_goes_wrong_is_told(found: Findings, expected: list[tuple[str, int | None]]) -> None:
-    assert told(found) == expected
+def test_each_fault_has_its_warning(found: Findings, expected: list[tuple[str, int | None]]) -> None:
+    assert codes_of(found) == expected
 
 
-def test_bleed_is_told_with_its_place() -> None:
+def test_the_warning_of_bleed_has_its_place() -> None:
     gone = Bleed(1, 12, (Span(3.001, 4), Span(50, 51.5)))
     message = "12 words of another channel were heard here too, fainter, and were taken out"
 
-    assert notices(replace(WELL, bleed=(gone,))) == (TranscriptWarning("bleed_removed", message, 1, 3.0, 51.5),)
+    assert warnings_of(replace(WELL, bleed=(gone,))) == (TranscriptWarning("bleed_removed", message, 1, 3.0, 51.5),)
 
 
-def test_the_share_that_is_clipped_is_told() -> None:
-    [warning] = notices(replace(WELL, levels=Levels((0.5, 0.1), (0.0312, 0), (None, None))))
+def test_the_warning_of_clipping_says_how_much() -> None:
+    [warning] = warnings_of(replace(WELL, levels=Levels((0.5, 0.1), (0.0312, 0), (None, None))))
     assert warning.message.startswith("3.1% of the samples are at full scale")
 
 
-def test_a_recording_that_is_cut_off_is_told_before_all_else() -> None:
+def test_the_warning_of_a_cut_off_recording_comes_first() -> None:
     clipped = TranscriptWarning("clipping", "loud", 0)
     transcript = Transcript("en", 0.9, 28.83, (), (), (clipped,))
 
-    assert told_of_loss(transcript, None) is transcript
-    [first, second] = told_of_loss(transcript, 57.669).warnings
+    assert with_loss(transcript, None) is transcript
+    [first, second] = with_loss(transcript, 57.669).warnings
     assert (first.code, second) == ("truncated", clipped)
     assert first.message == "The recording is cut off or damaged: it announces 57.7 s, and 28.8 s came out"

@@ -74,7 +74,7 @@ def window_of(model: WhisperModel, recording: PcmFile) -> PendingWindow:
     return window
 
 
-def test_a_window_is_encoded_once_for_each_context_however_often_it_is_decoded(
+def test_a_window_is_encoded_once_for_each_context_however_often_it_is_recognized(
     model: WhisperModel, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contexts = []

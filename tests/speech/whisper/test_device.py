@@ -37,31 +37,29 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         (("cpu", (), "auto"), Device("cpu", (0,), 3, "int8")),
     ],
 )
-def test_what_is_left_open_is_filled_in(
+def test_auto_and_empty_values_are_decided(
     gpus: pytest.MonkeyPatch, asked: tuple[str, tuple[int, ...], str], found: Device
 ) -> None:
     assert find_device(*asked) == found
 
 
-def test_a_driver_without_cublas_leaves_the_processor(
-    gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_cublas_the_processor_is_used(gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     gpus.setattr(device, "CUBLAS", "libcublas.so.0")
 
     assert find_device("auto", (), "auto") == Device("cpu", (0,), 3, "int8")
-    [told] = caplog.records
-    assert told.levelno == logging.WARNING
-    assert "libcublas.so.0" in told.getMessage()
+    [warning] = caplog.records
+    assert warning.levelno == logging.WARNING
+    assert "libcublas.so.0" in warning.getMessage()
 
 
-def test_cuda_without_cublas_is_told_with_a_way_out(gpus: pytest.MonkeyPatch) -> None:
+def test_cuda_without_cublas_is_refused_with_advice(gpus: pytest.MonkeyPatch) -> None:
     gpus.setattr(device, "CUBLAS", "libcublas.so.0")
 
     with pytest.raises(ModelUnavailable, match=r"libcublas\.so\.0.*CALLSCRIBE_DEVICE=cpu"):
         find_device("cuda", (0,), "auto")
 
 
-def test_a_gpu_that_cannot_do_it_leaves_the_processor(
+def test_the_processor_is_used_if_the_gpu_lacks_the_type(
     gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert find_device("auto", (1,), "auto").kind == "cpu"
@@ -70,18 +68,18 @@ def test_a_gpu_that_cannot_do_it_leaves_the_processor(
         find_device("cuda", (1,), "auto")
 
 
-def test_a_gpu_that_is_not_there_is_told(gpus: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_refused(gpus: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelUnavailable, match=r"No model can run on cuda 2: 2 GPUs.* CALLSCRIBE_DEVICE_INDEX"):
         find_device("auto", (2,), "auto")
 
 
-def test_cuda_without_a_gpu_is_told_with_a_way_out(gpus: pytest.MonkeyPatch) -> None:
+def test_cuda_without_a_gpu_is_refused_with_advice(gpus: pytest.MonkeyPatch) -> None:
     gpus.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
     with pytest.raises(ModelUnavailable, match="on cuda: no GPU is found; set CALLSCRIBE_DEVICE to cpu or auto"):
         find_device("cuda", (), "auto")
 
 
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheel knows no GPU")
-def test_cublas_is_what_ctranslate2_opens() -> None:
+def test_ctranslate2_opens_this_name_of_cublas() -> None:
     libraries = Path(ctranslate2.__file__).parents[1].glob("ctranslate2.libs/libctranslate2*")
     assert any(CUBLAS.encode() + b"\0" in library.read_bytes() for library in libraries)

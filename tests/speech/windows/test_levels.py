@@ -26,7 +26,7 @@ def test_the_loudest_of_equal_channels_is_kept(record: Record) -> None:
 
 
 @pytest.mark.parametrize("bleed_db", [-20, -15, -10, -3])
-def test_bleed_is_no_copy(record: Record, bleed_db: float) -> None:
+def test_bleed_is_not_a_copy(record: Record, bleed_db: float) -> None:
     gain = np.float32(10 ** (bleed_db / 20))
     agent, customer = np.concatenate([noise(5), silence(5)]), np.concatenate([silence(5), noise(5)])
 
@@ -36,7 +36,7 @@ def test_bleed_is_no_copy(record: Record, bleed_db: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [15, 1])
-def test_a_faint_voice_in_a_pause_of_the_other_makes_it_no_copy(record: Record, seconds: float) -> None:
+def test_a_channel_with_a_faint_voice_in_a_pause_is_not_a_copy(record: Record, seconds: float) -> None:
     agent, customer = noise(100), np.float32(10 ** (-24 / 20)) * noise(seconds)
     pause = silence(seconds)
 
@@ -44,7 +44,7 @@ def test_a_faint_voice_in_a_pause_of_the_other_makes_it_no_copy(record: Record, 
     assert measure([record(agent, pause), record(agent, pause)]).copy_of == (None, 0)
 
 
-def test_silent_channels_are_no_copies(record: Record) -> None:
+def test_silent_channels_are_not_copies(record: Record) -> None:
     levels = measure([record(silence(2)), record(silence(2)), record(noise(1))])
 
     assert levels.copy_of == (None, None, None)
@@ -92,7 +92,7 @@ def test_another_sound_is_not_alike(record: Record) -> None:
     assert likeness(record(silence(4)), other, 1, 1.5) == 0
 
 
-def test_an_offset_of_the_line_is_not_alike(record: Record) -> None:
+def test_a_constant_offset_does_not_make_channels_alike(record: Record) -> None:
     voice = np.random.default_rng(5).normal(0, 0.01, 4 * SAMPLE_RATE).astype(np.float32)
     offset = np.float32(0.05)
 

@@ -15,7 +15,7 @@ def whole_pieces(samples: Samples) -> Samples:
     return samples[: len(samples) // PIECE * PIECE]
 
 
-def test_words_after_a_silence_are_heard_as_those_at_the_beginning() -> None:
+def test_words_after_a_silence_are_found_as_well_as_at_the_start() -> None:
     words, others = (whole_pieces(speech(sample("en", name))) for name in ("quick_brown_fox", "counting"))
     silence = np.zeros(10 * PIECE, np.float32)
 
@@ -26,7 +26,7 @@ def test_words_after_a_silence_are_heard_as_those_at_the_beginning() -> None:
     assert (found[-len(at_the_beginning) :] >= at_the_beginning - 1e-3).all()
 
 
-def test_a_channel_is_heard_alike_in_stretches_and_at_once() -> None:
+def test_a_channel_gives_the_same_in_stretches_and_as_a_whole() -> None:
     words = whole_pieces(speech(sample("en", "counting")))
     channel = np.concatenate([words, np.zeros(4 * PIECE, np.float32), words])
     voice = VoiceActivity()
@@ -36,7 +36,7 @@ def test_a_channel_is_heard_alike_in_stretches_and_at_once() -> None:
     np.testing.assert_allclose(np.concatenate(stretches), VoiceActivity().probabilities(channel), atol=1e-3)
 
 
-def test_music_is_no_speech_however_long_it_lasts_and_however_often_it_begins_anew() -> None:
+def test_music_is_not_speech_even_if_it_is_long_and_interrupted() -> None:
     silence = np.zeros(4 * PIECE, np.float32)
     music = np.concatenate([hold_music(60), silence, hold_music(20), silence, hold_music(20)])
     finder = WindowFinder(18 * SAMPLE_RATE)

@@ -40,7 +40,7 @@ def test_words_squeezed_at_the_end_of_speech_keep_some_length() -> None:
 
 
 @given(st.lists(st.floats(0, 7), min_size=2, max_size=40), st.floats(21, 30))
-def test_words_are_monotonic_and_inside_whatever_the_model_says(edges: list[float], duration: float) -> None:
+def test_words_are_in_order_and_inside_whatever_times_the_model_gives(edges: list[float], duration: float) -> None:
     ordered = sorted(edges)
     words = timed(*((" word", start, end) for start, end in pairwise(ordered)))
 
