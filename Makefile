@@ -1,10 +1,13 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint check bench chaos fuzz soak lock
+.PHONY: help setup demo run test proofs lint format check bench chaos fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
+# One process for each core of a small machine.
+WORKERS ?= 2
+PARALLEL = --numprocesses $(WORKERS) --dist loadfile
 # Containers tend to set it. Each of the many processes of the tests would then compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -30,10 +33,17 @@ demo: setup ## start the service, post a sample call, print the dialogue, stop
 run: setup ## the service on 127.0.0.1:8000 until Ctrl-C
 	$(BIN)/callscribe serve
 
-test: setup ## the tests, on a real Postgres and the real model
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+# A path below tests/, or a -k expression such as "queue and not model".
+CHOSEN = $(if $(filter tests/%,$(ONE)),$(ONE),-k "$(ONE)")
+PYTEST = $(BIN)/pytest $(if $(DURATIONS),--durations $(DURATIONS))
 
-check: lint test ## everything that CI runs: format, lint, types, import contracts, tests
+test: setup ## the fast tests, on a real Postgres and the real model: make test [ONE=tests/jobs/test_queue.py] [DURATIONS=15]
+	$(PYTEST) $(if $(ONE),$(CHOSEN),-m "not slow" $(PARALLEL))
+
+proofs: setup ## the slow tests: page in a browser, wheel, fuzzed API, soak, bench and chaos in small: make proofs [DURATIONS=15]
+	$(PYTEST) -m slow --numprocesses 2 --dist loadfile
+
+check: lint test proofs ## format, lint, types, import contracts, all tests; CI runs a short chaos too
 
 bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
 	$(BIN)/python -m proofs.bench $(if $(QUICK),--quick) $(RECORDINGS)
@@ -53,6 +63,10 @@ lint: setup ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/lint-imports --config tests/imports.toml
+
+format: setup ## write the code as `make lint` wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 lock: ## write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra models --universal --generate-hashes --no-emit-index-url \

@@ -95,6 +95,7 @@ async def speech() -> AsyncIterator[bytes]:
     yield b"speech"
 
 
+@pytest.mark.slow
 async def test_the_health_check_makes_the_bucket_once_and_signatures_are_checked(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

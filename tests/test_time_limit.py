@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CONFTEST = Path(__file__).with_name("conftest.py")
 HANGING = """
 import asyncio, threading, time
@@ -21,6 +23,7 @@ def test_passes():
 """
 
 
+@pytest.mark.slow
 def test_a_test_that_hangs_fails_and_shows_where(tmp_path: Path) -> None:
     (tmp_path / "test_hanging.py").write_text(HANGING)
     (tmp_path / "conftest.py").write_text("from tests.conftest import _known_loop, pytest_runtest_makereport")

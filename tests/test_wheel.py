@@ -16,6 +16,7 @@ from testing.hearing import FEW, missed
 from testing.recordings import call, said
 from testing.service import serving
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 
 

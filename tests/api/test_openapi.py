@@ -24,6 +24,7 @@ OPERATIONS = {
 NEED_NO_KEY = {"GET /healthz", "GET /readyz"}
 
 
+@pytest.mark.slow
 def test_the_service_keeps_its_contract(guarded: Service) -> None:
     """Few examples of many: `schemathesis.toml` tells how to try more."""
     fuzzer = Path(sys.executable).with_name("schemathesis")

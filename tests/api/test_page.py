@@ -65,6 +65,7 @@ def test_the_files_name_no_other_origin_and_build_no_markup_from_text(path: Path
     assert not re.search(r"https?:|innerHTML|insertAdjacentHTML|outerHTML|document\.write|\bstyle=|\bon\w+=\"", text)
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_a_reader_posts_follows_reads_plays_and_downloads_a_call(
     keyed: Service, browser: Browser, tmp_path: Path
@@ -162,6 +163,7 @@ def search(browser: Browser) -> None:
     field.send_keys(" ", Keys.BACKSPACE)
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_without_keys_the_page_reports_a_refused_file_and_shows_a_mono_call_as_one_track(
     service: Service, browser: Browser, tmp_path: Path
@@ -187,6 +189,7 @@ def test_without_keys_the_page_reports_a_refused_file_and_shows_a_mono_call_as_o
     assert browser.complaints() == []
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_a_label_stays_with_its_channel_and_a_voice_on_both_channels_has_a_colour(
     service: Service, browser: Browser, tmp_path: Path
@@ -211,6 +214,7 @@ def first_on_both(recording: bytes) -> bytes:
     return recording[:start] + bytes(sample for sample in recording[start::2] for _ in range(2))
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_a_dropped_file_waits_can_be_cancelled_and_its_name_is_shown_as_text(
     guarded: Service, browser: Browser
@@ -238,6 +242,7 @@ def test_a_dropped_file_waits_can_be_cancelled_and_its_name_is_shown_as_text(
     assert browser.run("return sessionStorage.length") == 0
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_a_narrow_screen_cuts_nothing_off(service: Service, browser: Browser) -> None:
     browser.driver.execute_cdp_cmd(
@@ -251,6 +256,7 @@ def test_a_narrow_screen_cuts_nothing_off(service: Service, browser: Browser) ->
         assert browser.run("return document.documentElement.scrollWidth") == 320
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_the_api_documentation_can_be_read_and_tried(service: Service, browser: Browser) -> None:
     browser.driver.get(f"{service.url}/docs")

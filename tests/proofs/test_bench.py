@@ -17,6 +17,7 @@ from testing.recordings import call
 SAID = "Yes, of course. The order number is four seven two nine one."
 
 
+@pytest.mark.slow
 def test_the_smallest_run_gives_a_table_and_keeps_results_and_a_plot(tmp_path: Path) -> None:
     recordings, output = tmp_path / "recordings", tmp_path / "output"
     recordings.mkdir()

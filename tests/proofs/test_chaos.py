@@ -1,10 +1,13 @@
 """The short forms of what `python -m proofs.chaos.webhooks` does at length."""
 
+import pytest
+
 from app.database.connections import Database
 from proofs.chaos.webhooks import kill
 from tests.conftest import clone
 
 
+@pytest.mark.slow
 async def test_killed_senders_lose_no_event_and_give_none_a_second_id(postgres: str, template: str) -> None:
     async with clone(postgres, template) as address:
         database = Database(address)

@@ -11,6 +11,7 @@ from proofs.soak.scenarios import beside, long, many, silence
 from testing.service import serving
 
 
+@pytest.mark.slow
 def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(tmp_path / "data", MODEL=MODEL, DEVICE="cpu") as service:
         memory = long(service, tmp_path, seconds=15)  # first, while the service holds no more than it needs
@@ -24,6 +25,7 @@ def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert rounds[-1] == Figure.none("recordings and decoded audio that were left", 0)
 
 
+@pytest.mark.slow
 def test_another_keys_call_is_done_while_one_key_floods_the_service(workspace: Path, tmp_path: Path) -> None:
     with serving(workspace / "neighbours", key=MODEST, MODEL=MODEL, DEVICE="cpu", **SETTINGS) as service:
         figures = neighbours(service, tmp_path, seconds=3, long_seconds=300, calls=18, waiting=30, tries=1)
