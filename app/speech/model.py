@@ -1,4 +1,4 @@
-"""What a family of speech models answers, and what it is asked: Whisper is one family, and others can stand beside it.
+"""What a family of speech models is asked, and what it answers. Whisper is one family; others can be added beside it.
 
 The engine settles: it finds speech, cuts windows, decides the language of a channel, forms batches, places words in
 the recording, looks for speech that was missed, and puts the transcript together. A family only answers what one

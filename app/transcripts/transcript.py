@@ -41,7 +41,7 @@ class Options:
 class Word:
     """A word as the model wrote it, with its leading space and its punctuation.
 
-    `probability` is None if the model does not tell how sure it is of a word.
+    `probability` is None if the model does not measure it for each word.
     """
 
     start: float

@@ -37,7 +37,7 @@ class WordOut(_View):
     start: Seconds
     end: Seconds
     word: str
-    probability: Digits | None = Field(description="Null from a model that does not tell it.")
+    probability: Digits | None = Field(description="Null from a model that does not measure it.")
 
 
 class SegmentOut(_View):

@@ -12,7 +12,7 @@ from statistics import median
 from app.speech.call.segments import Heard
 from app.transcripts.transcript import Span, Word
 
-# An echo in a headset is 10 dB or more below the voice; people who speak at once are about as loud.
+# An echo in a headset is 10 dB or more below the voice; people who speak at the same time are about equally loud.
 LOUDER = 10 ** (6 / 20)
 SAME_TIME_SECONDS = 0.7
 LONGEST_WORD_SECONDS = 2.0

@@ -97,7 +97,7 @@ class WhisperModel:
         return attempts
 
     def _prompt(self, ask: Ask, way: Try) -> list[int]:
-        """The tokens that the decoder starts from."""
+        """The tokens that the model starts from."""
         options = ask.options
         if not way.prompted:
             return self.whisper.prompt(ask.language, options.task, "", ())
@@ -177,7 +177,7 @@ def load(folder: Path, device: Device) -> WhisperModel:
 
 
 def _bias(options: Options) -> str:
-    """What the client tells the model to expect."""
+    """The words that the client expects."""
     return " ".join((*options.hotwords, options.prompt or ""))
 
 
