@@ -1,4 +1,7 @@
-"""Free space: what is kept of it for the database and the running jobs, and what a full disk looks like."""
+"""Free space on the disks: how much must stay free, and how to recognize a full disk.
+
+It exists so that uploads stop before the database and the running jobs have no room. It must not know what is stored.
+"""
 
 import errno
 import shutil
@@ -16,13 +19,13 @@ THREADS = 4
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether this is the disk's or the quota's end."""
+    """Whether the disk or the user's quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def full_disk_as_no_room() -> Iterator[None]:
-    """Raises InsufficientStorage for a disk that fills while a recording is stored, or is brought here to be probed."""
+    """Raises InsufficientStorage if the disk gets full while a recording is stored or copied here for the probe."""
     try:
         yield
     except OSError as error:
@@ -32,7 +35,7 @@ def full_disk_as_no_room() -> Iterator[None]:
 
 
 class FreeSpace:
-    """The least that the disks of some folders have to have free before more is written to them."""
+    """The smallest free space that the disks of some folders must have before more is written to them."""
 
     def __init__(self, folders: Sequence[Path], min_bytes: int) -> None:
         self._folders = folders
@@ -40,9 +43,9 @@ class FreeSpace:
         self._threads = BoundedThreads("free-space", THREADS)
 
     async def require(self, coming: int = 0) -> None:
-        """Raises InsufficientStorage where, after `coming` more bytes, less would be free.
+        """Raises InsufficientStorage if less would be free after `coming` more bytes.
 
-        Raises StoreUnavailable where a disk is away or does not answer.
+        Raises StoreUnavailable if a disk is missing or does not answer.
         """
         try:
             free = await self._threads.run(self._least, ANSWER_SECONDS)
@@ -53,7 +56,7 @@ class FreeSpace:
             raise InsufficientStorage
 
     async def guard(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The same bytes, while there is room. Raises InsufficientStorage."""
+        """The same bytes, as long as there is enough free space. Raises InsufficientStorage."""
         unchecked = 0
         async for chunk in stream:
             unchecked += len(chunk)
@@ -63,7 +66,7 @@ class FreeSpace:
             yield chunk
 
     def _least(self) -> int:
-        """The least free bytes of the disks. Raises StoreUnavailable where one is away."""
+        """The free bytes of the fullest disk. Raises StoreUnavailable if a disk is missing."""
         try:
             return min(shutil.disk_usage(folder).free for folder in self._folders)
         except OSError as error:

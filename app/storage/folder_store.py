@@ -1,7 +1,7 @@
-"""Recordings in a folder: for one machine, or several that mount it.
+"""Recordings in a folder, for one machine or for several that mount the folder.
 
-All work on the disk is done in threads of the store's own and is waited for a limited time, because a network mount
-that is away, or a disk that fails, may never answer: then the store is unavailable, and the process goes on.
+The store's own threads do all work on the disk, and each wait for them has a limit. An unreachable network mount or a
+failing disk may never answer. The store is then unavailable, and the process goes on. This module must not know jobs.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from app.storage.store import BLOCK_BYTES, Measured, RecordingMissing, StoredAud
 MARKER = ".callscribe-audio"
 THREADS = 32
 ANSWER_SECONDS = 60.0
-SYNC_SECONDS = 300.0  # for recordings of gigabytes to reach a slow disk
+SYNC_SECONDS = 300.0  # so that gigabytes can reach a slow disk
 CHECK_SECONDS = 10.0
 
 T = TypeVar("T")
@@ -30,11 +30,11 @@ T = TypeVar("T")
 class LocalAudioStore:
     """Keeps recordings under `folder`, on this machine's disk or on one that several machines mount.
 
-    A file of its own marks the folder: where that is missing the disk is not mounted, and no recording is lost.
-    Only a folder that `may_be_new` is given its mark here. Raises StoreUnavailable where that cannot be done.
+    A marker file is in the folder. If it is missing, the disk is not mounted, and no recording counts as lost. The
+    store creates the marker only if the folder `may_be_new`. Raises StoreUnavailable if it cannot create it.
 
-    Recordings are for this user alone, unless the folder may be written by its group: then they are for the group too,
-    as where several machines or users share it.
+    Only this user can read recordings. If the folder's group may write to the folder, the group can read them too,
+    because several machines or users then share it.
     """
 
     def __init__(self, folder: Path, *, may_be_new: bool = True) -> None:
@@ -55,7 +55,7 @@ class LocalAudioStore:
 
     @property
     def marked(self) -> bool:
-        """Whether the folder has its mark. Without it nothing can be kept or read."""
+        """Whether the folder has its marker. Without it the store keeps and reads nothing."""
         return _exists(self._marker)
 
     def _path(self, key: str) -> Path:
@@ -85,7 +85,7 @@ class LocalAudioStore:
         try:
             yield path
         except Exception:
-            await self._require(path)  # a disk that went away is no fault of the recording
+            await self._require(path)  # a disk that is no longer mounted is not the fault of the recording
             raise
 
     async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
@@ -133,9 +133,9 @@ class LocalAudioStore:
             raise self._no_answer from None
 
     def _try_out(self) -> float:
-        """Write to the disk, which may hang, or be out of inodes, for writers alone.
+        """Write to the disk, because a disk may hang or have no inodes for writers only.
 
-        Returns the time in seconds since 1970 by the clock that dates files: on a network mount that is the server's.
+        Returns the time in seconds since 1970 by the clock that dates files, which is the server's on a network mount.
         """
         self._marker.stat()
         with tempfile.TemporaryFile(dir=self._incoming, buffering=0) as file:
@@ -143,9 +143,9 @@ class LocalAudioStore:
             return os.fstat(file.fileno()).st_mtime
 
     async def _on_disk(self, work: Callable[[], T], limit_seconds: float = ANSWER_SECONDS) -> T:
-        """Work in a thread. Raises StoreUnavailable for trouble that is not the recording's and not a full disk.
+        """Work in a thread. Raises StoreUnavailable for errors, except those of one recording and a full disk.
 
-        It raises immediately while the last check of the disk has no answer.
+        It raises immediately if the last check of the disk still has no answer.
         """
         if self._checking.all_hang:
             raise self._no_answer
@@ -188,7 +188,7 @@ def _open_at(path: Path, offset: int) -> BinaryIO:
 
 
 def _discard(opened: list[BinaryIO], incoming: Path) -> None:
-    """Erase what was written; nothing where another upload has the name."""
+    """Erase what was written, but nothing if another upload has taken the name."""
     for file in opened:
         with suppress(OSError):
             file.close()
@@ -202,9 +202,9 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _names_before(folder: Path, moment: float) -> list[str]:
-    """Names of the recordings, complete or not; whatever else lies in the folder is somebody else's.
+    """Names of the recordings, complete or not. Other files in the folder are not the store's.
 
-    What may not be looked at is passed over.
+    Files that may not be read are skipped.
     """
     names = []
     for path in (*folder.glob("incoming/*"), *folder.glob("??/*")):
@@ -227,7 +227,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _share(new: Path, store: Path) -> None:
-    """Give the store's group what our user may do with a new file or folder, if that group may write to the store."""
+    """Give the store's group our rights on a new file or folder, if that group may write to the store."""
     if store.stat().st_mode & stat.S_IWGRP:
         mode = new.stat().st_mode
         new.chmod(mode | (mode & stat.S_IRWXU) >> 3)

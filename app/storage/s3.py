@@ -1,4 +1,4 @@
-"""A bucket of S3 or of a store that speaks its language. The one module that knows the S3 library.
+"""A bucket of S3, or of another store with the same protocol. Only this module knows the S3 library.
 
 Credentials, region and endpoint come from the AWS variables, which the library reads: see docs/deploy.md.
 """
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig
 
-PART_BYTES = 5 * 1024 * 1024  # the smallest that S3 takes
+PART_BYTES = 5 * 1024 * 1024  # the smallest part that S3 accepts
 PARTS_AT_ONCE = 2
 READ_BYTES = 1024 * 1024
 CHECK_SECONDS = 3.0
-ANSWER_SECONDS = 20.0  # for one answer, with all tries: the library alone would go on for minutes
+ANSWER_SECONDS = 20.0  # for one answer with all retries, because the library itself would try for minutes
 PROGRESS_SECONDS = 30.0  # for a part of an upload, or a block of a download
 UNDO_SECONDS = 3.0
 NOTHING = ".nothing"  # the name of no object
@@ -32,7 +32,7 @@ NO_ANSWER = "no answer"
 ROLE_ASKED_FOR = re.compile(r"Error performing [A-Z]+ http://[^/\s]+/latest/(api/token|meta-data/)")
 
 CLIENT: "ClientConfig" = {
-    "allow_http": True,  # only an AWS_ENDPOINT_URL that says http:// leads there
+    "allow_http": True,  # used only if AWS_ENDPOINT_URL begins with http://
     "connect_timeout": timedelta(seconds=5),
     "read_timeout": timedelta(seconds=30),
     "timeout": timedelta(hours=1),
@@ -45,18 +45,18 @@ RETRIES: "RetryConfig" = {
 
 
 class BucketUnavailable(StoreUnavailable):
-    """The bucket cannot be used. `reason` is S3's own word, such as NoSuchBucket, or what became of the connection."""
+    """The bucket cannot be used. `reason` is S3's own code, such as NoSuchBucket, or says how the connection failed."""
 
     def __init__(self, reason: str, *, transient: bool) -> None:
         super().__init__(f"the bucket cannot be used: {reason}")
         self.reason = reason
         self.transient = transient
-        """Whether trying again may help, without an operator."""
+        """Whether a retry may help without an operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An object that is being read. A connection that breaks is taken up again where it broke."""
+    """An object that is being read. After a broken connection, reading continues at the same offset."""
 
     total_bytes: int
     blocks: AsyncIterator[bytes]
@@ -72,7 +72,7 @@ class Bucket:
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def read(self, key: str, span: range | None = None) -> Download:
-        """Begin to read an object, or the offsets `span` of it: its size is known at once, its bytes follow."""
+        """Begin to read an object, or the offsets `span` of it. Its size is known immediately, its bytes follow."""
         options: GetOptions = {} if span is None else {"range": (span.start, span.stop)}
         with _own_errors(key):
             async with _within(ANSWER_SECONDS):
@@ -91,7 +91,7 @@ class Bucket:
         return Download(found.meta["size"], blocks())
 
     async def write(self, key: str, blocks: AsyncIterator[bytes]) -> None:
-        """Upload what comes, in parts while it comes: all or nothing. At most three parts are held in memory.
+        """Upload a stream in parts while it arrives. Keeps all of it or nothing, and at most three parts in memory.
 
         Whatever ends it early aborts the upload, a cancellation too: an upload that is only dropped would leave its
         parts in the bucket. A store that does not answer is waited for in the background: a shutdown cannot wait.
@@ -113,7 +113,7 @@ class Bucket:
             raise
 
     async def _undo(self, key: str, upload: "asyncio.Task[None]") -> None:
-        """See an upload aborted. One that came to its end is erased; where the store is away, the sweep finds it."""
+        """Wait until an upload is aborted. Erase one that was complete; if that fails, the sweep erases it."""
         await asyncio.wait({upload})
         if upload.exception() is None:
             with suppress(BucketUnavailable):
@@ -126,19 +126,19 @@ class Bucket:
             )
 
     async def delete(self, key: str) -> None:
-        """Erase an object; one that is gone is fine."""
+        """Erase an object. A missing object is no error."""
         with _own_errors(key):
             async with _within(ANSWER_SECONDS):
                 await self._objects.delete_async(key)
 
     async def written_before(self, moment: datetime) -> list[str]:
-        """The keys without a slash of the objects that are older."""
+        """The keys of the older objects, without those that have a slash."""
         with _own_errors():
             found = await self._objects.list_with_delimiter_async()
         return [each["path"] for each in found["objects"] if each["last_modified"] < moment]
 
     async def check(self) -> None:
-        """Ask for an object that is not there: only a bucket that may be read and listed says so."""
+        """Ask for an object that does not exist. Only a bucket that we may read and list says that it is missing."""
         with suppress(FileNotFoundError):
             async with _within(CHECK_SECONDS):
                 await self.read(NOTHING)
@@ -156,7 +156,7 @@ class _Source:
         self._aborted = False
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """What the library reads. Raising here is how it is told to abort."""
+        """What the library reads. It aborts the upload if this raises."""
         while (block := await self._next.get()) is not None:
             yield block
         if self._aborted:
@@ -190,7 +190,7 @@ class _Source:
 
 @asynccontextmanager
 async def _within(seconds: float) -> AsyncIterator[None]:
-    """Raises BucketUnavailable where the store takes longer."""
+    """Raises BucketUnavailable if the store takes longer."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -200,7 +200,7 @@ async def _within(seconds: float) -> AsyncIterator[None]:
 
 @contextmanager
 def _own_errors(key: str = "") -> Iterator[None]:
-    """Tell the library's errors in our words. Its texts hold addresses and, from S3, what was signed."""
+    """Turn the library's errors into ours, because its texts contain addresses and, from S3, signed requests."""
     try:
         yield
     except (BaseError, FileNotFoundError) as error:

@@ -1,4 +1,7 @@
-"""Recordings in a bucket: what one replica accepted, any other can read."""
+"""Recordings in a bucket, so that every replica can read what another one accepted.
+
+This module must not know the S3 library.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +16,7 @@ from app.storage.workspace import Workspace
 
 
 class S3AudioStore:
-    """Keeps recordings under `place`; reads them by way of files in `workspace`."""
+    """Keeps recordings under `place`. Copies them to `workspace` to read them as files."""
 
     def __init__(self, place: S3Url, workspace: Workspace) -> None:
         self._bucket = Bucket(place.bucket, place.key)
@@ -47,7 +50,7 @@ class S3AudioStore:
         await self._bucket.delete(key)
 
     async def untouched(self, seconds: float) -> list[str]:
-        """Of uploads that broke off, the bucket's own rule erases what is left: see docs/deploy.md."""
+        """The bucket's own rule erases the remains of incomplete uploads: see docs/deploy.md."""
         return await self._bucket.written_before(datetime.now(UTC) - timedelta(seconds=seconds))
 
     async def check(self) -> None:

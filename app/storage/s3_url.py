@@ -1,23 +1,23 @@
-"""`s3://bucket/key`, as it stands in settings and in requests."""
+"""`s3://bucket/key`, as settings and requests have it."""
 
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # no part of an object's name, and left out by urlsplit
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")  # not part of an object's name, and removed by urlsplit
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
 class S3Url:
-    """`key` names an object, or is the prefix of many; empty for all of the bucket."""
+    """`key` names an object or is a prefix. It is empty for the whole bucket."""
 
     bucket: str
     key: str
 
 
 def parse_s3_url(url: str) -> S3Url:
-    """Read an address; what its key holds of `?`, `#` and `%` stands percent-encoded in it. Raises ValueError."""
+    """Parse an address, in whose key `?`, `#` and `%` are percent-encoded. Raises ValueError."""
     parts = urlsplit(url)
     if parts.scheme != "s3":
         raise ValueError("does not begin with s3://")

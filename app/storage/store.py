@@ -1,4 +1,7 @@
-"""Where recordings are kept until their job ends: what every store does. One is a folder, one a bucket."""
+"""What every store of recordings does. There is one for a folder and one for a bucket.
+
+A store must not know jobs; it knows recordings only by their keys.
+"""
 
 import asyncio
 import hashlib
@@ -14,11 +17,11 @@ BLOCK_BYTES = 128 * 1024
 
 
 class StoreUnavailable(OSError):
-    """The store cannot be used, at the moment or as it is set up. The text is for the operator; no secrets."""
+    """The store cannot be used now, or its setup is wrong. The text is for the operator and has no secrets."""
 
 
 class RecordingMissing(FileNotFoundError):
-    """The store can be used, and the recording is not in it."""
+    """The store works, and the recording is not in it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class AudioStore(Protocol):
     """Every method but `untouched` takes a key without slashes. Trouble with the store is an OSError."""
 
     async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
-        """Keep a stream under `key`, durably, holding little of it in memory. Raises TooLarge; leaves nothing then."""
+        """Keep a stream durably under `key`, with little of it in memory. Raises TooLarge, and then keeps nothing."""
 
     def local_path(self, key: str) -> AbstractAsyncContextManager[Path]:
         """The recording as a file on this machine, for the length of the block. Raises RecordingMissing."""
@@ -43,20 +46,20 @@ class AudioStore(Protocol):
         """The bytes at the offsets `span`, read as they are asked for. Raises RecordingMissing before the first."""
 
     async def delete(self, key: str) -> None:
-        """Erase the recording. One that is gone already is fine."""
+        """Erase the recording. A missing recording is no error."""
 
     async def untouched(self, seconds: float) -> list[str]:
-        """The keys, complete or not, that nothing was written to for so long.
+        """The keys, complete or not, that were not written to for this time.
 
-        Amazon dates an object by the start of its upload: one that took longer is among them once it is complete.
+        Amazon dates an object by the start of its upload. So a longer upload is included once it is complete.
         """
 
     async def check(self) -> None:
-        """Raises OSError where recordings cannot be kept."""
+        """Raises OSError if recordings cannot be kept."""
 
 
 class Measured:
-    """A stream in blocks worth a write, counted and hashed as it passes. Raises TooLarge at the first byte too many."""
+    """A stream in blocks of a good size for a disk, counted and hashed. Raises TooLarge at the first byte too many."""
 
     def __init__(self, stream: AsyncIterator[bytes], max_bytes: int) -> None:
         self._stream = stream
@@ -73,7 +76,7 @@ class Measured:
             chunks.append(chunk)
             gathered += len(chunk)
             if gathered >= BLOCK_BYTES:
-                block = b"".join(chunks)  # no copy where one chunk is enough
+                block = b"".join(chunks)  # no copy if there is only one chunk
                 chunks, gathered = [], 0
                 yield await self._hashed(block)
         if chunks:

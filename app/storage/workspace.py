@@ -1,4 +1,7 @@
-"""Where a process keeps files for as long as it needs them: decoded audio, recordings on their way from a bucket."""
+"""Temporary files of one process: decoded audio, and recordings that come from a bucket.
+
+It exists so that a process that dies leaves files that the next one can recognize and erase. It must not know jobs.
+"""
 
 import asyncio
 import fcntl
@@ -22,7 +25,7 @@ CHECK_SECONDS = 10.0
 
 
 class Workspace:
-    """A folder of this process's own under `root`. What dead processes left there is erased when one is opened.
+    """A folder of this process under `root`. Opening one erases what dead processes left there.
 
     A process holds a lock on its folder, which the kernel lets go even after kill -9. Raises StoreUnavailable where no
     folder can be made.
@@ -60,18 +63,18 @@ class Workspace:
             yield folder
         finally:
             erase = partial(shutil.rmtree, folder, ignore_errors=True)
-            with suppress(TimeoutError):  # what is left is erased when the next process opens its own
+            with suppress(TimeoutError):  # the next process erases the rest when it opens its own folder
                 await asyncio.shield(self._threads.run(erase, ANSWER_SECONDS))
 
     def _make(self) -> Path:
-        """A cleaner of temporary files may have removed the process's folder, which is then made again."""
+        """Make the process's folder again, because a cleaner of temporary files may have removed it."""
         with self._making:
             if not self._folder.exists():
                 self._open()
             return Path(mkdtemp(dir=self._folder))
 
     async def check(self) -> None:
-        """Write, sync, read and delete a file. Raises OSError, within seconds where the disk does not answer."""
+        """Write, sync, read and delete a file. Raises OSError, within seconds if the disk does not answer."""
         await self._checking.run(self._try_out, CHECK_SECONDS)
 
     def _try_out(self) -> None:
