@@ -16,7 +16,7 @@ def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with serving(tmp_path / "data", MODEL=MODEL, DEVICE="cpu") as service:
         memory = long(service, tmp_path, seconds=15)  # first, while the service holds no more than it needs
         wordless = silence(service, tmp_path, seconds=3)
-        turns = beside(service, tmp_path, seconds=3, long_seconds=240, tries=1)
+        turns = beside(service, tmp_path, seconds=3, long_seconds=900, tries=1)
         rounds = many(service, tmp_path, rounds=2, jobs=2, seconds=5)
     assert [figure.value for figure in wordless] == [0, 0, 0, 0]
     assert turns[-1].kept
