@@ -41,7 +41,7 @@ test: setup ## the fast tests, on a real Postgres and the real model: make test 
 	$(PYTEST) $(if $(ONE),$(CHOSEN),-m "not slow" $(PARALLEL))
 
 proofs: setup ## the slow tests: page in a browser, wheel, fuzzed API, soak, bench and chaos in small: make proofs [DURATIONS=15]
-	$(PYTEST) -m slow --numprocesses 2 --dist loadfile
+	$(PYTEST) -m slow $(PARALLEL)
 
 check: lint test proofs ## format, lint, types, import contracts, all tests; CI runs a short chaos too
 
