@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from app.errors import NotFound
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, Status
 from app.transcripts.transcript import Options, Transcript
 
@@ -114,6 +115,11 @@ class Transcription(SQLModel, table=True):
     completed_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     decoding_seconds: float | None = Field(default=None, sa_type=Float)
     transcribing_seconds: float | None = Field(default=None, sa_type=Float)
+
+
+def unknown(transcription_id: UUID) -> NotFound:
+    """The error for a job that does not exist, or that the caller may not see."""
+    return NotFound(f"There is no transcription {transcription_id}.")
 
 
 class StoredTranscript(SQLModel, table=True):

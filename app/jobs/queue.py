@@ -19,7 +19,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from app.database.notifications import notify
 from app.deliveries import outbox
-from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
+from app.errors import AlreadyFinal, IdempotencyKeyReused, QueueFull
 from app.jobs import events
 from app.jobs.capacity import NO_ROOM, Room
 from app.jobs.claiming import HEARTBEAT, REQUEUE_LOST, STORED, TO_FETCH, Claimed, Line
@@ -37,7 +37,7 @@ from app.jobs.lifecycle import (
     come_back_after,
     next_state,
 )
-from app.jobs.models import NewJob, StoredTranscript, Transcription, stored_options, stored_transcripts
+from app.jobs.models import NewJob, StoredTranscript, Transcription, stored_options, stored_transcripts, unknown
 from app.jobs.queue_limit import QueueLimit
 from app.storage.store import StoredAudio
 
@@ -270,7 +270,7 @@ async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
     statement = select(Transcription).where(Transcription.id == transcription_id).with_for_update()
     job = (await session.exec(statement)).first()
     if job is None:
-        raise NotFound(f"There is no transcription {transcription_id}.")
+        raise unknown(transcription_id)
     return job
 
 

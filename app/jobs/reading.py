@@ -22,9 +22,9 @@ from app.database.connections import Database
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, DeliveryAttempt, Event
 from app.deliveries.notify_status import NotifyState
-from app.errors import NotCompleted, NotFound
+from app.errors import NotCompleted
 from app.jobs.lifecycle import FINAL, Status
-from app.jobs.models import StoredTranscript, Transcription
+from app.jobs.models import StoredTranscript, Transcription, unknown
 
 BATCH = 200
 
@@ -85,7 +85,7 @@ class Reader:
             self._reading = asyncio.create_task(self._read_asked())
         read = await asyncio.shield(answer)  # others may wait for the same one
         if read is None or not _sees(caller, read.job):
-            raise _unknown(transcription_id)
+            raise unknown(transcription_id)
         return read
 
     async def page(self, wanted: Wanted, caller: Caller) -> Page:
@@ -109,7 +109,7 @@ class Reader:
         async with self._database.transaction() as session:
             found = (await session.exec(statement.where(_seen_by(caller)).outerjoin(StoredTranscript))).first()
         if found is None:
-            raise _unknown(transcription_id)
+            raise unknown(transcription_id)
         status, stored = found
         if stored is None:
             raise NotCompleted(f"The transcription is {status}.")
@@ -121,7 +121,7 @@ class Reader:
         async with self._database.transaction() as session:
             job = (await session.exec(statement)).first()
         if job is None:
-            raise _unknown(transcription_id)
+            raise unknown(transcription_id)
         return job
 
     async def deliveries(
@@ -131,7 +131,7 @@ class Reader:
         parent = select(Transcription.id).where(Transcription.id == transcription_id, _seen_by(caller))
         async with self._database.transaction() as session:
             if (await session.exec(parent)).first() is None:
-                raise _unknown(transcription_id)
+                raise unknown(transcription_id)
             deliveries = await outbox.find(session, transcription_id)
             return deliveries, await outbox.attempts(session, [delivery.id for _, delivery in deliveries])
 
@@ -168,7 +168,3 @@ async def going_on(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:
     """Those of the jobs that exist and have not ended."""
     statement = select(Transcription.id).where(col(Transcription.id).in_(ids))
     return set((await session.exec(statement.where(col(Transcription.completed_at).is_(None)))).all())
-
-
-def _unknown(transcription_id: UUID) -> NotFound:
-    return NotFound(f"There is no transcription {transcription_id}.")
