@@ -47,13 +47,6 @@ def turns_of_the_sample_call() -> list[dict[str, Any]]:
     return turns
 
 
-def repeated_call(seconds: float) -> bytes:
-    """The sample call again and again, for so long."""
-    header, audio = _sample_call()
-    size = round(seconds * CALL_BYTES_PER_SECOND)
-    return _with_length(header, (audio * (size // len(audio) + 1))[:size])
-
-
 def _sample_call() -> tuple[bytes, bytes]:
     """Its header up to the chunk of audio, and the audio."""
     whole = SAMPLE_CALL.read_bytes()

@@ -43,7 +43,6 @@ from app.speech.call.warnings import with_loss
 from app.speech.engine import Transcriber
 from app.speech.model import DeviceLost
 
-POLL_SECONDS = 2.0
 BEAT_SECONDS = 5.0
 FIRST_FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 FINISH_PAUSE_SECONDS = 5.0
@@ -94,7 +93,7 @@ class JobRunner:
             raise EngineStopped("the engine stopped working")
 
     async def drain(self, grace_seconds: float) -> None:
-        """Claim no more jobs. Running ones that outlast the grace go back, as if they had not been claimed."""
+        """Claim no more jobs. Running ones that outlast the grace return to the queue without a counted attempt."""
         await self._loop.drain(grace_seconds)
 
     async def idle(self) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def abilities(name: str) -> Abilities:
     """What the model can do, as far as its name shows."""
-    return Abilities(languages.languages(name), translates=languages.translates(name), times_words=True)
+    return Abilities(languages.languages(name), translates=languages.translates(name))
 
 
 def require_known(name: str) -> None:

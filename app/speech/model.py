@@ -34,7 +34,6 @@ class Abilities:
 
     languages: tuple[str, ...]
     translates: bool
-    times_words: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-MOST_URGENT, LEAST_URGENT = 0, 9
-
 # A priority that has waited for so many steps counts as one more urgent, so that no job starves.
 STEPS_TO_RISE = 8
 
