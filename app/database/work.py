@@ -55,7 +55,7 @@ class WorkLoop(Generic[Item, Result]):
     database is in trouble, the loop logs it and claims again later.
 
     `run` works on one item, and may be stopped. `record` gets what `run` returned or raised, or the result that `stop`
-    was called with; None means that the item goes back to where it came from. Nothing stops `record`.
+    was called with; None means that the item has to be given back. Nothing stops `record`.
 
     Items must be hashable. Each has tasks of its own, so that what `run` and `record` bind to the log's context
     belongs to that item.
@@ -102,7 +102,7 @@ class WorkLoop(Generic[Item, Result]):
     async def drain(self, grace_seconds: float) -> None:
         """Claim no more items, wait up to `grace_seconds` for those that are running, then stop the others.
 
-        The stopped ones go back. `idle` waits until they have.
+        The stopped ones are given back. `idle` waits until they have been.
         """
         self.close()
         if self._recording:

@@ -4,7 +4,7 @@ There are two queues: jobs whose recording is in the store, and jobs whose recor
 index, so that a claim from one does not read through the other.
 
 The most urgent priority goes first. Within a priority, the API key with the fewest running jobs is next, then the
-one that was served longest ago. The jobs of one key go by `run_at` and id. A job that goes back after a crash or a
+one that was served longest ago. The jobs of one key go by `run_at` and id. A job that returns after a crash or a
 deploy keeps its `run_at`, so that it starts again before newer jobs of its priority and key.
 
 A job on its last chance would fail after one more crash. A separate statement claims such jobs, one at a time for each

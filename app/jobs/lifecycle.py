@@ -91,7 +91,7 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The job goes back as if it had not been claimed, and waits for `pause`, because the cause is not its fault.
+    """The job returns to the queue without a counted attempt and waits for `pause`, because it is not to blame.
 
     `alone` means that the cause concerns no other job, so that the worker goes on with the others.
     """
@@ -104,8 +104,8 @@ class Interrupted:
 class Hindered:
     """The worker's own files, processes or memory failed, not the recording.
 
-    The job goes back as if it had not been claimed. It waits longer each time, so that a recording that causes the
-    trouble does not keep the workers busy.
+    The job returns to the queue without a counted attempt. It waits longer each time, so that a recording that causes
+    the trouble does not keep the workers busy.
     """
 
 

@@ -1,6 +1,6 @@
-"""Chooses a running job that goes back because a job of another key should have its place.
+"""Chooses a running job that returns to the queue, because a job of another key should have its place.
 
-One job goes back at a time, and only if the other job would get the place.
+One job returns at a time, and only if the other job would get the place.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ CROWDED = Hindered()
 
 @dataclass(eq=False)
 class Running:
-    """A claimed job, until its end is recorded. `stopped` says that the job makes way for another one.
+    """A claimed job, until its end is recorded. `stopped` says that the worker has ended the work on it.
 
     `shows_fitness` marks a job that was claimed on probation: the worker has to show with it that it can work.
     """
@@ -77,9 +77,9 @@ async def who_makes_way(
 
 
 def least_urgent(running: Sequence[Running]) -> Running | None:
-    """The job that loses least if it goes back: the one of the least urgent priority with the least progress.
+    """The job that loses least if it returns: the one of the least urgent priority with the least progress.
 
-    None if a job is already going back.
+    None if a job is already returning.
     """
     if any(each.stopped for each in running):
         return None
@@ -89,8 +89,8 @@ def least_urgent(running: Sequence[Running]) -> Running | None:
 def longest_fetch(running: Sequence[Running], now: float) -> Running | None:
     """The slowest fetch of the key with the most fetches, if it takes longer than it may while others wait.
 
-    A job may take longer each time, so that a large recording is fetched in the end. None if a job is already going
-    back.
+    A job may take longer each time, so that a large recording is fetched in the end. None if a job is already
+    returning.
     """
     if any(each.stopped for each in running):
         return None

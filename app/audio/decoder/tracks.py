@@ -54,7 +54,7 @@ def choose_stream(container: InputContainer) -> AudioStream:
     if stream.codec_context.sample_rate not in RATES:
         raise Refused("unsupported_media", f"The sample rate is not within {RATES[0]} and {RATES[-1]} Hz")
     if not 1 <= stream.codec_context.channels <= MAX_CHANNELS:
-        raise Refused("unsupported_media", f"The recording has not 1 to {MAX_CHANNELS} channels")
+        raise Refused("unsupported_media", f"The recording must have 1 to {MAX_CHANNELS} channels")
     stream.codec_context.thread_count = 1
     return stream
 
