@@ -51,23 +51,27 @@ class FieldError:
 class AppError(Exception):
     """A failure that a client can see. `detail` is shown to the client, so it holds no secret and no transcript text.
 
-    If it is `transient`, its cause may pass, so the job is tried again.
+    If it is `transient`, its cause may pass, so the job is tried again. `retry_after` is the number of seconds after
+    which a client should repeat its request.
     """
 
     code: ClassVar[str]
     title: ClassVar[str]
     status: ClassVar[int] = 500
     transient = False
+    retry_after: int | None = None
 
     def __init__(
         self,
         detail: str = "",
         *,
+        retry_after: int | None = None,
         headers: Mapping[str, str] | None = None,
         errors: tuple[FieldError, ...] = (),
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
+        self.retry_after = self.retry_after if retry_after is None else retry_after
         self.headers = dict(headers or {})
         self.errors = errors
 
@@ -142,9 +146,7 @@ class Unavailable(RequestError):
 
 class InsufficientStorage(RequestError):
     code, title, status = "insufficient_storage", "The service has no room for recordings at the moment", 507
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "60"})
+    retry_after = 60
 
 
 class InternalError(RequestError):

@@ -29,7 +29,9 @@ from app.deliveries.receivers import Receivers
 from app.deliveries.sender import DeliverySender
 from app.intake.intake import Intake, Limits
 from app.jobs import erasure
+from app.jobs.events import event_of
 from app.jobs.executor import Executor
+from app.jobs.queue import AtEnd
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.reading import Reader
 from app.jobs.recording import Decoder, Recordings
@@ -98,6 +100,7 @@ class Parts:
     free_space: FreeSpace
     fetcher: Fetcher
     retention: Retention
+    at_end: AtEnd
     executor: Executor | None
     shutdown: Shutdown
 
@@ -113,6 +116,7 @@ class Service:
     signals: Signals
     store: AudioStore
     retention: Retention
+    at_end: AtEnd
     intake: Intake
     reader: Reader
     waiting: Waiting
@@ -153,17 +157,31 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             keep_audio_days=settings.keep_audio_days,
             keep_transcript_days=settings.keep_transcript_days,
         )
+        at_end = AtEnd(event_of, forget_audio=retention.forgets_audio)
         sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard))
         jobs = None
         if executor:
-            engine, recordings = Engine(engine_config(settings)), Recordings(database, store, fetcher)
-            decoder, name = _decoder(settings, store, workspace), f"{socket.gethostname()}:{os.getpid()}"
-            jobs = Executor(engine, JobRunner(database, signals, recordings, decoder, engine, retention, worker=name))
+            engine, name = Engine(engine_config(settings)), f"{socket.gethostname()}:{os.getpid()}"
+            recordings = Recordings(database, store, fetcher, _decoder(settings, store, workspace))
+            runner = JobRunner(database, signals, recordings, engine, retention, at_end, worker=name)
+            jobs = Executor(engine, runner)
         shutdown = Shutdown(sender, jobs.runner if jobs else None)
         _on_signals(shutdown.request)
         work = [signals.run(), retention.run(), sender.run(), log_containment(), *([jobs.run()] if jobs else [])]
         async with _running(work, shutdown):
-            yield Parts(database, signals, guard, workspace, store, free_space, fetcher, retention, jobs, shutdown)
+            yield Parts(
+                database=database,
+                signals=signals,
+                guard=guard,
+                workspace=workspace,
+                store=store,
+                free_space=free_space,
+                fetcher=fetcher,
+                retention=retention,
+                at_end=at_end,
+                executor=jobs,
+                shutdown=shutdown,
+            )
             await shutdown.drain()
 
 
@@ -182,6 +200,7 @@ def for_requests(settings: Settings, parts: Parts, database: Database) -> Servic
         signals=parts.signals,
         store=parts.store,
         retention=parts.retention,
+        at_end=parts.at_end,
         intake=intake,
         reader=Reader(database),
         waiting=Waiting(database, parts.signals),

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from app.audio.pcm import PcmFile
 from app.database.connections import Database
 from app.database.notifications import Signals, notify
-from app.jobs import queue
+from app.jobs import changing, queue
 from app.jobs.lifecycle import Status
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
@@ -31,6 +31,7 @@ from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from app.storage.workspace import Workspace
 from app.transcripts.transcript import Options, Transcript
+from testing.rows import FORGET_AUDIO
 
 SILENCE = Transcript(None, None, 1.0, (), ())
 
@@ -98,13 +99,14 @@ class Bench:
         fetcher = Fetcher(
             {"http": web}, store, self.space_to_fetch, max_bytes=2_000_000, pace=Pace(deadline_seconds=60)
         )
+        decoder = Decoder(store, self.workspace, self.free_space, max_audio_seconds=600)
         return JobRunner(
             self.database,
             self.signals,
-            Recordings(self.database, store, fetcher),
-            Decoder(store, self.workspace, self.free_space, max_audio_seconds=600),
+            Recordings(self.database, store, fetcher, decoder),
             self.engine,
             Retention(self.database, store),
+            FORGET_AUDIO,
             worker="test",
         )
 
@@ -128,7 +130,7 @@ class Bench:
                 "options": Options(model="base", channels="split"),
                 "priority": 5,
             }
-            await queue.enqueue(session, NewJob(**(values | columns)), QueueLimit(100))
+            await changing.enqueue(session, NewJob(**(values | columns)), QueueLimit(100))
         return job_id
 
     async def read(self, job_id: UUID) -> Transcription | None:

@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from app.storage.workspace import Workspace
+from testing.rows import FORGET_AUDIO
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         signals=unused,
         store=unused,
         retention=unused,
+        at_end=unused,
         intake=unused,
         reader=unused,
         waiting=unused,
@@ -74,6 +76,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         free_space=free_space,
         fetcher=open_fetcher(chosen, guard, store, free_space),
         retention=Retention(database, store),
+        at_end=FORGET_AUDIO,
         executor=None,
         shutdown=Shutdown(DeliverySender(database, signals, http_channels(open_client(guard))), runner=None),
     )

@@ -9,18 +9,22 @@ from sqlalchemy import text
 from sqlmodel import select
 from uuid_utils.compat import uuid7
 
+from app.callers import Caller
 from app.database.connections import Database
-from app.jobs import queue
+from app.jobs import changing, queue
 from app.jobs.capacity import Room
 from app.jobs.claiming import Claimed
+from app.jobs.events import event_of
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import NewJob, Transcription, stored_options
-from app.jobs.queue import Closed
+from app.jobs.queue import AtEnd, Closed
 from app.jobs.queue_limit import QueueLimit
 from app.transcripts.transcript import Options, Transcript
 
 OPTIONS = stored_options.dump_python(Options(model="base"), mode="json")
 SILENCE = Transcript(None, None, 1.0, (), ())
+KEEP_AUDIO, FORGET_AUDIO = AtEnd(event_of, forget_audio=False), AtEnd(event_of, forget_audio=True)
+TESTER = Caller("test")
 SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1, 0.2))
 
 
@@ -31,7 +35,7 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
         values: dict[str, Any] = {
             "id": job_id,
             "audio_key": str(job_id),
-            "caller": "test",
+            "caller": TESTER.name,
             "fingerprint": "f",
             "options": Options(model="base"),
             "priority": 5,
@@ -41,7 +45,7 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
         }
         values |= changes
         given = {field.name: values.pop(field.name) for field in fields(NewJob) if field.name in values}
-        job, _ = await queue.enqueue(session, NewJob(**given), QueueLimit(100))
+        job, _ = await changing.enqueue(session, NewJob(**given), QueueLimit(100))
         job.sqlmodel_update(values)
     return job
 
@@ -56,9 +60,9 @@ async def claim(
         return await queue.claim(session, worker, room(slots), room(fetches), **how)
 
 
-async def finish(database: Database, job: Claimed, outcome: Outcome, **how: Any) -> Status | None:
+async def finish(database: Database, job: Claimed, outcome: Outcome, at_end: AtEnd = KEEP_AUDIO) -> Status | None:
     async with database.transaction() as session:
-        return await queue.finish(session, job, outcome, **how)
+        return await queue.finish(session, job, outcome, at_end)
 
 
 async def read(database: Database, job_id: UUID) -> Transcription:
@@ -78,9 +82,9 @@ async def expire_leases(database: Database) -> None:
     )
 
 
-async def requeue_lost(database: Database, **how: Any) -> list[Closed]:
+async def requeue_lost(database: Database, at_end: AtEnd = KEEP_AUDIO) -> list[Closed]:
     async with database.transaction() as session:
-        return await queue.requeue_lost(session, **how)
+        return await queue.requeue_lost(session, at_end)
 
 
 async def fill(database: Database, jobs: int, callers: int, *, stored: bool = True) -> None:

@@ -9,7 +9,7 @@ import pytest
 from app import errors
 from app.deliveries.notify_status import NotifyStatus
 from app.errors import AppError
-from app.intake.intake import MAX_IN_LINE
+from app.intake.intake import MAX_PENDING_PROBES
 from app.jobs.lifecycle import Status
 from app.settings import PREFIX, Settings
 from app.transcripts.formats import Format
@@ -47,7 +47,7 @@ def test_every_error_code_is_in_the_api_guide_and_in_the_tree(code: str) -> None
 
 
 def test_the_api_guide_says_how_many_uploads_may_wait() -> None:
-    assert f"{MAX_IN_LINE} uploads to this process" in API
+    assert f"{MAX_PENDING_PROBES} uploads to this process" in API
 
 
 @pytest.mark.parametrize("code", WarningCode)

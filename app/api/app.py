@@ -110,7 +110,7 @@ class Doors:
 
 
 async def _refuse(reason: str, scope: Scope, receive: Receive, send: Send) -> None:
-    error = Unavailable(reason, headers={"Retry-After": "5"})
+    error = Unavailable(reason, retry_after=5)
     await problems.render(Request(scope), error)(scope, receive, send)
 
 

@@ -14,6 +14,7 @@ from app.api.dependencies import DatabaseDep, ReaderDep
 from app.api.problems import GUARDED, responses
 from app.deliveries import outbox
 from app.errors import NotFound
+from app.jobs import changing
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 
@@ -46,6 +47,6 @@ async def redeliver(
 ) -> DeliveryOut:
     """Sends the same event to the same URL immediately, also after a success, and retries as for a new delivery."""
     async with database.transaction() as session:
-        event, delivery = await outbox.redeliver(session, delivery_id)
+        event, delivery = await changing.redeliver(session, delivery_id, caller)
         attempts = await outbox.attempts(session, [delivery_id])
     return DeliveryOut.of(event, delivery, attempts)

@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI, Request
 
 from app.database.connections import Database
 from app.intake.intake import Intake
+from app.jobs.queue import AtEnd
 from app.jobs.reading import Reader
 from app.jobs.retention import Retention
 from app.jobs.waiting import Waiting
@@ -49,6 +50,10 @@ async def _retention(request: Request) -> Retention:
     return service_of(request).retention
 
 
+async def _at_end(request: Request) -> AtEnd:
+    return service_of(request).at_end
+
+
 async def _store(request: Request) -> AudioStore:
     return service_of(request).store
 
@@ -58,4 +63,5 @@ IntakeDep = Annotated[Intake, Depends(_intake)]
 ReaderDep = Annotated[Reader, Depends(_reader)]
 WaitingDep = Annotated[Waiting, Depends(_waiting)]
 RetentionDep = Annotated[Retention, Depends(_retention)]
+AtEndDep = Annotated[AtEnd, Depends(_at_end)]
 StoreDep = Annotated[AudioStore, Depends(_store)]

@@ -77,7 +77,8 @@ def render(request: Request, error: AppError) -> Response:
         request_id=request.state.request_id,
         errors=[FieldProblem(field=field.field, detail=field.detail) for field in error.errors] or None,
     )
-    return ProblemResponse(problem.model_dump(exclude_none=True), error.status, error.headers)
+    headers = error.headers if error.retry_after is None else {**error.headers, "Retry-After": str(error.retry_after)}
+    return ProblemResponse(problem.model_dump(exclude_none=True), error.status, headers)
 
 
 def install(app: FastAPI) -> None:
@@ -165,7 +166,7 @@ class UnexpectedErrors:
                 log.exception("unhandled error", path=scope.get("path"))
             if answering or scope["type"] != "http":
                 raise
-            answer = Unavailable(AWAY, headers={"Retry-After": "5"}) if away else InternalError(SEE_LOG)
+            answer = Unavailable(AWAY, retry_after=5) if away else InternalError(SEE_LOG)
             await render(Request(scope), answer)(scope, receive, send)
 
 

@@ -12,7 +12,7 @@ from app import wording
 from app.api import openapi
 from app.api.accept import chosen
 from app.api.auth import CallerDep
-from app.api.dependencies import DatabaseDep, IntakeDep, ReaderDep, RetentionDep, WaitingDep
+from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.problems import GUARDED, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
@@ -36,7 +36,7 @@ from app.errors import (
     UrlNotAllowed,
 )
 from app.intake.ask import Remote, Stored
-from app.jobs import erasure, queue
+from app.jobs import changing
 from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript, stored_transcripts
 from app.jobs.reading import Wanted
@@ -92,7 +92,7 @@ async def create_transcription(
     The answer comes when the job is durable, and the file too. Then poll the transcription, best with `?wait=`.
     """
     if intake.closed:
-        raise ShuttingDown(headers={"Retry-After": "5"})
+        raise ShuttingDown(retry_after=5)
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in ("application/json", "multipart/form-data"):
@@ -182,11 +182,15 @@ async def read_transcription(
     responses={200: openapi.CANCELLED, **responses(*GUARDED, NotFound, AlreadyFinal)},
 )
 async def cancel_transcription(
-    transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
+    transcription_id: TranscriptionId,
+    caller: CallerDep,
+    database: DatabaseDep,
+    retention: RetentionDep,
+    at_end: AtEndDep,
 ) -> TranscriptionOut:
     """Cancels a waiting job immediately. A running job stops within seconds."""
     async with database.transaction() as session:
-        closed = await queue.request_cancel(session, transcription_id, forget_audio=retention.forgets_audio)
+        closed = await changing.request_cancel(session, transcription_id, caller, at_end)
     await retention.erase_audio(transcription_id, closed.forgotten_audio)
     return TranscriptionOut.of(closed.job)
 
@@ -202,7 +206,7 @@ async def delete_transcription(
 ) -> None:
     """Cancels the job if it has not ended, and erases its recording, its transcript and everything else about it."""
     async with database.transaction() as session:
-        job = await erasure.erase(session, transcription_id)
+        job = await changing.erase(session, transcription_id, caller)
     await retention.erase_audio(job.id, job.audio_key)
 
 

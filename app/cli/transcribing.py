@@ -53,8 +53,6 @@ def transcribe(
     share_memory()
     from app.cli import arguments
     from app.cli.files import Output
-    from app.speech.batching.batcher import EngineStopped
-    from app.speech.model import DeviceLost
 
     settings = checked_settings()
     settings = settings.model_copy(update={"model": (model,)}) if model else settings
@@ -63,23 +61,33 @@ def transcribe(
     )
     files = arguments.files(paths, named_apart=output_dir is not None)
     output = Output(arguments.formats(form, printed=output_dir is None), output_dir)
+    leave(_exit_status(settings, files, options, output, output_dir))
+
+
+def _exit_status(
+    settings: Settings, files: list[Path], options: Options, output: "Output", output_dir: Path | None
+) -> int:
+    """Transcribe the files, and report on standard error what went wrong."""
+    from app.speech.batching.batcher import EngineStopped
+    from app.speech.model import DeviceLost
+
     try:
         if output_dir:
             output_dir.mkdir(parents=True, exist_ok=True)
         failed = asyncio.run(_transcribe(settings, files, options, output))
-        if output_dir:
-            typer.echo(f"callscribe: {len(files) - failed} of {len(files)} transcribed, in {output_dir}", err=True)
     except KeyboardInterrupt:
-        leave(130)
+        return 128 + signal.SIGINT
     except (EngineStopped, DeviceLost):
         typer.echo("callscribe: the engine stopped before all was done", err=True)
-        leave(1)
+        return 1
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        leave(128 + signal.SIGPIPE)
+        return 128 + signal.SIGPIPE
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--output-dir") from None
-    leave(1 if failed else 0)
+    if output_dir:
+        typer.echo(f"callscribe: {len(files) - failed} of {len(files)} transcribed, in {output_dir}", err=True)
+    return 1 if failed else 0
 
 
 def _print(text: str) -> None:

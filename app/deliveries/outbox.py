@@ -42,6 +42,16 @@ class Target:
 
 
 @dataclass(frozen=True)
+class NewEvent:
+    """What receivers are to learn of a transcription: the type and the bytes that each of `targets` gets."""
+
+    transcription_id: UUID
+    type: str
+    body: bytes
+    targets: Sequence[Target]
+
+
+@dataclass(frozen=True)
 class Leased(Outgoing):
     """A delivery under a lease. It had been due for `waited_seconds` when it was claimed."""
 
@@ -51,17 +61,13 @@ class Leased(Outgoing):
     waited_seconds: float
 
 
-async def add(
-    session: AsyncSession, transcription_id: UUID, event: str, body: bytes, targets: Sequence[Target]
-) -> None:
+async def add(session: AsyncSession, event: NewEvent) -> None:
     """Write the event of a transcription and its deliveries, in the transaction that ends the transcription."""
-    if not targets:
-        return
     now = (await session.exec(select(func.now()))).one()
-    row = Event(id=uuid7(), transcription_id=transcription_id, type=event, body=body, created_at=now)
+    row = Event(id=uuid7(), transcription_id=event.transcription_id, type=event.type, body=event.body, created_at=now)
     session.add(row)
     await session.flush()
-    for target in targets:
+    for target in event.targets:
         session.add(
             Delivery(
                 id=uuid7(),

@@ -20,7 +20,7 @@ from app.database.connections import Database
 from app.deliveries.receivers import Given, Receivers
 from app.errors import AppError, FieldError, InvalidRequest, TooLong, Unavailable
 from app.intake.ask import DEFAULT_PRIORITY, Accepted, Ask, Remote, Stored, fingerprint, shown_name
-from app.jobs import queue
+from app.jobs import changing
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
@@ -35,9 +35,9 @@ from app.transcripts.transcript import Options
 
 PROBES = 3
 PROBES_OF_ONE_KEY = 2
-MAX_IN_LINE = 128  # a probe costs 0.1 s of a core, so the last one waits about 10 s: clients wait that long
-MAX_IN_LINE_OF_ONE_KEY = 96
-LINE_RETRY_SECONDS = 3
+MAX_PENDING_PROBES = 128  # a probe costs 0.1 s of a core, so the last one waits about 10 s: clients wait that long
+MAX_PENDING_PROBES_OF_ONE_KEY = 96
+PROBE_RETRY_SECONDS = 3
 # Their duration may be a guess by the bit rate, or a placeholder of a recorder that could not go back to correct it.
 ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "aiff", "amr", "eac3", "mp3"})
 
@@ -79,7 +79,7 @@ class Intake:
         self.limits = limits
         self.closed = False
         self._probing = FairPlaces(PROBES, PROBES_OF_ONE_KEY)
-        self._in_line: Counter[str] = Counter()
+        self._pending_probes: Counter[str] = Counter()
 
     @asynccontextmanager
     async def receiving(
@@ -93,7 +93,7 @@ class Intake:
         await self._free_space.require(announced_bytes)
         if idempotency_key is None:  # with one, the request may be a repetition, which needs no room
             async with self._database.transaction() as session:
-                await queue.require_room(session, caller.name, self.limits.queue)
+                await changing.require_room(session, caller.name, self.limits.queue)
         key = str(uuid7())
 
         async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
@@ -151,7 +151,7 @@ class Intake:
         """After an error of the database the recording stays, because the job may have been written."""
         try:
             async with self._database.transaction() as session:
-                row, is_new = await queue.enqueue(session, job, self.limits.queue)
+                row, is_new = await changing.enqueue(session, job, self.limits.queue)
         except AppError:
             await self._erase(job)
             raise
@@ -168,13 +168,13 @@ class Intake:
         if job.idempotency_key is None:
             return None
         async with self._database.transaction() as session:
-            earlier = await queue.repeated(session, job)
+            earlier = await changing.repeated(session, job)
             if earlier is None:
-                await queue.require_room(session, job.caller, self.limits.queue)
+                await changing.require_room(session, job.caller, self.limits.queue)
         return earlier
 
     async def _probe(self, audio: StoredAudio, share: Share) -> MediaInfo:
-        with self._place_in_line(share.owner):
+        with self._pending_probe(share.owner):
             async with self._probing.place(share), self._store.local_path(audio.key) as path:
                 info = await probe(path)
         announced = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
@@ -183,17 +183,19 @@ class Intake:
         return info
 
     @contextmanager
-    def _place_in_line(self, caller: str) -> Iterator[None]:
+    def _pending_probe(self, caller: str) -> Iterator[None]:
         """Raises Unavailable if too many recordings, or too many of this caller, are probed or wait for it."""
-        if self._in_line.total() >= MAX_IN_LINE or self._in_line[caller] >= MAX_IN_LINE_OF_ONE_KEY:
-            detail = "Too many recordings wait to be looked at."
-            raise Unavailable(detail, headers={"Retry-After": str(LINE_RETRY_SECONDS)})
-        self._in_line[caller] += 1
+        if (
+            self._pending_probes.total() >= MAX_PENDING_PROBES
+            or self._pending_probes[caller] >= MAX_PENDING_PROBES_OF_ONE_KEY
+        ):
+            raise Unavailable("Too many recordings wait to be looked at.", retry_after=PROBE_RETRY_SECONDS)
+        self._pending_probes[caller] += 1
         try:
             yield
         finally:
-            self._in_line[caller] -= 1
-            self._in_line = +self._in_line
+            self._pending_probes[caller] -= 1
+            self._pending_probes = +self._pending_probes
 
     def _judged(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""

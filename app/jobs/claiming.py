@@ -65,21 +65,21 @@ _TAKE = """
     RETURNING transcription.*
 """
 
-# `line` steps through the index from one (priority, caller) to the next, so its cost does not depend on how many wait.
+# `lane` steps through the index from one (priority, caller) to the next, so its cost does not depend on how many wait.
 # Numbers are written into the text (`literal_execute`), because PostgreSQL takes an unknown limit for a tenth of the
 # table and scans it.
 # `locked` checks each row again when it locks it, because another claim may have taken it since it was read.
 # Candidates beyond the share of their key or host come last. They replace candidates that other claims have locked, and
 # `claimable` drops them if they would exceed the share. The first job of a key without running jobs may go to any host,
 # because it should not wait for the jobs of other keys that hold the host's share.
-_IN_TURN = """
-    WITH RECURSIVE line AS (
+_FAIR = """
+    WITH RECURSIVE lane AS (
         (SELECT priority, caller FROM transcription WHERE status = 'pending' AND {recording}
          ORDER BY priority, caller LIMIT 1)
         UNION ALL
-        SELECT following.priority, following.caller FROM line CROSS JOIN LATERAL (
+        SELECT following.priority, following.caller FROM lane CROSS JOIN LATERAL (
             SELECT priority, caller FROM transcription
-            WHERE status = 'pending' AND {recording} AND (priority, caller) > (line.priority, line.caller)
+            WHERE status = 'pending' AND {recording} AND (priority, caller) > (lane.priority, lane.caller)
             ORDER BY priority, caller LIMIT 1
         ) AS following
     ), running AS MATERIALIZED (
@@ -89,23 +89,23 @@ _IN_TURN = """
                own.caller IS NULL AS new, (
             SELECT max(started_at) FROM transcription WHERE caller = waiting.caller
         ) AS last
-        FROM (SELECT DISTINCT caller FROM line) AS waiting
+        FROM (SELECT DISTINCT caller FROM lane) AS waiting
         LEFT JOIN running USING (caller)
         LEFT JOIN unnest(:callers, :rooms) AS own(caller, room) USING (caller)
     ), candidate AS (
-        SELECT waiting.id, waiting.host, line.priority, share.caller, share.room, share.last, waiting.run_at,
-               share.jobs + waiting.place AS turn, share.new AND waiting.place = 1 AS welcome
-        FROM line JOIN share USING (caller) CROSS JOIN LATERAL (
+        SELECT waiting.id, waiting.host, lane.priority, share.caller, share.room, share.last, waiting.run_at,
+               share.jobs + waiting.place AS load, share.new AND waiting.place = 1 AS welcome
+        FROM lane JOIN share USING (caller) CROSS JOIN LATERAL (
             SELECT id, {host} AS host, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
-            WHERE status = 'pending' AND {recording} AND priority = line.priority AND caller = line.caller
+            WHERE status = 'pending' AND {recording} AND priority = lane.priority AND caller = lane.caller
                 AND run_at <= now() AND crashes < :last_chance AND (share.new OR NOT {host} = ANY(:full_hosts))
-            ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM line)
+            ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM lane)
         ) AS waiting
         WHERE share.room > 0
     ), at_host AS (
         SELECT candidate.*, coalesce(of_host.room, :each_host) AS host_room,
                NOT welcome AND row_number() OVER (
-                   PARTITION BY host ORDER BY priority, turn, last NULLS FIRST, run_at, id
+                   PARTITION BY host ORDER BY priority, load, last NULLS FIRST, run_at, id
                ) > coalesce(of_host.room, :each_host) AS beyond_host
         FROM candidate LEFT JOIN unnest(:hosts, :host_rooms) AS of_host(host, room) USING (host)
     ), ranked AS (
@@ -113,11 +113,11 @@ _IN_TURN = """
             PARTITION BY caller ORDER BY beyond_host, priority, run_at, id
         ) > room AS beyond
         FROM at_host
-        ORDER BY beyond, priority, turn, last NULLS FIRST, run_at, id LIMIT :slots + :contended
+        ORDER BY beyond, priority, load, last NULLS FIRST, run_at, id LIMIT :slots + :contended
     ), locked AS MATERIALIZED (
         SELECT ranked.* FROM ranked JOIN transcription ON transcription.id = ranked.id
         WHERE transcription.status = 'pending' AND transcription.run_at <= now()
-        ORDER BY beyond, ranked.priority, turn, last NULLS FIRST, ranked.run_at, ranked.id
+        ORDER BY beyond, ranked.priority, load, last NULLS FIRST, ranked.run_at, ranked.id
         LIMIT :slots
         FOR UPDATE OF transcription SKIP LOCKED
     ), claimable AS MATERIALIZED (
@@ -125,7 +125,7 @@ _IN_TURN = """
             SELECT id, room, host_room, welcome,
                    row_number() OVER (PARTITION BY caller ORDER BY beyond, priority, run_at, id) AS of_caller,
                    row_number() OVER (
-                       PARTITION BY host ORDER BY beyond, priority, turn, last NULLS FIRST, run_at, id
+                       PARTITION BY host ORDER BY beyond, priority, load, last NULLS FIRST, run_at, id
                    ) AS of_host
             FROM locked
         ) AS taken
@@ -155,17 +155,17 @@ _OF_ANOTHER_KEY = """
 
 
 @dataclass(frozen=True)
-class Line:
+class Claims:
     """The statements that claim from one of the two queues, and those that look for waiting jobs of other keys."""
 
-    in_turn: TextClause
+    fair: TextClause
     one_on_its_last_chance: TextClause
     more_urgent: TextClause
     of_another_key: TextClause
 
-    def in_turn_for(self, room: Room, **lease: object) -> TextClause:
+    def filling(self, room: Room, **lease: object) -> TextClause:
         """The statement that fills `room`."""
-        return self.in_turn.bindparams(
+        return self.fair.bindparams(
             slots=room.places,
             each_caller=room.places if room.each_caller is None else room.each_caller,
             each_host=room.places if room.each_host is None else room.each_host,
@@ -177,7 +177,7 @@ class Line:
             **lease,
         )
 
-    def who_would_get_the_place_of(self, statement: TextClause, caller: str, room: Room) -> TextClause:
+    def waiting_for_place_of(self, statement: TextClause, caller: str, room: Room) -> TextClause:
         """The statement that looks for a job of a key other than `caller` that has room for it."""
         return statement.bindparams(
             full_callers=[caller, *_without_room(room.of_caller)],
@@ -190,15 +190,15 @@ def _without_room(names: Mapping[str, int]) -> list[str]:
     return [name for name, left in names.items() if left == 0]
 
 
-def _line(recording: str, host: str) -> Line:
+def _claims(recording: str, host: str) -> Claims:
     numbers = [bindparam(name, type_=Integer, literal_execute=True) for name in ("slots", "each_caller", "each_host")]
     texts = [bindparam(name, type_=ARRAY(Text)) for name in ("callers", "hosts", "full_hosts")]
     rooms = [bindparam(name, type_=ARRAY(Integer)) for name in ("rooms", "host_rooms")]
-    in_turn = text(_IN_TURN.format(recording=recording, host=host) + _TAKE).bindparams(
+    fair = text(_FAIR.format(recording=recording, host=host) + _TAKE).bindparams(
         *numbers, *texts, *rooms, bindparam("contended", CONTENDED, type_=Integer, literal_execute=True), LAST_CHANCE
     )
-    return Line(
-        in_turn,
+    return Claims(
+        fair,
         text(_ONE_ON_ITS_LAST_CHANCE.format(recording=recording) + _TAKE).bindparams(LAST_CHANCE),
         _of_another_key(recording, host, "AND priority < :priority"),
         _of_another_key(recording, host, ""),
@@ -211,8 +211,8 @@ def _of_another_key(recording: str, host: str, more_urgent: str) -> TextClause:
     return statement.bindparams(*names, LAST_CHANCE)
 
 
-STORED = _line("audio_key IS NOT NULL", "id::text")  # no host is asked, so none is limited
-TO_FETCH = _line("audio_key IS NULL", "coalesce(source_host, '')")
+STORED = _claims("audio_key IS NOT NULL", "id::text")  # no host is asked, so none is limited
+TO_FETCH = _claims("audio_key IS NULL", "coalesce(source_host, '')")
 
 HEARTBEAT = text("""
     UPDATE transcription SET lease_until = now() + :lease, progress = beat.progress

@@ -1,16 +1,13 @@
-"""All SQL that deletes jobs and clears their recordings from the rows. It erases no file; its callers do."""
+"""The SQL of retention: it deletes ended jobs and clears recordings from rows. It erases no file; its callers do."""
 
 from collections.abc import Collection
 from datetime import timedelta
-from uuid import UUID
 
 from sqlalchemy import Text, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlmodel import col, delete, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.database.notifications import notify
-from app.jobs import queue
 from app.jobs.models import Transcription
 
 
@@ -64,12 +61,3 @@ async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list
         RETURNING transcription.audio_key
     """).bindparams(age=age, limit=limit)
     return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
-
-
-async def erase(session: AsyncSession, transcription_id: UUID) -> Transcription:
-    """Delete a job with its transcript; a worker that runs it loses its lease. Raises NotFound."""
-    job = await queue.lock(session, transcription_id)
-    await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
-    await notify(session, queue.cancelled(transcription_id))
-    await notify(session, queue.changed(transcription_id))
-    return job

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.deliveries.models import Style
-from app.deliveries.outbox import Target
+from app.deliveries.outbox import NewEvent, Target
 from app.deliveries.receivers import filled, misplaced
 from app.jobs.models import Transcription
 from app.jobs.views import TranscriptionOut
@@ -30,14 +30,20 @@ class TranscriptionEvent(BaseModel):
     data: TranscriptionOut
 
 
-def type_of(job: Transcription) -> str:
+def event_of(job: Transcription) -> NewEvent | None:
+    """The event of a job that has ended, or None if it has no receivers."""
+    receivers = _targets(job)
+    return NewEvent(job.id, _type_of(job), _body(job), receivers) if receivers else None
+
+
+def _type_of(job: Transcription) -> str:
     return f"transcription.{job.status}"
 
 
-def body(job: Transcription) -> bytes:
-    """The bytes of the event, under 20 kB: what may be long is cut where it has to be."""
+def _body(job: Transcription) -> bytes:
+    """The bytes of the event, under 20 kB. A longer one loses its prompt, hotwords and some warnings."""
     event = TranscriptionEvent.model_validate(
-        {"type": type_of(job), "timestamp": job.completed_at, "data": TranscriptionOut.of(job)}
+        {"type": _type_of(job), "timestamp": job.completed_at, "data": TranscriptionOut.of(job)}
     )
     whole = event.model_dump_json().encode()
     if len(whole) < MAX_BODY_BYTES:
@@ -47,11 +53,11 @@ def body(job: Transcription) -> bytes:
     return event.model_dump_json().encode()
 
 
-def targets(job: Transcription) -> list[Target]:
-    """Whom to tell: webhooks first, then callbacks with their placeholders filled in.
+def _targets(job: Transcription) -> list[Target]:
+    """The receivers: webhooks first, then callbacks with their placeholders filled in.
 
-    A callback that would lose its path by that, which only jobs of earlier versions have, stays as it is: the sender
-    refuses it, and its deliveries say so.
+    Jobs of earlier versions may have a callback that would lose its path when it is filled in. It stays as it is, so
+    that the sender refuses it and its deliveries show that.
     """
     values = {
         "file_name": job.filename or "",

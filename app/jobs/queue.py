@@ -1,32 +1,29 @@
-"""All SQL that changes a job. PostgreSQL is the queue, because clients read the same row that workers claim.
+"""The queue as workers use it: claim jobs, keep them, end them. What clients change is in `changing`.
 
-Every write of a worker carries the lease token of its claim, so that a worker that hung and came back changes nothing.
-Times come from the database's clock.
+PostgreSQL is the queue, because clients read the same row that workers claim. Every write of a worker carries the lease
+token of its claim, so that a worker that hung and came back changes nothing. Times come from the database's clock.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TextClause, Uuid, and_, bindparam, func
-from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, insert
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from app.database.notifications import notify
 from app.deliveries import outbox
-from app.errors import AlreadyFinal, IdempotencyKeyReused, QueueFull
-from app.jobs import events
+from app.deliveries.outbox import NewEvent
 from app.jobs.capacity import NO_ROOM, Room
-from app.jobs.claiming import HEARTBEAT, REQUEUE_LOST, STORED, TO_FETCH, Claimed, Line
+from app.jobs.claiming import HEARTBEAT, REQUEUE_LOST, STORED, TO_FETCH, Claimed, Claims
 from app.jobs.lifecycle import (
     FINAL,
     MAX_CRASHES,
-    RATE_WINDOW,
     Crashed,
     Failed,
     Hindered,
@@ -34,11 +31,9 @@ from app.jobs.lifecycle import (
     Outcome,
     Status,
     Succeeded,
-    come_back_after,
     next_state,
 )
-from app.jobs.models import NewJob, StoredTranscript, Transcription, stored_options, stored_transcripts, unknown
-from app.jobs.queue_limit import QueueLimit
+from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.storage.store import StoredAudio
 
 LEASE = timedelta(seconds=30)
@@ -62,59 +57,6 @@ async def now(session: AsyncSession) -> datetime:
     return (await session.exec(select(func.now()))).one()
 
 
-async def require_room(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
-    """Raises QueueFull if so many jobs are waiting that this caller may not add one."""
-    pending = select(Transcription.id).where(Transcription.status == Status.PENDING)
-    waiting = await _count(session, pending.limit(limit.pending))
-    if limit.admits(waiting, limit.pending):
-        return
-    own = await _count(session, pending.where(Transcription.caller == caller).limit(limit.reserve))
-    if not limit.admits(waiting, own):
-        lately = select(Transcription.id).where(col(Transcription.completed_at) > func.now() - RATE_WINDOW)
-        seconds = come_back_after(waiting, await _count(session, lately))
-        others = "" if waiting == limit.pending else " The places that are left are for other API keys."
-        detail = f"{waiting} transcriptions are waiting.{others}"
-        raise QueueFull(detail, headers={"Retry-After": str(seconds)})
-
-
-async def _count(session: AsyncSession, rows: SelectOfScalar[Any]) -> int:
-    return (await session.exec(select(func.count()).select_from(rows.subquery()))).one()
-
-
-async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tuple[Transcription, bool]:
-    """Insert a job, or find the one with the same caller and idempotency key; True when it is new.
-
-    Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
-    """
-    if (earlier := await repeated(session, job)) is not None:
-        return earlier, False
-    await require_room(session, job.caller, limit)
-    insertion = insert(Transcription).values(_row(job)).on_conflict_do_nothing(constraint="transcription_idempotency")
-    inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
-    if inserted is None:  # another request with the same key was written in between, and can be read now
-        return await enqueue(session, job, limit)
-    await notify(session, PENDING)
-    return inserted, True
-
-
-def _row(job: NewJob) -> dict[str, Any]:
-    columns = {name: value for name, value in vars(job).items() if name != "metadata"}
-    columns["options"] = stored_options.dump_python(job.options, mode="json")
-    given = Transcription(**columns).model_dump(exclude={"metadata_", "created_at", "run_at"})
-    return given | {"metadata": job.metadata, "created_at": func.now(), "run_at": func.now()}
-
-
-async def repeated(session: AsyncSession, job: NewJob) -> Transcription | None:
-    """The job of an earlier request with the same caller and key. Raises IdempotencyKeyReused for a different one."""
-    if job.idempotency_key is None:
-        return None
-    same_key = (Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key)
-    earlier = (await session.exec(select(Transcription).where(*same_key))).first()
-    if earlier is not None and earlier.fingerprint != job.fingerprint:
-        raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request.")
-    return earlier
-
-
 async def claim(
     session: AsyncSession, worker: str, slots: Room, fetches: Room = NO_ROOM, *, last_chance: bool = True
 ) -> Sequence[Claimed]:
@@ -129,27 +71,41 @@ async def claim(
     return sorted(jobs, key=lambda job: (job.priority, job.run_at, job.id))
 
 
-async def _claim_from(line: Line, session: AsyncSession, worker: str, room: Room, last_chance: bool) -> list[Claimed]:
+async def _claim_from(
+    claims: Claims, session: AsyncSession, worker: str, room: Room, last_chance: bool
+) -> list[Claimed]:
     lease = {"worker": worker, "lease": LEASE}
     jobs = []
     if room.places and last_chance:
-        jobs += await _changed_by(session, line.one_on_its_last_chance.bindparams(**lease))
+        jobs += await _changed_by(session, claims.one_on_its_last_chance.bindparams(**lease))
     if left := room.places - len(jobs):
-        jobs += await _changed_by(session, line.in_turn_for(replace(room, places=left), **lease))
+        jobs += await _changed_by(session, claims.filling(replace(room, places=left), **lease))
     return [Claimed.of(job) for job in jobs]
 
 
 async def more_urgent_waits(session: AsyncSession, job: Claimed, room: Room, *, to_fetch: bool) -> bool:
     """Whether another key has a job waiting that is more urgent than this running one, and would get its place."""
-    line = TO_FETCH if to_fetch else STORED
-    statement = line.who_would_get_the_place_of(line.more_urgent, job.caller, room).bindparams(priority=job.priority)
+    claims = TO_FETCH if to_fetch else STORED
+    statement = claims.waiting_for_place_of(claims.more_urgent, job.caller, room).bindparams(priority=job.priority)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
 
 
 async def another_waits_to_fetch(session: AsyncSession, job: Claimed, room: Room) -> bool:
     """Whether another key has a job that waits to be fetched, and would get the place of this one."""
-    statement = TO_FETCH.who_would_get_the_place_of(TO_FETCH.of_another_key, job.caller, room)
+    statement = TO_FETCH.waiting_for_place_of(TO_FETCH.of_another_key, job.caller, room)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class AtEnd:
+    """What else is written in the transaction that ends a job.
+
+    `event_of` makes the event for the receivers of the job, or None if there are no receivers. If `forget_audio`, the
+    row forgets its recording.
+    """
+
+    event_of: Callable[[Transcription], NewEvent | None]
+    forget_audio: bool
 
 
 @dataclass(frozen=True)
@@ -189,11 +145,8 @@ async def attach_audio(session: AsyncSession, job: Claimed, audio: StoredAudio) 
     return (await session.exec(written)).first() is not None
 
 
-async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, *, forget_audio: bool = False) -> Status | None:
-    """Write how an attempt ended. If that ends the job, `forget_audio` clears its recording.
-
-    Returns the job's status, or None if its lease was lost and nothing is written.
-    """
+async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: AtEnd) -> Status | None:
+    """Write how an attempt ended. Returns the job's status, or None if its lease was lost and nothing is written."""
     stored = None
     if isinstance(outcome, Succeeded):  # in a thread, because a long transcript would hold up the event loop
         stored = await asyncio.to_thread(lambda: stored_transcripts.dump_json(outcome.transcript).decode())
@@ -219,7 +172,7 @@ async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, *, forge
         row.decoding_seconds, row.transcribing_seconds = outcome.timings.decoding, outcome.timings.transcribing
     if isinstance(outcome, Failed | Crashed) and state.status is Status.FAILED:
         row.error_code, row.error_message = outcome.code, outcome.message
-    await _close(session, row, forget_audio=forget_audio)
+    await close(session, row, at_end)
     await notify(session, changed(row.id))
     if state.status is Status.PENDING:
         await notify(session, PENDING)
@@ -241,50 +194,27 @@ async def is_untended(session: AsyncSession) -> bool:
     return (await session.exec(select(and_(due.exists(), ~running.exists())))).one()
 
 
-async def requeue_lost(session: AsyncSession, *, forget_audio: bool = False) -> list[Closed]:
+async def requeue_lost(session: AsyncSession, at_end: AtEnd) -> list[Closed]:
     """Take jobs back from workers whose leases ran out. Returns the jobs that ended because they crashed too often."""
     statement = REQUEUE_LOST.bindparams(max_crashes=MAX_CRASHES, code=Crashed.code, message=Crashed.message)
     jobs = await _changed_by(session, statement)
     if any(job.status == Status.PENDING for job in jobs):
         await notify(session, PENDING)
-    closed = [await _close(session, job, forget_audio=forget_audio) for job in jobs]
+    closed = [await close(session, job, at_end) for job in jobs]
     return [each for each in closed if each.job.status in FINAL]
 
 
-async def request_cancel(session: AsyncSession, transcription_id: UUID, *, forget_audio: bool = False) -> Closed:
-    """End a waiting job, or notify a running job's worker that it should stop. Raises NotFound and AlreadyFinal."""
-    job = await lock(session, transcription_id)
-    if job.status in FINAL:
-        raise AlreadyFinal(f"The transcription is {job.status} already.")
-    ended = await now(session)
-    job.cancel_requested = True
-    if job.status == Status.PENDING:
-        job.status, job.completed_at = Status.CANCELLED, ended
-    else:
-        await notify(session, cancelled(job.id))
-    await notify(session, changed(job.id))
-    return await _close(session, job, forget_audio=forget_audio)
-
-
-async def lock(session: AsyncSession, transcription_id: UUID) -> Transcription:
-    statement = select(Transcription).where(Transcription.id == transcription_id).with_for_update()
-    job = (await session.exec(statement)).first()
-    if job is None:
-        raise unknown(transcription_id)
-    return job
-
-
-async def _close(session: AsyncSession, job: Transcription, *, forget_audio: bool) -> Closed:
+async def close(session: AsyncSession, job: Transcription, at_end: AtEnd) -> Closed:
     """If the job has ended, add its event in the same transaction, so that both are written or neither.
 
     The recording is cleared first, so that the event does not mention one that is about to be erased.
     """
     forgotten = None
     if job.status in FINAL:
-        if forget_audio:
+        if at_end.forget_audio:
             forgotten, job.audio_key = job.audio_key, None
-        targets = events.targets(job)
-        await outbox.add(session, job.id, events.type_of(job), events.body(job) if targets else b"", targets)
+        if (event := at_end.event_of(job)) is not None:
+            await outbox.add(session, event)
     await session.flush()
     return Closed(job, forgotten)
 

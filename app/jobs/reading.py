@@ -1,7 +1,4 @@
-"""Every read of jobs for clients. What a caller may see is decided here and nowhere else.
-
-Today each API key sees every job. `_seen_by` and `_sees` say that, one for the database and one for a row that has been
-read. A change of one needs the same change of the other. This module must not know HTTP.
+"""Every read of jobs for clients. `scope` decides what a caller may see. This module must not know HTTP.
 
 One query reads many single jobs. While it runs, the requests that arrive meanwhile wait for the next query. So
 thousands of clients that ask at the same time take one connection of the pool and leave the others free.
@@ -13,7 +10,6 @@ from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, true
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,16 +21,9 @@ from app.deliveries.notify_status import NotifyState
 from app.errors import NotCompleted
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, unknown
+from app.jobs.scope import seen_by, sees
 
 BATCH = 200
-
-
-def _seen_by(caller: Caller) -> ColumnElement[bool]:
-    return true()
-
-
-def _sees(caller: Caller, job: Transcription) -> bool:
-    return True
 
 
 @dataclass(frozen=True)
@@ -84,13 +73,13 @@ class Reader:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_asked())
         read = await asyncio.shield(answer)  # others may wait for the same one
-        if read is None or not _sees(caller, read.job):
+        if read is None or not sees(caller, read.job):
             raise unknown(transcription_id)
         return read
 
     async def page(self, wanted: Wanted, caller: Caller) -> Page:
         """Jobs, newest first."""
-        statement = select(Transcription).where(_seen_by(caller)).order_by(col(Transcription.id).desc())
+        statement = select(Transcription).where(seen_by(caller)).order_by(col(Transcription.id).desc())
         if wanted.status is not None:
             statement = statement.where(Transcription.status == wanted.status)
         if wanted.external_id is not None:
@@ -107,7 +96,7 @@ class Reader:
         """Raises NotCompleted if there is none."""
         statement = select(Transcription.status, StoredTranscript).where(Transcription.id == transcription_id)
         async with self._database.transaction() as session:
-            found = (await session.exec(statement.where(_seen_by(caller)).outerjoin(StoredTranscript))).first()
+            found = (await session.exec(statement.where(seen_by(caller)).outerjoin(StoredTranscript))).first()
         if found is None:
             raise unknown(transcription_id)
         status, stored = found
@@ -117,7 +106,7 @@ class Reader:
 
     async def recording(self, transcription_id: UUID, caller: Caller) -> Transcription:
         """The job, for its recording's key, name and size."""
-        statement = select(Transcription).where(Transcription.id == transcription_id, _seen_by(caller))
+        statement = select(Transcription).where(Transcription.id == transcription_id, seen_by(caller))
         async with self._database.transaction() as session:
             job = (await session.exec(statement)).first()
         if job is None:
@@ -128,7 +117,7 @@ class Reader:
         self, transcription_id: UUID, caller: Caller
     ) -> tuple[Sequence[tuple[Event, Delivery]], Sequence[DeliveryAttempt]]:
         """The deliveries of a job in the order of its URLs, and the attempts of all of them, oldest first."""
-        parent = select(Transcription.id).where(Transcription.id == transcription_id, _seen_by(caller))
+        parent = select(Transcription.id).where(Transcription.id == transcription_id, seen_by(caller))
         async with self._database.transaction() as session:
             if (await session.exec(parent)).first() is None:
                 raise unknown(transcription_id)

@@ -43,48 +43,6 @@ class NotWritten(Exception):
 
 
 @dataclass(frozen=True)
-class Recordings:
-    """Brings the recordings of jobs into the store."""
-
-    database: Database
-    store: AudioStore
-    fetcher: Fetcher
-
-    async def fetch(self, job: Claimed) -> StoredAudio:
-        """Fetch the recording into the store. Raises what the fetcher raises."""
-        with full_disk_as_no_room():
-            # The key belongs to this attempt, because an earlier one that seemed dead may still be writing.
-            audio = await self.fetcher.fetch(job.source, str(job.lease_token))
-        log.info("recording fetched", bytes=audio.bytes)
-        return audio
-
-    async def is_there_room(self) -> bool:
-        """Whether a recording of no particular size could be fetched now."""
-        return await self.fetcher.has_room()
-
-    async def attach(self, job: Claimed, audio: StoredAudio) -> bool:
-        """Write to the row where the recording is, so that later attempts need not fetch it.
-
-        Goes on through connection loss, and erases a recording that no row needs. Returns whether the job is still
-        this worker's. Raises NotWritten.
-        """
-
-        async def attach(session: AsyncSession) -> tuple[bool, set[str]]:
-            attached = await queue.attach_audio(session, job, audio)
-            return attached, await erasure.needed_audio(session, [audio.key])
-
-        try:
-            attached, needed = await write_down(self.database, attach, ATTACH_PAUSES_SECONDS)
-        except DATABASE_TROUBLE as error:
-            if is_bad_data(error):  # after any other error it may be written, and only the reply was lost
-                await self.store.delete(audio.key)
-            raise NotWritten(f"not written to its job: {type(error).__name__}") from error
-        if not needed:
-            await self.store.delete(audio.key)
-        return attached
-
-
-@dataclass(frozen=True)
 class Decoded:
     """What a recording holds, and the seconds that it took to find out."""
 
@@ -146,6 +104,49 @@ class Decoder:
         finally:
             task.cancel()
             await asyncio.wait({task})
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """The recordings of jobs. Brings them into the store, from where `decoder` decodes them."""
+
+    database: Database
+    store: AudioStore
+    fetcher: Fetcher
+    decoder: Decoder
+
+    async def fetch(self, job: Claimed) -> StoredAudio:
+        """Fetch the recording into the store. Raises what the fetcher raises."""
+        with full_disk_as_no_room():
+            # The key belongs to this attempt, because an earlier one that seemed dead may still be writing.
+            audio = await self.fetcher.fetch(job.source, str(job.lease_token))
+        log.info("recording fetched", bytes=audio.bytes)
+        return audio
+
+    async def is_there_room(self) -> bool:
+        """Whether a recording of no particular size could be fetched now."""
+        return await self.fetcher.has_room()
+
+    async def attach(self, job: Claimed, audio: StoredAudio) -> bool:
+        """Write to the row where the recording is, so that later attempts need not fetch it.
+
+        Goes on through connection loss, and erases a recording that no row needs. Returns whether the job is still
+        this worker's. Raises NotWritten.
+        """
+
+        async def attach(session: AsyncSession) -> tuple[bool, set[str]]:
+            attached = await queue.attach_audio(session, job, audio)
+            return attached, await erasure.needed_audio(session, [audio.key])
+
+        try:
+            attached, needed = await write_down(self.database, attach, ATTACH_PAUSES_SECONDS)
+        except DATABASE_TROUBLE as error:
+            if is_bad_data(error):  # after any other error it may be written, and only the reply was lost
+                await self.store.delete(audio.key)
+            raise NotWritten(f"not written to its job: {type(error).__name__}") from error
+        if not needed:
+            await self.store.delete(audio.key)
+        return attached
 
 
 def _write_silence(path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The worker: claim → fetch → decode → transcribe → finish, and a heartbeat beside it."""
+"""The worker: it claims jobs, fetches, decodes and transcribes their recordings, and records how each attempt ended.
+
+A heartbeat beside it keeps the leases of its jobs and takes jobs back from workers that died.
+"""
 
 import asyncio
 import time
@@ -35,7 +38,8 @@ from app.jobs.lifecycle import (
 )
 from app.jobs.making_way import Running, who_makes_way
 from app.jobs.models import stored_options
-from app.jobs.recording import Decoder, Recordings
+from app.jobs.queue import AtEnd
+from app.jobs.recording import Recordings
 from app.jobs.retention import Retention
 from app.speech.batching.batcher import EngineStopped
 from app.speech.batching.fairness import Share
@@ -62,25 +66,25 @@ class JobRunner:
         database: Database,
         signals: Signals,
         recordings: Recordings,
-        decoder: Decoder,
         transcriber: Transcriber,
         retention: Retention,
+        at_end: AtEnd,
         *,
         worker: str,
     ) -> None:
         self._database = database
         self._signals = signals
         self._recordings = recordings
-        self._decoder = decoder
         self._transcriber = transcriber
         self._retention = retention
+        self._at_end = at_end
         self._worker = worker
         self._loop = WorkLoop[Running, Outcome | LeaseLost](
             signals, queue.PENDING, claim=self._claim, run=self._run, record=self._record
         )
         self._engine_stopped = False
         self._pauses = Pauses()
-        self.fitness = Fitness(decoder.try_out)
+        self.fitness = Fitness(recordings.decoder.try_out)
         self._contact = Unbroken()
 
     async def run(self) -> None:
@@ -141,7 +145,7 @@ class JobRunner:
         self._loop.stop(running, outcome)
 
     async def _run(self, running: Running) -> Outcome:
-        """Work on a job, and look at its row when somebody cancels or deletes it."""
+        """Work on a job. When a client cancels or deletes it, a heartbeat stops it."""
         bind_contextvars(job=str(running.job.id))
         with self._signals.subscribe(queue.cancelled(running.job.id)) as cancelled:
             watch = asyncio.create_task(self._beat_on(cancelled))
@@ -167,7 +171,8 @@ class JobRunner:
                 return Interrupted()
         self._signals.wake(queue.PENDING)  # this job waits for no server any more, so another fetch may have its place
         share = Share(job.priority, job.caller)
-        async with self._decoder.decoded(running.audio_key, share, split=options.channels == "split") as decoded:
+        decoding = self._recordings.decoder.decoded(running.audio_key, share, split=options.channels == "split")
+        async with decoding as decoded:
             audio, started = decoded.audio, time.monotonic()
             transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, share)
             timings = Timings(decoded.seconds, time.monotonic() - started)
@@ -189,7 +194,7 @@ class JobRunner:
             log.info(
                 "attempt ended", status=status, outcome=type(outcome).__name__, reason=reason, attempts=job.attempts
             )
-        if self._retention.forgets_audio and await self._is_over(job, status):
+        if self._at_end.forget_audio and await self._is_over(job, status):
             await self._retention.erase_audio(job.id, running.audio_key)
 
     def _learn_from(self, outcome: Outcome | LeaseLost, running: Running) -> None:
@@ -201,7 +206,7 @@ class JobRunner:
             self.fitness.succeeded()
 
     async def _judged(self, job: Claimed, error: Exception) -> Outcome:
-        """The outcome of an attempt that raised `error`; and what that means for this worker."""
+        """The outcome of an attempt that raised `error`. Also changes what this worker does next."""
         if isinstance(error, EngineStopped | DeviceLost):  # this process can do no job any more
             self._engine_stopped = True
             self._loop.close()
@@ -217,7 +222,7 @@ class JobRunner:
         elif isinstance(error, InsufficientStorage) and await self._recordings.is_there_room():
             outcome = Interrupted(ROOM_PAUSE, alone=True)  # it, or what its server announces, is too large
         if isinstance(outcome, Interrupted):
-            log.warning("the job goes back for a while", error=str(error))
+            log.warning("the job returns to the queue and waits", error=str(error))
         return outcome
 
     async def _finish(self, job: Claimed, outcome: Outcome) -> Status | None:
@@ -225,7 +230,7 @@ class JobRunner:
 
         Meanwhile the heartbeat keeps the lease. If the reply to a COMMIT was lost, the repetition finds no lease.
         """
-        finish = partial(queue.finish, job=job, outcome=outcome, forget_audio=self._retention.forgets_audio)
+        finish = partial(queue.finish, job=job, outcome=outcome, at_end=self._at_end)
         pauses = chain(FIRST_FINISH_PAUSES_SECONDS, repeat(FINISH_PAUSE_SECONDS))
         try:
             return await write_down(self._database, finish, pauses)
@@ -234,7 +239,7 @@ class JobRunner:
             return await self._finish(job, ENGINE_FAILED) if outcome is not ENGINE_FAILED else None
 
     async def _is_over(self, job: Claimed, status: Status | None) -> bool:
-        """Whether the job has ended; where its end could not be seen written, the row tells."""
+        """Whether the job has ended. If no answer said that its end was written, its row shows it."""
         if status is not None:
             return status.final
         try:
@@ -244,21 +249,21 @@ class JobRunner:
             return False
 
     async def _beat(self) -> None:
-        """Show signs of life, and only then look for those who show none."""
+        """Extend the own leases first, and then take jobs back from workers whose leases ran out."""
         await self._heartbeat()
         async with self._database.transaction() as session:
             await queue.now(session)
             if self._contact.seconds(time.monotonic(), 2.5 * BEAT_SECONDS) < 0.9 * BEAT_SECONDS:
-                return  # where the database was away, all leases have run out: everybody gets the time to come back
-            closed = await queue.requeue_lost(session, forget_audio=self._retention.forgets_audio)
+                return  # after the database was away all leases have run out, so all workers get time to extend theirs
+            closed = await queue.requeue_lost(session, self._at_end)
         for each in closed:
             log.warning("job given up", job=str(each.job.id), status=each.job.status, crashes=each.job.crashes)
             await self._retention.erase_audio(each.job.id, each.forgotten_audio)
 
     async def _heartbeat(self) -> None:
-        """One statement for all jobs: extend leases, write progress, hear of cancellations.
+        """Extend leases, write progress and learn of cancellations, in one statement for all jobs.
 
-        Stopped jobs too: until their end is written, they are not to be taken for lost.
+        It includes stopped jobs, because no other worker may claim them before their end is written.
         """
         running = {each.job.lease_token: each for each in self._loop.running}
         beats = [queue.Beat(each.job.id, token, each.progress) for token, each in running.items()]

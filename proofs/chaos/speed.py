@@ -16,7 +16,7 @@ from app.network.guard import causes
 from proofs.chaos import audit
 from proofs.chaos.figures import Figure, percentile, rate
 from proofs.chaos.stage import Stage
-from testing.rows import fill
+from testing.rows import KEEP_AUDIO, fill
 
 CLAIMERS = 8
 KEYS = 20
@@ -70,7 +70,7 @@ async def _claim_and_end(database: Database, worker: str, count: int, claimed: T
         try:
             for job in await _claim(database, worker, claimed):
                 async with database.transaction() as session:
-                    await queue.finish(session, job, Cancelled())
+                    await queue.finish(session, job, Cancelled(), KEEP_AUDIO)
         except DATABASE_TROUBLE as error:
             *_, root = causes(error)
             claimed.troubles[f"{type(root).__name__}: {root}"] += 1

@@ -27,10 +27,10 @@ from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Delivery, DeliveryStatus, Event, Style
 from app.deliveries.sender import DeliverySender
 from app.deliveries.signing import new_secret
-from app.jobs import queue
+from app.jobs import changing, queue
 from app.network.guard import NetworkGuard, host_of
 from testing.receiver import Receiver
-from testing.rows import enqueue
+from testing.rows import KEEP_AUDIO, TESTER, enqueue
 
 SLOTS = 8  # few, so that kills come between records too
 HOSTS = 60  # a killed sender's leases take a host's places until they end, so there are many
@@ -90,7 +90,7 @@ async def end_job(database: Database, url: str) -> UUID:
     """A transcription that has just ended, by being cancelled while it waited."""
     job = await enqueue(database, webhook_urls=[url])
     async with database.transaction() as session:
-        await queue.request_cancel(session, job.id)
+        await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
     return job.id
 
 

@@ -19,7 +19,7 @@ from app.jobs.capacity import Room
 from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
 from app.network.guard import NetworkGuard
-from testing.rows import SUCCESS, enqueue
+from testing.rows import KEEP_AUDIO, SUCCESS, enqueue
 
 T = TypeVar("T")
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -31,7 +31,7 @@ async def end(database: Database, *webhooks: str, outcome: Outcome = SUCCESS, **
     job = await enqueue(database, webhook_urls=list(webhooks), **columns)
     async with database.transaction() as session:
         [claimed] = await queue.claim(session, "worker", Room(1))
-        await queue.finish(session, claimed, outcome)
+        await queue.finish(session, claimed, outcome, KEEP_AUDIO)
     return job
 
 

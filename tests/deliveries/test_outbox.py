@@ -19,11 +19,11 @@ from app.deliveries.http import judge
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
 from app.deliveries.outbox import Leased
 from app.errors import NotFound
-from app.jobs import erasure, events, queue
+from app.jobs import changing, events, queue
 from app.jobs.capacity import Room
 from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status
 from app.jobs.models import Transcription
-from testing.rows import OPTIONS, SUCCESS, enqueue, expire_leases, requeue_lost
+from testing.rows import KEEP_AUDIO, OPTIONS, SUCCESS, TESTER, enqueue, expire_leases, requeue_lost
 from tests.deliveries.conftest import deliveries, end
 
 URL = "https://crm.example/hook"
@@ -78,7 +78,7 @@ async def test_an_event_is_written_with_a_final_status_only(
 async def test_a_job_cancelled_while_it_waited_and_a_job_that_crashed_too_often_have_events(database: Database) -> None:
     waiting = await enqueue(database, webhook_urls=[URL])
     async with database.transaction() as session:
-        await queue.request_cancel(session, waiting.id)
+        await changing.request_cancel(session, waiting.id, TESTER, KEEP_AUDIO)
     lost = await enqueue(database, webhook_urls=[URL])
     for _ in range(MAX_CRASHES):
         async with database.transaction() as session:
@@ -92,21 +92,23 @@ async def test_a_job_cancelled_while_it_waited_and_a_job_that_crashed_too_often_
 async def test_a_rolled_back_end_writes_no_event(database: Database) -> None:
     job = await enqueue(database, webhook_urls=[URL])
     async with database.transaction() as session:
-        await queue.request_cancel(session, job.id)
+        await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
         await session.rollback()
     assert await rows(database, Event) == []
 
 
 async def test_the_body_keeps_the_documented_schema_and_size(database: Database) -> None:
     long = OPTIONS | {"prompt": "\x01" * 2000, "hotwords": ["語" * 100] * 100}
-    wide = {"metadata": {"k": "v" * 4000}, "external_id": "\x01" * 255, "filename": "語" * 255}
+    wide = {"webhook_urls": [URL], "metadata": {"k": "v" * 4000}, "external_id": "\x01" * 255, "filename": "語" * 255}
     async with database.transaction() as session:
         at = await queue.now(session)
     for options in (OPTIONS, long):
         job = await enqueue(database, **wide)
         job.options, job.status, job.completed_at = options, Status.COMPLETED, at
         job.warnings = [{"code": "w", "message": "m" * 300}] * 200
-        body = events.body(job)
+        event = events.event_of(job)
+        assert event is not None
+        body = event.body
         assert len(body) < 20_000
         schema = {"$ref": "#/components/schemas/TranscriptionEvent", "components": DOCUMENT["components"]}
         jsonschema_rs.validate(schema, json.loads(body))
@@ -154,7 +156,7 @@ async def test_the_notify_status_follows_the_deliveries(database: Database) -> N
     await record(database, second, 410)
     assert await notify_status(database, job) == "notification_failed"
     async with database.transaction() as session:
-        await outbox.redeliver(session, second.id)
+        await changing.redeliver(session, second.id, TESTER)
     assert await notify_status(database, job) == "notifying"
     [again] = await claim(database)
     last = await record(database, again, 204)
@@ -169,7 +171,7 @@ async def test_redelivery_starts_the_schedule_again_with_the_same_event(database
     [first] = await claim(database)
     await record(database, first, 200)
     async with database.transaction() as session:
-        await outbox.redeliver(session, first.id)
+        await changing.redeliver(session, first.id, TESTER)
     [second] = await claim(database)
     assert (second.event_id, second.body) == (first.event_id, first.body)
     await record(database, second, 500)
@@ -177,7 +179,7 @@ async def test_redelivery_starts_the_schedule_again_with_the_same_event(database
     assert (delivery.status, delivery.attempts, delivery.tries) == (DeliveryStatus.PENDING, 2, 1)
     async with database.transaction() as session:
         with pytest.raises(NotFound):
-            await outbox.redeliver(session, job.id)
+            await changing.redeliver(session, job.id, TESTER)
 
 
 async def test_erasing_a_transcription_leaves_nothing_of_its_events(database: Database) -> None:
@@ -185,7 +187,7 @@ async def test_erasing_a_transcription_leaves_nothing_of_its_events(database: Da
     [leased] = await claim(database)
     await record(database, leased, 500)
     async with database.transaction() as session:
-        await erasure.erase(session, job.id)
+        await changing.erase(session, job.id, TESTER)
     for table in (Event, Delivery, DeliveryAttempt):
         assert await rows(database, table) == []
 
@@ -196,5 +198,5 @@ async def test_the_log_of_a_delivery_keeps_the_last_attempts(database: Database)
         [leased] = await claim(database)
         await record(database, leased, 500)
         async with database.transaction() as session:
-            await outbox.redeliver(session, leased.id)
+            await changing.redeliver(session, leased.id, TESTER)
     assert len(await rows(database, DeliveryAttempt)) == outbox.KEPT_ATTEMPTS

@@ -150,15 +150,15 @@ async def test_a_job_that_is_being_written_outlives_its_client(
 async def test_one_recording_too_many_is_refused_and_leaves_nothing(
     database: Database, tmp_path: Path, probes: Probes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "MAX_IN_LINE", intake.PROBES_OF_ONE_KEY)
+    monkeypatch.setattr(intake, "MAX_PENDING_PROBES", intake.PROBES_OF_ONE_KEY)
     probes.hang()
     async with listening(database, tmp_path) as service:
-        clients = [asyncio.create_task(post(service)) for _ in range(intake.MAX_IN_LINE)]
-        await soon(lambda: len(probes.children()) == intake.MAX_IN_LINE)
+        clients = [asyncio.create_task(post(service)) for _ in range(intake.MAX_PENDING_PROBES)]
+        await soon(lambda: len(probes.children()) == intake.MAX_PENDING_PROBES)
         answer = await post(service)
         refused(answer, 503, "unavailable")
-        assert answer.headers["Retry-After"] == str(intake.LINE_RETRY_SECONDS)
-        assert len(service.stored_files()) == intake.MAX_IN_LINE
+        assert answer.headers["Retry-After"] == str(intake.PROBE_RETRY_SECONDS)
+        assert len(service.stored_files()) == intake.MAX_PENDING_PROBES
         for client in clients:
             await hung_up(client)
         await soon(lambda: service.stored_files() == [])

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from app.database.connections import Database
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
-from app.jobs import erasure, queue
+from app.jobs import changing, queue
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     Cancelled,
@@ -26,7 +26,7 @@ from app.jobs.lifecycle import (
 from app.jobs.models import NewJob, StoredTranscript, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.transcripts.transcript import Options
-from testing.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
+from testing.rows import KEEP_AUDIO, SUCCESS, TESTER, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
 
 
 async def test_claims_follow_priority_then_age(database: Database) -> None:
@@ -86,7 +86,7 @@ async def test_a_heartbeat_extends_the_lease_and_tells_of_cancellation_and_loss(
     await enqueue(database)
     mine, cancelled = await claim(database, 2)
     async with database.transaction() as session:
-        await queue.request_cancel(session, cancelled.id)
+        await changing.request_cancel(session, cancelled.id, TESTER, KEEP_AUDIO)
     await expire_leases(database)
     beats = [
         queue.Beat(mine.id, mine.lease_token, 0.5),
@@ -119,7 +119,7 @@ async def test_a_lost_job_whose_cancellation_was_asked_for_is_cancelled(database
     job = await enqueue(database)
     await claim(database)
     async with database.transaction() as session:
-        await queue.request_cancel(session, job.id)
+        await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
     await expire_leases(database)
     await requeue_lost(database)
     row = await read(database, job.id)
@@ -146,10 +146,10 @@ async def test_what_becomes_of_a_lost_job_is_what_the_lifecycle_says(
 async def test_cancelling_a_waiting_job_ends_it_and_a_final_one_refuses(database: Database) -> None:
     job = await enqueue(database)
     async with database.transaction() as session:
-        assert (await queue.request_cancel(session, job.id)).job.status == Status.CANCELLED
+        assert (await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)).job.status == Status.CANCELLED
     async with database.transaction() as session:
         with pytest.raises(AlreadyFinal):
-            await queue.request_cancel(session, job.id)
+            await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
     assert await claim(database) == []
 
 
@@ -160,12 +160,12 @@ async def test_erasing_a_job_takes_its_transcript_and_fences_its_worker(database
     await finish(database, done, SUCCESS)
     for job in (done, running):
         async with database.transaction() as session:
-            await erasure.erase(session, job.id)
+            await changing.erase(session, job.id, TESTER)
     assert await finish(database, running, SUCCESS) is None
     async with database.transaction() as session:
         assert (await session.exec(select(StoredTranscript))).all() == []
         with pytest.raises(NotFound):
-            await erasure.erase(session, done.id)
+            await changing.erase(session, done.id, TESTER)
 
 
 async def test_an_idempotency_key_leads_to_the_same_job_within_one_caller(database: Database) -> None:
@@ -183,11 +183,11 @@ async def test_a_full_queue_refuses_new_jobs_but_finds_repeated_ones(database: D
     first = await enqueue(database, idempotency_key="k")
     async with database.transaction() as session:
         again = replace(NEW, id=uuid7(), idempotency_key="k")
-        job, is_new = await queue.enqueue(session, again, QueueLimit(1))
+        job, is_new = await changing.enqueue(session, again, QueueLimit(1))
         assert (job.id, is_new) == (first.id, False)
     async with database.transaction() as session:
         with pytest.raises(QueueFull):
-            await queue.enqueue(session, NEW, QueueLimit(1))
+            await changing.enqueue(session, NEW, QueueLimit(1))
 
 
 async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: Database) -> None:
@@ -198,13 +198,13 @@ async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: 
     await enqueue(database)
     async with database.transaction() as session:
         with pytest.raises(QueueFull) as refusal:
-            await queue.require_room(session, "test", QueueLimit(1))
-        assert refusal.value.headers["Retry-After"] == "5"
+            await changing.require_room(session, "test", QueueLimit(1))
+        assert refusal.value.retry_after == 5
         long_ago = update(Transcription).values(completed_at=col(Transcription.completed_at) - timedelta(minutes=6))
         await session.exec(long_ago)
         with pytest.raises(QueueFull) as refusal:
-            await queue.require_room(session, "test", QueueLimit(1))
-        assert refusal.value.headers["Retry-After"] == "600"
+            await changing.require_room(session, "test", QueueLimit(1))
+        assert refusal.value.retry_after == 600
 
 
 async def test_jobs_that_are_due_for_long_while_none_is_running_are_untended(database: Database) -> None:

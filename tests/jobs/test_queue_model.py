@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from app.database.connections import Database
 from app.errors import AlreadyFinal
-from app.jobs import queue
+from app.jobs import changing, queue
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import (
     FINAL,
@@ -25,7 +25,7 @@ from app.jobs.lifecycle import (
     Outcome,
     Status,
 )
-from testing.rows import SUCCESS, claim, enqueue, execute, finish, requeue_lost
+from testing.rows import KEEP_AUDIO, SUCCESS, TESTER, claim, enqueue, execute, finish, requeue_lost
 
 OUTCOMES: list[Outcome] = [
     SUCCESS,
@@ -113,7 +113,7 @@ class Queue(RuleBasedStateMachine):
 
             async def cancel() -> None:
                 async with self.database.transaction() as session:
-                    await queue.request_cancel(session, job)
+                    await changing.request_cancel(session, job, TESTER, KEEP_AUDIO)
 
             try:
                 self.do(cancel())

@@ -14,7 +14,7 @@ from sqlalchemy import func, text
 from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
-from app.jobs import erasure, queue, recording
+from app.jobs import changing, queue, recording
 from app.jobs.blame import STORE_PAUSE
 from app.jobs.capacity import FETCHES, NO_ROOM, SLOTS, Room
 from app.jobs.claiming import Claimed
@@ -26,6 +26,7 @@ from testing.hearing import FEW, missed
 from testing.job_bench import Bench, waits_after, working
 from testing.origin import Exchange, Origin, half_and_hang
 from testing.recordings import call, said, tone
+from testing.rows import KEEP_AUDIO, TESTER
 from testing.service import Service, answered, eventually, serving
 from tests.conftest import clone
 
@@ -110,7 +111,7 @@ async def test_what_no_further_try_would_change_fails_the_job_at_once(
 async def test_cancelling_stops_a_fetch(bench: Bench, origin: Origin) -> None:
     async with fetching(bench, origin) as job:
         async with bench.database.transaction() as session:
-            await queue.request_cancel(session, job.id)
+            await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
         ended = await bench.ended(job.id)
     assert (ended.status, ended.error_code) == (Status.CANCELLED, None)
     assert bench.audio_files() == []
@@ -119,7 +120,7 @@ async def test_cancelling_stops_a_fetch(bench: Bench, origin: Origin) -> None:
 async def test_deleting_stops_a_fetch_and_leaves_nothing(bench: Bench, origin: Origin) -> None:
     async with fetching(bench, origin) as job:
         async with bench.database.transaction() as session:
-            await erasure.erase(session, job.id)
+            await changing.erase(session, job.id, TESTER)
         await asyncio.wait_for(bench.runner.idle(), 10)
     assert await bench.read(job.id) is None
     assert bench.audio_files() == []
@@ -144,7 +145,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
         async with bench.database.transaction() as session:
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
-            await queue.requeue_lost(session)
+            await queue.requeue_lost(session, KEEP_AUDIO)
             await queue.claim(session, "another worker", NO_ROOM, Room(1))
         origin.over.set()
         await asyncio.wait_for(bench.runner.idle(), 10)

@@ -16,13 +16,26 @@ from uuid_utils.compat import uuid7
 
 from app.database.connections import Database
 from app.deliveries.models import Event
-from app.jobs import erasure, queue, retention
+from app.jobs import changing, erasure, retention
 from app.jobs.lifecycle import MAX_CRASHES, Failed, Interrupted, Status
 from app.jobs.models import StoredTranscript, Transcription
+from app.jobs.queue import AtEnd
 from app.jobs.retention import Retention
 from app.storage.folder_store import LocalAudioStore
 from app.storage.store import AudioStore, StoreUnavailable
-from testing.rows import SUCCESS, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
+from testing.rows import (
+    FORGET_AUDIO,
+    KEEP_AUDIO,
+    SUCCESS,
+    TESTER,
+    claim,
+    enqueue,
+    execute,
+    expire_leases,
+    finish,
+    read,
+    requeue_lost,
+)
 
 CONTENT = b"a recording"
 
@@ -84,21 +97,21 @@ async def test_recordings_are_kept_as_long_as_they_are_to_be(database: Database,
     assert await rows(database) == {old, new}
 
 
-async def finished(database: Database, job_id: UUID, **how: Any) -> None:
+async def finished(database: Database, job_id: UUID, at_end: AtEnd) -> None:
     [job] = await claim(database)
-    assert await finish(database, job, SUCCESS, **how) == Status.COMPLETED
+    assert await finish(database, job, SUCCESS, at_end) == Status.COMPLETED
 
 
-async def cancelled(database: Database, job_id: UUID, **how: Any) -> str | None:
+async def cancelled(database: Database, job_id: UUID, at_end: AtEnd) -> str | None:
     async with database.transaction() as session:
-        return (await queue.request_cancel(session, job_id, **how)).forgotten_audio
+        return (await changing.request_cancel(session, job_id, TESTER, at_end)).forgotten_audio
 
 
-async def given_up(database: Database, job_id: UUID, **how: Any) -> str | None:
+async def given_up(database: Database, job_id: UUID, at_end: AtEnd) -> str | None:
     for _ in range(MAX_CRASHES):
         await claim(database)
         await expire_leases(database)
-        closed = await requeue_lost(database, **how)
+        closed = await requeue_lost(database, at_end)
     return closed[0].forgotten_audio
 
 
@@ -108,7 +121,7 @@ async def test_a_recording_that_goes_with_its_job_is_forgotten_before_anybody_is
     database: Database, end: Callable[..., Awaitable[str | None]], forget_audio: bool
 ) -> None:
     job = await enqueue(database, webhook_urls=["https://example.com/"])
-    forgotten = await end(database, job.id, forget_audio=forget_audio)
+    forgotten = await end(database, job.id, FORGET_AUDIO if forget_audio else KEEP_AUDIO)
     if end is not finished:  # its worker knows
         assert forgotten == (job.audio_key if forget_audio else None)
     row = await read(database, job.id)
@@ -125,7 +138,7 @@ async def test_an_attempt_that_is_not_the_last_forgets_nothing(database: Databas
     for outcome in (Interrupted(), Failed("transcription_failed", "…", transient=True)):
         await execute(database, "UPDATE transcription SET run_at = now()")
         [leased] = await claim(database)
-        assert await finish(database, leased, outcome, forget_audio=True) == Status.PENDING
+        assert await finish(database, leased, outcome, FORGET_AUDIO) == Status.PENDING
         assert (await read(database, job.id)).audio_key == job.audio_key
 
 
@@ -140,7 +153,7 @@ async def test_what_a_crash_after_the_end_left_in_the_store_is_an_orphan(
         await save(crashed, str(job_id))
         await enqueue(database, id=job_id, audio_key=str(job_id), priority=priority)
     [job] = await claim(database)
-    await finish(database, job, SUCCESS, forget_audio=True)
+    await finish(database, job, SUCCESS, FORGET_AUDIO)
     assert set(await crashed.untouched(-60)) == {str(job.id), str(job_id)}
     await search_twice(Retention(database, crashed))
     assert await crashed.untouched(-60) == [str(job_id)]
@@ -187,7 +200,7 @@ async def test_transcriptions_stay_until_their_receivers_are_told(database: Data
 async def test_sweeps_pass_over_what_another_has_in_hand(database: Database, store: LocalAudioStore) -> None:
     job_id = await ended(database, store, days_ago=2)
     async with database.transaction() as session:
-        await queue.lock(session, job_id)
+        await session.exec(select(Transcription).where(Transcription.id == job_id).with_for_update())
         await Retention(database, store, keep_transcript_days=1).sweep()
     assert await rows(database) == {job_id}
 

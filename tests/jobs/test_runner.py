@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from app.jobs import erasure, queue, runner
+from app.jobs import changing, queue, runner
 from app.jobs.capacity import Room
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Status
@@ -14,6 +14,7 @@ from app.jobs.models import StoredTranscript
 from app.speech.batching.fairness import Share
 from testing.job_bench import Bench, working
 from testing.recordings import SAMPLE_CALL
+from testing.rows import KEEP_AUDIO, TESTER
 
 
 async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench: Bench) -> None:
@@ -56,7 +57,7 @@ async def test_cancelling_a_running_job_stops_it(bench: Bench) -> None:
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
         await asyncio.wait_for(bench.engine.started.wait(), 10)
         async with bench.database.transaction() as session:
-            await queue.request_cancel(session, job_id)
+            await changing.request_cancel(session, job_id, TESTER, KEEP_AUDIO)
         job = await bench.ended(job_id)
     assert (job.status, job.error_code, job.progress) == (Status.CANCELLED, None, 0.5)
     assert not bench.engine.given[0][0].path.exists()
@@ -69,7 +70,7 @@ async def test_deleting_a_running_job_stops_it_and_leaves_nothing(bench: Bench) 
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
         await asyncio.wait_for(bench.engine.started.wait(), 10)
         async with bench.database.transaction() as session:
-            job = await erasure.erase(session, job_id)
+            job = await changing.erase(session, job_id, TESTER)
         assert job.audio_key is not None
         await bench.store.delete(job.audio_key)
         await asyncio.wait_for(bench.runner.idle(), 10)

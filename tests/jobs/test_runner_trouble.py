@@ -28,6 +28,7 @@ from app.transcripts.transcript import Transcript, TranscriptWarning
 from testing.job_bench import Bench, Clock, waits_after, working
 from testing.origin import Origin
 from testing.recordings import SAMPLE_CALL
+from testing.rows import KEEP_AUDIO
 from tests.intake.test_overload import soon
 
 
@@ -104,7 +105,7 @@ async def test_a_job_lost_and_claimed_again_by_the_same_process_is_at_work_once(
         async with bench.database.transaction() as session:
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job_id).values(lease_until=gone))
-            await queue.requeue_lost(session)
+            await queue.requeue_lost(session, KEEP_AUDIO)
         await asyncio.wait_for(bench.engine.started.wait(), 10)
         bench.engine.release.set()
         job = await bench.ended(job_id)

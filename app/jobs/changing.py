@@ -1,0 +1,120 @@
+"""Every change of jobs that a client may ask for: a new job, a cancellation, an erasure, another delivery.
+
+`scope` decides which existing jobs a caller may change. Times come from the database's clock. This module erases no
+file: its callers erase a recording after the commit. It must not know HTTP.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, delete, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from app.callers import Caller
+from app.database.notifications import notify
+from app.deliveries import outbox
+from app.deliveries.models import Delivery, Event
+from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
+from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
+from app.jobs.models import NewJob, Transcription, stored_options, unknown
+from app.jobs.queue import PENDING, AtEnd, Closed, cancelled, changed, close, now
+from app.jobs.queue_limit import QueueLimit
+from app.jobs.scope import seen_by
+
+
+async def require_room(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
+    """Raises QueueFull if so many jobs are waiting that this caller may not add one."""
+    pending = select(Transcription.id).where(Transcription.status == Status.PENDING)
+    waiting = await _count(session, pending.limit(limit.pending))
+    if limit.admits(waiting, limit.pending):
+        return
+    own = await _count(session, pending.where(Transcription.caller == caller).limit(limit.reserve))
+    if not limit.admits(waiting, own):
+        lately = select(Transcription.id).where(col(Transcription.completed_at) > func.now() - RATE_WINDOW)
+        seconds = come_back_after(waiting, await _count(session, lately))
+        others = "" if waiting == limit.pending else " The places that are left are for other API keys."
+        detail = f"{waiting} transcriptions are waiting.{others}"
+        raise QueueFull(detail, retry_after=seconds)
+
+
+async def _count(session: AsyncSession, rows: SelectOfScalar[Any]) -> int:
+    return (await session.exec(select(func.count()).select_from(rows.subquery()))).one()
+
+
+async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tuple[Transcription, bool]:
+    """Insert a job, or find the one with the same caller and idempotency key; True when it is new.
+
+    Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
+    """
+    if (earlier := await repeated(session, job)) is not None:
+        return earlier, False
+    await require_room(session, job.caller, limit)
+    insertion = insert(Transcription).values(_row(job)).on_conflict_do_nothing(constraint="transcription_idempotency")
+    inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
+    if inserted is None:  # another request with the same key was written in between, and can be read now
+        return await enqueue(session, job, limit)
+    await notify(session, PENDING)
+    return inserted, True
+
+
+def _row(job: NewJob) -> dict[str, Any]:
+    columns = {name: value for name, value in vars(job).items() if name != "metadata"}
+    columns["options"] = stored_options.dump_python(job.options, mode="json")
+    given = Transcription(**columns).model_dump(exclude={"metadata_", "created_at", "run_at"})
+    return given | {"metadata": job.metadata, "created_at": func.now(), "run_at": func.now()}
+
+
+async def repeated(session: AsyncSession, job: NewJob) -> Transcription | None:
+    """The job of an earlier request with the same caller and key. Raises IdempotencyKeyReused for a different one."""
+    if job.idempotency_key is None:
+        return None
+    same_key = (Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key)
+    earlier = (await session.exec(select(Transcription).where(*same_key))).first()
+    if earlier is not None and earlier.fingerprint != job.fingerprint:
+        raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request.")
+    return earlier
+
+
+async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: Caller, at_end: AtEnd) -> Closed:
+    """End a waiting job, or notify a running job's worker that it should stop. Raises NotFound and AlreadyFinal."""
+    job = await _lock(session, transcription_id, caller)
+    if job.status in FINAL:
+        raise AlreadyFinal(f"The transcription is {job.status} already.")
+    ended = await now(session)
+    job.cancel_requested = True
+    if job.status == Status.PENDING:
+        job.status, job.completed_at = Status.CANCELLED, ended
+    else:
+        await notify(session, cancelled(job.id))
+    await notify(session, changed(job.id))
+    return await close(session, job, at_end)
+
+
+async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
+    """Delete a job with its transcript; a worker that runs it loses its lease. Raises NotFound."""
+    job = await _lock(session, transcription_id, caller)
+    await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
+    await notify(session, cancelled(transcription_id))
+    await notify(session, changed(transcription_id))
+    return job
+
+
+async def redeliver(session: AsyncSession, delivery_id: UUID, caller: Caller) -> tuple[Event, Delivery]:
+    """Start the schedule of a delivery again, with the same event. Raises NotFound."""
+    event = select(Event.transcription_id).join(Delivery).where(Delivery.id == delivery_id)
+    if (
+        await session.exec(select(Transcription.id).where(col(Transcription.id).in_(event), seen_by(caller)))
+    ).first() is None:
+        raise NotFound(f"There is no delivery {delivery_id}.")
+    return await outbox.redeliver(session, delivery_id)
+
+
+async def _lock(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
+    statement = select(Transcription).where(Transcription.id == transcription_id, seen_by(caller)).with_for_update()
+    job = (await session.exec(statement)).first()
+    if job is None:
+        raise unknown(transcription_id)
+    return job
