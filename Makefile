@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
-# One process for each core of a small machine.
-WORKERS ?= 2
+# Tests wait more than they compute, so three processes keep two cores busy.
+WORKERS ?= 3
 PARALLEL = --numprocesses $(WORKERS) --dist loadfile
 # Containers tend to set it. Each of the many processes of the tests would then compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
