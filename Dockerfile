@@ -1,25 +1,26 @@
-# docker build -t callscribe .                                  runs on any processor
-# docker build -t callscribe:cuda --build-arg VARIANT=cuda .    runs on NVIDIA GPUs too (x86-64)
+# docker build -t callscribe .                                  for any processor
+# docker build -t callscribe:cuda --build-arg VARIANT=cuda .    for NVIDIA GPUs too (x86-64)
 
 ARG PYTHON=python:3.11-slim
 
 FROM ${PYTHON} AS cublas
 ARG VARIANT=cpu
-# The only library that CTranslate2's wheel opens at run time, besides the driver; it has no use for cuDNN.
+# CTranslate2's wheel opens only this library and the driver at run time. It does not use cuDNN.
 RUN mkdir /opt/cublas \
  && case "$VARIANT" in \
       cpu) ;; \
       cuda) echo 'nvidia-cublas-cu12==12.8.4.1 --hash=sha256:8ac4e771d5a348c551b2a426eda6193c19aa630236b418086020df5ba9667142' > cublas.lock \
          && pip install --no-cache-dir --no-deps --require-hashes --target wheel -r cublas.lock \
          && mv wheel/nvidia/cublas/lib/libcublas.so.12 wheel/nvidia/cublas/lib/libcublasLt.so.12 /opt/cublas ;; \
-      *) echo "VARIANT is cpu or cuda, not $VARIANT" >&2; exit 1 ;; \
+      *) echo "VARIANT must be cpu or cuda, not $VARIANT" >&2; exit 1 ;; \
     esac
 
 FROM ${PYTHON} AS packages
 COPY requirements.lock .
 RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r requirements.lock
-# What an installation of the project would add, written here so that a change of code leaves this large layer as it is.
+# These are the files that an installation of the project would add. They are written here, without the code, so that a change
+# of the code does not rebuild this large layer.
 RUN echo /opt/callscribe > "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/callscribe.pth" \
  && printf '#!/opt/venv/bin/python\nfrom app.cli.commands import main\n\nmain()\n' > /opt/venv/bin/callscribe \
  && chmod +x /opt/venv/bin/callscribe
