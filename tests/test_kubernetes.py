@@ -1,4 +1,4 @@
-"""The manifests, against the schemas of Kubernetes and KEDA, and against what the service is."""
+"""The manifests fit the schemas of Kubernetes and KEDA, and the service that they deploy."""
 
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -33,7 +33,7 @@ PODS = [load(f"{name}.yaml")[0]["spec"]["template"]["spec"] for name in ("api", 
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
-def test_a_manifest_is_as_its_schema_says(resource: dict[str, Any]) -> None:
+def test_a_manifest_is_valid_under_its_schema(resource: dict[str, Any]) -> None:
     if resource["apiVersion"].startswith("keda.sh/"):
         model = getattr(keda, resource["kind"]).model_validate(resource)
         assert model.model_dump(mode="json", by_alias=True, exclude_unset=True) == resource
@@ -43,7 +43,7 @@ def test_a_manifest_is_as_its_schema_says(resource: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("pod", PODS, ids=["api", "worker", "migration"])
-def test_a_pod_may_do_little(pod: dict[str, Any]) -> None:
+def test_a_pod_has_few_rights(pod: dict[str, Any]) -> None:
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
@@ -55,7 +55,7 @@ def test_a_pod_may_do_little(pod: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("pod", PODS, ids=["api", "worker", "migration"])
-def test_what_a_pod_may_take_is_limited(pod: dict[str, Any]) -> None:
+def test_a_pod_has_limits(pod: dict[str, Any]) -> None:
     [container] = pod["containers"]
     assert "memory" in container["resources"]["limits"]
     assert set(container["resources"]["requests"]) == {"cpu", "memory"}
@@ -64,7 +64,7 @@ def test_what_a_pod_may_take_is_limited(pod: dict[str, Any]) -> None:
 
 
 def selected(selector: dict[str, Any]) -> set[str]:
-    """The components that a policy of ours is for."""
+    """The components that a policy of these manifests selects."""
     if "matchLabels" in selector:
         return {selector["matchLabels"]["app.kubernetes.io/component"]}
     [expression] = selector["matchExpressions"]
@@ -72,7 +72,7 @@ def selected(selector: dict[str, Any]) -> set[str]:
     return set(expression["values"])
 
 
-def test_every_pod_is_behind_a_policy_in_both_directions() -> None:
+def test_every_pod_has_a_network_policy_in_both_directions() -> None:
     components = {
         template["metadata"]["labels"]["app.kubernetes.io/component"]
         for template in (load(f"{name}.yaml")[0]["spec"]["template"] for name in ("api", "workers", "migration"))
@@ -82,7 +82,7 @@ def test_every_pod_is_behind_a_policy_in_both_directions() -> None:
         assert set().union(*(selected(policy["podSelector"]) for policy in policies)) == components
 
 
-def test_only_the_api_is_reached_and_on_one_port_only() -> None:
+def test_only_the_api_accepts_connections_and_only_on_one_port() -> None:
     [container] = PODS[0]["containers"]
     [port] = container["ports"]
     reached = [policy["spec"] for policy in POLICIES if policy["spec"].get("ingress")]
@@ -92,8 +92,8 @@ def test_only_the_api_is_reached_and_on_one_port_only() -> None:
     assert rule["ports"] == [{"protocol": "TCP", "port": port["name"]}]
 
 
-def test_pods_reach_no_private_address_but_for_names_and_the_database() -> None:
-    """What the policy lets through by address is public for the service's own guard too."""
+def test_pods_reach_private_addresses_only_for_dns_and_the_database() -> None:
+    """The policy allows the ports that the service's own network guard allows, and public addresses only."""
     rules = [rule for policy in POLICIES for rule in policy["spec"].get("egress", [])]
     assert {port["port"] for rule in rules if "to" not in rule for port in rule["ports"]} == {53, 5432}
     [internet] = [rule for rule in rules if "to" in rule]
@@ -106,17 +106,17 @@ def test_pods_reach_no_private_address_but_for_names_and_the_database() -> None:
 
 
 def test_a_worker_has_no_more_threads_than_it_has_cores() -> None:
-    """Without a limit it would take those of the node."""
+    """Without a limit the worker would start a thread for each core of the node."""
     resources = PODS[1]["containers"][0]["resources"]
     assert resources["limits"]["cpu"] == resources["requests"]["cpu"]
 
 
-def test_the_settings_exist() -> None:
+def test_the_manifests_use_only_settings_that_exist() -> None:
     [config] = [resource for resource in load("settings.yaml") if resource["kind"] == "ConfigMap"]
     assert {name.removeprefix(PREFIX).lower() for name in config["data"]} <= set(Settings.model_fields)
 
 
-async def test_workers_are_scaled_by_the_seconds_of_audio_that_wait(database: Database) -> None:
+async def test_workers_are_scaled_by_the_seconds_of_waiting_audio(database: Database) -> None:
     query = load("scaling.yaml")[1]["spec"]["triggers"][0]["metadata"]["query"]
 
     async def backlog() -> float:

@@ -1,4 +1,4 @@
-"""DELETE leaves nothing: no byte of what a caller sent or said, wherever the service writes."""
+"""DELETE leaves no byte of what a caller sent or said in any place that the service writes to."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ HEARD = replace(SUCCESS, transcript=replace(SUCCESS.transcript, warnings=(Transc
 
 
 async def dumped(database: Database) -> str:
-    """Every row of every table."""
+    """Every row of every table, as text."""
     connection: Any = await database.connect_raw()
     try:
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -45,7 +45,7 @@ def send(service: Service) -> dict[str, Any]:
     return job
 
 
-async def test_nothing_is_left_of_a_deleted_transcription(database: Database, tmp_path: Path) -> None:
+async def test_deleting_a_transcription_leaves_no_byte_of_it(database: Database, tmp_path: Path) -> None:
     address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with serving(tmp_path, "--no-executor", key=ALICE, DATABASE_URL=address, API_KEYS=f"alice:{ALICE}") as service:
         links = send(service)["links"]
@@ -57,4 +57,4 @@ async def test_nothing_is_left_of_a_deleted_transcription(database: Database, tm
         assert service.client.delete(links["self"]).status_code == 204
         assert service.client.get(links["self"]).status_code == 404
     assert CANARY not in await dumped(database)
-    assert CANARY.encode() not in written(tmp_path)  # audio, temporary files and the log lie there
+    assert CANARY.encode() not in written(tmp_path)  # the audio, the temporary files and the log are in it

@@ -1,4 +1,4 @@
-"""One look at the parts serves all who ask."""
+"""All requests share one check of the service's parts."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from tests.conftest import ALICE
 
 
 class Part:
-    """Counts its checks, each of which ends when it is `open`."""
+    """Counts its checks. A check ends when `open` is set."""
 
     def __init__(self) -> None:
         self.checks = 0
@@ -35,7 +35,7 @@ async def test_thousands_of_requests_share_one_check() -> None:
     assert part.checks == 1
 
 
-async def test_a_part_that_hangs_is_not_ready_and_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_hangs_is_not_ready_and_no_second_check_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
     part = Part()

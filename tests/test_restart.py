@@ -1,4 +1,4 @@
-"""What was accepted is done, whatever ends the process that should have done it."""
+"""The service finishes every accepted job, even if its process was killed or stopped before."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ def postgres_pid(folder: Path) -> int:
 
 
 async def expire_leases(folder: Path) -> None:
-    """What thirty seconds without a heartbeat would do."""
+    """Let the leases run out, as thirty seconds without a heartbeat do."""
     database = await asyncpg.connect(host=str(folder / "postgres"), user="postgres", database="postgres")
     await database.execute("UPDATE transcription SET lease_until = now() WHERE status = 'in_progress'")
     await database.close()
 
 
-async def test_accepted_jobs_survive_the_death_and_the_end_of_the_service(workspace: Path) -> None:
+async def test_accepted_jobs_survive_when_the_service_is_killed_or_stopped(workspace: Path) -> None:
     folder = workspace / "restart"
     with serving(folder) as service:
         running = service.running(service.create(call(0, 12)))

@@ -1,4 +1,4 @@
-"""The service with its recordings in a bucket."""
+"""The service, with a bucket as its store."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from testing.s3_server import s3_serving
 from testing.service import serving
 
 
-def test_recordings_live_in_the_bucket_until_their_job_ends(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings_stay_in_the_bucket_until_their_job_ends(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3_serving() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)

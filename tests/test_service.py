@@ -1,4 +1,4 @@
-"""The parts of a process, taken together."""
+"""The parts of a process together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from testing.rows import enqueue, read
 
 
 class Draining:
-    """Counts how often it is told to end."""
+    """Counts how often it is drained."""
 
     def __init__(self) -> None:
         self.drained = 0
@@ -36,7 +36,7 @@ class Draining:
         pass
 
 
-async def test_repeated_drains_drain_the_parts_once() -> None:
+async def test_a_second_drain_does_not_drain_the_parts_again() -> None:
     runner, sender = Draining(), Draining()
     shutdown = Shutdown(cast("Any", sender), cast("Any", runner))
     await shutdown.drain()
@@ -45,7 +45,7 @@ async def test_repeated_drains_drain_the_parts_once() -> None:
 
 
 @pytest.mark.parametrize("in_use", [False, True])
-async def test_a_folder_without_its_mark_is_new_only_if_no_row_has_a_recording(
+async def test_a_folder_without_its_marker_counts_as_new_only_if_no_job_has_a_recording(
     database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, in_use: bool
 ) -> None:
     if in_use:
@@ -55,8 +55,8 @@ async def test_a_folder_without_its_mark_is_new_only_if_no_row_has_a_recording(
         with pytest.raises(StoreUnavailable, match=MARKER) if in_use else nullcontext():
             await parts.store.check()
     assert (tmp_path / "audio" / MARKER).exists() is not in_use
-    told = [line for line in "".join(capsys.readouterr()).splitlines() if "has no mark" in line]
-    assert [str(tmp_path / "audio") in line for line in told] == [True] * in_use
+    reported = [line for line in "".join(capsys.readouterr()).splitlines() if "has no mark" in line]
+    assert [str(tmp_path / "audio") in line for line in reported] == [True] * in_use
 
 
 async def test_a_process_ends_as_soon_as_its_engine_ends(

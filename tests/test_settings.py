@@ -1,4 +1,4 @@
-"""Settings come from the environment; a wrong one stops the start in one line that names it."""
+"""Settings come from the environment. An invalid setting stops the start with one text line that names it."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_every_setting_has_a_default() -> None:
     assert settings.api_keys == {}
 
 
-def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {
         "DATABASE_URL": "postgresql://localhost/calls",
         "STORE_URL": "/srv/audio",
@@ -90,7 +90,7 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LOG_FORMAT", "xml"),
     ],
 )
-def test_the_error_of_a_wrong_setting_is_one_text_line_that_names_it(
+def test_the_error_for_an_invalid_setting_is_one_text_line_that_names_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(PREFIX + name, value)
@@ -103,7 +103,7 @@ def test_the_error_of_a_wrong_setting_is_one_text_line_that_names_it(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("STORE_URL", "s3://b/p", "must be a folder or s3://bucket/prefix; it has no valid name of a bucket: 3 to 63"),
         ("STORE_URL", "ftp://files/calls", "must be a folder or s3://bucket/prefix; it does not begin with s3://"),
@@ -111,16 +111,16 @@ def test_the_error_of_a_wrong_setting_is_one_text_line_that_names_it(
         ("COMPUTE_TYPE", "int3", "must be 'auto', 'float16'"),
     ],
 )
-def test_an_error_says_in_words_what_a_setting_must_be(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+def test_the_error_for_an_invalid_setting_says_what_it_must_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(SettingsError) as refusal:
         load_settings()
-    assert str(refusal.value).startswith(f"{PREFIX}{name}: {told}")
+    assert str(refusal.value).startswith(f"{PREFIX}{name}: {expected}")
 
 
-def test_every_compute_type_is_one_that_ctranslate2_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_compute_type_of_ctranslate2_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + "DEVICE", "cpu")
     for compute_type in ctranslate2.get_supported_compute_types("cpu") - NOT_FOR_ARRAYS:
         monkeypatch.setenv(PREFIX + "COMPUTE_TYPE", compute_type)
@@ -144,7 +144,7 @@ def test_audio_may_be_kept_in_a_bucket(monkeypatch: pytest.MonkeyPatch, value: s
 
 
 @pytest.mark.parametrize(
-    ("command", "settings", "told"),
+    ("command", "settings", "error"),
     [
         ("serve", {"MAX_PENDING": "none"}, "CALLSCRIBE_MAX_PENDING: "),
         ("serve", {"MODEL": "base,nosuch"}, "CALLSCRIBE_MODEL: 'nosuch' "),
@@ -155,10 +155,10 @@ def test_audio_may_be_kept_in_a_bucket(monkeypatch: pytest.MonkeyPatch, value: s
         ),
     ],
 )
-def test_a_wrong_setting_stops_the_start(tmp_path: Path, command: str, settings: dict[str, str], told: str) -> None:
+def test_an_invalid_setting_stops_the_start(tmp_path: Path, command: str, settings: dict[str, str], error: str) -> None:
     ended = callscribe(command, folder=tmp_path, **settings)
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"callscribe: {told}")
+    assert ended.stderr.startswith(f"callscribe: {error}")
     assert ended.stderr.count("\n") == 1
     assert not (tmp_path / "postgres").exists()
 

@@ -24,7 +24,7 @@ def test_passes():
 
 
 @pytest.mark.slow
-def test_a_test_that_hangs_fails_and_shows_where(tmp_path: Path) -> None:
+def test_a_test_that_hangs_fails_and_shows_where_it_hangs(tmp_path: Path) -> None:
     (tmp_path / "test_hanging.py").write_text(HANGING)
     (tmp_path / "conftest.py").write_text("from tests.conftest import _known_loop, pytest_runtest_makereport")
     root = CONFTEST.parents[1]

@@ -1,4 +1,4 @@
-"""The wheel is complete: installed without the source tree, the service starts and transcribes a recording.
+"""The wheel is complete: the service that is installed from it starts and transcribes without the source tree.
 
 The wheel is built from the source distribution, as package indexes do it, so both are tested.
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    """The command's standard output. It knows no PYTHONPATH, and `folder` is its working folder."""
+    """Run the command in `folder`, without PYTHONPATH. Returns its standard output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,10 +46,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a new environment: it has the wheel, and sees the dependencies of this one but not the project.
+    """The programs of a new environment that has the wheel and uses the dependencies of this environment.
 
-    Python adds a folder that a .pth file names, but does not read the .pth files in it. One of those leads to the
-    project's source.
+    The project's source must not be found there. A .pth file in this environment's packages leads to it, but Python
+    does not read the .pth files of a folder that another .pth file names.
     """
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", folder, folder=folder)

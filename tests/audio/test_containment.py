@@ -1,4 +1,4 @@
-"""What holds the decoder's child: a hostile program in its place gets nowhere."""
+"""The containment of the decoder's child process: a hostile program in its place succeeds in nothing."""
 
 import os
 import socket
@@ -19,7 +19,7 @@ from app.audio.decoder_process import ask
 from testing import breakout
 
 PROGRAM = Path(breakout.__file__)
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp exist on Linux only")
 NEEDS_LANDLOCK = pytest.mark.skipif(landlock.version() == 0, reason="this kernel has no Landlock")
 FILES = {
     *("read the environment", "read the memory", "read the store", "write to the store", "make a file"),
@@ -29,7 +29,7 @@ FILES = {
 
 @contextmanager
 def targets(folder: Path) -> Iterator[dict[str, Any]]:
-    """A recording of the store, a folder of the child's own with a file, a server as PostgreSQL's and one by TCP."""
+    """What the program attacks: another's recording, a folder with a file, a database's socket and a TCP server."""
     (folder / "own").mkdir()
     (folder / "own" / "old").touch()
     (folder / "secret").write_text("another's call")
@@ -45,15 +45,15 @@ def targets(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 async def broken_out(how: str, folder: Path) -> set[str]:
-    """What the program succeeded in, where these pieces held it."""
+    """The attacks in which the program succeeded under the containment that `how` names."""
     with targets(folder) as targeted, (folder / "secret").open("rb", buffering=0) as recording:
         answer = await ask(PROGRAM, recording, {"how": how, "targets": targeted}, 20)
     return set(answer["succeeded"])
 
 
 @LINUX
-async def test_without_anything_to_hold_it_a_program_gets_out(tmp_path: Path) -> None:
-    """Or the other tests would show nothing. What else is refused depends on the machine and on who runs this."""
+async def test_an_uncontained_program_succeeds_in_its_attacks(tmp_path: Path) -> None:
+    """Otherwise the other tests would show nothing. Further attacks may fail, depending on the machine and the user."""
     assert await broken_out("none", tmp_path) >= {
         *("read the store", "make a file", "connect to the database", "connect by TCP", "send by UDP"),
         *("start a process", "start a thread", "start a program", "run code of its own", "signal the service"),
@@ -62,13 +62,13 @@ async def test_without_anything_to_hold_it_a_program_gets_out(tmp_path: Path) ->
 
 @LINUX
 @NEEDS_LANDLOCK
-async def test_a_hostile_program_gets_nowhere(tmp_path: Path) -> None:
+async def test_a_contained_program_fails_in_all_its_attacks(tmp_path: Path) -> None:
     assert await broken_out("all", tmp_path) == set()
 
 
 @LINUX
-async def test_the_filter_alone_refuses_everything_too(tmp_path: Path) -> None:
-    """For kernels and containers without Landlock."""
+async def test_seccomp_alone_refuses_everything_too(tmp_path: Path) -> None:
+    """Some kernels and containers have no Landlock."""
     assert await broken_out("seccomp", tmp_path) == set()
 
 
@@ -79,7 +79,7 @@ async def test_landlock_alone_refuses_files(tmp_path: Path) -> None:
 
 
 @LINUX
-async def test_the_report_says_what_holds_a_decoder() -> None:
+async def test_the_report_says_what_contains_a_decoder() -> None:
     found = await containment_report.containment_report()
     assert found == Containment(True, landlock.version(), True, ())
 
@@ -100,20 +100,22 @@ async def test_the_report_says_why_no_decoder_can_be_started(monkeypatch: pytest
         (Containment(False, 0, False, (), unavailable="no process"), "warning"),
     ],
 )
-async def test_what_is_missing_is_warned_of(found: Containment, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_containment_is_logged_as_a_warning(
+    found: Containment, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def report() -> Containment:
         return found
 
     monkeypatch.setattr(containment_report, "containment_report", report)
     with structlog.testing.capture_logs() as logged:
         await containment_report.log_containment()
-    assert [line["log_level"] for line in logged] == [level]
+    assert [entry["log_level"] for entry in logged] == [level]
 
 
 SERVICE = """
 import ctypes, os
 from app.audio.containment import fence
-if os.getuid() == 0:  # root can read everything, so an ordinary user is played
+if os.getuid() == 0:  # root can read everything, so the process becomes another user
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
@@ -153,7 +155,7 @@ def test_a_process_that_was_started_with_lower_limits_keeps_them() -> None:
     assert ended.stdout == "(1000, 1000) (10, 15)\n"
 
 
-def test_a_kernel_without_landlock_is_told_by_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_landlock_has_version_0_on_a_kernel_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "CREATE_RULESET", 100_000)
     assert (landlock.version(), landlock.close_all_files()) == (0, 0)
 
@@ -161,13 +163,13 @@ def test_a_kernel_without_landlock_is_told_by_its_answer(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("version", "rights"), [(1, (13, 0, 0)), (2, (14, 0, 0)), (3, (15, 0, 0)), (4, (15, 2, 0)), (6, (16, 2, 2))]
 )
-def test_a_kernel_is_asked_for_what_it_knows(version: int, rights: tuple[int, int, int]) -> None:
+def test_landlock_uses_only_the_rights_that_the_kernel_knows(version: int, rights: tuple[int, int, int]) -> None:
     ruleset = landlock.ruleset_of(version)
     assert (ruleset.files, ruleset.network, ruleset.scopes) == tuple((1 << bits) - 1 for bits in rights)
 
 
 def verdict(machine: str, number: int, *, third_argument: int = 0, architecture: int | None = None) -> int:
-    """What the filter says of a call, as the kernel would run it."""
+    """Run the filter on a call as the kernel does. Returns its verdict."""
     audit = seccomp.AUDIT[machine] if architecture is None else architecture
     seen = {seccomp.NUMBER: number, seccomp.ARCHITECTURE: audit, seccomp.THIRD_ARGUMENT: third_argument}
     program, at, loaded = list(seccomp.instructions(machine)), 0, 0
@@ -188,7 +190,7 @@ def verdict(machine: str, number: int, *, third_argument: int = 0, architecture:
 
 
 @pytest.mark.parametrize("machine", seccomp.AUDIT)
-def test_the_filter_lets_through_what_is_listed_and_nothing_else(machine: str) -> None:
+def test_seccomp_allows_the_listed_calls_only(machine: str) -> None:
     column = list(seccomp.AUDIT).index(machine)
     listed = {numbers[column] for numbers in (*seccomp.CALLS.values(), *seccomp.MAPPING_CALLS.values())}
     assert {number for number in range(1000) if verdict(machine, number) == seccomp.ALLOW} == listed
@@ -196,7 +198,7 @@ def test_the_filter_lets_through_what_is_listed_and_nothing_else(machine: str) -
         assert verdict(machine, numbers[column], third_argument=seccomp.PROT_EXEC | 1) == seccomp.REFUSE
 
 
-def test_the_filter_is_not_fooled_by_another_interface() -> None:
+def test_seccomp_refuses_calls_through_another_interface() -> None:
     read = seccomp.CALLS["read"][0]
     assert verdict("x86_64", read | seccomp.X32) == seccomp.REFUSE
     assert verdict("x86_64", read, architecture=0x4000_0003) == seccomp.KILL

@@ -1,4 +1,4 @@
-"""Decoding, through `probe` and `decode`, of recordings as good and as bad as callers send them."""
+"""`probe` and `decode` on the good and the bad recordings that callers send."""
 
 import asyncio
 import errno
@@ -52,7 +52,7 @@ def pcm_files(folder: Path) -> list[Path]:
 
 
 async def refusal(path: Path, folder: Path) -> type[MediaError]:
-    """What both `probe` and `decode` raise."""
+    """The error that both `probe` and `decode` raise."""
     with pytest.raises(MediaError) as probed:
         await probe(path)
     with pytest.raises(MediaError) as decoded:
@@ -64,7 +64,7 @@ async def refusal(path: Path, folder: Path) -> type[MediaError]:
 
 
 @pytest.mark.parametrize(("container", "codec", "rate", "channels"), ENCODED)
-async def test_every_channel_keeps_its_tone_and_place(
+async def test_every_channel_keeps_its_tone_and_its_position(
     container: str, codec: str, rate: int, channels: int, tmp_path: Path
 ) -> None:
     frequencies = [300, 500, 700, 60, 1100, 1300, 1500, 1700][:channels]
@@ -76,7 +76,7 @@ async def test_every_channel_keeps_its_tone_and_place(
     assert (audio.info.sample_rate, audio.info.channels) == (48_000 if codec == "libopus" else rate, channels)
 
 
-async def test_reads_gsm(tmp_path: Path) -> None:
+async def test_gsm_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "call"
     path.write_bytes(GSM_TONE)
     audio = await decode(path, tmp_path, split=False, max_seconds=60)
@@ -84,7 +84,7 @@ async def test_reads_gsm(tmp_path: Path) -> None:
     assert dominant_frequency(samples_of(audio)[1_000:7_000]) == pytest.approx(440, abs=4)
 
 
-async def test_probe_tells_what_the_header_says(tmp_path: Path) -> None:
+async def test_probe_returns_the_facts_of_the_header(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "call", tones([300, 500], 8_000, 1.5), 8_000, container="wav", codec="pcm_mulaw")
     assert await probe(path) == MediaInfo("wav", "pcm_mulaw", 8_000, 2, 1.5)
 
@@ -102,7 +102,7 @@ async def test_a_mix_is_the_mean_of_the_channels(container: str, codec: str, cha
     ("container", "codec", "rate"),
     [("ipod", "aac", 44_100), ("mp3", "mp3", 44_100), ("ogg", "libopus", 48_000), ("webm", "libopus", 48_000)],
 )
-async def test_an_encoders_run_in_shifts_nothing(container: str, codec: str, rate: int, tmp_path: Path) -> None:
+async def test_the_delay_that_an_encoder_adds_is_removed(container: str, codec: str, rate: int, tmp_path: Path) -> None:
     burst = tones([1000], rate, 1.0)
     burst[:, : rate // 2] = 0
     path = write_audio(tmp_path / "call", burst, rate, container=container, codec=codec)
@@ -139,7 +139,7 @@ async def test_the_default_track_is_taken(tmp_path: Path) -> None:
     assert dominant_frequency(samples_of(audio)[4_000:12_000]) == pytest.approx(700, abs=4)
 
 
-async def test_rate_and_channels_may_change_midway(tmp_path: Path) -> None:
+async def test_the_rate_and_the_channels_may_change_within_a_recording(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "call", tones([300, 500], 44_100, 1.0), 44_100, container="adts", codec="aac")
     other = write_audio(tmp_path / "other", tones([700], 16_000, 1.0), 16_000, container="adts", codec="aac")
     path.write_bytes(path.read_bytes() + other.read_bytes())
@@ -162,7 +162,7 @@ async def test_rate_and_channels_may_change_midway(tmp_path: Path) -> None:
         ("amr", "libopencore_amrnb"),
     ],
 )
-async def test_a_cut_recording_gives_what_is_left(container: str, codec: str, tmp_path: Path) -> None:
+async def test_a_cut_off_recording_is_decoded_to_its_last_packet(container: str, codec: str, tmp_path: Path) -> None:
     rate = 48_000 if codec == "libopus" else 8_000
     path = write_audio(tmp_path / "call", tones([440], rate, 4.0), rate, container=container, codec=codec)
     os.truncate(path, path.stat().st_size // 2)
@@ -177,7 +177,7 @@ async def test_a_recording_cut_before_its_index_is_unsupported(tmp_path: Path) -
     assert await refusal(path, tmp_path) is UnsupportedMedia
 
 
-async def test_broken_packets_are_passed_over(tmp_path: Path) -> None:
+async def test_broken_packets_are_skipped(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "call", tones([440], 44_100, 4.0), 44_100, container="mp3", codec="mp3")
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -194,7 +194,7 @@ async def test_a_recording_without_samples_is_bad(tmp_path: Path) -> None:
         await decode(path, tmp_path, split=True, max_seconds=60)
 
 
-async def test_a_recording_of_noise_in_place_of_packets_is_bad(tmp_path: Path) -> None:
+async def test_a_recording_with_noise_instead_of_packets_is_bad(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "call", tones([440], 44_100, 4.0), 44_100, container="ipod", codec="aac")
     whole = path.read_bytes()
     begin, end = whole.index(b"mdat") + 4, whole.index(b"moov") - 4
@@ -209,8 +209,8 @@ async def test_a_movie_without_sound_has_no_audio(tmp_path: Path) -> None:
     assert await refusal(write_movie(tmp_path / "film.mp4", None), tmp_path) is NoAudio
 
 
-async def test_subtitles_are_passed_over(tmp_path: Path) -> None:
-    """PyAV imports a module when it meets them, which the contained child cannot do any more."""
+async def test_subtitles_are_skipped(tmp_path: Path) -> None:
+    """PyAV imports a module for subtitles, but the contained child can import nothing any more."""
     path = write_subtitled(tmp_path / "film", tones([440], 48_000, 1.0), 48_000)
     assert (await decode(path, tmp_path, split=True, max_seconds=60)).duration_seconds == pytest.approx(1.0, abs=0.1)
 
@@ -228,7 +228,7 @@ async def test_subtitles_are_passed_over(tmp_path: Path) -> None:
     ],
     ids=["empty", "text", "png", "1 Hz", "768 kHz", "64 channels", "zeros"],
 )
-async def test_other_files_are_unsupported(content: bytes, tmp_path: Path) -> None:
+async def test_files_that_are_no_usable_recording_are_unsupported(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "call"
     path.write_bytes(content)
     assert await refusal(path, tmp_path) is UnsupportedMedia
@@ -245,8 +245,8 @@ async def test_other_files_are_unsupported(content: bytes, tmp_path: Path) -> No
     ],
     ids=["m3u8", "m3u8 with file:", "ffconcat", "sdp", "mpd"],
 )
-async def test_a_file_that_names_another_does_not_open_it(listing: str, tmp_path: Path) -> None:
-    """The other is a pipe without a writer: who opens it hangs until the time is up, which is DecoderUnavailable."""
+async def test_decoding_a_file_does_not_open_another_file_that_it_names(listing: str, tmp_path: Path) -> None:
+    """The other file is a pipe without a writer. Opening it would hang until the time limit: DecoderUnavailable."""
     os.mkfifo(tmp_path / "secret.wav")
     path = tmp_path / "call"
     path.write_text(listing.format(target=tmp_path / "secret.wav"))
@@ -254,7 +254,7 @@ async def test_a_file_that_names_another_does_not_open_it(listing: str, tmp_path
         await decode(path, tmp_path, split=True, max_seconds=60, timeout_seconds=20)
 
 
-async def test_the_header_is_not_believed(tmp_path: Path) -> None:
+async def test_a_wrong_length_in_the_header_does_not_stop_decoding(tmp_path: Path) -> None:
     path = tmp_path / "call"
     path.write_bytes(flac_silence(8 / 3600, claimed_seconds=36_000))
     assert (await probe(path)).duration_seconds == 36_000
@@ -264,7 +264,7 @@ async def test_the_header_is_not_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("claimed_seconds", [0, 3, 86_400])
-async def test_a_day_of_silence_stops_at_the_limit(claimed_seconds: float, tmp_path: Path) -> None:
+async def test_decoding_a_day_of_silence_stops_at_the_limit(claimed_seconds: float, tmp_path: Path) -> None:
     path = tmp_path / "call"
     path.write_bytes(flac_silence(24, claimed_seconds=claimed_seconds))
     assert path.stat().st_size < 200_000
@@ -275,7 +275,7 @@ async def test_a_day_of_silence_stops_at_the_limit(claimed_seconds: float, tmp_p
 
 @asynccontextmanager
 async def half_fed(path: Path, folder: Path) -> AsyncIterator[tuple[asyncio.Task[DecodedAudio], int]]:
-    """A decode that has begun to write and waits for more of its recording, and its child's process id."""
+    """A decode that has begun to write and waits for the rest of its recording; and the process id of its child."""
     others = child_ids()
     os.mkfifo(path)
     pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
@@ -299,7 +299,7 @@ async def drained(pipe: int) -> None:
 
 
 def child_ids() -> set[int]:
-    """Of this process's children, zombies too."""
+    """The process ids of this process's children, including zombies."""
     ids = set()
     for status in Path("/proc").glob("[0-9]*/status"):
         with suppress(OSError):
@@ -310,7 +310,9 @@ def child_ids() -> set[int]:
 
 @NEEDS_PROC
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-async def test_a_child_killed_from_outside_is_no_fault_of_the_recording(number: signal.Signals, tmp_path: Path) -> None:
+async def test_a_recording_is_not_blamed_if_the_child_is_killed_from_outside(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     async with half_fed(tmp_path / "call", tmp_path) as (decoding, child):
         assert (tmp_path / "channel-0.pcm").exists()
         os.kill(child, number)
@@ -331,7 +333,7 @@ async def test_cancelling_ends_the_child_and_clears_the_folder(tmp_path: Path) -
 
 @NEEDS_PROC
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_cancelling_while_the_child_starts_leaves_none(
+def test_cancelling_while_the_child_starts_leaves_no_child(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
 ) -> None:
     path = write_audio(tmp_path / "call", tones([440], 8_000, 1.0), 8_000, container="wav", codec="pcm_s16le")
@@ -355,7 +357,7 @@ def test_cancelling_while_the_child_starts_leaves_none(
 
 
 @NEEDS_PROC
-async def test_the_child_is_limited_and_alone(tmp_path: Path) -> None:
+async def test_the_child_has_limits_and_a_session_of_its_own(tmp_path: Path) -> None:
     async with half_fed(tmp_path / "call", tmp_path) as (decoding, child):
         proc = Path(f"/proc/{child}")
         limits = {line[:25].strip(): line[26:46].strip() for line in (proc / "limits").read_text().splitlines()}
@@ -370,7 +372,7 @@ async def test_the_child_is_limited_and_alone(tmp_path: Path) -> None:
         await asyncio.wait([decoding])
 
 
-async def test_a_recording_that_is_not_there_to_be_read_in_time_is_not_to_blame(tmp_path: Path) -> None:
+async def test_a_recording_is_not_blamed_if_it_cannot_be_read_in_time(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "call")
     pipe = os.open(tmp_path / "call", os.O_RDWR)
     try:
@@ -381,7 +383,7 @@ async def test_a_recording_that_is_not_there_to_be_read_in_time_is_not_to_blame(
 
 
 async def decoding_fails(folder: Path, output: Path | None = None) -> DecoderUnavailable:
-    """What decoding a good recording raises where something of ours is broken."""
+    """The error that decoding a good recording raises while the decoder itself is broken."""
     path = write_audio(folder / "call", tones([440], 8_000, 1.0), 8_000, container="wav", codec="pcm_s16le")
     with pytest.raises(DecoderUnavailable) as failure:
         await decode(path, output or folder, split=True, max_seconds=60)
@@ -389,11 +391,11 @@ async def decoding_fails(folder: Path, output: Path | None = None) -> DecoderUna
     return failure.value
 
 
-async def test_a_lost_folder_is_not_blamed_on_the_recording(tmp_path: Path) -> None:
+async def test_a_recording_is_not_blamed_if_the_folder_is_missing(tmp_path: Path) -> None:
     assert (await decoding_fails(tmp_path, tmp_path / "no folder")).errno == errno.ENOENT
 
 
-async def test_a_child_that_cannot_be_started_is_not_blamed_on_the_recording(
+async def test_a_recording_is_not_blamed_if_the_child_cannot_be_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
@@ -401,7 +403,7 @@ async def test_a_child_that_cannot_be_started_is_not_blamed_on_the_recording(
 
 
 @pytest.mark.parametrize("ending", ["import nothing_of_this_name", "print('no answer')", "pass", "print('[' * 99_999)"])
-async def test_a_child_that_fails_is_not_blamed_on_the_recording(
+async def test_a_recording_is_not_blamed_if_the_child_fails(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "child.py"
@@ -411,9 +413,11 @@ async def test_a_child_that_fails_is_not_blamed_on_the_recording(
 
 
 @pytest.mark.parametrize(
-    ("first_line", "error"), [("{'contained_by': {}}", BadMedia), ("{}", DecoderUnavailable)], ids=["after", "before"]
+    ("first_line", "error"),
+    [("{'contained_by': {}}", BadMedia), ("{}", DecoderUnavailable)],
+    ids=["after containment", "before containment"],
 )
-async def test_a_recording_is_to_blame_for_a_crash_only_after_it_was_looked_at(
+async def test_a_recording_is_blamed_for_a_crash_only_after_the_child_contained_itself(
     first_line: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crashing = tmp_path / "child.py"
@@ -426,13 +430,13 @@ async def test_a_recording_is_to_blame_for_a_crash_only_after_it_was_looked_at(
         await probe(tmp_path / "call")
 
 
-async def test_a_recording_that_cannot_be_opened_is_not_blamed(tmp_path: Path) -> None:
+async def test_a_recording_is_not_blamed_if_it_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(DecoderUnavailable, match="cannot be opened"):
         await probe(tmp_path / "call")
 
 
 def sick_child(folder: Path, sickness: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on decoders are the real one with something changed in them."""
+    """Replace the decoder program with a changed one: it runs the code `sickness` before it begins."""
     program = folder / "sick.py"
     program.write_text(
         f"import errno, json, os, sys\nsys.path.insert(0, {str(decode_module.PROGRAM.parents[3])!r})\n"
@@ -458,7 +462,7 @@ os.read = sick_read
 @pytest.mark.parametrize(
     ("container", "codec"), [("wav", "pcm_s16le"), ("flac", "flac"), ("ipod", "aac"), ("matroska", "aac")]
 )
-async def test_a_recording_that_cannot_be_read_to_its_end_is_no_shorter_one(
+async def test_a_read_error_fails_the_decode_and_does_not_shorten_the_recording(
     container: str, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sick_child(tmp_path, SICK_DISK, monkeypatch)
@@ -483,9 +487,9 @@ memory.mmap.mmap = refuse
 @pytest.mark.parametrize(
     ("sickness", "error"),
     [(ASKS_TOO_MUCH, BadMedia), (ASKS_TOO_MUCH + NO_MEMORY, DecoderUnavailable)],
-    ids=["the recording asks for more than the limit", "the machine has none"],
+    ids=["the recording asks for more than the limit", "the machine has no memory left"],
 )
-async def test_a_lack_of_memory_is_the_recordings_fault_only_if_there_was_memory(
+async def test_a_recording_is_blamed_for_lack_of_memory_only_if_the_machine_has_memory_left(
     sickness: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sick_child(tmp_path, sickness, monkeypatch)
@@ -494,7 +498,7 @@ async def test_a_lack_of_memory_is_the_recordings_fault_only_if_there_was_memory
         await probe(tmp_path / "call")
 
 
-async def test_a_module_that_is_imported_too_late_is_not_the_recordings_fault(
+async def test_a_recording_is_not_blamed_if_a_module_is_imported_too_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sick_child(tmp_path, "program.inspect_or_decode = lambda *_: __import__('email.policy')", monkeypatch)
@@ -504,10 +508,10 @@ async def test_a_module_that_is_imported_too_late_is_not_the_recordings_fault(
 
 
 @pytest.mark.parametrize("place", [10_000, 2**63 - 4096])
-def test_a_place_beyond_the_end_is_the_end_and_no_trouble_of_the_disk(
+def test_reading_beyond_the_end_returns_nothing_and_is_no_disk_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
-    """Some file systems let a program go where none of their files reaches, and refuse to read there."""
+    """Some file systems let a program seek beyond the longest possible file, and refuse to read there."""
     memory = Path("/dev/shm")
     folder = memory if memory.is_dir() else tmp_path
     with tempfile.NamedTemporaryFile(dir=folder) as file:

@@ -1,4 +1,4 @@
-"""A decoder that cannot work, as a client sees it: the recording is not refused, it is asked for again."""
+"""A client's view of a broken decoder: the service does not refuse the recording, it asks the client to try again."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from testing.listening import listening
 from testing.recordings import tone
 
 
-async def test_an_upload_is_unavailable_and_leaves_nothing(
+async def test_an_upload_without_a_decoder_is_answered_unavailable_and_leaves_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))

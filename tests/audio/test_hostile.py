@@ -1,4 +1,4 @@
-"""Files of strangers: a code for each, no other file read, no connection opened, nothing left."""
+"""Hostile files: each has a known outcome, reads no other file, opens no connection and leaves nothing."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ except TooLong:
 
 
 def run_python(*arguments: str) -> str:
-    """What a Python process of its own printed."""
+    """Run Python in a process of its own. Returns what it printed."""
     ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
@@ -45,7 +45,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 async def outcomes(files: dict[str, bytes], folder: Path) -> dict[str, Verdict]:
-    """What comes of each file, two at a time."""
+    """Decode the files, two at the same time. Returns the verdict on each."""
     verdicts: dict[str, Verdict] = {}
     left = iter(files.items())
 
@@ -61,8 +61,8 @@ async def outcomes(files: dict[str, bytes], folder: Path) -> dict[str, Verdict]:
     return verdicts
 
 
-async def test_files_that_name_others_open_neither_file_nor_connection(tmp_path: Path) -> None:
-    """What they name is a recording that would decode, and a server that would be connected to."""
+async def test_files_that_name_other_files_or_servers_open_none_of_them(tmp_path: Path) -> None:
+    """They name a recording that can be decoded and a server that accepts connections."""
     secret = tmp_path / "secret.wav"
     secret.write_bytes(tone())
     os.utime(secret, (0, 0))
@@ -79,7 +79,7 @@ async def test_files_that_name_others_open_neither_file_nor_connection(tmp_path:
     assert secret.stat().st_atime == 0
 
 
-async def test_each_other_file_has_its_outcome(tmp_path: Path) -> None:
+async def test_each_other_hostile_file_has_its_expected_outcome(tmp_path: Path) -> None:
     files = list(others(tmp_path))
     verdicts = await outcomes({name: content for name, content, _ in files}, tmp_path)
     assert {name: (verdict.outcome, verdict.fault) for name, verdict in verdicts.items()} == {
@@ -87,14 +87,14 @@ async def test_each_other_file_has_its_outcome(tmp_path: Path) -> None:
     }
 
 
-async def test_each_container_cut_in_its_header_has_a_code(tmp_path: Path) -> None:
+async def test_each_container_that_is_cut_off_in_its_header_has_a_known_outcome(tmp_path: Path) -> None:
     verdicts = await outcomes(dict(truncated(tmp_path)), tmp_path)
     assert {verdict.outcome for verdict in verdicts.values()} <= KNOWN
     assert {verdict.fault for verdict in verdicts.values()} == {None}
 
 
-def test_a_bomb_takes_little_memory(tmp_path: Path) -> None:
-    """In a process of its own: what the system counts of children is the peak of all there ever were."""
+def test_decoding_a_bomb_takes_little_memory(tmp_path: Path) -> None:
+    """It runs in a new process, because the system reports only the peak over all children that a process has had."""
     bomb = tmp_path / "bomb"
     bomb.write_bytes(flac_silence(24, claimed_seconds=0))
     found = json.loads(run_python("-c", DECODE_BOMB.format(bomb=str(bomb), folder=str(tmp_path))))

@@ -33,7 +33,7 @@ def test_the_path_of_a_model_is_printed(tmp_path: Path) -> None:
     assert (Path(printed.stdout.strip()) / "model.bin").is_file()
 
 
-def test_a_model_that_is_not_here_has_no_path(tmp_path: Path) -> None:
+def test_a_model_that_is_not_on_the_machine_has_no_path(tmp_path: Path) -> None:
     refused = callscribe("models", "path", "large-v3", folder=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr == "callscribe: large-v3 is not on this machine; `callscribe models fetch large-v3` gets it\n"
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_recording_is_reported_and_the_others_are_transcribed(
     assert transcript["talk"]["channels"][0]["share"] == 1.0
 
 
-def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path: Path) -> None:
+def test_a_folder_is_transcribed_into_files_with_the_names_that_whisper_gives(tmp_path: Path) -> None:
     calls, out = tmp_path / "calls", tmp_path / "out" / "new"
     calls.mkdir()
     (calls / "call.01.wav").write_bytes(call(0, 6))
@@ -110,7 +110,7 @@ def test_a_folder_is_transcribed_into_files_named_as_whisper_names_them(tmp_path
     assert missed(said(6, 12.5), (out / "second.txt").read_text()) <= FEW
 
 
-def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> None:
+def test_the_terminal_shows_a_progress_bar_and_standard_output_gets_the_transcript(tmp_path: Path) -> None:
     recording = tmp_path / "call.wav"
     recording.write_bytes(call(0, 6))
     terminal, other_end = pty.openpty()
@@ -125,7 +125,7 @@ def test_a_terminal_is_shown_a_bar_and_a_file_the_transcript(tmp_path: Path) -> 
     assert missed(said(0, 6), shown) > 1 - FEW
 
 
-def test_it_ends_quietly_when_its_pipe_is_closed_and_names_may_be_any_bytes(tmp_path: Path) -> None:
+def test_the_command_accepts_names_of_any_bytes_and_ends_quietly_when_its_pipe_is_closed(tmp_path: Path) -> None:
     recording = tmp_path / os.fsdecode(b"llamada_\xf1.wav")
     recording.write_bytes(call(0, 6))
     printed = callscribe("transcribe", str(recording), "-f", "json", folder=tmp_path)
@@ -136,18 +136,18 @@ def test_it_ends_quietly_when_its_pipe_is_closed_and_names_may_be_any_bytes(tmp_
     assert started.stdout is not None
     started.stdout.close()
     started.stdout = None
-    _, told = started.communicate(timeout=300)
-    assert (started.returncode, told) == (128 + signal.SIGPIPE, "")
+    _, errors = started.communicate(timeout=300)
+    assert (started.returncode, errors) == (128 + signal.SIGPIPE, "")
 
 
-def test_ctrl_c_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_command_and_leaves_nothing_behind(tmp_path: Path) -> None:
     recording, out = tmp_path / "call.wav", tmp_path / "out"
     recording.write_bytes(call(0, 57))
     started = start_callscribe("transcribe", str(recording), "-o", str(out), folder=tmp_path, stderr=subprocess.PIPE)
     eventually(lambda: any((tmp_path / "temporary").glob("callscribe-*/*.pcm")))
     started.send_signal(signal.SIGINT)
-    printed, told = started.communicate(timeout=300)
-    assert (started.returncode, printed, told) == (130, "", "")
+    printed, errors = started.communicate(timeout=300)
+    assert (started.returncode, printed, errors) == (130, "", "")
     assert list(out.iterdir()) == list((tmp_path / "temporary").iterdir()) == []
 
 
@@ -165,7 +165,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
         (("--output-dir", "{file}"), "--output-dir"),
     ],
 )
-def test_an_option_that_cannot_be_is_named(tmp_path: Path, options: tuple[str, ...], named: str) -> None:
+def test_the_error_names_an_invalid_option(tmp_path: Path, options: tuple[str, ...], named: str) -> None:
     recording = tmp_path / "call.wav"
     recording.write_bytes(call(0, 1))
     filled = [option.format(file=recording) for option in options]

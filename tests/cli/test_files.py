@@ -1,4 +1,4 @@
-"""Files through an engine whose answers each test chooses."""
+"""The transcription of files, with an engine double whose results each test chooses."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ NOTHING_SAID = Transcript("en", 1.0, 1.0, (), ())
 
 
 class Engine:
-    """Raises the errors in turn; None is a transcript."""
+    """Raises the next of its errors at each call; if that is None, it returns the transcript."""
 
     def __init__(self, *errors: Exception | None, transcript: Transcript = NOTHING_SAID) -> None:
         self._errors = iter(errors)
@@ -50,7 +50,7 @@ def recordings(folder: Path, *names: bytes) -> list[Path]:
     return paths
 
 
-async def test_a_name_that_is_no_unicode_is_written_and_printed(tmp_path: Path) -> None:
+async def test_a_name_that_is_not_unicode_is_written_and_printed(tmp_path: Path) -> None:
     files, printed = recordings(tmp_path, b"llamada_\xf1.wav"), list[str]()
 
     assert await work(Engine(None)).run(files, printed.append) == 0
@@ -71,7 +71,7 @@ async def test_a_failed_recording_is_reported_in_one_text_line_and_the_others_ar
     assert capsys.readouterr().out == f"callscribe: {tmp_path}/?.wav: two lines\n"
 
 
-async def test_a_recording_that_broke_off_is_warned_of(tmp_path: Path) -> None:
+async def test_a_cut_off_recording_gets_a_warning(tmp_path: Path) -> None:
     half, printed = tmp_path / "half.wav", list[str]()
     half.write_bytes(SAMPLE_CALL.read_bytes()[:461_389])
 
@@ -86,7 +86,9 @@ async def test_warnings_are_printed_for_formats_that_cannot_hold_them(
 ) -> None:
     warnings = (
         TranscriptWarning(WarningCode.MOSTLY_SILENCE, "Nobody speaks in 90% of the recording"),
-        TranscriptWarning(WarningCode.WINDOW_REDECODED, "Decoded again, at temperature 0.2", 1, 3.0, 4.0),
+        TranscriptWarning(
+            WarningCode.WINDOW_REDECODED, "Hard to understand: recognized again, at temperature 0.2", 1, 3.0, 4.0
+        ),
         TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here", 1, 62.5, 70.0),
     )
     channels = tuple(Channel(index, label, "en", 1.0, 5.0) for index, label in enumerate(("agent", "customer")))

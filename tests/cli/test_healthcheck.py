@@ -1,4 +1,4 @@
-"""The image's health check, on processes as they run in it."""
+"""The container image's health check, on processes with the command lines of the image."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def test_the_address_comes_from_the_command_line(command: str, address: tuple[st
 
 
 def waiting(command: str) -> "subprocess.Popen[bytes]":
-    """A process with such a command line, which ends with the block."""
+    """A process with this command line. It ends when the `with` block ends."""
     program = [sys.executable, "-c", "import sys; sys.stdin.read()", *command.split()]
     return subprocess.Popen(program, stdin=subprocess.PIPE)
 
@@ -44,7 +44,7 @@ def test_a_service_on_any_port_is_healthy_while_it_answers(guarded_service: Serv
     assert health(guarded_service.process) == 0
 
 
-def test_a_service_on_an_address_of_its_own_is_asked_there() -> None:
+def test_the_check_asks_a_service_at_the_address_of_its_command_line() -> None:
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200 if self.path == "/healthz" else 404)

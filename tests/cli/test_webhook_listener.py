@@ -1,4 +1,4 @@
-"""`callscribe webhooks listen`, with requests as the service sends them."""
+"""`callscribe webhooks listen`, with the requests that the service sends."""
 
 import signal
 import subprocess

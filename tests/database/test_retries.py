@@ -1,4 +1,4 @@
-"""What has to be written down, on a database that loses connections or says no."""
+"""Writes that have to succeed, on a database that loses connections or refuses them."""
 
 import pytest
 from sqlalchemy import text
@@ -11,13 +11,13 @@ from app.storage.store import StoreUnavailable
 LOSE_THE_CONNECTION = "SELECT pg_terminate_backend(pg_backend_pid())"
 
 
-def test_what_comes_again_and_again_counts_from_the_last_gap() -> None:
+def test_the_duration_of_a_repeated_event_counts_from_the_last_gap() -> None:
     contact = Unbroken()
     assert [contact.seconds(now, longest_gap=12) for now in (100, 105, 110, 123, 128)] == [0, 5, 10, 0, 5]
 
 
 class Write:
-    """Runs one statement after the other, one a call."""
+    """Runs the next one of its statements at each call."""
 
     def __init__(self, *statements: str) -> None:
         self._statements = statements
@@ -29,7 +29,7 @@ class Write:
         return int((await session.exec(text(statement))).scalar_one())  # type: ignore[call-overload]
 
 
-async def test_a_store_in_trouble_is_not_told_as_a_database(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_log_names_the_error_of_a_store_in_trouble(capsys: pytest.CaptureFixture[str]) -> None:
     async def search() -> None:
         raise StoreUnavailable("SlowDown")
 
@@ -39,19 +39,19 @@ async def test_a_store_in_trouble_is_not_told_as_a_database(capsys: pytest.Captu
     assert "SlowDown" in logged
 
 
-async def test_it_is_written_although_connections_are_lost(database: Database) -> None:
+async def test_a_write_is_repeated_after_a_lost_connection(database: Database) -> None:
     write = Write(LOSE_THE_CONNECTION, LOSE_THE_CONNECTION, "SELECT 42")
     assert await write_down(database, write, (0.0, 0.0)) == 42
 
 
-async def test_after_the_last_pause_it_is_given_up(database: Database) -> None:
+async def test_a_write_is_given_up_after_the_last_pause(database: Database) -> None:
     write = Write(*[LOSE_THE_CONNECTION] * 3)
     with pytest.raises(DATABASE_TROUBLE) as lost:
         await write_down(database, write, (0.0,))
     assert (write.calls, is_refusal(lost.value)) == (2, False)
 
 
-async def test_what_the_database_refuses_is_not_asked_again(database: Database) -> None:
+async def test_a_write_that_the_database_refuses_is_not_repeated(database: Database) -> None:
     write = Write("SELECT 1 / 0", "SELECT 42")
     with pytest.raises(DATABASE_TROUBLE) as refused:
         await write_down(database, write, (0.0,))

@@ -1,4 +1,4 @@
-"""The loop of a worker, on work that is kept in memory instead of a table."""
+"""The work loop, with work that is kept in memory instead of in a table."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -73,7 +73,7 @@ async def ended(kitchen: Kitchen, dishes: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_what_is_claimed_is_worked_on_and_recorded(kitchen: Kitchen) -> None:
+async def test_claimed_work_is_run_and_its_end_is_recorded(kitchen: Kitchen) -> None:
     async with cooking(kitchen):
         kitchen.order("soup", "burnt", "rice", "tea")
         await ended(kitchen, 4)
@@ -127,7 +127,7 @@ async def test_work_that_outlasts_the_grace_goes_back(kitchen: Kitchen) -> None:
     assert kitchen.waiting == ["slow"]
 
 
-async def test_what_is_claimed_while_the_loop_closes_goes_back(kitchen: Kitchen) -> None:
+async def test_work_that_is_claimed_while_the_loop_closes_goes_back(kitchen: Kitchen) -> None:
     kitchen.on_claim = kitchen.loop.close
     async with cooking(kitchen):
         kitchen.order("soup")

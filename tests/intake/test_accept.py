@@ -1,4 +1,4 @@
-"""Ways in without HTTP: a folder, a URL, a refusal and a repetition use nothing but `Intake.receiving` and `accept`."""
+"""Intake without HTTP: files of a folder and URLs become jobs through `Intake.receiving` and `Intake.accept` alone."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ URL = "https://127.0.0.1/call.wav"
 
 
 class Inbox:
-    """A way in of a few lines: the files of a folder, each named after its call."""
+    """A small way in: the files of a folder. Each file is named after its call."""
 
     def __init__(self, intake: Intake, ask: Ask) -> None:
         self._intake = intake
@@ -87,7 +87,7 @@ async def test_a_file_of_a_folder_becomes_a_job(intake: Intake, store: LocalAudi
     assert kept(store) == [str(job.id)] == [job.audio_key]
 
 
-async def test_a_repeated_file_leads_to_its_job_and_is_not_kept_twice(
+async def test_a_repeated_file_leads_to_its_first_job_and_is_not_kept_twice(
     intake: Intake, store: LocalAudioStore, file: Path
 ) -> None:
     inbox = Inbox(intake, Ask())
@@ -107,7 +107,7 @@ async def test_a_url_becomes_a_job_with_the_defaults(intake: Intake) -> None:
 
 
 @pytest.mark.parametrize("ask", [Ask(Options(model="huge")), Ask(Options(model="", language="xx")), Ask(priority=0)])
-async def test_a_refused_ask_leaves_nothing(intake: Intake, store: LocalAudioStore, file: Path, ask: Ask) -> None:
+async def test_a_refused_request_leaves_nothing(intake: Intake, store: LocalAudioStore, file: Path, ask: Ask) -> None:
     with pytest.raises(InvalidRequest):
         await Inbox(intake, ask).take(file)
     with pytest.raises(InvalidRequest):
@@ -161,7 +161,7 @@ EVERYTHING = {
 }
 
 
-def test_fingerprints_are_those_of_earlier_versions() -> None:
+def test_fingerprints_are_the_same_as_in_earlier_versions() -> None:
     """A client may repeat a request to a service that was updated in between."""
     plain = "7ffd79624c1b35331ad3a0f2ca3c1aed642cfc512851af50c4657fcf70ae3225"
     assert fingerprint(AUDIO, CreateTranscription().ask(), "call.wav") == plain

@@ -1,4 +1,4 @@
-"""More recordings than can be looked at, and clients that do not wait for their answer."""
+"""More recordings than the service can probe at the same time, and clients that hang up before the answer."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ HANGING = "import time; time.sleep(600)"
 
 
 class Probes:
-    """The children that probe: told to hang, each holds its place until it is ended."""
+    """The child processes that probe. After `hang`, each new one holds its place until it is ended."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._hanging = folder / "hanging.py"
@@ -75,7 +75,7 @@ async def hung_up(client: asyncio.Task[httpx.Response]) -> None:
     await asyncio.wait([client])
 
 
-async def test_a_repetition_is_answered_while_all_probes_hang(
+async def test_a_repeated_request_is_answered_while_all_probes_hang(
     database: Database, tmp_path: Path, probes: Probes
 ) -> None:
     async with listening(database, tmp_path) as service:
@@ -109,7 +109,7 @@ async def test_a_client_that_hangs_up_before_its_probe_leaves_nothing(
     async with listening(database, tmp_path) as service:
         clients = [asyncio.create_task(post(service, f"call-{n}")) for n in range(intake.PROBES_OF_ONE_KEY)]
         await soon(lambda: len(probes.children()) == intake.PROBES_OF_ONE_KEY)
-        waiting = asyncio.create_task(post(service, "in line"))
+        waiting = asyncio.create_task(post(service, "queued"))
         await soon(lambda: len(service.stored_files()) == intake.PROBES_OF_ONE_KEY + 1)
         await hung_up(waiting)
         await soon(lambda: len(service.stored_files()) == intake.PROBES_OF_ONE_KEY)
@@ -126,7 +126,7 @@ async def test_a_client_that_hangs_up_before_its_probe_leaves_nothing(
     assert "error" not in logged
 
 
-async def test_a_job_that_is_being_written_outlives_its_client(
+async def test_a_job_is_written_even_if_its_client_hangs_up_meanwhile(
     database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def writing() -> bool:
@@ -166,7 +166,7 @@ async def test_one_recording_too_many_is_refused_and_leaves_nothing(
         assert (await post(service)).status_code == 202
 
 
-def test_a_wait_ends_with_its_client(guarded: Service) -> None:
+def test_a_wait_ends_when_its_client_hangs_up(guarded: Service) -> None:
     path = guarded.create()["links"]["self"]
     with pytest.raises(httpx.ReadTimeout):
         guarded.client.get(path, params={"wait": 60}, timeout=0.5)

@@ -1,4 +1,4 @@
-"""Where jobs' recordings lie, and a worker at work on them."""
+"""A worker with its store and database, the clock that it reads, and a server that it fetches recordings from."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def bench(database: Database, tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that passes for a worker."""
+    """The clock that a worker reads."""
     clock = Clock()
     monkeypatch.setattr(runner, "time", clock)
     return clock

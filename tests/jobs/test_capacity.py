@@ -20,7 +20,7 @@ FETCHED = Held("crm", came_with_recording=False)
         ([FETCHED] * 21, 21, 0),
     ],
 )
-def test_uploads_and_fetches_have_places_of_their_own(held: list[Held], slots: int, fetches: int) -> None:
+def test_uploads_and_fetches_have_separate_places(held: list[Held], slots: int, fetches: int) -> None:
     assert free_slots(held, Pauses(), 0.0).places == slots
     assert free_fetches(held, Pauses(), 0.0).places == fetches
 
@@ -41,18 +41,18 @@ def test_one_host_leaves_the_last_quarter_of_the_fetches_to_others() -> None:
     assert free_slots([UPLOAD] * 3, Pauses(), 0.0).each_host is None
 
 
-def test_a_worker_is_crowded_where_running_jobs_hold_all_places() -> None:
+def test_a_worker_is_crowded_if_running_jobs_hold_all_places() -> None:
     assert free_slots([UPLOAD] * 21, Pauses(), 0.0).crowded
     assert free_fetches([FETCHING] * 10, Pauses(), 0.0).crowded
     assert not free_slots([UPLOAD] * 21, Pauses(stored=1.0), 0.0).crowded
 
 
 @pytest.mark.parametrize(("now", "slots", "fetches"), [(9.9, 0, 0), (10.0, 21, 0), (20.0, 21, 10)])
-def test_each_kind_pauses_for_as_long_as_it_has_to(now: float, slots: int, fetches: int) -> None:
+def test_each_kind_of_job_has_its_own_pause(now: float, slots: int, fetches: int) -> None:
     pauses = Pauses(stored=10.0, fetched=20.0)
     assert (free_slots([], pauses, now).places, free_fetches([], pauses, now).places) == (slots, fetches)
 
 
-def test_the_room_for_a_single_job_keeps_its_shares() -> None:
+def test_the_room_for_a_single_job_keeps_the_limits_of_the_keys() -> None:
     assert one_of(Room(7, 3, of_caller={"crm": 0})) == Room(1, 3, of_caller={"crm": 0})
     assert one_of(NO_ROOM) == NO_ROOM

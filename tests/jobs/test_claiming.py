@@ -13,7 +13,7 @@ from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Interrupted, Outcom
 from testing.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, requeue_lost
 
 
-async def test_keys_share_the_slots_however_much_one_of_them_asks_for(database: Database) -> None:
+async def test_keys_share_the_slots_even_if_one_of_them_has_many_more_jobs(database: Database) -> None:
     for _ in range(10):
         await enqueue(database, caller="greedy")
     await enqueue(database, caller="modest")
@@ -31,7 +31,7 @@ async def test_the_key_with_the_fewest_running_jobs_is_next(database: Database) 
     assert callers == ["modest", "modest", "greedy", "modest", "greedy"]
 
 
-async def test_keys_without_running_jobs_take_turns(database: Database) -> None:
+async def test_keys_without_running_jobs_alternate(database: Database) -> None:
     for caller in "aaabbbc":
         await enqueue(database, caller=caller)
     callers = []
@@ -59,7 +59,7 @@ async def test_all_claimers_find_jobs_while_one_holds_the_first(database: Databa
 
 
 async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: Database) -> None:
-    """20 keys in 3 priorities: a look-up for each pair, one for its first jobs, and one for each key's last turn."""
+    """Each pair of 20 keys and 3 priorities needs two look-ups, and each key one more for its last claim."""
     await fill(database, 20_000, callers=20)
     async with database.transaction() as session:
         for slots in (1, 16):
@@ -73,7 +73,7 @@ async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: 
     assert fetched < 10_000
 
 
-async def test_uploads_are_found_behind_a_long_line_of_jobs_to_fetch(database: Database) -> None:
+async def test_uploads_are_found_behind_a_long_queue_of_jobs_to_fetch(database: Database) -> None:
     upload = await enqueue(database, caller="key-1", priority=9)
     await fill(database, 20_000, callers=20, stored=False)
     scanned = text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'")
@@ -85,7 +85,7 @@ async def test_uploads_are_found_behind_a_long_line_of_jobs_to_fetch(database: D
     assert fetched < 10_000
 
 
-async def test_a_job_on_its_last_chance_is_fetched_only_where_a_fetch_is_free(database: Database) -> None:
+async def test_a_job_on_its_last_chance_is_fetched_only_if_a_fetch_is_free(database: Database) -> None:
     for key in (None, None, "stored", "stored"):
         await enqueue(database, audio_key=key)
     await execute(database, "UPDATE transcription SET crashes = :crashes", crashes=MAX_CRASHES - 1)
@@ -119,7 +119,7 @@ async def test_a_worker_runs_one_job_on_its_last_chance_beside_others(database: 
 
 
 @pytest.mark.parametrize("crashes", range(MAX_CRASHES))
-async def test_a_crash_that_was_seen_counts_like_a_lost_lease(database: Database, crashes: int) -> None:
+async def test_a_crash_that_the_worker_records_counts_like_a_lost_lease(database: Database, crashes: int) -> None:
     await enqueue(database)
     await execute(database, "UPDATE transcription SET crashes = :crashes", crashes=crashes)
     [job] = await claim(database)
@@ -130,10 +130,10 @@ async def test_a_crash_that_was_seen_counts_like_a_lost_lease(database: Database
 
 
 @pytest.mark.parametrize("outcome", [None, Crashed(), Interrupted()])
-async def test_a_job_that_was_begun_goes_before_newcomers_of_its_priority_and_key(
+async def test_a_job_that_was_begun_goes_before_newer_jobs_of_its_priority_and_key(
     database: Database, outcome: Outcome | None
 ) -> None:
-    """After a lost lease, a crash that was seen, a deploy: once its turn has come, no newcomer delays it."""
+    """A lost lease, a recorded crash or a deploy ended its attempt. No newer job may delay its next one."""
     await enqueue(database, caller="other")
     begun = await enqueue(database)
     newcomers = [(await enqueue(database)).id for _ in range(3)]
@@ -148,7 +148,7 @@ async def test_a_job_that_was_begun_goes_before_newcomers_of_its_priority_and_ke
 
 
 async def test_jobs_on_their_last_chance_do_not_starve_under_a_steady_load(database: Database) -> None:
-    """Whatever arrives, however urgent, a worker whose last one has ended takes the next."""
+    """A worker that runs none of them claims one, even if more urgent jobs keep arriving."""
     suspects = [(await enqueue(database, priority=9)).id for _ in range(3)]
     await execute(database, "UPDATE transcription SET crashes = :crashes", crashes=MAX_CRASHES - 1)
     for suspect in suspects:
@@ -159,7 +159,7 @@ async def test_jobs_on_their_last_chance_do_not_starve_under_a_steady_load(datab
         await finish(database, first, SUCCESS)
 
 
-async def test_a_job_that_waits_for_another_try_is_no_candidate(database: Database) -> None:
+async def test_a_job_that_waits_for_another_try_is_not_claimed(database: Database) -> None:
     await enqueue(database, caller="unlucky")
     [job] = await claim(database)
     await finish(database, job, Failed("transcription_failed", "…", transient=True))
@@ -167,7 +167,7 @@ async def test_a_job_that_waits_for_another_try_is_no_candidate(database: Databa
     assert [job.id for job in await claim(database, 2)] == [other.id]
 
 
-async def test_one_key_leaves_the_places_that_are_not_for_it(database: Database) -> None:
+async def test_a_key_gets_no_more_places_than_the_room_gives_it(database: Database) -> None:
     for _ in range(10):
         await enqueue(database, caller="greedy")
     room = Room(6, 4, of_caller={"greedy": 1, "full": 0})
@@ -179,13 +179,13 @@ async def test_one_key_leaves_the_places_that_are_not_for_it(database: Database)
     assert Counter(job.caller for job in await claim(database, Room(6, 4))) == {"greedy": 4, "full": 1}
 
 
-async def test_the_share_of_one_key_holds_over_all_its_priorities(database: Database) -> None:
+async def test_the_share_of_a_key_counts_jobs_of_all_priorities(database: Database) -> None:
     for priority in range(6):
         await enqueue(database, caller="greedy", priority=priority)
     assert [job.priority for job in await claim(database, Room(9, 4))] == [0, 1, 2, 3]
 
 
-async def test_one_host_leaves_the_fetches_that_are_not_for_it(database: Database) -> None:
+async def test_a_host_gets_no_more_fetches_than_the_room_gives_it(database: Database) -> None:
     for number in range(20):
         await enqueue(database, audio_key=None, source_host="slow.example", caller=f"key-{number % 2}")
     await enqueue(database, audio_key=None, source_host="quick.example", caller="key-0")
@@ -201,7 +201,7 @@ async def test_one_host_leaves_the_fetches_that_are_not_for_it(database: Databas
     assert len(await claim(database, 0, fetches=Room(9, each_host=3, of_caller=callers))) == 3
 
 
-async def test_replicas_find_jobs_of_a_key_while_another_claims_its_share(database: Database) -> None:
+async def test_a_replica_finds_jobs_of_a_key_while_another_replica_claims_some(database: Database) -> None:
     for _ in range(12):
         await enqueue(database, caller="greedy")
     async with database.transaction() as session:
@@ -210,7 +210,9 @@ async def test_replicas_find_jobs_of_a_key_while_another_claims_its_share(databa
     assert (len(held), len(found)) == (4, 4)
 
 
-async def test_a_more_urgent_job_of_another_key_is_seen_where_one_runs(database: Database) -> None:
+async def test_the_queue_finds_a_waiting_job_that_is_more_urgent_than_a_running_one_of_another_key(
+    database: Database,
+) -> None:
     await enqueue(database, caller="greedy", priority=9)
     [running] = await claim(database)
     for caller, priority in (("greedy", 0), ("other", 9)):

@@ -1,4 +1,4 @@
-"""When a worker claims again after trouble of its own."""
+"""When a worker that could not work claims jobs again."""
 
 from app.jobs.condition import HINDRANCES_IN_A_ROW, TRIAL_PAUSES_SECONDS, Condition
 
@@ -10,7 +10,7 @@ def hindered(times: int) -> Condition:
     return condition
 
 
-def test_after_one_trouble_a_trial_is_enough() -> None:
+def test_one_successful_trial_is_enough_after_a_single_trouble() -> None:
     condition = hindered(1)
     assert condition.trouble is None
     assert condition.needs_trial
@@ -21,7 +21,7 @@ def test_after_one_trouble_a_trial_is_enough() -> None:
     assert not condition.on_probation
 
 
-def test_after_trouble_in_a_row_the_worker_shows_itself_with_one_job_at_a_time() -> None:
+def test_a_worker_is_on_probation_after_several_troubles_in_a_row() -> None:
     condition = hindered(HINDRANCES_IN_A_ROW)
     condition.trial_succeeded()
     assert condition.on_probation
@@ -68,7 +68,7 @@ def test_trials_wait_longer_each_time_that_one_fails() -> None:
     assert waits == [*TRIAL_PAUSES_SECONDS[1:], TRIAL_PAUSES_SECONDS[-1], TRIAL_PAUSES_SECONDS[-1]]
 
 
-def test_trouble_during_the_wait_for_a_trial_does_not_put_it_off() -> None:
+def test_trouble_during_the_wait_for_a_trial_does_not_postpone_it() -> None:
     condition = Condition()
     condition.trial_failed("Input/output error", 0.0)
     condition.attempt_hindered("Input/output error", 0.9)

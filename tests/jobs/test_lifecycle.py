@@ -48,7 +48,7 @@ def test_an_end_is_final_and_keeps_the_count_of_attempts(outcome: Outcome, statu
     assert status in FINAL
 
 
-def test_an_interrupted_attempt_goes_back_to_its_place_and_does_not_count() -> None:
+def test_an_interrupted_job_goes_back_to_its_place_and_the_attempt_does_not_count() -> None:
     assert next_state(Interrupted(), History(1), NOW) == NextState(Status.PENDING, None, 0)
     pause = timedelta(seconds=30)
     assert next_state(Interrupted(pause), History(1), NOW) == NextState(Status.PENDING, NOW + pause, 0)
@@ -58,8 +58,10 @@ def test_an_interrupted_attempt_goes_back_to_its_place_and_does_not_count() -> N
     ("waiting", "ended", "seconds"),
     [(10_000, 500, 300), (10_000, 5_000, 30), (4, 1, 60), (1, 100, 5), (10_000, 10, 600), (10_000, 0, 600)],
 )
-def test_a_full_queue_has_room_again_when_a_twentieth_is_worked_off(waiting: int, ended: int, seconds: int) -> None:
-    """At the rate of the last five minutes, in which so many jobs ended."""
+def test_a_client_should_come_back_when_a_twentieth_of_the_queue_has_ended(
+    waiting: int, ended: int, seconds: int
+) -> None:
+    """`ended` jobs ended in the last five minutes. The forecast assumes the same rate."""
     assert come_back_after(waiting, ended) == seconds
 
 
@@ -70,7 +72,7 @@ def test_a_transient_failure_waits_longer_each_time_and_ends_after_the_last_try(
     assert [state.run_at for state in states[:2]] == [NOW + timedelta(seconds=n) for n in (5, 10)]
 
 
-def test_a_recording_that_cannot_be_fetched_for_now_is_tried_for_some_minutes() -> None:
+def test_a_fetch_that_fails_for_now_is_tried_again_for_some_minutes() -> None:
     failure = Failed("fetch_failed", "503", transient=True)
     states = [next_state(failure, History(attempt), NOW) for attempt in range(1, len(FETCH_DELAYS) + 2)]
     assert [state.run_at for state in states[:-1]] == [NOW + timedelta(seconds=n) for n in (5, 30, 120)]
@@ -78,7 +80,7 @@ def test_a_recording_that_cannot_be_fetched_for_now_is_tried_for_some_minutes() 
     assert states[-1] == NextState(Status.FAILED, None, 4)
 
 
-def test_crashes_are_no_tries() -> None:
+def test_crashes_do_not_count_as_tries() -> None:
     failure = Failed("transcription_failed", "…", transient=True)
     assert next_state(failure, History(attempts=3, crashes=2), NOW) == NextState(
         Status.PENDING, NOW + timedelta(seconds=5), 3
@@ -91,7 +93,7 @@ def test_a_job_that_crashes_its_worker_is_given_up_at_the_limit(crashes: int) ->
     assert next_state(Crashed(), History(3, crashes), NOW) == NextState(status, None, 3)
 
 
-def test_the_diagram_shows_the_transitions_that_there_are() -> None:
+def test_the_diagram_shows_exactly_the_transitions_that_exist() -> None:
     histories = [History(*numbers) for numbers in itertools.product(range(1, 5), range(MAX_CRASHES + 1), [False, True])]
     outcomes: list[Outcome] = [SUCCESS, FAILURE, Failed("bad_media", "…"), Cancelled(), Interrupted(), Crashed()]
     reached = {
@@ -106,5 +108,5 @@ def test_the_diagram_shows_the_transitions_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Interrupted(), Crashed(), FAILURE])
-def test_a_job_that_is_to_be_cancelled_never_goes_back_to_the_queue(outcome: Outcome) -> None:
+def test_a_job_with_a_request_to_cancel_never_goes_back_to_the_queue(outcome: Outcome) -> None:
     assert next_state(outcome, History(1, cancel_requested=True), NOW).status is Status.CANCELLED

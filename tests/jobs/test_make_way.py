@@ -1,4 +1,4 @@
-"""A worker without a free place gives a running job back for another key's."""
+"""A worker without a free place gives a running job back, so that a job of another key can run."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ async def test_the_least_urgent_job_makes_way_for_a_more_urgent_one_of_another_k
             assert (await bench.ended(job_id)).attempts == 1
 
 
-async def test_no_job_makes_way_for_one_that_is_as_urgent(bench: Bench) -> None:
+async def test_no_job_makes_way_for_an_equally_urgent_job(bench: Bench) -> None:
     bench.engine.hang = True
     for number in range(SLOTS):
         await bench.enqueue(tone(), caller="greedy" if number < MOST else "other")
@@ -48,10 +48,10 @@ async def test_no_job_makes_way_for_one_that_is_as_urgent(bench: Bench) -> None:
         job = await bench.read(waiting)
     assert job is not None
     assert job.started_at is None
-    assert bench.engine.cancelled == SLOTS  # all by the end of the worker
+    assert bench.engine.cancelled == SLOTS  # by the end of the worker, not before
 
 
-async def test_a_slow_fetch_makes_way_for_another_keys(bench: Bench, clock: Clock, origin: Origin) -> None:
+async def test_a_slow_fetch_makes_way_for_a_fetch_of_another_key(bench: Bench, clock: Clock, origin: Origin) -> None:
     tarpits = [
         await bench.add(
             uuid7(), source=origin.url("/hanging.wav"), source_host=f"host-{number % 2}", caller=f"key-{number % 2}"
@@ -68,7 +68,7 @@ async def test_a_slow_fetch_makes_way_for_another_keys(bench: Bench, clock: Cloc
         assert sum(job is not None and waits_after(0, job) for job in jobs) == 1
 
 
-async def test_no_job_makes_way_for_a_key_that_has_its_share(bench: Bench) -> None:
+async def test_no_job_makes_way_for_a_key_that_already_has_its_share(bench: Bench) -> None:
     bench.engine.hang = True
     for _ in range(SLOTS - MOST):
         await bench.enqueue(tone(), priority=9, caller="patient")

@@ -1,4 +1,4 @@
-"""A worker that lacks the store or the disk leaves the jobs to others for a while, and is back soon after."""
+"""A worker whose store is unavailable or whose disk is full pauses before it claims jobs of that kind again."""
 
 from typing import NoReturn
 
@@ -15,7 +15,7 @@ from testing.origin import answering
 from testing.recordings import tone
 
 
-async def test_a_worker_without_its_store_takes_no_more_uploads_for_a_while(bench: Bench, clock: Clock) -> None:
+async def test_a_worker_whose_store_is_unavailable_claims_no_uploads_for_a_while(bench: Bench, clock: Clock) -> None:
     jobs = [await bench.enqueue(tone(), caller=f"key-{number % 2}") for number in range(SLOTS + 1)]
     bench.engine.error = StoreUnavailable("the bucket cannot be used")
     with answering() as origin:
@@ -33,7 +33,7 @@ async def test_a_worker_without_its_store_takes_no_more_uploads_for_a_while(benc
             assert (await bench.ended(jobs[SLOTS])).status == Status.COMPLETED
 
 
-async def test_a_worker_without_room_fetches_no_more_for_a_while(
+async def test_a_worker_whose_disk_is_full_claims_no_fetches_for_a_while(
     bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def no_room(*_: object) -> NoReturn:

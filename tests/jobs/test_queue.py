@@ -81,7 +81,7 @@ async def test_a_worker_without_the_lease_changes_nothing(database: Database, ou
     assert (await read(database, stale.id)).lease_token == current.lease_token
 
 
-async def test_a_heartbeat_extends_the_lease_and_tells_of_cancellation_and_loss(database: Database) -> None:
+async def test_a_heartbeat_extends_the_lease_and_reports_cancelled_and_lost_jobs(database: Database) -> None:
     await enqueue(database)
     await enqueue(database)
     mine, cancelled = await claim(database, 2)
@@ -115,7 +115,7 @@ async def test_a_lost_job_is_tried_again_and_given_up_after_its_last_crash(datab
     assert (row.status, row.error_code) == (Status.FAILED, "worker_crashed")
 
 
-async def test_a_lost_job_whose_cancellation_was_asked_for_is_cancelled(database: Database) -> None:
+async def test_a_lost_job_with_a_request_to_cancel_is_cancelled(database: Database) -> None:
     job = await enqueue(database)
     await claim(database)
     async with database.transaction() as session:
@@ -128,7 +128,7 @@ async def test_a_lost_job_whose_cancellation_was_asked_for_is_cancelled(database
 
 @pytest.mark.parametrize("crashes", range(MAX_CRASHES))
 @pytest.mark.parametrize("cancel_requested", [False, True])
-async def test_what_becomes_of_a_lost_job_is_what_the_lifecycle_says(
+async def test_a_lost_job_gets_the_state_that_the_lifecycle_gives_to_a_crash(
     database: Database, crashes: int, cancel_requested: bool
 ) -> None:
     job = await enqueue(database)
@@ -138,12 +138,12 @@ async def test_what_becomes_of_a_lost_job_is_what_the_lifecycle_says(
     await expire_leases(database)
     await requeue_lost(database)
     row = await read(database, job.id)
-    said = next_state(Crashed(), History(1, crashes + 1, cancel_requested), row.run_at)
-    assert (row.status, row.attempts, row.crashes) == (said.status, said.attempts, crashes + 1)
-    assert row.error_code == (Crashed.code if said.status is Status.FAILED else None)
+    expected = next_state(Crashed(), History(1, crashes + 1, cancel_requested), row.run_at)
+    assert (row.status, row.attempts, row.crashes) == (expected.status, expected.attempts, crashes + 1)
+    assert row.error_code == (Crashed.code if expected.status is Status.FAILED else None)
 
 
-async def test_cancelling_a_waiting_job_ends_it_and_a_final_one_refuses(database: Database) -> None:
+async def test_a_waiting_job_can_be_cancelled_and_a_final_job_cannot(database: Database) -> None:
     job = await enqueue(database)
     async with database.transaction() as session:
         assert (await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)).job.status == Status.CANCELLED
@@ -153,7 +153,7 @@ async def test_cancelling_a_waiting_job_ends_it_and_a_final_one_refuses(database
     assert await claim(database) == []
 
 
-async def test_erasing_a_job_takes_its_transcript_and_fences_its_worker(database: Database) -> None:
+async def test_erasing_a_job_erases_its_transcript_and_its_worker_can_record_nothing_more(database: Database) -> None:
     await enqueue(database)
     await enqueue(database)
     done, running = await claim(database, 2)
@@ -190,7 +190,7 @@ async def test_a_full_queue_refuses_new_jobs_but_finds_repeated_ones(database: D
             await changing.enqueue(session, NEW, QueueLimit(1))
 
 
-async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: Database) -> None:
+async def test_a_refusal_computes_retry_after_from_the_jobs_that_ended_lately(database: Database) -> None:
     for _ in range(20):
         await enqueue(database)
     for job in await claim(database, 20):
@@ -207,7 +207,7 @@ async def test_a_refusal_tells_when_to_come_back_by_what_ended_lately(database: 
         assert refusal.value.retry_after == 600
 
 
-async def test_jobs_that_are_due_for_long_while_none_is_running_are_untended(database: Database) -> None:
+async def test_the_queue_is_untended_if_jobs_are_overdue_and_none_is_running(database: Database) -> None:
     async def is_untended() -> bool:
         async with database.transaction() as session:
             return await queue.is_untended(session)

@@ -10,7 +10,7 @@ from app.jobs.queue_limit import QueueLimit
 
 
 def fill(limit: QueueLimit, held: dict[str, int], keys: list[str]) -> None:
-    """Let the keys add jobs in turn until none of them may."""
+    """Let the keys add jobs alternately until none of them may add another."""
     refused = 0
     for key in cycle(keys):
         if limit.admits(sum(held.values()), held.get(key, 0)):
@@ -28,7 +28,7 @@ def test_one_of_several_keys_fills_at_most_three_quarters_of_the_queue(keys: int
 
 
 @given(pending=st.integers(40, 400), keys=st.integers(2, 10), data=st.data())
-def test_each_key_can_have_its_reserve_waiting_whatever_the_others_do(
+def test_each_key_can_use_its_reserve_even_if_the_others_fill_the_queue(
     pending: int, keys: int, data: st.DataObject
 ) -> None:
     limit = QueueLimit(pending, keys)

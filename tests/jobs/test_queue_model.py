@@ -1,4 +1,4 @@
-"""The queue against a model of it: whatever is done in whatever order, on a real database."""
+"""The queue on a real database and a model of it agree after any steps in any order."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -35,12 +35,12 @@ OUTCOMES: list[Outcome] = [
     Interrupted(),
     Crashed(),
 ]
-CRM = "https://crm.example/calls"  # whoever is to be told of the end
+CRM = "https://crm.example/calls"  # receives the event of a job's end
 ResultT = TypeVar("ResultT")
 
 
 class Queue(RuleBasedStateMachine):
-    """Knows the leases that were given and not taken back, and the last status of each job."""
+    """The model: it knows the leases that are held, and the last status of each job."""
 
     def __init__(self, address: str) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def beat(self) -> None:
-        """Those that hold a lease keep it; those that lost theirs are not told otherwise."""
+        """The heartbeat answers for the jobs whose lease is held, and for no job whose lease was lost."""
         held = [*self.leases.values(), *self.stale[-3:]]
         tokens = {job.id: job.lease_token for job in self.leases.values()}
 
@@ -148,7 +148,7 @@ class Queue(RuleBasedStateMachine):
             return list((await connection.exec_driver_sql(statement)).all())
 
 
-def test_the_queue_keeps_its_promises_in_any_order(database: Database) -> None:
+def test_the_queue_agrees_with_its_model_after_steps_in_any_order(database: Database) -> None:
     address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     thorough = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(partial(Queue, address), settings=thorough)  # type: ignore[arg-type]  # any factory

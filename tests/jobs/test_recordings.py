@@ -1,4 +1,4 @@
-"""Jobs whose recording a worker fetches: on a real database, from a real HTTP server; and through the front door."""
+"""Jobs whose recording a worker fetches from a real HTTP server, on a real database and through the API."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,13 +35,13 @@ FINGERPRINT = "b7eb9ab2b112e7e4fa50890b8144b451ef01580ff989ac281d65186f468835bf"
 
 
 async def asked(origin: Origin, path: str, times: int = 1) -> None:
-    """Wait until the server was asked so often."""
+    """Wait until the server has had `times` requests for the path."""
     await asyncio.to_thread(eventually, lambda: len(origin.headers_of(path)) == times)
 
 
 @asynccontextmanager
 async def fetching(bench: Bench, origin: Origin) -> AsyncIterator[Transcription]:
-    """A job in the midst of a fetch that would not end by itself."""
+    """A running job whose fetch hangs."""
     async with working(bench):
         job_id = await bench.add(uuid7(), source=origin.url("/hanging.wav"))
         await asked(origin, "/hanging.wav")
@@ -60,7 +60,7 @@ async def test_a_recording_is_fetched_decoded_and_erased(bench: Bench, origin: O
     assert bench.audio_files() == []
 
 
-async def test_what_is_fetched_once_is_not_fetched_again(bench: Bench, origin: Origin) -> None:
+async def test_a_recording_that_was_fetched_is_not_fetched_again(bench: Bench, origin: Origin) -> None:
     bench.engine.error = RuntimeError("a fault")
     async with working(bench):
         job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
@@ -73,7 +73,7 @@ async def test_what_is_fetched_once_is_not_fetched_again(bench: Bench, origin: O
     assert bench.audio_files() == []
 
 
-async def test_a_server_in_trouble_is_asked_again_later_and_no_crash_is_counted(
+async def test_a_fetch_from_a_server_in_trouble_is_repeated_later_and_no_crash_is_counted(
     bench: Bench, origin: Origin, capsys: pytest.CaptureFixture[str]
 ) -> None:
     origin.answers["/call.wav"] = lambda exchange: exchange.whole(b"", 503)
@@ -97,7 +97,7 @@ async def test_a_server_in_trouble_is_asked_again_later_and_no_crash_is_counted(
     ],
     ids=["not there", "not a recording"],
 )
-async def test_what_no_further_try_would_change_fails_the_job_at_once(
+async def test_a_job_fails_immediately_if_another_try_cannot_help(
     bench: Bench, origin: Origin, answer: Any, code: str, message: str | None
 ) -> None:
     origin.answers["/call.wav"] = answer
@@ -156,7 +156,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
+async def test_a_fetched_recording_is_kept_if_the_database_connection_is_lost(
     bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     attach, calls = queue.attach_audio, 0
@@ -179,7 +179,7 @@ async def test_a_connection_lost_while_a_fetch_is_written_down_loses_nothing(
 
 
 @pytest.mark.parametrize("refused", [True, False])
-async def test_a_recording_that_cannot_be_written_down_is_fetched_again_only_after_a_while(
+async def test_a_fetch_that_the_database_cannot_record_is_repeated_only_after_a_pause(
     bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     async def in_vain(session: Any, job: Claimed, audio: StoredAudio) -> bool:
@@ -197,7 +197,7 @@ async def test_a_recording_that_cannot_be_written_down_is_fetched_again_only_aft
     assert (bench.audio_files() == []) is refused
 
 
-async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin) -> None:
+async def test_servers_that_hang_do_not_delay_uploads(bench: Bench, origin: Origin) -> None:
     async with working(bench):
         for number in range(SLOTS + 1):
             await bench.add(
@@ -211,7 +211,7 @@ async def test_servers_that_hang_hold_up_no_upload(bench: Bench, origin: Origin)
     assert len(origin.headers_of("/hanging.wav")) == FETCHES
 
 
-async def test_what_is_fetched_makes_room_for_the_next_fetch(bench: Bench, origin: Origin) -> None:
+async def test_a_finished_fetch_makes_room_for_the_next_one(bench: Bench, origin: Origin) -> None:
     bench.engine.hang = True
     async with working(bench):
         for number in range(SLOTS + 1):
@@ -226,7 +226,7 @@ def post_url(service: Service, url: str, key: str | None = None, **fields: Any) 
     return service.client.post("/v1/transcriptions", json={"url": url, **fields}, headers=headers)
 
 
-def test_a_url_is_answered_before_anything_is_fetched(guarded: Service) -> None:
+def test_a_request_with_a_url_is_answered_before_anything_is_fetched(guarded: Service) -> None:
     response = post_url(guarded, f"https://example.com/calls/2026%2F11/call%201.wav?{SECRET}#there", channels="split")
     assert response.status_code == 202
     job = answered(response)
@@ -250,7 +250,7 @@ def test_a_request_with_a_url_can_be_repeated_with_its_key(guarded: Service) -> 
     refused(guarded.post(headers={"Idempotency-Key": "key-1"}), 422, "idempotency_key_reused")
 
 
-async def test_a_fingerprint_outlasts_versions_that_add_fields(guarded: Service, guarded_database: str) -> None:
+async def test_a_fingerprint_stays_the_same_when_a_version_adds_fields(guarded: Service, guarded_database: str) -> None:
     url = "https://example.com/call.wav"
     await asyncio.to_thread(post_url, guarded, url, channels="split")
     await asyncio.to_thread(post_url, guarded, url, channels="split", language="auto", hotwords=[], prompt=None)
@@ -266,7 +266,7 @@ def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:
     refused(post_url(guarded, "https://example.com/call.wav"), 429, "queue_full")
 
 
-async def test_the_service_fetches_and_transcribes_also_after_it_was_killed(
+async def test_the_service_fetches_and_transcribes_even_after_it_was_killed(
     workspace: Path, origin: Origin, postgres: str, template: str
 ) -> None:
     folder = workspace / "fetching"
@@ -294,7 +294,7 @@ async def test_the_service_fetches_and_transcribes_also_after_it_was_killed(
         settings = {"DATABASE_URL": address, "ALLOWED_NETWORKS": "127.0.0.0/8"}
         killed = await asyncio.to_thread(until_killed, **settings)
         database = await asyncpg.connect(address)
-        await database.execute("UPDATE transcription SET lease_until = now()")  # thirty seconds later
+        await database.execute("UPDATE transcription SET lease_until = now()")  # as if thirty seconds had passed
         await database.close()
         origin.answers |= {
             "/agent.wav": lambda exchange: exchange.whole(call(0, 6)),

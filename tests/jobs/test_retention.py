@@ -1,4 +1,4 @@
-"""What is kept after a job's end, and what the sweeps erase."""
+"""The recordings and transcripts that are kept after a job's end, and those that the sweeps erase."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def age(store: LocalAudioStore, seconds: float) -> None:
 
 
 async def search_twice(retention: Retention) -> None:
-    """As an hour apart."""
+    """Search for orphans twice. The service waits an hour between two searches."""
     for _ in range(2):
         await retention.erase_orphans()
 
@@ -86,7 +86,7 @@ async def rows(database: Database) -> set[UUID]:
         return set(await session.exec(select(Transcription.id)))
 
 
-async def test_recordings_are_kept_as_long_as_they_are_to_be(database: Database, store: LocalAudioStore) -> None:
+async def test_recordings_are_kept_for_the_configured_days(database: Database, store: LocalAudioStore) -> None:
     old = await ended(database, store, days_ago=7.01)
     new = await ended(database, store, days_ago=6.99)
     keeping = Retention(database, store, keep_audio_days=7)
@@ -117,23 +117,23 @@ async def given_up(database: Database, job_id: UUID, at_end: AtEnd) -> str | Non
 
 @pytest.mark.parametrize("end", [finished, cancelled, given_up])
 @pytest.mark.parametrize("forget_audio", [True, False])
-async def test_a_recording_that_goes_with_its_job_is_forgotten_before_anybody_is_told(
+async def test_a_recording_that_is_not_kept_is_forgotten_before_receivers_are_notified(
     database: Database, end: Callable[..., Awaitable[str | None]], forget_audio: bool
 ) -> None:
     job = await enqueue(database, webhook_urls=["https://example.com/"])
     forgotten = await end(database, job.id, FORGET_AUDIO if forget_audio else KEEP_AUDIO)
-    if end is not finished:  # its worker knows
+    if end is not finished:  # its worker knows the recording's key
         assert forgotten == (job.audio_key if forget_audio else None)
     row = await read(database, job.id)
     assert row.audio_key == (None if forget_audio else job.audio_key)
     assert (row.bytes, row.sha256) == (job.bytes, job.sha256)
     async with database.transaction() as session:
-        [told] = await session.exec(select(Event.body))
+        [body] = await session.exec(select(Event.body))
     link = None if forget_audio else f"/v1/transcriptions/{job.id}/audio"
-    assert json.loads(told)["data"]["links"]["audio"] == link
+    assert json.loads(body)["data"]["links"]["audio"] == link
 
 
-async def test_an_attempt_that_is_not_the_last_forgets_nothing(database: Database) -> None:
+async def test_an_attempt_that_is_not_the_last_does_not_forget_the_recording(database: Database) -> None:
     job = await enqueue(database)
     for outcome in (Interrupted(), Failed("transcription_failed", "…", transient=True)):
         await execute(database, "UPDATE transcription SET run_at = now()")
@@ -143,7 +143,7 @@ async def test_an_attempt_that_is_not_the_last_forgets_nothing(database: Databas
 
 
 @pytest.mark.parametrize("kind", ["store", "bucket_store"])
-async def test_what_a_crash_after_the_end_left_in_the_store_is_an_orphan(
+async def test_a_recording_that_a_crash_left_after_the_end_of_its_job_is_an_orphan(
     database: Database, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "ORPHAN_SECONDS", -60)
@@ -159,7 +159,7 @@ async def test_what_a_crash_after_the_end_left_in_the_store_is_an_orphan(
     assert await crashed.untouched(-60) == [str(job_id)]
 
 
-async def test_recordings_kept_by_an_earlier_setting_go_with_the_next_sweep(
+async def test_the_next_sweep_erases_recordings_that_an_earlier_setting_kept(
     database: Database, store: LocalAudioStore
 ) -> None:
     await ended(database, store, days_ago=0)
@@ -170,7 +170,7 @@ async def test_recordings_kept_by_an_earlier_setting_go_with_the_next_sweep(
     assert recordings(store) == {str(waiting)}
 
 
-async def test_transcriptions_are_erased_whole_after_their_days_batch_by_batch(
+async def test_transcriptions_are_erased_completely_and_in_batches_after_the_configured_days(
     database: Database, store: LocalAudioStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
@@ -185,19 +185,23 @@ async def test_transcriptions_are_erased_whole_after_their_days_batch_by_batch(
         assert list(await session.exec(select(StoredTranscript.transcription_id))) == [new]
 
 
-async def test_transcriptions_stay_until_their_receivers_are_told(database: Database, store: LocalAudioStore) -> None:
+async def test_transcriptions_stay_until_their_receivers_are_notified(
+    database: Database, store: LocalAudioStore
+) -> None:
     job_id = await ended(database, store, days_ago=2, webhook_urls=["https://example.com/a", "https://example.com/b"])
     keeping = Retention(database, store, keep_audio_days=7, keep_transcript_days=1)
-    for told in ("a", "b"):
+    for receiver in ("a", "b"):
         await keeping.sweep()
         assert await rows(database) == {job_id}
-        rest = "UPDATE delivery SET status = 'delivered', finished_at = now() WHERE url LIKE :url"
-        await execute(database, rest, url=f"%/{told}")
+        deliver = "UPDATE delivery SET status = 'delivered', finished_at = now() WHERE url LIKE :url"
+        await execute(database, deliver, url=f"%/{receiver}")
     await keeping.sweep()
     assert await rows(database) == set()
 
 
-async def test_sweeps_pass_over_what_another_has_in_hand(database: Database, store: LocalAudioStore) -> None:
+async def test_a_sweep_skips_a_job_that_another_transaction_has_locked(
+    database: Database, store: LocalAudioStore
+) -> None:
     job_id = await ended(database, store, days_ago=2)
     async with database.transaction() as session:
         await session.exec(select(Transcription).where(Transcription.id == job_id).with_for_update())
@@ -225,7 +229,7 @@ async def test_orphans_are_found_among_more_recordings_than_a_statement_has_para
     assert erased == orphans
 
 
-async def test_orphans_are_erased_and_what_is_needed_kept(database: Database, store: LocalAudioStore) -> None:
+async def test_orphans_are_erased_and_needed_recordings_are_kept(database: Database, store: LocalAudioStore) -> None:
     waiting, kept = uuid7(), await ended(database, store, days_ago=1)
     await save(store, str(waiting))
     await enqueue(database, id=waiting, audio_key=str(waiting))
@@ -239,9 +243,10 @@ async def test_orphans_are_erased_and_what_is_needed_kept(database: Database, st
     assert recordings(store) == {str(waiting), str(kept), "README", arriving}
 
 
-async def test_an_upload_of_over_an_hour_that_its_bucket_dates_by_its_start_is_no_orphan(
+async def test_a_recording_that_gets_its_job_between_two_searches_is_no_orphan(
     database: Database, store: LocalAudioStore
 ) -> None:
+    """A bucket dates an object by the start of its upload, so an upload of more than an hour arrives looking old."""
     arrived, orphan = uuid7(), uuid7()
     searching = Retention(database, store)
     for key in (arrived, orphan):
@@ -255,7 +260,7 @@ async def test_an_upload_of_over_an_hour_that_its_bucket_dates_by_its_start_is_n
 
 
 class Refusing(LocalAudioStore):
-    """Erases all recordings but one."""
+    """Erases all recordings except `refused`."""
 
     refused: UUID | None = None
 
@@ -266,7 +271,7 @@ class Refusing(LocalAudioStore):
 
 
 @pytest.mark.parametrize("keep_transcript_days", [None, 1])
-async def test_a_recording_that_cannot_be_erased_keeps_no_other_and_is_an_orphan(
+async def test_a_recording_that_cannot_be_erased_stops_no_sweep_and_becomes_an_orphan(
     database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], keep_transcript_days: int | None
 ) -> None:
     store = Refusing(tmp_path / "audio")

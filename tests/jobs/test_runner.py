@@ -1,4 +1,4 @@
-"""The worker on a real database and real recordings; an engine double stands in where an attempt has to go wrong."""
+"""The worker on a real database and real recordings, with an engine double instead of a model."""
 
 import asyncio
 from typing import Any
@@ -32,7 +32,7 @@ async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench
         assert await session.get(StoredTranscript, job.id) is not None
 
 
-async def test_a_recording_that_broke_off_is_transcribed_with_a_warning(bench: Bench) -> None:
+async def test_a_cut_off_recording_is_transcribed_with_a_warning(bench: Bench) -> None:
     whole = SAMPLE_CALL.read_bytes()
     async with working(bench):
         job = await bench.ended(await bench.enqueue(whole[: len(whole) // 2]))
@@ -97,7 +97,7 @@ async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch:
     assert (job.attempts, job.crashes) == (0, 0)
 
 
-async def test_a_stopped_job_shows_signs_of_life_until_its_end_is_written(
+async def test_a_stopped_job_gets_heartbeats_until_its_end_is_recorded(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "BEAT_SECONDS", 0.05)

@@ -32,7 +32,7 @@ from testing.rows import KEEP_AUDIO
 from tests.intake.test_overload import soon
 
 
-async def test_a_failing_engine_is_tried_again_and_given_up(bench: Bench) -> None:
+async def test_a_job_is_tried_again_and_then_given_up_if_the_engine_keeps_failing(bench: Bench) -> None:
     bench.engine.error = RuntimeError("a fault")
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
@@ -47,7 +47,7 @@ async def test_a_failing_engine_is_tried_again_and_given_up(bench: Bench) -> Non
     assert "a fault" not in job.error_message
 
 
-async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
+async def test_a_job_waits_while_the_store_is_unavailable_and_no_attempt_is_counted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @asynccontextmanager
@@ -64,7 +64,7 @@ async def test_a_job_waits_while_the_store_is_away_and_no_attempt_is_counted(
     assert bench.audio_files() != []
 
 
-async def test_jobs_outlast_a_folder_that_is_away(bench: Bench, clock: Clock) -> None:
+async def test_jobs_wait_until_a_missing_folder_is_back(bench: Bench, clock: Clock) -> None:
     folder, elsewhere = bench.store.folder, bench.store.folder.with_name("unmounted")
     jobs = [await bench.enqueue(SAMPLE_CALL.read_bytes())]
     jobs.append(await bench.add(uuid7(), source="http://127.0.0.1:9/call.wav"))
@@ -80,7 +80,7 @@ async def test_jobs_outlast_a_folder_that_is_away(bench: Bench, clock: Clock) ->
         assert (await bench.ended(jobs[0])).status == Status.COMPLETED
 
 
-async def test_a_folder_that_goes_away_while_it_is_read_is_not_blamed_on_the_recording(
+async def test_a_recording_is_not_blamed_if_its_folder_disappears_during_the_decode(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def while_unmounting(path: Path, *_: Any, **__: Any) -> None:
@@ -94,7 +94,7 @@ async def test_a_folder_that_goes_away_while_it_is_read_is_not_blamed_on_the_rec
     assert job.error_code is None
 
 
-async def test_a_job_lost_and_claimed_again_by_the_same_process_is_at_work_once(bench: Bench) -> None:
+async def test_a_process_that_claims_its_lost_job_again_runs_it_once(bench: Bench) -> None:
     bench.engine.hang = True
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
@@ -113,7 +113,7 @@ async def test_a_job_lost_and_claimed_again_by_the_same_process_is_at_work_once(
     assert bench.engine.cancelled == 1
 
 
-async def test_a_recording_whose_batch_broke_the_device_counts_a_crash(bench: Bench) -> None:
+async def test_a_job_whose_batch_broke_the_device_counts_a_crash(bench: Bench) -> None:
     bench.engine.error = DeviceLost()
     job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
     for _ in range(MAX_CRASHES):
@@ -148,7 +148,7 @@ async def test_a_result_that_the_database_refuses_fails_the_job_and_is_not_logge
     assert secret not in logged
 
 
-async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
+async def test_the_recording_is_erased_even_if_the_reply_to_the_commit_of_the_end_is_lost(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish, calls = queue.finish, 0
@@ -170,7 +170,7 @@ async def test_a_lost_reply_to_the_commit_of_the_end_leaves_no_recording(
     assert bench.audio_files() == []
 
 
-async def test_a_full_disk_for_fetched_recordings_postpones_a_job(
+async def test_a_job_is_postponed_if_the_disk_has_no_room_for_its_recording(
     bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: object) -> NoReturn:
@@ -184,7 +184,7 @@ async def test_a_full_disk_for_fetched_recordings_postpones_a_job(
     assert job.run_at >= job.created_at + ROOM_PAUSE
 
 
-async def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> None:
+async def test_decoded_audio_of_a_dead_process_is_erased(tmp_path: Path) -> None:
     left = tmp_path / "left"
     left.mkdir()
     (left / "channel-0.pcm").write_bytes(b"speech")
@@ -198,7 +198,7 @@ async def test_what_a_dead_process_left_decoded_is_erased(tmp_path: Path) -> Non
     assert [path.name for path in await asyncio.to_thread(lambda: list(tmp_path.iterdir()))] == [".lock"]
 
 
-async def test_decoding_ends_where_it_would_fill_the_disk_and_the_worker_claims_no_more(
+async def test_decoding_stops_before_it_fills_the_disk_and_the_worker_claims_no_more(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
@@ -206,7 +206,7 @@ async def test_decoding_ends_where_it_would_fill_the_disk_and_the_worker_claims_
     async def require(coming: int = 0) -> None:
         nonlocal looks
         looks += 1
-        if looks > 1:  # it began with room enough
+        if looks > 1:  # the first check finds enough room
             raise InsufficientStorage
 
     monkeypatch.setattr(recording, "LOOK_SECONDS", 0.0)

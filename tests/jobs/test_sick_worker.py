@@ -1,4 +1,4 @@
-"""A worker that cannot work: its trouble is booked on no recording, and it leaves the queue to others."""
+"""A worker that cannot work blames no recording for it, and leaves the queue to other workers."""
 
 import errno
 import shutil
@@ -48,7 +48,7 @@ async def test_trouble_of_the_worker_fails_no_job(
         assert (await bench.ended(job_id)).status == Status.COMPLETED
 
 
-async def test_a_fault_that_nobody_knows_is_the_recordings_only_where_the_worker_can_work(
+async def test_an_unknown_error_is_blamed_on_the_recording_only_if_the_worker_is_fit(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.engine.error = RuntimeError("can't start new thread")
@@ -63,7 +63,7 @@ async def test_a_fault_that_nobody_knows_is_the_recordings_only_where_the_worker
     assert (job.interruptions, job.error_code) == (1, None)
 
 
-async def test_a_worker_in_trouble_stops_claiming_and_is_back_by_itself(
+async def test_a_worker_in_trouble_stops_claiming_and_resumes_by_itself(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "HINDRANCE_DELAYS", tuple(delay / 100 for delay in HINDRANCE_DELAYS))
@@ -108,7 +108,7 @@ async def test_decoded_audio_that_a_cleaner_removed_is_decoded_again(bench: Benc
     assert (job.status, job.attempts, job.interruptions) == (Status.COMPLETED, 1, 1)
 
 
-async def test_a_recording_that_is_missing_fails_after_its_tries(bench: Bench) -> None:
+async def test_a_job_whose_recording_is_missing_fails_after_its_tries(bench: Bench) -> None:
     async with working(bench):
         job_id = await bench.add(uuid7(), source="upload", audio_key="01989d2e-0000-7000-8000-000000000000")
         for attempt in (1, 2):
@@ -119,7 +119,7 @@ async def test_a_recording_that_is_missing_fails_after_its_tries(bench: Bench) -
     assert job.error_message == "The recording is missing from the store"
 
 
-async def test_a_recording_that_hinders_fit_workers_again_and_again_counts_crashes_in_the_end(
+async def test_a_recording_that_keeps_hindering_fit_workers_counts_crashes_in_the_end(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fit() -> None:
@@ -137,7 +137,7 @@ async def test_a_recording_that_hinders_fit_workers_again_and_again_counts_crash
     assert (job.status, job.error_code, job.crashes) == (Status.FAILED, "worker_crashed", 3)
 
 
-async def test_what_a_server_announces_says_nothing_about_other_recordings(bench: Bench, origin: Origin) -> None:
+async def test_an_announced_length_that_does_not_fit_delays_only_its_own_job(bench: Bench, origin: Origin) -> None:
     bench.space_to_fetch._min_bytes = shutil.disk_usage(bench.store.folder).free - 1_000_000
     origin.answers["/huge.wav"] = lambda exchange: exchange.head(Content_Length=1_900_000)
     async with working(bench):

@@ -1,4 +1,4 @@
-"""Clients that wait for jobs, by the hundred: what they cost the database, and when they are answered."""
+"""Hundreds of clients that wait for jobs: how many queries they cost, and when they are answered."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from app.jobs.waiting import Waiting
 from testing.listening import listening
 from testing.rows import SUCCESS, claim, enqueue, execute, finish
 
-NOBODY = UUID("01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e")
+UNKNOWN_JOB = UUID("01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_a_job_that_is_deleted_ends_the_wait(database: Database, tmp_path:
         assert (await asking).status_code == 404
 
 
-async def test_beyond_the_cap_the_answer_comes_without_waiting(
+async def test_a_client_over_the_limit_is_answered_without_waiting(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "Waiting", partial(Waiting, most=0))
@@ -76,9 +76,9 @@ async def test_beyond_the_cap_the_answer_comes_without_waiting(
 async def test_one_key_cannot_take_all_places_to_wait(database: Database) -> None:
     places = Waiting(database, Signals(database), most=3, most_of_a_caller=2)
     with ExitStack() as stack:
-        join = [stack.enter_context(places.join(NOBODY, caller)) for caller in ("a", "a", "a", "b", "b")]
+        join = [stack.enter_context(places.join(UNKNOWN_JOB, caller)) for caller in ("a", "a", "a", "b", "b")]
     assert [event is not None for event in join] == [True, True, False, True, False]
-    with places.join(NOBODY, "a") as again:
+    with places.join(UNKNOWN_JOB, "a") as again:
         assert again is not None
 
 
@@ -86,7 +86,7 @@ async def test_reads_at_the_same_time_share_a_query(database: Database, statemen
     jobs = [await enqueue(database) for _ in range(3)]
     reader = Reader(database)
     statements.clear()
-    asked = [*(job.id for job in jobs), NOBODY] * 50
+    asked = [*(job.id for job in jobs), UNKNOWN_JOB] * 50
     found = await asyncio.gather(*(reader.read(job_id, ANONYMOUS) for job_id in asked), return_exceptions=True)
     assert len(statements) == 1
     assert sum(isinstance(each, NotFound) for each in found) == 50

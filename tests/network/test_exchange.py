@@ -24,7 +24,7 @@ LONGEST_GAP_SECONDS = 2.0  # a parser in Python took 18 s for one of these heade
 
 
 class Sender:
-    """Sends `first`, then `again` for ever. Without `again` it closes, or stays silent if `stays` is set."""
+    """Sends `first`, then `again` endlessly. Without `again` it closes, or stays silent if `stays` is set."""
 
     def __init__(self, first: bytes, again: bytes = b"", *, stays: bool = False) -> None:
         self.first, self.again, self.stays = first, again, stays
@@ -71,7 +71,7 @@ async def longest_gap(task: "asyncio.Task[httpx.Response]") -> float:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ENDLESS if kind != "blocks"])
-async def test_a_server_that_sends_for_ever_without_content_is_given_up(kind: str) -> None:
+async def test_a_server_that_sends_endlessly_without_content_is_given_up(kind: str) -> None:
     sender = Sender(*ENDLESS[kind])
     async with answering(sender) as url:
         with pytest.raises(httpx.RemoteProtocolError if kind == "spaces" else AnswerTooLong):
@@ -94,7 +94,7 @@ async def test_content_may_be_endless() -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
+    "header",
     [
         b"a:" + b" " * 60_000 + b"\0",
         b"a:" + b" x" * 30_000 + b"\0",
@@ -104,8 +104,8 @@ async def test_content_may_be_endless() -> None:
     ],
 )
 @pytest.mark.parametrize("before", [b"", b"Transfer-Encoding: chunked\r\n\r\n0\r\n"])
-async def test_no_header_blocks_the_event_loop_for_long(line: bytes, before: bytes) -> None:
-    async with answering(Sender(b"HTTP/1.1 200 OK\r\n" + before + line + b"\r\n\r\n")) as url:
+async def test_no_header_blocks_the_event_loop_for_long(header: bytes, before: bytes) -> None:
+    async with answering(Sender(b"HTTP/1.1 200 OK\r\n" + before + header + b"\r\n\r\n")) as url:
         asking = asyncio.create_task(get(url))
         assert await longest_gap(asking) < LONGEST_GAP_SECONDS
         with suppress(httpx.RemoteProtocolError):
@@ -188,7 +188,7 @@ async def test_large_content_arrives_complete_through_tls(certificates: tuple[ss
         assert (await get(url, trust)).content == content
 
 
-async def test_messages_of_tls_count_against_the_limit(certificates: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+async def test_tls_messages_count_towards_the_limit(certificates: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     tls, trust = certificates
     tls.num_tickets = 3 * MAX_WRAPPING_BYTES // 200
     try:

@@ -1,4 +1,4 @@
-"""Threads that work which hangs may not take from others."""
+"""A limited number of threads for work that may hang."""
 
 import asyncio
 from threading import Event
@@ -16,14 +16,14 @@ async def until_free(threads: BoundedThreads) -> None:
     raise AssertionError("they hang")
 
 
-async def test_work_is_done_in_threads() -> None:
+async def test_threads_return_results_and_raise_errors() -> None:
     threads = BoundedThreads("test", 2)
     assert await asyncio.gather(*(threads.run(lambda: 1 + 1, 60) for _ in range(20))) == [2] * 20
     with pytest.raises(ZeroDivisionError):
         await threads.run(lambda: 1 // 0, 60)
 
 
-async def test_work_that_hangs_is_waited_for_no_longer_than_the_limit_and_then_refused() -> None:
+async def test_work_that_hangs_times_out_and_new_work_is_refused_while_all_threads_hang() -> None:
     threads, answer, begun = BoundedThreads("test", 2), Event(), list[str]()
 
     def hang() -> None:
@@ -48,7 +48,7 @@ async def test_work_that_hangs_is_waited_for_no_longer_than_the_limit_and_then_r
     assert begun == ["hanging"] * 2
 
 
-async def test_work_that_passed_its_time_limit_keeps_its_thread() -> None:
+async def test_cancelled_work_keeps_its_thread_until_it_ends() -> None:
     threads, begun, answer = BoundedThreads("test", 1), Event(), Event()
 
     def hang() -> None:

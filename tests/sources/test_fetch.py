@@ -90,14 +90,14 @@ def cut(exchange: Exchange, **headers: str | int) -> None:
     exchange.wfile.write(CONTENT[:HALF])
 
 
-def rest(exchange: Exchange, etag: str = ETAG) -> None:
+def send_missing_part(exchange: Exchange, etag: str = ETAG) -> None:
     start = int(exchange.headers["Range"].removeprefix("bytes=").removesuffix("-"))
     span = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
     exchange.whole(CONTENT[start:], 206, Content_Range=span, ETag=etag)
 
 
 def cut_first(then: Answer, etag: str = ETAG) -> Answer:
-    """Break off the first answer. `then` gives the second one."""
+    """Break off the first answer, and answer the second request with `then`."""
     return lambda exchange: then(exchange) if "Range" in exchange.headers else cut(exchange, ETag=etag)
 
 
@@ -148,8 +148,8 @@ async def test_a_recording_is_stored_with_its_size(bench: Bench, origin: Origin)
         chunked,
         lambda exchange: (exchange.head(), exchange.wfile.write(CONTENT)),
         redirect("/final"),
-        cut_first(rest),
-        cut_first(lambda exchange: rest(exchange, etag="")),
+        cut_first(send_missing_part),
+        cut_first(lambda exchange: send_missing_part(exchange, etag="")),
     ],
     ids=["chunked", "until the end of the connection", "redirected", "cut and resumed", "resumed without an ETag"],
 )
@@ -162,7 +162,7 @@ async def test_a_recording_arrives_complete_in_every_way_of_sending_it(
 
 
 async def test_the_missing_part_is_requested_by_the_etag_of_the_first_part(bench: Bench, origin: Origin) -> None:
-    origin.answers["/call.wav"] = cut_first(rest)
+    origin.answers["/call.wav"] = cut_first(send_missing_part)
     await bench.fetch(origin.url("/call.wav"))
     first, second = origin.headers_of("/call.wav")
     assert "range" not in first
@@ -189,7 +189,7 @@ async def test_the_missing_part_is_requested_by_the_etag_of_the_first_part(bench
         (lambda exchange: cut(exchange, ETag='W/"weak"'), "cut off", True),
         (lambda exchange: cut(exchange, ETag=ETAG), "does not send the rest", True),
         (cut_first(status(404)), "answered 404", False),
-        (cut_first(lambda exchange: rest(exchange, '"version-2"')), "changed", True),
+        (cut_first(lambda exchange: send_missing_part(exchange, '"version-2"')), "changed", True),
         (cut_first(lambda exchange: exchange.whole(CONTENT, 206, Content_Range="bytes 0-9/10")), "another part", True),
         (lambda exchange: exchange.wfile.write(b"<html>not HTTP</html>\r\n\r\n"), "not HTTP", True),
         (lambda exchange: None, "cut off", True),

@@ -1,4 +1,4 @@
-"""Disks that are full or nearly so, as clients and operators see it."""
+"""Full and nearly full disks, as clients and operators see them."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ async def test_an_upload_to_a_nearly_full_disk_is_refused_before_it_is_read(data
     assert service.stored_files() == []
 
 
-async def test_a_disk_that_fills_up_midway_keeps_nothing(
+async def test_an_upload_that_fills_the_disk_leaves_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(file: BinaryIO) -> None:
@@ -45,7 +45,7 @@ async def test_a_disk_that_fills_up_midway_keeps_nothing(
     assert listed.json()["items"] == []
 
 
-async def test_a_disk_too_full_to_bring_a_recording_here_from_its_store_keeps_nothing(
+async def test_an_upload_leaves_nothing_if_the_disk_has_no_room_for_a_local_copy(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(store: folder_store.LocalAudioStore, key: str) -> None:
@@ -58,14 +58,14 @@ async def test_a_disk_too_full_to_bring_a_recording_here_from_its_store_keeps_no
     assert service.stored_files() == []
 
 
-async def test_the_announced_length_counts(tmp_path: Path) -> None:
+async def test_an_announced_length_over_the_free_space_is_refused(tmp_path: Path) -> None:
     space = FreeSpace([tmp_path], 0)
     await space.require(1000)
     with pytest.raises(InsufficientStorage):
         await space.require(10**15)
 
 
-async def test_a_stream_of_unknown_length_is_watched(tmp_path: Path) -> None:
+async def test_a_stream_of_unknown_length_is_stopped_before_it_fills_the_disk(tmp_path: Path) -> None:
     async def stream() -> Any:
         for _ in range(100):
             yield bytes(CHECK_BYTES // 4)
@@ -78,7 +78,7 @@ async def test_a_stream_of_unknown_length_is_watched(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-async def test_a_full_disk_is_not_blamed_on_the_recording(tmp_path: Path) -> None:
+async def test_a_recording_is_not_blamed_for_a_full_disk(tmp_path: Path) -> None:
     call = tmp_path / "call"
     call.write_bytes(tone())
     (tmp_path / "channel-0.pcm").symlink_to("/dev/full")

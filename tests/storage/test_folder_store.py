@@ -1,4 +1,4 @@
-"""Folders that are not there, as a mount that is away leaves them."""
+"""The folder store: missing mounts, permissions, and a disk that hangs."""
 
 import asyncio
 import errno
@@ -35,7 +35,7 @@ async def read(store: LocalAudioStore, key: str) -> bytes:
         return await asyncio.to_thread(path.read_bytes)
 
 
-async def test_a_recording_that_is_missing_is_told_from_a_mount_that_is_missing(tmp_path: Path) -> None:
+async def test_a_missing_recording_and_a_missing_mount_raise_different_errors(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "audio", tmp_path / "unmounted"
     store = LocalAudioStore(folder)
     await save(store, "one")
@@ -43,7 +43,7 @@ async def test_a_recording_that_is_missing_is_told_from_a_mount_that_is_missing(
         await read(store, "two")
     await store.delete("two")
     folder.rename(elsewhere)
-    (folder / "incoming").mkdir(parents=True)  # an empty folder is what is left of a mount
+    (folder / "incoming").mkdir(parents=True)  # a missing mount leaves an empty folder
     for attempt in (read(store, "one"), store.delete("one"), store.check()):
         with pytest.raises(StoreUnavailable, match=MARKER):
             await attempt
@@ -56,7 +56,7 @@ async def test_a_recording_that_is_missing_is_told_from_a_mount_that_is_missing(
 
 
 @pytest.mark.parametrize(("mode", "folders", "files"), [(0o755, 0o700, 0o600), (0o770, 0o770, 0o660)])
-async def test_recordings_are_for_the_group_only_in_a_folder_that_the_group_may_write_to(
+async def test_the_group_may_read_recordings_only_if_it_may_write_to_the_folder(
     tmp_path: Path, mode: int, folders: int, files: int
 ) -> None:
     folder = tmp_path / "audio"
@@ -73,7 +73,7 @@ async def test_recordings_are_for_the_group_only_in_a_folder_that_the_group_may_
     assert folder.stat().st_mode & 0o777 == mode
 
 
-async def test_a_folder_that_is_not_new_is_not_marked_but_waited_for(tmp_path: Path) -> None:
+async def test_a_store_waits_for_the_marker_of_a_folder_that_is_not_new(tmp_path: Path) -> None:
     folder, mount = tmp_path / "audio", tmp_path / "mount"
     await save(LocalAudioStore(mount), "one")
     folder.mkdir()
@@ -89,26 +89,26 @@ async def test_a_folder_that_is_not_new_is_not_marked_but_waited_for(tmp_path: P
     assert await read(store, "one") == b"a recording"
 
 
-def test_a_place_where_no_folder_can_be_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for open_folder in (LocalAudioStore, Workspace):
         with pytest.raises(StoreUnavailable, match="file/audio cannot be used: Not a directory"):
             open_folder(tmp_path / "file" / "audio")
 
 
-def test_what_stands_in_the_way_inside_a_folder_is_named(tmp_path: Path) -> None:
+def test_the_error_names_the_path_that_is_in_the_way_inside_a_folder(tmp_path: Path) -> None:
     (tmp_path / "left" / ".lock").mkdir(parents=True)
     with pytest.raises(StoreUnavailable, match=r"/left/\.lock cannot be used"):
         Workspace(tmp_path)
 
 
-async def test_what_may_not_be_looked_at_keeps_no_other_from_being_found(
+async def test_a_recording_without_read_permission_does_not_hide_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, stat = LocalAudioStore(tmp_path), Path.stat
 
     def shut(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
-        if path.name == "shut":  # root may look at everything, so that no mode of the folder shuts it for these tests
+        if path.name == "shut":  # a file mode would not keep root out
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return stat(path, follow_symlinks=follow_symlinks)
 
@@ -118,7 +118,7 @@ async def test_what_may_not_be_looked_at_keeps_no_other_from_being_found(
     assert await store.untouched(-60) == ["open"]
 
 
-async def test_other_trouble_with_the_folder_is_told_in_its_words(tmp_path: Path) -> None:
+async def test_other_errors_of_the_folder_are_reported_in_the_words_of_the_system(tmp_path: Path) -> None:
     store = LocalAudioStore(tmp_path / "audio")
     (store.folder / "ey").write_bytes(b"where a folder should be")
     with pytest.raises(StoreUnavailable, match=r"exists|directory"):
@@ -126,7 +126,7 @@ async def test_other_trouble_with_the_folder_is_told_in_its_words(tmp_path: Path
     assert [path.name for path in store.folder.glob("incoming/*")] == []
 
 
-async def test_a_mount_that_is_away_is_seen_by_the_orchestrator(
+async def test_readiness_reports_a_missing_mount(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
@@ -140,7 +140,7 @@ async def test_a_mount_that_is_away_is_seen_by_the_orchestrator(
 
 
 class HungDisk:
-    """The disk of a folder, which answers nobody while it hangs."""
+    """The disk of a folder. While it hangs, every call that uses it waits."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder
@@ -165,7 +165,7 @@ class HungDisk:
         return waits
 
 
-async def test_a_disk_that_hangs_holds_up_nothing_but_what_needs_it(
+async def test_a_disk_that_hangs_delays_no_request_that_does_not_need_it(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder_store, "CHECK_SECONDS", 0.2)
@@ -193,8 +193,10 @@ async def test_a_disk_that_hangs_holds_up_nothing_but_what_needs_it(
         assert len(service.stored_files()) == 2
 
 
-async def test_files_are_dated_by_the_clock_of_their_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a process whose clock is an hour ahead takes a recording that has just arrived for a forgotten one."""
+async def test_the_age_of_a_file_is_measured_by_the_clock_of_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a process whose clock is an hour ahead takes a new recording for an orphan."""
     store, now = LocalAudioStore(tmp_path), time.time()
     for key in ("old", "new"):
         await save(store, key)

@@ -1,4 +1,4 @@
-"""Recordings in a bucket of a real S3 server: whole, or not at all."""
+"""The store in a bucket of a real S3 server: a recording is saved completely or not at all."""
 
 import asyncio
 import hashlib
@@ -50,7 +50,7 @@ def use(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("size", [0, 1, 5 * MIB, 12 * MIB + 1])
-async def test_what_one_replica_keeps_another_reads(
+async def test_one_replica_reads_a_recording_that_another_saved(
     store: S3AudioStore, bucket: str, tmp_path: Path, s3_server: S3Server, size: int
 ) -> None:
     content, key = os.urandom(size), str(uuid4())
@@ -66,7 +66,7 @@ async def test_what_one_replica_keeps_another_reads(
     assert s3_server.files(bucket) == []
 
 
-async def test_a_recording_that_is_gone_is_missing_and_may_be_erased_again(store: S3AudioStore) -> None:
+async def test_reading_a_missing_recording_fails_and_erasing_it_succeeds(store: S3AudioStore) -> None:
     with pytest.raises(FileNotFoundError, match="gone"):
         async with store.local_path("gone"):
             pass
@@ -74,7 +74,7 @@ async def test_a_recording_that_is_gone_is_missing_and_may_be_erased_again(store
     await store.check()
 
 
-async def test_recordings_are_listed_by_age_and_only_the_stores_own(
+async def test_a_store_lists_only_its_own_recordings_by_age(
     store: S3AudioStore, bucket: str, workspace_of_store: Workspace
 ) -> None:
     for place, key in (("tenant/audio", "ours"), ("tenant", "theirs"), ("tenant/audio/deeper", "theirs too")):
@@ -83,7 +83,7 @@ async def test_recordings_are_listed_by_age_and_only_the_stores_own(
     assert await store.untouched(3600) == []
 
 
-async def test_a_store_that_never_answers_is_given_up(
+async def test_the_store_gives_up_a_server_that_never_answers(
     bucket: str, workspace_of_store: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("ANSWER_SECONDS", "PROGRESS_SECONDS", "CHECK_SECONDS", "UNDO_SECONDS"):
@@ -146,7 +146,7 @@ async def test_an_upload_that_breaks_off_or_is_cancelled_leaves_nothing(
     assert s3_server.files(bucket) == []
 
 
-async def test_a_store_that_does_not_answer_holds_up_no_cancellation(
+async def test_cancelling_an_upload_does_not_wait_for_a_server_that_never_answers(
     workspace_of_store: Workspace, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "UNDO_SECONDS", 0.1)
@@ -179,7 +179,7 @@ async def test_a_store_that_does_not_answer_holds_up_no_cancellation(
         ("stranger", "stranger-secret", "AccessDenied"),
     ],
 )
-async def test_credentials_that_do_not_fit_are_told_as_such(
+async def test_wrong_credentials_are_reported(
     bucket: str,
     s3_server: S3Server,
     workspace_of_store: Workspace,
@@ -195,7 +195,7 @@ async def test_credentials_that_do_not_fit_are_told_as_such(
     assert s3_server.files(bucket) == []
 
 
-async def test_a_missing_bucket_is_told_as_such(bucket: str, workspace_of_store: Workspace) -> None:
+async def test_a_missing_bucket_is_reported(bucket: str, workspace_of_store: Workspace) -> None:
     store = S3AudioStore(S3Url(f"{bucket}-2", "tenant"), workspace_of_store)
     reasons = [str(trouble).rpartition(": ")[2] for trouble in await troubles(store)]
     assert set(reasons) <= {"NoSuchBucket", "AccessDenied"}
@@ -203,7 +203,7 @@ async def test_a_missing_bucket_is_told_as_such(bucket: str, workspace_of_store:
 
 
 async def troubles(store: S3AudioStore) -> list[StoreUnavailable]:
-    """What each of the store's methods raises."""
+    """The errors that the store's methods raise. Each of them has to raise one."""
 
     async def read() -> None:
         async with store.local_path("call"):
@@ -215,17 +215,17 @@ async def troubles(store: S3AudioStore) -> list[StoreUnavailable]:
     return [each for each in raised if isinstance(each, StoreUnavailable)]
 
 
-async def test_a_lack_of_credentials_is_told_as_that(
+async def test_missing_credentials_are_reported(
     workspace_of_store: Workspace, bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_METADATA_ENDPOINT", os.environ["AWS_ENDPOINT_URL"])  # it knows no roles
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", os.environ["AWS_ENDPOINT_URL"])  # an S3 server gives no roles
     with pytest.raises(StoreUnavailable, match="no credentials: AWS_ACCESS_KEY_ID is not set, and the machine gave"):
         await S3AudioStore(S3Url(bucket, ""), workspace_of_store).check()
 
 
-async def test_a_download_that_breaks_is_taken_up_again_where_it_broke(
+async def test_a_broken_download_is_resumed_where_it_broke(
     store: S3AudioStore,
     bucket: str,
     s3_server: S3Server,
@@ -242,7 +242,7 @@ async def test_a_download_that_breaks_is_taken_up_again_where_it_broke(
     assert relay.breaks_left == 0
 
 
-async def test_a_server_that_dies_midway_is_trouble_for_both_ways(
+async def test_an_upload_and_a_download_fail_if_the_server_dies(
     workspace_of_store: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_serving() as server:
@@ -260,12 +260,12 @@ async def test_a_server_that_dies_midway_is_trouble_for_both_ways(
             dead.set()
             yield bytes(12 * MIB)
 
-        async def rest() -> None:
+        async def finish_download() -> None:
             await dead.wait()
             async for _ in download.blocks:
                 pass
 
-        raised = await asyncio.gather(store.save("half", half(), PLENTY), rest(), return_exceptions=True)
+        raised = await asyncio.gather(store.save("half", half(), PLENTY), finish_download(), return_exceptions=True)
         assert [type(each) for each in raised] == [BucketUnavailable, BucketUnavailable]
 
 
