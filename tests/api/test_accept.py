@@ -1,4 +1,4 @@
-"""Which format a client gets."""
+"""Which format a client gets for its Accept header."""
 
 import pytest
 
@@ -34,9 +34,9 @@ from app.transcripts.formats import Format
         ("nonsense", None),
     ],
 )
-def test_negotiation(accept: str | None, expected: Format | None) -> None:
+def test_accept_decides_the_format(accept: str | None, expected: Format | None) -> None:
     assert negotiate(accept) is expected
 
 
-def test_whisper_is_chosen_by_name_only() -> None:
+def test_whisper_is_chosen_only_by_its_name() -> None:
     assert Format("whisper").media_type == Format.JSON.media_type == "application/json"

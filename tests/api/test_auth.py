@@ -1,4 +1,4 @@
-"""Who is let in, and that a stranger's bytes go nowhere."""
+"""Which clients are accepted, and that the service stores nothing of the others."""
 
 import socket
 from pathlib import Path
@@ -26,7 +26,7 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_a_stranger_is_refused(guarded: Service, method: str, path: str) -> None:
+def test_a_client_with_a_wrong_key_is_refused(guarded: Service, method: str, path: str) -> None:
     response = guarded.client.request(method, path, headers={"Authorization": "Bearer guess"})
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -35,7 +35,7 @@ def test_a_stranger_is_refused(guarded: Service, method: str, path: str) -> None
 
 
 @pytest.mark.parametrize("credentials", ["", "Bearer", f"Basic {ALICE}", ALICE, f"Bearer {ALICE} "[:-2]])
-def test_what_is_no_key_is_refused(guarded: Service, credentials: str) -> None:
+def test_malformed_credentials_are_refused(guarded: Service, credentials: str) -> None:
     assert guarded.client.get("/v1/models", headers={"Authorization": credentials}).status_code == 401
 
 
@@ -46,7 +46,7 @@ def test_a_request_without_the_header_is_refused(guarded: Service) -> None:
 
 
 @pytest.mark.parametrize("key", [ALICE, BOB])
-def test_each_configured_key_is_let_in(guarded: Service, key: str) -> None:
+def test_each_configured_key_is_accepted(guarded: Service, key: str) -> None:
     assert guarded.client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
@@ -55,8 +55,8 @@ def test_some_paths_need_no_key(guarded: Service, path: str) -> None:
     assert guarded.client.get(path, headers={"Authorization": ""}).status_code == 200
 
 
-def test_a_strangers_upload_is_not_read(guarded: Service) -> None:
-    """Ten gigabytes are offered; the answer comes to the first 4 kB. Then the rest is read for a while, never kept."""
+def test_an_upload_without_a_key_is_not_stored(guarded: Service) -> None:
+    """The service answers after 4 kB of ten gigabytes. It reads on for a while, but keeps nothing."""
     head = (
         "POST /v1/transcriptions HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: {FORM_TYPE}\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -92,7 +92,7 @@ def test_keys_are_not_logged(guarded: Service) -> None:
         assert secret not in guarded.log()
 
 
-def test_without_keys_only_loopback_is_served(tmp_path: Path) -> None:
+def test_a_service_without_keys_refuses_to_listen_on_all_addresses(tmp_path: Path) -> None:
     ended = callscribe("serve", "--host", "0.0.0.0", "--port", "0", folder=tmp_path)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
@@ -101,7 +101,7 @@ def test_without_keys_only_loopback_is_served(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", ""])
-def test_an_open_service_needs_keys_or_auth_off(host: str) -> None:
+def test_a_service_on_a_public_address_needs_keys_or_auth_off(host: str) -> None:
     with pytest.raises(SettingsError, match="CALLSCRIBE_API_KEYS"):
         check_exposure(Settings(), host)
     check_exposure(Settings(auth="off"), host)
@@ -109,7 +109,7 @@ def test_an_open_service_needs_keys_or_auth_off(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_loopback_needs_no_keys(host: str) -> None:
+def test_a_service_on_loopback_needs_no_keys(host: str) -> None:
     check_exposure(Settings(), host)
 
 
@@ -127,13 +127,13 @@ def test_loopback_needs_no_keys(host: str) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_without_keys_no_other_site_can_use_the_service_through_a_browser(
+def test_no_other_site_can_use_a_service_without_keys_through_a_browser(
     service: Service, headers: dict[str, str]
 ) -> None:
     refused = service.client.get("/v1/transcriptions", headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
 
 
-def test_without_keys_its_own_pages_can(service: Service) -> None:
+def test_its_own_pages_can_use_a_service_without_keys(service: Service) -> None:
     own = {"Origin": service.url, "Sec-Fetch-Site": "same-origin"}
     assert service.client.get("/v1/transcriptions", headers=own).status_code == 200

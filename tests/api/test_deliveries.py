@@ -25,14 +25,14 @@ async def address(postgres: str, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="module")
 def service(address: str, workspace: Path) -> Iterator[Service]:
-    """A service without a worker that may call this machine. Jobs that name no receiver get a configured one."""
+    """A service without a worker, which may call this machine. Jobs that name no receiver get the configured one."""
     defaults = {"CALLBACK_URLS": "http://127.0.0.1:9/default?fileName={file_name}", "ALLOWED_NETWORKS": PRIVATE}
     with serving(workspace / "hooks", "--no-executor", DATABASE_URL=address, **defaults) as service:
         yield service
 
 
 def attempted(service: Service, job: dict[str, Any]) -> list[dict[str, Any]]:
-    """The deliveries of a job once each had an attempt."""
+    """The deliveries of a job, after each has had an attempt."""
     path = f"{job['links']['self']}/deliveries"
     eventually(lambda: all(delivery["attempts"] for delivery in service.read(path)["items"]))
     found: list[dict[str, Any]] = service.read(path)["items"]
@@ -40,7 +40,7 @@ def attempted(service: Service, job: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def cancelled(service: Service, **fields: Any) -> dict[str, Any]:
-    """A job that ended because it was cancelled while it waited."""
+    """A job that was cancelled while it waited."""
 
     def create_and_cancel() -> dict[str, Any]:
         job = service.create(**fields)

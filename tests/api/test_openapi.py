@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, committed, and kept by the service."""
+"""The OpenAPI document is complete, it is committed, and the service behaves as it says."""
 
 import json
 import subprocess
@@ -25,8 +25,8 @@ NEED_NO_KEY = {"GET /healthz", "GET /readyz"}
 
 
 @pytest.mark.slow
-def test_the_service_keeps_its_contract(guarded: Service) -> None:
-    """Few examples of many: `schemathesis.toml` tells how to try more."""
+def test_the_service_behaves_as_its_openapi_document_says(guarded: Service) -> None:
+    """It tries only a few requests. `schemathesis.toml` says how to try more."""
     fuzzer = Path(sys.executable).with_name("schemathesis")
     command = f"{fuzzer} run {guarded.url}/openapi.json --max-examples 5 --seed 1 --no-shrink --no-color"
     key = ["-H", f"Authorization: Bearer {ALICE}"]
@@ -35,12 +35,12 @@ def test_the_service_keeps_its_contract(guarded: Service) -> None:
     assert "API Links:    0 covered" not in run.stdout
 
 
-def test_the_committed_document_is_the_services(guarded: Service) -> None:
+def test_the_committed_document_is_the_same_as_the_served_one(guarded: Service) -> None:
     served = guarded.read("/openapi.json")
     assert json.loads((ROOT / "docs" / "openapi.json").read_text()) == served, "run .venv/bin/python scripts/openapi.py"
 
 
-def test_references_lead_somewhere() -> None:
+def test_every_reference_in_the_document_can_be_resolved() -> None:
     for reference in references(DOCUMENT):
         assert isinstance(resolve({"$ref": reference}), dict)
 
@@ -75,7 +75,7 @@ def test_every_operation_is_described(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_answer_has_an_example_that_fits(name: str) -> None:
+def test_every_answer_has_an_example_that_fits_its_schema(name: str) -> None:
     bodies = [response for response in OPERATIONS[name]["responses"].values() if "content" in response]
     for content in (content for body in bodies for content in body["content"].values()):
         examples = list(examples_of(content))

@@ -21,11 +21,11 @@ def test_a_living_process_is_healthy(guarded: Service) -> None:
     assert guarded.read("/healthz") == {"status": "ok"}
 
 
-def test_a_service_with_all_its_parts_is_ready(service: Service) -> None:
+def test_a_service_whose_parts_all_work_is_ready(service: Service) -> None:
     assert service.read("/readyz") == {"status": "ready", "reasons": [], "warnings": []}
 
 
-async def test_a_service_without_a_part_is_not_ready_and_says_why() -> None:
+async def test_a_service_with_a_broken_part_is_not_ready_and_says_why() -> None:
     async def fine() -> None:
         pass
 
@@ -69,7 +69,7 @@ async def test_readiness_warns_of_jobs_that_no_worker_claims(guarded: Service, g
     assert readiness["status"] == "ready"
 
 
-def test_a_service_lives_and_is_not_ready_until_its_database_is_there(workspace: Path, postgres: str) -> None:
+def test_a_service_is_healthy_but_not_ready_until_its_database_answers(workspace: Path, postgres: str) -> None:
     sockets = make_url(postgres).query["host"]
     absent = workspace / "absent"
     address = f"postgresql://postgres@/postgres?host={absent}"
@@ -121,5 +121,5 @@ def test_the_documentation_is_cached_and_cannot_be_framed(guarded: Service, path
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_the_documentation_has_no_other_files(guarded: Service) -> None:
+def test_the_documentation_serves_no_other_files(guarded: Service) -> None:
     refused(guarded.client.get("/docs/static/redoc.standalone.js"), 404, "not_found")

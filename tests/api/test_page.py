@@ -42,7 +42,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
         ("/page/icon.svg", "image/svg+xml"),
     ],
 )
-def test_the_files_need_no_key_and_are_not_sent_again_if_the_etag_matches(
+def test_the_files_of_the_page_need_no_key_and_are_not_sent_again_if_the_etag_matches(
     guarded: Service, path: str, media_type: str
 ) -> None:
     answer = guarded.client.get(path, headers={"Authorization": ""})
@@ -54,13 +54,13 @@ def test_the_files_need_no_key_and_are_not_sent_again_if_the_etag_matches(
 
 
 @pytest.mark.parametrize("path", ["/page/routes.py", "/page/..%2froutes.py", "/page/", "/page/none.js"])
-def test_other_paths_answer_not_found(guarded: Service, path: str) -> None:
+def test_the_page_has_no_other_files(guarded: Service, path: str) -> None:
     answer = guarded.client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", sorted(ASSETS.iterdir()), ids=lambda path: path.name)
-def test_the_files_name_no_other_origin_and_build_no_markup_from_text(path: Path) -> None:
+def test_the_files_of_the_page_name_no_other_origin_and_build_no_markup_from_text(path: Path) -> None:
     text = path.read_text().replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?:|innerHTML|insertAdjacentHTML|outerHTML|document\.write|\bstyle=|\bon\w+=\"", text)
 
@@ -165,7 +165,7 @@ def search(browser: Browser) -> None:
 
 @pytest.mark.slow
 @in_a_browser
-def test_without_keys_the_page_reports_a_refused_file_and_shows_a_mono_call_as_one_track(
+def test_the_page_reports_a_refused_file_and_shows_a_mono_call_as_one_track(
     service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     broken, mono = tmp_path / "letter.wav", tmp_path / "mono.wav"
@@ -244,7 +244,7 @@ def test_a_dropped_file_waits_can_be_cancelled_and_its_name_is_shown_as_text(
 
 @pytest.mark.slow
 @in_a_browser
-def test_a_narrow_screen_cuts_nothing_off(service: Service, browser: Browser) -> None:
+def test_the_page_cuts_nothing_off_on_a_narrow_screen(service: Service, browser: Browser) -> None:
     browser.driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 320, "height": 700, "deviceScaleFactor": 1, "mobile": True}
     )

@@ -1,4 +1,4 @@
-"""Every error has one shape."""
+"""All errors have the same shape."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from testing.forms import FORM_TYPE
 from testing.service import Service, eventually
 from tests.conftest import ALICE
 
-NOBODY = "/v1/transcriptions/01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
+UNKNOWN_JOB = "/v1/transcriptions/01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -28,9 +28,9 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1", "/v1/transcriptions/", "/v1/call", "/docs/static/..%2f..%2fetc", f"{NOBODY}/words"]
+    "path", ["/v1", "/v1/transcriptions/", "/v1/call", "/docs/static/..%2f..%2fetc", f"{UNKNOWN_JOB}/words"]
 )
-def test_an_unknown_path(guarded: Service, path: str) -> None:
+def test_an_unknown_path_is_a_problem(guarded: Service, path: str) -> None:
     body = problem(guarded.client.get(path), 404, "not_found")
     assert "errors" not in body
 
@@ -39,28 +39,30 @@ def test_an_unknown_path(guarded: Service, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/transcriptions", {"GET", "POST"}),
-        ("PATCH", NOBODY, {"GET", "DELETE"}),
-        ("GET", f"{NOBODY}/cancel", {"POST"}),
+        ("PATCH", UNKNOWN_JOB, {"GET", "DELETE"}),
+        ("GET", f"{UNKNOWN_JOB}/cancel", {"POST"}),
         ("POST", "/healthz", {"GET"}),
         ("TRACE", "/v1/models", {"GET"}),
     ],
 )
-def test_a_method_that_is_not_answered(guarded: Service, method: str, path: str, allowed: set[str]) -> None:
+def test_a_method_that_a_path_does_not_have_is_a_problem(
+    guarded: Service, method: str, path: str, allowed: set[str]
+) -> None:
     response = guarded.client.request(method, path)
     problem(response, 405, "method_not_allowed")
     assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-def test_a_parameter_that_cannot_be(guarded: Service) -> None:
+def test_an_invalid_parameter_is_a_problem(guarded: Service) -> None:
     body = problem(guarded.client.get("/v1/transcriptions?limit=0&status=done"), 422, "invalid_request")
     assert {error["field"] for error in body["errors"]} == {"query.limit", "query.status"}
     assert all(error["detail"] for error in body["errors"])
 
 
-def test_other_errors(guarded: Service) -> None:
+def test_other_errors_are_problems_too(guarded: Service) -> None:
     stranger = {"Authorization": "Bearer guess"}
     problem(guarded.client.get("/v1/models", headers=stranger), 401, "unauthorized")
-    problem(guarded.client.get(NOBODY), 404, "not_found")
+    problem(guarded.client.get(UNKNOWN_JOB), 404, "not_found")
     problem(guarded.client.post("/v1/transcriptions"), 415, "unsupported_media")
     too_long = {"Content-Type": FORM_TYPE, "Content-Length": "1000000"}
     problem(guarded.client.post("/v1/transcriptions", headers=too_long, content=b"x" * 1_000_000), 413, "too_large")
@@ -84,16 +86,16 @@ async def test_an_unexpected_error_is_answered_without_details(guarded: Service,
     assert ALICE not in json.dumps(logged)
 
 
-def test_a_request_keeps_the_id_it_brought(guarded: Service) -> None:
-    response = guarded.client.get(NOBODY, headers={"X-Request-ID": "crm-48151"})
+def test_a_request_keeps_the_id_that_its_client_sent(guarded: Service) -> None:
+    response = guarded.client.get(UNKNOWN_JOB, headers={"X-Request-ID": "crm-48151"})
     assert response.headers["X-Request-ID"] == response.json()["request_id"] == "crm-48151"
     eventually(lambda: '"request_id": "crm-48151"' in guarded.log())
 
 
-def test_the_log_tells_what_was_refused_and_to_whom(guarded: Service) -> None:
+def test_the_log_names_the_error_and_the_caller_of_a_refused_request(guarded: Service) -> None:
     stranger = {"Authorization": "Bearer guess"}
-    guarded.client.get(NOBODY, headers={"X-Request-ID": "known-caller"})
-    guarded.client.get(NOBODY, headers=stranger | {"X-Request-ID": "unknown-caller"})
+    guarded.client.get(UNKNOWN_JOB, headers={"X-Request-ID": "known-caller"})
+    guarded.client.get(UNKNOWN_JOB, headers=stranger | {"X-Request-ID": "unknown-caller"})
     guarded.client.get("/v1/models", headers={"X-Request-ID": "no-problem"})
 
     def logged(request_id: str) -> dict[str, Any]:
@@ -107,15 +109,15 @@ def test_the_log_tells_what_was_refused_and_to_whom(guarded: Service) -> None:
     assert (fine["status"], fine["caller"], "code" in fine) == (200, "alice", False)
 
 
-@pytest.mark.parametrize("brought", ["", "x" * 129, "tab\tid", "é"])
-def test_a_request_without_a_usable_id_gets_one(guarded: Service, brought: str) -> None:
-    headers = [(b"X-Request-ID", brought.encode("latin-1"))]
+@pytest.mark.parametrize("sent", ["", "x" * 129, "tab\tid", "é"])
+def test_a_request_without_a_usable_id_gets_one(guarded: Service, sent: str) -> None:
+    headers = [(b"X-Request-ID", sent.encode("latin-1"))]
     first, second = (guarded.client.get("/healthz", headers=headers).headers["X-Request-ID"] for _ in range(2))
     assert len(first) == 36
     assert first != second
 
 
-def test_each_error_has_a_code_of_its_own() -> None:
+def test_each_error_has_its_own_code() -> None:
     def leaves(error: type[AppError]) -> list[type[AppError]]:
         below = error.__subclasses__()
         return [leaf for each in below for leaf in leaves(each)] if below else [error]

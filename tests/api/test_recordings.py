@@ -1,4 +1,4 @@
-"""The recording as it was received, whole or in ranges."""
+"""Recordings are served as they were received, complete or in ranges."""
 
 import os
 from collections.abc import AsyncIterator
@@ -37,17 +37,17 @@ MIB = 1024 * 1024
         (f"bytes=0-{'9' * 5000}", None),
     ],
 )
-def test_a_range_is_read_as_the_rfc_says(header: str | None, span: range | None) -> None:
+def test_a_range_header_is_read_according_to_the_rfc(header: str | None, span: range | None) -> None:
     assert requested_span(header, 10) == span
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-20", "bytes=-0"])
-def test_a_range_of_nothing_is_refused(header: str) -> None:
+def test_a_range_without_any_byte_is_refused(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable):
         requested_span(header, 10)
 
 
-def test_a_waiting_jobs_recording_can_be_read(guarded: Service) -> None:
+def test_the_recording_of_a_waiting_job_can_be_read(guarded: Service) -> None:
     job = guarded.create(RECORDING)
     whole = guarded.client.get(job["links"]["audio"])
     assert (whole.status_code, whole.content) == (200, RECORDING)
@@ -71,12 +71,12 @@ def test_a_range_after_the_end_is_refused_with_the_size(guarded: Service) -> Non
 
 
 @pytest.mark.parametrize("name", ["evil.html", "evil.svg", "call", "call.wav.html"])
-def test_no_file_name_makes_the_answer_a_web_page(guarded: Service, name: str) -> None:
+def test_a_recording_is_never_served_as_a_web_page(guarded: Service, name: str) -> None:
     job = guarded.client.post("/v1/transcriptions", files={"file": (name, RECORDING, "text/html")}).json()
     assert guarded.client.get(job["links"]["audio"]).headers["Content-Type"] == "application/octet-stream"
 
 
-def test_a_name_cannot_break_out_of_its_header(guarded: Service) -> None:
+def test_a_file_name_cannot_add_to_the_header_that_contains_it(guarded: Service) -> None:
     job = guarded.client.post("/v1/transcriptions", files={"file": ('ä"; x=".wav', RECORDING)}).json()
     disposition = guarded.client.get(job["links"]["audio"]).headers["Content-Disposition"]
     assert disposition.startswith("attachment; filename*=UTF-8''%C3%A4")

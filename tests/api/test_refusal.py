@@ -1,4 +1,4 @@
-"""POST /v1/transcriptions: what is refused, and that a refusal leaves nothing behind."""
+"""POST /v1/transcriptions refuses invalid requests, and a refusal leaves nothing behind."""
 
 import json
 import socket
@@ -50,7 +50,7 @@ def test_the_error_names_an_invalid_option(guarded: Service, name: str, value: s
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("language", "EN", "must be auto, or an ISO 639-1 code in small letters such as en"),
         ("url", "notaurl", "must be a URL such as https://host/call.wav or s3://bucket/key"),
@@ -71,10 +71,12 @@ def test_the_error_names_an_invalid_option(guarded: Service, name: str, value: s
         ),
     ],
 )
-def test_the_error_says_in_words_what_is_expected(guarded: Service, name: str, value: Any, told: str) -> None:
+def test_the_error_for_an_invalid_option_says_what_is_expected(
+    guarded: Service, name: str, value: Any, expected: str
+) -> None:
     asked = {"url": "https://calls.example/a.wav", name: value}
     problem = refused(guarded.client.post("/v1/transcriptions", json=asked), 422, "invalid_request")
-    assert problem["errors"] == [{"field": name, "detail": told}]
+    assert problem["errors"] == [{"field": name, "detail": expected}]
 
 
 def test_the_error_names_the_wrong_one_of_several_receivers(guarded: Service) -> None:
@@ -154,7 +156,7 @@ def test_other_content_types_are_refused(guarded: Service, content_type: str) ->
 @pytest.mark.parametrize(
     "content", [b"", b"no recording " * 1000, tone()[:20]], ids=["empty", "text", "header cut off"]
 )
-def test_a_file_that_is_no_recording_is_refused(guarded: Service, content: bytes) -> None:
+def test_a_file_that_is_not_a_recording_is_refused(guarded: Service, content: bytes) -> None:
     refused(guarded.post(content), 415, "unsupported_media")
     assert guarded.stored_files() == []
 
@@ -258,7 +260,7 @@ def test_a_json_body_is_checked_before_a_job_is_made(guarded: Service, body: dic
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"url"', b"\xff", b'{"url": NaN}'])
-def test_a_body_that_is_no_json_object_is_refused(guarded: Service, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(guarded: Service, body: bytes) -> None:
     refused(post_body(guarded, body, "application/json"), 422, "invalid_request")
 
 

@@ -14,7 +14,7 @@ NOBODY = "/v1/transcriptions/01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 @pytest.fixture
 def running(service: Service) -> dict[str, Any]:
-    """A job that a worker is at, with work for some seconds."""
+    """A job that a worker runs for some seconds."""
     return service.running(service.create(SAMPLE_CALL.read_bytes()))
 
 
@@ -22,14 +22,14 @@ def listed(service: Service, query: str) -> list[str]:
     return [job["id"] for job in service.read(f"/v1/transcriptions?{query}")["items"]]
 
 
-def test_a_wait_that_ends_before_the_job_has_retry_after(guarded: Service) -> None:
+def test_the_answer_has_retry_after_if_the_wait_ends_before_the_job(guarded: Service) -> None:
     path = guarded.create()["links"]["self"]
     response = guarded.client.get(path, params={"wait": 0.1})
     assert response.json()["status"] == "pending"
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_a_wait_ends_with_the_job(guarded: Service) -> None:
+def test_a_wait_ends_when_its_job_ends(guarded: Service) -> None:
     path = guarded.create()["links"]["self"]
     with ThreadPoolExecutor() as other:
         waiting = other.submit(guarded.client.get, path, params={"wait": 60}, timeout=30)
@@ -108,7 +108,9 @@ def test_a_final_job_cannot_be_cancelled(guarded: Service) -> None:
     assert (response.status_code, response.json()["code"]) == (409, "already_final")
 
 
-def test_a_running_job_is_cancelled_within_a_window(service: Service, running: dict[str, Any]) -> None:
+def test_a_running_job_is_cancelled_after_its_current_window_at_the_latest(
+    service: Service, running: dict[str, Any]
+) -> None:
     path = running["links"]["self"]
     assert service.client.post(f"{path}/cancel").json()["status"] == "in_progress"
     ended = service.ended(running)
@@ -119,7 +121,7 @@ def test_a_running_job_is_cancelled_within_a_window(service: Service, running: d
     eventually(lambda: service.stored_files() == service.temporary_files() == [])
 
 
-def test_a_deleted_job_is_gone(guarded: Service) -> None:
+def test_a_deleted_job_is_not_found(guarded: Service) -> None:
     path = guarded.create()["links"]["self"]
     assert guarded.client.delete(path).status_code == 204
     assert guarded.client.get(path).status_code == 404

@@ -1,4 +1,4 @@
-"""POST /v1/transcriptions: what is accepted, and accepted once."""
+"""POST /v1/transcriptions accepts a recording and its options, and a repeated request only once."""
 
 import hashlib
 import json
@@ -121,7 +121,7 @@ def test_a_form_may_arrive_byte_by_byte(guarded: Service) -> None:
         ("", None),
     ],
 )
-def test_the_clients_name_of_the_file_is_only_shown(guarded: Service, sent: str, shown: str | None) -> None:
+def test_the_file_name_that_a_client_sends_is_only_shown(guarded: Service, sent: str, shown: str | None) -> None:
     job = post_body(guarded, file(name=sent) + END).json()
     assert job["audio"]["filename"] == shown
     assert [stored.name for stored in guarded.stored_files()] == [job["id"]]
@@ -156,7 +156,7 @@ def test_another_request_under_the_same_key_is_refused(guarded: Service, change:
     assert len(guarded.stored_files()) == 1
 
 
-def test_repetitions_at_the_same_time_make_one_job(guarded: Service) -> None:
+def test_repeated_requests_at_the_same_time_make_one_job(guarded: Service) -> None:
     with ThreadPoolExecutor(4) as clients:
         requests = [clients.submit(guarded.post, headers={"Idempotency-Key": "call-5"}) for _ in range(4)]
         responses = [request.result() for request in requests]

@@ -17,7 +17,7 @@ GOODBYE = b"E" + (4 + len(GOODBYE_FIELDS)).to_bytes(4, "big") + GOODBYE_FIELDS
 
 
 class FaultyRelay:
-    """Relays to a PostgreSQL on a Unix socket. Connections that are open while it is mute never carry anything again."""
+    """Relays to a PostgreSQL on a Unix socket. Connections that are open while it is mute carry nothing any more."""
 
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path

@@ -46,7 +46,7 @@ async def attempts(database: Database, delivery: Delivery) -> list[DeliveryAttem
 
 
 async def tried(database: Database, job_id: UUID, times: int = 1) -> list[Delivery]:
-    """The deliveries of a transcription once each had `times` attempts and none is under way."""
+    """The deliveries of a transcription, after each has had `times` attempts and none is under way."""
 
     async def idle() -> list[Delivery] | None:
         found = await deliveries(database, job_id)
@@ -56,7 +56,7 @@ async def tried(database: Database, job_id: UUID, times: int = 1) -> list[Delive
 
 
 async def settled(database: Database, job_id: UUID) -> list[Delivery]:
-    """The deliveries of a transcription once none is pending."""
+    """The deliveries of a transcription, after none is pending any more."""
 
     async def ended() -> list[Delivery] | None:
         found = await deliveries(database, job_id)

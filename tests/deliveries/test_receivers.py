@@ -1,4 +1,4 @@
-"""Callback URLs: which values they may be filled with, and the bytes that a receiver gets then."""
+"""Callback URLs: which values may fill them, and which bytes the receiver gets."""
 
 import asyncio
 import unicodedata
@@ -89,7 +89,7 @@ async def test_a_receiver_gets_the_filled_url_and_no_value_changes_the_rest_of_t
 @pytest.mark.parametrize(
     "template", ["/api/{external_id}/done", "/api/{external_id}", "/{external_id}?a", "/..{status}/{external_id}#b"]
 )
-def test_a_value_that_would_change_the_path_is_refused_with_the_name_of_its_field(value: str, template: str) -> None:
+def test_the_error_names_the_field_whose_value_would_change_the_path(value: str, template: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         RECEIVERS.callbacks(CRM + template, Given("call.wav", value, "file"))
     assert [error.field for error in refusal.value.errors] == ["external_id"]

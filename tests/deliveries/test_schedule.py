@@ -32,7 +32,7 @@ def test_a_failed_attempt_is_repeated_after_the_scheduled_delay_with_jitter(
     assert following.at - NOW == pytest.approx(DELAYS[tries] * factor, abs=timedelta(milliseconds=1))
 
 
-def test_the_schedule_is_the_documented_one() -> None:
+def test_the_schedule_is_the_same_as_in_the_docs() -> None:
     hours = [delay.total_seconds() / 3600 for delay in DELAYS]
     assert hours == [0, 5 / 3600, 5 / 60, 0.5, 2, 5, 10, 14, 20, 24]
 

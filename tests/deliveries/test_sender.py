@@ -59,7 +59,7 @@ MATRIX: dict[str, tuple[DeliveryStatus, int | str, tuple[timedelta, timedelta] |
 
 @pytest.fixture(scope="module")
 async def seen(postgres: str, template: str) -> AsyncIterator[SimpleNamespace]:
-    """Makes one attempt for each case of MATRIX: the deliveries, the attempts and the receiver."""
+    """The deliveries, the attempts and the receiver, after one attempt for each case of MATRIX."""
     async with clone(postgres, template) as address, receiving() as receiver:
         special = {
             "bad-tls": receiver.url("/bad-tls", scheme="https"),
@@ -76,7 +76,7 @@ async def seen(postgres: str, template: str) -> AsyncIterator[SimpleNamespace]:
 
 
 @pytest.mark.parametrize("case", MATRIX)
-def test_each_answer_has_its_outcome(seen: SimpleNamespace, case: str) -> None:
+def test_each_answer_has_its_expected_outcome(seen: SimpleNamespace, case: str) -> None:
     status, answer, wait = MATRIX[case]
     delivery, attempt = seen.deliveries[case], seen.attempts[case]
     assert (delivery.status, delivery.attempts) == (status, 1)
@@ -162,9 +162,7 @@ async def test_a_host_gets_at_most_four_requests_at_the_same_time(database: Data
     assert receiver.most_busy <= 5
 
 
-async def test_an_attempt_still_under_way_at_the_end_of_the_grace_is_given_back(
-    database: Database, receiver: Receiver
-) -> None:
+async def test_an_attempt_that_outlasts_the_grace_is_given_back(database: Database, receiver: Receiver) -> None:
     async def asked() -> bool | None:
         return len(receiver.received) == 1 or None
 
@@ -175,7 +173,7 @@ async def test_an_attempt_still_under_way_at_the_end_of_the_grace_is_given_back(
     assert (delivery.status, delivery.attempts, delivery.lease_token) == (PENDING, 0, None)
 
 
-async def test_an_attempt_under_way_may_end_within_the_grace(database: Database, receiver: Receiver) -> None:
+async def test_an_attempt_that_is_under_way_may_end_within_the_grace(database: Database, receiver: Receiver) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:

@@ -37,7 +37,7 @@ def engine(config: EngineConfig) -> Iterator[Engine]:
 
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
-    """Writes samples, one part after the other, as a channel."""
+    """Writes the parts, one after the other, as the file of one channel."""
 
     def write(*parts: Samples) -> PcmFile:
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.pcm"
@@ -93,7 +93,7 @@ def hold_music(seconds: float) -> Samples:
 
 
 def telephone(samples: Samples) -> Samples:
-    """What 8 kHz μ-law leaves of it."""
+    """The samples after 8 kHz μ-law, as a telephone line carries them."""
     narrow = samples[::2]
     levels = np.round(np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256) * 127) / 127
     wide: Samples = np.repeat(np.sign(levels) * np.expm1(np.abs(levels) * np.log(256)) / 255, 2).astype(np.float32)

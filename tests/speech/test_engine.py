@@ -17,7 +17,7 @@ from testing.recordings import SAMPLE_CALL, said, turns_of_the_sample_call
 from testing.speech_samples import sample, samples
 from tests.speech.conftest import Record, Samples, decoded, hold_music, noise, ringing, silence, speech, telephone
 
-# Of each language what is recognized most surely: that of the Spanish pangram is nearly a guess.
+# For each language the sample that is recognized most surely. The language of the Spanish pangram is nearly a guess.
 SPOKEN = {"es": "conteo", "fr": "pangrama", "it": "pangrama", "pt": "pangrama"}
 
 
@@ -42,14 +42,13 @@ async def test_recordings_in_many_languages_share_the_engine(engine: Engine, rec
     )
 
     assert [transcript.language for transcript in transcripts] == list(SPOKEN)
-    for transcript, each in zip(
-        transcripts[1:], spoken[1:], strict=True
-    ):  # the first counts, which is written in digits
+    # The first sample counts, and the model writes the numbers as digits.
+    for transcript, each in zip(transcripts[1:], spoken[1:], strict=True):
         assert missed(each.text, transcript.text) <= 0.5
     assert len(set("0123456789") & set(transcripts[0].text)) >= 5
 
 
-async def test_times_are_those_of_the_recording(engine: Engine, record: Record) -> None:
+async def test_times_are_measured_from_the_start_of_the_recording(engine: Engine, record: Record) -> None:
     recording = record(silence(3), speech(FOX), silence(40), speech(COUNTING), silence(2), speech(HELLO))
     options = Options(model="base", language="en", word_timestamps=True)
 
@@ -67,14 +66,14 @@ async def test_times_are_those_of_the_recording(engine: Engine, record: Record) 
     assert missed(FOX.text, " ".join(segment.text for segment in transcript.segments if segment.start < 20)) <= FEW
 
 
-async def test_a_call_longer_than_a_window_has_all_its_turns(engine: Engine, record: Record) -> None:
+async def test_all_turns_of_a_call_longer_than_a_window_are_recognized(engine: Engine, record: Record) -> None:
     heard = Heard()
     options = Options(model="base", channels="split", channel_labels=("agent", "customer"))
 
     transcript = await engine.transcribe([record(channel) for channel in decoded(SAMPLE_CALL)], options, heard)
 
     assert error_rate(said(0, transcript.duration), transcript.text) <= FEW / 2
-    assert transcript.text.count("149") <= 1  # it is said for two seconds, and written as one short word
+    assert transcript.text.count("149") <= 1  # two seconds of speech, written as one short word
     for turn in turns_of_the_sample_call():
         of_turn = [segment for segment in transcript.segments if turn["start"] - 1 < segment.start < turn["end"]]
         assert turn["speaker"] in {segment.speaker for segment in of_turn}
@@ -83,7 +82,7 @@ async def test_a_call_longer_than_a_window_has_all_its_turns(engine: Engine, rec
     assert heard.progress[-1] == 1.0
 
 
-async def test_without_speech_there_is_no_text(engine: Engine, record: Record) -> None:
+async def test_a_recording_without_speech_has_no_text_and_no_language(engine: Engine, record: Record) -> None:
     transcript = await engine.transcribe([record(silence(20), noise(20))], Options(model="base"), ignore)
 
     assert transcript.segments == ()
@@ -93,7 +92,7 @@ async def test_without_speech_there_is_no_text(engine: Engine, record: Record) -
 
 
 @pytest.mark.parametrize("sound", [silence, noise, ringing, hold_music])
-async def test_sounds_without_speech_give_no_word(
+async def test_sounds_without_speech_give_no_words(
     sound: Callable[[float], Samples], engine: Engine, record: Record
 ) -> None:
     channels = [record(sound(60)), record(telephone(sound(60)))]
@@ -115,13 +114,13 @@ async def test_a_call_that_changes_its_language_is_recognized_in_both(engine: En
     assert missed(sample("es", "pangrama").text, transcript.text) <= 0.7  # a tongue-twister
 
 
-async def test_an_empty_recording_is_no_error(engine: Engine, record: Record) -> None:
+async def test_an_empty_recording_gives_an_empty_transcript(engine: Engine, record: Record) -> None:
     transcript = await engine.transcribe([record(silence(0))], Options(model="base"), ignore)
 
     assert transcript.text == ""
 
 
-async def test_a_translation_is_english_with_times_of_the_speech(engine: Engine, record: Record) -> None:
+async def test_a_translation_is_in_english_and_has_the_times_of_the_speech(engine: Engine, record: Record) -> None:
     recording = record(silence(4), *[speech(sample("fr", "bonjour_monde"))] * 3)
 
     transcript = await engine.transcribe([recording], Options(model="base", task="translate"), ignore)
@@ -139,7 +138,7 @@ async def test_characters_are_timed_in_a_language_without_spaces(engine: Engine,
 
     words = [word for segment in transcript.segments for word in segment.words or ()]
     characters = {word.word for word in words}
-    assert max(map(len, characters)) <= 2  # one, and what is written behind it
+    assert max(map(len, characters)) <= 2  # a character and its punctuation
     assert len(set(said_in_chinese.text) & set("".join(characters))) >= 5
     assert_in_order(words, transcript.duration)
 
@@ -154,7 +153,7 @@ async def test_an_echo_of_the_prompt_is_recognized_again_without_it(engine: Engi
     assert [(warning.code, warning.channel) for warning in transcript.warnings] == [("window_redecoded", 0)]
 
 
-async def test_prompt_and_hotwords_of_any_length_fit(engine: Engine, record: Record) -> None:
+async def test_a_prompt_and_hotwords_of_any_length_are_accepted(engine: Engine, record: Record) -> None:
     options = Options(model="base", prompt="The fox again. " * 300, hotwords=tuple(f"fox{n}" for n in range(300)))
 
     transcript = await engine.transcribe([record(speech(FOX))], options, ignore)
@@ -162,7 +161,7 @@ async def test_prompt_and_hotwords_of_any_length_fit(engine: Engine, record: Rec
     assert missed(FOX.text, transcript.text) <= FEW
 
 
-async def test_the_second_model_serves_english_alone(engine: Engine, record: Record) -> None:
+async def test_the_second_model_serves_english_only(engine: Engine, record: Record) -> None:
     transcript = await engine.transcribe([record(speech(FOX))], Options(model="tiny.en"), ignore)
 
     assert error_rate(FOX.text, transcript.text) <= FEW

@@ -36,15 +36,15 @@ async def test_each_channel_has_its_speaker_and_its_language(engine: Engine, rec
     assert transcript.duration == agent.duration_seconds
 
 
-async def test_a_channel_with_a_doubtful_word_gets_the_language_of_the_call(
+async def test_a_channel_whose_language_is_in_doubt_gets_the_language_of_the_call(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detect = Whisper.detect_languages
 
-    def sure_of_spanish_alone(whisper: Whisper, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
+    def sure_of_spanish_only(whisper: Whisper, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
         return [found if found.get("es", 0) > 0.5 else DOUBT for found in detect(whisper, encoded, rows)]
 
-    monkeypatch.setattr(Whisper, "detect_languages", sure_of_spanish_alone)
+    monkeypatch.setattr(Whisper, "detect_languages", sure_of_spanish_only)
     doubtful = speech(sample("pl", "witaj_swiecie"))
     alone = await engine.transcribe([record(doubtful)], Options(model="base", channels="split"), ignore)
     agent = record(*[speech(sample("es", "conteo"))] * 3)
@@ -90,7 +90,7 @@ async def test_bleed_is_removed_from_the_wrong_channel(engine: Engine, record: R
     assert (transcript.talk.overlaps, transcript.talk.interruptions) == (0, 0)
 
 
-async def test_a_dead_channel_and_one_without_speech_have_warnings(engine: Engine, record: Record) -> None:
+async def test_a_silent_channel_and_a_channel_without_speech_have_warnings(engine: Engine, record: Record) -> None:
     channels = [record(speech(FOX)), record(silence(2)), record(ringing(2))]
 
     transcript = await engine.transcribe(channels, Options(model="base", channels="split"), ignore)
@@ -101,9 +101,7 @@ async def test_a_dead_channel_and_one_without_speech_have_warnings(engine: Engin
     ]
 
 
-async def test_a_mono_recording_cannot_be_split_and_has_a_speaker_without_a_name(
-    engine: Engine, record: Record
-) -> None:
+async def test_a_mono_recording_is_not_split_and_its_speaker_has_no_name(engine: Engine, record: Record) -> None:
     options = Options(model="base", channels="split", channel_labels=("agent", "customer"))
 
     transcript = await engine.transcribe([record(speech(FOX))], options, ignore)

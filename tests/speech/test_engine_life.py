@@ -1,4 +1,4 @@
-"""How the engine is loaded and closed, and what goes wrong in one recording and not in the others."""
+"""The engine is loaded and closed, and an error in one recording does not disturb the others."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore
 from tests.speech.conftest import Record, speech
 
 
-async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, record: Record) -> None:
+async def test_a_cancelled_recording_does_not_disturb_the_others(engine: Engine, record: Record) -> None:
     long = record(*[speech(part) for part in (FOX, COUNTING, HELLO)] * 10)
     heard = Heard()
     cancelled = asyncio.create_task(engine.transcribe([long], Options(model="base"), heard))
@@ -38,7 +38,7 @@ async def test_a_cancelled_recording_leaves_the_others_alone(engine: Engine, rec
     assert len(heard.progress) == reports
 
 
-async def test_only_the_recording_that_vanishes_fails(engine: Engine, record: Record, tmp_path: Path) -> None:
+async def test_only_the_recording_that_is_missing_fails(engine: Engine, record: Record, tmp_path: Path) -> None:
     lost, found = await asyncio.gather(
         engine.transcribe([PcmFile(tmp_path / "none.pcm")], Options(model="base"), ignore),
         engine.transcribe([record(speech(FOX))], Options(model="base"), ignore),
@@ -49,7 +49,7 @@ async def test_only_the_recording_that_vanishes_fails(engine: Engine, record: Re
     assert not isinstance(found, BaseException)
 
 
-async def test_only_the_transcript_that_cannot_be_put_together_fails(
+async def test_only_the_transcript_that_cannot_be_assembled_fails(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def segments_of(
@@ -75,7 +75,7 @@ async def test_only_the_transcript_that_cannot_be_put_together_fails(
     assert error_rate(FOX.text, whole.text) <= FEW
 
 
-async def test_recordings_are_recognized_while_a_transcript_is_put_together(
+async def test_recordings_are_recognized_while_a_transcript_is_assembled(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others_are_heard = Event()
@@ -137,7 +137,9 @@ def test_a_missing_model_stops_the_load(models_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"device": "cuda"}, {"compute_type": "int9"}])
-def test_a_machine_that_cannot_run_it_is_reported_on_one_line(config: EngineConfig, change: dict[str, str]) -> None:
+def test_the_error_for_a_machine_that_cannot_run_a_model_is_one_text_line(
+    config: EngineConfig, change: dict[str, str]
+) -> None:
     with pytest.raises(ModelUnavailable, match=r"cuda|int9") as raised:
         Engine(replace(config, **change)).load()  # type: ignore[arg-type]
 
@@ -153,7 +155,7 @@ def test_a_folder_without_a_model_is_refused(config: EngineConfig, tmp_path: Pat
 
 @pytest.fixture
 def english_only(models_dir: Path, tmp_path: Path) -> Callable[[str], EngineConfig]:
-    """To serve `tiny.en` by a folder of another name."""
+    """Makes a configuration that serves `tiny.en` from a folder with the given name."""
 
     def config(name: str) -> EngineConfig:
         (tmp_path / name).symlink_to(weights.fetch("tiny.en", models_dir))
@@ -167,7 +169,7 @@ def test_an_english_only_model_with_another_name_is_refused(english_only: Callab
         Engine(english_only("ours")).load()
 
 
-def test_an_english_only_model_with_its_name_is_loaded(
+def test_an_english_only_model_whose_name_ends_in_en_is_loaded(
     english_only: Callable[[str], EngineConfig], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "app.speech")

@@ -17,7 +17,7 @@ from tests.speech.conftest import Record, silence, speech
 
 
 class Metronome:
-    """Writes a word for each second of speech. It answers only when it sees a window for the second time."""
+    """Recognizes a word in each second of speech. It answers only when it gets a window for the second time."""
 
     window_seconds = 10
     languages: Sequence[str] = ("en",)
@@ -62,7 +62,7 @@ def engine(metronome: Metronome, models_dir: Path) -> Iterator[Engine]:
     engine.close()
 
 
-async def test_another_family_writes_a_transcript_without_scores(
+async def test_a_second_family_produces_a_transcript_without_scores(
     engine: Engine, metronome: Metronome, record: Record
 ) -> None:
     call = record(silence(2), speech(FOX), silence(8), speech(FOX), silence(2))

@@ -40,7 +40,9 @@ def test_a_turn_ends_with_its_last_word_even_when_segments_overlap() -> None:
         ("zh", ("Good morning.", "How are you?"), "Good morning. How are you?"),  # translated to English
     ],
 )
-def test_texts_join_as_their_language_is_written(language: str, texts: tuple[str, str], joined: str) -> None:
+def test_texts_are_joined_with_spaces_only_if_their_language_has_them(
+    language: str, texts: tuple[str, str], joined: str
+) -> None:
     first, second = texts
     (turn,) = turns([said(0, 1, first, language=language), said(1, 2, second, language=language)])
     assert turn.text == joined

@@ -124,21 +124,21 @@ def test_json_is_the_documented_resource() -> None:
     }
 
 
-def test_json_has_no_words_unless_they_were_asked_for() -> None:
+def test_json_has_words_only_if_they_were_requested() -> None:
     assert "words" not in json.loads(render(MONO, ID, Format.JSON))["segments"][0]
 
 
-def test_text_of_one_channel_is_a_line_per_segment() -> None:
+def test_text_of_one_channel_has_a_text_line_for_each_segment() -> None:
     assert render(MONO, ID, Format.TEXT) == "Anna here.\nOne moment please.\n"
 
 
-def test_text_of_a_call_is_a_line_per_turn() -> None:
+def test_text_of_a_call_has_a_text_line_for_each_turn() -> None:
     assert render(CALL, ID, Format.TEXT) == (
         "[00:00] agent: Anna here.\n[00:01] customer: Hi, <b>Tom</b> & Sons -->\n[01:01:01] agent: Bye.\n"
     )
 
 
-def test_srt_of_a_call() -> None:
+def test_srt_of_a_call_names_the_speakers() -> None:
     assert render(CALL, ID, Format.SRT) == (
         "1\n00:00:00,500 --> 00:00:02,000\nagent: Anna here.\n\n"
         "2\n00:00:01,500 --> 00:00:03,000\ncustomer: Hi, <b>Tom</b> & Sons ->\n\n"
@@ -146,7 +146,7 @@ def test_srt_of_a_call() -> None:
     )
 
 
-def test_vtt_of_a_call() -> None:
+def test_vtt_of_a_call_has_a_voice_for_each_speaker() -> None:
     assert render(CALL, ID, Format.VTT) == (
         "WEBVTT\n\n"
         "00:00.500 --> 00:02.000\n<v agent>Anna here.\n\n"
@@ -159,18 +159,18 @@ def test_subtitles_of_one_channel_have_no_names() -> None:
     assert "agent" not in render(MONO, ID, Format.SRT) + render(MONO, ID, Format.VTT)
 
 
-def test_a_voice_is_escaped() -> None:
+def test_the_name_of_a_voice_is_escaped() -> None:
     sales = Channel(0, "A>B & Co", "en", 0.9, 1.0)
     assert "<v A&gt;B &amp; Co>Hi." in render(
         transcript(said(0, 1, "Hi.", sales), channels=(sales, CUSTOMER)), ID, Format.VTT
     )
 
 
-def test_tsv_is_what_the_whisper_command_line_writes() -> None:
+def test_tsv_is_the_same_as_the_whisper_command_line_writes() -> None:
     assert render(MONO, ID, Format.TSV) == "start\tend\ttext\n500\t2000\tAnna here.\n2000\t4000\tOne moment please.\n"
 
 
-def test_whisper_json_is_what_the_whisper_command_line_writes() -> None:
+def test_whisper_json_is_the_same_as_the_whisper_command_line_writes() -> None:
     words = (Word(0.5, 1, " Anna", 0.9), Word(1, 2, " here.", 0.98765))
     assert json.loads(render(transcript(said(0.5, 2, "Anna here.", words=words)), ID, Format.WHISPER)) == {
         "text": " Anna here.",
@@ -202,7 +202,7 @@ def test_whisper_json_has_the_keys_and_types_of_the_whisper_command_line_even_fo
     assert result == {"text": "", "segments": [], "language": "und"}
 
 
-def test_languages_without_spaces_have_none_in_the_text() -> None:
+def test_text_has_no_spaces_in_languages_without_spaces() -> None:
     segments = tuple(
         Segment(n, 0, "", n, n + 1, text, "zh", 0, -0.2, 1.2, 0) for n, text in enumerate(["你好。", "再见。"])
     )

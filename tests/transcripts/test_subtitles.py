@@ -40,7 +40,7 @@ def test_cues_take_the_times_of_their_words() -> None:
     )
 
 
-def test_words_that_are_not_the_text_are_not_used_for_times() -> None:
+def test_words_that_do_not_match_the_text_give_no_times() -> None:
     segment = said(0, 2, "Anna speaking.")
     with_other_words = Segment(0, 0, "agent", 0, 2, segment.text, "en", 0, 0, 1, 0, (Word(5, 6, " Bob", 0.5),))
     assert cues([with_other_words], name_speakers=False) == cues([segment], name_speakers=False)
@@ -54,7 +54,7 @@ def test_wide_characters_take_two_columns_and_lines_break_after_closing_marks() 
     ]
 
 
-def test_speech_at_the_same_time_is_shown_at_the_same_time() -> None:
+def test_two_speakers_who_speak_at_the_same_time_are_shown_at_the_same_time() -> None:
     found = cues([said(0, 6, PLATE), said(1, 1.5, "Hello?", "customer")], name_speakers=True)
 
     assert [cue.lines[0] for cue in found] == [
@@ -73,7 +73,7 @@ def test_lines_and_cues_keep_their_limits_whatever_the_text(text: str) -> None:
         assert 0 < cue.end_ms - cue.start_ms <= 7000
 
 
-def test_a_segment_without_length_or_text() -> None:
+def test_a_segment_without_length_is_shown_and_one_without_text_is_not() -> None:
     assert cues([said(1, 1, "Yes."), said(2, 3, "  ")], name_speakers=True) == (
         Cue(1000, 2000, "agent", ("agent: Yes.",)),
     )

@@ -1,4 +1,4 @@
-"""How many connections are held, and whose."""
+"""How many connections the service holds, and of which clients."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ def test_the_longest_idle_connection_makes_room() -> None:
     assert (first.given_up, second.given_up) == (False, True)
 
 
-def test_a_client_at_its_cap_loses_its_own_idle_connections_only() -> None:
+def test_a_client_at_its_limit_loses_only_its_own_idle_connections() -> None:
     admission = Admission(100, 3)
     [other] = held(admission, 1, "192.0.2.9")
     own = held(admission, 5, "192.0.2.1")
@@ -50,7 +50,7 @@ def test_a_client_at_its_cap_loses_its_own_idle_connections_only() -> None:
     assert not other.given_up
 
 
-def test_a_connection_that_has_just_come_makes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_connection_is_not_closed_to_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission_module, "IDLE_SECONDS", 60.0)
     admission = Admission(4, 2)
     [one, _] = held(admission, 2, "192.0.2.1")
@@ -58,7 +58,7 @@ def test_a_connection_that_has_just_come_makes_no_room(monkeypatch: pytest.Monke
     assert not one.given_up
 
 
-def test_while_all_connections_are_busy_a_new_one_is_refused_until_one_ends() -> None:
+def test_a_new_connection_is_refused_while_all_others_are_busy() -> None:
     admission = Admission(4, 2)
     [one, _] = held(admission, 2, "192.0.2.1", busy=True)
     assert not admission.has_room("192.0.2.1")
@@ -70,7 +70,7 @@ def test_while_all_connections_are_busy_a_new_one_is_refused_until_one_ends() ->
     assert not admission.has_room("192.0.2.3")
 
 
-def test_no_client_takes_more_than_half_unless_it_is_a_proxy() -> None:
+def test_a_client_takes_at_most_half_of_the_connections_unless_it_is_a_proxy() -> None:
     assert Admission(100, 512).most_per_client == 50
     assert Admission(100, 0).most_per_client == 100
 
@@ -85,7 +85,7 @@ def test_no_client_takes_more_than_half_unless_it_is_a_proxy() -> None:
         ("", ""),
     ],
 )
-def test_an_address_stands_for_all_that_its_client_may_choose(address: str, client: str) -> None:
+def test_all_addresses_that_a_client_can_choose_count_as_one_client(address: str, client: str) -> None:
     assert client_of(address) == client
 
 
@@ -93,5 +93,5 @@ def test_an_address_stands_for_all_that_its_client_may_choose(address: str, clie
     ("limit", "connections"),
     [(256, 64), (1024, (1024 - OWN_FILES) // 2), (20_000, 9744), (1_048_576, MOST_CONNECTIONS)],
 )
-def test_connections_leave_the_service_its_own_files(limit: int, connections: int) -> None:
+def test_connections_leave_enough_open_files_for_the_service(limit: int, connections: int) -> None:
     assert connections_within(limit) == connections

@@ -1,4 +1,4 @@
-"""Bodies that come too slowly, and answers that come before the body's end: over real connections."""
+"""Bodies that arrive too slowly, and answers before the end of a body, on real connections."""
 
 import asyncio
 import http.client
@@ -55,7 +55,7 @@ def test_curl_sees_why_a_big_upload_is_refused(
     assert (done.returncode, done.stdout) == (0, str(status)), done.stderr
 
 
-def test_a_body_read_to_its_end_keeps_the_connection(guarded: Service) -> None:
+def test_the_connection_is_kept_after_a_body_that_was_read_to_its_end(guarded: Service) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=60)
     for _ in range(2):
         connection.request("POST", "/v1/transcriptions", body=file(b"text") + END, headers=headers())
@@ -68,8 +68,8 @@ def headers() -> dict[str, str]:
     return {**RIGHT, "Content-Type": FORM_TYPE}
 
 
-@pytest.mark.parametrize("chunks", [0, 50], ids=["nothing", "next to nothing"])
-async def test_a_client_that_is_too_slow_is_cut_off_and_leaves_nothing(
+@pytest.mark.parametrize("chunks", [0, 50], ids=["nothing more", "a byte at a time"])
+async def test_a_body_that_arrives_too_slowly_is_refused_and_leaves_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int
 ) -> None:
     monkeypatch.setattr(bodies, "STALL_SECONDS", 0.3)
@@ -89,18 +89,18 @@ async def test_a_client_that_is_too_slow_is_cut_off_and_leaves_nothing(
         assert service.stored_files() == []
 
 
-async def test_a_client_that_goes_on_for_ever_is_hung_up_on(
+async def test_the_service_closes_the_connection_of_a_client_that_keeps_sending_after_a_refusal(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "DRAIN_BYTES", 1_000_000)
     async with listening(database, tmp_path, max_upload_bytes="1000") as service:
         sent = await asyncio.to_thread(offer, service.port, 1_000_000_000)
-    assert sent < 20_000_000  # what was drained, and what the buffers of both sides hold
+    assert sent < 20_000_000  # the drained bytes and the buffers of both sides
     assert service.stored_files() == []
 
 
 def offer(port: int, most: int) -> int:
-    """Send until refused; returns how many bytes could be sent."""
+    """Send until the connection is closed. Returns how many bytes could be sent."""
     sent = 0
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(HEAD.encode() + f"Content-Length: {most}\r\n\r\n".encode())
@@ -112,7 +112,7 @@ def offer(port: int, most: int) -> int:
     return sent
 
 
-async def test_a_refused_form_is_answered_by_its_code(database: Database, tmp_path: Path) -> None:
+async def test_a_refused_form_is_answered_with_its_code(database: Database, tmp_path: Path) -> None:
     async with listening(database, tmp_path, max_upload_bytes="1000") as service:
         answer = await service.client.post(
             "/v1/transcriptions", content=file(bytes(BIG)) + END, headers={"Content-Type": FORM_TYPE}

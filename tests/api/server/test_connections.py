@@ -1,4 +1,4 @@
-"""What clients may hold through their connections, seen from raw sockets."""
+"""The limits on what clients hold through their connections, tested with raw sockets."""
 
 import asyncio
 import errno
@@ -58,11 +58,11 @@ async def port(database: Database, tmp_path: Path) -> AsyncIterator[int]:
     ],
     ids=["url", "header", "headers", "trailer", "empty lines"],
 )
-async def test_a_head_without_an_end_is_hung_up_on(port: int, start: bytes, piece: bytes) -> None:
+async def test_a_head_without_an_end_is_cut_off(port: int, start: bytes, piece: bytes) -> None:
     assert await sent_until_closed(port, start, piece) < MOST
 
 
-async def test_a_head_that_comes_too_slowly_is_hung_up_on(
+async def test_a_head_that_arrives_too_slowly_is_cut_off(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
@@ -81,13 +81,13 @@ async def test_heads_within_the_limits_are_answered_on_one_connection(port: int)
 
 
 async def closed_within(reader: asyncio.StreamReader, seconds: float = 30.0) -> bytes:
-    """What comes until the other side hangs up."""
+    """The bytes that arrive until the other side closes the connection."""
     with suppress(ConnectionResetError):
         return await asyncio.wait_for(reader.read(), seconds)
     return b""
 
 
-async def test_a_connection_that_says_nothing_is_hung_up_on(
+async def test_a_connection_that_sends_nothing_is_closed(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "FIRST_BYTE_SECONDS", 0.2)
@@ -97,7 +97,7 @@ async def test_a_connection_that_says_nothing_is_hung_up_on(
         writer.close()
 
 
-async def test_an_empty_text_line_after_an_answer_does_not_hold_the_connection(
+async def test_an_empty_text_line_after_an_answer_does_not_keep_the_connection_open(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
@@ -125,7 +125,7 @@ async def test_an_answer_that_is_not_read_is_dropped(
             await asyncio.to_thread(eventually, lambda: bool(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
 
 
-async def test_an_answer_that_is_read_slowly_is_sent_whole(
+async def test_an_answer_that_is_read_slowly_is_sent_completely(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.3)
@@ -144,7 +144,7 @@ async def test_an_answer_that_is_read_slowly_is_sent_whole(
 
 
 @pytest.mark.parametrize(("requests", "answers"), [(connections.PIPELINED_REQUESTS, True), (1000, False)])
-async def test_a_limited_number_of_pipelined_requests_is_answered(port: int, requests: int, answers: bool) -> None:
+async def test_only_a_limited_number_of_pipelined_requests_is_answered(port: int, requests: int, answers: bool) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     last = HEAD + b"Connection: close\r\n\r\n"
     writer.write((HEAD + b"\r\n") * (requests - 1) + last)
@@ -160,7 +160,7 @@ async def test_an_idle_connection_makes_room_for_another_of_its_client(
     async with listening(database, tmp_path, max_connections_per_client="2") as service:
         silent = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(5)]
         for reader, _ in silent[:3]:
-            assert await closed_within(reader, 4.0) == b""  # before it would be for its silence
+            assert await closed_within(reader, 4.0) == b""  # before its silence would close it
         for reader, writer in silent[3:]:
             writer.write(HEAD + b"\r\n")
             assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
@@ -168,7 +168,7 @@ async def test_an_idle_connection_makes_room_for_another_of_its_client(
             writer.close()
 
 
-async def test_a_client_whose_connections_are_all_at_work_is_refused_another(
+async def test_a_client_whose_connections_are_all_busy_gets_no_further_connection(
     database: Database, tmp_path: Path
 ) -> None:
     job = await enqueue(database)
@@ -184,7 +184,7 @@ async def test_a_client_whose_connections_are_all_at_work_is_refused_another(
 
 
 class Crammed(socket.socket):
-    """A listening socket in a process without a free file, the first time it is asked."""
+    """A listening socket whose first call fails, because the process has no free file."""
 
     crammed = True
 
@@ -195,7 +195,7 @@ class Crammed(socket.socket):
         return super().accept()
 
 
-async def test_connections_are_taken_again_once_there_are_free_files(
+async def test_the_service_accepts_connections_again_when_open_files_are_free(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = socket.create_server
@@ -205,7 +205,7 @@ async def test_connections_are_taken_again_once_there_are_free_files(
         assert (await service.client.get("/readyz")).status_code == 200
 
 
-async def test_requests_that_wait_too_long_for_a_place_are_unavailable(
+async def test_requests_that_wait_too_long_for_a_place_are_answered_unavailable(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "MOST", 0)

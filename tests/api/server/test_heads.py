@@ -1,4 +1,4 @@
-"""What comes before a request's body, and what every answer says about itself."""
+"""The headers of requests, and the headers that every answer has."""
 
 import socket
 import struct
@@ -26,16 +26,14 @@ def answer(port: int, *headers: str, version: str = "1.1") -> str:
     [(), ("Host: one", "Host: two"), ("Host: [::1",), ("Host: [zz]",), ("Host: a b",), ("Host: a@b",), ("Host: é",)],
     ids=lambda headers: " ".join(headers) or "none",
 )
-def test_a_host_that_is_missing_malformed_or_there_twice_is_a_bad_request(
-    guarded: Service, headers: tuple[str, ...]
-) -> None:
+def test_a_missing_malformed_or_repeated_host_is_a_bad_request(guarded: Service, headers: tuple[str, ...]) -> None:
     answered = answer(guarded.port, *headers)
     assert answered.startswith("HTTP/1.1 400 ")
     assert '"code":"bad_request"' in answered
 
 
 @pytest.mark.parametrize("host", ["callscribe", "calls.example:8000", "[::1]:8000", "192.0.2.7", "", "a_b"])
-def test_a_proper_host_is_answered(guarded: Service, host: str) -> None:
+def test_a_request_with_a_valid_host_is_answered(guarded: Service, host: str) -> None:
     assert answer(guarded.port, f"Host: {host}").startswith("HTTP/1.1 200 ")
 
 
@@ -44,7 +42,7 @@ def test_clients_of_http_1_0_need_no_host(guarded: Service) -> None:
 
 
 def test_a_client_that_offers_http_2_is_answered_in_http_1(guarded: Service) -> None:
-    """As Java's does with each request."""
+    """Java's client offers it with each request."""
     headers = ("Host: here", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
     assert answer(guarded.port, *headers).startswith("HTTP/1.1 200 ")
 

@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 20
 
 @dataclass(eq=False)
 class Sum:
-    """A job: the sum of its numbers, known once all are recognized."""
+    """A job whose result is the sum of its numbers, after all of them are recognized."""
 
     count: int
     share: Share = field(default_factory=Share)
@@ -83,7 +83,7 @@ class BrokenSource(Numbers):
 
 
 def recognize(batch: Sequence[Number]) -> list[Number]:
-    """Doubles odd numbers in a later batch, refuses negative ones."""
+    """Finishes even numbers, doubles odd ones for a later batch, and refuses negative ones."""
     if any(number.value < 0 for number in batch):
         raise ValueError("negative")
     for number in batch:
@@ -252,7 +252,7 @@ def test_a_short_job_overtakes_a_long_one() -> None:
     assert left[0] > 9_000
 
 
-def test_the_urgent_one_of_two_long_jobs_ends_first() -> None:
+def test_the_more_urgent_of_two_long_jobs_ends_first() -> None:
     done: list[Sum] = []
     batcher = Batcher(1, 4, recognize)
     calm, urgent = (Sum(100, Share(priority)) for priority in (5, 0))
@@ -293,7 +293,7 @@ def test_a_thread_that_dies_ends_all_jobs_and_is_logged(
     assert "speech.thread_died" in caplog.text
 
 
-def test_jobs_of_the_batch_fail_with_the_lost_device_and_the_others_with_a_stop() -> None:
+def test_only_the_jobs_of_the_batch_fail_with_the_lost_device_and_the_others_with_a_stopped_engine() -> None:
     def lose(batch: Sequence[Number]) -> list[Number]:
         raise DeviceLost
 
@@ -309,13 +309,13 @@ def test_jobs_of_the_batch_fail_with_the_lost_device_and_the_others_with_a_stop(
 
 
 def test_an_item_that_cannot_be_queued_ends_only_its_own_job(caplog: pytest.LogCaptureFixture) -> None:
-    class Unkind(Numbers):
+    class WithoutKind(Numbers):
         def advance(self) -> Sequence[Number]:
             return [replace(number, kind=[]) for number in super().advance()]  # type: ignore[arg-type]
 
     with running() as batcher:
         lost = Sum(1)
-        batcher.submit(lost, [Unkind(lost, [2])])
+        batcher.submit(lost, [WithoutKind(lost, [2])])
 
         assert submit(batcher, [2, 4]).result() == 6
         with pytest.raises(TypeError):
@@ -324,7 +324,7 @@ def test_an_item_that_cannot_be_queued_ends_only_its_own_job(caplog: pytest.LogC
     assert "speech.queue_failed" in caplog.text
 
 
-def test_closing_ends_the_jobs_that_wait() -> None:
+def test_closing_ends_the_waiting_jobs() -> None:
     batcher = Batcher(1, 4, recognize)
     waiting = submit(batcher, [2])
 
@@ -338,7 +338,7 @@ def test_closing_ends_the_jobs_that_wait() -> None:
 
 @dataclass
 class Silence(Numbers):
-    """A source that is long, and gives nothing however much of it is read."""
+    """A long source that never gives a number."""
 
     def advance(self) -> Sequence[Number]:
         self.values = self.values[1:]

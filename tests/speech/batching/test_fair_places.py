@@ -1,4 +1,4 @@
-"""Places that few may hold at the same time."""
+"""Places that only a few owners may hold at the same time."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -8,7 +8,7 @@ from app.speech.batching.fairness import Share
 
 
 class Holders:
-    """Those who hold a place, in the order in which they got it."""
+    """Waiters for places. `names` lists them in the order in which they got a place."""
 
     def __init__(self, places: FairPlaces) -> None:
         self._places = places
@@ -37,7 +37,7 @@ class Holders:
         await asyncio.sleep(0)
 
 
-async def test_the_last_place_is_for_another_owner() -> None:
+async def test_an_owner_leaves_the_last_place_to_others() -> None:
     holders = Holders(FairPlaces(3, 2))
     for name in ("a1", "a2", "a3"):
         await holders.ask(name, "a")
@@ -49,7 +49,7 @@ async def test_the_last_place_is_for_another_owner() -> None:
         await holders.leave(name)
 
 
-async def test_the_most_urgent_goes_first_and_then_the_one_that_waits_longest() -> None:
+async def test_the_most_urgent_waiter_gets_the_next_place_and_then_the_one_that_waits_longest() -> None:
     holders = Holders(FairPlaces(1, 1))
     await holders.ask("first", "a")
     for name, priority in (("late", 9), ("early", 9), ("urgent", 0)):
@@ -59,7 +59,7 @@ async def test_the_most_urgent_goes_first_and_then_the_one_that_waits_longest() 
     assert holders.names == ["first", "urgent", "late", "early"]
 
 
-async def test_a_cancelled_wait_or_stay_frees_its_place() -> None:
+async def test_a_cancelled_waiter_and_a_cancelled_holder_free_their_places() -> None:
     places = FairPlaces(1, 1)
     holders = Holders(places)
     await holders.ask("holds", "a")
@@ -73,7 +73,7 @@ async def test_a_cancelled_wait_or_stay_frees_its_place() -> None:
         await stack.enter_async_context(places.place(Share(5, "d")))
 
 
-async def test_a_place_given_to_a_cancelled_waiter_is_passed_on() -> None:
+async def test_a_place_that_a_cancelled_waiter_got_goes_to_the_next_waiter() -> None:
     places = FairPlaces(1, 1)
     holders = Holders(places)
     await holders.ask("holds", "a")

@@ -33,7 +33,7 @@ def take(waiting: FairQueue[Channel], count: int) -> str:
     return "".join(names)
 
 
-def test_jobs_alternate() -> None:
+def test_two_jobs_alternate() -> None:
     assert take(queue(Call("a"), Call("b"), Call("c")), 7) == "abcabca"
 
 
@@ -43,7 +43,7 @@ def test_a_job_of_two_channels_gets_no_more_steps_than_others() -> None:
     assert take(queue(stereo, stereo, Call("m")), 6) == "smsmsm"
 
 
-def test_owners_alternate_however_many_jobs_they_have() -> None:
+def test_owners_alternate_even_if_one_has_more_jobs() -> None:
     many = [Call(name, Share(owner="alice")) for name in "abc"]
 
     assert take(queue(*many, Call("x", Share(owner="bob"))), 8) == "axbxcxax"

@@ -28,7 +28,7 @@ def values(batch: list[Item]) -> list[int]:
     return [item.value for item in batch]
 
 
-def test_a_full_batch_holds_the_oldest() -> None:
+def test_a_full_batch_has_the_oldest_items() -> None:
     queue = lanes(*map(Item, range(6)))
 
     assert values(queue.take_full()) == [0, 1, 2, 3]
@@ -56,7 +56,7 @@ def test_a_batch_of_last_items_is_filled_up_to_half_with_others() -> None:
     assert values(queue.take_last(lambda _: True)) == [2, 4, 6]
 
 
-def test_batches_that_were_too_large_are_halved_until_many_have_succeeded() -> None:
+def test_batches_that_were_too_large_stay_half_as_large_until_many_have_succeeded() -> None:
     queue = lanes(*map(Item, range(2 * RECOVERY + 8)))
     queue.shrink()
 

@@ -26,7 +26,7 @@ def without_bleed(
 
 
 def agent_is_louder(channel: int, start: float, end: float) -> float:
-    """By 12 dB in the first four seconds; then the customer is."""
+    """The agent is 12 dB louder in the first four seconds, and the customer after that."""
     return 0.4 if (channel == 0) == (start < 4) else 0.1
 
 
@@ -60,7 +60,7 @@ def test_the_fainter_speakers_own_words_stay() -> None:
     assert without_bleed(both, agent_is_louder) == (both, [])
 
 
-def test_words_that_both_say_equally_loud_stay() -> None:
+def test_words_that_both_speakers_say_equally_loud_stay() -> None:
     both = [AGENT, heard(1, "Thank you for calling, how can I help?", 0)]
 
     assert without_bleed(both, alike) == (both, [])
@@ -82,7 +82,7 @@ def test_own_words_after_bleed_stay() -> None:
     assert (gone.channel, gone.words) == (1, 8 - 1)
 
 
-def test_bleed_in_both_directions_is_removed_from_both() -> None:
+def test_bleed_in_both_directions_is_removed_from_both_channels() -> None:
     customer = heard(1, "My order has not arrived yet, where is it?", 5)
     echoes = [
         heard(1, "Thank you for calling, how can I help?", 0),
@@ -100,7 +100,7 @@ def test_one_channel_has_no_bleed() -> None:
 
 
 def headset(channel: int, start: float, end: float) -> float:
-    """The agent's is 9.5 dB louder all the time."""
+    """The agent's channel is always 9.5 dB louder."""
     return 0.1 if channel else 0.3
 
 
@@ -120,7 +120,9 @@ def headset(channel: int, start: float, end: float) -> float:
         ("Right.", "all right", 0.4),
     ],
 )
-def test_short_answers_stay_whatever_the_other_says(customer: str, agent: str, delay: float) -> None:
+def test_short_answers_stay_even_if_the_other_speaker_says_similar_words(
+    customer: str, agent: str, delay: float
+) -> None:
     both = [heard(0, agent, 2.0 - delay), heard(1, customer, 2.0)]
 
     assert without_bleed(both, headset) == (both, [])
@@ -135,7 +137,7 @@ def test_few_words_beside_more_bleed_are_removed_with_it() -> None:
     assert gone.words == 7
 
 
-def test_words_that_both_say_at_their_usual_levels_stay() -> None:
+def test_words_that_both_speakers_say_at_their_usual_levels_stay() -> None:
     goodbye = "Have a nice day and goodbye"
     both = [
         heard(0, "I can send you another one tomorrow", 0),
@@ -147,7 +149,7 @@ def test_words_that_both_say_at_their_usual_levels_stay() -> None:
     assert without_bleed(both, headset) == (both, [])
 
 
-def test_bleed_is_found_however_loud_the_speakers_usually_are() -> None:
+def test_bleed_is_found_even_if_the_speakers_are_not_equally_loud() -> None:
     def with_echo(channel: int, start: float, end: float) -> float:
         return headset(channel, start, end) if channel == 0 or 5 <= start < 9 else 0.02
 
@@ -160,18 +162,18 @@ def test_bleed_is_found_however_loud_the_speakers_usually_are() -> None:
     assert (gone.channel, gone.words) == (1, 7)
 
 
-def test_the_same_words_in_another_order_are_not_the_same() -> None:
+def test_the_same_words_in_another_order_are_not_bleed() -> None:
     both = [AGENT, heard(1, "help I can how, calling for you", 0.0)]
 
     assert without_bleed(both, headset) == (both, [])
 
 
 def until(seconds: float) -> Likeness:
-    """The customer's channel sounds as the agent's for so long."""
+    """The customer's channel has the same sound as the agent's until `seconds`."""
     return lambda channel, other, start, end: 0.9 if (channel, other) == (1, 0) and end <= seconds else 0.1
 
 
-def test_the_same_sound_is_removed_whatever_was_recognized_in_it() -> None:
+def test_the_same_sound_is_removed_even_if_other_words_were_recognized_in_it() -> None:
     kept, gone = without_bleed([AGENT, heard(1, "Cow can my elbow", 2)], agent_is_louder, until(4))
 
     assert texts(kept) == [(0, "Thank you for calling, how can I help?")]
@@ -232,7 +234,7 @@ def test_words_move_to_their_speaker_and_not_to_another_echo() -> None:
 
 
 def test_doubtful_words_do_not_move_if_their_speaker_has_them() -> None:
-    """He was not heard at first, and then a little late: "Yes okay."."""
+    """The speaker's own channel lacks the first words and has "Yes okay." a little late."""
     agent = [*heard(0, "Yes okay.", 1.75).words, *heard(0, "Goodbye everyone.", 10).words]
     echoes = [*heard(1, "I understand that.", 0, 0.33).words, *heard(1, "Yes okay.", 1.5).words]
     both = [replace(AGENT, words=tuple(agent)), heard(1, "Thanks", 20), replace(AGENT, channel=1, words=tuple(echoes))]

@@ -45,7 +45,7 @@ def test_a_pause_ends_a_segment() -> None:
     assert texts(cut([*spoken("and then"), *spoken("we left", start=2)])) == ["and then", "we left"]
 
 
-def test_languages_without_spaces_end_sentences_too() -> None:
+def test_sentences_end_in_languages_without_spaces_too() -> None:
     words = [Word(at, at + 0.5, character, 0.9) for at, character in enumerate(("你", "好。", "世", "界！"))]
 
     assert texts(cut(words)) == ["你好。", "世界！"]

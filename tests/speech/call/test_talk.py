@@ -20,7 +20,7 @@ def of(agent: Sequence[Span], customer: Sequence[Span], duration: float = 60.0) 
     return talk({0: agent, 1: customer}, duration, quiet)
 
 
-def test_who_speaks_how_much() -> None:
+def test_each_channel_has_its_speech_and_its_share() -> None:
     facts = of(spans((0, 6), (20, 23)), spans((6.5, 9.5)), duration=30)
 
     assert (facts.speech_seconds, facts.silence_seconds, facts.overlap_seconds) == (12, 18, 0)
@@ -48,11 +48,11 @@ def test_turns_that_only_touch_do_not_overlap(starts: float, overlaps: int) -> N
     assert of(spans((0, 5)), spans((starts, 9))).overlaps == overlaps
 
 
-def test_a_start_at_the_same_moment_is_counted_once() -> None:
+def test_two_starts_at_the_same_moment_are_one_overlap() -> None:
     assert of(spans((1, 3)), spans((1, 4))).overlaps == 1
 
 
-def test_a_monologue_goes_on_through_pauses_and_backchannels_but_not_through_answers() -> None:
+def test_a_monologue_continues_through_pauses_and_backchannels_but_not_through_answers() -> None:
     agent = spans((0, 10), (12, 20), (22, 30), (36, 40))
     facts = of(agent, spans((10.5, 11.2), (20.2, 21.9)))
 
@@ -78,11 +78,11 @@ def test_holds_are_long_stretches_between_speech() -> None:
     assert heard == [Span(15, 40)]
 
 
-def test_ten_seconds_are_a_hold() -> None:
+def test_a_pause_of_ten_seconds_is_a_hold() -> None:
     assert of(spans((0, 1), (11, 12)), []).holds == (Hold(1, 11, "silence"),)
 
 
-def test_one_track_knows_no_overlaps() -> None:
+def test_a_single_track_has_no_count_of_overlaps() -> None:
     facts = talk({0: spans((0, 2))}, 4, quiet)
 
     assert (facts.overlap_seconds, facts.overlaps, facts.interruptions) == (None, None, None)
@@ -106,7 +106,7 @@ def test_steady_speech_that_was_cut_is_one_run() -> None:
     assert (both.overlaps, both.interruptions) == (1, 0)
 
 
-def test_a_start_over_several_others_is_counted_once() -> None:
+def test_an_interruption_of_several_speakers_is_counted_once() -> None:
     facts = talk({0: spans((0, 5)), 1: spans((0, 8)), 2: spans((2, 6))}, 60, quiet)
 
     assert (facts.overlaps, facts.interruptions) == (2, 2)
@@ -131,7 +131,9 @@ def laid_out(pauses: Sequence[tuple[float, float]]) -> list[Span]:
 
 
 @given(tracks, tracks)
-def test_facts_agree_with_each_other(one: list[tuple[float, float]], two: list[tuple[float, float]]) -> None:
+def test_the_facts_of_a_call_agree_with_each_other(
+    one: list[tuple[float, float]], two: list[tuple[float, float]]
+) -> None:
     agent, customer = laid_out(one), laid_out(two)
     facts = of(agent, customer, duration=200)
 

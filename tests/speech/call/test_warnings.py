@@ -49,7 +49,7 @@ def test_each_fault_has_its_warning(found: Findings, expected: list[tuple[str, i
     assert codes_of(found) == expected
 
 
-def test_the_warning_of_bleed_has_its_place() -> None:
+def test_the_warning_of_bleed_has_its_channel_and_times() -> None:
     gone = Bleed(1, 12, (Span(3.001, 4), Span(50, 51.5)))
     message = "12 words of another channel were heard here too, fainter, and were taken out"
 

@@ -49,7 +49,7 @@ def test_a_last_phrase_without_an_end_ends_with_the_window(model: WhisperModel, 
     assert [(phrase.start, phrase.end) for phrase in phrases] == [(0, 1.5), (2, pytest.approx(6.4))]
 
 
-def test_windows_of_other_contexts_share_no_batch_at_first(model: WhisperModel, record: Record) -> None:
+def test_windows_of_different_contexts_are_in_different_batches_at_first(model: WhisperModel, record: Record) -> None:
     talk = np.concatenate([speech(sample("en", "quick_brown_fox"))] * 8)
     short, as_short, long = (window_of(model, record(talk[: seconds * SAMPLE_RATE])) for seconds in (13, 12, 14))
 
@@ -74,7 +74,7 @@ def window_of(model: WhisperModel, recording: PcmFile) -> PendingWindow:
     return window
 
 
-def test_a_window_is_encoded_once_for_each_context_however_often_it_is_recognized(
+def test_a_window_is_encoded_only_once_for_each_context(
     model: WhisperModel, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contexts = []

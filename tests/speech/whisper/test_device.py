@@ -1,4 +1,4 @@
-"""Which GPU or processor is taken. No GPU is there to test on, so what its driver says is injected."""
+"""Which GPU or processor the service chooses. The answers of the GPU's driver are injected, so no GPU is needed."""
 
 import logging
 import platform
@@ -19,7 +19,7 @@ OF_OLD_GPU = {"float32", "int8", "bfloat16"}
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Two GPUs, the second of an old kind, and a library in the place of cuBLAS."""
+    """Two GPUs, of which the second is an old model, and another library instead of cuBLAS."""
     types = {("cpu", 0): OF_PROCESSOR, ("cuda", 0): OF_GPU, ("cuda", 1): OF_OLD_GPU}
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 2)
     monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda kind, index: types[kind, index])
@@ -37,13 +37,13 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         (("cpu", (), "auto"), Device("cpu", (0,), 3, "int8")),
     ],
 )
-def test_auto_and_empty_values_are_decided(
+def test_automatic_and_empty_settings_get_a_value(
     gpus: pytest.MonkeyPatch, asked: tuple[str, tuple[int, ...], str], found: Device
 ) -> None:
     assert find_device(*asked) == found
 
 
-def test_without_cublas_the_processor_is_used(gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_processor_is_used_if_cublas_is_missing(gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     gpus.setattr(device, "CUBLAS", "libcublas.so.0")
 
     assert find_device("auto", (), "auto") == Device("cpu", (0,), 3, "int8")
@@ -79,7 +79,9 @@ def test_cuda_without_a_gpu_is_refused_with_advice(gpus: pytest.MonkeyPatch) -> 
         find_device("cuda", (), "auto")
 
 
-@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheel knows no GPU")
-def test_ctranslate2_opens_this_name_of_cublas() -> None:
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="this wheel does not support GPUs"
+)
+def test_ctranslate2_opens_cublas_under_the_name_that_is_checked() -> None:
     libraries = Path(ctranslate2.__file__).parents[1].glob("ctranslate2.libs/libctranslate2*")
     assert any(CUBLAS.encode() + b"\0" in library.read_bytes() for library in libraries)

@@ -46,7 +46,7 @@ def test_more_text_than_a_person_speaks_is_broken() -> None:
 
 
 def test_scripts_that_take_many_tokens_and_bytes_are_accepted() -> None:
-    """Plain Hindi: 259 tokens in 18 seconds, and three bytes a letter, two of them always alike."""
+    """Ordinary Hindi has 259 tokens in 18 seconds and three bytes for each letter, and two of the three hardly vary."""
     text = (
         "नमस्ते मेरा नाम राहुल है और मैं अपने ऑर्डर के बारे में बात करना चाहता हूँ। मैंने पिछले सोमवार को एक मेज मंगवाई थी "
         "लेकिन वह अभी तक नहीं आई है। क्या आप बता सकते हैं कि वह कब तक पहुंचेगी? मुझे शुक्रवार से पहले उसकी जरूरत है क्योंकि "
@@ -118,7 +118,7 @@ def test_a_failed_window_is_tried_with_full_context_before_sampling() -> None:
     assert [(way.context_seconds, way.temperature) for way in sampled] == [(30, t) for t in (0.2, 0.4, 0.6, 0.8, 1.0)]
 
 
-def test_no_way_of_recognizing_is_used_twice() -> None:
+def test_no_window_is_recognized_twice_in_the_same_way() -> None:
     ways = tries(30, prompted=False)
 
     assert len(set(ways)) == len(ways) == 6

@@ -1,4 +1,4 @@
-"""Models of the hub, from a real HTTP server that speaks its language."""
+"""Models from the hub, which is played by a real HTTP server with the same API."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def git_digest(content: bytes) -> str:
 
 @dataclass
 class Hub:
-    """`commits` are what it says it has, `sent` what comes in the place of a file, `main` is the newest."""
+    """The server: it lists `commits`, of which `main` is the newest, and `sent` replaces the content of files."""
 
     url: str
     main: str = OLD
@@ -110,7 +110,7 @@ def serving() -> Iterator[Hub]:
 
 
 def point_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the hub's client, which has read its environment already, ask there."""
+    """Point the hub's client to this URL. It has read its environment already, so its constants are changed."""
     files = url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
@@ -118,7 +118,7 @@ def point_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hub_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub of which no commit is pinned."""
+    """A hub without pinned commits."""
     with serving() as server:
         point_to(server.url, monkeypatch)
         monkeypatch.setattr(hub, "PINS", {})
@@ -129,7 +129,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != hub.RECORD}
 
 
-def test_what_was_fetched_is_written_down_and_stays_when_the_hub_moves_on(hub_server: Hub, tmp_path: Path) -> None:
+def test_a_fetched_model_is_recorded_and_kept_when_the_hub_has_a_newer_commit(hub_server: Hub, tmp_path: Path) -> None:
     folder = fetch("tiny", tmp_path)
     record = json.loads((folder / hub.RECORD).read_text())
     assert files(folder) == OLD_FILES
@@ -151,12 +151,12 @@ def test_a_commit_may_be_named(hub_server: Hub, tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["tiny@", "tiny@a/b", "@" + OLD, "no-such-size@main"])
-def test_what_names_no_revision_is_refused(name: str) -> None:
+def test_an_invalid_revision_is_refused(name: str) -> None:
     with pytest.raises(ModelUnavailable):
         require_known(name)
 
 
-def test_the_pinned_commit_is_fetched_whatever_is_newest(
+def test_the_pinned_commit_is_fetched_even_if_a_newer_one_exists(
     hub_server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "PINS", {NAME: Pin(OLD, sha256(OLD_FILES["model.bin"]))})
@@ -165,7 +165,7 @@ def test_the_pinned_commit_is_fetched_whatever_is_newest(
 
 
 @pytest.mark.parametrize("name", ["model.bin", "config.json"])
-def test_a_file_that_was_damaged_on_its_way_is_refused(hub_server: Hub, tmp_path: Path, name: str) -> None:
+def test_a_file_that_was_damaged_during_the_download_is_refused(hub_server: Hub, tmp_path: Path, name: str) -> None:
     hub_server.sent[name] = bytes(len(OLD_FILES[name]))
     with pytest.raises(ModelUnavailable, match=name):
         fetch("tiny", tmp_path)
@@ -174,7 +174,7 @@ def test_a_file_that_was_damaged_on_its_way_is_refused(hub_server: Hub, tmp_path
     assert files(fetch("tiny", tmp_path)) == OLD_FILES
 
 
-def test_a_hub_that_changed_a_pinned_commit_is_not_believed(
+def test_a_pinned_commit_that_the_hub_has_changed_is_refused(
     hub_server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "PINS", {NAME: Pin(OLD, sha256(OLD_FILES["model.bin"]))})
@@ -184,7 +184,7 @@ def test_a_hub_that_changed_a_pinned_commit_is_not_believed(
     assert locate("tiny", tmp_path) is None
 
 
-def test_a_hub_that_answers_with_another_commit_is_not_believed(
+def test_an_answer_for_another_commit_is_refused(
     hub_server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "PINS", {NAME: Pin(OLD)})
@@ -200,17 +200,17 @@ def test_files_that_changed_on_disk_are_fetched_again(hub_server: Hub, tmp_path:
     weights.write_bytes(damaged)
     assert locate("tiny", tmp_path) is None
     assert files(fetch("tiny", tmp_path)) == OLD_FILES
-    os.utime(weights, (1, 1))  # only the time changed, as in a copy
+    os.utime(weights, (1, 1))  # a copy changes only the time of a file
     assert locate("tiny", tmp_path) is not None
 
 
-def test_without_the_hub_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     point_to("http://127.0.0.1:9", monkeypatch)
     with pytest.raises(ModelUnavailable, match="cannot be downloaded"):
         fetch("tiny", tmp_path)
 
 
-def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_reports_a_damaged_file_in_one_text_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         server.sent["model.bin"] = b"OLD WEIGHTS"
@@ -222,5 +222,5 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path, monkeypatch:
     assert files(Path(fetched.stdout.strip())) == OLD_FILES
 
 
-def test_a_revision_is_no_part_of_what_a_model_knows() -> None:
+def test_the_revision_of_a_model_does_not_change_its_languages() -> None:
     assert languages(f"Systran/faster-whisper-small.en@{OLD}") == ("en",)

@@ -4,7 +4,7 @@ from app.speech.whisper.languages import languages, translates
 
 
 @pytest.mark.parametrize("model", ["base", "large-v3", "Systran/faster-whisper-medium", "/opt/turbo-distillery/mine"])
-def test_most_models_translate(model: str) -> None:
+def test_most_models_can_translate(model: str) -> None:
     assert translates(model)
 
 

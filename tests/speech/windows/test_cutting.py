@@ -18,7 +18,7 @@ def frames(runs: Runs) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 
 def windows(runs: Runs, max_seconds: float = 18, stretch: int = 10_000) -> list[Window]:
-    """The windows of a channel that is heard `stretch` frames at a time."""
+    """The windows of a channel that is read `stretch` frames at a time."""
     probabilities = frames(runs)
     finder = WindowFinder(round(max_seconds * SAMPLE_RATE))
     found = [
@@ -78,7 +78,7 @@ def test_weak_speech_continues_until_it_is_silent() -> None:
     assert bounds(window) == approx((1 - PAD, 6 + PAD))
 
 
-def test_speech_is_joined_while_a_window_holds_it() -> None:
+def test_pieces_of_speech_are_joined_if_they_fit_into_a_window() -> None:
     found = windows([(4, 0.9), (5, 0)] * 5)
 
     assert [len(window.pieces) for window in found] == [3, 2]
@@ -101,7 +101,7 @@ def test_speech_without_a_break_is_cut_too() -> None:
     st.lists(st.tuples(st.floats(0.05, 25), st.sampled_from([0.0, 0.3, 0.42, 0.6, 0.95])), min_size=1, max_size=30),
     st.integers(1, 2000),
 )
-def test_windows_are_in_order_and_in_the_channel_however_it_is_read(runs: Runs, stretch: int) -> None:
+def test_windows_are_in_order_and_inside_the_channel_for_every_length_of_stretches(runs: Runs, stretch: int) -> None:
     length = len(frames(runs)) * FRAME_SAMPLES
 
     found = windows(runs, stretch=stretch)
@@ -129,7 +129,7 @@ WINDOW = Window((Piece(10 * SAMPLE_RATE, 12 * SAMPLE_RATE), Piece(20 * SAMPLE_RA
         (6.9, 9.0, False, (24.9, 25.0)),
     ],
 )
-def test_a_time_in_a_window_is_found_in_the_recording(
+def test_a_time_in_a_window_is_converted_to_a_time_in_the_recording(
     start: float, end: float, begins_phrase: bool, located: tuple[float, float]
 ) -> None:
     assert WINDOW.locate(start, end, begins_phrase=begins_phrase) == pytest.approx(located)

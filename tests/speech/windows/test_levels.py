@@ -51,7 +51,7 @@ def test_silent_channels_are_not_copies(record: Record) -> None:
     assert [levels.is_silent(channel) for channel in range(3)] == [True, True, False]
 
 
-def test_clipping_is_a_share_of_the_samples(record: Record) -> None:
+def test_clipping_is_reported_as_a_share_of_the_samples(record: Record) -> None:
     loud = np.clip(noise(25) * 40, -0.98, 0.98)
 
     clipped = measure([record(loud.astype(np.float32)), record(noise(25))]).clipped
@@ -60,13 +60,13 @@ def test_clipping_is_a_share_of_the_samples(record: Record) -> None:
     assert clipped[1] == 0
 
 
-def test_a_recording_without_samples(record: Record) -> None:
+def test_a_recording_without_samples_is_measured(record: Record) -> None:
     levels = measure([record(silence(0))])
 
     assert (levels.rms, levels.clipped, levels.distinct) == ((0.0,), (0.0,), (0,))
 
 
-def test_loudness_between_two_times(record: Record) -> None:
+def test_loudness_is_measured_between_two_times(record: Record) -> None:
     pcm = record(silence(1), np.tile(np.array([0.5, -0.5], np.float32), 8_000) + np.float32(0.1))
 
     assert loudness(pcm, 0, 1) == 0
@@ -99,7 +99,7 @@ def test_a_constant_offset_does_not_make_channels_alike(record: Record) -> None:
     assert likeness(record(noise(4) + offset), record(voice + offset), 1, 1.5) < 0.1
 
 
-def test_likeness_at_the_ends_of_channels(record: Record) -> None:
+def test_likeness_is_measured_at_the_ends_of_channels(record: Record) -> None:
     pcm, other = record(noise(2)), record(np.float32(0.5) * noise(2))
 
     assert likeness(pcm, other, 0, 0.5) == pytest.approx(1, abs=0.01)

@@ -10,7 +10,7 @@ from app.transcripts.transcript import Word
 
 
 def window(*pieces: tuple[float, float]) -> Window:
-    """Speech between times in seconds, which the window pads."""
+    """A window with speech between these times in seconds. The window pads the speech."""
     return Window(
         tuple(Piece(round((start - 0.4) * SAMPLE_RATE), round((end + 0.4) * SAMPLE_RATE)) for start, end in pieces)
     )
@@ -65,7 +65,7 @@ def test_a_word_that_lasts_too_long_hides_no_missed_speech() -> None:
     assert bounds(missed(TURN, [*spoken(10, 14), *stretched, *spoken(30, 34)])) == [(14, 19.2)]
 
 
-def test_a_number_lasts_as_long_as_its_figures_are_said() -> None:
+def test_a_number_may_last_as_long_as_a_person_says_its_figures() -> None:
     paid, price = spoken(10, 16), Word(16, 16.4, " $149.", 0.9)
     assert missed(TURN, [*paid, price, *spoken(18, 20), *spoken(30, 34)]) == ()
     assert bounds(missed(TURN, [*paid, replace(price, word=" lots."), *spoken(18, 20), *spoken(30, 34)])) == [
@@ -96,7 +96,7 @@ def test_a_stretched_word_moves_behind_the_missed_speech() -> None:
 
 
 def said(text: str, start: float, end: float) -> list[Word]:
-    """Words that share the time between two."""
+    """Words that share the time from `start` to `end`."""
     parts = text.split()
     pace = (end - start) / len(parts)
     return [Word(start + at * pace, start + (at + 1) * pace, f" {part}", 0.9) for at, part in enumerate(parts)]

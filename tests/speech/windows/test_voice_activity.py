@@ -1,4 +1,4 @@
-"""Silero on channels as calls have them."""
+"""Silero on typical channels of calls."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def test_words_after_a_silence_are_found_as_well_as_at_the_start() -> None:
     assert (found[-len(at_the_beginning) :] >= at_the_beginning - 1e-3).all()
 
 
-def test_a_channel_gives_the_same_in_stretches_and_as_a_whole() -> None:
+def test_a_channel_gives_the_same_result_in_stretches_and_as_a_whole() -> None:
     words = whole_pieces(speech(sample("en", "counting")))
     channel = np.concatenate([words, np.zeros(4 * PIECE, np.float32), words])
     voice = VoiceActivity()

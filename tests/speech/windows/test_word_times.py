@@ -40,7 +40,9 @@ def test_words_squeezed_at_the_end_of_speech_keep_some_length() -> None:
 
 
 @given(st.lists(st.floats(0, 7), min_size=2, max_size=40), st.floats(21, 30))
-def test_words_are_in_order_and_inside_whatever_times_the_model_gives(edges: list[float], duration: float) -> None:
+def test_words_are_in_order_and_inside_the_window_for_all_times_that_the_model_gives(
+    edges: list[float], duration: float
+) -> None:
     ordered = sorted(edges)
     words = timed(*((" word", start, end) for start, end in pairwise(ordered)))
 
@@ -52,7 +54,7 @@ def test_words_are_in_order_and_inside_whatever_times_the_model_gives(edges: lis
     assert flat[-1] <= duration
 
 
-def test_a_phrase_shares_its_time_by_letters() -> None:
+def test_the_words_of_a_phrase_share_its_time_by_their_letters() -> None:
     words = spread(timed((" We see.", 2.0, 4.0), ("是的", 5.0, 6.0)))
 
     assert [word.word for word in words] == [" We", " see.", "是的"]
