@@ -104,7 +104,7 @@ def test_a_reader_posts_follows_reads_plays_and_downloads_a_call(
 
 
 def open_with_key(service: Service, browser: Browser) -> None:
-    """The page asks for the key, and asks again if the key is wrong. The keyboard is enough."""
+    """The page asks for the key, and asks again if the key is wrong. Only the keyboard is used."""
     browser.driver.get(f"{service.url}/")
     for key in ("a-wrong-guess", ALICE):
         browser.find("#key")
@@ -123,7 +123,7 @@ def check_dialogue(browser: Browser) -> None:
     assert missed(said(0, 6), turns[0].text) <= FEW
     assert missed(said(6, 12.5), turns[1].text) <= FEW
     waveforms, dialogue = browser.find("#waveforms").rect, browser.find("#dialogue").rect
-    assert dialogue["x"] >= waveforms["x"] + waveforms["width"]  # beside them
+    assert dialogue["x"] >= waveforms["x"] + waveforms["width"]  # beside the waveforms
     browser.until("document.getElementById('facts').textContent.includes('English')")
     facts = browser.find("#facts").text
     assert re.search(r"Speaking at the same time\n(never|\d+ ×, \d+\.\d s)\nInterruptions\n\d+", facts)

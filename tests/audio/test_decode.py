@@ -35,7 +35,7 @@ from testing.media import (
     write_with_gap,
 )
 
-NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="reads /proc")
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs /proc")
 EXACT = {"flac", "alac", "pcm_s16le", "pcm_mulaw", "pcm_alaw", "pcm_u8", "pcm_s24le", "pcm_f32le", "pcm_s16be"}
 
 

@@ -65,7 +65,7 @@ async def test_a_channel_that_raises_and_a_missing_channel_count_as_failed_attem
         assert [attempt.error for attempt in await attempts(database, delivery)] == ["internal_error"]
 
 
-async def test_the_sender_limits_its_attempts_whatever_the_channel(database: Database) -> None:
+async def test_the_sender_limits_its_attempts_through_every_channel(database: Database) -> None:
     """The limit for each host belongs to the outbox, so that every channel has it."""
     go_on, busy, most_busy = asyncio.Event(), 0, 0
 

@@ -48,7 +48,7 @@ def outgoing(url: str) -> Outgoing:
 
 @asynccontextmanager
 async def raw_receiver() -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A port, and the first line of each request as it came."""
+    """The port of a receiver, and the first line of each HTTP request that it gets, unchanged."""
     lines: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -191,7 +191,7 @@ async def test_an_attempt_that_is_under_way_may_end_within_the_grace(database: D
     assert (delivery.status, len(receiver.received)) == (DELIVERED, 1)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for the certificate")
 async def test_an_untrusted_certificate_is_refused(database: Database, tmp_path: Path) -> None:
     async with tls_server(tmp_path) as port, sending(database):
         job = await end(database, f"https://localhost:{port}/")

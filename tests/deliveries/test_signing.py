@@ -31,7 +31,7 @@ def signed(at: datetime | None = None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("secret", [SECRET, OLD])
-def test_during_a_rotation_a_signature_of_either_secret_is_valid(secret: str) -> None:
+def test_a_signature_of_either_secret_is_valid_during_a_rotation(secret: str) -> None:
     assert Webhook(secret).verify(BODY, signed())["type"] == "transcription.completed"
     assert signing.verify(secret, signed(), BODY, now())
 
@@ -122,7 +122,7 @@ def verifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         (folder / "verify.py").write_text(snippet("python") + PYTHON_MAIN)
         return [sys.executable, str(folder / "verify.py")]
     if shutil.which("javac") is None and shutil.which("java") is None:
-        pytest.skip("no Java here")
+        pytest.skip("needs Java")
     imports, rest = re.findall(r"((?:import .*?;\n|\n)+)(.*)", snippet("java"), re.DOTALL)[0]
     (folder / "Main.java").write_text(imports + JAVA_MAIN + rest.replace("public final class", "final class"))
     return ["java", str(folder / "Main.java")]

@@ -95,7 +95,7 @@ async def test_a_fetch_from_a_server_in_trouble_is_repeated_later_and_no_crash_i
         (lambda exchange: exchange.whole(b"", 404), "fetch_failed", "The server answered 404."),
         (lambda exchange: exchange.whole(b"<html>log in</html>"), "unsupported_media", None),
     ],
-    ids=["not there", "not a recording"],
+    ids=["not found", "not a recording"],
 )
 async def test_a_job_fails_immediately_if_another_try_cannot_help(
     bench: Bench, origin: Origin, answer: Any, code: str, message: str | None

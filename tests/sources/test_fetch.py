@@ -286,7 +286,7 @@ async def test_other_tasks_run_while_a_source_always_has_a_chunk_ready(bench: Be
     assert source.seen[-1] - source.seen[0] > pieces // 2
 
 
-async def test_after_a_refused_connection_another_try_may_help(bench: Bench) -> None:
+async def test_another_try_may_help_after_a_refused_connection(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     failure = await bench.failure(f"http://127.0.0.1:{port}/")

@@ -66,7 +66,7 @@ def test_two_speakers_who_speak_at_the_same_time_are_shown_at_the_same_time() ->
 
 
 @pytest.mark.parametrize("text", ["https://example.org/" + "x" * 200, "字" * 100, "Mm."])
-def test_lines_and_cues_keep_their_limits_whatever_the_text(text: str) -> None:
+def test_lines_and_cues_keep_their_limits_for_any_text(text: str) -> None:
     for cue in cues([said(0, 30, text, language="zh")], name_speakers=False):
         assert all(len(line) + line.count("字") <= 42 for line in cue.lines)
         assert len(cue.lines) <= 2

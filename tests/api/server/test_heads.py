@@ -67,7 +67,9 @@ def test_clients_that_hang_up_leave_no_traceback(workspace: Path, guarded_databa
     with serving(workspace / "hangups", "--no-executor", key=ALICE, **settings) as service:
         for request in requests * 10:
             with socket.create_connection(("127.0.0.1", service.port)) as connection:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+                connection.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )  # closing it sends a reset
                 connection.sendall(request.encode())
         eventually(lambda: '"status": 499' in service.log())
         assert service.post(tone()).status_code == 202

@@ -293,7 +293,7 @@ def test_a_thread_that_dies_ends_all_jobs_and_is_logged(
     assert "speech.thread_died" in caplog.text
 
 
-def test_only_the_jobs_of_the_batch_fail_with_the_lost_device_and_the_others_with_a_stopped_engine() -> None:
+def test_jobs_of_the_failed_batch_lose_their_device_and_the_others_only_their_engine() -> None:
     def lose(batch: Sequence[Number]) -> list[Number]:
         raise DeviceLost
 
