@@ -1,4 +1,4 @@
-"""Changes that clients ask for: `scope` decides which jobs a caller may change."""
+"""Changes that clients request: `scope` decides which jobs a caller may change."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
