@@ -1,20 +1,25 @@
-"""One broken recording through `probe` and `decode`, as an upload and its job would put it."""
+"""Tries one broken recording on `probe` and `decode`, as an upload and its job would do.
+
+It decides whether the service would be at fault. A recording must be decoded or refused; it must not crash the service,
+hang, or leave files.
+"""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.audio.decode import decode, probe
+from app.audio.decode import DecoderUnavailable, decode, probe
 from app.errors import MediaError
 
 HANG_SECONDS = 10.0
 MAX_AUDIO_SECONDS = 60.0
-HANGING = ("took too long", "SIGXCPU")
+OUT_OF_TIME, OUT_OF_CPU_TIME = "did not answer within", "SIGXCPU"
+"""How `app.audio.decoder_process` describes a decoder that ran out of time, and one that used up its CPU time."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`outcome` is `decoded` or an error's code; `fault` is None unless the service would have been at fault."""
+    """`outcome` is `decoded` or an error's code. `fault` says what the service did wrong, or is None."""
 
     outcome: str
     seconds: float
@@ -22,9 +27,9 @@ class Verdict:
 
 
 async def attempt(content: bytes, folder: Path, patience_seconds: float = HANG_SECONDS) -> Verdict:
-    """Put a recording through the decoder, with `folder` for its files, which has to be empty and is left so.
+    """Decode a recording. Its files go to `folder`, which must be empty and is empty again afterwards.
 
-    What takes longer than `patience_seconds`, or all the processor time that the decoder allows, is held for hanging.
+    A decoder hangs if it takes longer than `patience_seconds`, or if it uses up its CPU time.
     """
     recording, decoded = folder / "recording", folder / "decoded"
     recording.write_bytes(content)
@@ -40,8 +45,10 @@ async def attempt(content: bytes, folder: Path, patience_seconds: float = HANG_S
             channel.path.unlink()
     except MediaError as error:
         outcome = error.code
-        fault = "hangs" if any(sign in error.detail for sign in HANGING) else None
-    except Exception as error:  # noqa: BLE001  the very thing that is looked for
+        fault = "hangs" if OUT_OF_CPU_TIME in error.detail else None
+    except DecoderUnavailable as error:
+        outcome, fault = "unavailable", "hangs" if OUT_OF_TIME in str(error) else repr(error)
+    except Exception as error:  # noqa: BLE001  a trial looks for any error that is not a MediaError
         outcome, fault = "crashed", repr(error)
     seconds = time.monotonic() - started
     left = [path.name for path in decoded.iterdir()]

@@ -1,13 +1,24 @@
-"""A short fuzzing campaign finds no fault, and its mutations can be made again."""
+"""A short fuzzing campaign finds no fault, its mutations can be made again, and a trial notices a fault."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from app.audio import decode
 from proofs.fuzz.campaign import mutation
+from testing.decoder_trial import attempt
 from testing.recordings import tone
 
 KNOWN = {"decoded", "unsupported_media", "no_audio", "bad_media", "too_long"}
+USES_UP_ITS_CPU_TIME = """
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, (1, 2))
+print('{"contained_by": {}}', flush=True)
+while True:
+    pass
+"""
 
 
 def test_every_mutation_ends_with_a_known_code(tmp_path: Path) -> None:
@@ -24,3 +35,22 @@ def test_the_same_seed_and_number_give_the_same_mutation() -> None:
     originals = [tone(), bytes(1000)]
     assert mutation(3, 14, originals) == mutation(3, 14, originals)
     assert len({mutation(3, number, originals) for number in range(20)}) > 10
+
+
+@pytest.mark.parametrize(
+    ("decoder", "outcome", "fault"),
+    [
+        ("import time; time.sleep(60)", "unavailable", "hangs"),
+        (USES_UP_ITS_CPU_TIME, "bad_media", "hangs"),
+        ("raise SystemExit(3)", "unavailable", "DecoderUnavailable('the decoder failed with exit status 3')"),
+    ],
+)
+async def test_a_decoder_that_hangs_or_fails_is_a_fault(
+    decoder: str, outcome: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, folder = tmp_path / "program.py", tmp_path / "trial"
+    program.write_text(decoder)
+    folder.mkdir()
+    monkeypatch.setattr(decode, "PROGRAM", program)
+    verdict = await attempt(tone(), folder, patience_seconds=3.0)
+    assert (verdict.outcome, verdict.fault) == (outcome, fault)
