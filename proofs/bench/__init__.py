@@ -1,1 +1,1 @@
-"""Measurements, run by hand: `make bench`, `python -m proofs.bench.accuracy`, `python -m proofs.bench.under_load`."""
+"""Measurements of speed, accuracy and memory. Run by hand: `make bench`, or a module that has a command line."""

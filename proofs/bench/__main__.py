@@ -1,4 +1,4 @@
-"""Callscribe beside what there is to compare it with, on the same recordings: `make bench`. See docs/bench.md."""
+"""Compares Callscribe with other engines on the same recordings: `make bench`. See docs/bench.md."""
 
 import argparse
 import json
@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.speech.whisper.weights import fetch
-from proofs.bench.calls import Call, channel_seconds, given
+from proofs.bench.calls import Call, channel_seconds, recordings_in
 from proofs.bench.compose import FULL, QUICK, Plan, compose, wordless
 from proofs.bench.contender import SERVICE
 from proofs.bench.plot import plot
 from proofs.bench.race import ContenderFailed, Race
-from proofs.bench.results import LINES, Line, Measured, Row, machine, rows
+from proofs.bench.results import ENTRIES, Entry, Measured, Row, machine, rows
 from proofs.bench.sources import sentences
 from proofs.bench.table import service_table, table
 from proofs.bench.work import MODEL
@@ -26,7 +26,7 @@ KEPT = Path(__file__).parents[2] / "docs" / "bench"
 
 @dataclass(frozen=True)
 class Results:
-    """What is kept: a row for each contender, the service by number of clients, and what is needed to judge them."""
+    """Everything that is saved: a row for each contender, the service's rows by number of clients, the machine."""
 
     machine: Mapping[str, str | int]
     recordings: Mapping[str, int | float | list[str]]
@@ -37,9 +37,9 @@ class Results:
 
 def main() -> int:
     arguments = _arguments()
-    lines = [line for line in LINES if arguments.only is None or line.letter in arguments.only]
+    entries = [entry for entry in ENTRIES if arguments.only is None or entry.letter in arguments.only]
     with tempfile.TemporaryDirectory(prefix="callscribe-bench-") as name:
-        results = _results(Path(name), arguments.folder, QUICK if arguments.quick else FULL, lines)
+        results = _results(Path(name), arguments.folder, QUICK if arguments.quick else FULL, entries)
     print(table(results.contenders), *([service_table(results.service)] if results.service else []), sep="\n\n")
     output = arguments.output or (None if arguments.folder or arguments.quick or arguments.only else KEPT)
     if output:
@@ -49,16 +49,22 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proofs.bench", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, help="recordings; left out: calls composed from test speech")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, help="folder of recordings; the default is calls composed from test speech"
+    )
     parser.add_argument("--quick", action="store_true", help="a few short calls")
-    parser.add_argument("--only", nargs="+", choices=[line.letter for line in LINES], help="these contenders")
-    parser.add_argument("--output", type=Path, help="where results go; by default only a full run's are kept")
+    parser.add_argument(
+        "--only", nargs="+", choices=[entry.letter for entry in ENTRIES], help="run only these contenders"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder for the results; by default only the results of a full run are saved"
+    )
     return parser.parse_args()
 
 
-def _results(folder: Path, given_folder: Path | None, plan: Plan, lines: Sequence[Line]) -> Results:
+def _results(folder: Path, own_recordings: Path | None, plan: Plan, entries: Sequence[Entry]) -> Results:
     fetch(MODEL, folder / "models")
-    calls, sources = _recordings(folder, given_folder, plan)
+    calls, sources = _recordings(folder, own_recordings, plan)
     facts: dict[str, int | float | list[str]] = {
         "calls": len(calls),
         "channel_seconds": round(channel_seconds(calls)),
@@ -69,26 +75,26 @@ def _results(folder: Path, given_folder: Path | None, plan: Plan, lines: Sequenc
     race = Race(folder, calls, wordless(folder, plan.wordless_seconds), levels)
     measured: list[Measured] = []
     failures = []
-    for line in lines:
-        if line.program and shutil.which(line.program) is None:
-            print(f"{line.letter} is left out: {line.program} is not installed", file=sys.stderr)
+    for entry in entries:
+        if entry.program and shutil.which(entry.program) is None:
+            print(f"{entry.letter} is skipped, because {entry.program} is not installed", file=sys.stderr)
             continue
         try:
-            measured += race.run(line)
+            measured += race.run(entry)
         except ContenderFailed as error:
-            failures.append(f"{line.letter}: {error}")
+            failures.append(f"{entry.letter}: {error}")
             print(failures[-1], file=sys.stderr)
     all_rows = rows(measured, calls)
     service = [row for row in all_rows if row.way == SERVICE]
     return Results(machine(), facts, [row for row in all_rows if row not in service[:-1]], service, failures)
 
 
-def _recordings(folder: Path, given_folder: Path | None, plan: Plan) -> tuple[list[Call], list[str]]:
-    """What is to be transcribed, and where it comes from."""
-    if given_folder:
-        if not (calls := given(given_folder)):
-            sys.exit(f"{given_folder} holds no recording")
-        return calls, [given_folder.name]
+def _recordings(folder: Path, own_recordings: Path | None, plan: Plan) -> tuple[list[Call], list[str]]:
+    """The calls to transcribe, and the names of their sources."""
+    if own_recordings:
+        if not (calls := recordings_in(own_recordings)):
+            sys.exit(f"{own_recordings} contains no recording")
+        return calls, [own_recordings.name]
     speech, sources = sentences()
     return compose(folder, plan, speech), sources
 

@@ -1,8 +1,9 @@
-"""Error rates on reference speech through the whole service: default options, language detected.
+"""Measures error rates on reference speech through the whole service, with default options and a detected language.
 
     .venv/bin/python -m proofs.bench.accuracy [RECORDING=TEXT …]
 
-Words for most languages; characters for Chinese, Japanese and Hindi, where words are not what a space ends.
+For most languages the rate counts words. For Chinese, Japanese and Hindi it counts characters, because spaces do not
+separate their words.
 """
 
 import sys
@@ -18,7 +19,7 @@ from testing.speech_samples import samples
 
 
 def transcribe(service: Service, recording: Path) -> tuple[str, str]:
-    """The text and the detected language."""
+    """Returns the text and the detected language."""
     job = service.ended(service.create(recording.read_bytes()))
     assert job["status"] == "completed", job["error"]
     transcript = service.read(job["links"]["transcript"])
@@ -30,10 +31,10 @@ def main() -> None:
     heard: dict[str, list[str]] = defaultdict(list)
     detected: dict[str, list[str]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "data") as service:
-        given = [("en", Path(path), text) for path, _, text in (each.partition("=") for each in sys.argv[1:])]
-        for language, path, text in [*given, *((s.language, s.path, s.text) for s in samples())]:
+        arguments = [("en", Path(path), text) for path, _, text in (each.partition("=") for each in sys.argv[1:])]
+        for language, path, text in [*arguments, *((s.language, s.path, s.text) for s in samples())]:
             said, found = transcribe(service, path)
-            name = path.name if (language, path, text) in given else language
+            name = path.name if (language, path, text) in arguments else language
             clean = normalizer(language)
             references[name].append(clean(text))
             heard[name].append(clean(said))

@@ -1,4 +1,4 @@
-"""Recordings to be transcribed, with what is said in them where that is known."""
+"""The recordings that all contenders transcribe, with their reference texts if these are known."""
 
 import asyncio
 import json
@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 from app.audio.decode import decode
 from app.errors import MediaError
 
-LONGEST_SECONDS = 4 * 3600  # what the service takes by default
+LONGEST_SECONDS = 4 * 3600  # the service's default limit
 
 
 @dataclass(frozen=True)
 class Call:
-    """A recording. `texts` holds a reference per channel, one for the whole call, or nothing.
+    """A recording. `texts` holds one reference text per channel, one for the whole call, or none.
 
-    `language` is an ISO 639-1 code, or None where it is not known. `condition` groups calls in the results.
+    `language` is an ISO 639-1 code, or None if it is not known. The results group calls by `condition`.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a contender heard on a channel from `start` on, in seconds."""
+    """Text that a contender recognized on a channel. It begins at `start`, in seconds."""
 
     channel: int
     start: float
@@ -46,13 +46,13 @@ def channel_seconds(calls: Sequence[Call]) -> float:
     return sum(call.channel_seconds for call in calls)
 
 
-def given(folder: Path) -> list[Call]:
-    """The recordings in a folder; a `.txt` of the same stem holds the text of the whole call, in order of time.
+def recordings_in(folder: Path) -> list[Call]:
+    """The recordings in a folder. A `.txt` file of the same stem holds the text of the whole call, in order of time.
 
-    Hidden files are passed over; others that cannot be transcribed are told on stderr.
+    Hidden files are ignored. Other files that cannot be decoded are reported on stderr.
     """
     shown = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    return [call for path in shown if path.suffix != ".txt" and (call := _given(path))]
+    return [call for path in shown if path.suffix != ".txt" and (call := _recording(path))]
 
 
 def save(calls: Sequence[Call], path: Path) -> None:
@@ -64,8 +64,8 @@ def load(path: Path) -> list[Call]:
     return [Call(**{**row, "path": Path(row["path"]), "texts": tuple(row["texts"])}) for row in rows]
 
 
-def _given(path: Path) -> Call | None:
-    """The recording by what can be decoded of it: a container may claim another length, or none."""
+def _recording(path: Path) -> Call | None:
+    """The recording with its decoded length, because a header may announce another length, or none."""
     try:
         with TemporaryDirectory() as folder:
             audio = asyncio.run(decode(path, Path(folder), split=False, max_seconds=LONGEST_SECONDS))

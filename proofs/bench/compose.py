@@ -1,4 +1,4 @@
-"""Phone calls composed from reference speech: the same ones on every machine with the same sources."""
+"""Composes phone calls from reference speech. Machines with the same sources get the same calls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ CLEAN, NOISY, WORDLESS = "clean", "noisy", "wordless"
 
 @dataclass(frozen=True)
 class Plan:
-    """A call for each of `languages`; those in English and Spanish last between `shortest` and `longest` seconds.
+    """One call for each of `languages`, which lasts between `shortest` and `longest` seconds.
 
-    For the others there are too few sentences: they stay short.
+    Only English and Spanish have enough sentences for long calls. Calls in other languages stay short.
     """
 
     languages: tuple[str, ...]
@@ -31,7 +31,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A sentence in a composed call; times in seconds, with the silence at the sentence's ends."""
+    """A sentence in a composed call. Times are in seconds and include the silence at both ends of the sentence."""
 
     channel: int
     start: float
@@ -44,7 +44,7 @@ QUICK = Plan(("en", "fr", "es", "en"), 20, 30, 15)
 
 
 def compose(folder: Path, plan: Plan, sentences: Sequence[Sentence]) -> list[Call]:
-    """Stereo calls, agent and customer taking turns; every second one with noise, through a telephone's band."""
+    """Stereo calls in which agent and customer take turns. Every second call has noise and a telephone's bandwidth."""
     lengths = np.geomspace(plan.shortest, plan.longest, len(plan.languages))
     np.random.default_rng(6).shuffle(lengths)
     calls = []
@@ -61,7 +61,7 @@ def compose(folder: Path, plan: Plan, sentences: Sequence[Sentence]) -> list[Cal
 
 
 def wordless(folder: Path, seconds: float) -> list[Call]:
-    """Recordings in which nobody speaks."""
+    """Recordings without speech."""
     time = np.arange(round(seconds * RATE)) / RATE
     noise = np.random.default_rng(0).normal(0, 0.05, len(time))
     ringing = 0.1 * (np.sin(2 * np.pi * 440 * time) + np.sin(2 * np.pi * 480 * time)) * (time % 6 < 2)
@@ -75,9 +75,9 @@ def wordless(folder: Path, seconds: float) -> list[Call]:
 
 
 def conversation(spoken: Sequence[Sentence], seconds: float, chance: Generator) -> tuple[Samples, list[Utterance]]:
-    """(channels, samples), and what is said in it by start; no sentence is said twice.
+    """The audio as (channels, samples), and its sentences in order of their start. No sentence is used twice.
 
-    Ends after about `seconds`, or sooner, when nothing is left to be said.
+    It ends after about `seconds`, or sooner if no sentences are left.
     """
     left = [[spoken[index] for index in chance.permutation(len(spoken))] for _ in range(2)]
     said: list[Utterance] = []
@@ -114,7 +114,7 @@ def _levelled(samples: Samples, chance: Generator) -> Samples:
 
 
 def _telephone(samples: Samples, chance: Generator) -> Samples:
-    """Noise 15 to 20 dB below the speech, then nothing but a telephone's band."""
+    """Add noise 15 to 20 dB below the speech, then keep only the bandwidth of a telephone."""
     noise = chance.normal(0, SPEECH_LEVEL * 10 ** (-chance.uniform(15, 20) / 20), len(samples))
     spectrum = np.fft.rfft(samples + noise)
     hertz = np.fft.rfftfreq(len(samples), 1 / RATE)

@@ -1,8 +1,8 @@
-"""One contender in a process of its own; prints its runs as JSON.
+"""Runs one contender in its own process, and prints its runs as JSON.
 
     python -m proofs.bench.contender NAME CALLS.json FOLDER [CLIENTS …]
 
-FOLDER holds the models, and the service's files. CLIENTS are the numbers of clients of the contender `service`.
+FOLDER holds the models and the service's files. CLIENTS are the numbers of clients, for the contender `service` only.
 """
 
 import json
@@ -39,7 +39,7 @@ CONTENDERS: Mapping[str, Contender] = {
 
 
 def run(contender: Contender, models_dir: Path, calls: list[Call]) -> Run:
-    """All calls, handed over at once."""
+    """Give all calls to the contender at the same time, and measure."""
     work = contender(models_dir, calls)
     latencies: list[float] = []
     heard: dict[str, list[Piece]] = {}
@@ -61,7 +61,7 @@ def main() -> None:
     else:
         runs = [run(CONTENDERS[name], Path(folder) / "models", recordings)]
     print(json.dumps([asdict(each) for each in runs]), flush=True)
-    os._exit(0)  # CTranslate2 may crash a process that frees a model
+    os._exit(0)  # freeing a model in CTranslate2 may crash the process
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The most that CTranslate2 can do here: encode and generate on ready features, every core busy, nothing else."""
+"""The upper limit of CTranslate2 on this machine: encode and generate prepared features, with all cores busy."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,12 +25,12 @@ from proofs.bench.work import BEAM_SIZE, CORES, Report, Work
 
 SPEECH_SECONDS = SMALL_CONTEXTS_SECONDS[-1] - SILENCE_SECONDS
 FRAMES_PER_SECOND = 100
-MOST_TOKENS = 178  # of a window: more is a loop, which no contender follows to its end
+MOST_TOKENS = 178  # of a window; more tokens are a loop, which every contender cuts off
 
 
 @dataclass(frozen=True)
 class Window:
-    """Speech of one channel, as the features that the encoder takes."""
+    """A stretch of speech on one channel, as input features of the encoder."""
 
     call: Call
     channel: int
@@ -40,9 +40,10 @@ class Window:
 
 
 def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
-    """Windows of up to 18 s in a context of 15 or 20, the shortest that ends in silence; in batches, beam 5.
+    """Windows of up to 18 s, in batches, with a beam of 5.
 
-    Languages are given. All transcripts are reported at the end: nothing is judged, decoded again or put together.
+    The context is 15 or 20 s: the shortest in which a window ends in silence. The language is not
+    detected. Results are not checked, not recognized again and not joined. All are reported at the end.
     """
     with chosen_instructions():
         model = load(models_dir, cpu_threads=1, num_workers=CORES)
@@ -52,7 +53,7 @@ def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
     def work(report: Report) -> None:
         heard: dict[Path, list[Piece]] = defaultdict(list)
         with ThreadPoolExecutor(CORES) as pool:
-            for batch, texts in zip(batches, pool.map(partial(_decode, model), batches), strict=True):
+            for batch, texts in zip(batches, pool.map(partial(_recognize, model), batches), strict=True):
                 for window, text in zip(batch, texts, strict=True):
                     heard[window.call.path].append(Piece(window.channel, window.number * SPEECH_SECONDS, text))
         for call in calls:
@@ -90,8 +91,8 @@ def _batched(windows: Sequence[Window], batch_size: int) -> Iterator[Sequence[Wi
         yield windows[start : start + batch_size]
 
 
-def _decode(model: WhisperModel, batch: Sequence[Window]) -> list[str]:
-    """The text of each window. They are encoded one by one, which is no slower on a processor and takes less memory."""
+def _recognize(model: WhisperModel, batch: Sequence[Window]) -> list[str]:
+    """The text of each window. Encoding one window at a time takes less memory and is no slower on a CPU."""
     encoded = np.concatenate([np.asarray(model.encode(window.features)) for window in batch])
     results = model.model.generate(
         ctranslate2.StorageView.from_array(encoded),

@@ -1,4 +1,4 @@
-"""What a piece of work costs: wall time, processor time, memory."""
+"""Measures what a piece of work costs: wall time, CPU time and memory."""
 
 import threading
 import time
@@ -19,10 +19,10 @@ SAMPLING_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Run:
-    """A contender's way through all recordings.
+    """A contender's run through all recordings.
 
-    `latencies` are the seconds from the start, or from a client's request, to each transcript; `heard` is by the
-    recording's file name; `health_ms` are the times of the service's health page meanwhile.
+    `latencies` are the seconds from the start, or from a client's request, to each transcript. The keys of `heard` are
+    file names. `health_ms` are the response times of the service's `/healthz` during the run.
     """
 
     wall_seconds: float
@@ -36,7 +36,7 @@ class Run:
 
 
 class Meter:
-    """Measures processes while its block runs: processor time of all, with their children; memory of the first."""
+    """Measures the CPU time of all processes and their children, and the memory of the first, during its block."""
 
     def __init__(self, processes: Sequence[psutil.Process]) -> None:
         self._processes = processes
@@ -66,9 +66,9 @@ class Meter:
 
 @contextmanager
 def repeatedly(action: Callable[[], object], seconds: float) -> Iterator[None]:
-    """Does something every so many seconds, on a thread, all through the block, and once more at its end.
+    """Call `action` every `seconds` on a thread until the end of the block, and once more at the end.
 
-    Raises what the action does, at the end.
+    If the action raised an error, the end of the block raises it.
     """
     stop = threading.Event()
 
@@ -92,7 +92,7 @@ def resident_mib(process: psutil.Process) -> float:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """Of a process, of its children that ended, and of those that run."""
+    """The CPU time of a process, of its children that have ended, and of its running children."""
     try:
         times = process.cpu_times()
         ended = times.children_user + times.children_system

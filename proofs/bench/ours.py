@@ -1,4 +1,4 @@
-"""Callscribe: its engine alone, and the whole service over HTTP with clients that post, wait and read."""
+"""Callscribe as a contender: its engine alone, and the whole service with HTTP clients that post, wait and read."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ FINAL = frozenset({"completed", "failed", "cancelled"})
 
 
 def engine(models_dir: Path, calls: Sequence[Call]) -> Work:
-    """All calls at once, decoded and transcribed; neither HTTP nor a database."""
+    """Decode and transcribe all calls at the same time, without HTTP and without a database."""
     share_memory()
     loaded = Engine(EngineConfig(models=(MODEL,), models_dir=models_dir, device="cpu"))
     loaded.load()
@@ -46,7 +46,7 @@ def engine(models_dir: Path, calls: Sequence[Call]) -> Work:
 
 
 def service(folder: Path, calls: Sequence[Call], levels: Sequence[int]) -> list[Run]:
-    """The calls once for each number of clients. A client posts its next call when it has read a transcript."""
+    """All calls, once for each number of clients. A client posts its next call after it has read a transcript."""
     with serving(folder, MODEL=MODEL, DEVICE="cpu") as running:
         idle = resident_mib(psutil.Process(running.process.pid))
         return [_under_load(running, calls, clients, idle) for clients in levels]
@@ -54,7 +54,7 @@ def service(folder: Path, calls: Sequence[Call], levels: Sequence[int]) -> list[
 
 @contextmanager
 def asking_for_health(url: str) -> Iterator[list[float]]:
-    """Asks `/healthz` all through the block; the list fills with the milliseconds of each answer."""
+    """Request `/healthz` until the end of the block. The list fills with the milliseconds of each answer."""
     found = list[float]()
 
     def ask() -> None:
@@ -86,7 +86,7 @@ def _under_load(service: Service, calls: Sequence[Call], clients: int, idle_mib:
 
 
 def _ask(service: Service, call: Call) -> tuple[float, list[Piece]]:
-    """Seconds from the request to the transcript read, and the transcript."""
+    """Returns the seconds from the request until the transcript was read, and the transcript."""
     started = time.perf_counter()
     segments = transcript_of(service, service.create(call.path.read_bytes(), channels="split"))["segments"]
     heard = [Piece(segment["channel"], segment["start"], segment["text"]) for segment in segments]
@@ -94,7 +94,7 @@ def _ask(service: Service, call: Call) -> tuple[float, list[Piece]]:
 
 
 def transcript_of(service: Service, job: dict[str, Any]) -> dict[str, Any]:
-    """The transcript of a job, once it has one."""
+    """Wait for the transcript of a job, and read it."""
     while job["status"] not in FINAL:
         job = service.ended(job)
     assert job["status"] == "completed", job["error"]
@@ -102,6 +102,6 @@ def transcript_of(service: Service, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _processes(service: Service) -> list[psutil.Process]:
-    """The service, then its embedded database, which is a child of nobody."""
+    """The service's process, then its embedded database, which is not a child of that process."""
     postmasters = [int(path.read_text().split()[0]) for path in service.folder.rglob("postmaster.pid")]
     return [psutil.Process(pid) for pid in (service.process.pid, *postmasters)]

@@ -1,4 +1,4 @@
-"""Runs the contenders, each in a process of its own, one after the other."""
+"""Runs the contenders one after the other, each in its own process, so that none affects the next."""
 
 import json
 import os
@@ -13,28 +13,28 @@ from app.settings import PREFIX
 from proofs.bench.calls import Call, Piece, save
 from proofs.bench.contender import SERVICE
 from proofs.bench.measure import Run
-from proofs.bench.results import Line, Measured
+from proofs.bench.results import Entry, Measured
 
 
 class ContenderFailed(Exception):
-    """The message is what it said last."""
+    """The message is the last line that the contender printed."""
 
 
 @dataclass(frozen=True)
 class Race:
-    """`folder` keeps the models and the service's files; `levels` are the numbers of the service's clients."""
+    """`folder` holds the models and the service's files. `levels` are the numbers of clients of the service."""
 
     folder: Path
     calls: Sequence[Call]
     wordless: Sequence[Call]
     levels: tuple[int, ...]
 
-    def run(self, line: Line) -> list[Measured]:
-        """The fastest way of a line: one run, or one for each level. Raises ContenderFailed."""
-        measured = {way: self._start(way, self.calls, self.levels) for way in line.ways}
+    def run(self, entry: Entry) -> list[Measured]:
+        """Run all ways of an entry, and return the fastest: one run, or one for each level. Raises ContenderFailed."""
+        measured = {way: self._start(way, self.calls, self.levels) for way in entry.ways}
         best = min(measured, key=lambda way: measured[way][-1].wall_seconds)
         [wordless] = self._start(best, self.wordless, (1,))
-        return [Measured(line, best, run, wordless) for run in measured[best]]
+        return [Measured(entry, best, run, wordless) for run in measured[best]]
 
     def _start(self, way: str, calls: Sequence[Call], levels: Sequence[int]) -> list[Run]:
         print(f"{way}: {len(calls)} recordings …", file=sys.stderr, flush=True)

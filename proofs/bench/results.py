@@ -1,4 +1,4 @@
-"""Runs made into the rows that are printed and kept."""
+"""Turns runs into the rows that are printed and saved."""
 
 import math
 import os
@@ -19,10 +19,10 @@ LIBRARIES = ("callscribe", "ctranslate2", "faster-whisper", "onnxruntime", "nump
 
 
 @dataclass(frozen=True)
-class Line:
-    """A contender of the table and the ways to run it, of which the fastest counts.
+class Entry:
+    """A contender of the table, and the ways to run it. The fastest way counts.
 
-    `program` is a command that it needs and that is not installed with the project.
+    `program` is a command that it needs and that the project does not install.
     """
 
     letter: str
@@ -31,22 +31,22 @@ class Line:
     program: str | None = None
 
 
-LINES = (
-    Line("a", "faster-whisper transcribe, file after file", ("transcribe", "transcribe-all-cores")),
-    Line("b", "BatchedInferencePipeline, file after file", ("batched-8", "batched-16")),
-    Line("b2", "BatchedInferencePipeline, a worker per core", ("batched-8-workers", "batched-16-workers")),
-    Line("c", "our engine, all calls at once", ("engine",)),
-    Line("d", "our service over HTTP, all calls at once", ("service",)),
-    Line("e", "raw limit: encode and generate only", ("limit-4", "limit-8", "limit-16")),
-    Line("f", "whisper, the command line, file after file", ("command-line",), program="whisper"),
+ENTRIES = (
+    Entry("a", "faster-whisper transcribe, file after file", ("transcribe", "transcribe-all-cores")),
+    Entry("b", "BatchedInferencePipeline, file after file", ("batched-8", "batched-16")),
+    Entry("b2", "BatchedInferencePipeline, a worker per core", ("batched-8-workers", "batched-16-workers")),
+    Entry("c", "our engine, all calls at the same time", ("engine",)),
+    Entry("d", "our service over HTTP, all calls at the same time", ("service",)),
+    Entry("e", "raw limit: encode and generate only", ("limit-4", "limit-8", "limit-16")),
+    Entry("f", "whisper, the command line, file after file", ("command-line",), program="whisper"),
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one run. Rates are shares; `speed` is channel-seconds of audio per second.
+    """The figures of one run. Rates are shares from 0 to 1. `speed` is channel-seconds of audio per second.
 
-    `ratio` is its speed by that of (a). `wordless_words` were heard where nobody speaks.
+    `ratio` is the speed divided by the speed of (a). `wordless_words` counts words in recordings without speech.
     """
 
     letter: str
@@ -69,27 +69,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """A line's run on the calls, and what its contender heard in recordings without words."""
+    """An entry's run on the calls, and its run on recordings without speech."""
 
-    line: Line
+    entry: Entry
     way: str
     run: Run
     wordless: Run | None
 
 
 def rows(measured: Sequence[Measured], calls: Sequence[Call]) -> list[Row]:
-    """In the order given; (a) is the measure of the others when it is among them."""
-    base = next((channel_seconds(calls) / each.run.wall_seconds for each in measured if each.line.letter == "a"), None)
+    """The rows in the same order. Without a run of (a), `ratio` is None."""
+    base = next((channel_seconds(calls) / each.run.wall_seconds for each in measured if each.entry.letter == "a"), None)
     return [_row(each, calls, base) for each in measured]
 
 
 def percentile(figures: Sequence[float], share: float) -> float:
-    """The smallest figure that at least this share of them does not exceed."""
+    """The smallest figure that at least this share of the figures does not exceed."""
     return sorted(figures)[max(0, math.ceil(share * len(figures)) - 1)]
 
 
 def machine() -> Mapping[str, str | int]:
-    """Where and when, and with which versions."""
+    """The machine, the date, and the versions of the libraries."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _processor(),
@@ -107,8 +107,8 @@ def _row(measured: Measured, calls: Sequence[Call], base: float | None) -> Row:
     speed = seconds / run.wall_seconds
     conditions = sorted({call.condition for call in calls})
     return Row(
-        letter=measured.line.letter,
-        title=measured.line.title,
+        letter=measured.entry.letter,
+        title=measured.entry.title,
         way=measured.way,
         clients=run.clients,
         speed=speed,

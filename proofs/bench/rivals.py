@@ -1,4 +1,4 @@
-"""faster-whisper and openai-whisper, as their users run them."""
+"""The other contenders: faster-whisper and openai-whisper, as their users run them."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from proofs.bench.calls import Call, Piece
 from proofs.bench.work import BEAM_SIZE, MODEL, Report, Work
 from testing.media import write_audio
 
-Segment = tuple[float, str]  # its start in seconds, its text
+Segment = tuple[float, str]  # start in seconds, text
 
 
 def load(models_dir: Path, **options: int) -> WhisperModel:
@@ -26,14 +26,14 @@ def load(models_dir: Path, **options: int) -> WhisperModel:
 
 
 def channels_of(call: Call) -> Sequence[Any]:
-    """16 kHz samples of each channel, decoded by faster-whisper; more than two channels are mixed to one."""
+    """The samples of each channel at 16 kHz. Recordings with more than two channels are mixed to one."""
     if call.channels == 2:
         return list(decode_audio(str(call.path), split_stereo=True))
     return [decode_audio(str(call.path))]
 
 
 def one_by_one(models_dir: Path, calls: Sequence[Call], *, threads: int) -> Work:
-    """`WhisperModel.transcribe`, channel after channel. `threads` 0 leaves their number to the library."""
+    """`WhisperModel.transcribe`, channel after channel. With `threads` 0, the library chooses the number."""
     model = load(models_dir, cpu_threads=threads)
 
     def work(report: Report) -> None:

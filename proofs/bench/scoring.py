@@ -1,4 +1,4 @@
-"""Error rates against reference texts."""
+"""Computes error rates against reference texts."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -14,9 +14,9 @@ BY_CHARACTER = frozenset({"zh", "ja", "hi"})
 
 @cache
 def normalizer(language: str | None) -> Callable[[str], str]:
-    """Whisper's own. Accents do not count: some of the references lack them.
+    """Whisper's own normalizer. It ignores accents, because some of the references lack them.
 
-    Chinese, Japanese and Hindi are counted by character: words there are not what a space ends.
+    Chinese, Japanese and Hindi are counted by character, because spaces do not separate their words.
     """
     if language == "en":
         english: Callable[[str], str] = EnglishTextNormalizer()
@@ -26,7 +26,7 @@ def normalizer(language: str | None) -> Callable[[str], str]:
 
 
 def error_rate(calls: Sequence[Call], heard: dict[str, list[Piece]]) -> float | None:
-    """Share of the words of all calls together that are wrong, missing or too many; None without references."""
+    """Words that are wrong, missing or too many, divided by the words of all calls; None without references."""
     pairs = [pair for call in calls for pair in _pairs(call, heard[call.path.name]) if pair[0]]
     if not pairs:
         return None
@@ -34,12 +34,12 @@ def error_rate(calls: Sequence[Call], heard: dict[str, list[Piece]]) -> float | 
 
 
 def words(heard: dict[str, list[Piece]]) -> int:
-    """All that was heard, in words."""
+    """The number of words in all recordings."""
     return sum(len(piece.text.split()) for pieces in heard.values() for piece in pieces)
 
 
 def _pairs(call: Call, pieces: Sequence[Piece]) -> list[tuple[str, str]]:
-    """Reference and transcript, normalized: of each channel, or of the whole call when it has one text."""
+    """Normalized pairs of reference and transcript: one per channel, or one for the call if it has a single text."""
     clean = normalizer(call.language)
     per_channel = len(call.texts) == call.channels
     ordered = sorted(pieces, key=lambda piece: piece.start)

@@ -1,4 +1,4 @@
-"""Speech with reference texts, sentence by sentence, at telephone rate."""
+"""Finds speech with reference texts on this machine, as sentences at the sample rate of a telephone."""
 
 import gzip
 import json
@@ -19,7 +19,9 @@ TURN_MARGIN_SECONDS = 0.1
 PROMPTS = Path("/usr/share/asterisk/sounds")
 PROMPT_TEXTS = "/usr/share/doc/asterisk-core-sounds-{0}/core-sounds-{0}.txt.gz"
 PROMPT_LANGUAGES = ("en", "es")
-SPOKEN = re.compile(r"[^\d\[\](){}<>*#]+")  # sounds are described in brackets; a digit is read in more than one way
+SPOKEN = re.compile(
+    r"[^\d\[\](){}<>*#]+"
+)  # brackets contain descriptions of sounds, and a digit can be read in more than one way
 FEWEST_WORDS = 4
 
 Samples = NDArray[np.float32]
@@ -27,7 +29,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sentence:
-    """Somebody says `text`: samples in −1…1 at RATE."""
+    """A spoken sentence. The samples are in −1…1 at RATE."""
 
     language: str
     text: str
@@ -35,7 +37,7 @@ class Sentence:
 
 
 def sentences() -> tuple[list[Sentence], list[str]]:
-    """All speech there is on this machine, in a stable order, and the names of its sources."""
+    """All speech on this machine, in a stable order, and the names of its sources."""
     found = [Sentence(each.language, each.text, _decoded(each.path)[0]) for each in samples()]
     found += _turns_of_the_sample_call()
     names = ["pytest-audioeval", "samples/sample_call.wav"]
@@ -60,7 +62,7 @@ def _around(start: float, end: float) -> slice:
 
 
 def _prompts(language: str) -> Iterator[Sentence]:
-    """Telephone prompts of Debian's packages asterisk-core-sounds-*, where they are installed."""
+    """Telephone prompts of Debian's packages asterisk-core-sounds-*, if they are installed."""
     texts = Path(PROMPT_TEXTS.format(language))
     if not texts.exists():
         return

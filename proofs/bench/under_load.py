@@ -1,8 +1,8 @@
-"""How the service answers while it works, and what an upload costs in memory.
+"""Measures how fast the service answers while it works, and how much memory a large upload takes.
 
     .venv/bin/python -m proofs.bench.under_load
 
-Two calls are transcribed and one large recording is uploaded, while `/healthz` is asked without pause.
+Two calls are transcribed and one large recording is uploaded, while `/healthz` is requested all the time.
 """
 
 import struct
@@ -24,20 +24,20 @@ RATE, CHANNELS = 48_000, 2
 
 
 def wav_header(size: int) -> bytes:
-    """What a WAV file of `size` bytes begins with."""
+    """The header of a WAV file of `size` bytes."""
     layout = struct.pack("<IHHIIHH", 16, 1, CHANNELS, RATE, RATE * CHANNELS * 2, CHANNELS * 2, 16)
     return b"RIFF" + struct.pack("<I", size - 8) + b"WAVEfmt " + layout + b"data" + struct.pack("<I", size - 44)
 
 
 def silent_wav(path: Path, size: int) -> None:
-    """A sparse file: a WAV header and nothing but zeros, `size` bytes in all."""
+    """Write a WAV header and zeros, `size` bytes in all. The file is sparse."""
     with path.open("wb") as file:
         file.write(wav_header(size))
         file.truncate(size)
 
 
 def upload(service: Service, recording: Path) -> str:
-    """Stream a file as a form; the new job's path."""
+    """Stream a file as a form. Returns the path of the new job."""
     boundary = "bench"
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{recording.name}"\r\n\r\n'
 

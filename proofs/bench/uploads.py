@@ -1,8 +1,9 @@
-"""What large uploads cost the service in memory, and how soon nothing is left of those that come to nothing.
+"""Measures how much memory large uploads take, and how soon the files of failed uploads are removed.
 
     .venv/bin/python -m proofs.bench.uploads [--clients 20] [--bytes 1000000000]
 
-Each round is another fate for the uploads of all clients at once. Needs disk for all of them together.
+In each round all clients upload at the same time, and all uploads end in the same way. The disk must have room for all
+of them together.
 """
 
 import argparse
@@ -36,7 +37,7 @@ WATCHING_SECONDS = 0.005
 
 @dataclass(frozen=True)
 class Fate:
-    """An upload of `size` bytes, of which the client sends the share `sent` and then, if it is not all, hangs up."""
+    """An upload of `size` bytes. The client sends the share `sent`; if that is less than 1, it then disconnects."""
 
     title: str
     size: int
@@ -44,7 +45,7 @@ class Fate:
     sent: float = 1.0
 
     def request(self) -> Iterator[bytes]:
-        """The bytes of the whole request, as far as they are sent."""
+        """The bytes of the request that are sent."""
         length = f"Content-Length: {len(HEAD) + self.size + len(END)}"
         framing = "Transfer-Encoding: chunked" if self.chunked else length
         yield f"POST /v1/transcriptions HTTP/1.1\r\n{FIELDS}{framing}\r\n\r\n".encode()
@@ -66,7 +67,7 @@ class Fate:
 
 @dataclass(frozen=True)
 class Ending:
-    """How an upload ended for its client; `at` by `time.monotonic`, `status` None where it hung up."""
+    """How an upload ended for its client. `at` is by `time.monotonic`. `status` is None if the client disconnected."""
 
     at: float
     status: int | None = None
@@ -74,7 +75,7 @@ class Ending:
 
 
 def upload(service: Service, fate: Fate) -> Ending:
-    """Send until all is sent or an answer is there."""
+    """Send until everything is sent or an answer has arrived."""
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         with suppress(ConnectionError):
             for piece in fate.request():
@@ -91,7 +92,7 @@ def upload(service: Service, fate: Fate) -> Ending:
 
 @contextmanager
 def watching(folder: Path) -> Iterator[list[float]]:
-    """Watch the files of a folder; the list fills with the moments at which one was gone."""
+    """Watch the files of a folder. The list fills with the time of each file's removal."""
     gone, seen = list[float](), set[str]()
 
     def look() -> None:
@@ -105,7 +106,7 @@ def watching(folder: Path) -> Iterator[list[float]]:
 
 
 def put_through(service: Service, fate: Fate, clients: int) -> None:
-    """All clients at once; prints a row, and deletes what was accepted."""
+    """Upload from all clients at the same time, print a row, and delete the accepted jobs."""
     incoming = service.folder / "audio" / "incoming"
     process = psutil.Process(service.process.pid)
     before = resident_mib(process)
@@ -113,10 +114,10 @@ def put_through(service: Service, fate: Fate, clients: int) -> None:
         endings = list(pool.map(partial(upload, service), [fate] * clients))
         eventually(lambda: not list(incoming.iterdir()))
     answers = Counter(str(ending.status or "left") for ending in endings)
-    told = ", ".join(f"{count} × {answer}" for answer, count in answers.items())
+    statuses = ", ".join(f"{count} × {answer}" for answer, count in answers.items())
     late = f"{max(gone) - max(ending.at for ending in endings):.2f}" if gone else "–"
     print(
-        f"| {fate.title} | {told} | {meter.wall_seconds:.1f} | {before:.0f} | {meter.peak_mib:.0f} "
+        f"| {fate.title} | {statuses} | {meter.wall_seconds:.1f} | {before:.0f} | {meter.peak_mib:.0f} "
         f"| {meter.peak_mib - before:.1f} | {len(gone)} | {late} |",
         flush=True,
     )
@@ -130,8 +131,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--bytes", type=int, default=1_000_000_000, help="size of each recording, and the limit")
     parser.add_argument("--folder", type=Path, help="where the service keeps its files; the default is temporary")
-    given = parser.parse_args()
-    size = given.bytes
+    arguments = parser.parse_args()
+    size = arguments.bytes
     fates = (
         Fate("accepted", size),
         Fate("over the limit, announced", 2 * size, chunked=False),
@@ -141,14 +142,16 @@ def main() -> None:
     )
     settings = {"API_KEYS": f"bench:{KEY}", "MAX_UPLOAD_BYTES": str(size)}
     with (
-        tempfile.TemporaryDirectory(dir=given.folder) as name,
+        tempfile.TemporaryDirectory(dir=arguments.folder) as name,
         serving(Path(name) / "data", "--no-executor", key=KEY, **settings) as service,
     ):
-        print("| uploads | answers | s | MiB before | at most | growth | files gone | last one, s after the last end |")
+        print(
+            "| uploads | answers | s | MiB before | at most | growth | files removed | last one, s after the last end |"
+        )
         print("|---|---|---|---|---|---|---|---|")
-        put_through(service, Fate("small ones first", len(tone())), given.clients)
+        put_through(service, Fate("small ones first", len(tone())), arguments.clients)
         for fate in fates:
-            put_through(service, fate, given.clients)
+            put_through(service, fate, arguments.clients)
 
 
 if __name__ == "__main__":

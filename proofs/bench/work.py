@@ -1,4 +1,4 @@
-"""What a contender is. All run on the processor, with one model, int8, and a beam of five."""
+"""Defines what a contender is, and what all have in common: the CPU, one model, int8, and a beam of five."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ BEAM_SIZE = 5
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 Report = Callable[[Call, list[Piece]], None]
-"""Called when a call's transcript is there, from any thread."""
+"""Called with the transcript of a call, from any thread."""
 
 Work = Callable[[Report], None]
-"""What is measured."""
+"""The part that is measured."""
 
 Contender = Callable[[Path, Sequence[Call]], Work]
-"""Loads its model, which lies in a folder, and makes ready for these calls; neither is measured."""
+"""Loads its model from a folder and prepares for these calls. Neither is measured."""

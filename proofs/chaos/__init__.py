@@ -1,1 +1,1 @@
-"""What happens when things break: scripts to run by hand, with short forms in the tests."""
+"""Breaks parts of a running service and counts what that does to jobs. Run by hand; the tests run short forms."""

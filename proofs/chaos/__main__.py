@@ -1,4 +1,7 @@
-"""Kill, stop, cut off and fill up what runs, under load, and account for every job: `make chaos`. See docs/chaos.md."""
+"""Breaks a running service in many ways under load, then accounts for every job: `make chaos`. See docs/chaos.md.
+
+This module chooses the scenarios and their sizes. How a scenario breaks something is in the module of its name.
+"""
 
 import argparse
 import asyncio
@@ -29,11 +32,11 @@ REAL_LEASE = 30.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """`play` on processes with this lease; on the engine double, or else the real model. FFmpeg is doubled with the
-    engine unless `decode` is set.
+    """What to play, and how the processes run that it is played on.
 
-    Where the database is `embedded`, the processes watch it themselves; on a disk of that size, if there is one, which
-    only root can make.
+    If `double` is set, a double replaces the engine, and FFmpeg too unless `decode` is set. Otherwise the real model
+    runs. If `embedded` is set, the processes start and watch the database themselves. `disk_bytes` is the size of a
+    disk made for the database, which only root can do.
     """
 
     play: Callable[[Stage], Awaitable[list[Figure]]]
@@ -44,7 +47,8 @@ class Scenario:
     disk_bytes: int | None = None
 
 
-# Of times only four are judged, with much to spare: CI may be busy. The long form wants a quiet machine.
+# The short form judges only a few times, with generous limits, because CI may be busy. The long form needs a machine
+# that does nothing else.
 SHORT = {
     "kills": Scenario(
         partial(kills, jobs=500, rate=20.0, longest_seconds=0.1, count=20, every_seconds=0.6, again_within=60.0)
@@ -57,7 +61,7 @@ SHORT = {
     "full-disk": Scenario(
         partial(full_disk, seconds=5.0, back_within=120.0), REAL_LEASE, embedded=True, disk_bytes=DISK_BYTES
     ),
-    "poison": Scenario(partial(poison, count=1, beside=10)),
+    "poison": Scenario(partial(poison, count=1, others=10)),
     "strangers": Scenario(
         partial(
             strangers,
@@ -86,7 +90,7 @@ LONG = {
     "full-disk": Scenario(
         partial(full_disk, seconds=60.0, back_within=30.0), REAL_LEASE, embedded=True, disk_bytes=DISK_BYTES
     ),
-    "poison": Scenario(partial(poison, count=3, beside=20)),
+    "poison": Scenario(partial(poison, count=3, others=20)),
     "strangers": Scenario(
         partial(
             strangers,
@@ -110,7 +114,7 @@ def main() -> int:
     scenarios = LONG if arguments.long else SHORT
     seed = arguments.seed or secrets.token_hex(4)
     again = f"make chaos SEED={seed}" + (" LONG=1" if arguments.long else "")
-    print(f"seed {seed}; to play it again: {again}", file=sys.stderr)
+    print(f"seed {seed}; to repeat this run: {again}", file=sys.stderr)
     figures: Sequence[Figure]
     for name in arguments.only or scenarios:
         started = time.monotonic()
@@ -131,15 +135,15 @@ def main() -> int:
 
 
 async def _play(seed: str, scenario: Scenario) -> Sequence[Figure]:
-    """Raises NotAsPromised, upon which the stage keeps the processes' log."""
+    """Raises NotAsPromised. That makes the stage keep the log of the processes."""
     if scenario.disk_bytes is not None and os.geteuid() != 0:
-        return [Figure.found("not played: only root can make a small disk", 0)]
+        return [Figure.found("not played, because only root can make a small disk", 0)]
     arguments = ["--lease", str(scenario.lease_seconds)]
     arguments += ["--double"] if scenario.double else []
     arguments += ["--decode"] if scenario.decode else []
     settings = {} if scenario.double else {"MODEL": "tiny.en"}
     if scenario.disk_bytes is not None:
-        settings["MIN_FREE_BYTES"] = "0"  # the small disk would never have as much as is kept free by default
+        settings["MIN_FREE_BYTES"] = "0"  # the default is more than the whole small disk
     async with stage(seed, arguments, embedded=scenario.embedded, disk_bytes=scenario.disk_bytes, **settings) as set_up:
         figures = await scenario.play(set_up)
         if not all(figure.kept for figure in figures):
@@ -149,9 +153,9 @@ async def _play(seed: str, scenario: Scenario) -> Sequence[Figure]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proofs.chaos", description=__doc__)
-    parser.add_argument("--seed", help="the same seed makes the same choices; left out: a new one")
-    parser.add_argument("--long", action="store_true", help="all that is promised, in about 55 minutes")
-    parser.add_argument("--only", nargs="+", choices=sorted(LONG), help="these scenarios")
+    parser.add_argument("--seed", help="the same seed makes the same choices; the default is a new seed")
+    parser.add_argument("--long", action="store_true", help="check everything that is promised; takes about 55 minutes")
+    parser.add_argument("--only", nargs="+", choices=sorted(LONG), help="play only these scenarios")
     return parser.parse_args()
 
 

@@ -1,4 +1,7 @@
-"""A trigger that notes each step of each job, and who made it; and what must be true of these notes in the end."""
+"""Records every step of every job with a trigger in the database, and checks the records at the end.
+
+This module must not use the queries of `app.jobs.queue`, because it must find the faults in them.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +17,8 @@ from app.jobs.lifecycle import FINAL, MAX_CRASHES, TRANSITIONS, Crashed, Status
 
 WITHIN_SECONDS = 1.0
 
-# A writer may touch a running job if it holds the lease; if the lease ran out, to take the job back; to cancel it.
+# A process may write to a running job for three reasons: it holds the lease, it takes the job back after the lease
+# ended, or it requests cancellation. Any other write is stale.
 TRIGGER = f"""
     CREATE TABLE step (
         number bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(), job uuid NOT NULL,
@@ -46,10 +50,10 @@ TRIGGER = f"""
 
 @dataclass(frozen=True)
 class Step:
-    """A job's change from status to status, None at its beginning.
+    """A change of a job. `before` is None if the job is new.
 
-    `holder` had the lease before, `claimer` has it after, `writer` made the change; `stale` is a change that its
-    writer had no right to make.
+    `holder` had the lease before the change, `claimer` has it afterwards, and `writer` made the change. `stale` marks
+    a change that its writer had no right to make.
     """
 
     at: datetime
@@ -64,7 +68,7 @@ class Step:
 
 @dataclass(frozen=True)
 class End:
-    """What a job's row says in the end."""
+    """A job's row at the end of the scenario."""
 
     job: UUID
     status: str
@@ -76,21 +80,21 @@ class End:
 
 @dataclass(frozen=True)
 class Accounts:
-    """All steps in their order, and all rows."""
+    """All steps in order, and the final row of each job."""
 
     steps: Sequence[Step]
     ends: Sequence[End]
 
 
 class Kind(StrEnum):
-    """What may be wrong, as the tables of the scenarios say it."""
+    """The kinds of findings, in the words that the scenarios' tables print."""
 
     LOST = "jobs lost"
-    UNASKED = "jobs that no client was answered for"
+    UNASKED = "jobs that no client knows"
     ENDS = "jobs without exactly one end"
     STALE = "stale writes"
-    EVENTS = "ends that were not told by exactly one event"
-    ACCOUNT = "jobs that do not add up otherwise"
+    EVENTS = "jobs without exactly one event"
+    ACCOUNT = "jobs with other contradictions"
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,10 @@ async def read_accounts(pool: "asyncpg.Pool[asyncpg.Record]") -> Accounts:
 
 
 def discrepancies(accepted: Mapping[UUID, str], accounts: Accounts) -> list[Finding]:
-    """What is not as promised. `accepted` gives the order of each job that was answered for."""
+    """Everything that is not as promised. `accepted` has the order of each job that a client got an answer for."""
     ends = {end.job: end for end in accounts.ends}
     found = [Finding(Kind.LOST, f"{job} was accepted and is lost") for job in accepted.keys() - ends.keys()]
-    found += [Finding(Kind.UNASKED, f"{job} exists, and nobody knows") for job in ends.keys() - accepted.keys()]
+    found += [Finding(Kind.UNASKED, f"{job} exists, and no client knows it") for job in ends.keys() - accepted.keys()]
     found += [Finding(Kind.STALE, f"{step.job}: stale write by {step.writer}") for step in accounts.steps if step.stale]
     steps: defaultdict[UUID, list[Step]] = defaultdict(list)
     for step in accounts.steps:
@@ -144,7 +148,7 @@ def _of_one(end: End, order: str, steps: Sequence[Step]) -> list[Finding]:
             f"counts {end.attempts} attempts, was claimed {claims} times": end.attempts > claims,
             f"counts {end.crashes} crashes in {end.attempts} attempts": end.crashes > min(MAX_CRASHES, end.attempts),
             "is completed, or has a transcript, without the other": (end.status == "completed") != end.has_transcript,
-            f"was told to {order!r} and is {end.status} ({end.error_code})": not _fits(end, order),
+            f"was ordered to {order!r} and is {end.status} ({end.error_code})": not _fits(end, order),
         },
     }
     return [
@@ -156,10 +160,10 @@ def _of_one(end: End, order: str, steps: Sequence[Step]) -> list[Finding]:
 
 
 def _fits(end: End, order: str) -> bool:
-    """Whether a job may end so after that order. Whatever it was told, its worker may have been killed too often."""
+    """Whether a job with this order may end like this. Any job may end as crashed if its workers were killed."""
     if end.error_code == Crashed.code:
         return end.crashes == MAX_CRASHES
-    if order == "fetch":  # from where nothing comes
+    if order == "fetch":  # the server never sends the recording
         return (end.status, end.error_code) in {(Status.FAILED, "fetch_failed"), (Status.CANCELLED, None)}
     expected = {
         "hang": (Status.CANCELLED, None),
@@ -172,14 +176,17 @@ def _fits(end: End, order: str) -> bool:
 
 @dataclass(frozen=True)
 class Recovery:
-    """Seconds from the death of a worker to the next claim of a job that it held."""
+    """Seconds from the death of a worker until a job that it held is claimed again."""
 
     seconds: float
     last_chance: bool
 
 
 def recoveries(steps: Sequence[Step], killed: Mapping[str, datetime]) -> list[Recovery]:
-    """Of each job that a killed worker held. Going into its last chance, it may have to wait for others in theirs."""
+    """One recovery for each job that a killed worker held.
+
+    A job on its last chance may have to wait, because a worker runs such jobs one at a time.
+    """
     waiting: dict[UUID, datetime] = {}
     lost: Counter[UUID] = Counter()
     found = []
@@ -194,10 +201,10 @@ def recoveries(steps: Sequence[Step], killed: Mapping[str, datetime]) -> list[Re
     return found
 
 
-def claims_in_vain(steps: Sequence[Step], devices: Collection[UUID]) -> int:
-    """How often workers claimed something though they had given back one of `devices`, which broke theirs.
+def claims_without_a_device(steps: Sequence[Step], devices: Collection[UUID]) -> int:
+    """How many claims workers made after one of the jobs `devices` had broken their device.
 
-    What was under way at that moment, which WITHIN_SECONDS is enough for, is not counted.
+    Claims within WITHIN_SECONDS are not counted, because they may have been under way at that moment.
     """
     broken: dict[str, datetime] = {}
     count = 0

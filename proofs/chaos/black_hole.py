@@ -1,4 +1,7 @@
-"""A worker whose own machine is broken, beside a healthy one: it fails nothing, stops claiming, and comes back."""
+"""A worker on a broken machine, next to a healthy worker.
+
+The sick worker must fail no job. It must stop claiming while the fault lasts, and claim again after the repair.
+"""
 
 import asyncio
 import errno
@@ -30,7 +33,7 @@ KILL_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class SickWorker:
-    """A process that serves HTTP and works on jobs, with a work folder on a small disk of its own."""
+    """A process that serves HTTP and works on jobs. Its work folder is on its own small disk."""
 
     process: psutil.Process
     url: str
@@ -38,14 +41,14 @@ class SickWorker:
     fault: Path
 
     async def is_ready(self) -> bool:
-        """As a probe sees it: one without a file for the connection does not answer, and is not ready."""
+        """Ask as a probe does. A process without a file for the connection does not answer, so it is not ready."""
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
             with suppress(httpx.TransportError):
                 return (await client.get(f"{self.url}/readyz")).status_code == 200
         return False
 
     async def becomes(self, *, ready: bool, within_seconds: float) -> float:
-        """After how many seconds it is so; infinite where it is not within the time."""
+        """The seconds until its readiness is `ready`; infinite if that takes longer than `within_seconds`."""
         started = time.monotonic()
         while time.monotonic() - started < within_seconds:
             if await self.is_ready() is ready:
@@ -96,7 +99,7 @@ def input_output_errors(worker: SickWorker) -> Iterator[None]:
 
 @contextmanager
 def removed(worker: SickWorker) -> Iterator[None]:
-    """A cleaner of temporary files; the worker makes its folder anew."""
+    """What a cleaner of temporary files does. The worker must make its folder again."""
     shutil.rmtree(worker.disk / "work")
     yield
 
@@ -113,7 +116,7 @@ def out_of_files(worker: SickWorker) -> Iterator[None]:
 
 @contextmanager
 def killed_decoders(worker: SickWorker) -> Iterator[None]:
-    """What memory pressure does: every few seconds, all decoders at work are killed."""
+    """What a lack of memory does: every few seconds, all running decoders are killed."""
 
     async def kill() -> None:
         while True:
@@ -139,7 +142,7 @@ PASSING = {"removed once": removed, "with its decoders killed": killed_decoders}
 
 
 async def black_hole(stage: Stage, *, jobs: int, killing_seconds: float) -> list[Figure]:
-    """Each fault in turn, with jobs waiting and a healthy worker beside the sick one."""
+    """One fault after the other, while jobs wait and a healthy worker runs next to the sick one."""
     await stage.start(1, 1)
     figures = []
     async with _sick_worker(stage) as worker:

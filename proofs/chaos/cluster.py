@@ -1,4 +1,4 @@
-"""Processes of the service on one database and one folder, each replaced when it ends."""
+"""Processes of the service that share one database and one folder. A process that ends is started again."""
 
 import asyncio
 import signal
@@ -27,9 +27,9 @@ Kind = Literal["serve", "worker", "whole"]
 
 @dataclass(frozen=True)
 class Member:
-    """A process; `port` is 0 where it answers no HTTP. One that is `whole` answers, and works on jobs too.
+    """A process. `serve` only answers HTTP, `worker` only works on jobs and has the port 0, `whole` does both.
 
-    `name` is the one under which it leases jobs.
+    `name` is the name under which it leases jobs.
     """
 
     kind: Kind
@@ -45,20 +45,20 @@ class Member:
 
 
 class Cluster:
-    """`apis` processes that serve HTTP, and workers. What ends is started again at once, on the same port."""
+    """Starts processes, sends them signals, and replaces each one that ends, on the same port."""
 
     def __init__(self, folder: Path, address: str | None, *arguments: str, **settings: str) -> None:
-        """Without an address the processes run the embedded database of the folder."""
+        """If `address` is None, the processes run the embedded database in the folder."""
         self.folder = folder
         self._arguments = arguments
         keys = ",".join(f"{name}:{key}" for name, key in KEYS.items())
         database = {} if address is None else {"DATABASE_URL": address}
-        given = {**database, "API_KEYS": keys, "MAX_PENDING": "1000000", **settings}
-        self._environment = environment(folder, **given)
+        chosen = {**database, "API_KEYS": keys, "MAX_PENDING": "1000000", **settings}
+        self._environment = environment(folder, **chosen)
         self._log = (folder / "processes.log").open("ab")
         self._watching: asyncio.Task[None] | None = None
         self.members: list[Member] = []
-        self.told_to_end: set[str] = set()
+        self.signalled: set[str] = set()
         self.died_at: dict[str, datetime] = {}
         self.exit_codes: Counter[int] = Counter()
 
@@ -71,13 +71,13 @@ class Cluster:
         return [member for member in self.members if not member.port]
 
     async def start(self, apis: int, workers: int) -> None:
-        """Returns once all APIs are ready."""
+        """Start `apis` processes that serve HTTP, and `workers`. Returns when all APIs are ready."""
         self.members += [self._spawn("serve", free_port()) for _ in range(apis)]
         self.add_workers(workers)
         await self._until_ready()
 
     async def start_whole(self) -> None:
-        """One process that serves HTTP and works on jobs. Returns once it is ready."""
+        """Start one process that serves HTTP and works on jobs. Returns when it is ready."""
         self.members.append(self._spawn("whole", free_port()))
         await self._until_ready()
 
@@ -92,9 +92,9 @@ class Cluster:
     def add_workers(self, count: int) -> None:
         self.members += [self._spawn("worker", 0) for _ in range(count)]
 
-    def left_alone(self, members: Iterable[Member]) -> list[Member]:
-        """Those of them that nobody told to end: the others are in the list until they are replaced."""
-        return [member for member in members if member.name not in self.told_to_end]
+    def not_signalled(self, members: Iterable[Member]) -> list[Member]:
+        """Those of `members` that no signal was sent to. A signalled one stays a member until it is replaced."""
+        return [member for member in members if member.name not in self.signalled]
 
     def kill(self, member: Member) -> None:
         self.died_at[member.name] = datetime.now(UTC)
@@ -104,13 +104,12 @@ class Cluster:
         self._end(member, signal.SIGTERM)
 
     async def until_replaced(self) -> None:
-        """Wait for all that were told to end, so that every exit code is known. Raises TimeoutError."""
+        """Wait until all signalled processes are replaced, so that every exit code is known. Raises TimeoutError."""
         async with asyncio.timeout(END_LIMIT_SECONDS):
-            while len(self.left_alone(self.members)) < len(self.members):
+            while len(self.not_signalled(self.members)) < len(self.members):
                 await asyncio.sleep(WATCH_SECONDS)
 
     async def stop(self) -> None:
-        """End all processes, however they stand."""
         if self._watching is not None:
             self._watching.cancel()
         for member in self.members:
@@ -122,13 +121,13 @@ class Cluster:
     def spawn_apart(
         self, arguments: Sequence[str], command: Sequence[str], **settings: str
     ) -> "subprocess.Popen[bytes]":
-        """Start a process that is not replaced when it ends, with settings of its own. The caller ends it."""
+        """Start a process with its own settings that is not replaced when it ends. The caller must end it."""
         changed = {f"CALLSCRIBE_{name}": value for name, value in settings.items()}
         start = [sys.executable, "-m", "proofs.chaos.process", *self._arguments, *arguments, "--", *command]
         return subprocess.Popen(start, env=self._environment | changed, cwd=ROOT, stderr=self._log)
 
     def _end(self, member: Member, number: signal.Signals) -> None:
-        self.told_to_end.add(member.name)
+        self.signalled.add(member.name)
         member.send(number)
 
     def _spawn(self, kind: Kind, port: int) -> Member:

@@ -1,13 +1,13 @@
-"""Clients by the thousand that want too much, in a process of their own.
+"""Thousands of clients that want too much. They run in their own process, so that they do not slow down the scenario.
 
-`python -m proofs.chaos.crowd KIND PORT COUNT` starts it.
+    python -m proofs.chaos.crowd KIND PORT COUNT [ID …]
 
-silent   connect, and say nothing
-unread   ask for a large file many times, and read no answer
-ready    ask `/readyz` as fast as it is answered
-wait     wait for jobs with one key, whose ids follow; ask again after `Retry-After`
+silent   connect and send nothing
+unread   request a large file many times and read no answer
+ready    request `/readyz` again after each answer
+wait     wait for the jobs ID with one key; ask again after `Retry-After`
 
-It goes on until it is stopped, and comes back where it is hung up on.
+The clients run until the process is killed. If the server closes a connection, the client connects again.
 """
 
 import argparse
@@ -22,16 +22,16 @@ import uvloop
 from app.process.open_files import raise_limit
 from proofs.chaos.load import KEYS
 
-NETWORKS = {"silent": 10, "unread": 20, "ready": 30, "wait": 40}  # each kind comes from 127.0.N.*
-OF_AN_ADDRESS = 500
-BACK_SECONDS = 0.5
+NETWORKS = {"silent": 10, "unread": 20, "ready": 30, "wait": 40}  # the clients of a kind have addresses in 127.0.N.*
+CLIENTS_PER_ADDRESS = 500
+RECONNECT_SECONDS = 0.5
 CONNECTS_A_SECOND = 1000
 PIPELINED = 16
 HOST = "Host: localhost\r\n"
 LARGE = f"GET /docs/static/swagger-ui-bundle.js HTTP/1.1\r\n{HOST}\r\n".encode()
 READY = f"GET /readyz HTTP/1.1\r\n{HOST}\r\n".encode()
 KEY = f"Authorization: Bearer {KEYS['greedy']}\r\n"
-KIND_OF_ALL = ("silent",)  # all from one address
+FROM_ONE_ADDRESS = ("silent",)
 
 Client = Callable[[socket.socket], Awaitable[None]]
 
@@ -44,7 +44,7 @@ async def silent(connection: socket.socket) -> None:
 async def unread(connection: socket.socket) -> None:
     await asyncio.get_running_loop().sock_sendall(connection, LARGE * PIPELINED)
     while not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        await asyncio.sleep(BACK_SECONDS)
+        await asyncio.sleep(RECONNECT_SECONDS)
 
 
 async def ready(connection: socket.socket) -> None:
@@ -67,14 +67,14 @@ def waiting(ids: Sequence[str]) -> Client:
 
 
 async def _answer(reader: asyncio.StreamReader) -> dict[str, str]:
-    """The headers of the next answer, whose body is read."""
+    """Read the next answer and return its headers."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
     await reader.readexactly(int(headers["content-length"]))
     return headers
 
 
-async def _come_back(client: Client, port: int, address: str, start_seconds: float) -> None:
+async def _keep_connecting(client: Client, port: int, address: str, start_seconds: float) -> None:
     await asyncio.sleep(start_seconds)
     while True:
         with suppress(OSError, asyncio.IncompleteReadError), socket.socket() as connection:
@@ -82,16 +82,16 @@ async def _come_back(client: Client, port: int, address: str, start_seconds: flo
             connection.bind((address, 0))
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
             await client(connection)
-        await asyncio.sleep(BACK_SECONDS)
+        await asyncio.sleep(RECONNECT_SECONDS)
 
 
 async def _crowd(kind: str, port: int, count: int, ids: Sequence[str]) -> None:
     clients: dict[str, Client] = {"silent": silent, "unread": unread, "ready": ready, "wait": waiting(ids)}
     async with asyncio.TaskGroup() as group:
         for number in range(count):
-            place = 1 if kind in KIND_OF_ALL else 1 + number // OF_AN_ADDRESS
+            place = 1 if kind in FROM_ONE_ADDRESS else 1 + number // CLIENTS_PER_ADDRESS
             address = f"127.0.{NETWORKS[kind]}.{place}"
-            group.create_task(_come_back(clients[kind], port, address, number / CONNECTS_A_SECOND))
+            group.create_task(_keep_connecting(clients[kind], port, address, number / CONNECTS_A_SECOND))
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("ids", nargs="*")
     arguments = parser.parse_args()
     raise_limit()
-    os.nice(19)  # clients have machines of their own: here they get what the service leaves
+    os.nice(19)  # clients usually have their own machines, so the service comes first on this one
     uvloop.run(_crowd(arguments.kind, arguments.port, arguments.count, arguments.ids))
 
 

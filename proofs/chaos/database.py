@@ -1,4 +1,4 @@
-"""Postgres goes away, throws its clients out, and has no connection left."""
+"""PostgreSQL restarts, stays away, ends connections, and has no free connection."""
 
 import asyncio
 import time
@@ -14,9 +14,9 @@ RATE = 8.0
 
 
 async def trouble(stage: Stage, *, seconds: float, within_seconds: float, least_share: float) -> list[Figure]:
-    """Restarts in order and at once, terminated backends, a full server, each under load.
+    """A fast and an immediate restart, terminated connections, and no free connection, each under load.
 
-    `within_seconds` after each, the service has to end `least_share` of what is offered.
+    `within_seconds` after each of them, the service must end at least `least_share` of the jobs that are offered.
     """
     await stage.start(2, 3)
     span = 2 * seconds + 5 * within_seconds
@@ -37,11 +37,11 @@ async def trouble(stage: Stage, *, seconds: float, within_seconds: float, least_
     await offering
     settled = await stage.settle(SETTLE_SECONDS)
     ended = sum(stage.cluster.exit_codes.values())
-    return [*figures, *settled.figures, Figure.none("processes that did not live through it", ended)]
+    return [*figures, *settled.figures, Figure.none("processes that ended", ended)]
 
 
 async def outages(stage: Stage, *, count: int, jobs: int, seconds: float) -> list[Figure]:
-    """The database is away for longer than a lease, again and again, and comes back to jobs that are still running."""
+    """The database stays away for longer than a lease, several times, while jobs keep running."""
     await stage.start(1, 3)
     hanging = [await stage.load.post("hang") for _ in range(jobs)]
     await _until_all_run(stage, jobs)
@@ -53,10 +53,10 @@ async def outages(stage: Stage, *, count: int, jobs: int, seconds: float) -> lis
     settled = await stage.settle(SETTLE_SECONDS)
     ended = stage.cluster.exit_codes.total()
     return [
-        Figure.at_least("jobs that ran through it all", len(settled.accounts.ends), jobs),
+        Figure.at_least("jobs that ran all the time", len(settled.accounts.ends), jobs),
         *settled.figures,
         Figure.none("crashes counted", sum(end.crashes for end in settled.accounts.ends)),
-        Figure.none("processes that did not live through it", ended),
+        Figure.none("processes that ended", ended),
     ]
 
 
@@ -67,7 +67,7 @@ async def _until_all_run(stage: Stage, jobs: int) -> None:
 
 
 async def _after(stage: Stage, within_seconds: float, trouble: Awaitable[None]) -> float:
-    """The rate of ends in the last third of the time that the service has to recover, by the rate of requests."""
+    """Jobs ended divided by jobs offered, in the last third of the time that the service has to recover."""
     await trouble
     await asyncio.sleep(within_seconds * (1 - WINDOW_SHARE))
     started, before, accepted = time.monotonic(), await _ended(stage), len(stage.load.accepted)
@@ -78,11 +78,11 @@ async def _after(stage: Stage, within_seconds: float, trouble: Awaitable[None]) 
 
 
 async def _ended(stage: Stage) -> int:
-    """As `Stage.ended`, through the connections of the harness that may be broken too."""
+    """As `Stage.ended`, but repeated, because the connections of this harness may be broken too."""
     for _ in range(20):
         try:
             return await stage.ended()
-        except Exception:  # noqa: BLE001  each broken connection of the pool tells once
+        except Exception:  # noqa: BLE001  each broken connection of the pool raises once
             await asyncio.sleep(0.1)
     return await stage.ended()
 
@@ -91,7 +91,7 @@ async def _terminate(stage: Stage, seconds: float) -> None:
     for _ in range(round(seconds * 2)):
         try:
             await terminate_one(stage.pool, stage.random)
-        except Exception:  # noqa: BLE001  a broken connection of our own
+        except Exception:  # noqa: BLE001  the connection of this harness was terminated
             continue
         finally:
             await asyncio.sleep(0.5)

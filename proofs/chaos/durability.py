@@ -1,4 +1,4 @@
-"""Nothing that was accepted is lost or done twice, whatever happens to the processes."""
+"""Processes are killed, stopped and terminated. No accepted job may be lost or finished twice."""
 
 import asyncio
 import itertools
@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from app.jobs.lifecycle import Crashed, Status
-from proofs.chaos.audit import Recovery, claims_in_vain, recoveries
+from proofs.chaos.audit import Recovery, claims_without_a_device, recoveries
 from proofs.chaos.cluster import Member
 from proofs.chaos.figures import Figure, percentile
 from proofs.chaos.stage import POLL_SECONDS, Stage
@@ -22,7 +22,7 @@ POISON = ("crash", "device")
 
 
 def order(stage: Stage, longest_seconds: float) -> str:
-    """Mostly work; one in fifty fails."""
+    """Most orders are work; one in fifty is to fail."""
     return "fail" if stage.random.random() < 0.02 else f"sleep {stage.random.uniform(0, longest_seconds):.2f}"
 
 
@@ -40,13 +40,13 @@ async def kills(
     every_seconds: float,
     again_within: float,
 ) -> list[Figure]:
-    """SIGKILL to a random process, API or worker, starting or at work, again and again, under load to the last one."""
+    """SIGKILL random processes, APIs and workers. Clients post jobs until the last kill."""
     cluster = stage.cluster
     await stage.start(2, WORKERS)
 
     def work() -> Iterator[str]:
         for offered in itertools.count():
-            if offered >= jobs and len(cluster.told_to_end) >= count:
+            if offered >= jobs and len(cluster.signalled) >= count:
                 return
             yield order(stage, longest_seconds)
 
@@ -54,16 +54,16 @@ async def kills(
     for _ in range(count):
         await asyncio.sleep(stage.random.uniform(0.5, 1.5) * every_seconds)
         await stage.workers_at_work(WORKERS - 1)
-        cluster.kill(stage.random.choice(cluster.left_alone(cluster.members)))
+        cluster.kill(stage.random.choice(cluster.not_signalled(cluster.members)))
     await offering
     settled = await stage.settle(SETTLE_SECONDS)
     again = recoveries(settled.accounts.steps, cluster.died_at)
     return [
         Figure.at_least("jobs", len(settled.accounts.ends), jobs),
         Figure.at_least("SIGKILLs", cluster.exit_codes[-signal.SIGKILL], count),
-        Figure.none("processes that ended by themselves", cluster.exit_codes.total() - len(cluster.told_to_end)),
+        Figure.none("processes that ended by themselves", cluster.exit_codes.total() - len(cluster.signalled)),
         *settled.figures,
-        Figure.found("jobs that a killed worker had", len(again)),
+        Figure.found("jobs that a killed worker held", len(again)),
         Figure.at_most("claimed again after a kill, p99 s", percentile(_seconds(again, False), 0.99), again_within),
         Figure.found("of those, on their last chance", len(_seconds(again, True))),
         Figure.found(
@@ -78,7 +78,7 @@ def _seconds(found: Sequence[Recovery], last_chance: bool) -> list[float]:
 
 
 async def model(stage: Stage, *, jobs: int, count: int, rate: float) -> list[Figure]:
-    """The same with the real model and real decoding. Between two kills some jobs end, however slow the machine is."""
+    """SIGKILL workers that use the real model and FFmpeg. Some jobs end between two kills, also on a slow machine."""
     await stage.start(1, 2)
     clips = [call(start, end) for start, end in CLIPS]
     started = time.monotonic()
@@ -86,7 +86,7 @@ async def model(stage: Stage, *, jobs: int, count: int, rate: float) -> list[Fig
     for _ in range(count):
         await stage.until_ended(await stage.ended() + jobs // (2 * count), SETTLE_SECONDS)
         await asyncio.sleep(stage.random.uniform(0, 2))
-        stage.cluster.kill(stage.random.choice(stage.cluster.left_alone(stage.cluster.workers)))
+        stage.cluster.kill(stage.random.choice(stage.cluster.not_signalled(stage.cluster.workers)))
     await offering
     settled = await stage.settle(SETTLE_SECONDS * 4)
     wordless = await stage.pool.fetchval(
@@ -102,7 +102,7 @@ async def model(stage: Stage, *, jobs: int, count: int, rate: float) -> list[Fig
 
 
 async def zombies(stage: Stage, *, count: int, workers: int, lease_seconds: float) -> list[Figure]:
-    """Workers that stand still past their lease, and go on."""
+    """Workers are stopped for longer than their lease, then continue."""
     await stage.start(1, workers)
     stopped = 0
     work = itertools.takewhile(lambda _: stopped < count, iter(partial(order, stage, 1.0), None))
@@ -130,7 +130,7 @@ async def zombies(stage: Stage, *, count: int, workers: int, lease_seconds: floa
 
 
 async def _all_taken_back(stage: Stage, members: Sequence[Member]) -> None:
-    """Wait until these have no job: each lease ran out, and somebody else noticed."""
+    """Wait until these workers hold no job, because each lease ended and another process took the job back."""
     names = [member.name for member in members]
     held = "SELECT count(*) FROM transcription WHERE leased_by = ANY($1)"
     async with asyncio.timeout(SETTLE_SECONDS):
@@ -139,42 +139,43 @@ async def _all_taken_back(stage: Stage, members: Sequence[Member]) -> None:
 
 
 async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Figure]:
-    """SIGTERM to a random process under load, as a deploy does."""
+    """SIGTERM random processes under load, as a deployment does."""
     await stage.start(2, 3)
     work = [f"sleep {stage.random.uniform(0, 0.8):.2f}" for _ in range(round(count * every_seconds * 4))]
     offering = asyncio.create_task(stage.load.offer(work, 4.0))
     cluster = stage.cluster
-    while len(cluster.told_to_end) < count:
+    while len(cluster.signalled) < count:
         await asyncio.sleep(stage.random.uniform(0.5, 1.5) * every_seconds)
-        if able := cluster.left_alone(await stage.at_work()):  # a second SIGTERM stops at once, as operators want it
+        if able := cluster.not_signalled(await stage.at_work()):  # a second SIGTERM would stop a process immediately
             cluster.terminate(stage.random.choice(able))
     await offering
     settled = await stage.settle(SETTLE_SECONDS)
     ends = settled.accounts.ends
-    told, clean = len(cluster.told_to_end), cluster.exit_codes[0]
+    terminated, clean = len(cluster.signalled), cluster.exit_codes[0]
     return [
-        Figure.at_least("SIGTERMs", told, count),
+        Figure.at_least("SIGTERMs", terminated, count),
         Figure.at_least("jobs", len(ends), len(work)),
         *settled.figures,
         Figure.none("failed", sum(end.status == Status.FAILED for end in ends)),
         Figure.none("crashes counted", sum(end.crashes for end in ends)),
         Figure.none("exit codes that are not 0", cluster.exit_codes.total() - clean),
-        Figure.none("processes that ended by themselves", cluster.exit_codes.total() - told),
+        Figure.none("processes that ended by themselves", cluster.exit_codes.total() - terminated),
     ]
 
 
-async def poison(stage: Stage, *, count: int, beside: int) -> list[Figure]:
-    """Recordings that kill their worker, or its device, each time, among others; and each time one that never ends.
+async def poison(stage: Stage, *, count: int, others: int) -> list[Figure]:
+    """Recordings that kill their worker, or break its device, each posted among other jobs and next to one that hangs.
 
-    One after the other: a job that meets three of them ends as they do (docs/decisions/0014).
+    They are posted one after the other, because a job that runs next to three of them would end as they do
+    (docs/decisions/0014).
     """
     await stage.start(1, 2)
     for poisonous in stage.random.sample(POISON * count, len(POISON) * count):
         hanging = await stage.load.post("hang")
-        work = [poisonous, *orders(stage, beside, 0.3)]
+        work = [poisonous, *orders(stage, others, 0.3)]
         stage.random.shuffle(work)
         await stage.load.offer(work, 10.0)
-        with suppress(TimeoutError):  # the accounts tell
+        with suppress(TimeoutError):  # the accounts show which jobs have not ended
             await stage.until_ended(len(stage.load.accepted) - 1, SETTLE_SECONDS)
         await stage.load.cancel(hanging)
     settled = await stage.settle(SETTLE_SECONDS)
@@ -185,5 +186,5 @@ async def poison(stage: Stage, *, count: int, beside: int) -> list[Figure]:
         Figure.at_least("poisonous jobs that ended worker_crashed", len(ended) - len(innocent), len(POISON) * count),
         *settled.figures,
         Figure.none("others that ended with them", len(innocent)),
-        Figure.none("claims by workers without a device", claims_in_vain(settled.accounts.steps, devices)),
+        Figure.none("claims by workers without a device", claims_without_a_device(settled.accounts.steps, devices)),
     ]

@@ -1,4 +1,7 @@
-"""Who is told how jobs end, and the account of it: one event for each job, the same bytes whenever it is repeated."""
+"""Receives the webhooks of all jobs, and checks them.
+
+Exactly one event must report the end of each job. If it is sent again, it must have the same id and the same bytes.
+"""
 
 import asyncio
 import json
@@ -11,42 +14,44 @@ from proofs.chaos.audit import Finding, Kind
 from testing.receiver import Receiver, receiving
 
 POLL_SECONDS = 0.5
-TELLING_SECONDS = 90.0  # without news: a sender that was killed holds its leases for 20 s, and a host has four places
+PATIENCE_SECONDS = 90.0  # a killed sender holds its leases for 20 s, and at most four requests go to a host at a time
 
 
-class Told:
-    """What a receiver on this machine was told."""
+class Events:
+    """The events that a receiver on this machine received."""
 
-    def __init__(self, receiver: Receiver, patience_seconds: float = TELLING_SECONDS) -> None:
+    def __init__(self, receiver: Receiver, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._receiver = receiver
         self._patience_seconds = patience_seconds
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The form fields of each job that bring its event here."""
+        """The form fields that make a job send its event here."""
         return {"webhook_url": self._receiver.url("/204")}
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """The settings without which the service would not come here."""
+        """The settings that allow the service to send to this machine."""
         return {"ALLOWED_NETWORKS": "127.0.0.0/8"}
 
     async def discrepancies(self, ended: Collection[UUID]) -> list[Finding]:
-        """Those of these jobs that nobody was told of, and all that were told of by more than one event id or body."""
-        with suppress(TimeoutError):  # what is found tells which are missing
-            await self._until_told(set(ended))
-        told = self._by_job()
-        lines = [f"{job}: nobody was told of its end" for job in ended if job not in told]
-        lines += [f"{job}: told of by {len(events)} events" for job, events in told.items() if len(events) > 1]
+        """The jobs in `ended` without an event, and all jobs with more than one event id or body."""
+        with suppress(TimeoutError):  # the findings show which events are missing
+            await self._until_received(set(ended))
+        received = self._by_job()
+        lines = [f"{job}: no event reported its end" for job in ended if job not in received]
+        lines += [
+            f"{job}: {len(events)} events reported its end" for job, events in received.items() if len(events) > 1
+        ]
         return [Finding(Kind.EVENTS, line) for line in lines]
 
-    async def _until_told(self, jobs: set[UUID]) -> None:
-        """Raises TimeoutError when nothing new was told for a while."""
+    async def _until_received(self, jobs: set[UUID]) -> None:
+        """Raises TimeoutError if no new job is reported for `patience_seconds`."""
         so_far = 0
         async with asyncio.timeout(self._patience_seconds) as limit:
-            while not jobs <= (told := self._by_job().keys()):
-                if len(told) > so_far:
-                    so_far = len(told)
+            while not jobs <= (reported := self._by_job().keys()):
+                if len(reported) > so_far:
+                    so_far = len(reported)
                     limit.reschedule(asyncio.get_running_loop().time() + self._patience_seconds)
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -59,7 +64,7 @@ class Told:
 
 
 @asynccontextmanager
-async def telling() -> AsyncIterator[Told]:
-    """A receiver for the length of the block."""
+async def receiving_events() -> AsyncIterator[Events]:
+    """Run a receiver until the end of the block."""
     async with receiving() as receiver:
-        yield Told(receiver)
+        yield Events(receiver)

@@ -1,4 +1,4 @@
-"""What a scenario found, beside what was promised."""
+"""The figures that a scenario measured, and whether each is what was promised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Figure:
-    """A row of a scenario's table; `details` are lines that tell what is not as promised."""
+    """A row of a scenario's table. `details` are printed below it and say what is not as promised."""
 
     what: str
     value: float
@@ -17,7 +17,7 @@ class Figure:
 
     @classmethod
     def found(cls, what: str, value: float) -> "Figure":
-        """Something to know, of which nothing is promised."""
+        """A figure for information. Nothing is promised about it."""
         return cls(what, value, "-", True)
 
     @classmethod
@@ -30,12 +30,12 @@ class Figure:
 
     @classmethod
     def at_most(cls, what: str, value: float, most: float) -> "Figure":
-        """Of times: where there is none, nothing was measured."""
+        """For times. 0 is not kept, because it means that nothing was measured."""
         return cls(what, value, f"<= {most:g}", 0 < value <= most)
 
     @classmethod
     def within(cls, what: str, value: float, most: float) -> "Figure":
-        """Of growth, which may be none."""
+        """For growth, which may be 0 or less."""
         return cls(what, value, f"<= {most:g}", value <= most)
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Figure:
 
 
 class NotAsPromised(Exception):
-    """A scenario's figures, of which at least one is not kept."""
+    """Holds the figures of a scenario. At least one of them is not kept."""
 
     def __init__(self, figures: Sequence[Figure]) -> None:
         super().__init__("not as promised")
@@ -52,13 +52,13 @@ class NotAsPromised(Exception):
 
 
 def rate(moments: Sequence[datetime]) -> float:
-    """How many a second, from the first to the last; 0 where these are not two."""
+    """Moments per second between the first and the last; 0 if these are not two different moments."""
     if not moments or (seconds := (max(moments) - min(moments)).total_seconds()) == 0:
         return 0.0
     return (len(moments) - 1) / seconds
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies; 0 of none."""
+    """The value that `share` of the values do not exceed; 0 if there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

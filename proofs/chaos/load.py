@@ -1,4 +1,4 @@
-"""Clients that go on asking, with idempotency keys, until they have an answer."""
+"""Clients that post jobs. They repeat each request with its idempotency key until they get an answer."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 
-from proofs.chaos.events import Told
+from proofs.chaos.events import Events
 from testing.recordings import tone
 
 KEYS = {"greedy": "greedy-secret", "modest": "modest-secret"}
@@ -17,23 +17,23 @@ ANSWER_SECONDS = 10.0
 
 
 class Refused(Exception):
-    """The service said no for good to a request that it should take."""
+    """The service refused a request that it should accept, and would refuse it again."""
 
 
 class Load:
-    """Posts jobs at random moments, `rate` a second on average, however fast they are answered."""
+    """Posts jobs at random moments, and keeps the order of each accepted job."""
 
-    def __init__(self, urls: Callable[[], Sequence[str]], random: Random, told: Told) -> None:
+    def __init__(self, urls: Callable[[], Sequence[str]], random: Random, events: Events) -> None:
         self._urls = urls
         self._random = random
-        self._told = told
+        self._events = events
         self._client = httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False)
         self._count = 0
         self.accepted: dict[UUID, str] = {}
         self.answered_at: dict[UUID, datetime] = {}
 
     async def offer(self, orders: Iterable[str], rate: float, recordings: Sequence[bytes] = ()) -> None:
-        """One job for each order; returns when all are accepted."""
+        """Post one job for each order, `rate` per second on average, and wait until all are accepted."""
         async with asyncio.TaskGroup() as group:
             for order in orders:
                 recording = self._random.choice(recordings) if recordings else tone()
@@ -41,11 +41,10 @@ class Load:
                 await asyncio.sleep(self._random.expovariate(rate))
 
     async def post(self, order: str, recording: bytes | None = None) -> UUID:
-        """Post until accepted."""
         self._count += 1
         key = self._random.choice(sorted(KEYS))
         headers = {"Authorization": f"Bearer {KEYS[key]}", "Idempotency-Key": str(self._count)}
-        fields = {"prompt": order, "priority": str(self._random.randrange(3, 6)), **self._told.fields}
+        fields = {"prompt": order, "priority": str(self._random.randrange(3, 6)), **self._events.fields}
         files = {"file": ("call.wav", recording or tone())}
         while True:
             url = self._random.choice(self._urls())
@@ -64,7 +63,6 @@ class Load:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def cancel(self, job: UUID) -> None:
-        """Cancel until it is done."""
         headers = {"Authorization": f"Bearer {KEYS['greedy']}"}
         while True:
             try:

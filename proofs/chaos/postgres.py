@@ -1,4 +1,4 @@
-"""The real embedded PostgreSQL, to be restarted, cut off and filled up."""
+"""The real embedded PostgreSQL, and the ways in which scenarios break it."""
 
 import asyncio
 import signal
@@ -19,7 +19,7 @@ STOPS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 class Postgres:
-    """A server of its own under `folder`, which nobody watches: it stays away until it is started."""
+    """A server in a folder below `folder`. No watchdog starts it again, so it stays away until a method starts it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "postgres"
@@ -27,7 +27,7 @@ class Postgres:
         self.address = self._embedded.start()
 
     async def open(self) -> "asyncpg.Pool[asyncpg.Record]":
-        """Bring the schema up and connect."""
+        """Migrate the schema and connect."""
         await migrate(self.address)
         return await asyncpg.create_pool(self.address, min_size=0, max_size=4)
 
@@ -36,20 +36,20 @@ class Postgres:
         await asyncio.to_thread(self._start)
 
     async def stay_away(self, seconds: float) -> None:
-        """Stop in order, and be back later."""
+        """Stop, wait, and start again."""
         await asyncio.to_thread(self._stop, STOPS["fast"])
         await asyncio.sleep(seconds)
         await asyncio.to_thread(self._start)
 
     async def leave_behind(self, pid: int) -> None:
-        """Stop, and leave what a reboot might: files that say that process `pid` is the server."""
+        """Stop, and leave files that say that process `pid` is the server, as a reboot can."""
         await asyncio.to_thread(self._stop, STOPS["fast"])
         text = f"{pid}\n{self.folder}\n1795000000\n5432\n{self.folder}\n\n  1  1\nready\n"
         for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
             (self.folder / name).write_text(text)
 
     def kill(self) -> bool:
-        """SIGKILL to the first process of the server. Returns whether there was one."""
+        """SIGKILL the postmaster. Returns whether it was running."""
         return postmaster.send(self.folder, signal.SIGKILL)
 
     async def lives(self) -> bool:
@@ -66,7 +66,7 @@ class Postgres:
         self._embedded.stop()
 
     def _start(self) -> None:
-        """As a new user of it, for whom the stop is no surprise."""
+        """With a new EmbeddedPostgres, because the old one would take the stop for a fault."""
         self._embedded.stop()
         self._embedded = EmbeddedPostgres(self.folder)
         self.address = self._embedded.start()
@@ -78,7 +78,7 @@ class Postgres:
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
-    """A disk of that size, in memory, mounted at `folder`."""
+    """Mount a disk of this size, in memory, at `folder` until the end of the block."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)], check=True)
     try:
@@ -88,14 +88,14 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
 
 
 async def terminate_one(pool: "asyncpg.Pool[asyncpg.Record]", random: Random) -> None:
-    """End a connection of some process of the service."""
+    """End one random connection of the service."""
     found = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'callscribe@%' ORDER BY pid"
     if pids := [row["pid"] for row in await pool.fetch(found)]:
         await pool.execute("SELECT pg_terminate_backend($1)", random.choice(pids))
 
 
 async def fill_up(address: str, seconds: float) -> int:
-    """Take every connection that is left, for a while. Returns how many that were."""
+    """Hold every free connection for `seconds`. Returns how many were held."""
     held: list[asyncpg.Connection[asyncpg.Record]] = []
     try:
         async with asyncio.timeout(seconds):

@@ -1,4 +1,7 @@
-"""The embedded PostgreSQL, which the processes watch themselves, is killed, mistaken for another, and out of room."""
+"""The embedded PostgreSQL, which the processes watch themselves, is killed or has no room on its disk.
+
+At the start its pid file names an innocent process, which must survive.
+"""
 
 import asyncio
 import itertools
@@ -26,7 +29,7 @@ LOGGED = "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 1000000))"  
 
 
 async def deaths(stage: Stage, *, count: int, every_seconds: float, back_within: float) -> list[Figure]:
-    """SIGKILL to the postmaster, again and again, under load. It starts with the pid file of an innocent process."""
+    """SIGKILL the postmaster several times under load. At first its pid file names an innocent process."""
     with _innocent() as innocent:
         await stage.postgres.leave_behind(innocent.pid)
         await stage.start(2, 2)
@@ -47,7 +50,7 @@ async def deaths(stage: Stage, *, count: int, every_seconds: float, back_within:
 
 
 async def full_disk(stage: Stage, *, seconds: float, back_within: float) -> list[Figure]:
-    """PostgreSQL's disk is full, so that it stops and cannot start, and has room again after a while, under load."""
+    """Fill PostgreSQL's disk under load, so that it stops and cannot start. Then make room again."""
     await stage.start(1, 2)
     async with _load(stage), _health(stage) as unwell:
         await asyncio.sleep(3)
@@ -60,8 +63,8 @@ async def full_disk(stage: Stage, *, seconds: float, back_within: float) -> list
         back = await _until_back(stage)
     settled = await stage.settle(SETTLE_SECONDS)
     return [
-        Figure.at_least("stops for want of room", int(stopped and not lived), 1),
-        Figure.at_most("back again once there is room, s", back, back_within),
+        Figure.at_least("stops because the disk was full", int(stopped and not lived), 1),
+        Figure.at_most("back again after there is room, s", back, back_within),
         Figure.none("answers of /healthz other than 200", len(unwell), unwell),
         *_unharmed(stage, settled),
     ]
@@ -72,7 +75,7 @@ def _unharmed(stage: Stage, settled: Settled) -> list[Figure]:
         Figure.at_least("jobs", len(settled.accounts.ends), 1),
         *settled.figures,
         Figure.none("crashes counted", sum(end.crashes for end in settled.accounts.ends)),
-        Figure.none("processes that did not live through it", stage.cluster.exit_codes.total()),
+        Figure.none("processes that ended", stage.cluster.exit_codes.total()),
     ]
 
 
@@ -88,7 +91,7 @@ def _innocent() -> Iterator["subprocess.Popen[bytes]"]:
 
 @asynccontextmanager
 async def _load(stage: Stage) -> AsyncIterator[None]:
-    """Jobs for as long as the block takes. All are accepted after it."""
+    """Post jobs until the end of the block, then wait until all are accepted."""
     over = False
 
     def work() -> Iterator[str]:
@@ -106,7 +109,7 @@ async def _load(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _health(stage: Stage) -> AsyncIterator[list[str]]:
-    """What /healthz answers during the block, if not 200."""
+    """Request /healthz during the block. The list fills with every answer that is not 200."""
     unwell: list[str] = []
 
     async def ask() -> None:
@@ -149,7 +152,7 @@ def _fill(filler: Path) -> None:
 
 
 async def _write_until_it_stops(stage: Stage) -> bool:
-    """Fill the write-ahead log until it has no room either, which stops the server. Returns whether it did."""
+    """Write to the write-ahead log until it has no room, which stops the server. Returns whether the server stopped."""
     connection = await asyncpg.connect(stage.postgres.address)
     try:
         for _ in range(DISK_BYTES // 1_000_000):

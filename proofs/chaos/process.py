@@ -1,11 +1,12 @@
-"""The process under test: `callscribe` itself, with what a scenario changes about it.
+"""The process under test: `callscribe` itself, with the changes that a scenario needs.
 
     python -m proofs.chaos.process [--double] [--decode] [--broken FILE] [--lease SECONDS] -- serve …
 
-`--decode` lets FFmpeg decode, though the engine is doubled. While the file of `--broken` exists, no work folder can be
-made: the error's number is in the file.
+`--double` replaces the engine and FFmpeg by doubles; with `--decode`, FFmpeg stays. While FILE exists, every attempt to
+make a work folder fails with the error number that the file contains.
 
-Each process is known to the database by the name under which it leases jobs, so that the audit sees who writes.
+Each process connects to the database under the name with which it leases jobs, so that the audit can see who writes.
+This module changes the program from outside, so that no setting of the service has to exist only for tests.
 """
 
 import argparse
@@ -39,8 +40,10 @@ def main() -> None:
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     connections.SESSION["application_name"] = f"{connections.APPLICATION}{socket.gethostname()}:{os.getpid()}"
-    patch.object(serving, "close_to_other_processes", lambda: None).start()  # scenarios count what it holds
-    if arguments.double:  # before anything imports these by name
+    patch.object(
+        serving, "close_to_other_processes", lambda: None
+    ).start()  # scenarios read its memory and its open files
+    if arguments.double:  # before other modules import these names
         patch.object(decode, "probe", double.probe).start()
         if not arguments.decode:
             patch.object(decode, "decode", double.decode).start()

@@ -1,4 +1,7 @@
-"""Servers that clients name, and that answer for ever without saying anything: nobody else notices them."""
+"""Servers that answer without end and send nothing useful, as receivers of webhooks and as sources of recordings.
+
+Other clients of the service must not notice them.
+"""
 
 import asyncio
 import subprocess
@@ -21,11 +24,11 @@ ASKING_SECONDS = 0.1
 SETTLE_SECONDS = 120.0
 LIST_P95_SECONDS = 1.0
 HEALTH_P95_SECONDS = 0.25
-KINDS = ("early", *ENDLESS)  # interim answers twice as often as each other kind
+KINDS = ("early", *ENDLESS)  # interim answers are twice as likely as each other kind
 
 
 async def receivers(stage: Stage, *, receivers: int, origins: int, seconds: float) -> list[Figure]:
-    """Jobs whose second receiver never ends its answer, and jobs whose recording never comes, beside usual ones."""
+    """Jobs whose second receiver never ends its answer, and jobs whose recording never comes, next to usual jobs."""
     with _hostile() as port:
         await stage.start(1, 1)
         headers = {"Authorization": f"Bearer {KEYS['modest']}"}
@@ -46,7 +49,7 @@ async def receivers(stage: Stage, *, receivers: int, origins: int, seconds: floa
     steps = settled.accounts.steps
     return [
         Figure.at_least("jobs", len(settled.accounts.ends), receivers + origins),
-        Figure.at_least("attempts that brought no answer", tried, receivers // 2),
+        Figure.at_least("delivery attempts without an answer", tried, receivers // 2),
         *settled.figures,
         Figure.none("leases lost", sum(step.holder not in (None, step.writer) and not step.claimer for step in steps)),
         Figure.none("crashes counted", sum(end.crashes for end in settled.accounts.ends)),
@@ -58,12 +61,12 @@ async def receivers(stage: Stage, *, receivers: int, origins: int, seconds: floa
 
 async def _post(stage: Stage, client: httpx.AsyncClient, address: str) -> None:
     url = f"{address}/{stage.random.choice(KINDS)}"
-    fields = {"prompt": "sleep 0", "webhook_url": [stage.told.fields["webhook_url"], url]}
+    fields = {"prompt": "sleep 0", "webhook_url": [stage.events.fields["webhook_url"], url]}
     await _accepted(stage, client, "sleep 0", data=fields, files={"file": ("call.wav", tone())})
 
 
 async def _post_url(stage: Stage, client: httpx.AsyncClient, address: str) -> UUID:
-    body = {"url": f"{address}/{stage.random.choice(KINDS)}", **stage.told.fields}
+    body = {"url": f"{address}/{stage.random.choice(KINDS)}", **stage.events.fields}
     return await _accepted(stage, client, "fetch", json=body)
 
 
@@ -76,7 +79,7 @@ async def _accepted(stage: Stage, client: httpx.AsyncClient, order: str, **body:
 
 
 async def _times(client: httpx.AsyncClient, url: str, seconds: float) -> list[float]:
-    """How long each answer took, asked one after the other."""
+    """Seconds that each answer took. The requests are sent one after the other."""
     ends_at, times = time.monotonic() + seconds, list[float]()
     while time.monotonic() < ends_at:
         asked_at = time.monotonic()
@@ -88,7 +91,7 @@ async def _times(client: httpx.AsyncClient, url: str, seconds: float) -> list[fl
 
 @contextmanager
 def _hostile() -> Iterator[int]:
-    """The port of a process that serves at every address of this machine."""
+    """Run a process that serves at every address of this machine. Yields its port."""
     command = [sys.executable, "-m", "testing.endless_answers"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:

@@ -1,4 +1,4 @@
-"""How fast the queue is, and how it grows."""
+"""Measures how fast jobs are claimed, and how the rate grows with the number of workers."""
 
 import asyncio
 import time
@@ -25,18 +25,20 @@ SINGLE_CLAIMS = 1000
 
 @dataclass
 class Tally:
-    """What claimers took, how many seconds each claim lasted, which found nothing, and what broke any off."""
+    """The jobs that claimers took, the seconds of each claim, the number of empty claims, and the database's errors."""
 
     jobs: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    in_vain: int = 0
+    empty: int = 0
     troubles: Counter[str] = field(default_factory=Counter)
 
 
 async def claims(stage: Stage, *, pending: int, each: int, p99_ms: float) -> list[Figure]:
-    """Claims from a long queue: one claimer alone, then eight at once."""
+    """Claims from a long queue, first by one claimer, then by eight at the same time."""
     await stage.pool.execute("DROP TRIGGER note_step ON transcription")
-    database = Database(stage.postgres.address, pool_size=CLAIMERS, statement_seconds=300)  # to fill the table
+    database = Database(
+        stage.postgres.address, pool_size=CLAIMERS, statement_seconds=300
+    )  # filling the table takes long
     alone, crowd = Tally(), Tally()
     try:
         await fill(database, pending, KEYS)
@@ -54,14 +56,14 @@ async def claims(stage: Stage, *, pending: int, each: int, p99_ms: float) -> lis
         Figure.at_most(f"claim of {pending} pending, p99 ms", percentile(alone.seconds, 0.99) * 1000, p99_ms),
         Figure.none("sequential scans", scans),
         Figure.none(f"{CLAIMERS} claimers: claimed twice", len(taken) - len(set(taken))),
-        Figure.none(f"{CLAIMERS} claimers: claims that found nothing", alone.in_vain + crowd.in_vain),
+        Figure.none(f"{CLAIMERS} claimers: claims that found nothing", alone.empty + crowd.empty),
         Figure.none(
-            f"{CLAIMERS} claimers: what the database broke off",
+            f"{CLAIMERS} claimers: claims that the database interrupted",
             troubles.total(),
             [f"{count} times {cause}" for cause, count in troubles.items()],
         ),
         Figure.found(f"{CLAIMERS} claimers: p99 ms", percentile(crowd.seconds, 0.99) * 1000),
-        Figure.found(f"{CLAIMERS} claimers: claimed and ended, a second", a_second),
+        Figure.found(f"{CLAIMERS} claimers: claimed and ended per second", a_second),
     ]
 
 
@@ -82,21 +84,21 @@ async def _claim(database: Database, worker: str, claimed: Tally) -> Sequence[Cl
         jobs = await queue.claim(session, worker, Room(1))
     claimed.seconds.append(time.monotonic() - started)
     claimed.jobs += [str(job.id) for job in jobs]
-    claimed.in_vain += not jobs
+    claimed.empty += not jobs
     return jobs
 
 
 async def _sequential_scans(stage: Stage) -> int:
-    await asyncio.sleep(1.5)  # sessions report what they did about once a second
+    await asyncio.sleep(1.5)  # sessions report their scans about once a second
     scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'transcription'"
     return int(await stage.pool.fetchval(scans))
 
 
 async def pick_up(stage: Stage, *, jobs: int) -> list[Figure]:
-    """From the answer to the claim, with nothing else to do."""
+    """The time from the answer to the claim, while the service has nothing else to do."""
     await stage.start(1, 1)
     await stage.load.post("sleep 0")
-    await stage.settle(60)  # all parts have been in use once
+    await stage.settle(60)  # now every part has been used once
     for _ in range(jobs):
         await asyncio.sleep(stage.random.uniform(0.1, 0.5))
         await stage.load.post("sleep 0")
@@ -107,7 +109,7 @@ async def pick_up(stage: Stage, *, jobs: int) -> list[Figure]:
 
 
 async def scale(stage: Stage, *, jobs: int, window_seconds: float) -> list[Figure]:
-    """The same work by one worker and by four, each once all of them have ended a job."""
+    """The same work by one worker and then by four. Measuring starts when each of them has ended a job."""
     await stage.start(1, 0)
     await stage.load.offer(["sleep 0.5"] * jobs, 1000)
     rates = []
@@ -132,7 +134,7 @@ async def _until_all_have_ended_one(stage: Stage) -> None:
 
 
 async def _rate_of_ends(stage: Stage, window_seconds: float) -> float:
-    """Jobs a second that end within the window, by the database's clock."""
+    """Jobs per second that end within the window, by the database's clock."""
     since: datetime = await stage.pool.fetchval("SELECT clock_timestamp()")
     await asyncio.sleep(window_seconds)
     steps = (await audit.read_accounts(stage.pool)).steps

@@ -1,4 +1,7 @@
-"""What every scenario plays on: a fresh database with an audit, processes, load; and the accounts at the end."""
+"""What every scenario uses: a new database with the audit, processes, clients, and the accounts at the end.
+
+It exists so that a scenario contains only what it breaks and what it promises.
+"""
 
 import asyncio
 import os
@@ -14,7 +17,7 @@ import asyncpg
 from app.database.connections import APPLICATION
 from proofs.chaos import audit
 from proofs.chaos.cluster import START_LIMIT_SECONDS, Cluster, Member
-from proofs.chaos.events import Told, telling
+from proofs.chaos.events import Events, receiving_events
 from proofs.chaos.figures import Figure
 from proofs.chaos.load import Load
 from proofs.chaos.postgres import Postgres, small_disk
@@ -25,14 +28,14 @@ KEPT_LOGS = Path(tempfile.gettempdir()) / f"callscribe-chaos-{os.getuid()}"
 
 @dataclass(frozen=True)
 class Settled:
-    """How all jobs ended, and what about it is not as promised."""
+    """How all jobs ended, and everything that is not as promised."""
 
     accounts: audit.Accounts
     findings: Sequence[audit.Finding]
 
     @property
     def figures(self) -> list[Figure]:
-        """How much of each kind was found, which is nothing where all is well."""
+        """The number of findings of each kind; 0 is promised."""
         lines = {kind: [found.text for found in self.findings if found.kind is kind] for kind in audit.Kind}
         return [Figure.none(kind, len(found), found) for kind, found in lines.items()]
 
@@ -44,28 +47,28 @@ class Stage:
     pool: "asyncpg.Pool[asyncpg.Record]"
     cluster: Cluster
     load: Load
-    told: Told
+    events: Events
 
     async def start(self, apis: int, workers: int) -> None:
-        """Returns once the APIs are ready and all are at work."""
+        """Returns when the APIs are ready and all processes are connected to the database."""
         await self.cluster.start(apis, workers)
         while len(await self.at_work()) < len(self.cluster.members):
             await asyncio.sleep(POLL_SECONDS)
 
     async def at_work(self) -> list[Member]:
-        """The processes that have got as far as the database."""
+        """The processes that are connected to the database."""
         rows = await self.pool.fetch("SELECT DISTINCT application_name FROM pg_stat_activity")
         names = {row["application_name"] for row in rows}
         return [member for member in self.cluster.members if f"{APPLICATION}{member.name}"[:63] in names]
 
     async def workers_at_work(self, least: int) -> None:
-        """Wait for so many of them: where everybody is still starting, nobody shows what becomes of jobs."""
+        """Wait until at least `least` workers are at work, because jobs only run after a worker has started."""
         async with asyncio.timeout(START_LIMIT_SECONDS):
             while sum(member.kind == "worker" for member in await self.at_work()) < least:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def busy_workers(self) -> list[Member]:
-        """The workers that have jobs in the works."""
+        """The workers that are running jobs."""
         rows = await self.pool.fetch("SELECT DISTINCT leased_by FROM transcription WHERE status = 'in_progress'")
         names = {row["leased_by"] for row in rows}
         return [member for member in self.cluster.workers if member.name in names]
@@ -81,24 +84,24 @@ class Stage:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def settle(self, limit_seconds: float) -> Settled:
-        """Wait until every accepted job has ended, and all that were told to end are replaced; and give account."""
-        with suppress(TimeoutError):  # the accounts tell which jobs have not
+        """Wait until every accepted job has ended and every signalled process is replaced. Then read the accounts."""
+        with suppress(TimeoutError):  # the accounts show which jobs have not ended
             await self.until_ended(len(self.load.accepted), limit_seconds)
         await self.cluster.until_replaced()
         accounts = await audit.read_accounts(self.pool)
         found = audit.discrepancies(self.load.accepted, accounts)
-        return Settled(accounts, found + await self.told.discrepancies(self.load.accepted))
+        return Settled(accounts, found + await self.events.discrepancies(self.load.accepted))
 
 
 @asynccontextmanager
 async def stage(
     seed: str, arguments: Sequence[str], *, embedded: bool = False, disk_bytes: int | None = None, **settings: str
 ) -> AsyncIterator[Stage]:
-    """Set it all up with no process yet, and take it down. After a failure the processes' log is kept.
+    """Set up everything without a process, and tear it down after the block. After a failure, the log is kept.
 
-    The processes know an `embedded` database by its folder and look after it; else they are given its address.
+    If the database is `embedded`, the processes find it by its folder and watch it. Otherwise they get its address.
     """
-    async with telling() as told, AsyncExitStack() as stack:
+    async with receiving_events() as events, AsyncExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="callscribe-chaos-"))
         folder = Path(name)
         folder.chmod(0o755)
@@ -106,16 +109,16 @@ async def stage(
             stack.enter_context(small_disk(folder / "postgres", disk_bytes))
         postgres = Postgres(folder)
         address = None if embedded else postgres.address
-        cluster = Cluster(folder, address, *arguments, **{**settings, **told.settings})
+        cluster = Cluster(folder, address, *arguments, **{**settings, **events.settings})
         random = Random(seed)
-        load = Load(lambda: cluster.urls, random, told)
+        load = Load(lambda: cluster.urls, random, events)
         try:
             async with await postgres.open() as pool:
                 await audit.install(pool)
-                yield Stage(random, postgres, pool, cluster, load, told)
+                yield Stage(random, postgres, pool, cluster, load, events)
                 pool.terminate()
         except BaseException:
-            with suppress(OSError):  # else the error that brought us here would not be seen
+            with suppress(OSError):  # an error here would hide the error that ended the block
                 KEPT_LOGS.mkdir(exist_ok=True)
                 (folder / "processes.log").replace(KEPT_LOGS / f"{seed}.log")
             raise

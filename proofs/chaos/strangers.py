@@ -1,4 +1,7 @@
-"""Clients that want too much: silent sockets, answers that nobody reads, `/readyz` and long polls by the thousand."""
+"""Thousands of clients that want too much: silent sockets, answers that stay unread, `/readyz` and long polls.
+
+Another key must still get its answers, and the process must not grow without a limit.
+"""
 
 import asyncio
 import gc
@@ -27,7 +30,7 @@ CALM_SECONDS = 120.0  # unused connections of honest clients are kept for 75 s
 
 @dataclass
 class Asked:
-    """How long each answer took, and which were none."""
+    """The seconds of each request, and the requests that got no answer or an error."""
 
     seconds: list[float] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -35,7 +38,7 @@ class Asked:
 
 @dataclass
 class Held:
-    """The most that the process held of files and of MiB of memory."""
+    """The largest number of open files, and of MiB of memory, that the process had."""
 
     files: int = 0
     memory: int = 0
@@ -44,14 +47,14 @@ class Held:
 async def strangers(
     stage: Stage, *, crowds: Mapping[str, int], seconds: float, list_seconds: float, health_seconds: float
 ) -> list[Figure]:
-    """One process does it all while crowds hold what they can; another key goes on working.
+    """One process serves HTTP and works on jobs while crowds occupy it. Another key goes on working.
 
-    `list_seconds` and `health_seconds` are what 95 % of its lists and of the health checks may take.
+    `list_seconds` and `health_seconds` are the promised times of that key's lists and of the health check (p95).
     """
     await stage.cluster.start_whole()
     [member] = stage.cluster.members
     hanging = [str(await stage.load.post("hang")) for _ in range(HANGING)]
-    gc.freeze()  # a search for garbage in this process would be taken for a slow answer
+    gc.freeze()  # a garbage collection in this process would look like a slow answer
     idle, most, lists, health = _held(member), Held(), Asked(), Asked()
     async with asyncio.timeout(seconds + ANSWER_SECONDS + CALM_SECONDS):
         async with _crowds(member.port, crowds, hanging), _watched(member, most):
@@ -60,7 +63,7 @@ async def strangers(
                 _ask(member, "/v1/transcriptions", lists, seconds),
                 _ask(member, "/healthz", health, seconds),
             )
-        while _held(member).files > idle.files + HANGING:  # the crowds are gone
+        while _held(member).files > idle.files + HANGING:  # until the connections of the crowds are closed
             await asyncio.sleep(WATCH_SECONDS)
     for job in stage.load.accepted:
         if str(job) in hanging:
@@ -81,7 +84,7 @@ async def strangers(
         *settled.figures,
         Figure.at_most("open files", most.files, idle.files + connections + 200),
         Figure.at_most("memory beyond the idle process, MiB", most.memory - idle.memory, 300),
-        Figure.none("processes that did not live through it", stage.cluster.exit_codes.total()),
+        Figure.none("processes that ended", stage.cluster.exit_codes.total()),
     ]
 
 
@@ -120,7 +123,7 @@ def _held(member: Member) -> Held:
 
 
 async def _ask(member: Member, path: str, asked: Asked, seconds: float) -> None:
-    """Again and again on new connections, as health checks do."""
+    """Send requests one after the other, each on a new connection, as health checks do."""
     headers = {"Authorization": f"Bearer {KEYS['modest']}", "Connection": "close"}
     deadline = time.monotonic() + seconds
     async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False, headers=headers) as client:

@@ -1,4 +1,4 @@
-"""Senders that are killed, and a receiver that is dead: `python -m proofs.chaos.webhooks kill | dead` (see --help)."""
+"""Kills senders of webhooks, or adds a dead receiver: `python -m proofs.chaos.webhooks kill | dead` (see --help)."""
 
 import argparse
 import asyncio
@@ -32,13 +32,13 @@ from app.network.guard import NetworkGuard, host_of
 from testing.receiver import Receiver
 from testing.rows import KEEP_AUDIO, TESTER, enqueue
 
-SLOTS = 8  # few, so that kills come between records too
-HOSTS = 60  # a killed sender's leases take a host's places until they end, so there are many
+SLOTS = 8  # few, so that some kills happen between two records
+HOSTS = 60  # many, because a killed sender's leases occupy places of their host until they end
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How it went: `ids` is the most ids that any event had, `bodies` the most different bodies."""
+    """`ids` is the largest number of ids that one event had, `bodies` the largest number of different bodies."""
 
     undelivered: int
     requests: int
@@ -48,7 +48,7 @@ class Verdict:
 
 
 def send_until_killed(address: str, secret: str) -> None:
-    """A replica's sender, in a process of its own."""
+    """Run the sender of one replica. Called in a new process."""
     asyncio.run(_send(address, secret))
 
 
@@ -62,7 +62,7 @@ async def _send(address: str, secret: str) -> None:
 
 
 class Senders:
-    """Processes that send, one after the other; forked from one that has imported everything."""
+    """Starts processes that send, one after the other. They are forked from one that has imported everything."""
 
     def __init__(self, address: str) -> None:
         self._processes = multiprocessing.get_context("forkserver")
@@ -77,7 +77,7 @@ class Senders:
 
 @asynccontextmanager
 async def receiving_everywhere() -> AsyncIterator[Receiver]:
-    """A receiver at every address of 127.0.0.0/8."""
+    """Run a receiver at every address of 127.0.0.0/8 until the end of the block."""
     receiver = Receiver()
     server = await asyncio.start_server(receiver.handle, "0.0.0.0")
     receiver.port = server.sockets[0].getsockname()[1]
@@ -87,7 +87,7 @@ async def receiving_everywhere() -> AsyncIterator[Receiver]:
 
 
 async def end_job(database: Database, url: str) -> UUID:
-    """A transcription that has just ended, by being cancelled while it waited."""
+    """Add a transcription and end it immediately, by cancelling it. Returns its id."""
     job = await enqueue(database, webhook_urls=[url])
     async with database.transaction() as session:
         await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
@@ -101,7 +101,7 @@ async def pending(database: Database) -> int:
 
 
 async def end_leases(database: Database) -> None:
-    """For those who have no time to wait for it."""
+    """End all leases now, so that a test does not have to wait for them."""
     async with database.transaction() as session:
         await session.exec(
             update(Delivery).where(col(Delivery.lease_token).is_not(None)).values(lease_until=func.now())
@@ -111,7 +111,7 @@ async def end_leases(database: Database) -> None:
 async def kill(
     database: Database, address: str, *, events: int, kills: int, seed: int, wait_for_leases: bool = True
 ) -> Verdict:
-    """Kill the sender while it has requests under way, `kills` times over `events` events, then let it end."""
+    """Kill the sender `kills` times in the middle of requests, then let it deliver the remaining of `events` events."""
     chance = random.Random(seed)
     senders = Senders(address)
     async with receiving_everywhere() as receiver:
@@ -123,7 +123,7 @@ async def kill(
             target = len(receiver.received) + chance.randint(1, max(1, events // (2 * kills)))
             while not receiver.busy or len(receiver.received) < target:
                 if not await pending(database):
-                    raise SystemExit(f"all was delivered after {number - 1} kills: take more events")
+                    raise SystemExit(f"All events were delivered after {number - 1} kills. Choose more events.")
                 await asyncio.sleep(0.005)
             sender.kill()
             sender.join()
@@ -154,7 +154,7 @@ async def judge(database: Database, receiver: Receiver) -> Verdict:
 
 
 async def latencies(database: Database, receiver: Receiver, probes: int) -> list[float]:
-    """Seconds from the commit of a final status to the request, of one probe after the other."""
+    """Seconds from the commit of a final status to the request. Probes are sent one after the other."""
     seconds = []
     for number in range(probes):
         before = len(receiver.at(f"/{number}-probe"))
@@ -167,7 +167,7 @@ async def latencies(database: Database, receiver: Receiver, probes: int) -> list
 
 
 async def add_dead(database: Database, url: str, number: int) -> None:
-    """So many due deliveries for a receiver that never answers."""
+    """Add `number` due deliveries for a receiver that never answers."""
     async with database.transaction() as session:
         now = await queue.now(session)
     first = await end_job(database, url)
@@ -188,7 +188,7 @@ async def add_dead(database: Database, url: str, number: int) -> None:
 
 
 async def dead(database: Database, address: str, *, backlog: int, probes: int) -> tuple[float, float]:
-    """The p95 in seconds from final status to request: on an idle service, and beside a dead receiver's backlog."""
+    """Seconds from final status to request (p95): on an idle service, and with a backlog for a dead receiver."""
     async with receiving_everywhere() as receiver:
         sender = Senders(address).start()
         await latencies(database, receiver, 5)
@@ -196,12 +196,12 @@ async def dead(database: Database, address: str, *, backlog: int, probes: int) -
         await add_dead(database, receiver.url("/hang"), backlog)
         while receiver.busy < 4:
             await asyncio.sleep(0.01)
-        beside = await latencies(database, receiver, probes)
+        with_backlog = await latencies(database, receiver, probes)
         sender.kill()
         sender.join()
         while receiver.busy:
             await asyncio.sleep(0.01)
-        return quantiles(idle, n=20)[-1], quantiles(beside, n=20)[-1]
+        return quantiles(idle, n=20)[-1], quantiles(with_backlog, n=20)[-1]
 
 
 async def run(arguments: argparse.Namespace, address: str) -> None:
@@ -210,19 +210,24 @@ async def run(arguments: argparse.Namespace, address: str) -> None:
     if arguments.command == "kill":
         print(await kill(database, address, events=arguments.events, kills=arguments.kills, seed=arguments.seed))
     else:
-        idle, beside = await dead(database, address, backlog=arguments.backlog, probes=arguments.probes)
-        print(f"p95 idle {idle * 1000:.1f} ms, beside {arguments.backlog} for a dead receiver {beside * 1000:.1f} ms")
+        idle, with_backlog = await dead(database, address, backlog=arguments.backlog, probes=arguments.probes)
+        print(
+            f"p95 {idle * 1000:.1f} ms if idle, "
+            f"{with_backlog * 1000:.1f} ms with {arguments.backlog} deliveries for a dead receiver"
+        )
     await database.close()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    killing = commands.add_parser("kill", help="kill senders in the middle of requests")
+    killing = commands.add_parser(
+        "kill", help="kill senders in the middle of requests, and count events lost or sent twice"
+    )
     killing.add_argument("--events", type=int, default=2000)
     killing.add_argument("--kills", type=int, default=100)
     killing.add_argument("--seed", type=int, default=1)
-    dying = commands.add_parser("dead", help="a dead receiver's backlog beside a living receiver")
+    dying = commands.add_parser("dead", help="measure deliveries to a living receiver while a dead one has a backlog")
     dying.add_argument("--backlog", type=int, default=5000)
     dying.add_argument("--probes", type=int, default=200)
     arguments = parser.parse_args()

@@ -1,1 +1,1 @@
-"""Recordings broken at random, put through the decoder as uploads are: `make fuzz`."""
+"""Decodes recordings that are broken at random, as if they were uploads: `make fuzz`."""

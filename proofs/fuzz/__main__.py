@@ -1,4 +1,4 @@
-"""Broken recordings must cost the service nothing but an error code. Ends with 1 at the first that does."""
+"""Decodes broken recordings. The exit code is 1 if one does anything but give audio or an error code."""
 
 import argparse
 import asyncio
@@ -16,21 +16,24 @@ MB = 1_000_000
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m proofs.fuzz", description=__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="mutations to try")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, other mutations")
+    parser.add_argument("--seed", type=int, default=1, help="another seed gives other mutations")
     parser.add_argument(
-        "--keep", type=Path, default=Path("fuzz-faults"), help="folder for what brings a fault to light"
+        "--keep", type=Path, default=Path("fuzz-faults"), help="folder for the mutations that show a fault"
     )
     parser.add_argument(
-        "--patience", type=float, default=HANG_SECONDS, help="seconds that count as hanging; more on a busy machine"
+        "--patience",
+        type=float,
+        default=HANG_SECONDS,
+        help="seconds after which a decoder counts as hanging; choose more on a busy machine",
     )
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     started = time.monotonic()
 
     def report(number: int) -> None:
         if (number + 1) % REPORT_EVERY == 0:
-            print(f"{number + 1} of {given.count}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            print(f"{number + 1} of {arguments.count}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
-    tally = asyncio.run(run(given.count, given.seed, given.keep, report, given.patience))
+    tally = asyncio.run(run(arguments.count, arguments.seed, arguments.keep, report, arguments.patience))
     print_tally(tally, time.monotonic() - started)
     return 1 if tally.faults else 0
 

@@ -1,4 +1,4 @@
-"""Many trials at once, from one seed, and what came of them."""
+"""Runs many trials at the same time from one seed, and counts their outcomes."""
 
 import asyncio
 import os
@@ -15,12 +15,12 @@ from proofs.fuzz.recordings import recordings
 from testing.decoder_trial import HANG_SECONDS, Verdict, attempt
 
 CHILD_MEMORY_BYTES = 512 * 1024 * 1024
-KIB = 1024  # of ru_maxrss on Linux
+KIB = 1024  # ru_maxrss is in KiB on Linux
 
 
 @dataclass
 class Tally:
-    """`child_bytes` is the peak of the largest child, `growth_bytes` what the peak of this process grew by."""
+    """`child_bytes` is the peak memory of the largest child, `growth_bytes` the growth of this process's peak."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     slowest_seconds: float = 0.0
@@ -30,7 +30,7 @@ class Tally:
 
 
 def mutation(seed: int, number: int, originals: Sequence[bytes]) -> bytes:
-    """The same bytes for the same numbers, whatever ran before."""
+    """A mutation that depends on nothing but these arguments, so that it can be made again."""
     chance = Random(f"{seed}/{number}")
     return mutate(chance, chance.choice(originals), chance.choice(originals))
 
@@ -38,7 +38,7 @@ def mutation(seed: int, number: int, originals: Sequence[bytes]) -> bytes:
 async def run(
     count: int, seed: int, keep: Path, report: Callable[[int], None], patience_seconds: float = HANG_SECONDS
 ) -> Tally:
-    """Put `count` mutations through the decoder; those that bring a fault to light go to the folder `keep`."""
+    """Decode `count` mutations. Those that show a fault are saved in the folder `keep`."""
     originals, tally, numbers = recordings(), Tally(), iter(range(count))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

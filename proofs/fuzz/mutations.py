@@ -1,4 +1,4 @@
-"""What chance does to a recording; pure: the generator decides everything."""
+"""Breaks recordings at random. Each function is pure, because the random generator is an argument."""
 
 from random import Random
 
@@ -9,7 +9,7 @@ EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_000
 
 
 def mutate(chance: Random, recording: bytes, other: bytes) -> bytes:
-    """The recording after one to four steps; `other` is a second recording to splice from."""
+    """Apply one to four random steps. `splice` takes its pieces from `other`."""
     for _ in range(chance.randint(1, MAX_STEPS)):
         step = chance.choice((flip_bits, flip_bits, edit_header, edit_header, truncate, splice, repeat, blank))
         recording = step(chance, recording, other)
@@ -24,7 +24,7 @@ def flip_bits(chance: Random, recording: bytes, other: bytes) -> bytes:
 
 
 def edit_header(chance: Random, recording: bytes, other: bytes) -> bytes:
-    """A number at either end, where containers keep sizes, rates and counts, becomes an extreme one."""
+    """Replace a number near either end by an extreme one. Containers keep sizes, rates and counts there."""
     width = chance.choice((1, 2, 4, 8))
     value = (chance.choice(EDGES) % (1 << 8 * width)).to_bytes(width, chance.choice(("big", "little")))
     reach = min(chance.choice((STRUCTURE_BYTES, HEADER_BYTES)), len(recording))
@@ -39,7 +39,7 @@ def truncate(chance: Random, recording: bytes, other: bytes) -> bytes:
 
 
 def splice(chance: Random, recording: bytes, other: bytes) -> bytes:
-    """A piece of the other recording stands in the place of one of this."""
+    """Insert a piece of the other recording, or replace a piece by it."""
     start = chance.randrange(len(other) + 1)
     piece = other[start : start + chance.choice((16, 256, 4096))]
     place = chance.randrange(len(recording) + 1)

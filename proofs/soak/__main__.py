@@ -1,4 +1,4 @@
-"""Leave it running for long, and see what it holds: `make soak`. See docs/bench.md."""
+"""Runs the service for a long time and checks its memory, files and fairness: `make soak`. See docs/bench.md."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ from testing.service import Service, serving
 
 @dataclass(frozen=True)
 class Scenario:
-    """`play` on a service with these settings, whose client sends `key`."""
+    """`play` gets a service with these settings. Its client sends `key`."""
 
     play: Callable[[Service, Path], list[Figure]]
     key: str | None = None
@@ -38,16 +38,16 @@ def scenarios(rounds: int) -> Mapping[str, Scenario]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m proofs.soak", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=tuple(scenarios(1)), help="these scenarios")
-    parser.add_argument("--rounds", type=int, default=5, help="of a hundred calls each, in `many`")
-    given = parser.parse_args()
-    chosen = scenarios(max(2, given.rounds))
-    kept = [_play(name, chosen[name]) for name in given.only or chosen]
+    parser.add_argument("--only", nargs="+", choices=tuple(scenarios(1)), help="play only these scenarios")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of a hundred calls each, in the scenario `many`")
+    arguments = parser.parse_args()
+    chosen = scenarios(max(2, arguments.rounds))
+    kept = [_play(name, chosen[name]) for name in arguments.only or chosen]
     return 0 if all(kept) else 1
 
 
 def _play(name: str, scenario: Scenario) -> bool:
-    """Whether all is as promised; each scenario has a service of its own."""
+    """Play a scenario on a new service. Returns whether everything was as promised."""
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="callscribe-soak-") as folder,

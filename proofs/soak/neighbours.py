@@ -1,4 +1,4 @@
-"""One API key asks for all that it can get; how long does another key's urgent call take?"""
+"""Measures how long an urgent call of one API key takes while another key requests as much as it can."""
 
 import time
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ CLIENTS = 8
 def neighbours(
     service: Service, folder: Path, *, seconds: float, long_seconds: float, calls: int, waiting: int, tries: int
 ) -> list[Figure]:
-    """A short call of one key by itself, and while another key has long calls, tarpits and a full queue."""
+    """Time a short call of one key: alone, and while another key has long calls, tarpits and a full queue."""
     short = call_of(folder / "short.wav", seconds).read_bytes()
     long = call_of(folder / "long.wav", long_seconds).read_bytes()
     with answering() as origin:
@@ -38,29 +38,31 @@ def neighbours(
         alone = [_uploaded(service, short) for _ in range(tries)]
         alone_fetched = [_fetched(service, origin) for _ in range(tries)]
         with _flood(service, origin, long, calls, waiting):
-            beside = [_uploaded(service, short) for _ in range(tries)]
-            beside_fetched = [_fetched(service, origin) for _ in range(tries)]
+            flooded = [_uploaded(service, short) for _ in range(tries)]
+            flooded_fetched = [_fetched(service, origin) for _ in range(tries)]
             running = [service.client.get(path, headers=_as(GREEDY)).json() for path in _running(service)]
     return [
-        *_compared("uploaded", seconds, alone, beside),
-        *_compared("fetched", seconds, alone_fetched, beside_fetched),
+        *_compared("uploaded", seconds, alone, flooded),
+        *_compared("fetched", seconds, alone_fetched, flooded_fetched),
         Figure.at_least("jobs of the greedy key that ran meanwhile", len(running), 1),
-        Figure.none("of them failed or blamed", sum(bool(job["error"]) or job["attempts"] != 1 for job in running)),
+        Figure.none(
+            "of these, failed or tried again", sum(bool(job["error"]) or job["attempts"] != 1 for job in running)
+        ),
     ]
 
 
-def _compared(what: str, seconds: float, alone: list[float], beside: list[float]) -> list[Figure]:
+def _compared(what: str, seconds: float, alone: list[float], flooded: list[float]) -> list[Figure]:
     idle = float(np.median(alone))
     return [
-        Figure.found(f"a call of {seconds:g} s, {what}, by itself: seconds (median of {len(alone)})", idle),
-        Figure.at_most("while the other key floods: times as long, median", float(np.median(beside)) / idle, 3.0),
-        Figure.found("… the worst", max(beside) / idle),
+        Figure.found(f"a call of {seconds:g} s, {what}, alone: seconds (median of {len(alone)})", idle),
+        Figure.at_most("while the other key floods: times as long, median", float(np.median(flooded)) / idle, 3.0),
+        Figure.found("while the other key floods: times as long, longest", max(flooded) / idle),
     ]
 
 
 @contextmanager
 def _flood(service: Service, origin: Origin, long: bytes, calls: int, waiting: int) -> Iterator[None]:
-    """Long calls at the least urgent priority, tarpits that are fetched, and as many jobs as wait behind them."""
+    """Post long calls at the least urgent priority, then `waiting` jobs whose recordings come from a tarpit."""
     jobs = []
     for _ in range(calls):
         answer = service.post(long, headers=_as(GREEDY), priority="9", channels="split")

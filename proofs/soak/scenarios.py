@@ -1,4 +1,8 @@
-"""What must hold however long it lasts: no words where nobody speaks, a short call's turn, and what a process holds."""
+"""What must be true however long the service runs.
+
+It recognizes no words without speech, a long call does not delay a short one much, and its memory, open files and
+threads do not grow.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,15 +20,15 @@ from proofs.bench.sources import RATE, Sentence, sentences
 from proofs.chaos.figures import Figure
 from testing.service import POLL_SECONDS, Service, eventually
 
-MOST_MIB = 1331  # 1.3 GiB, with two dozen calls at work; one call takes less, however long
+MOST_MIB = 1331  # 1.3 GiB, while two dozen calls run; one call takes less, also a long one
 MOST_MIB_OF_ONE = 1000
 ERASED_WITHIN_SECONDS = 10
-PIECE_SECONDS = 240  # of a long call, which repeats itself: there is not speech enough
+PIECE_SECONDS = 240  # a long call repeats this piece, because there is not enough speech
 
 
 @dataclass(frozen=True)
 class Held:
-    """What the service's process holds while it has nothing to do."""
+    """What the service's process uses while it has nothing to do."""
 
     memory_mib: float
     open_files: int
@@ -40,7 +44,10 @@ class Held:
 
 
 def open_files(process: psutil.Process) -> int:
-    """How many; to an ordinary user, whom the service does not let look, the size of their table, which only grows."""
+    """The number of open files.
+
+    An ordinary user may not count them. In that case it is the size of the table of open files, which only grows.
+    """
     try:
         return process.num_fds()
     except psutil.AccessDenied:
@@ -49,7 +56,7 @@ def open_files(process: psutil.Process) -> int:
 
 
 def silence(service: Service, folder: Path, *, seconds: float) -> list[Figure]:
-    """Words heard in so much silence, noise, ringing and music."""
+    """Transcribe `seconds` of silence, noise, ringing and music, and count the words."""
     figures = []
     for call in wordless(folder, seconds):
         transcript = transcript_of(service, service.create(call.path.read_bytes()))
@@ -58,7 +65,7 @@ def silence(service: Service, folder: Path, *, seconds: float) -> list[Figure]:
 
 
 def beside(service: Service, folder: Path, *, seconds: float, long_seconds: float, tries: int) -> list[Figure]:
-    """How long a short call takes while a long one is transcribed, beside what it takes by itself."""
+    """Time a short call alone and while a long one is transcribed."""
     short = call_of(folder / "short.wav", seconds)
     alone = [_timed(service, short) for _ in range(tries)]
     long = service.create(call_of(folder / "long.wav", long_seconds).read_bytes(), channels="split")
@@ -69,10 +76,10 @@ def beside(service: Service, folder: Path, *, seconds: float, long_seconds: floa
     service.client.delete(long["links"]["self"]).raise_for_status()
     idle = float(np.median(alone))
     return [
-        Figure.found(f"a call of {seconds:g} s by itself, seconds (median of {tries})", idle),
-        Figure.at_most(f"beside one of {long_seconds:g} s, mean, times as long", float(np.mean(together)) / idle, 3.0),
-        Figure.found("the worst of them, times as long", max(together) / idle),
-        Figure.none("the long one had ended too soon to be in the way", status != "in_progress"),
+        Figure.found(f"a call of {seconds:g} s alone, seconds (median of {tries})", idle),
+        Figure.at_most(f"during one of {long_seconds:g} s, mean, times as long", float(np.mean(together)) / idle, 3.0),
+        Figure.found("the longest of them, times as long", max(together) / idle),
+        Figure.none("long calls that ended before the short ones", status != "in_progress"),
     ]
 
 
@@ -83,7 +90,7 @@ def long(service: Service, folder: Path, *, seconds: float) -> list[Figure]:
 
 
 def many(service: Service, folder: Path, *, rounds: int, jobs: int, seconds: float) -> list[Figure]:
-    """What the process holds after each round of jobs that wait together: a leak grows with the rounds."""
+    """Record what the process uses after each round of jobs. A leak grows with the number of rounds."""
     recording = call_of(folder / "one-of-many.wav", seconds).read_bytes()
     after: list[Held] = []
 
@@ -94,7 +101,7 @@ def many(service: Service, folder: Path, *, rounds: int, jobs: int, seconds: flo
             print(f"round {number + 1} of {rounds}: {after[-1]}", flush=True)
 
     figures = _metered(service, f"{rounds} rounds of {jobs} calls of {seconds:g} s", MOST_MIB, work)
-    settled, last = after[(len(after) - 1) // 2], after[-1]  # the allocator's arenas fill up for a while
+    settled, last = after[(len(after) - 1) // 2], after[-1]  # in the first rounds the allocator's arenas still grow
     return [
         *figures,
         Figure.within("MiB more than after half of the rounds", last.memory_mib - settled.memory_mib, 50),
@@ -117,7 +124,7 @@ def _english() -> list[Sentence]:
 
 
 def _left_files(service: Service) -> int:
-    """Files of jobs that have ended, once there was time to erase them."""
+    """The number of files that remain of ended jobs after the time to erase them."""
     deadline = time.monotonic() + ERASED_WITHIN_SECONDS
     while (left := len(service.stored_files() + service.work_files())) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""The benchmark runs from end to end. Its figures mean something only on a quiet machine."""
+"""Runs the smallest benchmark from end to end. It does not check speeds, because these need a quiet machine."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from proofs.bench.calls import Call, given
+from proofs.bench.calls import Call, recordings_in
 from proofs.bench.results import Row
 from proofs.bench.sources import Samples
 from testing.media import add_audio, mux_audio, tones
@@ -18,7 +18,7 @@ SAID = "Yes, of course. The order number is four seven two nine one."
 
 
 @pytest.mark.slow
-def test_the_smallest_run_gives_a_table_and_keeps_results_and_a_plot(tmp_path: Path) -> None:
+def test_the_smallest_run_prints_a_table_and_saves_results_and_a_plot(tmp_path: Path) -> None:
     recordings, output = tmp_path / "recordings", tmp_path / "output"
     recordings.mkdir()
     (recordings / "call.wav").write_bytes(call(17.8, 22.8))
@@ -48,7 +48,7 @@ def test_a_folder_may_hold_recordings_without_a_length_and_other_files(
     (tmp_path / "call.txt").write_text(SAID)
     (tmp_path / "call.wav").write_bytes(call(17.8, 22.8))
 
-    spoken, endless = given(tmp_path)
+    spoken, endless = recordings_in(tmp_path)
 
     assert spoken == Call(tmp_path / "call.wav", 2, spoken.seconds, "given", texts=(SAID,))
     assert endless == Call(stream, 2, endless.seconds, "given")

@@ -1,4 +1,4 @@
-"""The short forms of what `python -m proofs.chaos.webhooks` does at length."""
+"""The short form of `python -m proofs.chaos.webhooks kill`."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.conftest import clone
 
 
 @pytest.mark.slow
-async def test_killed_senders_lose_no_event_and_give_none_a_second_id(postgres: str, template: str) -> None:
+async def test_killed_senders_lose_no_event_and_send_no_event_with_a_second_id(postgres: str, template: str) -> None:
     async with clone(postgres, template) as address:
         database = Database(address)
         verdict = await kill(database, address, events=30, kills=3, seed=1, wait_for_leases=False)

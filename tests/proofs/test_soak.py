@@ -1,4 +1,4 @@
-"""The soak runs from end to end. What it measures is for a quiet machine to tell."""
+"""Runs small soak scenarios from end to end. It checks few figures, because the others need a quiet machine."""
 
 from pathlib import Path
 
@@ -14,28 +14,28 @@ from testing.service import serving
 @pytest.mark.slow
 def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(tmp_path / "data", MODEL=MODEL, DEVICE="cpu") as service:
-        memory = long(service, tmp_path, seconds=15)  # first, while the service holds no more than it needs
+        memory = long(service, tmp_path, seconds=15)  # first, while the service still uses little memory
         wordless = silence(service, tmp_path, seconds=3)
-        turns = beside(service, tmp_path, seconds=3, long_seconds=900, tries=1)
+        short_calls = beside(service, tmp_path, seconds=3, long_seconds=900, tries=1)
         rounds = many(service, tmp_path, rounds=2, jobs=2, seconds=5)
     assert [figure.value for figure in wordless] == [0, 0, 0, 0]
-    assert turns[-1].kept
+    assert short_calls[-1].kept
     assert memory[0].value < memory[1].value  # a transcript takes some memory
     assert "round 2 of 2: " in capsys.readouterr().out
     assert rounds[-1] == Figure.none("recordings and decoded audio that were left", 0)
 
 
 @pytest.mark.slow
-def test_another_keys_call_is_done_while_one_key_floods_the_service(workspace: Path, tmp_path: Path) -> None:
+def test_a_keys_call_is_transcribed_while_another_key_floods_the_service(workspace: Path, tmp_path: Path) -> None:
     with serving(workspace / "neighbours", key=MODEST, MODEL=MODEL, DEVICE="cpu", **SETTINGS) as service:
         figures = neighbours(service, tmp_path, seconds=3, long_seconds=300, calls=18, waiting=30, tries=1)
-        meanwhile, blamed = figures[-2:]
-        assert meanwhile.value >= 24  # sixteen calls and eight tarpits of the greedy key
-        assert blamed.kept
+        running, failed = figures[-2:]
+        assert running.value >= 24  # sixteen calls and eight tarpits of the greedy key
+        assert failed.kept
         waiting = service.read("/v1/transcriptions?status=pending&limit=100")["items"]
     assert len(waiting) >= 20
 
 
-def test_growth_is_judged() -> None:
+def test_growth_beyond_its_limit_is_not_kept() -> None:
     assert Figure.within("open files more than then", -3, 5).kept
     assert not Figure.within("open files more than then", 6, 5).kept
