@@ -1,4 +1,4 @@
-"""A connection that breaks: a relay on the loopback that cuts long answers off."""
+"""A relay on the loopback that breaks connections in the middle of long answers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ PIECE_BYTES = 64 * 1024
 
 
 class BreakingRelay:
-    """Relays to `target_port`, and breaks the first `breaks` connections after `break_after` bytes of an answer."""
+    """Relays to `target_port`. Breaks the first `breaks` connections after `break_after` bytes of an answer."""
 
     def __init__(self, target_port: int, *, break_after: int, breaks: int) -> None:
         self._target_port = target_port
@@ -18,13 +18,13 @@ class BreakingRelay:
 
     async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target_port)
-        asking = asyncio.create_task(_copy(reader, to_server))
+        requesting = asyncio.create_task(_copy(reader, to_server))
         try:
             with suppress(ConnectionError):
                 await self._answer(from_server, writer)
         finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            requesting.cancel()
+            await asyncio.gather(requesting, return_exceptions=True)
             for each in (writer, to_server):
                 each.transport.abort()
 
@@ -47,7 +47,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def breaking(target_port: int, *, break_after: int, breaks: int) -> AsyncIterator[BreakingRelay]:
-    """Run a relay, on its `port`, for the length of the block."""
+    """Run a relay until the end of the block. It listens on its `port`."""
     relay = BreakingRelay(target_port, break_after=break_after, breaks=breaks)
     connections: set[asyncio.Task[None]] = set()
 

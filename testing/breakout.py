@@ -1,6 +1,7 @@
-"""A program in FFmpeg's place that tries to get out of the decoder: PROGRAM HOW TARGETS, run as the child is.
+"""A program that runs in the decoder's place and tries to break out of its containment.
 
-HOW says which pieces hold it: `all`, `landlock`, `seccomp` or `none`. It answers with the attempts that succeeded.
+Its argument is JSON: `how` names the parts of the containment that hold it (`all`, `landlock`, `seccomp` or `none`),
+and `targets` are the arguments of `attempts`. It prints the names of the attempts that succeeded.
 """
 
 import ctypes
@@ -28,7 +29,7 @@ CLONE_NEWUSER, PROT_READ_AND_EXEC, PRIVATE_ANONYMOUS = 0x1000_0000, 5, 0x22
 
 
 def called(name: str, *arguments: object) -> None:
-    """A function of libc. Raises PermissionError where it was refused; other errors show that it was let through."""
+    """Call a function of libc. Raises PermissionError if it was refused. Other errors do not count as refused."""
     ctypes.set_errno(0)
     function = getattr(LIBC, name)
     function.restype = ctypes.c_long
@@ -50,7 +51,7 @@ def forked() -> None:
 
 
 def attempts(service: int, secret: str, folder: str, database: str, port: int) -> dict[str, Callable[[], object]]:
-    """`secret` is a recording of the store, `folder` the child's own, `database` a socket, `port` a TCP server's."""
+    """`secret` is a recording in the store, `folder` the child's own folder, `database` a socket, `port` a TCP port."""
     keyctl, bpf = KEYCTL_AND_BPF[os.uname().machine]
     return {
         "read the environment": Path(f"/proc/{service}/environ").read_bytes,
@@ -86,10 +87,10 @@ def attempts(service: int, secret: str, folder: str, database: str, port: int) -
 
 
 def succeeds(attempt: Callable[[], object]) -> bool:
-    """Only what is refused fails; a program that is not there, for one, could have been started."""
+    """Whether an attempt was not refused. Other errors count as success: a program that exists could have started."""
     try:
         attempt()
-    except (PermissionError, RuntimeError, ValueError):  # the last two of a thread and of a limit
+    except (PermissionError, RuntimeError, ValueError):  # RuntimeError from a thread, ValueError from a limit
         return False
     except OSError:
         return True

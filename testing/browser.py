@@ -1,4 +1,4 @@
-"""A real browser without a window: Chromium, driven by Selenium, if both are installed."""
+"""A real browser without a window: Chromium, which Selenium controls. Tests need both chromium and chromedriver."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "chromium and chromedriver are not installed: apt-get install chromium chromium-driver"
-HERE = CHROMIUM is not None and DRIVER is not None
-NEEDED = bool(os.environ.get("NEED_BROWSER"))  # set by .ci/run, which must not skip these tests
+INSTALLED = CHROMIUM is not None and DRIVER is not None
+REQUIRED = bool(os.environ.get("NEED_BROWSER"))  # set by .ci/run, so that CI cannot skip these tests
 PATIENCE_SECONDS = 90
 ARGUMENTS = """
     --headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --no-proxy-server
@@ -29,7 +29,7 @@ HIDDEN = "none of {} is shown"
 
 
 class Browser:
-    """What a reader of the page does and sees, and what the browser logs."""
+    """What a reader of the page can do and see, and what the browser logs."""
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
@@ -38,7 +38,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def find(self, selector: str) -> WebElement:
-        """Waits for the first element of `selector` that is displayed, and returns it."""
+        """Wait for the first displayed element that matches `selector`, and return it."""
 
         def shown(driver: Chrome) -> WebElement | None:
             return next((each for each in self.all(selector) if each.is_displayed()), None)
@@ -55,12 +55,12 @@ class Browser:
         return self.driver.execute_script(script)
 
     def until(self, expression: str) -> Any:
-        """Waits until a JavaScript expression is true in the page, and returns its value."""
+        """Wait until a JavaScript expression is true in the page, and return its value."""
         script = f"return {expression}"
         return WebDriverWait(self.driver, PATIENCE_SECONDS).until(lambda _: self.run(script), expression)
 
     def complaints(self) -> list[str]:
-        """Errors and warnings in the console since the last call, including those of the Content-Security-Policy."""
+        """Errors and warnings in the console since the last call, with violations of the Content-Security-Policy."""
         return [entry["message"] for entry in self._log("browser")]
 
     def origins(self) -> set[str]:
@@ -70,14 +70,14 @@ class Browser:
         return {f"{parts.scheme}://{parts.netloc}" for url in sent if (parts := urlsplit(url)).scheme in NETWORK}
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
-        """Entries of one of the browser's logs since the last call."""
+        """The new entries of one of the browser's logs since the last call."""
         entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
         return entries
 
 
 @contextmanager
 def browsing(folder: Path) -> Iterator[Browser]:
-    """A browser with its own profile, which saves downloads in `folder`."""
+    """Run a browser with its own profile until the end of the block. It saves downloads in `folder`."""
     assert CHROMIUM is not None, MISSING
     assert DRIVER is not None, MISSING
     options = ChromeOptions()

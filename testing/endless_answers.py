@@ -1,8 +1,7 @@
-"""Servers that answer for ever and say nothing.
+"""A server whose answers never end and contain nothing useful. The path of a request chooses the kind of answer.
 
-`python -m testing.endless_answers` prints its port and serves until killed.
-
-The path says how. It is a process of its own, so that what it costs is not the scenario's own time.
+`python -m testing.endless_answers` prints its port and serves until it is killed. It is a separate process, so that its
+CPU time does not slow down the scenario.
 """
 
 import asyncio
@@ -13,7 +12,6 @@ PIECE_BYTES = 64 * 1024
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
-# What is sent first, and what is sent again and again after it.
 ENDLESS: Mapping[str, tuple[bytes, bytes]] = {
     "early": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "headers": (HEAD, b"a:\r\n"),
@@ -22,9 +20,10 @@ ENDLESS: Mapping[str, tuple[bytes, bytes]] = {
     "extensions": (CHUNKED, b"1;" + b"a" * 4096 + b"\r\na\r\n"),
     "extension": (CHUNKED + b"1;", b"a" * 1024),
     "trailers": (CHUNKED + b"0\r\n", b"a:\r\n"),
-    "spaces": (HEAD + b"a:" + b" " * 60_000 + b"\0\r\n\r\n", b"a"),  # what a parser with regular expressions goes over
+    "spaces": (HEAD + b"a:" + b" " * 60_000 + b"\0\r\n\r\n", b"a"),  # slow for a parser that uses regular expressions
     "blocks": (CHUNKED, b"8\r\naaaaaaaa\r\n"),
 }
+"""By kind: the bytes sent first, and the bytes sent again and again after them."""
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,10 +1,10 @@
-"""What stands in for inference and FFmpeg: they do what a job's prompt says.
+"""Doubles of the engine and of FFmpeg, which do what a job's prompt orders.
 
-sleep SECONDS   one at a time in a process, then a transcript
-hang            until cancelled
-fail            for good
-device          the device breaks, and with it the engine
-crash           the process is killed
+sleep SECONDS   sleep, one job at a time in a process; then return a transcript
+hang            wait until the job is cancelled
+fail            raise an error that ends the job
+device          raise DeviceLost; the engine is not ready any more
+crash           kill the process
 """
 
 import asyncio
@@ -39,11 +39,11 @@ async def decode(
 
 
 class EngineDouble:
-    """In the place of `app.speech.engine.Engine`."""
+    """Replaces `app.speech.engine.Engine`."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.ready = False
-        self._turn = asyncio.Semaphore()
+        self._sleeping = asyncio.Semaphore()
 
     def load(self) -> None:
         self.ready = True
@@ -61,7 +61,7 @@ class EngineDouble:
         on_progress(0.5)
         match order:
             case "sleep":
-                async with self._turn:
+                async with self._sleeping:
                     await asyncio.sleep(float(seconds))
             case "hang":
                 await asyncio.Event().wait()

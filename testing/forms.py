@@ -1,4 +1,4 @@
-"""Multipart bodies written out by hand, to send what no decent client would, and the answers to them."""
+"""Builds multipart bodies by hand, so that tests can send invalid ones, and checks the refusals."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,13 +19,13 @@ def field(name: str, value: str | bytes) -> bytes:
 
 
 def file(content: bytes | None = None, name: str = "call.wav") -> bytes:
-    """The part `file`, by default with a short tone."""
+    """The part `file`. Its content is a short tone by default."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
     return head.encode() + (tone() if content is None else content) + b"\r\n"
 
 
 def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The problem of a refusal."""
+    """Check a refusal's status, code and content type. Returns the problem document."""
     problem: dict[str, Any] = response.json()
     assert (response.status_code, problem["code"]) == (status, code), problem
     assert response.headers["Content-Type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""What schemathesis is told of this API; named in schemathesis.toml."""
+"""Hooks that adapt schemathesis to this API. schemathesis.toml names this module."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from testing.recordings import tone
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Noise is no recording and no URL: a tone stands in for each file, and nobody is called."""
+    """Replace each file by a tone, because random bytes are not a recording, and remove the URLs of receivers."""
     if not isinstance(body, dict) or not isinstance(body.get("file"), Binary):
         return body
     kept = {name: value for name, value in body.items() if name not in ("webhook_url", "callback_url")}
@@ -19,7 +19,7 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: Any, kwargs: Any) -> None:
-    """Nobody has a minute to wait."""
+    """Shorten `wait`, because a run must not wait a minute for each call."""
     try:
         wait = float((case.query or {})["wait"])
     except (KeyError, TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Speech for the model to recognize, and measures of what it wrote.
+"""Speech for the model to recognize, and measures of the recognized text.
 
-No test may expect an exact word, because the model's arithmetic differs between processors: a word at the edge of a
-clip, a comma or a capital letter may differ. So tests compare shares of words, with room for a few differences.
+No test may expect an exact word. The model's arithmetic differs between processors, so a word at the edge of a clip, a
+comma or a capital letter may differ. Tests compare shares of words instead, and allow a few differences.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from testing.speech_samples import sample
 
 FOX, COUNTING, HELLO = (sample("en", name) for name in ("quick_brown_fox", "counting", "hello_world"))
 normalized = EnglishTextNormalizer()
-FEW = 0.35  # the share of words that may be wrong; of another text nearly all are wrong
+FEW = 0.35  # the share of words that may be wrong; if the text is a different one, nearly all words are wrong
 
 
 def error_rate(said: str, heard: str) -> float:

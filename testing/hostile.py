@@ -1,4 +1,4 @@
-"""Files that strangers would send, each with the outcome that is due: `decoded` or an error's code."""
+"""Files that attackers could send, each with its expected outcome: `decoded` or an error's code."""
 
 import gzip
 import io
@@ -29,7 +29,7 @@ LISTINGS = {
 
 
 def listings(secret: Path, port: int) -> Iterator[tuple[str, bytes, str]]:
-    """Playlists of every kind that name a recording on this disk and a server on this machine."""
+    """Playlists of every kind. They name a recording on this disk or a server on this machine."""
     for kind, listing in LISTINGS.items():
         for way, form in ADDRESSES.items():
             address = form.format(path=secret, port=port)
@@ -37,7 +37,7 @@ def listings(secret: Path, port: int) -> Iterator[tuple[str, bytes, str]]:
 
 
 def others(folder: Path) -> Iterator[tuple[str, bytes, str]]:
-    """What is no recording, has no audio, or claims the impossible."""
+    """Files that are not recordings, have no audio, or announce impossible values."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("call.wav", tone())
@@ -62,8 +62,8 @@ def others(folder: Path) -> Iterator[tuple[str, bytes, str]]:
     }.items():
         yield name, content, "unsupported_media"
     yield "no samples", wav_header(samples=0), "bad_media"
-    yield "4 GB claimed", wav_header() + bytes(16_000), "decoded"
-    yield "a day of silence of no claimed length", flac_silence(24, claimed_seconds=0), "too_long"
+    yield "4 GB announced", wav_header() + bytes(16_000), "decoded"
+    yield "a day of silence of no announced length", flac_silence(24, announced_seconds=0), "too_long"
     yield "mp4 without sound", write_movie(folder / "silent.mp4", None).read_bytes(), "no_audio"
     yield "avi without sound", write_movie(folder / "silent.avi", None).read_bytes(), "no_audio"
     mp3 = write_audio(folder / "call", tones([440], 8_000, 1.0), 8_000, container="mp3", codec="mp3").read_bytes()
@@ -79,7 +79,7 @@ def cover_art(size: int) -> bytes:
 
 
 def truncated(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Each container, cut in its header."""
+    """A recording in each container, cut off in its header."""
     seen = set()
     for container, codec, rate, channels in ENCODED:
         if container not in seen:

@@ -1,4 +1,4 @@
-"""A worker on a real database and real recordings, and the engine double that goes wrong as it is told."""
+"""A worker on a real database and real recordings, with an engine double that fails or hangs when a test sets it to."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -37,7 +37,7 @@ SILENCE = Transcript(None, None, 1.0, (), ())
 
 
 class EngineDouble:
-    """Fails, hangs or succeeds as it is told; remembers what it was given."""
+    """Fails, hangs or succeeds as a test has set it. Records the arguments of each call."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -54,7 +54,7 @@ class EngineDouble:
         channels: Sequence[PcmFile],
         options: Options,
         on_progress: Callable[[float], None],
-        share: Share = Share(),  # noqa: B008  as frozen as the protocol's default
+        share: Share = Share(),  # noqa: B008  frozen, as in the protocol
     ) -> Transcript:
         self.shares.append(share)
         self.given.append(channels)
@@ -73,7 +73,7 @@ class EngineDouble:
 
 @dataclass
 class Clock:
-    """In the place of `time` for a runner; it stands still."""
+    """Replaces the module `time` in a runner. Its time changes only if a test sets `seconds`."""
 
     seconds: float = 0.0
 
@@ -82,7 +82,7 @@ class Clock:
 
 
 class Bench:
-    """A runner at work, with what a test needs to watch it."""
+    """A runner, and everything that a test needs to observe it."""
 
     def __init__(self, database: Database, store: LocalAudioStore, signals: Signals, engine: EngineDouble) -> None:
         self.database = database
@@ -121,7 +121,7 @@ class Bench:
         return await self.add(job_id, source="upload", **facts, **columns)
 
     async def add(self, job_id: UUID, **columns: Any) -> UUID:
-        """A waiting job with these columns."""
+        """Add a waiting job with these columns."""
         async with self.database.transaction() as session:
             values: dict[str, Any] = {
                 "id": job_id,
@@ -138,7 +138,7 @@ class Bench:
             return await session.get(Transcription, job_id)
 
     async def until(self, job_id: UUID, condition: Callable[[Transcription], Any]) -> Transcription:
-        """The row once it is as wanted; the test's time limit is ten seconds."""
+        """Wait at most ten seconds until the row meets the condition, and return it."""
         async with asyncio.timeout(10):
             with self.signals.subscribe(queue.changed(job_id)) as changed:
                 while True:
@@ -153,7 +153,7 @@ class Bench:
         return await self.until(job_id, lambda job: job.completed_at)
 
     async def hurry(self, job_id: UUID) -> None:
-        """Let a job be claimed that waits for its next try."""
+        """End a job's wait for its next try, so that it can be claimed immediately."""
         async with self.database.transaction() as session:
             due = update(Transcription).where(col(Transcription.id) == job_id).values(run_at=func.now())
             await session.exec(due)

@@ -1,4 +1,4 @@
-"""The application in this process behind a real HTTP server, for tests that have to reach into its parts."""
+"""Runs the application in this process behind a real HTTP server, for tests that need access to its parts."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ from testing.rows import FORGET_AUDIO
 
 @dataclass(frozen=True)
 class Listening:
-    """Where it listens, a client of it, and where it keeps recordings."""
+    """The server's port, a client, and the folder of recordings."""
 
     port: int
     client: httpx.AsyncClient
@@ -41,7 +41,7 @@ class Listening:
 
 
 def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
-    """The application with a service that can only say whether it is ready."""
+    """The application with a service that has nothing but readiness and API keys."""
     unused = cast("Any", None)
     app = create_app()
     app.state.service = Service(

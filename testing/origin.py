@@ -1,4 +1,4 @@
-"""An HTTP server on loopback. A test decides every answer, byte by byte if it wants."""
+"""An HTTP server on the loopback. A test decides every answer, byte by byte if needed."""
 
 import ssl
 import threading
@@ -12,7 +12,7 @@ from testing.recordings import tone
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """A request, and the means to answer it byte by byte."""
+    """A request, and methods to answer it byte by byte."""
 
     protocol_version = "HTTP/1.1"
     origin: "Origin"
@@ -22,7 +22,7 @@ class Exchange(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         with self.origin.lock:
             self.origin.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-        with suppress(OSError):  # the client has gone
+        with suppress(OSError):  # the client has disconnected
             self.origin.answers[path](self)
 
     def head(self, status: int = 200, **headers: str | int) -> None:
@@ -41,7 +41,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.origin.over.wait()
 
     def drip(self, chunk: bytes, seconds: float) -> None:
-        """Send `chunk` again and again until the test is over. It ends early if the client has gone."""
+        """Send `chunk` again and again until the test is over or the client has disconnected."""
         while not self.origin.over.wait(seconds):
             self.wfile.write(chunk)
             self.wfile.flush()
@@ -55,7 +55,7 @@ Answer = Callable[[Exchange], None]
 
 @dataclass
 class Origin:
-    """The answers by path, and the requests so far: each path with its query, and its headers in lower case."""
+    """The answers by path, and the requests so far: path with query, and headers with names in lower case."""
 
     port: int
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def answering(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
         daemon_threads = False
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Logs nothing, because some tests want clients to break off a handshake."""
+            """Logs nothing, because in some tests clients break off a handshake on purpose."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         origin = Handler.origin = Origin(server.server_port)

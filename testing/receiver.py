@@ -1,4 +1,4 @@
-"""A real receiver of webhooks on this machine. The path of a request decides how it behaves."""
+"""A real receiver of webhooks on this machine. The path of a request decides how the receiver behaves."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ def answer(status: int, *headers: str, body: str = "") -> bytes:
 
 
 class Receiver:
-    """Answers `/200` with 200 and so on. `wait_in_answer` delays answers. `most_busy` is the peak of `busy`."""
+    """Answers `/200` with 200, and so on. `wait_in_answer` delays answers. `most_busy` is the peak of `busy`."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -103,7 +103,7 @@ async def _request(beginning: bytes, reader: asyncio.StreamReader) -> Received:
 
 @asynccontextmanager
 async def receiving(host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
-    """A receiver on a free port until the end of the block."""
+    """Run a receiver on a free port until the end of the block."""
     receiver = Receiver()
     server = await asyncio.start_server(receiver.handle, host)
     receiver.port = server.sockets[0].getsockname()[1]

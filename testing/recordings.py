@@ -33,7 +33,7 @@ def call(start: float, end: float) -> bytes:
 
 
 def said(start: float, end: float, speaker: str | None = None) -> str:
-    """What is said between two moments of the sample call, in whole turns, by both speakers or one of them."""
+    """The text of the turns between two moments of the sample call, of both speakers or of one."""
     return " ".join(
         turn["text"]
         for turn in turns_of_the_sample_call()
@@ -42,13 +42,13 @@ def said(start: float, end: float, speaker: str | None = None) -> str:
 
 
 def turns_of_the_sample_call() -> list[dict[str, Any]]:
-    """Of each turn its speaker, channel, start and end in seconds, and text."""
+    """The `speaker`, `channel`, `text`, and `start` and `end` in seconds, of each turn."""
     turns: list[dict[str, Any]] = json.loads(SAMPLE_CALL.with_suffix(".json").read_text())["turns"]
     return turns
 
 
 def _sample_call() -> tuple[bytes, bytes]:
-    """Its header up to the chunk of audio, and the audio."""
+    """Returns the header up to the chunk of audio, and the audio."""
     whole = SAMPLE_CALL.read_bytes()
     marker = whole.index(b"data")
     (size,) = struct.unpack_from("<I", whole, marker + 4)
@@ -56,6 +56,6 @@ def _sample_call() -> tuple[bytes, bytes]:
 
 
 def _with_length(header: bytes, audio: bytes) -> bytes:
-    """A WAV file that knows how long it is."""
+    """A WAV file whose header announces its real length."""
     size = struct.pack("<I", len(header) + len(audio))
     return header[:4] + size + header[8:] + b"data" + struct.pack("<I", len(audio)) + audio

@@ -1,4 +1,4 @@
-"""Jobs put straight into the queue, and what a worker does with them."""
+"""Adds jobs to the queue without HTTP, and does with them what a worker does."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -29,7 +29,7 @@ SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1,
 
 
 async def enqueue(database: Database, **changes: Any) -> Transcription:
-    """A job that waits, with these columns."""
+    """Add a waiting job with these columns."""
     async with database.transaction() as session:
         job_id = uuid7()
         values: dict[str, Any] = {
@@ -44,8 +44,8 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
             "sha256": "s",
         }
         values |= changes
-        given = {field.name: values.pop(field.name) for field in fields(NewJob) if field.name in values}
-        job, _ = await changing.enqueue(session, NewJob(**given), QueueLimit(100))
+        new = {field.name: values.pop(field.name) for field in fields(NewJob) if field.name in values}
+        job, _ = await changing.enqueue(session, NewJob(**new), QueueLimit(100))
         job.sqlmodel_update(values)
     return job
 
@@ -76,7 +76,7 @@ async def execute(database: Database, statement: str, **values: Any) -> None:
 
 
 async def expire_leases(database: Database) -> None:
-    """What thirty seconds without a heartbeat would do."""
+    """Do what thirty seconds without a heartbeat would do."""
     await execute(
         database, "UPDATE transcription SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"
     )
@@ -88,7 +88,7 @@ async def requeue_lost(database: Database, at_end: AtEnd = KEEP_AUDIO) -> list[C
 
 
 async def fill(database: Database, jobs: int, callers: int, *, stored: bool = True) -> None:
-    """Many waiting jobs at once, spread over priorities 5 to 7."""
+    """Add many waiting jobs with priorities 5 to 7 in one statement."""
     await execute(
         database,
         """

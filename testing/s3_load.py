@@ -1,8 +1,8 @@
-"""One large recording into an S3 store and out of it: how long that takes, and how much memory.
+"""Measures how much time and memory it takes to save one large recording in an S3 store and to read it.
 
     python -m testing.s3_load BYTES [BUCKET]
 
-Without a bucket of the AWS variables' store, it starts a server of its own.
+It uses BUCKET in the store that the AWS variables name. Without BUCKET it starts its own server.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def stream(total: int) -> AsyncIterator[bytes]:
 
 
 def peak_kib() -> int:
-    """The most memory that this process ever had."""
+    """The largest amount of memory that this process has ever used."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1])
@@ -42,7 +42,7 @@ def sha256(path: Path) -> str:
 
 
 async def measure(store: S3AudioStore, total: int) -> dict[str, float]:
-    """Seconds for the whole, and MiB by which the process grew at most, from before its first byte on."""
+    """Save and read a recording of `total` bytes. Memory is the growth of this process's peak."""
     before, started = peak_kib(), time.monotonic()
     audio = await store.save("load", stream(total), total)
     saved = time.monotonic()

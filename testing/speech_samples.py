@@ -1,6 +1,6 @@
-"""Short recordings with their texts in nine languages, from the package pytest-audioeval.
+"""Finds short recordings and their texts in nine languages, which the package pytest-audioeval contains.
 
-They are found without importing the package, because it needs an audio library that nothing here uses.
+This module does not import the package, because the package needs an audio library that nothing else here uses.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sample:
-    """A WAV file and what is said in it. `language` is an ISO 639-1 code."""
+    """A WAV file and the spoken text. `language` is an ISO 639-1 code."""
 
     language: str
     path: Path
@@ -26,7 +26,7 @@ def samples(language: str | None = None) -> list[Sample]:
 
 
 def sample(language: str, name: str) -> Sample:
-    """The sample of a language in the file `name`, without its ending."""
+    """The sample of a language by its file name without the suffix."""
     return next(found for found in samples(language) if found.path.stem == name)
 
 

@@ -1,4 +1,4 @@
-"""What many tests share: an embedded PostgreSQL, databases cloned from a migrated template, running services."""
+"""Fixtures that many tests share: an embedded PostgreSQL, databases cloned from a template, and running services."""
 
 import asyncio
 import atexit
@@ -25,11 +25,11 @@ from testing.receiver import Receiver, receiving
 from testing.s3_server import S3Server, s3_serving
 from testing.service import Service, serving
 
-settings.register_profile("patient", deadline=None)  # machines are shared: slow is not wrong
+settings.register_profile("patient", deadline=None)  # no deadline, because a slow machine is not a failure
 settings.load_profile("patient")
 
 ALICE, BOB = "alice-secret-1", "bob-secret-2"
-LIMITS = {"MAX_UPLOAD_BYTES": "100kB", "MAX_AUDIO_SECONDS": "5", "MAX_PENDING": "5"}  # four of one key
+LIMITS = {"MAX_UPLOAD_BYTES": "100kB", "MAX_AUDIO_SECONDS": "5", "MAX_PENDING": "5"}  # one key may use four of the five
 
 
 LOOPS: list[asyncio.AbstractEventLoop] = []
@@ -42,7 +42,7 @@ async def _known_loop() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The traceback of an asynchronous test that took too long ends in the event loop: add where each task waits."""
+    """Add the stack of each task if a test timed out, because the traceback itself ends in the event loop."""
     report = yield
     if call.excinfo is not None and str(call.excinfo.value).startswith("Timeout"):
         stacks = io.StringIO()
@@ -54,7 +54,7 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
 
 @pytest.fixture(scope="session")
 def workspace() -> Path:
-    """A folder for databases and services, with a short name, so that their sockets have short ones."""
+    """A folder for databases and services. Its name is short because the path of a socket must be short."""
     folder = Path(tempfile.mkdtemp(prefix="callscribe-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -62,14 +62,14 @@ def workspace() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(workspace: Path) -> Iterator[str]:
-    """Address of an embedded PostgreSQL that lives as long as the test session."""
+    """Address of an embedded PostgreSQL that runs until the end of the test session."""
     embedded = EmbeddedPostgres(workspace / "postgres")
     yield embedded.start()
     embedded.stop()
 
 
 async def _spare_the_disk(postgres: str) -> None:
-    """What these databases hold need not survive a power cut, nor do they grow old enough to be swept."""
+    """Make writes cheap, because these databases need not survive a power cut and are too short-lived to vacuum."""
     for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
         await _execute(postgres, f"ALTER SYSTEM SET {setting} = off")
     await _execute(postgres, "SELECT pg_reload_conf()")
@@ -77,7 +77,7 @@ async def _spare_the_disk(postgres: str) -> None:
 
 @pytest.fixture(scope="session")
 async def template(postgres: str) -> str:
-    """Name of a database with the newest schema and no rows, to clone."""
+    """Name of a database with the newest schema and no rows. Tests clone it."""
     await _spare_the_disk(postgres)
     await _execute(postgres, "CREATE DATABASE migrated")
     await migrate(_address(postgres, "migrated"))
@@ -108,7 +108,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture(scope="session")
 def service(workspace: Path) -> Iterator[Service]:
-    """The service on its defaults: embedded database, real model, no keys."""
+    """The service with default settings: embedded database, real model, no API keys."""
     with serving(workspace / "service") as service:
         yield service
 
@@ -122,7 +122,7 @@ async def guarded_database(postgres: str, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def guarded_service(guarded_database: str, workspace: Path) -> Iterator[Service]:
-    """The HTTP side alone, with API keys, small limits and models that nobody loads. The client is alice."""
+    """A service without a worker, with API keys, small limits and three models. The client sends alice's key."""
     settings = {"DATABASE_URL": guarded_database, "API_KEYS": f"alice:{ALICE},bob:{BOB}", **LIMITS}
     models = "base,large-v3-turbo,tiny.en"
     with serving(workspace / "guarded", "--no-executor", key=ALICE, MODEL=models, **settings) as service:
@@ -131,7 +131,7 @@ def guarded_service(guarded_database: str, workspace: Path) -> Iterator[Service]
 
 @pytest.fixture
 def guarded(guarded_service: Service) -> Iterator[Service]:
-    """The guarded service, left without transcriptions after the test."""
+    """The guarded service. Its transcriptions are deleted after the test."""
     yield guarded_service
     for job in guarded_service.read("/v1/transcriptions?limit=100")["items"]:
         guarded_service.client.delete(job["links"]["self"])
@@ -139,7 +139,7 @@ def guarded(guarded_service: Service) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """An S3 server with a bucket `calls`, which lives as long as the test session."""
+    """An S3 server with a bucket `calls`, which runs until the end of the test session."""
     with s3_serving() as server:
         server.create_bucket("calls")
         yield server
@@ -147,7 +147,7 @@ def s3_server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of an empty bucket, which this process's AWS variables give access to."""
+    """Name of an empty bucket. The AWS variables of this process give access to it."""
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     s3_server.empty_bucket("calls")
@@ -156,7 +156,7 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @asynccontextmanager
 async def clone(postgres: str, template: str) -> AsyncIterator[str]:
-    """Address of a fresh copy of `template`, dropped at the end of the block."""
+    """Address of a new copy of `template`, which is dropped at the end of the block."""
     name = f"clone_{uuid4().hex}"
     await _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:

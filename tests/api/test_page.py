@@ -8,13 +8,13 @@ import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
-from testing.browser import HERE, MISSING, NEEDED, Browser, browsing
+from testing.browser import INSTALLED, MISSING, REQUIRED, Browser, browsing
 from testing.hearing import FEW, missed
 from testing.recordings import SAMPLE_CALL, call, said, tone
 from testing.service import Service, eventually, serving
 from tests.conftest import ALICE, clone
 
-in_a_browser = pytest.mark.skipif(not HERE and not NEEDED, reason=MISSING)
+in_a_browser = pytest.mark.skipif(not INSTALLED and not REQUIRED, reason=MISSING)
 ASSETS = Path(__file__).parents[2] / "app" / "api" / "page" / "assets"
 
 

@@ -256,7 +256,7 @@ async def test_decoding_a_file_does_not_open_another_file_that_it_names(listing:
 
 async def test_a_wrong_length_in_the_header_does_not_stop_decoding(tmp_path: Path) -> None:
     path = tmp_path / "call"
-    path.write_bytes(flac_silence(8 / 3600, claimed_seconds=36_000))
+    path.write_bytes(flac_silence(8 / 3600, announced_seconds=36_000))
     assert (await probe(path)).duration_seconds == 36_000
     assert (await decode(path, tmp_path, split=True, max_seconds=10)).duration_seconds == pytest.approx(
         8.192, abs=0.001
@@ -266,7 +266,7 @@ async def test_a_wrong_length_in_the_header_does_not_stop_decoding(tmp_path: Pat
 @pytest.mark.parametrize("claimed_seconds", [0, 3, 86_400])
 async def test_decoding_a_day_of_silence_stops_at_the_limit(claimed_seconds: float, tmp_path: Path) -> None:
     path = tmp_path / "call"
-    path.write_bytes(flac_silence(24, claimed_seconds=claimed_seconds))
+    path.write_bytes(flac_silence(24, announced_seconds=claimed_seconds))
     assert path.stat().st_size < 200_000
     with pytest.raises(TooLong):
         await decode(path, tmp_path, split=False, max_seconds=600)

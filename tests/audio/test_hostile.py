@@ -96,7 +96,7 @@ async def test_each_container_that_is_cut_off_in_its_header_has_a_known_outcome(
 def test_decoding_a_bomb_takes_little_memory(tmp_path: Path) -> None:
     """It runs in a new process, because the system reports only the peak over all children that a process has had."""
     bomb = tmp_path / "bomb"
-    bomb.write_bytes(flac_silence(24, claimed_seconds=0))
+    bomb.write_bytes(flac_silence(24, announced_seconds=0))
     found = json.loads(run_python("-c", DECODE_BOMB.format(bomb=str(bomb), folder=str(tmp_path))))
     assert found["child"] < MEMORY_BYTES
     assert found["growth"] < 50_000_000
