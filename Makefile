@@ -8,15 +8,15 @@ PYTHON ?= python3
 # Tests wait more than they compute, so three processes keep two cores busy.
 WORKERS ?= 3
 PARALLEL = --numprocesses $(WORKERS) --dist loadfile
-# Containers tend to set it. Each of the many processes of the tests would then compile all that it imports.
+# Many containers set this variable. Each of the many processes of the tests would then compile every module it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## the environment in .venv, with the bundled models
+setup: $(STAMP) ## install the environment in .venv, with the bundled models
 
-# uv installs in seconds; pip knows mirrors that uv is not told of, so it steps in where uv finds nothing.
+# uv installs in seconds. If uv fails, pip installs, because pip may be configured with mirrors that uv does not know.
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
 	@echo 'Installing into $(VENV): about 1.4 GB, a minute or two the first time'
@@ -30,20 +30,20 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: setup ## start the service, post a sample call, print the dialogue, stop
 	$(BIN)/python samples/demo.py
 
-run: setup ## the service on 127.0.0.1:8000 until Ctrl-C
+run: setup ## run the service on 127.0.0.1:8000 until Ctrl-C
 	$(BIN)/callscribe serve
 
 # A path below tests/, or a -k expression such as "queue and not model".
 CHOSEN = $(if $(filter tests/%,$(ONE)),$(ONE),-k "$(ONE)")
 PYTEST = $(BIN)/pytest $(if $(DURATIONS),--durations $(DURATIONS))
 
-test: setup ## the fast tests, on a real Postgres and the real model: make test [ONE=tests/jobs/test_queue.py] [DURATIONS=15]
+test: setup ## run the fast tests, on a real Postgres and the real model: make test [ONE=tests/jobs/test_queue.py] [DURATIONS=15]
 	$(PYTEST) $(if $(ONE),$(CHOSEN),-m "not slow" $(PARALLEL))
 
-proofs: setup ## the slow tests: page in a browser, wheel, fuzzed API, soak, bench and chaos in small: make proofs [DURATIONS=15]
+proofs: setup ## run the slow tests: page in a browser, wheel, fuzzed API, and small forms of soak, bench and chaos: make proofs [DURATIONS=15]
 	$(PYTEST) -m slow $(PARALLEL)
 
-check: lint test proofs ## format, lint, types, import contracts, all tests; CI runs a short chaos too
+check: lint test proofs ## check format, lint, types and import contracts, and run all tests; CI also runs a short chaos
 
 bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
 	$(BIN)/python -m proofs.bench $(if $(QUICK),--quick) $(RECORDINGS)
@@ -51,24 +51,24 @@ bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder
 fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1] [PATIENCE=10]
 	$(BIN)/python -m proofs.fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(PATIENCE),--patience $(PATIENCE))
 
-chaos: setup ## kill and cut off what runs, account for every job: make chaos [SEED=…] [LONG=1] [ONLY=…]
+chaos: setup ## break a running service in many ways and account for every job: make chaos [SEED=…] [LONG=1] [ONLY=…]
 	$(BIN)/python -m proofs.chaos $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY))
 
-soak: setup ## hours of audio, hundreds of jobs: make soak [ONLY="long many"] [ROUNDS=5]
+soak: setup ## transcribe hours of audio and hundreds of jobs, and check the memory: make soak [ONLY="long many"] [ROUNDS=5]
 	$(BIN)/python -m proofs.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
-lint: setup ## format, lint, types, import contracts
+lint: setup ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/lint-imports --config tests/imports.toml
 
-format: setup ## write the code as `make lint` wants it
+format: setup ## format the code as `make lint` requires
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: ## write the lock files anew from pyproject.toml
+lock: ## write the lock files again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra models --universal --generate-hashes --no-emit-index-url \
 	  --quiet --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra models --group dev --constraint requirements.lock --universal \

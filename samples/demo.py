@@ -1,4 +1,7 @@
-"""What `make demo` runs: start the service, post the sample call, print the dialogue. Only the standard library."""
+"""Starts the service, posts the sample call and prints the dialogue: `make demo`.
+
+It uses only the standard library, because it shows that a client needs nothing more.
+"""
 
 import json
 import os
@@ -23,14 +26,14 @@ FIELDS = (("channels", "split"), ("channel_labels", "agent"), ("channel_labels",
 START_LIMIT_SECONDS = 150
 TRANSCRIBE_LIMIT_SECONDS = 600
 STOP_LIMIT_SECONDS = 30
-DEVICE = "CALLSCRIBE_DEVICE"  # kept, because people run the demo to try a device
+DEVICE = "CALLSCRIBE_DEVICE"  # kept from the environment, because people run the demo to try a device
 
 # A proxy named in the environment must not come between the demo and its own machine.
 open_url = build_opener(ProxyHandler({})).open
 
 
 class DemoFailed(Exception):
-    """Says why there is no dialogue."""
+    """The message says why there is no dialogue."""
 
 
 def say(line: str) -> None:
@@ -39,7 +42,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def running_service(folder: Path) -> Iterator[str]:
-    """Runs `callscribe serve` with default settings, except the device, in `folder`. Yields its address once ready."""
+    """Run `callscribe serve` in `folder`, with default settings except the device. Yields its address when ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -97,7 +100,7 @@ def fetch(request: str | Request) -> bytes:
 
 
 def post_sample_call(url: str) -> str:
-    """Sends what the printed curl command would send; returns the address of the new transcription."""
+    """Send what the printed curl command would send. Returns the address of the new transcription."""
     form = [*(f"{name}={value}" for name, value in FIELDS), f"file=@{os.path.relpath(SAMPLE_CALL)}"]
     say("\n$ " + shlex.join(["curl", url, *(word for field in form for word in ("-F", field))]))
     parts = [(f'name="{name}"', value.encode()) for name, value in FIELDS]

@@ -1,4 +1,4 @@
-"""Makes sample_call.wav and its reference sample_call.json. Needs Debian's `flite`; run once, by hand."""
+"""Makes sample_call.wav and its reference sample_call.json. Needs Debian's `flite`. Run by hand."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ class Turn:
     text: str
 
 
-# Speaker, seconds after the end of the turn before (negative: spoken over it), words.
+# Speaker, pause in seconds after the previous turn (if negative, the speaker interrupts it), text.
 SCRIPT = (
     ("agent", 0.0, "Thank you for calling the Green Garden Store. My name is Anna. How can I help you today?"),
     ("customer", 0.7, "Good morning. My name is David Miller. I ordered a garden table, and it has not arrived."),
@@ -56,7 +56,7 @@ SCRIPT = (
 
 
 def speak(text: str, voice: str) -> Samples:
-    """Returns the words at telephone quality, 8 kHz mono, without silence before and after."""
+    """The spoken text at telephone quality, 8 kHz mono, without silence at the ends."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", file.name], check=True)
         with wave.open(file.name) as recording:
@@ -65,7 +65,7 @@ def speak(text: str, voice: str) -> Samples:
 
 
 def band_limit(samples: Samples, sample_rate: int) -> Samples:
-    """Keeps the telephone band, 300–3400 Hz with soft edges, and resamples to 8 kHz by cutting the spectrum."""
+    """Keep the telephone band, 300–3400 Hz with soft edges, and resample to 8 kHz by cutting the spectrum."""
     length = len(samples) * SAMPLE_RATE // sample_rate
     spectrum = np.fft.rfft(samples)
     frequencies = np.fft.rfftfreq(len(samples), 1 / sample_rate)
@@ -74,7 +74,7 @@ def band_limit(samples: Samples, sample_rate: int) -> Samples:
 
 
 def trim(samples: Samples) -> Samples:
-    """Cuts away the 10 ms frames before the first and after the last that is within 40 dB of the loudest."""
+    """Remove quiet 10 ms frames at both ends: those more than 40 dB below the loudest frame."""
     frame = SAMPLE_RATE // 100
     frames = samples[: len(samples) // frame * frame].reshape(-1, frame)
     loudness = np.sqrt((frames**2).mean(axis=1))
@@ -83,7 +83,7 @@ def trim(samples: Samples) -> Samples:
 
 
 def compose() -> tuple[Samples, list[Turn]]:
-    """Returns the call, shaped (channel, sample), and its turns with their times."""
+    """Returns the call as (channels, samples), and its turns with their times."""
     clock = LEAD_SECONDS
     turns: list[Turn] = []
     placed: list[tuple[int, int, Samples]] = []
