@@ -26,7 +26,7 @@ KEPT = Path(__file__).parents[2] / "docs" / "bench"
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that is saved: a row for each contender, the service's rows by number of clients, the machine."""
+    """Everything that is saved: the machine, the recordings, and the rows of all contenders and of the service."""
 
     machine: Mapping[str, str | int]
     recordings: Mapping[str, int | float | list[str]]

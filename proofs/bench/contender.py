@@ -39,7 +39,7 @@ CONTENDERS: Mapping[str, Contender] = {
 
 
 def run(contender: Contender, models_dir: Path, calls: list[Call]) -> Run:
-    """Give all calls to the contender at the same time, and measure."""
+    """Let the contender transcribe all calls, and measure it."""
     work = contender(models_dir, calls)
     latencies: list[float] = []
     heard: dict[str, list[Piece]] = {}

@@ -42,8 +42,8 @@ class Window:
 def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
     """Windows of up to 18 s, in batches, with a beam of 5.
 
-    The context is 15 or 20 s: the shortest in which a window ends in silence. The language is not
-    detected. Results are not checked, not recognized again and not joined. All are reported at the end.
+    The context is 15 or 20 s: the shortest in which a window ends in silence. Languages are known,
+    not detected. Results are not checked, not recognized again and not joined. All are reported at the end.
     """
     with chosen_instructions():
         model = load(models_dir, cpu_threads=1, num_workers=CORES)

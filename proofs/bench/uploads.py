@@ -105,7 +105,7 @@ def watching(folder: Path) -> Iterator[list[float]]:
         yield gone
 
 
-def put_through(service: Service, fate: Fate, clients: int) -> None:
+def upload_from_all(service: Service, fate: Fate, clients: int) -> None:
     """Upload from all clients at the same time, print a row, and delete the accepted jobs."""
     incoming = service.folder / "audio" / "incoming"
     process = psutil.Process(service.process.pid)
@@ -149,9 +149,9 @@ def main() -> None:
             "| uploads | answers | s | MiB before | at most | growth | files removed | last one, s after the last end |"
         )
         print("|---|---|---|---|---|---|---|---|")
-        put_through(service, Fate("small ones first", len(tone())), arguments.clients)
+        upload_from_all(service, Fate("small ones first", len(tone())), arguments.clients)
         for fate in fates:
-            put_through(service, fate, arguments.clients)
+            upload_from_all(service, fate, arguments.clients)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ REAL_LEASE = 30.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """What to play, and how the processes run that it is played on.
+    """A scenario, and how its processes run.
 
     If `double` is set, a double replaces the engine, and FFmpeg too unless `decode` is set. Otherwise the real model
     runs. If `embedded` is set, the processes start and watch the database themselves. `disk_bytes` is the size of a

@@ -67,7 +67,7 @@ async def kills(
         Figure.at_most("claimed again after a kill, p99 s", percentile(_seconds(again, False), 0.99), again_within),
         Figure.found("of those, on their last chance", len(_seconds(again, True))),
         Figure.found(
-            "claimed for their last chance, which each worker takes alone, p99 s",
+            "claimed again on their last chance, p99 s (a worker runs such jobs one at a time)",
             percentile(_seconds(again, True), 0.99),
         ),
     ]
