@@ -9,7 +9,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import DecoderUnavailable
-from app.jobs import lifecycle, recording
+from app.database import work
+from app.jobs import condition, lifecycle, recording
+from app.jobs.condition import TRIAL_PAUSES_SECONDS
 from app.jobs.lifecycle import HINDRANCE_DELAYS, MAX_HINDRANCES, Status
 from testing.job_bench import Bench, waits_after, working
 from testing.origin import Origin
@@ -22,6 +24,12 @@ def failing(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(condition, "TRIAL_PAUSES_SECONDS", tuple(pause / 10 for pause in TRIAL_PAUSES_SECONDS))
 
 
 TROUBLES = [
