@@ -7,7 +7,8 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
 from itertools import chain
-from typing import Annotated, Any, Self, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -34,9 +35,6 @@ from app.transcripts.transcript import Channels, Options, Task
 JSON_BODY_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 4096
 OPTION_FIELDS = frozenset(field.name for field in fields(Options))
-LIST_FIELDS = frozenset({"channel_labels", "hotwords", "webhook_url", "callback_url"})
-BOOLEAN_FIELDS = frozenset({"word_timestamps", "diarize"})
-JSON_FIELDS = frozenset({"metadata", "priority"})
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -222,6 +220,26 @@ class CreateFromUrl(CreateTranscription):
         if not isinstance(values, dict):
             raise InvalidRequest("The body must be a JSON object.")
         return _validated(cls, values)
+
+
+def _types(annotation: Any) -> set[Any]:
+    """The classes that a field's values may have."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _types(arguments[0])
+    if origin in (Union, UnionType):
+        return set().union(*map(_types, arguments))
+    return {origin or annotation}
+
+
+def _fields_of(*types: type) -> frozenset[str]:
+    fields = CreateTranscription.model_fields.items()
+    return frozenset(name for name, field in fields if not _types(field.annotation).isdisjoint(types))
+
+
+LIST_FIELDS = _fields_of(list)
+BOOLEAN_FIELDS = _fields_of(bool)
+JSON_FIELDS = _fields_of(dict, int, float)
 
 
 def _form_value(name: str, text: str) -> Any:

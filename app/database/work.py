@@ -57,6 +57,10 @@ class WorkLoop(Generic[Item, Result]):
     `run` works on one item, and may be stopped. `record` gets what `run` returned or raised, or the result that `stop`
     was called with; None means that the item has to be given back. Nothing stops `record`.
 
+    The loop keeps no leases. `claim` has to mark its items with a lease, so that no other process takes them before a
+    crash ends it. `record` has to write the end only while the lease holds, and has to count the attempts. If `record`
+    raises, the loop logs that, and the item can be claimed again when its lease has ended.
+
     Items must be hashable. Each has tasks of its own, so that what `run` and `record` bind to the log's context
     belongs to that item.
     """

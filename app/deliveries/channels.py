@@ -1,8 +1,8 @@
 """The seam between the sender and everything that a delivery can be sent by.
 
-A channel sends one delivery once and returns what came of it. The sender finds the channel by the delivery's style, so
-that a new way out (a bucket, a folder, a stream) is a new channel and one more entry in the sender's table. Channels
-must not know the outbox: leases, the schedule and the limit for each host work in the same way for all of them.
+A channel sends one delivery once and returns what came of it. The sender finds the channel by the delivery's style. A
+new way out (a bucket, a folder, a stream) is a new style, its receivers and its channel. Channels must not know the
+outbox: leases, the schedule and the limit for each host work in the same way for all of them.
 """
 
 import time
@@ -50,8 +50,9 @@ class Result(Enum):
 class Reply:
     """What came of an attempt. `result` decides what happens next; the delivery's log shows the other fields.
 
-    Either `status_code` or `error` is set. `error` is a word that clients read, and `response` is the beginning of the
-    receiver's answer. If the delivery is tried again, then not before `retry_after` has passed.
+    At most one of `status_code` and `error` is set, and a delivery that succeeded needs neither. `error` is a word that
+    clients read, and `response` is the beginning of the receiver's answer. If the delivery is tried again, then not
+    before `retry_after` has passed.
     """
 
     started_at: datetime

@@ -73,7 +73,7 @@ class DeliveryAttempt(SQLModel, table=True):
 
     __tablename__ = "delivery_attempt"
     __table_args__ = (
-        CheckConstraint("(status_code IS NULL) <> (error IS NULL)", name="delivery_attempt_result"),
+        CheckConstraint("status_code IS NULL OR error IS NULL", name="delivery_attempt_result"),
         Index("delivery_attempt_of_delivery", "delivery_id", "id"),
     )
 

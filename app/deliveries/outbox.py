@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, bindparam, func, text
+from sqlalchemy import ColumnElement, Text, Uuid, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -101,7 +101,7 @@ CLAIM = text("""
                    AS place
         FROM host LEFT JOIN busy USING (name) CROSS JOIN LATERAL (
             SELECT id, next_attempt_at FROM delivery
-            WHERE status = 'pending' AND delivery.host = host.name AND next_attempt_at <= now()
+            WHERE status = 'pending' AND delivery.host = host.name AND style = ANY(:styles) AND next_attempt_at <= now()
               AND (lease_until IS NULL OR lease_until < now())
             ORDER BY next_attempt_at, id
             LIMIT greatest(0, :per_host - coalesce(busy.attempts, 0))
@@ -114,16 +114,19 @@ CLAIM = text("""
     FROM chosen, event WHERE delivery.id = chosen.id AND event.id = delivery.event_id
     RETURNING delivery.id, lease_token AS token, event_id, transcription_id, type, style, url, host, body,
               extract(epoch FROM now() - next_attempt_at)::float AS waited_seconds, now() AS claimed_at
-""")
+""").bindparams(bindparam("styles", type_=ARRAY(Text)))
 
 
-async def claim_due(session: AsyncSession, slots: int, own_secrets: Sequence[str] = ()) -> list[Leased]:
+async def claim_due(
+    session: AsyncSession, slots: int, styles: Collection[Style], own_secrets: Sequence[str] = ()
+) -> list[Leased]:
     """Lease up to `slots` deliveries that are due, at most PER_HOST for each host at the same time.
 
-    They are to be signed with `own_secrets`, or with the database's secrets if there are none.
+    Only those of `styles` are leased, because a newer version may have written others. They are to be signed with
+    `own_secrets`, or with the database's secrets if there are none.
     """
     await session.exec(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
-    claim = CLAIM.bindparams(slots=slots, per_host=PER_HOST, lease=LEASE)
+    claim = CLAIM.bindparams(slots=slots, per_host=PER_HOST, lease=LEASE, styles=list(styles))
     rows = (await session.exec(claim)).all()  # type: ignore[call-overload]
     secrets = tuple(own_secrets or (await signing_secrets.valid(session) if rows else ()))
     return [Leased(**{**row._mapping, "style": Style(row.style), "signing_secrets": secrets}) for row in rows]

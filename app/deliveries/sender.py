@@ -4,6 +4,7 @@ The sender claims deliveries, lets the channel of each make one attempt, and rec
 during an attempt, because a receiver may take seconds. The sender must not know how a channel sends.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,16 +12,17 @@ from functools import partial
 
 import structlog
 
-from app.database.connections import DATABASE_TROUBLE, Database
+from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
 from app.database.notifications import Signals
 from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.deliveries import outbox
-from app.deliveries.channels import Channels, Reply
+from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Reply
 from app.deliveries.outbox import Leased
 from app.errors import InternalError
 
 SLOTS = 64
+LIMIT_SECONDS = ATTEMPT_SECONDS + 2  # so that a channel that hangs holds no slot longer than the lease
 RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0)
 
 log = structlog.stdlib.get_logger("callscribe.webhooks")
@@ -63,10 +65,11 @@ class DeliverySender:
         if free <= 0:
             return []
         async with self._database.transaction() as session:
-            return await outbox.claim_due(session, free, self._signing_secrets)
+            return await outbox.claim_due(session, free, self._channels.keys(), self._signing_secrets)
 
     async def _send(self, leased: Leased) -> Reply:
-        return await self._channels[leased.style].send(leased)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await self._channels[leased.style].send(leased)
 
     async def _record(self, leased: Leased, ended: Reply | Exception | None) -> None:
         """An attempt that raised is recorded as a failed one: it has to count, or it would be repeated for ever."""
@@ -80,11 +83,16 @@ class DeliverySender:
             await self._write(leased, _broken(leased, error))
 
     async def _write(self, leased: Leased, reply: Reply) -> None:
-        """Retries if the connection is lost. If it cannot be written at all, the delivery is sent again later."""
+        """Retries if the connection is lost. If that does not help, the delivery is sent again after its lease.
+
+        Raises the database's error if it does not accept the reply.
+        """
         record = partial(outbox.record, leased=leased, reply=reply)
         try:
             row = await write_down(self._database, record, RECORD_PAUSES_SECONDS)
         except DATABASE_TROUBLE as error:
+            if is_bad_data(error):
+                raise
             log.warning("attempt not recorded", delivery=str(leased.id), error=type(error).__name__)
             return
         log.info(

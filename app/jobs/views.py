@@ -1,7 +1,7 @@
 """What clients get of jobs and transcripts, as pydantic models. It must not know HTTP."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from app.deliveries.notify_status import NotifyState, NotifyStatus
 from app.jobs.lifecycle import Status
-from app.jobs.models import Transcription
+from app.jobs.models import Transcription, stored_options
 from app.sources.fetch import shown_url
 from app.transcripts.transcript import Options, Task
 from app.transcripts.view import Seconds, WarningOut
@@ -42,8 +42,9 @@ OptionsOut = create_model("OptionsOut", __doc__="The options in force, with the 
 
 
 def shown_options(stored: Mapping[str, Any], priority: int) -> dict[str, Any]:
-    """Options as clients see them, from the stored ones."""
-    return {**stored, "language": stored["language"] or "auto", "priority": priority}
+    """Options as clients see them. Those that are newer than the job have their defaults."""
+    options = asdict(stored_options.validate_python(stored))
+    return {**options, "language": options["language"] or "auto", "priority": priority}
 
 
 class ErrorOut(BaseModel):

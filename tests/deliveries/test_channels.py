@@ -3,10 +3,14 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from app.database.connections import Database
+from app.deliveries import sender
 from app.deliveries.channels import Outgoing, Reply, Result
 from app.deliveries.models import DeliveryStatus, Style
-from tests.deliveries.conftest import SECRET, attempts, end, sending_by, settled, tried
+from testing.rows import execute
+from tests.deliveries.conftest import SECRET, attempts, deliveries, end, sending_by, settled, tried
 
 
 class ListChannel:
@@ -54,15 +58,60 @@ async def test_a_channel_may_ask_for_a_wait(database: Database) -> None:
     assert delivery.next_attempt_at - delivery.created_at >= timedelta(hours=2)
 
 
-async def test_a_channel_that_raises_and_a_missing_channel_count_as_failed_attempts(database: Database) -> None:
-    channel = ListChannel()
+async def test_a_channel_that_raises_counts_as_a_failed_attempt(database: Database) -> None:
+    async with sending_by(database, {Style.CALLBACK: ListChannel()}):
+        [delivery] = await tried(database, (await end(database, callback_urls=["list://broken"])).id)
+    assert (delivery.status, delivery.attempts) == (DeliveryStatus.PENDING, 1)
+    assert [attempt.error for attempt in await attempts(database, delivery)] == ["internal_error"]
+
+
+async def test_a_channel_that_hangs_frees_its_place_and_counts_as_a_failed_attempt(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class HangingChannel:
+        async def send(self, delivery: Outgoing) -> Reply:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    monkeypatch.setattr(sender, "LIMIT_SECONDS", 0.2)
+    async with sending_by(database, {Style.WEBHOOK: HangingChannel()}):
+        [delivery] = await tried(database, (await end(database, "list://one")).id)
+    assert [attempt.error for attempt in await attempts(database, delivery)] == ["internal_error"]
+
+
+async def test_a_process_leaves_deliveries_of_a_style_that_it_does_not_know_to_others(database: Database) -> None:
+    """As during a deploy, when a newer version has written them."""
+    await execute(database, "ALTER TABLE delivery DROP CONSTRAINT delivery_style")
+    unknown = await end(database, "list://one")
+    await execute(database, "UPDATE delivery SET style = 'stream'")
+    channel = ListChannel(Result.DELIVERED)
     async with sending_by(database, {Style.CALLBACK: channel}):
-        broken = await end(database, callback_urls=["list://broken"])
-        missing = await end(database, "list://one")
-        found = [(await tried(database, job.id))[0] for job in (broken, missing)]
-    for delivery in found:
-        assert (delivery.status, delivery.attempts) == (DeliveryStatus.PENDING, 1)
-        assert [attempt.error for attempt in await attempts(database, delivery)] == ["internal_error"]
+        known = await end(database, callback_urls=["list://two"])
+        await settled(database, known.id)
+    [left] = await deliveries(database, unknown.id)
+    assert (left.status, left.attempts, left.lease_token) == (DeliveryStatus.PENDING, 0, None)
+
+
+async def test_a_channel_without_status_codes_can_deliver(database: Database) -> None:
+    class SilentChannel:
+        async def send(self, delivery: Outgoing) -> Reply:
+            return Reply(datetime.now(UTC), 1, Result.DELIVERED)
+
+    async with sending_by(database, {Style.WEBHOOK: SilentChannel()}):
+        [delivery] = await settled(database, (await end(database, "list://one")).id)
+    [attempt] = await attempts(database, delivery)
+    assert (delivery.status, attempt.status_code, attempt.error) == (DeliveryStatus.DELIVERED, None, None)
+
+
+async def test_a_reply_that_the_database_does_not_accept_counts_as_a_failed_attempt(database: Database) -> None:
+    class ContradictoryChannel:
+        async def send(self, delivery: Outgoing) -> Reply:
+            return Reply(datetime.now(UTC), 1, Result.DELIVERED, status_code=200, error="refused")
+
+    async with sending_by(database, {Style.WEBHOOK: ContradictoryChannel()}):
+        [delivery] = await tried(database, (await end(database, "list://one")).id)
+    [attempt] = await attempts(database, delivery)
+    assert (delivery.status, attempt.status_code, attempt.error) == (DeliveryStatus.PENDING, None, "internal_error")
 
 
 async def test_the_sender_limits_its_attempts_through_every_channel(database: Database) -> None:

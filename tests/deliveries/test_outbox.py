@@ -16,7 +16,7 @@ from app.database.connections import Database
 from app.deliveries import outbox
 from app.deliveries.channels import Reply
 from app.deliveries.http import judge
-from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
+from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
 from app.deliveries.outbox import Leased
 from app.errors import NotFound
 from app.jobs import changing, events, queue
@@ -32,7 +32,7 @@ DOCUMENT = create_app().openapi()
 
 async def claim(database: Database, slots: int = 10) -> list[Leased]:
     async with database.transaction() as session:
-        return await outbox.claim_due(session, slots)
+        return await outbox.claim_due(session, slots, tuple(Style))
 
 
 async def record(database: Database, leased: Leased, status_code: int) -> Delivery | None:

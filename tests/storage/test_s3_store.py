@@ -63,7 +63,7 @@ async def test_one_replica_reads_a_recording_that_another_saved(
     assert not path.exists()
     elsewhere.close()
     await replica.delete(key)
-    assert s3_server.files(bucket) == []
+    await asyncio.to_thread(eventually, lambda: s3_server.files(bucket) == [])
 
 
 async def test_reading_a_missing_recording_fails_and_erasing_it_succeeds(store: S3AudioStore) -> None:
@@ -119,7 +119,7 @@ async def test_a_recording_over_the_limit_leaves_nothing(store: S3AudioStore, bu
 
     with pytest.raises(TooLarge):
         await store.save("long", too_much(), 12 * MIB)
-    assert s3_server.files(bucket) == []
+    await asyncio.to_thread(eventually, lambda: s3_server.files(bucket) == [])
 
 
 async def test_an_upload_that_breaks_off_or_is_cancelled_leaves_nothing(
@@ -139,11 +139,11 @@ async def test_an_upload_that_breaks_off_or_is_cancelled_leaves_nothing(
     saving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await saving
-    assert s3_server.files(bucket) == []
+    await asyncio.to_thread(eventually, lambda: s3_server.files(bucket) == [])
     go_on.set()
     with pytest.raises(ConnectionResetError):
         await store.save("broken", half(), PLENTY)
-    assert s3_server.files(bucket) == []
+    await asyncio.to_thread(eventually, lambda: s3_server.files(bucket) == [])
 
 
 async def test_cancelling_an_upload_does_not_wait_for_a_server_that_never_answers(
@@ -192,7 +192,7 @@ async def test_wrong_credentials_are_reported(
     store = S3AudioStore(S3Url(bucket, "tenant"), workspace_of_store)
     for trouble in await troubles(store):
         assert str(trouble) == f"the bucket cannot be used: {reason}"
-    assert s3_server.files(bucket) == []
+    await asyncio.to_thread(eventually, lambda: s3_server.files(bucket) == [])
 
 
 async def test_a_missing_bucket_is_reported(bucket: str, workspace_of_store: Workspace) -> None:
