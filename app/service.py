@@ -112,22 +112,18 @@ class Service:
     `database` has connections of its own, so that requests cannot take those of jobs and deliveries.
     """
 
+    parts: Parts
     database: Database
-    signals: Signals
-    store: AudioStore
-    retention: Retention
-    at_end: AtEnd
     intake: Intake
     reader: Reader
     waiting: Waiting
     api_keys: ApiKeys
     readiness: Readiness
-    shutdown: Shutdown
 
     def close(self) -> None:
         """Accept no more jobs, and answer the requests that wait for one."""
         self.intake.closed = True
-        self.signals.wake()
+        self.parts.signals.wake()
 
 
 @asynccontextmanager
@@ -169,19 +165,8 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         _on_signals(shutdown.request)
         work = [signals.run(), retention.run(), sender.run(), log_containment(), *([jobs.run()] if jobs else [])]
         async with _running(work, shutdown):
-            yield Parts(
-                database=database,
-                signals=signals,
-                guard=guard,
-                workspace=workspace,
-                store=store,
-                free_space=free_space,
-                fetcher=fetcher,
-                retention=retention,
-                at_end=at_end,
-                executor=jobs,
-                shutdown=shutdown,
-            )
+            shared = (database, signals, guard, workspace, store, free_space, fetcher, retention, at_end)
+            yield Parts(*shared, executor=jobs, shutdown=shutdown)
             await shutdown.drain()
 
 
@@ -196,17 +181,13 @@ def for_requests(settings: Settings, parts: Parts, database: Database) -> Servic
     intake = Intake(database, parts.store, parts.fetcher, settings.model, receivers, parts.free_space, limits)
     keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
     return Service(
+        parts=parts,
         database=database,
-        signals=parts.signals,
-        store=parts.store,
-        retention=parts.retention,
-        at_end=parts.at_end,
         intake=intake,
         reader=Reader(database),
         waiting=Waiting(database, parts.signals),
         api_keys=ApiKeys(keys if settings.auth == "on" else None),
         readiness=_readiness(settings, parts, intake),
-        shutdown=parts.shutdown,
     )
 
 

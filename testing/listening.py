@@ -45,17 +45,13 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
     unused = cast("Any", None)
     app = create_app()
     app.state.service = Service(
+        parts=unused,
         database=unused,
-        signals=unused,
-        store=unused,
-        retention=unused,
-        at_end=unused,
         intake=unused,
         reader=unused,
         waiting=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
-        shutdown=unused,
     )
     return app
 

@@ -170,14 +170,14 @@ async def serve(
             spare_what_stays()
             name, number = listener.getsockname()[:2]
             log.info("serving", page=f"http://{name}:{number}/", data_dir=str(data_dir))
-            stopping = asyncio.create_task(service.shutdown.requested.wait())
+            stopping = asyncio.create_task(service.parts.shutdown.requested.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping; a second signal stops immediately", running_jobs_may_take_seconds=GRACE_SECONDS)
             service.close()
             server.should_exit = True
-            await asyncio.gather(serving, service.shutdown.drain())
+            await asyncio.gather(serving, service.parts.shutdown.drain())
             stopping.cancel()
-            return service.shutdown.requested.is_set() and not service.shutdown.failed
+            return service.parts.shutdown.requested.is_set() and not service.parts.shutdown.failed
     finally:
         server.should_exit = True
         await serving

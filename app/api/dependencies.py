@@ -47,15 +47,15 @@ async def _waiting(request: Request) -> Waiting:
 
 
 async def _retention(request: Request) -> Retention:
-    return service_of(request).retention
+    return service_of(request).parts.retention
 
 
 async def _at_end(request: Request) -> AtEnd:
-    return service_of(request).at_end
+    return service_of(request).parts.at_end
 
 
 async def _store(request: Request) -> AudioStore:
-    return service_of(request).store
+    return service_of(request).parts.store
 
 
 DatabaseDep = Annotated[Database, Depends(_database)]
