@@ -23,7 +23,7 @@ log = structlog.stdlib.get_logger("callscribe.work")
 
 
 class _Attempt(Generic[Result]):
-    """The work on one item. Once stopped, it ends with `result` instead of its own."""
+    """The work on one item. If it is stopped before it ends, its end is the result that `stop` was called with."""
 
     def __init__(self, work: Coroutine[Any, Any, Result]) -> None:
         self._work = asyncio.create_task(work)
@@ -31,20 +31,21 @@ class _Attempt(Generic[Result]):
         self._result: Result | None = None
 
     def stop(self, result: Result | None) -> None:
-        if not self._stopped:
+        if not (self._stopped or self._work.done()):
             self._stopped, self._result = True, result
             self._work.cancel()
 
     async def end(self) -> Result | Exception | None:
         """Wait for the end. An exception of the work is returned."""
+        own: Result | Exception | None = None
         try:
-            return await self._work
+            own = await self._work
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
-            return self._result
         except Exception as error:  # noqa: BLE001  its record says what it means
-            return error
+            own = error
+        return self._result if self._stopped else own
 
 
 class WorkLoop(Generic[Item, Result]):
@@ -81,6 +82,7 @@ class WorkLoop(Generic[Item, Result]):
         self._record = record
         self._attempts: dict[Item, _Attempt[Result]] = {}
         self._recording: set[asyncio.Task[None]] = set()
+        self._claiming = asyncio.Lock()
         self._closed = False
 
     @property
@@ -93,7 +95,8 @@ class WorkLoop(Generic[Item, Result]):
         with self._signals.subscribe(self._topic) as notified:
             while not self._closed:
                 notified.clear()
-                await despite_database_trouble(self._claim_and_start)
+                async with self._claiming:
+                    await despite_database_trouble(self._claim_and_start)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(notified.wait(), POLL_SECONDS)
         await self.idle()
@@ -109,13 +112,15 @@ class WorkLoop(Generic[Item, Result]):
         The stopped ones are given back. `idle` waits until they have been.
         """
         self.close()
-        if self._recording:
-            await asyncio.wait(self._recording, timeout=grace_seconds)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.idle(), grace_seconds)
         for attempt in self._attempts.values():
             attempt.stop(None)
 
     async def idle(self) -> None:
-        """Wait until no item is running."""
+        """Wait until no item is running, and no claim is under way that may bring one."""
+        async with self._claiming:
+            pass
         while self._recording:
             await asyncio.wait(self._recording)
 
@@ -145,5 +150,5 @@ class WorkLoop(Generic[Item, Result]):
 
     def _ended(self, item: Item, recording: asyncio.Task[None]) -> None:
         self._recording.discard(recording)
-        del self._attempts[item]
+        self._attempts.pop(item, None)
         self._signals.wake(self._topic)

@@ -22,6 +22,7 @@ from app.deliveries.outbox import Leased
 from app.errors import InternalError
 
 SLOTS = 64
+GIVE_BACK_SECONDS = 5.0
 LIMIT_SECONDS = ATTEMPT_SECONDS + 2  # so that a channel that hangs holds no slot longer than the lease
 RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0)
 
@@ -56,9 +57,13 @@ class DeliverySender:
         await self._loop.work()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Claim no more. Wait up to `grace_seconds` for attempts under way, then stop and give back the others."""
+        """Claim no more. Wait up to `grace_seconds` for attempts under way, then stop and give back the others.
+
+        If the database is away, those are given back when their leases end.
+        """
         await self._loop.drain(grace_seconds)
-        await self._loop.idle()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._loop.idle(), GIVE_BACK_SECONDS)
 
     async def _claim(self) -> list[Leased]:
         free = self._slots - len(self._loop.running)

@@ -24,7 +24,7 @@ class PendingWindow:
     """A window that waits to be recognized, as `ask` says.
 
     `generation` is 0 for windows found by voice activity. A window cut out of speech that the model missed has its
-    parent's generation plus 1.
+    parent's generation plus 1. `repeats` counts how often the model has asked for the window again.
     """
 
     job: "Recording"
@@ -32,6 +32,7 @@ class PendingWindow:
     window: Window
     ask: Ask
     generation: int = 0
+    repeats: int = 0
 
     @property
     def kind(self) -> Hashable:

@@ -20,6 +20,12 @@ logger = logging.getLogger(__name__)
 
 # A window of missed speech may miss speech again: so often is it looked for.
 MOST_GENERATIONS = 2
+# A model that asks for a window more often would never end. Whisper asks fewer than ten times.
+MOST_REPEATS = 20
+
+
+class AskedTooOften(Exception):
+    """A model asked for the same window again and again. It is a fault of the model's code."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +49,7 @@ def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
     answers = batch[0].job.model.recognize([(pending.ask, samples) for pending, samples in readable])
     answered = list(zip((pending for pending, _ in readable), answers, strict=True))
     settled = [_settled(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
-    again = [replace(pending, ask=answer.ask) for pending, answer in answered if isinstance(answer, Again)]
+    again = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
     again += [missed for each in settled for missed in each.missed]
     for each in settled:
         _settle(each)
@@ -59,6 +65,12 @@ def _read(pending: PendingWindow) -> "Samples | None":
             logger.exception("speech.read_failed")
         pending.job.fail(error)
         return None
+
+
+def _repeated(pending: PendingWindow, answer: Again) -> PendingWindow:
+    if pending.repeats == MOST_REPEATS:
+        pending.job.fail(AskedTooOften(f"the model asked for a window more than {MOST_REPEATS} times"))
+    return replace(pending, ask=answer.ask, repeats=pending.repeats + 1)
 
 
 def _settled(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Settled:
@@ -85,7 +97,7 @@ def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...]
 
 def _of_missed(pending: PendingWindow, language: str, window: Window) -> PendingWindow:
     ask = Ask(pending.ask.options, window.seconds, language, pending.ask.language_is_detected)
-    return replace(pending, window=window, ask=ask, generation=pending.generation + 1)
+    return replace(pending, window=window, ask=ask, generation=pending.generation + 1, repeats=0)
 
 
 def _placed(warning: TranscriptWarning | None, pending: PendingWindow) -> TranscriptWarning | None:

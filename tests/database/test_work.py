@@ -1,8 +1,8 @@
 """The work loop, with work that is kept in memory instead of in a table."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -134,6 +134,47 @@ async def test_work_that_is_claimed_while_the_loop_closes_goes_back(kitchen: Kit
         await ended(kitchen, 1)
     assert kitchen.waiting == ["soup"]
     assert not kitchen.started.is_set()
+
+
+async def test_draining_waits_for_a_claim_that_is_under_way(kitchen: Kitchen) -> None:
+    """The database may have committed it, although the reply has not come back yet."""
+    claiming, reply = asyncio.Event(), asyncio.Event()
+    claim = kitchen.loop._claim
+
+    async def slow_claim() -> Iterable[str]:
+        claimed = await claim()
+        claiming.set()
+        await reply.wait()
+        return claimed
+
+    kitchen.loop._claim = slow_claim
+    kitchen.waiting = ["soup"]
+    working = asyncio.create_task(kitchen.loop.work())
+    await claiming.wait()
+    idle = asyncio.create_task(kitchen.loop.idle())
+    await kitchen.loop.drain(0.05)
+    assert not idle.done()
+    reply.set()
+    await asyncio.wait_for(idle, 10)
+    assert (kitchen.waiting, kitchen.ended) == (["soup"], {"soup": "None"})
+    await working
+
+
+async def test_work_that_ignores_its_stop_is_recorded_with_the_result_of_the_stop(kitchen: Kitchen) -> None:
+    stubborn = kitchen.cook
+
+    async def ignore_cancellation(dish: str) -> str:
+        with suppress(asyncio.CancelledError):
+            await stubborn(dish)
+        return "its own result"
+
+    kitchen.loop._run = ignore_cancellation
+    async with cooking(kitchen):
+        kitchen.order("slow")
+        await kitchen.started.wait()
+        kitchen.loop.stop("slow", "cancelled")
+        await ended(kitchen, 1)
+    assert kitchen.ended == {"slow": "'cancelled'"}
 
 
 async def test_stopped_work_is_recorded_with_the_result_of_the_first_stop(kitchen: Kitchen) -> None:

@@ -10,6 +10,7 @@ import pytest
 from app.speech import families
 from app.speech.engine import Engine, EngineConfig
 from app.speech.model import Again, Answer, Ask, Model, NoSpeech, Prepared, Recognized, Samples
+from app.speech.settling import AskedTooOften
 from app.transcripts.formats import Format, render
 from app.transcripts.transcript import Options
 from testing.hearing import FEW, FOX, HELLO, error_rate, ignore
@@ -24,6 +25,7 @@ class Metronome:
 
     def __init__(self) -> None:
         self.batches: list[list[Ask]] = []
+        self.is_never_content = False
 
     def prepare(self, ask: Ask, read: Callable[[], Samples]) -> Prepared:
         return Prepared()
@@ -39,7 +41,7 @@ class Metronome:
         seconds = round(len(samples) / 16_000)
         if not seconds:
             return NoSpeech()
-        if ask.state is None:
+        if ask.state is None or self.is_never_content:
             return Again(Ask(ask.options, ask.seconds, ask.language, ask.language_is_detected, state="second look"))
         return Recognized(" ".join(["tick"] * seconds), ask.language)
 
@@ -80,6 +82,14 @@ async def test_a_second_family_produces_a_transcript_without_scores(
     scores = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
     assert {segment[score] for segment in shown for score in scores} == {None}
     assert {word["probability"] for segment in shown for word in segment["words"]} == {None}
+
+
+async def test_a_model_that_asks_for_a_window_again_and_again_fails_its_job(
+    engine: Engine, metronome: Metronome, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metronome, "is_never_content", True)
+    with pytest.raises(AskedTooOften):
+        await engine.transcribe([record(speech(FOX))], Options("metronome"), ignore)
 
 
 async def test_two_families_in_one_process_never_share_a_batch(

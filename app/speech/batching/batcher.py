@@ -35,6 +35,7 @@ class Batchable(Item, Protocol):
     def job(self) -> FallibleJob: ...
 
 
+Result = TypeVar("Result")
 ItemT = TypeVar("ItemT", bound=Batchable)
 SourceItemT = TypeVar("SourceItemT", bound=Batchable, covariant=True)
 
@@ -50,6 +51,21 @@ class Source(Protocol[SourceItemT]):
 
     def advance(self) -> Sequence[SourceItemT]:
         """Does one step of work. Returns the few items that it gave, perhaps none."""
+
+
+class Panicked(Exception):
+    """Code of the model raised what is no Exception, as the tokenizer does, which is written in Rust."""
+
+
+def _without_panic(call: Callable[[], Result]) -> Result:
+    """Make the call. Raises Panicked for what only the event loop and the interpreter may raise."""
+    try:
+        return call()
+    except Exception:
+        raise
+    except BaseException as error:  # noqa: BLE001  raised below, where its traceback keeps no batch in memory
+        panic = repr(error)
+    raise Panicked(panic)
 
 
 class Batcher(Generic[ItemT]):
@@ -105,7 +121,7 @@ class Batcher(Generic[ItemT]):
             while (step := self._next_step()) is not None:
                 step()
                 del step  # so that a waiting thread keeps no recording in memory
-        except Exception:
+        except BaseException:
             logger.critical("speech.thread_died", exc_info=True)
             with self._changed:
                 self._broken = self._closed = True
@@ -158,7 +174,7 @@ class Batcher(Generic[ItemT]):
 
     def _advance(self, source: Source[ItemT]) -> None:
         try:
-            items = source.advance()
+            items = _without_panic(source.advance)
         except DeviceLost as error:
             source.job.fail(error)
             raise
@@ -185,7 +201,7 @@ class Batcher(Generic[ItemT]):
     def _succeeds(self, batch: Sequence[ItemT]) -> bool:
         """Whether a batch is done. The error does not leave this method, because it would keep the batch in memory."""
         try:
-            again = self._recognize(batch)
+            again = _without_panic(partial(self._recognize, batch))
         except DeviceLost as error:
             for item in batch:
                 item.job.fail(error)

@@ -10,7 +10,7 @@ from weakref import finalize
 import pytest
 
 from app.errors import GpuOutOfMemory
-from app.speech.batching.batcher import Batcher, EngineStopped
+from app.speech.batching.batcher import Batcher, EngineStopped, Panicked
 from app.speech.batching.fairness import Share
 from app.speech.model import DeviceLost
 
@@ -291,6 +291,44 @@ def test_a_thread_that_dies_ends_all_jobs_and_is_logged(
     with pytest.raises(EngineStopped):
         submit(batcher, [2])
     assert "speech.thread_died" in caplog.text
+
+
+class Panic(BaseException):
+    """As pyo3's PanicException."""
+
+
+def test_a_panic_while_recognizing_ends_only_its_own_job() -> None:
+    def panic(batch: Sequence[Number]) -> list[Number]:
+        if any(number.value == 13 for number in batch):
+            raise Panic("index out of range")
+        return recognize(batch)
+
+    batcher = Batcher(1, 2, panic)
+    poison, other = submit(batcher, [13]), submit(batcher, [2])
+    batcher.start()
+
+    with pytest.raises(Panicked, match="index out of range"):
+        poison.result()
+    assert other.result() == 2
+    assert batcher.alive
+    batcher.close()
+
+
+def test_a_panic_while_preparing_ends_only_its_own_job() -> None:
+    class Panicking(Numbers):
+        def advance(self) -> Sequence[Number]:
+            raise Panic
+
+    batcher = Batcher(1, 2, recognize)
+    poison = Sum(1)
+    batcher.submit(poison, [Panicking(poison, [1])])
+    other = submit(batcher, [2])
+    batcher.start()
+
+    with pytest.raises(Panicked):
+        poison.result()
+    assert other.result() == 2
+    batcher.close()
 
 
 def test_jobs_of_the_failed_batch_lose_their_device_and_the_others_only_their_engine() -> None:
