@@ -77,7 +77,7 @@ class DeliverySender:
             return await self._channels[leased.style].send(leased)
 
     async def _record(self, leased: Leased, ended: Reply | Exception | None) -> None:
-        """An attempt that raised is recorded as a failed one: it has to count, or it would be repeated for ever."""
+        """Record an attempt. One that raised counts as failed, because it would otherwise be repeated forever."""
         if ended is None:
             await self._give_back(leased)
             return

@@ -62,7 +62,7 @@ class Fitness:
 
     def hindered(self, error: Exception) -> None:
         """An attempt ended because of trouble of the worker's own."""
-        log.warning("this worker had trouble of its own; the job goes back", error=in_words(error))
+        log.warning("this worker had trouble of its own, so the job returns to the queue", error=in_words(error))
         self._condition.attempt_hindered(in_words(error), time.monotonic())
 
 

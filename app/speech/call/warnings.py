@@ -37,7 +37,7 @@ def warnings_of(found: Findings) -> tuple[TranscriptWarning, ...]:
 
 def _of_the_split(found: Findings) -> Iterator[TranscriptWarning]:
     if found.options.channels == "split" and len(found.channels) == 1:
-        message = "The recording has one channel: there was nothing to split, and its speakers are not told apart"
+        message = "The recording has one channel: there was nothing to split, and its speakers are not separated"
         yield TranscriptWarning(WarningCode.MONO_NOT_SPLIT, message, 0)
     for channel, original in enumerate(found.levels.copy_of):
         if original is not None:
