@@ -29,7 +29,7 @@ class AskedTooOften(Exception):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Settled:
+class _Outcome:
     """What came of a window that its model is done with, before its job learns of it."""
 
     pending: PendingWindow
@@ -48,11 +48,11 @@ def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
         return []
     answers = batch[0].job.model.recognize([(pending.ask, samples) for pending, samples in readable])
     answered = list(zip((pending for pending, _ in readable), answers, strict=True))
-    settled = [_settled(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
+    outcomes = [_outcome_of(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
     again = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
-    again += [missed for each in settled for missed in each.missed]
-    for each in settled:
-        _settle(each)
+    again += [missed for outcome in outcomes for missed in outcome.missed]
+    for outcome in outcomes:
+        _hand_over(outcome)
     return again
 
 
@@ -73,13 +73,13 @@ def _repeated(pending: PendingWindow, answer: Again) -> PendingWindow:
     return replace(pending, ask=answer.ask, repeats=pending.repeats + 1)
 
 
-def _settled(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Settled:
+def _outcome_of(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Outcome:
     warning = _placed(answer.warning, pending)
     if isinstance(answer, NoSpeech):
-        return _Settled(pending, None, (), warning)
+        return _Outcome(pending, None, (), warning)
     words, missed = _words(pending, answer)
     heard = Heard(pending.channel, answer.language, answer.scores, words)
-    return _Settled(pending, heard, [_of_missed(pending, answer.language, window) for window in missed], warning)
+    return _Outcome(pending, heard, [_of_missed(pending, answer.language, window) for window in missed], warning)
 
 
 def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...], Sequence[Window]]:
@@ -107,12 +107,12 @@ def _placed(warning: TranscriptWarning | None, pending: PendingWindow) -> Transc
     return replace(warning, channel=pending.channel, start=start, end=end)
 
 
-def _settle(settled: _Settled) -> None:
+def _hand_over(outcome: _Outcome) -> None:
     """Never raises, because a batch that is settled in part must not be recognized again."""
-    job = settled.pending.job
+    job = outcome.pending.job
     try:
-        missed = [pending.window for pending in settled.missed]
-        job.settle(settled.pending.window, settled.heard, settled.warning, missed)
+        missed = [pending.window for pending in outcome.missed]
+        job.settle(outcome.pending.window, outcome.heard, outcome.warning, missed)
     except Exception as error:
         logger.exception("speech.settle_failed")
         job.fail(error)
