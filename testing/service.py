@@ -122,12 +122,12 @@ def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.Com
     )
 
 
-def start_callscribe(*arguments: str, folder: Path, stderr: int) -> subprocess.Popen[str]:
-    """Start a command that ends by itself, with its standard output in a pipe."""
+def start_callscribe(*arguments: str, folder: Path, stderr: int, **settings: str) -> subprocess.Popen[str]:
+    """Start a command that ends by itself or by Ctrl-C, with its standard output in a pipe."""
     command = [*PROGRAM, *arguments]
     return subprocess.Popen(
         command,
-        env=environment(folder),
+        env=environment(folder, **settings),
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,

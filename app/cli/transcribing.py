@@ -45,9 +45,10 @@ def transcribe(
 ) -> None:
     """Transcribe files and folders on this machine, without a server or a database.
 
-    Folders inside a folder are skipped. With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json.
-    `all` writes these five, as the whisper command does. The exit status is 0 if all recordings are transcribed, 1 if
-    some failed, and 2 if the command is wrong.
+    Folders inside a folder are skipped.
+    With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json.
+    `all` writes these five, as the whisper command does.
+    The exit status is 0 if all recordings are transcribed, 1 if some failed, and 2 if the command is wrong.
     """
     close_to_other_processes()
     share_memory()

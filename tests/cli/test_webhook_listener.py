@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from app.cli.webhook_listener import listener
 from app.deliveries import signing
-from testing.service import environment
+from testing.service import start_callscribe
 from tests.deliveries.conftest import SECRET
 
 BODY = b'{"type": "transcription.completed"}'
@@ -58,10 +57,8 @@ def test_the_listener_shows_callbacks(url: str, shown: list[str]) -> None:
 def test_the_listener_shows_the_origin_of_its_secret(
     tmp_path: Path, options: list[str], settings: dict[str, str], origin: str
 ) -> None:
-    command = [sys.executable, "-m", "app.cli", "webhooks", "listen", "--port", "0", *options]
-    with subprocess.Popen(
-        command, env=environment(tmp_path, **settings), stderr=subprocess.PIPE, text=True
-    ) as listening:
+    arguments = ("webhooks", "listen", "--port", "0", *options)
+    with start_callscribe(*arguments, folder=tmp_path, stderr=subprocess.PIPE, **settings) as listening:
         assert listening.stderr is not None
         line = listening.stderr.readline()
         listening.send_signal(signal.SIGINT)
