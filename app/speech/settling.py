@@ -90,7 +90,7 @@ def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...]
     window, duration = pending.window, pending.job.call.duration
     if answer.words is None:
         phrases = answer.phrases or (Word(0.0, window.seconds, f" {answer.text}"),)
-        return place(spread(phrases), window, duration), ()
+        return place(spread(phrases), window, duration, aligned=False), ()
     words = place(answer.words, window, duration)
     return (words, ()) if pending.generation == MOST_GENERATIONS else find_missed(window, words)
 

@@ -17,14 +17,15 @@ LONGEST_MEDIAN_SECONDS = 0.7
 SHORTEST_SECONDS = 0.06
 
 
-def place(words: Sequence[Word], window: Window, duration: float) -> tuple[Word, ...]:
+def place(words: Sequence[Word], window: Window, duration: float, *, aligned: bool = True) -> tuple[Word, ...]:
     """Words in window time → words in the recording of `duration` seconds.
 
-    Each word is within one piece of the window's speech. No word starts before the previous one has ended.
+    Each word is within one piece of the window's speech. No word starts before the previous one has ended. Words that
+    are `aligned` with the sound are shortened if the alignment stretched them; those that were `spread` are not.
     """
     placed: list[Word] = []
     latest, begins_phrase = window.start, True
-    for word in _tighten(words):
+    for word in _tighten(words) if aligned else words:
         start, end = window.locate(word.start, word.end, begins_phrase=begins_phrase)
         start = max(start, latest)
         latest = max(start, end)

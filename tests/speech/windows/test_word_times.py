@@ -59,3 +59,10 @@ def test_the_words_of_a_phrase_share_its_time_by_their_letters() -> None:
 
     assert [word.word for word in words] == [" We", " see.", "是的"]
     assert times(words) == [(2.0, 2.75), (2.75, 4.0), (5.0, 6.0)]
+
+
+def test_words_without_an_alignment_keep_the_time_of_their_phrase() -> None:
+    window = Window((Piece(0, 18 * SAMPLE_RATE),))
+    [word] = place(spread(timed((" Hello.", 0.0, 18.0))), window, 18.0, aligned=False)
+
+    assert (word.start, word.end) == (0.0, 18.0)
