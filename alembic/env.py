@@ -1,4 +1,9 @@
-"""Runs migrations: from the service at start, or `alembic upgrade head` by hand."""
+"""Runs the migrations.
+
+The service runs this when it starts, and operators can run `alembic upgrade head` by hand. Processes that start at the
+same time migrate one after the other, because each takes a lock in the database. If a newer version made the schema, an
+upgrade to head changes nothing.
+"""
 
 import asyncio
 
@@ -8,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 import app.deliveries.models
-import app.jobs.models  # noqa: F401  (the tables)
+import app.jobs.models  # noqa: F401  (defines the tables)
 from alembic import context
 from app.database import schema
 from app.database.connections import MIGRATION_LOCK, asyncpg_url

@@ -10,7 +10,7 @@ down_revision = ${repr(down_revision)}
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    # If the code of the revision before cannot work with what follows, raise the floor, and lower it in `downgrade`:
+    # If code of the previous revision cannot work with this migration, raise the floor here and lower it in `downgrade`:
     # op.execute("UPDATE schema_floor SET revision = '${up_revision}'")
     ${upgrades if upgrades else "pass"}
 

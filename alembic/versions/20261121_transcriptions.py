@@ -1,4 +1,4 @@
-"""Transcriptions and their transcripts."""
+"""Creates the tables of transcriptions, transcripts, events, deliveries and webhook secrets."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql

@@ -1,4 +1,4 @@
-"""How often a worker's own trouble interrupted a job, and the host that a recording is fetched from."""
+"""Adds how often a worker's own trouble ended an attempt of a job, and the host that the recording is fetched from."""
 
 import sqlalchemy as sa
 
@@ -10,7 +10,8 @@ down_revision = "20261121"
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    # Processes of the version before go on inserting jobs during a rolling deploy: a default, and a null.
+    # During a rolling deploy, processes of the previous version insert jobs without these columns. So one column has a
+    # default, and the other may be null.
     op.add_column("transcription", sa.Column("interruptions", sa.SmallInteger(), nullable=False, server_default="0"))
     op.add_column("transcription", sa.Column("source_host", sa.Text(), nullable=True))
 

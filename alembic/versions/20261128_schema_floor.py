@@ -1,4 +1,4 @@
-"""The oldest revision whose code can work with the schema, so that an older version may start on a newer schema."""
+"""Adds the oldest revision whose code can work with the schema, so that older versions may start on newer schemas."""
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from alembic import op
 revision = "20261128"
 down_revision = "20261127"
 
-# The first schema: all that was added to it has defaults, or may be null.
+# The first revision, because every column that later revisions added has a default or may be null.
 FLOOR = "20261121"
 
 

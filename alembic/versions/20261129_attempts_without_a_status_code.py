@@ -1,4 +1,4 @@
-"""An attempt over a channel that knows no status codes may succeed without one."""
+"""Lets the attempt of a delivery succeed without a status code, because not every channel has status codes."""
 
 from alembic import op
 
