@@ -137,7 +137,7 @@ async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[S
 async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Parts]:
     """Open the parts and run them. Models load in the background.
 
-    SIGTERM and SIGINT cancel the opening, and request the shutdown afterwards.
+    SIGTERM, SIGINT and SIGHUP cancel the opening, and request the shutdown afterwards.
     """
     if opening := asyncio.current_task():
         _on_signals(opening.cancel)
@@ -222,7 +222,9 @@ async def _open_sender(
 
 
 def _on_signals(stop: Callable[[], object]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    """A terminal that closes sends SIGHUP. Under `nohup` that signal is ignored, and stays so."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    for number in (signal.SIGTERM, signal.SIGINT, *hangup):
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 

@@ -1,5 +1,6 @@
 """The service finishes every accepted job, even if its process was killed or stopped before."""
 
+import signal
 from pathlib import Path
 
 import asyncpg
@@ -44,3 +45,14 @@ async def test_accepted_jobs_survive_when_the_service_is_killed_or_stopped(works
         completed = service.ended(interrupted)
         assert (completed["status"], completed["attempts"]) == ("completed", 1)
         assert service.stored_files() == []
+
+
+async def test_a_terminal_that_closes_stops_the_service_in_order(workspace: Path) -> None:
+    folder = workspace / "hangup"
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` the tests ignore it, and so would the service
+    with serving(folder, "--no-executor") as service:
+        service.process.send_signal(signal.SIGHUP)
+        assert service.process.wait(30) == 0
+        assert '"event": "stopped"' in service.log().splitlines()[-1]
+    assert not (folder / "postgres" / "postmaster.pid").exists()
+    signal.signal(signal.SIGHUP, before)

@@ -4,6 +4,7 @@ What is slow to import, the engine and the web framework, is imported inside the
 """
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Coroutine
@@ -80,7 +81,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise SettingsError(f"--host {host} --port {port}: {error.strerror}") from None
+        reason = "it is in use; choose another port" if error.errno == errno.EADDRINUSE else error.strerror
+        raise SettingsError(f"--host {host} --port {port}: {reason}") from None
 
 
 def _keep_to_ourselves(settings: Settings) -> None:

@@ -54,7 +54,7 @@ def _verifying_with(secret: str | None) -> tuple[list[str], str]:
             raise typer.BadParameter(str(error), param_hint="--secret") from None
         return [secret], "--secret"
     settings = checked_settings()
-    origin = "CALLSCRIBE_WEBHOOK_SECRET" if settings.webhook_secret else "the database, where the service made it"
+    origin = "CALLSCRIBE_WEBHOOK_SECRET" if settings.webhook_secret else "the service, from its database"
     return asyncio.run(_webhook_secrets(settings)), origin
 
 

@@ -113,7 +113,7 @@ class NetworkGuard:
         """Raises NetworkRefused unless every address may be reached with the URL's scheme and port."""
         outside = [address for address in addresses if not self._is_allowed(address)]
         if not all(_is_public(address) for address in outside):
-            raise NetworkRefused("its host is not on the public internet")
+            raise NetworkRefused("its host is not on the public internet, nor in a network that the operator allows")
         if outside:
             _require_https_and_usual_port(url)
 
