@@ -1,8 +1,6 @@
 """More recordings than the service can probe at the same time, and clients that hang up before the answer."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -16,7 +14,8 @@ from app.intake import intake
 from testing.forms import refused
 from testing.listening import Listening, listening
 from testing.recordings import tone
-from testing.service import POLL_SECONDS, WAIT_LIMIT_SECONDS, Service, eventually
+from testing.service import Service, eventually
+from testing.waiting import soon, until
 
 HANGING = "import time; time.sleep(600)"
 
@@ -43,20 +42,6 @@ class Probes:
 @pytest.fixture
 def probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Probes:
     return Probes(tmp_path, monkeypatch)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + WAIT_LIMIT_SECONDS
-    while not await condition():
-        assert time.monotonic() < deadline, "it never happened"
-        await asyncio.sleep(POLL_SECONDS)
-
-
-async def soon(condition: Callable[[], bool]) -> None:
-    async def holds() -> bool:
-        return condition()
-
-    await until(holds)
 
 
 async def post(service: Listening, key: str | None = None, **fields: str) -> httpx.Response:

@@ -1,5 +1,6 @@
 """A worker with its store and database, the clock that it reads, and a server that it fetches recordings from."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from app.storage.folder_store import LocalAudioStore
 from testing.job_bench import Bench, Clock, EngineDouble
 from testing.origin import Origin, answering, half_and_hang
 from testing.recordings import tone
+from testing.service import eventually
 
 
 @pytest.fixture
@@ -35,3 +37,8 @@ def origin() -> Iterator[Origin]:
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
         origin.answers["/hanging.wav"] = half_and_hang
         yield origin
+
+
+async def asked(origin: Origin, path: str, times: int = 1) -> None:
+    """Wait until the server has had `times` requests for the path."""
+    await asyncio.to_thread(eventually, lambda: len(origin.headers_of(path)) == times)

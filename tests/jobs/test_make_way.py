@@ -10,8 +10,8 @@ from app.jobs.making_way import LONGEST_FETCH_SECONDS
 from testing.job_bench import Bench, Clock, waits_after, working
 from testing.origin import Origin
 from testing.recordings import tone
-from tests.intake.test_overload import soon
-from tests.jobs.test_recordings import asked
+from testing.waiting import soon
+from tests.jobs.conftest import asked
 
 MOST = share_of_one(SLOTS)
 

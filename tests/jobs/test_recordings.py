@@ -29,14 +29,10 @@ from testing.recordings import call, said, tone
 from testing.rows import KEEP_AUDIO, TESTER
 from testing.service import Service, answered, eventually, serving
 from tests.conftest import clone
+from tests.jobs.conftest import asked
 
 SECRET = "signature-4711"
 FINGERPRINT = "b7eb9ab2b112e7e4fa50890b8144b451ef01580ff989ac281d65186f468835bf"
-
-
-async def asked(origin: Origin, path: str, times: int = 1) -> None:
-    """Wait until the server has had `times` requests for the path."""
-    await asyncio.to_thread(eventually, lambda: len(origin.headers_of(path)) == times)
 
 
 @asynccontextmanager

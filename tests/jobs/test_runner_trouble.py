@@ -29,7 +29,7 @@ from testing.job_bench import Bench, Clock, waits_after, working
 from testing.origin import Origin
 from testing.recordings import SAMPLE_CALL
 from testing.rows import KEEP_AUDIO
-from tests.intake.test_overload import soon
+from testing.waiting import soon
 
 
 async def test_a_job_is_tried_again_and_then_given_up_if_the_engine_keeps_failing(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from app.jobs.lifecycle import HINDRANCE_DELAYS, MAX_HINDRANCES, Status
 from testing.job_bench import Bench, waits_after, working
 from testing.origin import Origin
 from testing.recordings import SAMPLE_CALL, tone
-from tests.intake.test_overload import soon
+from testing.waiting import soon
 
 
 def failing(error: Exception) -> Callable[..., Any]:
