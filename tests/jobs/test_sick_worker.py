@@ -145,11 +145,12 @@ async def test_a_recording_that_keeps_hindering_fit_workers_counts_crashes_in_th
     assert (job.status, job.error_code, job.crashes) == (Status.FAILED, "worker_crashed", 3)
 
 
-async def test_an_announced_length_that_does_not_fit_delays_only_its_own_job(bench: Bench, origin: Origin) -> None:
-    bench.space_to_fetch._min_bytes = shutil.disk_usage(bench.store.folder).free - 1_000_000
+async def test_an_announced_length_that_does_not_fit_delays_only_its_own_job(
+    bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.space_to_fetch, "_least", lambda: 1_000_000)
     origin.answers["/huge.wav"] = lambda exchange: exchange.head(Content_Length=1_900_000)
     async with working(bench):
         huge = await bench.add(uuid7(), source=origin.url("/huge.wav"))
         await bench.until(huge, lambda job: job.started_at and waits_after(0, job))
-        bench.space_to_fetch._min_bytes = 0
         assert (await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))).status == Status.COMPLETED
