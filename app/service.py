@@ -165,8 +165,9 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         _on_signals(shutdown.request)
         work = [signals.run(), retention.run(), sender.run(), log_containment(), *([jobs.run()] if jobs else [])]
         async with _running(work, shutdown):
-            shared = (database, signals, guard, workspace, store, free_space, fetcher, retention, at_end)
-            yield Parts(*shared, executor=jobs, shutdown=shutdown)
+            yield Parts(
+                database, signals, guard, workspace, store, free_space, fetcher, retention, at_end, jobs, shutdown
+            )
             await shutdown.drain()
 
 

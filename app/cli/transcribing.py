@@ -68,7 +68,7 @@ def transcribe(
 def _exit_status(
     settings: Settings, files: list[Path], options: Options, output: "Output", output_dir: Path | None
 ) -> int:
-    """Transcribe the files, and report on standard error what went wrong."""
+    """Transcribe the files, and report on standard error what went wrong. Returns the exit status of the command."""
     from app.speech.batching.batcher import EngineStopped
     from app.speech.model import DeviceLost
 

@@ -62,8 +62,8 @@ class WorkLoop(Generic[Item, Result]):
     crash ends it. `record` has to write the end only while the lease holds, and has to count the attempts. If `record`
     raises, the loop logs that, and the item can be claimed again when its lease has ended.
 
-    Items must be hashable. Each has tasks of its own, so that what `run` and `record` bind to the log's context
-    belongs to that item.
+    Items must be hashable, and differ from those that are running. Each has tasks of its own, so that what `run` and
+    `record` bind to the log's context belongs to that item.
     """
 
     def __init__(
@@ -150,5 +150,5 @@ class WorkLoop(Generic[Item, Result]):
 
     def _ended(self, item: Item, recording: asyncio.Task[None]) -> None:
         self._recording.discard(recording)
-        self._attempts.pop(item, None)
+        del self._attempts[item]
         self._signals.wake(self._topic)

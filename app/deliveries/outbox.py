@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Text, Uuid, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 from uuid_utils.compat import uuid7
 
 from app.database.notifications import notify
@@ -166,16 +167,24 @@ async def give_back(session: AsyncSession, leased: Leased) -> None:
     await notify(session, DUE)
 
 
-async def redeliver(session: AsyncSession, delivery_id: UUID) -> tuple[Event, Delivery]:
-    """Start the schedule of a delivery again, with the same event. Raises NotFound."""
-    row = (await session.exec(select(Delivery).where(Delivery.id == delivery_id).with_for_update())).first()
-    if row is None:
+async def redeliver(
+    session: AsyncSession, delivery_id: UUID, transcriptions: SelectOfScalar[UUID]
+) -> tuple[Event, Delivery]:
+    """Start the schedule of a delivery again, with the same event. Raises NotFound.
+
+    A delivery that belongs to none of `transcriptions` counts as unknown.
+    """
+    statement = select(Event, Delivery).join(Delivery, col(Delivery.event_id) == Event.id)
+    statement = statement.where(Delivery.id == delivery_id, col(Event.transcription_id).in_(transcriptions))
+    found = (await session.exec(statement.with_for_update(of=Delivery))).first()
+    if found is None:
         raise NotFound(f"There is no delivery {delivery_id}.")
+    event, row = found
     row.status, row.tries, row.finished_at = DeliveryStatus.PENDING, 0, None
     row.next_attempt_at = (await session.exec(select(func.now()))).one()
     await session.flush()
     await notify(session, DUE)
-    return (await session.exec(select(Event).where(Event.id == row.event_id))).one(), row
+    return event, row
 
 
 async def notify_states(session: AsyncSession, transcription_ids: Collection[UUID]) -> dict[UUID, NotifyState]:

@@ -185,10 +185,8 @@ class Intake:
     @contextmanager
     def _pending_probe(self, caller: str) -> Iterator[None]:
         """Raises Unavailable if too many recordings, or too many of this caller, are probed or wait for it."""
-        if (
-            self._pending_probes.total() >= MAX_PENDING_PROBES
-            or self._pending_probes[caller] >= MAX_PENDING_PROBES_OF_ONE_KEY
-        ):
+        pending = self._pending_probes
+        if pending.total() >= MAX_PENDING_PROBES or pending[caller] >= MAX_PENDING_PROBES_OF_ONE_KEY:
             raise Unavailable("Too many recordings wait to be looked at.", retry_after=PROBE_RETRY_SECONDS)
         self._pending_probes[caller] += 1
         try:

@@ -17,7 +17,7 @@ from app.callers import Caller
 from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
-from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
+from app.errors import AlreadyFinal, IdempotencyKeyReused, QueueFull
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
 from app.jobs.models import NewJob, Transcription, stored_options, unknown
 from app.jobs.queue import PENDING, AtEnd, Closed, cancelled, changed, close, now
@@ -104,12 +104,7 @@ async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -
 
 async def redeliver(session: AsyncSession, delivery_id: UUID, caller: Caller) -> tuple[Event, Delivery]:
     """Start the schedule of a delivery again, with the same event. Raises NotFound."""
-    event = select(Event.transcription_id).join(Delivery).where(Delivery.id == delivery_id)
-    if (
-        await session.exec(select(Transcription.id).where(col(Transcription.id).in_(event), seen_by(caller)))
-    ).first() is None:
-        raise NotFound(f"There is no delivery {delivery_id}.")
-    return await outbox.redeliver(session, delivery_id)
+    return await outbox.redeliver(session, delivery_id, select(Transcription.id).where(seen_by(caller)))
 
 
 async def _lock(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:

@@ -18,7 +18,7 @@ from app.transcripts.transcript import TranscriptWarning, Word
 
 logger = logging.getLogger(__name__)
 
-# A window of missed speech may miss speech again: so often is it looked for.
+# Windows of missed speech are searched for more missed speech, up to this generation.
 MOST_GENERATIONS = 2
 # A model that asks for a window more often would never end. Whisper asks fewer than ten times.
 MOST_REPEATS = 20
@@ -68,6 +68,7 @@ def _read(pending: PendingWindow) -> "Samples | None":
 
 
 def _repeated(pending: PendingWindow, answer: Again) -> PendingWindow:
+    """The window to recognize again. If its job fails here, the batcher drops it, as it does for all ended jobs."""
     if pending.repeats == MOST_REPEATS:
         pending.job.fail(AskedTooOften(f"the model asked for a window more than {MOST_REPEATS} times"))
     return replace(pending, ask=answer.ask, repeats=pending.repeats + 1)

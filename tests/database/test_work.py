@@ -137,7 +137,7 @@ async def test_work_that_is_claimed_while_the_loop_closes_goes_back(kitchen: Kit
 
 
 async def test_draining_waits_for_a_claim_that_is_under_way(kitchen: Kitchen) -> None:
-    """The database may have committed it, although the reply has not come back yet."""
+    """The database may have committed the claim before its reply arrives."""
     claiming, reply = asyncio.Event(), asyncio.Event()
     claim = kitchen.loop._claim
 

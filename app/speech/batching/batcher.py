@@ -54,11 +54,11 @@ class Source(Protocol[SourceItemT]):
 
 
 class Panicked(Exception):
-    """Code of the model raised what is no Exception, as the tokenizer does, which is written in Rust."""
+    """The code of a model raised a BaseException, as the tokenizer does, which is written in Rust."""
 
 
 def _without_panic(call: Callable[[], Result]) -> Result:
-    """Make the call. Raises Panicked for what only the event loop and the interpreter may raise."""
+    """Make the call. Raises Panicked instead of a BaseException that is no Exception."""
     try:
         return call()
     except Exception:
@@ -221,7 +221,7 @@ class Batcher(Generic[ItemT]):
     def _put(self, items: Iterable[ItemT]) -> None:
         for item in items:
             try:
-                self._lanes.put(item)
+                _without_panic(partial(self._lanes.put, item))  # it asks the model for the item's kind
             except Exception as error:
                 logger.exception("speech.queue_failed")
                 item.job.fail(error)

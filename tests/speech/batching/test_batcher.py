@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Event
+from typing import Any
 from weakref import finalize
 
 import pytest
@@ -328,6 +329,30 @@ def test_a_panic_while_preparing_ends_only_its_own_job() -> None:
     with pytest.raises(Panicked):
         poison.result()
     assert other.result() == 2
+    batcher.close()
+
+
+def test_a_panic_while_queueing_ends_only_its_own_job() -> None:
+    class WithoutKind(Number):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "kind":
+                raise Panic
+            return super().__getattribute__(name)
+
+    class Panicking(Numbers):
+        def advance(self) -> Sequence[Number]:
+            return [WithoutKind(number.job, number.value) for number in super().advance()]
+
+    batcher = Batcher(1, 2, recognize)
+    poison = Sum(1)
+    batcher.submit(poison, [Panicking(poison, [1])])
+    other = submit(batcher, [2])
+    batcher.start()
+
+    with pytest.raises(Panicked):
+        poison.result()
+    assert other.result() == 2
+    assert batcher.alive
     batcher.close()
 
 
