@@ -1,6 +1,6 @@
 """Who may use the service: API keys and the callers that they name.
 
-It exists so that routes, the intake and the logs agree on a caller's name. It must not know how a key arrives.
+It exists so that routes, the intake and the logs agree on a caller's name.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Finds a request's caller by its API key, before any of its body is read.
 
-It exists so that strangers cost nothing but a check. It must not know where keys are configured.
+It exists so that strangers cost nothing but a check.
 """
 
 import ipaddress

@@ -87,8 +87,9 @@ class Intake:
     ) -> AsyncIterator[Save]:
         """A function that saves one recording from a stream, which `accept` takes over after the block.
 
-        If the block raises, what was saved is erased. Raises InsufficientStorage and QueueFull before a byte is read;
-        `announced_bytes` is 0 if the size is not known. The function raises TooLarge and InsufficientStorage.
+        If the block raises, what was saved is erased. Raises InsufficientStorage before a byte is read, and QueueFull
+        too if there is no idempotency key; with one, `accept` raises it. `announced_bytes` is 0 if the size is not
+        known. The function raises TooLarge and InsufficientStorage.
         """
         await self._free_space.require(announced_bytes)
         if idempotency_key is None:  # with one, the request may be a repetition, which needs no room
@@ -113,8 +114,9 @@ class Intake:
     ) -> Accepted:
         """Enqueue a job, or find the job of an earlier request with the same caller and idempotency key.
 
-        A stored recording is erased unless a new job needs it. `abandoned` raises when the sender does not wait for
-        the answer any more; it is heeded until the job is being written. Raises AppError for what is refused.
+        A stored recording is erased unless a new job needs it, or may have been written before a database error.
+        `abandoned` raises when the sender does not wait for the answer any more, and then ends the probe. Raises
+        AppError for what is refused.
         """
         if isinstance(recording, Remote):
             return await self._enqueue(self._judged(recording, ask, caller, idempotency_key))
@@ -148,7 +150,10 @@ class Intake:
             raise
 
     async def _enqueue(self, job: NewJob) -> Accepted:
-        """After an error of the database the recording stays, because the job may have been written."""
+        """Write the job. The recording is erased if the job is refused or not new.
+
+        After an error of the database it stays, because the job may have been written.
+        """
         try:
             async with self._database.transaction() as session:
                 row, is_new = await changing.enqueue(session, job, self.limits.queue)

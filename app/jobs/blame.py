@@ -1,7 +1,7 @@
 """Decides which outcome an error means for a job; pure.
 
-Only the decoder's judgement of the bytes and the model's of the sound may fail a job. Trouble with the worker's own
-files, processes or memory never does.
+Faults of the recording, of its URL or of the model fail a job, some of them only after more tries. Trouble with the
+store, or with the worker's own files, processes or memory, returns the job to the queue.
 """
 
 from datetime import timedelta

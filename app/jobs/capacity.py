@@ -50,8 +50,8 @@ NO_ROOM = Room(0)
 class Pauses:
     """Until when no job of a kind is claimed; seconds, by the clock of `now`.
 
-    After a job fails because the store is unreachable or the disk is full, this worker stops claiming jobs of that
-    kind for a while: they would fail too, and another worker might do them.
+    After a job returned to the queue because the store is unreachable or the disk is full, this worker claims no jobs
+    of that kind for a while, because they would return too, and another worker might do them.
     """
 
     stored: float = 0.0

@@ -1,4 +1,4 @@
-"""The statements that decide which waiting jobs come next. Only `queue` runs them.
+"""The SQL of claims, and of the heartbeats and losses of their leases. Only `queue` runs it.
 
 There are two queues: jobs whose recording is in the store, and jobs whose recording must be fetched. Each has its own
 index, so that a claim from one does not read through the other.

@@ -1,6 +1,7 @@
-"""The states of a job and the one function that leads from one to the next. Pure: it takes `now`.
+"""The states of a job, and the function that decides what follows an attempt. Pure: it takes `now`.
 
-docs/architecture.md draws them. A final status never changes.
+A claim, a lost lease and a client's cancellation change the state elsewhere. docs/architecture.md draws all changes. A
+final status never changes.
 """
 
 from dataclasses import dataclass

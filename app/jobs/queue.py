@@ -1,7 +1,8 @@
 """The queue as workers use it: claim jobs, keep them, end them. What clients change is in `changing`.
 
-PostgreSQL is the queue, because clients read the same row that workers claim. Every write of a worker carries the lease
-token of its claim, so that a worker that hung and came back changes nothing. Times come from the database's clock.
+PostgreSQL is the queue, because clients read the same row that workers claim. A worker writes progress and ends only
+with the lease token of its claim, so that a worker that hung and came back changes nothing. Times come from the
+database's clock.
 """
 
 import asyncio
@@ -195,7 +196,7 @@ async def is_untended(session: AsyncSession) -> bool:
 
 
 async def requeue_lost(session: AsyncSession, at_end: AtEnd) -> list[Closed]:
-    """Take jobs back from workers whose leases ran out. Returns the jobs that ended because they crashed too often."""
+    """Take jobs back from workers whose leases ran out. Returns those that ended: crashed too often, or cancelled."""
     statement = REQUEUE_LOST.bindparams(max_crashes=MAX_CRASHES, code=Crashed.code, message=Crashed.message)
     jobs = await _changed_by(session, statement)
     if any(job.status == Status.PENDING for job in jobs):
