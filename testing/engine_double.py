@@ -16,9 +16,9 @@ from pathlib import Path
 from app.audio.decode import DecodedAudio, MediaInfo
 from app.audio.pcm import PcmFile
 from app.errors import TranscriptionFailed
+from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
-from app.speech.batching.fairness import Share
-from app.speech.engine import EVEN_SHARE, EngineConfig
+from app.speech.engine import USUAL_RANK, EngineConfig
 from app.speech.model import DeviceLost
 from app.transcripts.transcript import Channel, Options, Transcript
 
@@ -53,7 +53,7 @@ class EngineDouble:
         channels: Sequence[PcmFile],
         options: Options,
         on_progress: Callable[[float], None],
-        share: Share = EVEN_SHARE,
+        rank: Rank = USUAL_RANK,
     ) -> Transcript:
         if not self.ready:
             raise EngineStopped

@@ -24,9 +24,9 @@ from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.network.guard import NetworkGuard
+from app.process.places import Rank
 from app.sources.fetch import Fetcher, Pace
 from app.sources.web import WebSource
-from app.speech.batching.fairness import Share
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from app.storage.workspace import Workspace
@@ -45,7 +45,7 @@ class EngineDouble:
         self.release = asyncio.Event()
         self.cancelled = 0
         self.result = SILENCE
-        self.shares: list[Share] = []
+        self.ranks: list[Rank] = []
         self.given: list[Sequence[PcmFile]] = []
         self.started = asyncio.Event()
 
@@ -54,9 +54,9 @@ class EngineDouble:
         channels: Sequence[PcmFile],
         options: Options,
         on_progress: Callable[[float], None],
-        share: Share = Share(),  # noqa: B008  frozen, as in the protocol
+        rank: Rank = Rank(),  # noqa: B008  frozen, as in the protocol
     ) -> Transcript:
-        self.shares.append(share)
+        self.ranks.append(rank)
         self.given.append(channels)
         on_progress(0.5)
         self.started.set()

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from app.callers import Caller
 from app.database.connections import Database
 from app.jobs import changing, queue
-from app.jobs.capacity import Room
+from app.jobs.capacity import Capacity
 from app.jobs.claiming import Claimed
 from app.jobs.events import event_of
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
@@ -51,10 +51,10 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
 
 
 async def claim(
-    database: Database, slots: int | Room = 1, worker: str = "worker", *, fetches: int | Room = 0, **how: Any
+    database: Database, slots: int | Capacity = 1, worker: str = "worker", *, fetches: int | Capacity = 0, **how: Any
 ) -> Sequence[Claimed]:
-    def room(places: int | Room) -> Room:
-        return Room(places) if isinstance(places, int) else places
+    def room(places: int | Capacity) -> Capacity:
+        return Capacity(places) if isinstance(places, int) else places
 
     async with database.transaction() as session:
         return await queue.claim(session, worker, room(slots), room(fetches), **how)

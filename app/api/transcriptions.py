@@ -41,7 +41,7 @@ from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript, stored_transcripts
 from app.jobs.reading import Wanted
 from app.jobs.views import TranscriptionList, TranscriptionOut
-from app.process.tasks import unless
+from app.process.tasks import run_unless
 from app.transcripts import formats
 
 RETRY_AFTER_SECONDS = 2
@@ -166,7 +166,7 @@ async def read_transcription(
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
                 change = asyncio.wait_for(changed.wait(), deadline - loop.time())
-                await unless(hang_up(request.receive), change)
+                await run_unless(hang_up(request.receive), change)
             changed.clear()
             read = await reader.read(transcription_id, caller)
     if not read.final:

@@ -24,12 +24,11 @@ from app.jobs import changing
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
-from app.process.tasks import never, unless
+from app.process.places import FairPlaces, Rank
+from app.process.tasks import never, run_unless
 from app.sources.fetch import Fetcher, last_component
-from app.speech.batching.fair_places import FairPlaces
-from app.speech.batching.fairness import Share
 from app.speech.families import abilities
-from app.storage.disk import FreeSpace, full_disk_as_no_room
+from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, StoredAudio, StoreUnavailable
 from app.transcripts.transcript import Options
 
@@ -94,7 +93,7 @@ class Intake:
         await self._free_space.require(announced_bytes)
         if idempotency_key is None:  # with one, the request may be a repetition, which needs no room
             async with self._database.transaction() as session:
-                await changing.require_room(session, caller.name, self.limits.queue)
+                await changing.require_queue_place(session, caller.name, self.limits.queue)
         key = str(uuid7())
 
         async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
@@ -124,7 +123,7 @@ class Intake:
             job = self._judged(recording, ask, caller, idempotency_key)
             earlier = await self._earlier(job)  # before the probe: repetitions come when the load is high already
             if earlier is None:
-                info = await unless(abandoned(), self._probe(recording.audio, Share(job.priority, job.caller)))
+                info = await run_unless(abandoned(), self._probe(recording.audio, Rank(job.priority, job.caller)))
         if earlier is not None:
             await self._store.delete(recording.audio.key)
             return Accepted(earlier, is_new=False)
@@ -141,7 +140,7 @@ class Intake:
     @asynccontextmanager
     async def _erased_on_failure(self, key: str) -> AsyncIterator[None]:
         try:
-            with full_disk_as_no_room():
+            with full_disk_as_insufficient_storage():
                 yield
         except StoreUnavailable:  # a request to delete would fail too; the search for orphans erases it later
             raise
@@ -175,12 +174,12 @@ class Intake:
         async with self._database.transaction() as session:
             earlier = await changing.repeated(session, job)
             if earlier is None:
-                await changing.require_room(session, job.caller, self.limits.queue)
+                await changing.require_queue_place(session, job.caller, self.limits.queue)
         return earlier
 
-    async def _probe(self, audio: StoredAudio, share: Share) -> MediaInfo:
-        with self._pending_probe(share.owner):
-            async with self._probing.place(share), self._store.local_path(audio.key) as path:
+    async def _probe(self, audio: StoredAudio, rank: Rank) -> MediaInfo:
+        with self._pending_probe(rank.owner):
+            async with self._probing.place(rank), self._store.local_path(audio.key) as path:
                 info = await probe(path)
         announced = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
         if announced is not None and announced > self.limits.audio_seconds:

@@ -14,7 +14,7 @@ from app.speech.model import DeviceLost
 from app.storage.store import RecordingMissing, StoreUnavailable
 
 STORE_PAUSE = timedelta(seconds=30)  # both for the job and for its worker, after the store could not be used
-ROOM_PAUSE = timedelta(minutes=5)  # longer, because each try that finds the disk full may have cost a whole download
+DISK_PAUSE = timedelta(minutes=5)  # longer, because each try that finds the disk full may have cost a whole download
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 RECORDING_MISSING = Failed(TranscriptionFailed.code, "The recording is missing from the store", transient=True)
 
@@ -29,7 +29,7 @@ def outcome_of(error: Exception) -> Outcome | None:
         case StoreUnavailable() | NotWritten():
             return Interrupted(STORE_PAUSE)
         case InsufficientStorage():  # in the store, for a recording that was fetched
-            return Interrupted(ROOM_PAUSE)
+            return Interrupted(DISK_PAUSE)
         case AppError():
             return Failed(error.code, error.detail, error.transient)
         case RecordingMissing():

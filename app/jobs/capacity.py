@@ -28,7 +28,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Room:
+class Capacity:
     """How many more jobs of one kind may be claimed: in all, of each API key and from each host.
 
     A key or a host that is not named may have as many as `each_caller` or `each_host` says; None means all places.
@@ -43,7 +43,7 @@ class Room:
     crowded: bool = False
 
 
-NO_ROOM = Room(0)
+NO_CAPACITY = Capacity(0)
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,20 @@ class Pauses:
     fetched: float = 0.0
 
 
-def free_slots(held: Sequence[Held], pauses: Pauses, now: float) -> Room:
-    """The room for jobs that come with their recording."""
+def free_slots(held: Sequence[Held], pauses: Pauses, now: float) -> Capacity:
+    """How many more jobs may be claimed that come with their recording."""
     if now < pauses.stored:
-        return NO_ROOM
+        return NO_CAPACITY
     callers = Counter(each.caller for each in held if each.came_with_recording)
     most = share_of_one(SLOTS)
     places = max(0, SLOTS - callers.total())
-    return Room(places, most, of_caller=_left(callers, most), crowded=places == 0)
+    return Capacity(places, most, of_caller=_left(callers, most), crowded=places == 0)
 
 
-def free_fetches(held: Sequence[Held], pauses: Pauses, now: float) -> Room:
-    """The room for jobs whose recording is to be fetched."""
+def free_fetches(held: Sequence[Held], pauses: Pauses, now: float) -> Capacity:
+    """How many more jobs may be claimed whose recording is to be fetched."""
     if now < pauses.fetched:
-        return NO_ROOM
+        return NO_CAPACITY
     without = [each for each in held if not each.came_with_recording]
     fetching = [each for each in without if each.fetching is not None]
     in_all, at_servers = Counter(each.caller for each in without), Counter(each.caller for each in fetching)
@@ -79,7 +79,7 @@ def free_fetches(held: Sequence[Held], pauses: Pauses, now: float) -> Room:
     slots_left = _left(in_all, share_of_one(SLOTS))
     fetches_left = _left(at_servers, most)
     places = max(0, min(FETCHES - len(fetching), SLOTS - len(without)))
-    return Room(
+    return Capacity(
         places,
         most,
         most,
@@ -93,6 +93,6 @@ def _left(held: Counter[str], most: int) -> dict[str, int]:
     return {name: max(0, most - count) for name, count in held.items()}
 
 
-def one_of(room: Room) -> Room:
-    """The same room, for a single job."""
-    return replace(room, places=min(room.places, 1))
+def one_of(capacity: Capacity) -> Capacity:
+    """The same capacity, for a single job."""
+    return replace(capacity, places=min(capacity.places, 1))

@@ -25,7 +25,7 @@ from app.jobs.queue_limit import QueueLimit
 from app.jobs.scope import seen_by
 
 
-async def require_room(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
+async def require_queue_place(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
     """Raises QueueFull if so many jobs are waiting that this caller may not add one."""
     pending = select(Transcription.id).where(Transcription.status == Status.PENDING)
     waiting = await _count(session, pending.limit(limit.pending))
@@ -51,7 +51,7 @@ async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tupl
     """
     if (earlier := await repeated(session, job)) is not None:
         return earlier, False
-    await require_room(session, job.caller, limit)
+    await require_queue_place(session, job.caller, limit)
     insertion = insert(Transcription).values(_row(job)).on_conflict_do_nothing(constraint="transcription_idempotency")
     inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
     if inserted is None:  # another request with the same key was written in between, and can be read now

@@ -20,7 +20,7 @@ from uuid import UUID
 from sqlalchemy import Integer, Text, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.jobs.capacity import Room
+from app.jobs.capacity import Capacity
 from app.jobs.lifecycle import MAX_CRASHES
 from app.jobs.models import Transcription
 
@@ -85,15 +85,15 @@ _FAIR = """
     ), running AS MATERIALIZED (
         SELECT caller, count(*) AS jobs FROM transcription WHERE status = 'in_progress' GROUP BY caller
     ), share AS MATERIALIZED (
-        SELECT caller, coalesce(running.jobs, 0) AS jobs, coalesce(own.room, :each_caller) AS room,
+        SELECT caller, coalesce(running.jobs, 0) AS jobs, coalesce(own.free, :each_caller) AS free,
                own.caller IS NULL AS new, (
             SELECT max(started_at) FROM transcription WHERE caller = waiting.caller
         ) AS last
         FROM (SELECT DISTINCT caller FROM lane) AS waiting
         LEFT JOIN running USING (caller)
-        LEFT JOIN unnest(:callers, :rooms) AS own(caller, room) USING (caller)
+        LEFT JOIN unnest(:callers, :free_of_callers) AS own(caller, free) USING (caller)
     ), candidate AS (
-        SELECT waiting.id, waiting.host, lane.priority, share.caller, share.room, share.last, waiting.run_at,
+        SELECT waiting.id, waiting.host, lane.priority, share.caller, share.free, share.last, waiting.run_at,
                share.jobs + waiting.place AS load, share.new AND waiting.place = 1 AS welcome
         FROM lane JOIN share USING (caller) CROSS JOIN LATERAL (
             SELECT id, {host} AS host, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
@@ -101,17 +101,17 @@ _FAIR = """
                 AND run_at <= now() AND crashes < :last_chance AND (share.new OR NOT {host} = ANY(:full_hosts))
             ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM lane)
         ) AS waiting
-        WHERE share.room > 0
+        WHERE share.free > 0
     ), at_host AS (
-        SELECT candidate.*, coalesce(of_host.room, :each_host) AS host_room,
+        SELECT candidate.*, coalesce(of_host.free, :each_host) AS host_free,
                NOT welcome AND row_number() OVER (
                    PARTITION BY host ORDER BY priority, load, last NULLS FIRST, run_at, id
-               ) > coalesce(of_host.room, :each_host) AS beyond_host
-        FROM candidate LEFT JOIN unnest(:hosts, :host_rooms) AS of_host(host, room) USING (host)
+               ) > coalesce(of_host.free, :each_host) AS beyond_host
+        FROM candidate LEFT JOIN unnest(:hosts, :free_of_hosts) AS of_host(host, free) USING (host)
     ), ranked AS (
         SELECT at_host.*, beyond_host OR row_number() OVER (
             PARTITION BY caller ORDER BY beyond_host, priority, run_at, id
-        ) > room AS beyond
+        ) > free AS beyond
         FROM at_host
         ORDER BY beyond, priority, load, last NULLS FIRST, run_at, id LIMIT :slots + :contended
     ), locked AS MATERIALIZED (
@@ -122,14 +122,14 @@ _FAIR = """
         FOR UPDATE OF transcription SKIP LOCKED
     ), claimable AS MATERIALIZED (
         SELECT id FROM (
-            SELECT id, room, host_room, welcome,
+            SELECT id, free, host_free, welcome,
                    row_number() OVER (PARTITION BY caller ORDER BY beyond, priority, run_at, id) AS of_caller,
                    row_number() OVER (
                        PARTITION BY host ORDER BY beyond, priority, load, last NULLS FIRST, run_at, id
                    ) AS of_host
             FROM locked
         ) AS taken
-        WHERE of_caller <= room AND (welcome OR of_host <= host_room)
+        WHERE of_caller <= free AND (welcome OR of_host <= host_free)
     )
 """
 _ONE_ON_ITS_LAST_CHANCE = """
@@ -144,7 +144,7 @@ _ONE_ON_ITS_LAST_CHANCE = """
 
 
 # Finds a job of another key for which a worker without a free place may give a running one back. That key must have
-# room for it. Otherwise the worker would claim the running job again and give it back again, without an end.
+# capacity for it. Otherwise the worker would claim the running job again and give it back again, without an end.
 _OF_ANOTHER_KEY = """
     SELECT priority, caller FROM transcription
     WHERE status = 'pending' AND {recording} AND caller <> ALL(:full_callers) {more_urgent}
@@ -163,39 +163,39 @@ class Claims:
     more_urgent: TextClause
     of_another_key: TextClause
 
-    def filling(self, room: Room, **lease: object) -> TextClause:
-        """The statement that fills `room`."""
+    def filling(self, capacity: Capacity, **lease: object) -> TextClause:
+        """The statement that fills `capacity`."""
         return self.fair.bindparams(
-            slots=room.places,
-            each_caller=room.places if room.each_caller is None else room.each_caller,
-            each_host=room.places if room.each_host is None else room.each_host,
-            callers=list(room.of_caller),
-            rooms=list(room.of_caller.values()),
-            hosts=list(room.of_host),
-            host_rooms=list(room.of_host.values()),
-            full_hosts=_without_room(room.of_host),
+            slots=capacity.places,
+            each_caller=capacity.places if capacity.each_caller is None else capacity.each_caller,
+            each_host=capacity.places if capacity.each_host is None else capacity.each_host,
+            callers=list(capacity.of_caller),
+            free_of_callers=list(capacity.of_caller.values()),
+            hosts=list(capacity.of_host),
+            free_of_hosts=list(capacity.of_host.values()),
+            full_hosts=_full(capacity.of_host),
             **lease,
         )
 
-    def waiting_for_place_of(self, statement: TextClause, caller: str, room: Room) -> TextClause:
-        """The statement that looks for a job of a key other than `caller` that has room for it."""
+    def waiting_for_place_of(self, statement: TextClause, caller: str, capacity: Capacity) -> TextClause:
+        """The statement that looks for a job of a key other than `caller` that has capacity for it."""
         return statement.bindparams(
-            full_callers=[caller, *_without_room(room.of_caller)],
-            callers=list(room.of_caller),
-            full_hosts=_without_room(room.of_host),
+            full_callers=[caller, *_full(capacity.of_caller)],
+            callers=list(capacity.of_caller),
+            full_hosts=_full(capacity.of_host),
         )
 
 
-def _without_room(names: Mapping[str, int]) -> list[str]:
+def _full(names: Mapping[str, int]) -> list[str]:
     return [name for name, left in names.items() if left == 0]
 
 
 def _claims(recording: str, host: str) -> Claims:
     numbers = [bindparam(name, type_=Integer, literal_execute=True) for name in ("slots", "each_caller", "each_host")]
     texts = [bindparam(name, type_=ARRAY(Text)) for name in ("callers", "hosts", "full_hosts")]
-    rooms = [bindparam(name, type_=ARRAY(Integer)) for name in ("rooms", "host_rooms")]
+    counts = [bindparam(name, type_=ARRAY(Integer)) for name in ("free_of_callers", "free_of_hosts")]
     fair = text(_FAIR.format(recording=recording, host=host) + _TAKE).bindparams(
-        *numbers, *texts, *rooms, bindparam("contended", CONTENDED, type_=Integer, literal_execute=True), LAST_CHANCE
+        *numbers, *texts, *counts, bindparam("contended", CONTENDED, type_=Integer, literal_execute=True), LAST_CHANCE
     )
     return Claims(
         fair,

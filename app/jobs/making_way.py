@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.jobs import queue
-from app.jobs.capacity import Held, Room
+from app.jobs.capacity import Capacity, Held
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Hindered, Interrupted, Outcome
 
@@ -53,7 +53,7 @@ class Running:
 
 
 async def who_makes_way(
-    session: AsyncSession, running: Sequence[Running], slots: Room, fetches: Room, now: float
+    session: AsyncSession, running: Sequence[Running], slots: Capacity, fetches: Capacity, now: float
 ) -> list[tuple[Running, Outcome]]:
     """The jobs to stop, and the outcome of each.
 
@@ -62,12 +62,12 @@ async def who_makes_way(
     leaving: list[tuple[Running, Outcome]] = []
     uploads = [each for each in running if each.came_with_recording]
     fetched = [each for each in running if not each.came_with_recording]
-    for room, kind in ((slots, uploads), (fetches, fetched)):
+    for capacity, kind in ((slots, uploads), (fetches, fetched)):
         chosen = least_urgent(kind)
         if (
-            room.crowded
+            capacity.crowded
             and chosen is not None
-            and await queue.more_urgent_waits(session, chosen.job, room, to_fetch=chosen.is_being_fetched)
+            and await queue.more_urgent_waits(session, chosen.job, capacity, to_fetch=chosen.is_being_fetched)
         ):
             leaving.append((chosen, Interrupted()))
     slow = longest_fetch(fetched, now)

@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.outbox import NewEvent
-from app.jobs.capacity import NO_ROOM, Room
+from app.jobs.capacity import NO_CAPACITY, Capacity
 from app.jobs.claiming import HEARTBEAT, REQUEUE_LOST, STORED, TO_FETCH, Claimed, Claims
 from app.jobs.lifecycle import (
     FINAL,
@@ -59,7 +59,7 @@ async def now(session: AsyncSession) -> datetime:
 
 
 async def claim(
-    session: AsyncSession, worker: str, slots: Room, fetches: Room = NO_ROOM, *, last_chance: bool = True
+    session: AsyncSession, worker: str, slots: Capacity, fetches: Capacity = NO_CAPACITY, *, last_chance: bool = True
 ) -> Sequence[Claimed]:
     """Take as many waiting jobs with a recording as `slots` says, and without one as `fetches` says.
 
@@ -73,27 +73,27 @@ async def claim(
 
 
 async def _claim_from(
-    claims: Claims, session: AsyncSession, worker: str, room: Room, last_chance: bool
+    claims: Claims, session: AsyncSession, worker: str, capacity: Capacity, last_chance: bool
 ) -> list[Claimed]:
     lease = {"worker": worker, "lease": LEASE}
     jobs = []
-    if room.places and last_chance:
+    if capacity.places and last_chance:
         jobs += await _changed_by(session, claims.one_on_its_last_chance.bindparams(**lease))
-    if left := room.places - len(jobs):
-        jobs += await _changed_by(session, claims.filling(replace(room, places=left), **lease))
+    if left := capacity.places - len(jobs):
+        jobs += await _changed_by(session, claims.filling(replace(capacity, places=left), **lease))
     return [Claimed.of(job) for job in jobs]
 
 
-async def more_urgent_waits(session: AsyncSession, job: Claimed, room: Room, *, to_fetch: bool) -> bool:
+async def more_urgent_waits(session: AsyncSession, job: Claimed, capacity: Capacity, *, to_fetch: bool) -> bool:
     """Whether another key has a job waiting that is more urgent than this running one, and would get its place."""
     claims = TO_FETCH if to_fetch else STORED
-    statement = claims.waiting_for_place_of(claims.more_urgent, job.caller, room).bindparams(priority=job.priority)
+    statement = claims.waiting_for_place_of(claims.more_urgent, job.caller, capacity).bindparams(priority=job.priority)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
 
 
-async def another_waits_to_fetch(session: AsyncSession, job: Claimed, room: Room) -> bool:
+async def another_waits_to_fetch(session: AsyncSession, job: Claimed, capacity: Capacity) -> bool:
     """Whether another key has a job that waits to be fetched, and would get the place of this one."""
-    statement = TO_FETCH.waiting_for_place_of(TO_FETCH.of_another_key, job.caller, room)
+    statement = TO_FETCH.waiting_for_place_of(TO_FETCH.of_another_key, job.caller, capacity)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
 
 

@@ -22,10 +22,9 @@ from app.database.retries import write_down
 from app.errors import InsufficientStorage
 from app.jobs import erasure, queue
 from app.jobs.claiming import Claimed
+from app.process.places import FairPlaces, Rank
 from app.sources.fetch import Fetcher
-from app.speech.batching.fair_places import FairPlaces
-from app.speech.batching.fairness import Share
-from app.storage.disk import FreeSpace, full_disk_as_no_room
+from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, StoredAudio
 from app.storage.workspace import Workspace
 
@@ -63,17 +62,17 @@ class Decoder:
         self._places = FairPlaces(PLACES, PLACES_OF_ONE_KEY)
 
     @asynccontextmanager
-    async def decoded(self, key: str, share: Share, *, split: bool) -> AsyncIterator[Decoded]:
+    async def decoded(self, key: str, rank: Rank, *, split: bool) -> AsyncIterator[Decoded]:
         """The recording's channels, or their mix, on disk until the end of the block.
 
-        Raises what `decode` and the store raise. Too little room on the disk is an OSError, as a full disk is.
+        Raises what `decode` and the store raise. Too little space on the disk is an OSError, as a full disk is.
         """
         async with self._workspace.folder() as folder:
-            async with self._places.place(share):
-                await self._require_room()
+            async with self._places.place(rank):
+                await self._require_space()
                 async with self._store.local_path(key) as path:
                     started = time.monotonic()
-                    audio = await self._while_there_is_room(
+                    audio = await self._while_there_is_space(
                         decode(path, folder, split=split, max_seconds=self._max_audio_seconds)
                     )
                     seconds = time.monotonic() - started
@@ -81,25 +80,25 @@ class Decoder:
 
     async def try_out(self) -> None:
         """Decode a recording that is known to be good. An error means trouble of the worker itself."""
-        await self._require_room()
+        await self._require_space()
         await self._workspace.check()
         async with self._workspace.folder() as folder:
             recording = folder / "trial.wav"
             await asyncio.to_thread(_write_silence, recording)
             await decode(recording, folder, split=False, max_seconds=60.0, timeout_seconds=TRIAL_SECONDS)
 
-    async def _require_room(self) -> None:
+    async def _require_space(self) -> None:
         try:
             await self._free_space.require()
         except InsufficientStorage:
-            raise OSError(errno.ENOSPC, "too little room for decoded audio") from None
+            raise OSError(errno.ENOSPC, "too little space for decoded audio") from None
 
-    async def _while_there_is_room(self, decoding: Coroutine[Any, Any, DecodedAudio]) -> DecodedAudio:
+    async def _while_there_is_space(self, decoding: Coroutine[Any, Any, DecodedAudio]) -> DecodedAudio:
         """Watch the disk while decoding, because a few kilobytes may hold hours of silence."""
         task = asyncio.create_task(decoding)
         try:
             while not (await asyncio.wait({task}, timeout=LOOK_SECONDS))[0]:
-                await self._require_room()
+                await self._require_space()
             return task.result()
         finally:
             task.cancel()
@@ -117,15 +116,15 @@ class Recordings:
 
     async def fetch(self, job: Claimed) -> StoredAudio:
         """Fetch the recording into the store. Raises what the fetcher raises."""
-        with full_disk_as_no_room():
+        with full_disk_as_insufficient_storage():
             # The key belongs to this attempt, because an earlier one that seemed dead may still be writing.
             audio = await self.fetcher.fetch(job.source, str(job.lease_token))
         log.info("recording fetched", bytes=audio.bytes)
         return audio
 
-    async def is_there_room(self) -> bool:
-        """Whether a recording of no particular size could be fetched now."""
-        return await self.fetcher.has_room()
+    async def is_there_space(self) -> bool:
+        """Whether the disk has space for a recording now, whatever its size turns out to be."""
+        return await self.fetcher.has_space()
 
     async def attach(self, job: Claimed, audio: StoredAudio) -> bool:
         """Write to the row where the recording is, so that later attempts need not fetch it.

@@ -18,8 +18,8 @@ from app.database.retries import Unbroken, despite_database_trouble, every, writ
 from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
 from app.jobs import queue
-from app.jobs.blame import ENGINE_FAILED, ROOM_PAUSE, STORE_PAUSE, outcome_of
-from app.jobs.capacity import NO_ROOM, Pauses, Room, free_fetches, free_slots, one_of
+from app.jobs.blame import DISK_PAUSE, ENGINE_FAILED, STORE_PAUSE, outcome_of
+from app.jobs.capacity import NO_CAPACITY, Capacity, Pauses, free_fetches, free_slots, one_of
 from app.jobs.claiming import Claimed
 from app.jobs.fitness import Fitness, in_words
 from app.jobs.lifecycle import (
@@ -41,8 +41,8 @@ from app.jobs.models import stored_options
 from app.jobs.queue import AtEnd
 from app.jobs.recording import Recordings
 from app.jobs.retention import Retention
+from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
-from app.speech.batching.fairness import Share
 from app.speech.call.warnings import with_loss
 from app.speech.engine import Transcriber
 from app.speech.model import DeviceLost
@@ -108,7 +108,7 @@ class JobRunner:
         if not await self.fitness.may_claim():
             return []
         await self._make_way()
-        slots, fetches = self._room()
+        slots, fetches = self._capacity()
         running = self._loop.running
         last_chance = all(each.job.crashes < MAX_CRASHES - 1 for each in running)
         async with self._database.transaction() as session:
@@ -119,7 +119,7 @@ class JobRunner:
                 self._stop(earlier, LeaseLost())
         return [Running(job, time.monotonic(), shows_fitness=self.fitness.on_probation) for job in jobs]
 
-    def _room(self) -> tuple[Room, Room]:
+    def _capacity(self) -> tuple[Capacity, Capacity]:
         """How many jobs this worker may claim now: with a recording, and without one."""
         held = [running.held for running in self._loop.running]
         slots = free_slots(held, self._pauses, time.monotonic())
@@ -127,12 +127,12 @@ class JobRunner:
         if not self.fitness.on_probation:
             return slots, fetches
         if any(running.shows_fitness for running in self._loop.running):
-            return NO_ROOM, NO_ROOM
-        return one_of(slots), NO_ROOM if slots.places else one_of(fetches)
+            return NO_CAPACITY, NO_CAPACITY
+        return one_of(slots), NO_CAPACITY if slots.places else one_of(fetches)
 
     async def _make_way(self) -> None:
         """If a job of another key should have the place of a running one, give that one back."""
-        slots, fetches = self._room()
+        slots, fetches = self._capacity()
         if not (slots.crowded or fetches.crowded):
             return
         async with self._database.transaction() as session:
@@ -170,11 +170,11 @@ class JobRunner:
             if not await self._recordings.attach(job, fetched):
                 return Interrupted()
         self._signals.wake(queue.PENDING)  # this job waits for no server any more, so another fetch may have its place
-        share = Share(job.priority, job.caller)
-        decoding = self._recordings.decoder.decoded(running.audio_key, share, split=options.channels == "split")
+        rank = Rank(job.priority, job.caller)
+        decoding = self._recordings.decoder.decoded(running.audio_key, rank, split=options.channels == "split")
         async with decoding as decoded:
             audio, started = decoded.audio, time.monotonic()
-            transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, share)
+            transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, rank)
             timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
         return Succeeded(with_loss(transcript, audio.announced_seconds), facts, timings)
@@ -219,8 +219,8 @@ class JobRunner:
             outcome = Crashed()
         elif isinstance(outcome, Hindered):
             self.fitness.hindered(error)
-        elif isinstance(error, InsufficientStorage) and await self._recordings.is_there_room():
-            outcome = Interrupted(ROOM_PAUSE, alone=True)  # it, or what its server announces, is too large
+        elif isinstance(error, InsufficientStorage) and await self._recordings.is_there_space():
+            outcome = Interrupted(DISK_PAUSE, alone=True)  # it, or what its server announces, is too large
         if isinstance(outcome, Interrupted):
             log.warning("the job returns to the queue and waits", error=str(error))
         return outcome

@@ -13,7 +13,7 @@ async def never() -> NoReturn:
     raise AssertionError
 
 
-async def unless(giving_up: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any, T]) -> T:
+async def run_unless(giving_up: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any, T]) -> T:
     """Return or raise what `work` does. If `giving_up` raises first, cancel the work, wait for its end and raise it."""
     watching, working = asyncio.create_task(giving_up), asyncio.create_task(work)
     try:

@@ -15,8 +15,8 @@ from app.errors import FetchFailed, FieldError, InsufficientStorage, TooLarge, U
 from app.storage.disk import FreeSpace
 from app.storage.store import AudioStore, StoredAudio
 
-RequireRoom = Callable[[int], Awaitable[None]]
-"""Raises InsufficientStorage if there is no room for this number of bytes."""
+RequireSpace = Callable[[int], Awaitable[None]]
+"""Raises InsufficientStorage if there is no space for this number of bytes."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Source(Protocol):
     def require_allowed(self, url: str) -> None:
         """Raises UrlNotAllowed if the URL can be refused without a look-up or a request."""
 
-    def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
-        """Yields the recording's bytes as they arrive. Calls `require_room` first with the announced number of bytes.
+    def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
+        """Yields the recording's bytes as they arrive. Calls `require_space` first with the announced number of bytes.
 
-        Raises FetchFailed, also if more than `max_bytes` are announced, and what `require_room` raises.
+        Raises FetchFailed, also if more than `max_bytes` are announced, and what `require_space` raises.
         """
 
 
@@ -67,8 +67,8 @@ class Fetcher:
             raise UrlNotAllowed(f"The URL may not be used: {reason}.", errors=(FieldError("url", reason),))
         source.require_allowed(url)
 
-    async def has_room(self) -> bool:
-        """Whether there is room for another recording."""
+    async def has_space(self) -> bool:
+        """Whether there is space for another recording."""
         try:
             await self._free_space.require()
         except InsufficientStorage:

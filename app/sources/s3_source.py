@@ -7,7 +7,7 @@ know the library for S3, which `storage.s3` hides.
 from collections.abc import AsyncGenerator, Sequence
 
 from app.errors import FetchFailed, FieldError, UrlNotAllowed
-from app.sources.fetch import RequireRoom
+from app.sources.fetch import RequireSpace
 from app.storage.s3 import Bucket, BucketUnavailable
 from app.storage.s3_url import S3Url, parse_s3_url
 
@@ -27,14 +27,14 @@ class S3Source:
                 f"The URL may not be used: it {error}.", errors=(FieldError("url", str(error)),)
             ) from None
 
-    async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
+    async def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
         """Yields the object's bytes as they arrive. Raises FetchFailed, also if it has more than `max_bytes`."""
         try:
             address = self._address(url)
             download = await self._buckets[address.bucket].read(address.key)
             if download.total_bytes > max_bytes:
                 raise FetchFailed(f"The recording is larger than {max_bytes} bytes.")
-            await require_room(download.total_bytes)
+            await require_space(download.total_bytes)
             async for block in download.blocks:
                 yield block
         except ValueError as error:

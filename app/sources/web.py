@@ -17,7 +17,7 @@ from app import __version__
 from app.errors import FetchFailed
 from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused, causes
 from app.network.wire import AnswerTooLong
-from app.sources.fetch import RequireRoom
+from app.sources.fetch import RequireSpace
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 20.0  # the longest silence before the answer, or within it
@@ -58,7 +58,7 @@ class WebSource:
         """Raises UrlNotAllowed."""
         self._guard.require_allowed(url)
 
-    async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
+    async def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
         """Yields the recording as it arrives. Resumes after a broken connection if the server sent a strong ETag.
 
         Without one, nothing proves that the missing part belongs to the same recording. Then the attempt fails.
@@ -68,7 +68,7 @@ class WebSource:
             for resumes_left in range(MAX_RESUMES, -1, -1):
                 try:
                     async with _answer(client, url, arrived) as response:
-                        await require_room(_require_recording(response, arrived, max_bytes))
+                        await require_space(_require_recording(response, arrived, max_bytes))
                         async for chunk in response.aiter_raw():
                             arrived.bytes += len(chunk)
                             yield chunk

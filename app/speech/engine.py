@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from app.audio.pcm import PcmFile
+from app.process.places import FairPlaces, Rank
 from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
-from app.speech.batching.fair_places import FairPlaces
-from app.speech.batching.fairness import Share
 from app.speech.call.assemble import Call, assemble
 from app.speech.model import Model
 from app.speech.reader import ChannelScan
@@ -30,7 +29,7 @@ from app.transcripts.transcript import Options, Transcript
 
 CPU_BATCH_SIZE = 4  # as fast as 8, and each batch ends sooner
 GPU_BATCH_SIZE = 16
-EVEN_SHARE = Share()
+USUAL_RANK = Rank()
 logger = logging.getLogger(__name__)
 
 
@@ -64,7 +63,7 @@ class Transcriber(Protocol):
         channels: Sequence[PcmFile],
         options: Options,
         on_progress: Callable[[float], None],
-        share: Share = EVEN_SHARE,
+        rank: Rank = USUAL_RANK,
     ) -> Transcript: ...
 
 
@@ -100,7 +99,7 @@ class Engine:
         channels: Sequence[PcmFile],
         options: Options,
         on_progress: Callable[[float], None],
-        share: Share = EVEN_SHARE,
+        rank: Rank = USUAL_RANK,
     ) -> Transcript:
         """Transcribes one recording. `channels` holds its mix, or a file for each channel: 16 kHz, 16 bits.
 
@@ -125,13 +124,13 @@ class Engine:
                 loop.call_soon_threadsafe(call_back, progress)
 
         duration = max((pcm.duration_seconds for pcm in channels), default=0.0)
-        async with self._preparing.place(share):
+        async with self._preparing.place(rank):
             levels = await asyncio.to_thread(measure, channels)
         call = Call(tuple(channels), options, levels, duration)
-        job = Recording(self._models[options.model], call, share, report)
+        job = Recording(self._models[options.model], call, rank, report)
         batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
         listened = await asyncio.wrap_future(job.outcome)
-        async with self._preparing.place(share):
+        async with self._preparing.place(rank):
             return await asyncio.to_thread(assemble, call, listened)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
-from app.speech.batching.fairness import Share
+from app.process.places import Rank
 from app.speech.call.assemble import Call, Listened, ReadChannel
 from app.speech.call.segments import Heard
 from app.speech.model import Ask, Model
@@ -43,8 +43,8 @@ class PendingWindow:
 class Recording:
     """The state of one call of `transcribe`. Its methods may be called from any thread."""
 
-    def __init__(self, model: Model, call: Call, share: Share, report: Callable[[float], None]) -> None:
-        self.share = share
+    def __init__(self, model: Model, call: Call, rank: Rank, report: Callable[[float], None]) -> None:
+        self.rank = rank
         self.model = model
         self.outcome: Future[Listened] = Future()
         self.call = call

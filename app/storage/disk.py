@@ -24,7 +24,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def full_disk_as_no_room() -> Iterator[None]:
+def full_disk_as_insufficient_storage() -> Iterator[None]:
     """Raises InsufficientStorage if the disk gets full while a recording is stored or copied here for the probe."""
     try:
         yield

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.jobs import queue
-from app.jobs.capacity import Room
+from app.jobs.capacity import Capacity
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import FINAL, Cancelled
 from app.network.guard import causes
@@ -81,7 +81,7 @@ async def _claim_and_end(database: Database, worker: str, count: int, claimed: T
 async def _claim(database: Database, worker: str, claimed: Tally) -> Sequence[Claimed]:
     started = time.monotonic()
     async with database.transaction() as session:
-        jobs = await queue.claim(session, worker, Room(1))
+        jobs = await queue.claim(session, worker, Capacity(1))
     claimed.seconds.append(time.monotonic() - started)
     claimed.jobs += [str(job.id) for job in jobs]
     claimed.empty += not jobs

@@ -10,13 +10,13 @@ from rich.progress import Progress
 
 from app.audio.pcm import PcmFile
 from app.cli.files import Output, Transcription
+from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
-from app.speech.batching.fairness import Share
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Channel, Options, Transcript, TranscriptWarning, WarningCode
 from testing.recordings import SAMPLE_CALL, tone
 
-EVEN_SHARE = Share()
+USUAL_RANK = Rank()
 NOTHING_SAID = Transcript("en", 1.0, 1.0, (), ())
 
 
@@ -32,7 +32,7 @@ class Engine:
         channels: Sequence[PcmFile],
         options: Options,
         on_progress: Callable[[float], None],
-        share: Share = EVEN_SHARE,
+        rank: Rank = USUAL_RANK,
     ) -> Transcript:
         if error := next(self._errors):
             raise error

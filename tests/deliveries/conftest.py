@@ -15,7 +15,7 @@ from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus
 from app.deliveries.sender import DeliverySender
 from app.jobs import queue
-from app.jobs.capacity import Room
+from app.jobs.capacity import Capacity
 from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
 from app.network.guard import NetworkGuard
@@ -30,7 +30,7 @@ async def end(database: Database, *webhooks: str, outcome: Outcome = SUCCESS, **
     """A transcription that has just ended."""
     job = await enqueue(database, webhook_urls=list(webhooks), **columns)
     async with database.transaction() as session:
-        [claimed] = await queue.claim(session, "worker", Room(1))
+        [claimed] = await queue.claim(session, "worker", Capacity(1))
         await queue.finish(session, claimed, outcome, KEEP_AUDIO)
     return job
 

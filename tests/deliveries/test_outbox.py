@@ -20,7 +20,7 @@ from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Eve
 from app.deliveries.outbox import Leased
 from app.errors import NotFound
 from app.jobs import changing, events, queue
-from app.jobs.capacity import Room
+from app.jobs.capacity import Capacity
 from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status
 from app.jobs.models import Transcription
 from testing.rows import KEEP_AUDIO, OPTIONS, SUCCESS, TESTER, enqueue, expire_leases, requeue_lost
@@ -82,7 +82,7 @@ async def test_a_job_cancelled_while_it_waited_and_a_job_that_crashed_too_often_
     lost = await enqueue(database, webhook_urls=[URL])
     for _ in range(MAX_CRASHES):
         async with database.transaction() as session:
-            await queue.claim(session, "worker", Room(1))
+            await queue.claim(session, "worker", Capacity(1))
         await expire_leases(database)
         await requeue_lost(database)
     written = {row.transcription_id: row.type for row in await rows(database, Event)}

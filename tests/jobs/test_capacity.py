@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.jobs.capacity import FETCHES, NO_ROOM, SLOTS, Held, Pauses, Room, free_fetches, free_slots, one_of
+from app.jobs.capacity import FETCHES, NO_CAPACITY, SLOTS, Capacity, Held, Pauses, free_fetches, free_slots, one_of
 
 UPLOAD = Held("crm", came_with_recording=True)
 FETCHING = Held("crm", came_with_recording=False, fetching="pbx.example:443")
@@ -27,8 +27,8 @@ def test_uploads_and_fetches_have_separate_places(held: list[Held], slots: int, 
 
 def test_one_key_leaves_the_last_quarter_to_others() -> None:
     assert (SLOTS, FETCHES) == (21, 10)
-    room = free_slots([UPLOAD] * 15, Pauses(), 0.0)
-    assert (room.of_caller, room.each_caller) == ({"crm": 1}, 16)
+    capacity = free_slots([UPLOAD] * 15, Pauses(), 0.0)
+    assert (capacity.of_caller, capacity.each_caller) == ({"crm": 1}, 16)
     assert free_slots([UPLOAD] * 16, Pauses(), 0.0).of_caller == {"crm": 0}
     assert free_fetches([FETCHING] * 8, Pauses(), 0.0).of_caller == {"crm": 0}
     assert free_fetches([FETCHED] * 16, Pauses(), 0.0).of_caller == {"crm": 0}
@@ -36,8 +36,8 @@ def test_one_key_leaves_the_last_quarter_to_others() -> None:
 
 def test_one_host_leaves_the_last_quarter_of_the_fetches_to_others() -> None:
     others = Held("other", came_with_recording=False, fetching="pbx.example:443")
-    room = free_fetches([FETCHING] * 4 + [others] * 3, Pauses(), 0.0)
-    assert (room.of_host, room.each_host) == ({"pbx.example:443": 1}, 8)
+    capacity = free_fetches([FETCHING] * 4 + [others] * 3, Pauses(), 0.0)
+    assert (capacity.of_host, capacity.each_host) == ({"pbx.example:443": 1}, 8)
     assert free_slots([UPLOAD] * 3, Pauses(), 0.0).each_host is None
 
 
@@ -54,5 +54,5 @@ def test_each_kind_of_job_has_its_own_pause(now: float, slots: int, fetches: int
 
 
 def test_the_room_for_a_single_job_keeps_the_limits_of_the_keys() -> None:
-    assert one_of(Room(7, 3, of_caller={"crm": 0})) == Room(1, 3, of_caller={"crm": 0})
-    assert one_of(NO_ROOM) == NO_ROOM
+    assert one_of(Capacity(7, 3, of_caller={"crm": 0})) == Capacity(1, 3, of_caller={"crm": 0})
+    assert one_of(NO_CAPACITY) == NO_CAPACITY

@@ -8,7 +8,7 @@ from sqlmodel import text
 
 from app.database.connections import Database
 from app.jobs import queue
-from app.jobs.capacity import Room
+from app.jobs.capacity import Capacity
 from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Interrupted, Outcome, Status
 from testing.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, requeue_lost
 
@@ -53,7 +53,7 @@ async def test_all_claimers_find_jobs_while_one_holds_the_first(database: Databa
     for _ in range(6):
         await enqueue(database)
     async with database.transaction() as session:
-        held = await queue.claim(session, "slow", Room(2))
+        held = await queue.claim(session, "slow", Capacity(2))
         found = await asyncio.wait_for(claim(database, 4), 10)
     assert len({job.id for job in [*held, *found]}) == 6
 
@@ -63,7 +63,7 @@ async def test_a_long_queue_is_claimed_from_without_reading_all_of_it(database: 
     await fill(database, 20_000, callers=20)
     async with database.transaction() as session:
         for slots in (1, 16):
-            assert len(await queue.claim(session, "worker", Room(slots))) == slots
+            assert len(await queue.claim(session, "worker", Capacity(slots))) == slots
         scanned = text("""
             SELECT seq_scan, idx_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'
         """)
@@ -78,8 +78,8 @@ async def test_uploads_are_found_behind_a_long_queue_of_jobs_to_fetch(database: 
     await fill(database, 20_000, callers=20, stored=False)
     scanned = text("SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'transcription'")
     async with database.transaction() as session:
-        assert [job.id for job in await queue.claim(session, "worker", Room(16))] == [upload.id]
-        assert [job.audio_key for job in await queue.claim(session, "worker", Room(16), Room(3))] == [None] * 3
+        assert [job.id for job in await queue.claim(session, "worker", Capacity(16))] == [upload.id]
+        assert [job.audio_key for job in await queue.claim(session, "worker", Capacity(16), Capacity(3))] == [None] * 3
         [(scans, fetched)] = (await session.exec(scanned)).all()  # type: ignore[call-overload]
     assert scans == 0
     assert fetched < 10_000
@@ -170,19 +170,19 @@ async def test_a_job_that_waits_for_another_try_is_not_claimed(database: Databas
 async def test_a_key_gets_no_more_places_than_the_room_gives_it(database: Database) -> None:
     for _ in range(10):
         await enqueue(database, caller="greedy")
-    room = Room(6, 4, of_caller={"greedy": 1, "full": 0})
-    assert [job.caller for job in await claim(database, room)] == ["greedy"]
+    capacity = Capacity(6, 4, of_caller={"greedy": 1, "full": 0})
+    assert [job.caller for job in await claim(database, capacity)] == ["greedy"]
     for caller in ("full", "modest", "modest"):
         await enqueue(database, caller=caller)
-    callers = Counter(job.caller for job in await claim(database, Room(6, 4, of_caller={"greedy": 0, "full": 0})))
+    callers = Counter(job.caller for job in await claim(database, Capacity(6, 4, of_caller={"greedy": 0, "full": 0})))
     assert callers == {"modest": 2}
-    assert Counter(job.caller for job in await claim(database, Room(6, 4))) == {"greedy": 4, "full": 1}
+    assert Counter(job.caller for job in await claim(database, Capacity(6, 4))) == {"greedy": 4, "full": 1}
 
 
 async def test_the_share_of_a_key_counts_jobs_of_all_priorities(database: Database) -> None:
     for priority in range(6):
         await enqueue(database, caller="greedy", priority=priority)
-    assert [job.priority for job in await claim(database, Room(9, 4))] == [0, 1, 2, 3]
+    assert [job.priority for job in await claim(database, Capacity(9, 4))] == [0, 1, 2, 3]
 
 
 async def test_a_host_gets_no_more_fetches_than_the_room_gives_it(database: Database) -> None:
@@ -191,22 +191,22 @@ async def test_a_host_gets_no_more_fetches_than_the_room_gives_it(database: Data
     await enqueue(database, audio_key=None, source_host="quick.example", caller="key-0")
     await enqueue(database, audio_key=None, caller="key-1")
     callers = {"key-0": 9, "key-1": 9}
-    room = Room(9, each_host=3, of_host={"slow.example": 1}, of_caller=callers)
-    hosts = Counter(job.source_host for job in await claim(database, 0, fetches=room))
+    capacity = Capacity(9, each_host=3, of_host={"slow.example": 1}, of_caller=callers)
+    hosts = Counter(job.source_host for job in await claim(database, 0, fetches=capacity))
     assert hosts == {"slow.example": 1, "quick.example": 1, None: 1}
-    room = Room(9, each_host=3, of_host={"slow.example": 0}, of_caller=callers)
-    assert await claim(database, 0, fetches=room) == []
+    capacity = Capacity(9, each_host=3, of_host={"slow.example": 0}, of_caller=callers)
+    assert await claim(database, 0, fetches=capacity) == []
     late = await enqueue(database, audio_key=None, source_host="slow.example", caller="late")
-    assert [job.id for job in await claim(database, 0, fetches=room)] == [late.id]
-    assert len(await claim(database, 0, fetches=Room(9, each_host=3, of_caller=callers))) == 3
+    assert [job.id for job in await claim(database, 0, fetches=capacity)] == [late.id]
+    assert len(await claim(database, 0, fetches=Capacity(9, each_host=3, of_caller=callers))) == 3
 
 
 async def test_a_replica_finds_jobs_of_a_key_while_another_replica_claims_some(database: Database) -> None:
     for _ in range(12):
         await enqueue(database, caller="greedy")
     async with database.transaction() as session:
-        held = await queue.claim(session, "slow", Room(4, 4))
-        found = await asyncio.wait_for(claim(database, Room(4, 4)), 10)
+        held = await queue.claim(session, "slow", Capacity(4, 4))
+        found = await asyncio.wait_for(claim(database, Capacity(4, 4)), 10)
     assert (len(held), len(found)) == (4, 4)
 
 
@@ -218,15 +218,15 @@ async def test_the_queue_finds_a_waiting_job_that_is_more_urgent_than_a_running_
     for caller, priority in (("greedy", 0), ("other", 9)):
         await enqueue(database, caller=caller, priority=priority)
     async with database.transaction() as session:
-        assert not await queue.more_urgent_waits(session, running, Room(0), to_fetch=False)
+        assert not await queue.more_urgent_waits(session, running, Capacity(0), to_fetch=False)
     await enqueue(database, caller="other", priority=8, audio_key=None)
     async with database.transaction() as session:
-        assert not await queue.more_urgent_waits(session, running, Room(0), to_fetch=False)
+        assert not await queue.more_urgent_waits(session, running, Capacity(0), to_fetch=False)
     await enqueue(database, caller="other", priority=8)
     async with database.transaction() as session:
-        assert await queue.more_urgent_waits(session, running, Room(0), to_fetch=False)
-        assert await queue.more_urgent_waits(session, running, Room(0, of_caller={"other": 1}), to_fetch=False)
-        assert not await queue.more_urgent_waits(session, running, Room(0, of_caller={"other": 0}), to_fetch=False)
+        assert await queue.more_urgent_waits(session, running, Capacity(0), to_fetch=False)
+        assert await queue.more_urgent_waits(session, running, Capacity(0, of_caller={"other": 1}), to_fetch=False)
+        assert not await queue.more_urgent_waits(session, running, Capacity(0, of_caller={"other": 0}), to_fetch=False)
 
 
 async def test_a_fetch_makes_way_only_for_a_job_that_would_get_its_place(database: Database) -> None:
@@ -234,8 +234,10 @@ async def test_a_fetch_makes_way_only_for_a_job_that_would_get_its_place(databas
     [running] = await claim(database, 0, fetches=1)
     await enqueue(database, caller="other", audio_key=None, source_host="slow.example")
     async with database.transaction() as session:
-        assert await queue.another_waits_to_fetch(session, running, Room(0))
-        assert not await queue.another_waits_to_fetch(session, running, Room(0, of_caller={"other": 0}))
+        assert await queue.another_waits_to_fetch(session, running, Capacity(0))
+        assert not await queue.another_waits_to_fetch(session, running, Capacity(0, of_caller={"other": 0}))
         full = {"slow.example": 0}
-        assert not await queue.another_waits_to_fetch(session, running, Room(0, of_caller={"other": 1}, of_host=full))
-        assert await queue.another_waits_to_fetch(session, running, Room(0, of_host=full))
+        assert not await queue.another_waits_to_fetch(
+            session, running, Capacity(0, of_caller={"other": 1}, of_host=full)
+        )
+        assert await queue.another_waits_to_fetch(session, running, Capacity(0, of_host=full))

@@ -36,7 +36,7 @@ async def test_a_worker_whose_store_is_unavailable_claims_no_uploads_for_a_while
 async def test_a_worker_whose_disk_is_full_claims_no_fetches_for_a_while(
     bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def no_room(*_: object) -> NoReturn:
+    async def no_space(*_: object) -> NoReturn:
         raise InsufficientStorage
 
     with answering() as origin:
@@ -48,7 +48,7 @@ async def test_a_worker_whose_disk_is_full_claims_no_fetches_for_a_while(
             for number in range(FETCHES + 1)
         ]
         with monkeypatch.context() as full:
-            full.setattr(bench.space_to_fetch, "require", no_room)
+            full.setattr(bench.space_to_fetch, "require", no_space)
             async with working(bench):
                 for job_id in jobs[:FETCHES]:
                     await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))

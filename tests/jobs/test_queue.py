@@ -198,12 +198,12 @@ async def test_a_refusal_computes_retry_after_from_the_jobs_that_ended_lately(da
     await enqueue(database)
     async with database.transaction() as session:
         with pytest.raises(QueueFull) as refusal:
-            await changing.require_room(session, "test", QueueLimit(1))
+            await changing.require_queue_place(session, "test", QueueLimit(1))
         assert refusal.value.retry_after == 5
         long_ago = update(Transcription).values(completed_at=col(Transcription.completed_at) - timedelta(minutes=6))
         await session.exec(long_ago)
         with pytest.raises(QueueFull) as refusal:
-            await changing.require_room(session, "test", QueueLimit(1))
+            await changing.require_queue_place(session, "test", QueueLimit(1))
         assert refusal.value.retry_after == 600
 
 

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from app.jobs import changing, queue, recording
 from app.jobs.blame import STORE_PAUSE
-from app.jobs.capacity import FETCHES, NO_ROOM, SLOTS, Room
+from app.jobs.capacity import FETCHES, NO_CAPACITY, SLOTS, Capacity
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
@@ -142,7 +142,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
             await queue.requeue_lost(session, KEEP_AUDIO)
-            await queue.claim(session, "another worker", NO_ROOM, Room(1))
+            await queue.claim(session, "another worker", NO_CAPACITY, Capacity(1))
         origin.over.set()
         await asyncio.wait_for(bench.runner.idle(), 10)
     theirs = await bench.read(job.id)

@@ -7,11 +7,11 @@ import pytest
 from sqlmodel import select
 
 from app.jobs import changing, queue, runner
-from app.jobs.capacity import Room
+from app.jobs.capacity import Capacity
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Status
 from app.jobs.models import StoredTranscript
-from app.speech.batching.fairness import Share
+from app.process.places import Rank
 from testing.job_bench import Bench, working
 from testing.recordings import SAMPLE_CALL
 from testing.rows import KEEP_AUDIO, TESTER
@@ -25,7 +25,7 @@ async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench
     assert job.decoding_seconds is not None
     assert job.transcribing_seconds is not None
     assert len(bench.engine.given[0]) == 2
-    assert bench.engine.shares == [Share(priority=5, owner="test")]
+    assert bench.engine.ranks == [Rank(priority=5, owner="test")]
     assert not bench.engine.given[0][0].path.exists()
     assert bench.audio_files() == []
     async with bench.database.transaction() as session:
@@ -83,7 +83,7 @@ async def test_deleting_a_running_job_stops_it_and_leaves_nothing(bench: Bench) 
 async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = queue.claim
 
-    async def drain_meanwhile(session: Any, worker: str, slots: Room, *fetches: Room, **how: Any) -> Any:
+    async def drain_meanwhile(session: Any, worker: str, slots: Capacity, *fetches: Capacity, **how: Any) -> Any:
         jobs = await claim(session, worker, slots, *fetches, **how)
         if jobs:
             await bench.runner.drain(0)

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from app.errors import BadMedia, InsufficientStorage
 from app.jobs import queue, recording
-from app.jobs.blame import ROOM_PAUSE, STORE_PAUSE
+from app.jobs.blame import DISK_PAUSE, STORE_PAUSE
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
 from app.jobs.models import Transcription
@@ -181,7 +181,7 @@ async def test_a_job_is_postponed_if_the_disk_has_no_room_for_its_recording(
         job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
         job = await bench.until(job_id, lambda job: job.run_at > job.created_at)
     assert (job.status, job.attempts, job.error_code) == (Status.PENDING, 0, None)
-    assert job.run_at >= job.created_at + ROOM_PAUSE
+    assert job.run_at >= job.created_at + DISK_PAUSE
 
 
 async def test_decoded_audio_of_a_dead_process_is_erased(tmp_path: Path) -> None:

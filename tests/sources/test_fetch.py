@@ -16,7 +16,7 @@ from app.errors import FetchFailed, InsufficientStorage, UrlNotAllowed
 from app.jobs.retention import ORPHAN_SECONDS
 from app.network.guard import NetworkGuard
 from app.sources import web
-from app.sources.fetch import Fetcher, Pace, RequireRoom, last_component, shown_url
+from app.sources.fetch import Fetcher, Pace, RequireSpace, last_component, shown_url
 from app.sources.web import WebSource
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
@@ -262,7 +262,7 @@ class Immediate:
     def require_allowed(self, url: str) -> None:
         pass
 
-    async def read(self, url: str, max_bytes: int, require_room: RequireRoom) -> AsyncGenerator[bytes, None]:
+    async def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
         for _ in range(self._pieces):
             self.seen.append(self._others_ran())
             yield b"x"

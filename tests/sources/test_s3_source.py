@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.errors import FetchFailed, InsufficientStorage, UrlNotAllowed
-from app.sources.fetch import RequireRoom
+from app.sources.fetch import RequireSpace
 from app.sources.s3_source import S3Source
 from app.storage.s3 import Bucket
 from testing.breaking_relay import breaking
@@ -24,12 +24,14 @@ async def put(bucket: str, key: str, content: bytes = CONTENT) -> None:
     await Bucket(bucket).write(key, blocks())
 
 
-async def room_for_all(coming: int) -> None:
+async def space_for_all(coming: int) -> None:
     pass
 
 
-async def read(source: S3Source, url: str, max_bytes: int = PLENTY, require_room: RequireRoom = room_for_all) -> bytes:
-    return b"".join([block async for block in source.read(url, max_bytes, require_room)])
+async def read(
+    source: S3Source, url: str, max_bytes: int = PLENTY, require_space: RequireSpace = space_for_all
+) -> bytes:
+    return b"".join([block async for block in source.read(url, max_bytes, require_space)])
 
 
 async def failure(source: S3Source, url: str, max_bytes: int = PLENTY) -> FetchFailed:
@@ -158,4 +160,4 @@ async def test_an_object_is_not_read_if_there_is_no_room_for_it(bucket: str) -> 
         raise InsufficientStorage
 
     with pytest.raises(InsufficientStorage):
-        await read(S3Source([bucket]), f"s3://{bucket}/call.wav", require_room=room_for_less)
+        await read(S3Source([bucket]), f"s3://{bucket}/call.wav", require_space=room_for_less)

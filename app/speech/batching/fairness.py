@@ -5,8 +5,9 @@ It decides which source is read next. It has no threads and no locks of its own.
 
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from app.process.places import Rank
 
 # A priority that has waited for so many steps counts as one more urgent, so that no job starves.
 STEPS_TO_RISE = 8
@@ -15,17 +16,9 @@ STEPS_TO_RISE = 8
 FIRST_STEPS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How much of the engine a job may use. `priority` is 0 (first) to 9; owners of equal priority get equal shares."""
-
-    priority: int = 5
-    owner: str = ""
-
-
 class Sharing(Hashable, Protocol):
     @property
-    def share(self) -> Share: ...
+    def rank(self) -> Rank: ...
 
     @property
     def ended(self) -> bool: ...
@@ -55,19 +48,19 @@ class FairQueue(Generic[WaitingT]):
 
     def put(self, waiting: WaitingT) -> None:
         self._waiting.append(waiting)
-        self._last_of_priority.setdefault(waiting.job.share.priority, self._step)
+        self._last_of_priority.setdefault(waiting.job.rank.priority, self._step)
 
     def drop_ended(self) -> None:
         """Drops what waits for jobs that have ended."""
         self._waiting = [waiting for waiting in self._waiting if not waiting.job.ended]
         self._last_of_job = {job: step for job, step in self._last_of_job.items() if not job.ended}
         self._steps_of_job = Counter({job: self._steps_of_job[job] for job in self._last_of_job})
-        owners = {waiting.job.share.owner for waiting in self._waiting} | {job.share.owner for job in self._last_of_job}
+        owners = {waiting.job.rank.owner for waiting in self._waiting} | {job.rank.owner for job in self._last_of_job}
         self._last_of_owner = {owner: step for owner, step in self._last_of_owner.items() if owner in owners}
 
     def most_urgent(self) -> int | None:
         """The priority of the most urgent job that waits; None if none waits."""
-        return min((waiting.job.share.priority for waiting in self._waiting), default=None)
+        return min((waiting.job.rank.priority for waiting in self._waiting), default=None)
 
     def take_new(self) -> WaitingT | None:
         """Takes one of a job that has not had its first steps."""
@@ -79,22 +72,22 @@ class FairQueue(Generic[WaitingT]):
     def _take(self, candidates: list[WaitingT]) -> WaitingT | None:
         if not candidates:
             return None
-        taken = min(candidates, key=self._rank)
+        taken = min(candidates, key=self._order)
         self._waiting.remove(taken)
         self._step += 1
         self._steps_of_job[taken.job] += 1
-        share = taken.job.share
-        self._last_of_owner[share.owner] = self._last_of_job[taken.job] = self._step
+        rank = taken.job.rank
+        self._last_of_owner[rank.owner] = self._last_of_job[taken.job] = self._step
         self._last_of_priority = {
-            waiting.job.share.priority: self._last_of_priority[waiting.job.share.priority] for waiting in self._waiting
-        } | {share.priority: self._step}
+            waiting.job.rank.priority: self._last_of_priority[waiting.job.rank.priority] for waiting in self._waiting
+        } | {rank.priority: self._step}
         return taken
 
-    def _rank(self, waiting: WaitingT) -> tuple[int, int, int]:
-        share = waiting.job.share
-        risen = (self._step - self._last_of_priority[share.priority]) // STEPS_TO_RISE
+    def _order(self, waiting: WaitingT) -> tuple[int, int, int]:
+        rank = waiting.job.rank
+        risen = (self._step - self._last_of_priority[rank.priority]) // STEPS_TO_RISE
         return (
-            share.priority - risen,
-            self._last_of_owner.get(share.owner, 0),
+            rank.priority - risen,
+            self._last_of_owner.get(rank.owner, 0),
             self._last_of_job.get(waiting.job, 0),
         )

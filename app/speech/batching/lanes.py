@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Generic, Protocol, TypeVar
 
-from app.speech.batching.fairness import Share
+from app.process.places import Rank
 
 
 class Job(Protocol):
     """The job that an item belongs to."""
 
     @property
-    def share(self) -> Share: ...
+    def rank(self) -> Rank: ...
 
     @property
     def ended(self) -> bool:
@@ -65,7 +65,7 @@ class Lanes(Generic[ItemT]):
 
     def most_urgent(self) -> int | None:
         """The priority of the most urgent item, which rises while it waits; None if nothing is queued."""
-        return min((self._rank(each) for lane in self._lanes.values() for each in lane), default=None)
+        return min((self._priority_now(each) for lane in self._lanes.values() for each in lane), default=None)
 
     @property
     def overdue(self) -> bool:
@@ -110,8 +110,8 @@ class Lanes(Generic[ItemT]):
     def _is_overdue(self, kind: Hashable) -> bool:
         return self._steps - self._waits_since[kind] >= PATIENCE
 
-    def _rank(self, queued: _Queued[ItemT]) -> int:
-        return queued.item.job.share.priority - (self._steps - queued.since) // PATIENCE
+    def _priority_now(self, queued: _Queued[ItemT]) -> int:
+        return queued.item.job.rank.priority - (self._steps - queued.since) // PATIENCE
 
     def _most_urgent_first(self) -> list[Hashable]:
         """Overdue lanes first, then by the most urgent item, then by how long the lane has waited."""
@@ -119,13 +119,13 @@ class Lanes(Generic[ItemT]):
             self._lanes,
             key=lambda kind: (
                 not self._is_overdue(kind),
-                min(map(self._rank, self._lanes[kind])),
+                min(map(self._priority_now, self._lanes[kind])),
                 self._waits_since[kind],
             ),
         )
 
     def _take(self, kind: Hashable, count: int, later: Callable[[ItemT], bool] = lambda _: False) -> list[ItemT]:
-        self._lanes[kind].sort(key=lambda each: (later(each.item), self._rank(each)))
+        self._lanes[kind].sort(key=lambda each: (later(each.item), self._priority_now(each)))
         self._steps += 1
         self._waits_since[kind] = self._steps
         self._since_trouble += 1

@@ -11,8 +11,8 @@ from weakref import finalize
 import pytest
 
 from app.errors import GpuOutOfMemory
+from app.process.places import Rank
 from app.speech.batching.batcher import Batcher, EngineStopped, Panicked
-from app.speech.batching.fairness import Share
 from app.speech.model import DeviceLost
 
 TIMEOUT_SECONDS = 20
@@ -23,7 +23,7 @@ class Sum:
     """A job whose result is the sum of its numbers, after all of them are recognized."""
 
     count: int
-    share: Share = field(default_factory=Share)
+    rank: Rank = field(default_factory=Rank)
     outcome: "Future[int]" = field(default_factory=Future)
     recognized: list[int] = field(default_factory=list)
 
@@ -256,7 +256,7 @@ def test_a_short_job_overtakes_a_long_one() -> None:
 def test_the_more_urgent_of_two_long_jobs_ends_first() -> None:
     done: list[Sum] = []
     batcher = Batcher(1, 4, recognize)
-    calm, urgent = (Sum(100, Share(priority)) for priority in (5, 0))
+    calm, urgent = (Sum(100, Rank(priority)) for priority in (5, 0))
     for job in (calm, urgent):
         job.outcome.add_done_callback(lambda _, job=job: done.append(job))  # type: ignore[misc]
         batcher.submit(job, [Numbers(job, [0] * 100)])
@@ -412,8 +412,8 @@ class Silence(Numbers):
 
 def test_urgent_silence_does_not_stop_a_call_from_being_recognized() -> None:
     batcher = Batcher(1, 4, recognize)
-    call = Sum(1, Share(5, "patient"))
-    silences = [Silence(Sum(1, Share(0, "urgent")), [0] * 500) for _ in range(16)]
+    call = Sum(1, Rank(5, "patient"))
+    silences = [Silence(Sum(1, Rank(0, "urgent")), [0] * 500) for _ in range(16)]
     left: list[int] = []
     call.outcome.add_done_callback(lambda _: left.append(sum(len(silence.values) for silence in silences)))
     batcher.submit(call, [Numbers(call, [2])])

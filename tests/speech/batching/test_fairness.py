@@ -1,12 +1,13 @@
 from dataclasses import dataclass, field
 
-from app.speech.batching.fairness import FIRST_STEPS, STEPS_TO_RISE, FairQueue, Share
+from app.process.places import Rank
+from app.speech.batching.fairness import FIRST_STEPS, STEPS_TO_RISE, FairQueue
 
 
 @dataclass(eq=False)
 class Call:
     name: str
-    share: Share = field(default_factory=Share)
+    rank: Rank = field(default_factory=Rank)
     ended: bool = False
 
 
@@ -44,13 +45,13 @@ def test_a_job_of_two_channels_gets_no_more_steps_than_others() -> None:
 
 
 def test_owners_alternate_even_if_one_has_more_jobs() -> None:
-    many = [Call(name, Share(owner="alice")) for name in "abc"]
+    many = [Call(name, Rank(owner="alice")) for name in "abc"]
 
-    assert take(queue(*many, Call("x", Share(owner="bob"))), 8) == "axbxcxax"
+    assert take(queue(*many, Call("x", Rank(owner="bob"))), 8) == "axbxcxax"
 
 
 def test_urgent_jobs_go_first_and_the_others_do_not_starve() -> None:
-    names = take(queue(Call("l", Share(priority=9)), Call("u", Share(priority=0))), 20 * STEPS_TO_RISE)
+    names = take(queue(Call("l", Rank(priority=9)), Call("u", Rank(priority=0))), 20 * STEPS_TO_RISE)
 
     assert names[0] == "u"
     assert 1 <= names.count("l") <= 3

@@ -1,13 +1,13 @@
 from dataclasses import dataclass, field
 
-from app.speech.batching.fairness import Share
+from app.process.places import Rank
 from app.speech.batching.lanes import PATIENCE, RECOVERY, Lanes
 
 
 @dataclass(eq=False)
 class Call:
     ended: bool = False
-    share: Share = field(default_factory=Share)
+    rank: Rank = field(default_factory=Rank)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def test_other_work_does_not_starve_queued_items() -> None:
     assert values(queue.take_full()) == [1]
 
 
-URGENT, PATIENT = Call(share=Share(priority=0)), Call(share=Share(priority=9))
+URGENT, PATIENT = Call(rank=Rank(priority=0)), Call(rank=Rank(priority=9))
 
 
 def test_the_most_urgent_items_go_first() -> None:

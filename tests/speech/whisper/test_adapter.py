@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
-from app.speech.batching.fairness import Share
+from app.process.places import Rank
 from app.speech.call.assemble import Call
 from app.speech.engine import Engine
 from app.speech.model import Samples
@@ -66,7 +66,7 @@ def window_of(model: WhisperModel, recording: PcmFile) -> PendingWindow:
     """The only window of a short recording, as the engine's threads prepare it."""
     options = Options(model="base", language="en")
     call = Call((recording,), options, measure([recording]), recording.duration_seconds)
-    scan = ChannelScan(Recording(model, call, Share(), lambda progress: None), 0)
+    scan = ChannelScan(Recording(model, call, Rank(), lambda progress: None), 0)
     found = list[PendingWindow]()
     while not scan.exhausted:
         found += scan.advance()

@@ -6,12 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from app.speech.batching.fairness import Share
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """What decides who goes first: `priority` 0 (first) to 9, then fairness among the owners of equal priority."""
+
+    priority: int = 5
+    owner: str = ""
 
 
 @dataclass(eq=False)
 class _Waiting:
-    share: Share
+    rank: Rank
     admitted: "asyncio.Future[None]"
 
 
@@ -25,9 +31,9 @@ class FairPlaces:
         self._waiting: list[_Waiting] = []
 
     @asynccontextmanager
-    async def place(self, share: Share) -> AsyncIterator[None]:
+    async def place(self, rank: Rank) -> AsyncIterator[None]:
         """Wait for a place, and hold it until the end of the block."""
-        waiting = _Waiting(share, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(rank, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._admit()
         try:
@@ -37,14 +43,14 @@ class FairPlaces:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
             else:
-                self._held[share.owner] -= 1
+                self._held[rank.owner] -= 1
             self._admit()
 
     def _admit(self) -> None:
-        for waiting in sorted(self._waiting, key=lambda each: each.share.priority):
-            if self._held.total() < self._places and self._held[waiting.share.owner] < self._of_one:
+        for waiting in sorted(self._waiting, key=lambda each: each.rank.priority):
+            if self._held.total() < self._places and self._held[waiting.rank.owner] < self._of_one:
                 self._waiting.remove(waiting)
-                self._held[waiting.share.owner] += 1
+                self._held[waiting.rank.owner] += 1
                 if not waiting.admitted.done():
                     waiting.admitted.set_result(None)
         self._held = +self._held

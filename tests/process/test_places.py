@@ -3,8 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from app.speech.batching.fair_places import FairPlaces
-from app.speech.batching.fairness import Share
+from app.process.places import FairPlaces, Rank
 
 
 class Holders:
@@ -18,11 +17,11 @@ class Holders:
 
     async def ask(self, name: str, owner: str, priority: int = 5) -> None:
         self._ends[name] = asyncio.Event()
-        self._tasks[name] = asyncio.create_task(self._hold(name, Share(priority, owner)))
+        self._tasks[name] = asyncio.create_task(self._hold(name, Rank(priority, owner)))
         await asyncio.sleep(0)
 
-    async def _hold(self, name: str, share: Share) -> None:
-        async with self._places.place(share):
+    async def _hold(self, name: str, rank: Rank) -> None:
+        async with self._places.place(rank):
             self.names.append(name)
             await self._ends[name].wait()
 
@@ -70,7 +69,7 @@ async def test_a_cancelled_waiter_and_a_cancelled_holder_free_their_places() -> 
     assert holders.names == ["holds", "next"]
     await holders.leave("next")
     async with AsyncExitStack() as stack, asyncio.timeout(1):
-        await stack.enter_async_context(places.place(Share(5, "d")))
+        await stack.enter_async_context(places.place(Rank(5, "d")))
 
 
 async def test_a_place_that_a_cancelled_waiter_got_goes_to_the_next_waiter() -> None:
