@@ -29,9 +29,9 @@ from app.deliveries.receivers import Receivers
 from app.deliveries.sender import DeliverySender
 from app.intake.intake import Intake, Limits
 from app.jobs import erasure
+from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
 from app.jobs.executor import Executor
-from app.jobs.queue import AtEnd
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.reading import Reader
 from app.jobs.recording import Decoder, Recordings
@@ -130,7 +130,7 @@ class Service:
 async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[Service]:
     """Open everything that `serve` needs besides its HTTP server."""
     async with open_parts(settings, executor=executor) as parts, parts.database.beside() as database:
-        yield for_requests(settings, parts, database)
+        yield service_of(settings, parts, database)
 
 
 @asynccontextmanager
@@ -171,7 +171,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             await shutdown.drain()
 
 
-def for_requests(settings: Settings, parts: Parts, database: Database) -> Service:
+def service_of(settings: Settings, parts: Parts, database: Database) -> Service:
     limits = Limits(
         settings.max_upload_bytes,
         settings.max_audio_seconds,

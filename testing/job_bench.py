@@ -16,13 +16,14 @@ from uuid_utils.compat import uuid7
 from app.audio.pcm import PcmFile
 from app.database.connections import Database
 from app.database.notifications import Signals, notify
-from app.jobs import changing, queue
+from app.jobs import changing
 from app.jobs.lifecycle import Status
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
+from app.jobs.topics import PENDING_TOPIC, changed_topic
 from app.network.guard import NetworkGuard
 from app.process.places import Rank
 from app.sources.fetch import Fetcher, Pace
@@ -140,7 +141,7 @@ class Bench:
     async def until(self, job_id: UUID, condition: Callable[[Transcription], Any]) -> Transcription:
         """Wait at most ten seconds until the row meets the condition, and return it."""
         async with asyncio.timeout(10):
-            with self.signals.subscribe(queue.changed(job_id)) as changed:
+            with self.signals.subscribe(changed_topic(job_id)) as changed:
                 while True:
                     changed.clear()
                     job = await self.read(job_id)
@@ -157,7 +158,7 @@ class Bench:
         async with self.database.transaction() as session:
             due = update(Transcription).where(col(Transcription.id) == job_id).values(run_at=func.now())
             await session.exec(due)
-            await notify(session, queue.PENDING)
+            await notify(session, PENDING_TOPIC)
 
     def audio_files(self) -> list[Path]:
         return [path for path in self.store.folder.rglob("[!.]*") if path.is_file()]

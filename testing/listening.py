@@ -20,7 +20,7 @@ from app.deliveries.sender import DeliverySender
 from app.jobs.retention import Retention
 from app.network.guard import NetworkGuard
 from app.readiness import Readiness
-from app.service import Parts, Service, Shutdown, for_requests, open_fetcher
+from app.service import Parts, Service, Shutdown, open_fetcher, service_of
 from app.settings import Settings
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
@@ -77,7 +77,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         shutdown=Shutdown(DeliverySender(database, signals, http_channels(open_client(guard))), runner=None),
     )
     app = create_app()
-    app.state.service = for_requests(chosen, parts, database)
+    app.state.service = service_of(chosen, parts, database)
     server = Server(app, chosen.max_connections_per_client)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -11,13 +11,13 @@ from uuid_utils.compat import uuid7
 
 from app.callers import Caller
 from app.database.connections import Database
-from app.jobs import changing, queue
+from app.jobs import changing, leases, queue
 from app.jobs.capacity import Capacity
 from app.jobs.claiming import Claimed
+from app.jobs.ending import AtEnd, Written
 from app.jobs.events import event_of
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import NewJob, Transcription, stored_options
-from app.jobs.queue import AtEnd, Closed
 from app.jobs.queue_limit import QueueLimit
 from app.transcripts.transcript import Options, Transcript
 
@@ -53,16 +53,17 @@ async def enqueue(database: Database, **changes: Any) -> Transcription:
 async def claim(
     database: Database, slots: int | Capacity = 1, worker: str = "worker", *, fetches: int | Capacity = 0, **how: Any
 ) -> Sequence[Claimed]:
-    def room(places: int | Capacity) -> Capacity:
+    def capacity(places: int | Capacity) -> Capacity:
         return Capacity(places) if isinstance(places, int) else places
 
     async with database.transaction() as session:
-        return await queue.claim(session, worker, room(slots), room(fetches), **how)
+        return await queue.claim(session, worker, capacity(slots), capacity(fetches), **how)
 
 
 async def finish(database: Database, job: Claimed, outcome: Outcome, at_end: AtEnd = KEEP_AUDIO) -> Status | None:
     async with database.transaction() as session:
-        return await queue.finish(session, job, outcome, at_end)
+        written = await queue.finish(session, job, outcome, at_end)
+        return written.job.status if written else None
 
 
 async def read(database: Database, job_id: UUID) -> Transcription:
@@ -82,9 +83,9 @@ async def expire_leases(database: Database) -> None:
     )
 
 
-async def requeue_lost(database: Database, at_end: AtEnd = KEEP_AUDIO) -> list[Closed]:
+async def requeue_lost(database: Database, at_end: AtEnd = KEEP_AUDIO) -> list[Written]:
     async with database.transaction() as session:
-        return await queue.requeue_lost(session, at_end)
+        return await leases.requeue_lost(session, at_end)
 
 
 async def fill(database: Database, jobs: int, callers: int, *, stored: bool = True) -> None:

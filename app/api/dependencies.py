@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request
 
 from app.database.connections import Database
 from app.intake.intake import Intake
-from app.jobs.queue import AtEnd
+from app.jobs.ending import AtEnd
 from app.jobs.reading import Reader
 from app.jobs.retention import Retention
 from app.jobs.waiting import Waiting

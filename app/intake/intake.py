@@ -118,9 +118,9 @@ class Intake:
         AppError for what is refused.
         """
         if isinstance(recording, Remote):
-            return await self._enqueue(self._judged(recording, ask, caller, idempotency_key))
+            return await self._enqueue(self._new_job(recording, ask, caller, idempotency_key))
         async with self._erased_on_failure(recording.audio.key):
-            job = self._judged(recording, ask, caller, idempotency_key)
+            job = self._new_job(recording, ask, caller, idempotency_key)
             earlier = await self._earlier(job)  # before the probe: repetitions come when the load is high already
             if earlier is None:
                 info = await run_unless(abandoned(), self._probe(recording.audio, Rank(job.priority, job.caller)))
@@ -199,7 +199,7 @@ class Intake:
             self._pending_probes[caller] -= 1
             self._pending_probes = +self._pending_probes
 
-    def _judged(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
+    def _new_job(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""
         options = self._options(ask.options)
         filename = shown_name(self._name(recording))

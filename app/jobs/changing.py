@@ -18,11 +18,12 @@ from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
 from app.errors import AlreadyFinal, IdempotencyKeyReused, QueueFull
+from app.jobs.ending import AtEnd, Written, end_if_final, now
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
 from app.jobs.models import NewJob, Transcription, stored_options, unknown
-from app.jobs.queue import PENDING, AtEnd, Closed, cancelled, changed, close, now
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.scope import seen_by
+from app.jobs.topics import PENDING_TOPIC, cancelled_topic, changed_topic
 
 
 async def require_queue_place(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
@@ -56,14 +57,14 @@ async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tupl
     inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
     if inserted is None:  # another request with the same key was written in between, and can be read now
         return await enqueue(session, job, limit)
-    await notify(session, PENDING)
+    await notify(session, PENDING_TOPIC)
     return inserted, True
 
 
 def _row(job: NewJob) -> dict[str, Any]:
     columns = {name: value for name, value in vars(job).items() if name != "metadata"}
     columns["options"] = stored_options.dump_python(job.options, mode="json")
-    given = Transcription(**columns).model_dump(exclude={"metadata_", "created_at", "run_at"})
+    given = Transcription(**columns).model_dump(exclude={"metadata_", "hindrances", "created_at", "run_at"})
     return given | {"metadata": job.metadata, "created_at": func.now(), "run_at": func.now()}
 
 
@@ -78,7 +79,7 @@ async def repeated(session: AsyncSession, job: NewJob) -> Transcription | None:
     return earlier
 
 
-async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: Caller, at_end: AtEnd) -> Closed:
+async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: Caller, at_end: AtEnd) -> Written:
     """End a waiting job, or notify a running job's worker that it should stop. Raises NotFound and AlreadyFinal."""
     job = await _lock(session, transcription_id, caller)
     if job.status in FINAL:
@@ -88,17 +89,17 @@ async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: 
     if job.status == Status.PENDING:
         job.status, job.completed_at = Status.CANCELLED, ended
     else:
-        await notify(session, cancelled(job.id))
-    await notify(session, changed(job.id))
-    return await close(session, job, at_end)
+        await notify(session, cancelled_topic(job.id))
+    await notify(session, changed_topic(job.id))
+    return await end_if_final(session, job, at_end)
 
 
 async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
     """Delete a job with its transcript; a worker that runs it loses its lease. Raises NotFound."""
     job = await _lock(session, transcription_id, caller)
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
-    await notify(session, cancelled(transcription_id))
-    await notify(session, changed(transcription_id))
+    await notify(session, cancelled_topic(transcription_id))
+    await notify(session, changed_topic(transcription_id))
     return job
 
 

@@ -1,4 +1,4 @@
-"""The SQL of claims, and of the heartbeats and losses of their leases. Only `queue` runs it.
+"""The SQL of claims. Only `queue` runs it.
 
 There are two queues: jobs whose recording is in the store, and jobs whose recording must be fetched. Each has its own
 index, so that a claim from one does not read through the other.
@@ -40,7 +40,8 @@ class Claimed:
     run_at: datetime
     attempts: int
     crashes: int
-    interruptions: int
+    hindrances: int
+    slow_fetches: int
 
     @classmethod
     def of(cls, job: Transcription) -> Self:
@@ -213,27 +214,3 @@ def _of_another_key(recording: str, host: str, more_urgent: str) -> TextClause:
 
 STORED = _claims("audio_key IS NOT NULL", "id::text")  # no host is asked, so none is limited
 TO_FETCH = _claims("audio_key IS NULL", "coalesce(source_host, '')")
-
-HEARTBEAT = text("""
-    UPDATE transcription SET lease_until = now() + :lease, progress = beat.progress
-    FROM unnest(:ids, :tokens, :progresses) AS beat(id, token, progress)
-    WHERE transcription.id = beat.id AND status = 'in_progress' AND lease_token = beat.token
-    RETURNING transcription.id, cancel_requested
-""")
-
-REQUEUE_LOST = text("""
-    WITH lost AS MATERIALIZED (
-        SELECT id, crashes + 1 AS crashes FROM transcription
-        WHERE status = 'in_progress' AND lease_until < now()
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE transcription SET
-        status = CASE WHEN cancel_requested THEN 'cancelled'
-                      WHEN lost.crashes >= :max_crashes THEN 'failed' ELSE 'pending' END,
-        completed_at = CASE WHEN cancel_requested OR lost.crashes >= :max_crashes THEN now() END,
-        error_code = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :code END,
-        error_message = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :message END,
-        crashes = lost.crashes, lease_token = NULL, leased_by = NULL, lease_until = NULL
-    FROM lost WHERE transcription.id = lost.id
-    RETURNING transcription.*
-""")

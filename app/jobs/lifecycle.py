@@ -16,6 +16,10 @@ ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
 FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server may restart
 GPU_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40))  # others may hold its memory
 HINDRANCE_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 40, 80, 160, 300))
+SLOW_FETCH_DELAYS = HINDRANCE_DELAYS
+LONGEST_FETCH_SECONDS = 120.0  # the first fetch of a job; it makes way after that if another key waits
+LONGER_EACH_TIME = 4  # the factor for the next fetch of a job that has made way
+MOST_LONGER = 8  # times; two minutes have become three months by then
 MAX_TRIES = 1 + len(ENGINE_DELAYS)
 MAX_CRASHES = 3
 MAX_HINDRANCES = 10  # of one job on workers that are fit each time; each further one counts as a crash
@@ -111,6 +115,15 @@ class Hindered:
 
 
 @dataclass(frozen=True)
+class SlowFetch:
+    """The job's fetch took long, and made way for a job of another API key.
+
+    The job returns to the queue without a counted attempt. Each time it waits longer, and its next fetch may take
+    longer, so that a large recording is fetched in the end.
+    """
+
+
+@dataclass(frozen=True)
 class Crashed:
     """The job was running when its worker or the worker's device crashed, so the job may be the cause."""
 
@@ -118,20 +131,22 @@ class Crashed:
     message: ClassVar[str] = WorkerCrashed.title
 
 
-Outcome = Succeeded | Failed | Cancelled | Interrupted | Hindered | Crashed
+Outcome = Succeeded | Failed | Cancelled | Interrupted | Hindered | SlowFetch | Crashed
 
 
 @dataclass(frozen=True)
 class History:
-    """How often a job was claimed and crashed, and whether a client wants to cancel it.
+    """What has happened to a job so far.
 
-    `interruptions` counts the attempts that a worker's own trouble ended. `attempts` does not count them.
+    `hindrances` counts the attempts that a worker's own trouble ended, and `slow_fetches` those that made way for
+    another key. `attempts` counts neither of them.
     """
 
     attempts: int
     crashes: int = 0
     cancel_requested: bool = False
-    interruptions: int = 0
+    hindrances: int = 0
+    slow_fetches: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +162,7 @@ class NextState:
 
 
 def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
-    """The state that follows an attempt. `history` counts this attempt already, and its crash or interruption too."""
+    """The state that follows an attempt. `history` counts this attempt already, and what ended it too."""
     tries = max(1, history.attempts - history.crashes)
     match outcome:
         case Succeeded():
@@ -164,15 +179,26 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
         case Interrupted(pause) if not history.cancel_requested:
             return NextState(Status.PENDING, now + pause if pause else None, history.attempts - 1)
         case Hindered() if not history.cancel_requested:
-            delay = HINDRANCE_DELAYS[min(history.interruptions, len(HINDRANCE_DELAYS)) - 1]
-            return NextState(Status.PENDING, now + delay, history.attempts - 1)
-        case Cancelled() | Interrupted() | Hindered() | Crashed():
+            return NextState(Status.PENDING, now + _nth(HINDRANCE_DELAYS, history.hindrances), history.attempts - 1)
+        case SlowFetch() if not history.cancel_requested:
+            return NextState(Status.PENDING, now + _nth(SLOW_FETCH_DELAYS, history.slow_fetches), history.attempts - 1)
+        case Cancelled() | Interrupted() | Hindered() | SlowFetch() | Crashed():
             return NextState(Status.CANCELLED, None, history.attempts)
 
 
 def _delays(failure: Failed) -> tuple[timedelta, ...]:
     """How long to wait before each further try."""
     return {FetchFailed.code: FETCH_DELAYS, GpuOutOfMemory.code: GPU_DELAYS}.get(failure.code, ENGINE_DELAYS)
+
+
+def _nth(delays: tuple[timedelta, ...], number: int) -> timedelta:
+    """The delay after the event with this number, counted from 1. The last delay holds for all further events."""
+    return delays[min(number, len(delays)) - 1]
+
+
+def longest_fetch_seconds(slow_fetches: int) -> float:
+    """How long a fetch may take while other keys wait, if fetches of this job made way `slow_fetches` times before."""
+    return LONGEST_FETCH_SECONDS * float(LONGER_EACH_TIME ** min(slow_fetches, MOST_LONGER))
 
 
 def come_back_after(waiting: int, ended: int) -> int:

@@ -1,55 +1,17 @@
-"""Chooses a running job that returns to the queue, because a job of another key should have its place.
+"""Chooses a running job that returns to the queue, because a job of another API key should have its place.
 
-One job returns at a time, and only if the other job would get the place.
+Only one job at a time makes way, and only if the other job would really get the place.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.jobs import queue
-from app.jobs.capacity import Capacity, Held
-from app.jobs.claiming import Claimed
-from app.jobs.lifecycle import Hindered, Interrupted, Outcome
-
-LONGEST_FETCH_SECONDS = 120.0  # after that, a fetch makes way if another key waits
-LONGER = 4  # the factor for each time that a job has made way
-CROWDED = Hindered()
-
-
-@dataclass(eq=False)
-class Running:
-    """A claimed job, until its end is recorded. `stopped` says that the worker has ended the work on it.
-
-    `shows_fitness` marks a job that was claimed on probation: the worker has to show with it that it can work.
-    """
-
-    job: Claimed
-    started: float
-    shows_fitness: bool
-    progress: float = 0.0
-    stopped: bool = False
-
-    def __post_init__(self) -> None:
-        self.audio_key = self.job.audio_key
-
-    @property
-    def came_with_recording(self) -> bool:
-        return self.job.audio_key is not None
-
-    def set_progress(self, progress: float) -> None:
-        self.progress = progress
-
-    @property
-    def is_being_fetched(self) -> bool:
-        return self.audio_key is None
-
-    @property
-    def held(self) -> Held:
-        fetching = (self.job.source_host or "") if self.is_being_fetched else None
-        return Held(self.job.caller, self.came_with_recording, fetching)
+from app.jobs.capacity import Capacity
+from app.jobs.lifecycle import Interrupted, Outcome, SlowFetch, longest_fetch_seconds
+from app.jobs.running import Running
 
 
 async def who_makes_way(
@@ -57,7 +19,8 @@ async def who_makes_way(
 ) -> list[tuple[Running, Outcome]]:
     """The jobs to stop, and the outcome of each.
 
-    If no place is left, a job makes way for a more urgent one of another key, and a slow fetch for one of another key.
+    If no place is left, a job makes way for a more urgent job of another key, and a slow fetch makes way for any job
+    of another key that waits to be fetched.
     """
     leaving: list[tuple[Running, Outcome]] = []
     uploads = [each for each in running if each.came_with_recording]
@@ -70,31 +33,30 @@ async def who_makes_way(
             and await queue.more_urgent_waits(session, chosen.job, capacity, to_fetch=chosen.is_being_fetched)
         ):
             leaving.append((chosen, Interrupted()))
-    slow = longest_fetch(fetched, now)
+    slow = slowest_fetch(fetched, now)
     if fetches.crowded and slow is not None and await queue.another_waits_to_fetch(session, slow.job, fetches):
-        leaving.append((slow, CROWDED))
+        leaving.append((slow, SlowFetch()))
     return leaving
 
 
 def least_urgent(running: Sequence[Running]) -> Running | None:
-    """The job that loses least if it returns: the one of the least urgent priority with the least progress.
+    """The job that loses least if it returns: of the least urgent priority, the one with the least progress.
 
-    None if a job is already returning.
+    Returns None while another job is on its way back to the queue.
     """
     if any(each.stopped for each in running):
         return None
     return max(running, key=lambda each: (each.job.priority, -each.progress, each.started), default=None)
 
 
-def longest_fetch(running: Sequence[Running], now: float) -> Running | None:
-    """The slowest fetch of the key with the most fetches, if it takes longer than it may while others wait.
+def slowest_fetch(running: Sequence[Running], now: float) -> Running | None:
+    """The slowest fetch of the key with the most fetches, if it takes longer than it may while other keys wait.
 
-    A job may take longer each time, so that a large recording is fetched in the end. None if a job is already
-    returning.
+    Returns None while another job is on its way back to the queue.
     """
     if any(each.stopped for each in running):
         return None
     fetches = [each for each in running if each.is_being_fetched]
     of_key = Counter(each.job.caller for each in fetches)
-    slow = [each for each in fetches if now - each.started >= LONGEST_FETCH_SECONDS * LONGER**each.job.interruptions]
+    slow = [each for each in fetches if now - each.started >= longest_fetch_seconds(each.job.slow_fetches)]
     return max(slow, key=lambda each: (of_key[each.job.caller], now - each.started), default=None)

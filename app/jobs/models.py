@@ -85,8 +85,11 @@ class Transcription(SQLModel, table=True):
     progress: float = Field(default=0.0, sa_type=Float)
     attempts: int = Field(default=0, sa_type=SmallInteger)
     crashes: int = Field(default=0, sa_type=SmallInteger)
-    interruptions: int = Field(
+    hindrances: int = Field(
         default=0, sa_column=Column("interruptions", SmallInteger, nullable=False, server_default="0")
+    )
+    slow_fetches: int = Field(
+        default=0, sa_column=Column("slow_fetches", SmallInteger, nullable=False, server_default="0")
     )
     run_at: datetime = Field(sa_type=DateTime(timezone=True))
     lease_token: UUID | None = None

@@ -17,10 +17,11 @@ from app.database.notifications import Signals
 from app.database.retries import Unbroken, despite_database_trouble, every, write_down
 from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
-from app.jobs import queue
+from app.jobs import leases, queue
 from app.jobs.blame import DISK_PAUSE, ENGINE_FAILED, STORE_PAUSE, outcome_of
 from app.jobs.capacity import NO_CAPACITY, Capacity, Pauses, free_fetches, free_slots, one_of
 from app.jobs.claiming import Claimed
+from app.jobs.ending import AtEnd, Written, now
 from app.jobs.fitness import Fitness, in_words
 from app.jobs.lifecycle import (
     MAX_CRASHES,
@@ -32,15 +33,15 @@ from app.jobs.lifecycle import (
     Hindered,
     Interrupted,
     Outcome,
-    Status,
     Succeeded,
     Timings,
 )
-from app.jobs.making_way import Running, who_makes_way
+from app.jobs.making_way import who_makes_way
 from app.jobs.models import stored_options
-from app.jobs.queue import AtEnd
 from app.jobs.recording import Recordings
 from app.jobs.retention import Retention
+from app.jobs.running import Running
+from app.jobs.topics import PENDING_TOPIC, cancelled_topic
 from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
 from app.speech.call.warnings import with_loss
@@ -80,7 +81,7 @@ class JobRunner:
         self._at_end = at_end
         self._worker = worker
         self._loop = WorkLoop[Running, Outcome | LeaseLost](
-            signals, queue.PENDING, claim=self._claim, run=self._run, record=self._record
+            signals, PENDING_TOPIC, claim=self._claim, run=self._run, record=self._record
         )
         self._engine_stopped = False
         self._pauses = Pauses()
@@ -147,7 +148,7 @@ class JobRunner:
     async def _run(self, running: Running) -> Outcome:
         """Work on a job. When a client cancels or deletes it, a heartbeat stops it."""
         bind_contextvars(job=str(running.job.id))
-        with self._signals.subscribe(queue.cancelled(running.job.id)) as cancelled:
+        with self._signals.subscribe(cancelled_topic(running.job.id)) as cancelled:
             watch = asyncio.create_task(self._beat_on(cancelled))
             try:
                 return await self._work(running)
@@ -169,7 +170,7 @@ class JobRunner:
             running.audio_key = fetched.key
             if not await self._recordings.attach(job, fetched):
                 return Interrupted()
-        self._signals.wake(queue.PENDING)  # this job waits for no server any more, so another fetch may have its place
+        self._signals.wake(PENDING_TOPIC)  # this job waits for no server any more, so another fetch may have its place
         rank = Rank(job.priority, job.caller)
         decoding = self._recordings.decoder.decoded(running.audio_key, rank, split=options.channels == "split")
         async with decoding as decoded:
@@ -180,33 +181,28 @@ class JobRunner:
         return Succeeded(with_loss(transcript, audio.announced_seconds), facts, timings)
 
     async def _record(self, running: Running, ended: Outcome | LeaseLost | Exception | None) -> None:
-        """Write down how an attempt ended. Without an outcome, the worker gives the job back."""
-        job = running.job
+        """Write how an attempt ended. Without an outcome, the worker gives the job back."""
+        job, written = running.job, None
         bind_contextvars(job=str(job.id))
-        outcome = await self._judged(job, ended) if isinstance(ended, Exception) else ended or Interrupted()
-        self._learn_from(outcome, running)
-        status = None
+        outcome = await self._judge(running, ended) if isinstance(ended, Exception) else ended or Interrupted()
         if isinstance(outcome, LeaseLost):
             log.warning("lease lost; nothing written")
         else:
-            status = await self._finish(job, outcome)
-            reason = outcome.message if isinstance(outcome, Failed) else None
+            outcome, written = await self._finish(job, outcome)
             log.info(
-                "attempt ended", status=status, outcome=type(outcome).__name__, reason=reason, attempts=job.attempts
+                "attempt ended",
+                status=written.job.status if written else None,
+                outcome=type(outcome).__name__,
+                reason=outcome.message if isinstance(outcome, Failed) else None,
+                attempts=job.attempts,
             )
-        if self._at_end.forget_audio and await self._is_over(job, status):
-            await self._retention.erase_audio(job.id, running.audio_key)
-
-    def _learn_from(self, outcome: Outcome | LeaseLost, running: Running) -> None:
-        """What an outcome means for the jobs that this worker claims next."""
-        if isinstance(outcome, Interrupted) and outcome.pause and not outcome.alone:
-            kind = "stored" if running.came_with_recording else "fetched"
-            self._pauses = replace(self._pauses, **{kind: time.monotonic() + STORE_PAUSE.total_seconds()})
         if isinstance(outcome, Succeeded):
             self.fitness.succeeded()
+        forgotten = written.forgotten_audio if written else await self._forgotten_audio(running)
+        await self._retention.erase_audio(job.id, forgotten)
 
-    async def _judged(self, job: Claimed, error: Exception) -> Outcome:
-        """The outcome of an attempt that raised `error`. Also changes what this worker does next."""
+    async def _judge(self, running: Running, error: Exception) -> Outcome:
+        """The outcome of an attempt that raised `error`. Also decides what this worker claims from now on."""
         if isinstance(error, EngineStopped | DeviceLost):  # this process can do no job any more
             self._engine_stopped = True
             self._loop.close()
@@ -214,50 +210,68 @@ class JobRunner:
         if outcome is None:
             log.error("attempt failed", exc_info=error)
             outcome = ENGINE_FAILED if await self.fitness.try_out() else Hindered()
-        if isinstance(outcome, Hindered) and job.interruptions >= MAX_HINDRANCES and await self.fitness.try_out():
-            log.warning("the job met trouble on workers that are fit, and may be its cause", error=in_words(error))
-            outcome = Crashed()
-        elif isinstance(outcome, Hindered):
-            self.fitness.hindered(error)
+        if isinstance(outcome, Hindered):
+            outcome = await self._judge_hindrance(running.job, error)
         elif isinstance(error, InsufficientStorage) and await self._recordings.is_there_space():
             outcome = Interrupted(DISK_PAUSE, alone=True)  # it, or what its server announces, is too large
         if isinstance(outcome, Interrupted):
             log.warning("the job returns to the queue and waits", error=str(error))
+            self._pause(running, outcome)
         return outcome
 
-    async def _finish(self, job: Claimed, outcome: Outcome) -> Status | None:
-        """Write the outcome, however long the database is away.
+    async def _judge_hindrance(self, job: Claimed, error: Exception) -> Outcome:
+        """The job may be the cause of the trouble if it met it on many workers that are fit."""
+        if job.hindrances >= MAX_HINDRANCES and await self.fitness.try_out():
+            log.warning("the job met trouble on workers that are fit, and may be its cause", error=in_words(error))
+            return Crashed()
+        self.fitness.hindered(error)
+        return Hindered()
 
-        Meanwhile the heartbeat keeps the lease. If the reply to a COMMIT was lost, the repetition finds no lease.
+    def _pause(self, running: Running, interrupted: Interrupted) -> None:
+        """Claim no jobs of the same kind for a while, because they would meet the same trouble."""
+        if interrupted.pause and not interrupted.alone:
+            kind = "stored" if running.came_with_recording else "fetched"
+            self._pauses = replace(self._pauses, **{kind: time.monotonic() + STORE_PAUSE.total_seconds()})
+
+    async def _finish(self, job: Claimed, outcome: Outcome) -> tuple[Outcome, Written | None]:
+        """Write the outcome, however long the database is away. Returns the outcome that was written.
+
+        Meanwhile the heartbeat keeps the lease. If the reply to a COMMIT was lost, the repetition finds no lease, and
+        nothing is returned as written. If the database refuses the result, the attempt counts as failed.
         """
         finish = partial(queue.finish, job=job, outcome=outcome, at_end=self._at_end)
         pauses = chain(FIRST_FINISH_PAUSES_SECONDS, repeat(FINISH_PAUSE_SECONDS))
         try:
-            return await write_down(self._database, finish, pauses)
+            return outcome, await write_down(self._database, finish, pauses)
         except DATABASE_TROUBLE as error:
             log.warning("finish failed", error=type(error).__name__)
-            return await self._finish(job, ENGINE_FAILED) if outcome is not ENGINE_FAILED else None
+            return await self._finish(job, ENGINE_FAILED) if outcome is not ENGINE_FAILED else (outcome, None)
 
-    async def _is_over(self, job: Claimed, status: Status | None) -> bool:
-        """Whether the job has ended. If no answer said that its end was written, its row shows it."""
-        if status is not None:
-            return status.final
+    async def _forgotten_audio(self, running: Running) -> str | None:
+        """The recording of a job whose end may be written without an answer, if its row has forgotten it."""
+        if not self._at_end.forget_audio:
+            return None
         try:
             async with self._database.transaction() as session:
-                return await queue.is_over(session, job.id)
+                return running.audio_key if await queue.is_over(session, running.job.id) else None
         except DATABASE_TROUBLE:
-            return False
+            return None
 
     async def _beat(self) -> None:
-        """Extend the own leases first, and then take jobs back from workers whose leases ran out."""
+        """Extend this worker's leases. Then take jobs back from workers whose leases ran out."""
         await self._heartbeat()
         async with self._database.transaction() as session:
-            await queue.now(session)
+            await now(session)
             if self._contact.seconds(time.monotonic(), 2.5 * BEAT_SECONDS) < 0.9 * BEAT_SECONDS:
                 return  # after the database was away all leases have run out, so all workers get time to extend theirs
-            closed = await queue.requeue_lost(session, self._at_end)
-        for each in closed:
-            log.warning("job given up", job=str(each.job.id), status=each.job.status, crashes=each.job.crashes)
+            ended = await leases.requeue_lost(session, self._at_end)
+        for each in ended:
+            log.warning(
+                "job ended after its worker was lost",
+                job=str(each.job.id),
+                status=each.job.status,
+                crashes=each.job.crashes,
+            )
             await self._retention.erase_audio(each.job.id, each.forgotten_audio)
 
     async def _heartbeat(self) -> None:
@@ -266,11 +280,11 @@ class JobRunner:
         It includes stopped jobs, because no other worker may claim them before their end is written.
         """
         running = {each.job.lease_token: each for each in self._loop.running}
-        beats = [queue.Beat(each.job.id, token, each.progress) for token, each in running.items()]
+        beats = [leases.Beat(each.job.id, token, each.progress) for token, each in running.items()]
         if not beats:
             return
         async with self._database.transaction() as session:
-            alive = await queue.heartbeat(session, beats)
+            alive = await leases.heartbeat(session, beats)
         for each in running.values():
             if each.job.id not in alive:
                 self._stop(each, LeaseLost())

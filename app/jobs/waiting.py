@@ -14,7 +14,8 @@ from uuid import UUID
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble
-from app.jobs import queue, reading
+from app.jobs import reading
+from app.jobs.topics import changed_topic
 
 POLL_SECONDS = 1.0
 MOST_WAITING = 1000
@@ -49,7 +50,7 @@ class Waiting:
             yield None
             return
         with (
-            self._signals.subscribe(queue.changed(transcription_id)) as changed,
+            self._signals.subscribe(changed_topic(transcription_id)) as changed,
             self._counted(transcription_id, caller),
         ):
             if self._polling is None or self._polling.done():
@@ -77,7 +78,7 @@ class Waiting:
         async with self._database.transaction() as session:
             going_on = await reading.going_on(session, ids)
         for transcription_id in set(ids) - going_on:
-            self._signals.wake(queue.changed(transcription_id))
+            self._signals.wake(changed_topic(transcription_id))
 
 
 def _take_one(counter: Counter[Key], key: Key) -> None:

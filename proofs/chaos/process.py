@@ -23,7 +23,7 @@ from unittest.mock import patch
 from app.audio import decode
 from app.cli import commands, serving
 from app.database import connections
-from app.jobs import queue
+from app.jobs import leases
 from app.speech import engine
 from app.storage import workspace
 from testing import engine_double as double
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--double", action="store_true")
     parser.add_argument("--decode", action="store_true")
     parser.add_argument("--broken", type=Path)
-    parser.add_argument("--lease", type=float, default=queue.LEASE.total_seconds())
+    parser.add_argument("--lease", type=float, default=leases.LEASE.total_seconds())
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     connections.SESSION["application_name"] = f"{connections.APPLICATION}{socket.gethostname()}:{os.getpid()}"
@@ -52,7 +52,7 @@ def main() -> None:
         patch.object(workspace, "mkdtemp", _breaking(arguments.broken)).start()
     from app.jobs import runner
 
-    patch.object(queue, "LEASE", timedelta(seconds=arguments.lease)).start()
+    patch.object(leases, "LEASE", timedelta(seconds=arguments.lease)).start()
     patch.object(runner, "BEAT_SECONDS", arguments.lease / BEATS_PER_LEASE).start()
     sys.argv = ["callscribe", *arguments.command]
     commands.main()

@@ -27,7 +27,7 @@ from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Delivery, DeliveryStatus, Event, Style
 from app.deliveries.sender import DeliverySender
 from app.deliveries.signing import new_secret
-from app.jobs import changing, queue
+from app.jobs import changing, ending
 from app.network.guard import NetworkGuard, host_of
 from testing.receiver import Receiver
 from testing.rows import KEEP_AUDIO, TESTER, enqueue
@@ -169,7 +169,7 @@ async def latencies(database: Database, receiver: Receiver, probes: int) -> list
 async def add_dead(database: Database, url: str, number: int) -> None:
     """Add `number` due deliveries for a receiver that never answers."""
     async with database.transaction() as session:
-        now = await queue.now(session)
+        now = await ending.now(session)
     first = await end_job(database, url)
     async with database.transaction() as session:
         event = (await session.exec(select(Event).where(Event.transcription_id == first))).one()

@@ -19,7 +19,7 @@ from app.deliveries.http import judge
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
 from app.deliveries.outbox import Leased
 from app.errors import NotFound
-from app.jobs import changing, events, queue
+from app.jobs import changing, ending, events, queue
 from app.jobs.capacity import Capacity
 from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status
 from app.jobs.models import Transcription
@@ -101,7 +101,7 @@ async def test_the_body_keeps_the_documented_schema_and_size(database: Database)
     long = OPTIONS | {"prompt": "\x01" * 2000, "hotwords": ["語" * 100] * 100}
     wide = {"webhook_urls": [URL], "metadata": {"k": "v" * 4000}, "external_id": "\x01" * 255, "filename": "語" * 255}
     async with database.transaction() as session:
-        at = await queue.now(session)
+        at = await ending.now(session)
     for options in (OPTIONS, long):
         job = await enqueue(database, **wide)
         job.options, job.status, job.completed_at = options, Status.COMPLETED, at

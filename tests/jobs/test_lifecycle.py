@@ -8,6 +8,8 @@ import pytest
 from app.jobs.lifecycle import (
     FETCH_DELAYS,
     FINAL,
+    HINDRANCE_DELAYS,
+    LONGEST_FETCH_SECONDS,
     MAX_CRASHES,
     MAX_TRIES,
     TRANSITIONS,
@@ -15,14 +17,17 @@ from app.jobs.lifecycle import (
     Cancelled,
     Crashed,
     Failed,
+    Hindered,
     History,
     Interrupted,
     NextState,
     Outcome,
+    SlowFetch,
     Status,
     Succeeded,
     Timings,
     come_back_after,
+    longest_fetch_seconds,
     next_state,
 )
 from app.transcripts.transcript import Transcript
@@ -87,6 +92,18 @@ def test_crashes_do_not_count_as_tries() -> None:
     )
 
 
+@pytest.mark.parametrize("number", [1, 3, len(HINDRANCE_DELAYS), 1000])
+def test_a_hindered_job_and_a_slow_fetch_wait_longer_each_time_and_the_attempt_does_not_count(number: int) -> None:
+    state = NextState(Status.PENDING, NOW + HINDRANCE_DELAYS[min(number, len(HINDRANCE_DELAYS)) - 1], 3)
+    assert next_state(Hindered(), History(4, hindrances=number), NOW) == state
+    assert next_state(SlowFetch(), History(4, slow_fetches=number), NOW) == state
+
+
+def test_a_fetch_may_take_four_times_as_long_after_each_time_that_it_made_way() -> None:
+    assert [longest_fetch_seconds(times) / LONGEST_FETCH_SECONDS for times in range(4)] == [1, 4, 16, 64]
+    assert longest_fetch_seconds(1000) < 1e9  # the counter has no other limit
+
+
 @pytest.mark.parametrize("crashes", range(1, MAX_CRASHES + 1))
 def test_a_job_that_crashes_its_worker_is_given_up_at_the_limit(crashes: int) -> None:
     status = Status.FAILED if crashes == MAX_CRASHES else Status.PENDING
@@ -94,8 +111,11 @@ def test_a_job_that_crashes_its_worker_is_given_up_at_the_limit(crashes: int) ->
 
 
 def test_the_diagram_shows_exactly_the_transitions_that_exist() -> None:
-    histories = [History(*numbers) for numbers in itertools.product(range(1, 5), range(MAX_CRASHES + 1), [False, True])]
-    outcomes: list[Outcome] = [SUCCESS, FAILURE, Failed("bad_media", "…"), Cancelled(), Interrupted(), Crashed()]
+    histories = [
+        History(*numbers, 1, 1) for numbers in itertools.product(range(1, 5), range(MAX_CRASHES + 1), [False, True])
+    ]
+    outcomes: list[Outcome] = [SUCCESS, FAILURE, Failed("bad_media", "…"), Cancelled(), Interrupted(), Hindered()]
+    outcomes += [SlowFetch(), Crashed()]
     reached = {
         (Status.IN_PROGRESS, next_state(outcome, history, NOW).status) for outcome in outcomes for history in histories
     }
@@ -107,6 +127,6 @@ def test_the_diagram_shows_exactly_the_transitions_that_exist() -> None:
     assert {start for start, end in arrows if end == "[*]"} == FINAL
 
 
-@pytest.mark.parametrize("outcome", [Interrupted(), Crashed(), FAILURE])
+@pytest.mark.parametrize("outcome", [Interrupted(), Hindered(), SlowFetch(), Crashed(), FAILURE])
 def test_a_job_with_a_request_to_cancel_never_goes_back_to_the_queue(outcome: Outcome) -> None:
     assert next_state(outcome, History(1, cancel_requested=True), NOW).status is Status.CANCELLED

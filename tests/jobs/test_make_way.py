@@ -5,8 +5,7 @@ import asyncio
 from uuid_utils.compat import uuid7
 
 from app.jobs.capacity import FETCHES, SLOTS, share_of_one
-from app.jobs.lifecycle import Status
-from app.jobs.making_way import LONGEST_FETCH_SECONDS
+from app.jobs.lifecycle import LONGEST_FETCH_SECONDS, Status
 from testing.job_bench import Bench, Clock, waits_after, working
 from testing.origin import Origin
 from testing.recordings import tone
@@ -29,7 +28,7 @@ async def test_the_least_urgent_job_makes_way_for_a_more_urgent_one_of_another_k
         jobs = [await bench.read(job_id) for job_id in patient]
         waiting = [job for job in jobs if job is not None and waits_after(0, job)]
         assert len(waiting) == 1
-        assert (waiting[0].crashes, waiting[0].interruptions) == (0, 0)
+        assert (waiting[0].crashes, waiting[0].hindrances) == (0, 0)
         bench.engine.release.set()
         for job_id in patient:
             assert (await bench.ended(job_id)).attempts == 1
@@ -65,7 +64,8 @@ async def test_a_slow_fetch_makes_way_for_a_fetch_of_another_key(bench: Bench, c
         bench.signals.wake()
         assert (await bench.ended(late)).status == Status.COMPLETED
         jobs = [await bench.read(job_id) for job_id in tarpits]
-        assert sum(job is not None and waits_after(0, job) for job in jobs) == 1
+        left = [job for job in jobs if job is not None and waits_after(0, job)]
+        assert [(job.slow_fetches, job.hindrances, job.crashes) for job in left] == [(1, 0, 0)]
 
 
 async def test_no_job_makes_way_for_a_key_that_already_has_its_share(bench: Bench) -> None:

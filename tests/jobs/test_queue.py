@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from app.database.connections import Database
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotFound, QueueFull
-from app.jobs import changing, queue
+from app.jobs import changing, ending, leases, queue
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     Cancelled,
@@ -38,7 +38,7 @@ async def test_claims_follow_priority_then_age(database: Database) -> None:
 
 async def test_a_job_is_not_claimed_before_its_time(database: Database) -> None:
     async with database.transaction() as session:
-        later = await queue.now(session) + timedelta(hours=1)
+        later = await ending.now(session) + timedelta(hours=1)
     await enqueue(database, run_at=later)
     assert await claim(database) == []
 
@@ -89,12 +89,12 @@ async def test_a_heartbeat_extends_the_lease_and_reports_cancelled_and_lost_jobs
         await changing.request_cancel(session, cancelled.id, TESTER, KEEP_AUDIO)
     await expire_leases(database)
     beats = [
-        queue.Beat(mine.id, mine.lease_token, 0.5),
-        queue.Beat(cancelled.id, cancelled.lease_token, 0.1),
-        queue.Beat(uuid4(), uuid4(), 0.0),
+        leases.Beat(mine.id, mine.lease_token, 0.5),
+        leases.Beat(cancelled.id, cancelled.lease_token, 0.1),
+        leases.Beat(uuid4(), uuid4(), 0.0),
     ]
     async with database.transaction() as session:
-        alive = await queue.heartbeat(session, beats)
+        alive = await leases.heartbeat(session, beats)
     assert alive == {mine.id: False, cancelled.id: True}
     assert (await read(database, mine.id)).progress == 0.5
     assert await requeue_lost(database) == []

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from app.database.connections import Database
 from app.errors import AlreadyFinal
-from app.jobs import changing, queue
+from app.jobs import changing, leases
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import (
     FINAL,
@@ -91,9 +91,9 @@ class Queue(RuleBasedStateMachine):
         tokens = {job.id: job.lease_token for job in self.leases.values()}
 
         async def beat() -> dict[UUID, bool]:
-            beats = [queue.Beat(job.id, job.lease_token, 0.5) for job in held]
+            beats = [leases.Beat(job.id, job.lease_token, 0.5) for job in held]
             async with self.database.transaction() as session:
-                return await queue.heartbeat(session, beats)
+                return await leases.heartbeat(session, beats)
 
         assert set(self.do(beat())) == set(tokens)
 

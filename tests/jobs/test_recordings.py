@@ -14,7 +14,7 @@ from sqlalchemy import func, text
 from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
-from app.jobs import changing, queue, recording
+from app.jobs import changing, leases, queue, recording
 from app.jobs.blame import STORE_PAUSE
 from app.jobs.capacity import FETCHES, NO_CAPACITY, SLOTS, Capacity
 from app.jobs.claiming import Claimed
@@ -141,7 +141,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
         async with bench.database.transaction() as session:
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
-            await queue.requeue_lost(session, KEEP_AUDIO)
+            await leases.requeue_lost(session, KEEP_AUDIO)
             await queue.claim(session, "another worker", NO_CAPACITY, Capacity(1))
         origin.over.set()
         await asyncio.wait_for(bench.runner.idle(), 10)

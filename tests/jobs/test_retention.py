@@ -17,9 +17,9 @@ from uuid_utils.compat import uuid7
 from app.database.connections import Database
 from app.deliveries.models import Event
 from app.jobs import changing, erasure, retention
+from app.jobs.ending import AtEnd
 from app.jobs.lifecycle import MAX_CRASHES, Failed, Interrupted, Status
 from app.jobs.models import StoredTranscript, Transcription
-from app.jobs.queue import AtEnd
 from app.jobs.retention import Retention
 from app.storage.folder_store import LocalAudioStore
 from app.storage.store import AudioStore, StoreUnavailable

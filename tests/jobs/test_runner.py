@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from app.jobs import changing, queue, runner
+from app.jobs import changing, leases, queue, runner
 from app.jobs.capacity import Capacity
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Status
@@ -101,7 +101,7 @@ async def test_a_stopped_job_gets_heartbeats_until_its_end_is_recorded(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "BEAT_SECONDS", 0.05)
-    finish, heartbeat = queue.finish, queue.heartbeat
+    finish, heartbeat = queue.finish, leases.heartbeat
     written, asked, beaten = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def beat(session: Any, beats: Any) -> Any:
@@ -116,7 +116,7 @@ async def test_a_stopped_job_gets_heartbeats_until_its_end_is_recorded(
         return await finish(session, job, outcome, **how)
 
     monkeypatch.setattr(queue, "finish", finish_late)
-    monkeypatch.setattr(queue, "heartbeat", beat)
+    monkeypatch.setattr(leases, "heartbeat", beat)
     bench.engine.hang = True
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())

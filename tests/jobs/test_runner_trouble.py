@@ -15,9 +15,10 @@ from sqlmodel import col, update
 from uuid_utils.compat import uuid7
 
 from app.errors import BadMedia, InsufficientStorage
-from app.jobs import queue, recording
+from app.jobs import leases, queue, recording
 from app.jobs.blame import DISK_PAUSE, STORE_PAUSE
 from app.jobs.claiming import Claimed
+from app.jobs.ending import Written
 from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
 from app.jobs.models import Transcription
 from app.speech.batching.batcher import EngineStopped
@@ -105,7 +106,7 @@ async def test_a_process_that_claims_its_lost_job_again_runs_it_once(bench: Benc
         async with bench.database.transaction() as session:
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job_id).values(lease_until=gone))
-            await queue.requeue_lost(session, KEEP_AUDIO)
+            await leases.requeue_lost(session, KEEP_AUDIO)
         await asyncio.wait_for(bench.engine.started.wait(), 10)
         bench.engine.release.set()
         job = await bench.ended(job_id)
@@ -145,6 +146,7 @@ async def test_a_result_that_the_database_refuses_fails_the_job_and_is_not_logge
     assert job.run_at > job.created_at
     logged = "".join(capsys.readouterr())
     assert "finish failed" in logged
+    assert "Succeeded" not in logged  # the log shows what was written
     assert secret not in logged
 
 
@@ -153,14 +155,14 @@ async def test_the_recording_is_erased_even_if_the_reply_to_the_commit_of_the_en
 ) -> None:
     finish, calls = queue.finish, 0
 
-    async def commit_and_lose_the_reply(session: Any, job: Claimed, outcome: Any, **how: Any) -> Status | None:
+    async def commit_and_lose_the_reply(session: Any, job: Claimed, outcome: Any, **how: Any) -> Written | None:
         nonlocal calls
         calls += 1
-        status = await finish(session, job, outcome, **how)
+        written = await finish(session, job, outcome, **how)
         if calls == 1:
             await session.commit()
             raise ConnectionResetError
-        return status
+        return written
 
     monkeypatch.setattr(queue, "finish", commit_and_lose_the_reply)
     async with working(bench):
@@ -213,11 +215,11 @@ async def test_decoding_stops_before_it_fills_the_disk_and_the_worker_claims_no_
     monkeypatch.setattr(bench.free_space, "require", require)
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
-        job = await bench.until(job_id, lambda job: job.interruptions)
+        job = await bench.until(job_id, lambda job: job.hindrances)
         await bench.hurry(job_id)
         await soon(lambda: bench.runner.fitness.trouble is not None)
         left_alone = await bench.read(job_id)
     assert left_alone is not None
-    assert (left_alone.status, left_alone.interruptions, job.attempts) == (Status.PENDING, 1, 0)
+    assert (left_alone.status, left_alone.hindrances, job.attempts) == (Status.PENDING, 1, 0)
     assert bench.engine.given == []
     assert list((bench.store.folder.parent / "work").rglob("*.pcm")) == []

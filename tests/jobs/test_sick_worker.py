@@ -49,7 +49,7 @@ async def test_trouble_of_the_worker_fails_no_job(
             sick.setattr(recording, "decode", failing(error))
             job_id = await bench.enqueue(tone())
             job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
-            assert (job.error_code, job.crashes, job.interruptions) == (None, 0, 1)
+            assert (job.error_code, job.crashes, job.hindrances) == (None, 0, 1)
             assert job.run_at >= job.created_at + HINDRANCE_DELAYS[0]
             assert bench.audio_files() != []
         await bench.hurry(job_id)
@@ -65,10 +65,10 @@ async def test_an_unknown_error_is_blamed_on_the_recording_only_if_the_worker_is
             sick.setattr(bench.runner.fitness, "_try_out", failing(bench.engine.error))
             job_id = await bench.enqueue(tone())
             job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
-        assert job.interruptions == 1
+        assert job.hindrances == 1
         await bench.hurry(job_id)
         job = await bench.until(job_id, lambda job: waits_after(1, job))
-    assert (job.interruptions, job.error_code) == (1, None)
+    assert (job.hindrances, job.error_code) == (1, None)
 
 
 async def test_a_worker_in_trouble_stops_claiming_and_resumes_by_itself(
@@ -79,7 +79,7 @@ async def test_a_worker_in_trouble_stops_claiming_and_resumes_by_itself(
     async with working(bench):
         with monkeypatch.context() as sick:
             sick.setattr(recording, "decode", failing(OSError(errno.EROFS, "Read-only file system")))
-            await bench.until(jobs[0], lambda job: job.interruptions)
+            await bench.until(jobs[0], lambda job: job.hindrances)
             await soon(lambda: bench.runner.fitness.trouble is not None)
             assert bench.runner.fitness.trouble == "[Errno 30] Read-only file system"
             left = [await bench.read(job_id) for job_id in jobs]
@@ -94,7 +94,7 @@ async def test_a_folder_that_a_cleaner_removed_is_made_again(bench: Bench) -> No
     shutil.rmtree(bench.store.folder.parent / "work")
     async with working(bench):
         job = await bench.ended(await bench.enqueue(SAMPLE_CALL.read_bytes()))
-    assert (job.status, job.attempts, job.interruptions) == (Status.COMPLETED, 1, 0)
+    assert (job.status, job.attempts, job.hindrances) == (Status.COMPLETED, 1, 0)
 
 
 async def test_decoded_audio_that_a_cleaner_removed_is_decoded_again(bench: Bench) -> None:
@@ -110,10 +110,10 @@ async def test_decoded_audio_that_a_cleaner_removed_is_decoded_again(bench: Benc
     bench.runner = bench.new_runner()
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
-        job = await bench.until(job_id, lambda job: job.interruptions)
+        job = await bench.until(job_id, lambda job: job.hindrances)
         await bench.hurry(job_id)
         job = await bench.ended(job_id)
-    assert (job.status, job.attempts, job.interruptions) == (Status.COMPLETED, 1, 1)
+    assert (job.status, job.attempts, job.hindrances) == (Status.COMPLETED, 1, 1)
 
 
 async def test_a_job_whose_recording_is_missing_fails_after_its_tries(bench: Bench) -> None:
@@ -138,7 +138,7 @@ async def test_a_recording_that_keeps_hindering_fit_workers_counts_crashes_in_th
     async with working(bench):
         job_id = await bench.enqueue(tone())
         for number in range(1, MAX_HINDRANCES + 1):
-            job = await bench.until(job_id, lambda job, number=number: job.interruptions == number)  # type: ignore[misc]
+            job = await bench.until(job_id, lambda job, number=number: job.hindrances == number)  # type: ignore[misc]
             assert (job.attempts, job.crashes) == (0, 0)
             await bench.hurry(job_id)
         job = await bench.ended(job_id)

@@ -1,0 +1,62 @@
+"""What is written when a job ends, in the transaction that ends it.
+
+A job ends in three ways: its worker finishes it, a client cancels it, or its last lease is lost. All three call
+`end_if_final`, so that none of them forgets the event or the recording.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.deliveries import outbox
+from app.deliveries.outbox import NewEvent
+from app.jobs.lifecycle import FINAL
+from app.jobs.models import Transcription
+
+
+@dataclass(frozen=True)
+class AtEnd:
+    """What else is written when a job ends.
+
+    `event_of` makes the event for the receivers of the job, or returns None if there are no receivers. If
+    `forget_audio` is true, the row forgets its recording.
+    """
+
+    event_of: Callable[[Transcription], NewEvent | None]
+    forget_audio: bool
+
+
+@dataclass(frozen=True)
+class Written:
+    """A job as a transaction wrote it.
+
+    If the job has ended, `forgotten_audio` may be the recording that its row has forgotten. The caller erases that
+    recording after the commit.
+    """
+
+    job: Transcription
+    forgotten_audio: str | None
+
+
+async def end_if_final(session: AsyncSession, job: Transcription, at_end: AtEnd) -> Written:
+    """Write the job. If it has ended, its event is written too, so that either both exist or neither does.
+
+    The recording is cleared first, so that the event does not mention a recording that is about to be erased.
+    """
+    forgotten = None
+    if job.status in FINAL:
+        if at_end.forget_audio:
+            forgotten, job.audio_key = job.audio_key, None
+        if (event := at_end.event_of(job)) is not None:
+            await outbox.add(session, event)
+    await session.flush()
+    return Written(job, forgotten)
+
+
+async def now(session: AsyncSession) -> datetime:
+    """The time by the database's clock. Times of jobs come from no other clock."""
+    return (await session.exec(select(func.now()))).one()
