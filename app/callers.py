@@ -1,6 +1,6 @@
-"""Who may use the service: API keys and the callers that they name.
+"""Who may use the service: API keys, and the callers that they name.
 
-It exists so that routes, the intake and the logs agree on a caller's name.
+Routes, the intake and the logs all take a caller's name from here.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from app.errors import Unauthorized
 
 @dataclass(frozen=True)
 class Caller:
-    """The name that the operator gave to the key."""
+    """Somebody who sends requests. `name` is the name that the operator gave to the API key."""
 
     name: str
 
@@ -22,10 +22,10 @@ ANONYMOUS = Caller("anonymous")
 
 
 class ApiKeys:
-    """The configured keys, held as hashes.
+    """The configured keys, of which only the hashes are kept in memory.
 
-    Without any key, everybody on this machine is a caller, because `serve` then listens on loopback only.
-    With None instead of keys, everybody is a caller.
+    If no key is configured (an empty mapping), `serve` listens on loopback only, and everybody on this machine is a
+    caller. If authentication is off (None), everybody is a caller.
     """
 
     def __init__(self, keys: Mapping[str, str] | None) -> None:

@@ -1,7 +1,8 @@
-"""Whether the service can work: a check of each part, made at most once a second however many clients ask.
+"""Checks whether each part of the service can be used, so that a load balancer sends requests only to a process that can
+answer them.
 
-It exists so that a load balancer sends requests only to a process that can answer them. Strangers may ask too, so a
-finding keeps what everybody may read apart from what only operators may read. It must not know HTTP or settings.
+The checks run when a client asks, at most once a second however many clients ask. Strangers may ask too, so a finding
+keeps what everybody may read apart from what only operators may read.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Opens and closes every part of a process, in order, from the settings.
 
-It is the one place that knows how the parts fit together. It must not know HTTP: `app.api` answers requests with the
-`Service` that is opened here, and a worker runs the same parts without it.
+It is the one place that knows how the parts fit together. `app.api` answers requests with the `Service` that is opened
+here. A worker runs the same parts without HTTP.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class Shutdown:
 
 @dataclass(frozen=True)
 class Parts:
-    """What jobs, deliveries and requests share. `executor` is None if this process only answers HTTP."""
+    """The parts that jobs, deliveries and requests use. `executor` is None if this process only answers HTTP."""
 
     database: Database
     signals: Signals

@@ -1,7 +1,6 @@
 """What every way in hands to `Intake.accept`, and what it gets back: a recording, what is asked for it, and a job.
 
-These are values without behaviour, so that a form, a JSON body, a folder or a message can be made into them. They must
-not know where they came from.
+These are values without behaviour. A form, a JSON body, a folder or a message can be made into them.
 """
 
 import hashlib
@@ -14,13 +13,13 @@ from app.storage.store import StoredAudio
 from app.transcripts.transcript import Options
 
 DEFAULT_MODEL = ""
-"""In an Ask's options: the model that the service uses unless another one is named."""
+"""In the options of an Ask, this stands for the first model that the service serves."""
 DEFAULT_PRIORITY = 5
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A recording that `Intake.receiving` has saved. `filename` is its sender's name for it, as it came."""
+    """A recording that `Intake.receiving` has saved. `filename` is the sender's name for it, unchanged."""
 
     audio: StoredAudio
     filename: str | None = None
@@ -47,16 +46,16 @@ class Ask:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The job, and whether it is new: a repeated idempotency key leads to the job of the first request."""
+    """The job, and whether it is new. A repeated idempotency key leads to the job of the first request."""
 
     job: Transcription
     is_new: bool
 
 
 def fingerprint(recording: Stored | Remote, ask: Ask, filename: str | None) -> str:
-    """Equal for equal requests only.
+    """A hash by which a repeated request is compared with the first one.
 
-    Values that are the default do not count, so that an option that a later version adds changes no fingerprint.
+    Values that are the default are left out, so that an option that a later version adds changes no fingerprint.
     """
     usual, asked = _flat(Ask()), _flat(ask)
     request = {name: value for name, value in asked.items() if value != usual[name]}
@@ -74,7 +73,7 @@ def _flat(ask: Ask) -> dict[str, Any]:
 
 
 def shown_name(filename: str | None) -> str | None:
-    """A sender's name for a file, to be shown only: no folders, no control characters, at most 255 characters."""
+    """A sender's name for a file, as it is shown: without folders and control characters, at most 255 characters."""
     if filename is None:
         return None
     name = filename.replace("\\", "/").rsplit("/", 1)[-1]

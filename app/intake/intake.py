@@ -1,8 +1,8 @@
 """Makes a recording and what is asked for it into a durable job. Every way in ends in `Intake.accept`.
 
-A way in that has bytes saves them with `Intake.receiving` first, so that all of them share the limits of size and disk
-space, and so that nothing is left in the store after a failure. This module must not know how a recording came in:
-forms, connections and status codes belong to `app.api`.
+A way in that has bytes saves them with `Intake.receiving` first. So the same limits of size and disk space hold for
+every way in, and a failure leaves nothing in the store. How a recording came in, by form or by connection, and status
+codes belong to `app.api`.
 """
 
 from collections import Counter
@@ -84,14 +84,16 @@ class Intake:
     async def receiving(
         self, caller: Caller, idempotency_key: str | None = None, announced_bytes: int = 0
     ) -> AsyncIterator[Save]:
-        """A function that saves one recording from a stream, which `accept` takes over after the block.
+        """Gives a function that saves one recording from a stream. After the block, `accept` takes the recording over.
 
-        If the block raises, what was saved is erased. Raises InsufficientStorage before a byte is read, and QueueFull
-        too if there is no idempotency key; with one, `accept` raises it. `announced_bytes` is 0 if the size is not
-        known. The function raises TooLarge and InsufficientStorage.
+        If the block raises an error, the saved bytes are erased. `announced_bytes` is 0 if the size is not known.
+
+        Raises InsufficientStorage before a byte is read. Without an idempotency key, it raises QueueFull then too; with
+        a key, `accept` does so later, because a repeated request is answered even if the queue is full. The function
+        raises TooLarge and InsufficientStorage.
         """
         await self._free_space.require(announced_bytes)
-        if idempotency_key is None:  # with one, the request may be a repetition, which needs no room
+        if idempotency_key is None:  # with one, the request may be a repetition, which needs no place in the queue
             async with self._database.transaction() as session:
                 await changing.require_queue_place(session, caller.name, self.limits.queue)
         key = str(uuid7())
@@ -113,9 +115,9 @@ class Intake:
     ) -> Accepted:
         """Enqueue a job, or find the job of an earlier request with the same caller and idempotency key.
 
-        A stored recording is erased unless a new job needs it, or may have been written before a database error.
-        `abandoned` raises when the sender does not wait for the answer any more, and then ends the probe. Raises
-        AppError for what is refused.
+        A stored recording is erased if no new job needs it. It stays after an error of the database, because the job
+        may have been written. `abandoned` raises an error when the sender does not wait for the answer any more. That
+        ends the probe. Raises AppError for every request that is refused.
         """
         if isinstance(recording, Remote):
             return await self._enqueue(self._new_job(recording, ask, caller, idempotency_key))
@@ -149,10 +151,7 @@ class Intake:
             raise
 
     async def _enqueue(self, job: NewJob) -> Accepted:
-        """Write the job. The recording is erased if the job is refused or not new.
-
-        After an error of the database it stays, because the job may have been written.
-        """
+        """Write the job. If the job is refused or not new, its recording is erased."""
         try:
             async with self._database.transaction() as session:
                 row, is_new = await changing.enqueue(session, job, self.limits.queue)
@@ -168,7 +167,10 @@ class Intake:
             await self._store.delete(job.audio_key)
 
     async def _earlier(self, job: NewJob) -> Transcription | None:
-        """The job that a request with a key repeats. Raises IdempotencyKeyReused, and QueueFull for a new request."""
+        """The job that the request repeats; None if the request is new.
+
+        Raises IdempotencyKeyReused. Raises QueueFull if the request is new and has an idempotency key.
+        """
         if job.idempotency_key is None:
             return None
         async with self._database.transaction() as session:
@@ -188,7 +190,7 @@ class Intake:
 
     @contextmanager
     def _pending_probe(self, caller: str) -> Iterator[None]:
-        """Raises Unavailable if too many recordings, or too many of this caller, are probed or wait for it."""
+        """Raises Unavailable if too many recordings in all, or of this caller, are being probed or wait for that."""
         pending = self._pending_probes
         if pending.total() >= MAX_PENDING_PROBES or pending[caller] >= MAX_PENDING_PROBES_OF_ONE_KEY:
             raise Unavailable("Too many recordings wait to be looked at.", retry_after=PROBE_RETRY_SECONDS)

@@ -20,7 +20,7 @@ RECORDING_MISSING = Failed(TranscriptionFailed.code, "The recording is missing f
 
 
 def outcome_of(error: Exception) -> Outcome | None:
-    """The outcome of an attempt that raised `error`. None if only a trial of the worker can show whose fault it is."""
+    """The outcome of an attempt that raised `error`. None if only a trial of the worker can show what is at fault."""
     match error:
         case DeviceLost():
             return Crashed()

@@ -1,8 +1,8 @@
-"""How many more jobs a worker may claim, and from which API keys and hosts; pure.
+"""Decides how many more jobs a worker may claim, and from which API keys and hosts. Pure.
 
-Jobs whose recording is to be fetched have places of their own, so that slow servers stop no upload. Of each kind, one
-API key holds at most three quarters of the places, so that another key's job need not wait for a long one to end. The
-same holds for the host that recordings are fetched from.
+Jobs whose recording must be fetched have places of their own, so that slow servers do not stop uploads. One API key
+holds at most three quarters of the places of each kind, so that a job of another key need not wait until a long one
+ends. The same limit holds for one host that recordings are fetched from.
 """
 
 from collections import Counter
@@ -31,8 +31,8 @@ class Held:
 class Capacity:
     """How many more jobs of one kind may be claimed: in all, of each API key and from each host.
 
-    A key or a host that is not named may have as many as `each_caller` or `each_host` says; None means all places.
-    `crowded` means that running jobs hold all places.
+    `of_caller` and `of_host` name keys and hosts that hold places already. For all others, `each_caller` and
+    `each_host` are the limits; None means all places. `crowded` means that running jobs hold all places.
     """
 
     places: int

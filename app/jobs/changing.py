@@ -1,7 +1,7 @@
 """Every change of jobs that a client may ask for: a new job, a cancellation, an erasure, another delivery.
 
-`scope` decides which existing jobs a caller may change. Times come from the database's clock. This module erases no
-file: its callers erase a recording after the commit. It must not know HTTP.
+`scope` decides which existing jobs a caller may change. This module changes rows only. Its callers erase recordings
+after the commit.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ from app.jobs.topics import PENDING_TOPIC, cancelled_topic, changed_topic
 
 
 async def require_queue_place(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
-    """Raises QueueFull if so many jobs are waiting that this caller may not add one."""
+    """Raises QueueFull if so many jobs wait that this caller may not add another one."""
     pending = select(Transcription.id).where(Transcription.status == Status.PENDING)
     waiting = await _count(session, pending.limit(limit.pending))
     if limit.admits(waiting, limit.pending):
@@ -46,9 +46,10 @@ async def _count(session: AsyncSession, rows: SelectOfScalar[Any]) -> int:
 
 
 async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tuple[Transcription, bool]:
-    """Insert a job, or find the one with the same caller and idempotency key; True when it is new.
+    """Insert a job. If the caller has used its idempotency key before, find the job of that request instead.
 
-    Raises QueueFull, and IdempotencyKeyReused when that key was used for another request.
+    Returns the job, and whether it is new. Raises QueueFull, and IdempotencyKeyReused if the key was used for a
+    different request.
     """
     if (earlier := await repeated(session, job)) is not None:
         return earlier, False
@@ -69,7 +70,10 @@ def _row(job: NewJob) -> dict[str, Any]:
 
 
 async def repeated(session: AsyncSession, job: NewJob) -> Transcription | None:
-    """The job of an earlier request with the same caller and key. Raises IdempotencyKeyReused for a different one."""
+    """The job of the earlier request that this one repeats, or None if it repeats none.
+
+    Raises IdempotencyKeyReused if the caller has used the idempotency key for a different request.
+    """
     if job.idempotency_key is None:
         return None
     same_key = (Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key)
@@ -80,7 +84,10 @@ async def repeated(session: AsyncSession, job: NewJob) -> Transcription | None:
 
 
 async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: Caller, at_end: AtEnd) -> Written:
-    """End a waiting job, or notify a running job's worker that it should stop. Raises NotFound and AlreadyFinal."""
+    """Cancel a job. A waiting job ends immediately. A running job ends when its worker has read the notification.
+
+    Raises NotFound, and AlreadyFinal if the job has ended before.
+    """
     job = await _lock(session, transcription_id, caller)
     if job.status in FINAL:
         raise AlreadyFinal(f"The transcription is {job.status} already.")
@@ -95,7 +102,7 @@ async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: 
 
 
 async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
-    """Delete a job with its transcript; a worker that runs it loses its lease. Raises NotFound."""
+    """Delete a job with its transcript. If a worker runs the job, the worker loses its lease. Raises NotFound."""
     job = await _lock(session, transcription_id, caller)
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
     await notify(session, cancelled_topic(transcription_id))
@@ -104,7 +111,7 @@ async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -
 
 
 async def redeliver(session: AsyncSession, delivery_id: UUID, caller: Caller) -> tuple[Event, Delivery]:
-    """Start the schedule of a delivery again, with the same event. Raises NotFound."""
+    """Send a delivery's event again, with a schedule that starts anew. Raises NotFound."""
     return await outbox.redeliver(session, delivery_id, select(Transcription.id).where(seen_by(caller)))
 
 

@@ -1,8 +1,9 @@
-"""Whether a worker is fit to claim jobs; pure, it takes `now`.
+"""Decides whether a worker is fit to claim jobs. Pure: it takes `now`.
 
 A worker that cannot work fails jobs faster than others finish them, so it would empty the queue. After trouble of its
-own, a worker must pass a trial before it claims again. While its trials fail, it claims nothing and is not ready. After
-trouble several times in a row it claims one job at a time until one succeeds, even if its trials succeed.
+own, a worker must pass a trial before it claims again. While its trials fail, it claims nothing and is not ready. If
+the worker has trouble several times in a row, it is on probation: it claims one job at a time until one succeeds, even
+if its trials succeed.
 """
 
 HINDRANCES_IN_A_ROW = 3
@@ -21,7 +22,7 @@ class Condition:
 
     @property
     def trouble(self) -> str | None:
-        """Why the worker cannot work. None if its last trial succeeded or it needs none."""
+        """Why the worker cannot work. None if its last trial succeeded, or if it needs no trial."""
         return self._trouble if self._failed_trials else None
 
     @property
@@ -30,7 +31,7 @@ class Condition:
 
     @property
     def on_probation(self) -> bool:
-        """Whether the worker may have one job at a time, until one succeeds."""
+        """Whether the worker may claim only one job at a time, until one succeeds."""
         return self._hindrances >= HINDRANCES_IN_A_ROW
 
     def is_trial_due(self, now: float) -> bool:
@@ -41,7 +42,7 @@ class Condition:
             self._hindrances = 0
 
     def attempt_hindered(self, trouble: str, now: float) -> None:
-        """An attempt ended because of the worker's own trouble."""
+        """Record that the worker's own trouble ended an attempt."""
         self._hindrances += 1
         if not self._needs_trial:
             self._trial_at = now + TRIAL_PAUSES_SECONDS[0]
@@ -51,7 +52,7 @@ class Condition:
         self._needs_trial, self._failed_trials = False, 0
 
     def trial_failed(self, trouble: str, now: float) -> None:
-        """The next trial waits longer each time."""
+        """Record a failed trial. The pause before the next trial grows each time."""
         self._needs_trial, self._trouble = True, trouble
         self._hindrances = max(self._hindrances, HINDRANCES_IN_A_ROW)
         self._failed_trials += 1

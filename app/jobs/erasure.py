@@ -1,4 +1,4 @@
-"""The SQL of retention: it deletes ended jobs and clears recordings from rows. It erases no file; its callers do."""
+"""The SQL of retention: deletes ended jobs, and clears recordings from rows. Its callers erase the files."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -25,7 +25,7 @@ async def any_audio(session: AsyncSession) -> bool:
 
 
 async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
-    """Clear up to `limit` recordings of jobs that ended so long ago. Returns their keys for the caller to erase."""
+    """Clear the recordings of up to `limit` jobs that ended at least `age` ago. Returns their keys."""
     statement = text("""
         WITH due AS MATERIALIZED (
             SELECT id, audio_key FROM transcription
@@ -42,7 +42,9 @@ async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> lis
 
 
 async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
-    """Delete up to `limit` jobs that ended so long ago, with their transcripts. Returns their recordings, or None.
+    """Delete up to `limit` jobs that ended at least `age` ago, with their transcripts.
+
+    Returns the key of each job's recording, or None for a job without one.
 
     A job with pending deliveries stays until they are delivered or given up.
     """

@@ -1,7 +1,4 @@
-"""The event of a transcription that has ended: its bytes, and the receivers that get it. Pure.
-
-This module must not know how an event is sent.
-"""
+"""The event of a transcription that has ended: its bytes, and the receivers that get it. Pure."""
 
 from datetime import datetime
 from typing import Literal

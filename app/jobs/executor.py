@@ -1,7 +1,7 @@
 """The engine and the runner of jobs in one process: models are loaded first, then jobs run.
 
-It exists because an engine whose threads have ended cannot be repaired: only a new process helps, so the executor
-fails as soon as it notices. It must not know settings or HTTP.
+An engine whose threads have ended cannot be repaired, and only a new process helps. So the executor watches the engine
+and fails when it has stopped working.
 """
 
 import asyncio

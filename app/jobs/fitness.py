@@ -1,7 +1,7 @@
-"""Runs a worker's trials of itself.
+"""Tries out a worker: it decodes a recording that is known to be good.
 
-A trial shows whether the worker can claim again after trouble of its own, and whose fault an unknown error was.
-`condition` decides what follows from a trial.
+A trial shows whether the worker can claim again after trouble of its own. After an unknown error, it shows whether the
+worker or the job was at fault. `condition` decides what follows from a trial.
 """
 
 import time
@@ -61,7 +61,7 @@ class Fitness:
         self._condition.attempt_succeeded()
 
     def hindered(self, error: Exception) -> None:
-        """An attempt ended because of trouble of the worker's own."""
+        """Record that trouble of this worker's own ended an attempt."""
         log.warning("this worker had trouble of its own, so the job returns to the queue", error=in_words(error))
         self._condition.attempt_hindered(in_words(error), time.monotonic())
 

@@ -1,8 +1,8 @@
-"""How many jobs may wait, so that one API key cannot fill the queue; pure.
+"""Decides how many jobs may wait, so that one API key cannot fill the queue. Pure.
 
-Any key may add jobs until three quarters of the places are taken. The last quarter is divided among the keys: there a
-key may add jobs only while it holds fewer than its reserve. So each key can always have its reserve waiting, whatever
-the others do, because the last quarter has room for the reserves of all keys but one.
+Any key may add jobs until three quarters of the places in the queue are taken. The last quarter is divided among the
+keys: a key may add jobs to it only while the key has fewer waiting jobs than its reserve. So each key can always have
+its reserve waiting, because the last quarter holds the reserves of all keys but one.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class QueueLimit:
-    """At most `pending` jobs wait, of `keys` API keys."""
+    """At most `pending` jobs of all `keys` API keys wait."""
 
     pending: int
     keys: int = 1

@@ -1,7 +1,7 @@
-"""Every read of jobs for clients. `scope` decides what a caller may see. This module must not know HTTP.
+"""Every read of jobs for clients. `scope` decides what a caller may see.
 
-One query reads many single jobs. While it runs, the requests that arrive meanwhile wait for the next query. So
-thousands of clients that ask at the same time take one connection of the pool and leave the others free.
+One query reads the jobs of many requests. Requests that arrive while it runs wait for the next query. So thousands of
+clients that ask at the same time use one connection of the pool, and the other connections stay free.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which jobs a list shows: `before` is the id of the last job of the page before."""
+    """Which jobs a list shows. `before` is the id of the last job on the previous page."""
 
     status: Status | None = None
     external_id: str | None = None
@@ -58,7 +58,7 @@ Answer = asyncio.Future[Read | None]
 
 
 class Reader:
-    """Raises NotFound for a job that does not exist or that the caller may not see, and one of DATABASE_TROUBLE."""
+    """Answers reads. Each method raises NotFound if the job does not exist or the caller may not see it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -66,7 +66,7 @@ class Reader:
         self._reading: asyncio.Task[None] | None = None
 
     async def read(self, transcription_id: UUID, caller: Caller) -> Read:
-        """The job as it is after this call."""
+        """The job, read after this call began."""
         answer = self._asked.get(transcription_id)
         if answer is None:
             answer = self._asked[transcription_id] = asyncio.get_running_loop().create_future()
@@ -125,7 +125,7 @@ class Reader:
             return deliveries, await outbox.attempts(session, [delivery.id for _, delivery in deliveries])
 
     async def with_notify_state(self, job: Transcription) -> Read:
-        """A job that has just been read or written, with its notification, which only a final job can have."""
+        """A job that was just read or written, and the state of its notifications. Only a final job has any."""
         if job.status not in FINAL:
             return Read(job, None)
         async with self._database.transaction() as session:
@@ -154,6 +154,6 @@ class Reader:
 
 
 async def going_on(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:
-    """Those of the jobs that exist and have not ended."""
+    """The ids of those jobs that exist and have not ended."""
     statement = select(Transcription.id).where(col(Transcription.id).in_(ids))
     return set((await session.exec(statement.where(col(Transcription.completed_at).is_(None)))).all())

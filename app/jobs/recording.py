@@ -1,6 +1,6 @@
 """The recording of a claimed job: fetched into the store if it is not there yet, then decoded into PCM files.
 
-It does not know what is done with the samples, and leaves to `blame` what its errors mean for the job.
+`blame` decides what its errors mean for the job.
 """
 
 import asyncio
@@ -63,9 +63,9 @@ class Decoder:
 
     @asynccontextmanager
     async def decoded(self, key: str, rank: Rank, *, split: bool) -> AsyncIterator[Decoded]:
-        """The recording's channels, or their mix, on disk until the end of the block.
+        """Decode the recording's channels, or their mix, into files that exist until the end of the block.
 
-        Raises what `decode` and the store raise. Too little space on the disk is an OSError, as a full disk is.
+        Raises what `decode` and the store raise. If the disk has too little space, raises OSError, as a full disk does.
         """
         async with self._workspace.folder() as folder:
             async with self._places.place(rank):
@@ -79,7 +79,7 @@ class Decoder:
             yield Decoded(audio, seconds)
 
     async def try_out(self) -> None:
-        """Decode a recording that is known to be good. An error means trouble of the worker itself."""
+        """Decode a recording that is known to be good. Any error means that the worker itself has trouble."""
         await self._require_space()
         await self._workspace.check()
         async with self._workspace.folder() as folder:
@@ -129,8 +129,8 @@ class Recordings:
     async def attach(self, job: Claimed, audio: StoredAudio) -> bool:
         """Write to the row where the recording is, so that later attempts need not fetch it.
 
-        Goes on through connection loss, and erases a recording that no row needs. Returns whether the job is still
-        this worker's. Raises NotWritten.
+        Tries again if the connection is lost. Erases the recording if no row needs it. Returns whether this worker
+        still has the job. Raises NotWritten.
         """
 
         async def attach(session: AsyncSession) -> tuple[bool, set[str]]:

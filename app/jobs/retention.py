@@ -1,4 +1,4 @@
-"""Erases recordings and transcriptions of ended jobs when they were kept long enough. Every process does so.
+"""Erases recordings and transcriptions of ended jobs after the time that they are kept. Every process does so.
 
 The row forgets its recording before the store erases it. If recordings are not kept, that happens in the transaction
 that ends the job. If a crash interrupts the erasing, the recording is an orphan: a file that no row needs.
@@ -58,12 +58,12 @@ class Retention:
         return not self._keep_audio
 
     async def erase_audio(self, job_id: UUID, key: str | None) -> None:
-        """Erase a recording, if there is one, that its row has forgotten. If that fails, it is an orphan."""
+        """Erase a recording that its row has forgotten, if there is one. If that fails, the recording is an orphan."""
         if key is not None:
             await self._erase(key, job=str(job_id))
 
     async def sweep(self) -> None:
-        """Erase what was kept long enough, one batch in each transaction."""
+        """Erase what has been kept for its time, one batch in each transaction."""
         keep_transcript = self._keep_transcript
         if keep_transcript is not None:
             await self._erase_batches(lambda session: erasure.erase_ended(session, keep_transcript, BATCH))
@@ -78,7 +78,10 @@ class Retention:
                 return
 
     async def _erase_all(self, keys: Sequence[str]) -> int:
-        """Returns how many the store refused. After several in a row, it leaves the others as orphans."""
+        """Erase recordings. Returns how many of them the store refused.
+
+        After several refusals in a row, the others are left as orphans.
+        """
         refused = in_a_row = 0
         for key in keys:
             erased = await self._erase(key)

@@ -1,7 +1,7 @@
-"""Which jobs a caller may see and change. This is decided here and nowhere else.
+"""Decides which jobs a caller may see and change. All reads and changes for clients ask this module.
 
-Today each API key sees every job. `seen_by` and `sees` say that, one for the database and one for a row that has been
-read. A change of one needs the same change of the other.
+Today each API key sees every job. `seen_by` says so in SQL, and `sees` for a row that has been read. Change both
+together.
 """
 
 from sqlalchemy import ColumnElement, true

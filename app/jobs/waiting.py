@@ -1,7 +1,7 @@
-"""Clients that wait for a job to end: how many may wait, and what wakes them.
+"""Clients that wait for a job to end: limits how many wait, and wakes them.
 
-A signal of the database wakes them. One query a second for all of them finds the changes whose signal was lost. A
-client that waits holds no database connection. This module must not know HTTP.
+A notification of the database wakes a client. One query a second for all clients finds the changes whose notification
+was lost. A client that waits holds no database connection.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Key = TypeVar("Key", str, UUID)
 
 
 class Waiting:
-    """Up to `most` clients of this process wait at the same time, up to `most_of_a_caller` of them with one key."""
+    """At most `most` clients of this process wait at the same time, and at most `most_of_a_caller` with one key."""
 
     def __init__(
         self,
@@ -45,7 +45,10 @@ class Waiting:
 
     @contextmanager
     def join(self, transcription_id: UUID, caller: str) -> Iterator[asyncio.Event | None]:
-        """An event that is set when the job may have changed, until the block ends; None if too many wait already."""
+        """Wait as one of the clients until the block ends. Gives an event that is set when the job may have changed.
+
+        Gives None if too many clients wait already.
+        """
         if self._callers.total() >= self._most or self._callers[caller] >= self._most_of_a_caller:
             yield None
             return
