@@ -1,8 +1,8 @@
-"""Checks whether each part of the service can be used, so that a load balancer sends requests only to a process that can
-answer them.
+"""Checks whether each part of the service can be used.
 
-The checks run when a client asks, at most once a second however many clients ask. Strangers may ask too, so a finding
-keeps what everybody may read apart from what only operators may read.
+A load balancer asks for this, so that it sends requests only to a process that can answer them. The checks run when a
+client asks, at most once a second however many clients ask. Strangers may ask too, so a finding keeps what everybody
+may read apart from what only operators may read.
 """
 
 import asyncio
