@@ -129,7 +129,7 @@ class Service:
 @asynccontextmanager
 async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[Service]:
     """Open everything that `serve` needs besides its HTTP server."""
-    async with open_parts(settings, executor=executor) as parts, parts.database.beside() as database:
+    async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
         yield for_requests(settings, parts, database)
 
 
