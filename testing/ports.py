@@ -12,7 +12,7 @@ def free_ports(count: int) -> list[int]:
 
     A server may take its ports seconds later. Until then any other test could be given a port that the kernel chooses.
     """
-    return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), count))
+    return list(islice(filter(_is_free, random.SystemRandom().sample(PORTS, len(PORTS))), count))
 
 
 def _is_free(port: int) -> bool:
