@@ -1,7 +1,7 @@
 """Looks up the addresses of host names, so that a name whose server hangs does not delay other names.
 
-A look-up cannot be stopped. When its caller gives up, it goes on in its thread for half a minute or more. The event loop
-has few threads of its own for look-ups (two with uvloop), and connecting to the database needs them too. So each
+A look-up cannot be stopped. When its caller gives up, it goes on in its thread for half a minute or more. The event
+loop has few threads of its own for look-ups (two with uvloop), and connecting to the database needs them too. So each
 look-up gets a thread here. Which addresses are allowed is the guard's decision.
 """
 
