@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.audio.pcm import PcmFile
+from app.process.memory import return_memory
 from app.process.places import FairPlaces, Rank
 from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
@@ -21,8 +22,8 @@ from app.speech.model import Model
 from app.speech.reader import ChannelScan
 from app.speech.session import PendingWindow, Recording
 from app.speech.settling import recognize_batch
-from app.speech.whisper import processor
 from app.speech.whisper.device import Device, find_device
+from app.speech.whisper.instructions import chosen_instructions
 from app.speech.windows import voice_activity
 from app.speech.windows.levels import measure
 from app.transcripts.transcript import Options, Transcript
@@ -85,10 +86,10 @@ class Engine:
         """Fetches, checks, loads and warms up every model, then starts the threads. Blocks. Raises ModelUnavailable."""
         config = self._config
         device = find_device(config.device, config.device_index, config.compute_type)
-        with processor.chosen_instructions():
+        with chosen_instructions():
             self._models = {name: _load(name, config.models_dir, device) for name in config.models}
         voice_activity.load()
-        processor.return_memory()
+        return_memory()
         batch_size = config.batch_size or (CPU_BATCH_SIZE if device.kind == "cpu" else GPU_BATCH_SIZE)
         batcher = Batcher(device.threads, batch_size, recognize_batch)
         batcher.start()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import ctranslate2
 
+from app.process.cores import cores
 from app.speech.model import ModelUnavailable
-from app.speech.whisper.processor import cores
 
 CUBLAS = "libcublas.so.12"  # CTranslate2's wheel lacks it, and opens it only when it first multiplies
 NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, which picks the rows, does not have these types
