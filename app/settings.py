@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app import wording
 from app.deliveries.receivers import MAX_RECEIVERS, check_callback, check_url
 from app.deliveries.signing import key_of
-from app.speech.whisper.weights import default_model
+from app.speech.families import default_model
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
 
 PREFIX = "CALLSCRIBE_"

@@ -14,33 +14,33 @@ from threading import Lock
 from app.process.places import Rank
 from app.speech.call.assemble import Call, Listened, ReadChannel
 from app.speech.call.segments import Heard
-from app.speech.model import Ask, Model
+from app.speech.model import Model, WindowRequest
 from app.speech.windows.cutting import Window
 from app.transcripts.transcript import TranscriptWarning
 
 
 @dataclass(frozen=True, eq=False)
 class PendingWindow:
-    """A window that waits to be recognized, as `ask` says.
+    """A window that waits to be recognized, as `request` says.
 
     `generation` is 0 for windows found by voice activity. A window cut out of speech that the model missed has its
     parent's generation plus 1. `repeats` counts how often the model has asked for the window again.
     """
 
-    job: "Recording"
+    job: "Session"
     channel: int
     window: Window
-    ask: Ask
+    request: WindowRequest
     generation: int = 0
     repeats: int = 0
 
     @property
     def kind(self) -> Hashable:
         """Windows of one kind may share a batch: their model is the same, and says that they are alike."""
-        return id(self.job.model), self.job.model.kind(self.ask)
+        return id(self.job.model), self.job.model.kind(self.request)
 
 
-class Recording:
+class Session:
     """The state of one call of `transcribe`. Its methods may be called from any thread."""
 
     def __init__(self, model: Model, call: Call, rank: Rank, report: Callable[[float], None]) -> None:

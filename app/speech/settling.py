@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.speech.call.segments import Heard
-from app.speech.model import Again, Ask, NoSpeech, Recognized, Samples
+from app.speech.model import Again, NoSpeech, Recognized, Samples, WindowRequest
 from app.speech.reader import read_window
 from app.speech.session import PendingWindow
 from app.speech.windows.cutting import Window
@@ -46,7 +46,7 @@ def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
     readable = [(pending, samples) for pending in batch if (samples := _read(pending)) is not None]
     if not readable:
         return []
-    answers = batch[0].job.model.recognize([(pending.ask, samples) for pending, samples in readable])
+    answers = batch[0].job.model.recognize([(pending.request, samples) for pending, samples in readable])
     answered = list(zip((pending for pending, _ in readable), answers, strict=True))
     outcomes = [_outcome_of(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
     again = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
@@ -71,7 +71,7 @@ def _repeated(pending: PendingWindow, answer: Again) -> PendingWindow:
     """The window to recognize again. If its job fails here, the batcher drops it, as it does for all ended jobs."""
     if pending.repeats == MOST_REPEATS:
         pending.job.fail(AskedTooOften(f"the model asked for a window more than {MOST_REPEATS} times"))
-    return replace(pending, ask=answer.ask, repeats=pending.repeats + 1)
+    return replace(pending, request=answer.request, repeats=pending.repeats + 1)
 
 
 def _outcome_of(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Outcome:
@@ -97,8 +97,8 @@ def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...]
 
 
 def _of_missed(pending: PendingWindow, language: str, window: Window) -> PendingWindow:
-    ask = Ask(pending.ask.options, window.seconds, language, pending.ask.language_is_detected)
-    return replace(pending, window=window, ask=ask, generation=pending.generation + 1, repeats=0)
+    request = WindowRequest(pending.request.options, window.seconds, language, pending.request.language_is_detected)
+    return replace(pending, window=window, request=request, generation=pending.generation + 1, repeats=0)
 
 
 def _placed(warning: TranscriptWarning | None, pending: PendingWindow) -> TranscriptWarning | None:
