@@ -20,8 +20,8 @@ from app.transcripts.transcript import Channel, Span
 
 STRETCH_SAMPLES = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
 
-# A channel's language is sure after SURE_SECONDS of speech with SURE_SHARE of it in one language, or after so many
-# windows.
+# A channel's language is decided after SURE_SECONDS of speech with SURE_SHARE of it in one language, or after
+# LANGUAGE_WINDOWS windows.
 SURE_SHARE = 0.8
 SURE_SECONDS = 5.0
 LANGUAGE_WINDOWS = 4
@@ -50,9 +50,9 @@ class ChannelScan:
         return self._all_read and not self._windows
 
     def advance(self) -> Sequence[PendingWindow]:
-        """Prepares the next window, or reads a stretch when there is none.
+        """Prepares the next window. If no window is left, reads the next stretch of the channel first.
 
-        The first windows are held back until the language is sure, if the client gave none.
+        If the client named no language, the first windows are held back until the language is decided.
         """
         if not self._windows:
             self._read_stretch()
@@ -83,10 +83,10 @@ class ChannelScan:
         return PendingWindow(self.job, self._index, window, replace(request, state=prepared.state))
 
     def _decide(self, prepared: Sequence[PendingWindow]) -> list[PendingWindow]:
-        """Decides the channel's language once it is sure, and then returns the windows that waited for it.
+        """Decides the channel's language as soon as it is clear, and then returns the windows that were held back.
 
-        Each window counts by its length. A channel with only a doubtful word or two takes the language of the call, as
-        far as that is known by then.
+        Each window counts by its length. If a channel has only a word or two in a doubtful language, it takes the
+        likeliest language of the call so far.
         """
         self._undecided += prepared
         likeliest = max(self._votes, key=self._votes.__getitem__, default=None)

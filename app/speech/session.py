@@ -1,7 +1,6 @@
 """One recording while the engine works on it: counts its windows, reports progress, and collects what was heard.
 
-It exists so that windows of many recordings can share batches, each window knowing its job. It must not know how a
-model recognizes.
+Windows of many recordings are in the same batch, so each window knows the session that it belongs to.
 """
 
 from collections import defaultdict
@@ -36,7 +35,7 @@ class PendingWindow:
 
     @property
     def kind(self) -> Hashable:
-        """Windows of one kind may share a batch: their model is the same, and says that they are alike."""
+        """Windows of one kind may be in the same batch: they have the same model, and the model says that they may."""
         return id(self.job.model), self.job.model.kind(self.request)
 
 
@@ -63,19 +62,19 @@ class Session:
         return self.outcome.done()
 
     def fail(self, error: Exception) -> None:
-        """Ends the job with an error, unless it has ended. Drops the traceback, which would keep a batch in memory."""
+        """Ends the session with an error, unless it has ended. Drops the traceback, because it holds a batch in memory."""
         with suppress(InvalidStateError):
             self.outcome.set_exception(error.with_traceback(None))
 
     def found(self, windows: Sequence[Window], seconds_read: float) -> None:
-        """Counts the windows that a stretch of a channel gave."""
+        """Counts the windows that were found in a stretch of a channel."""
         with self._lock:
             self._pending += len(windows)
             self._found += sum(window.seconds for window in windows)
             self._unread -= seconds_read
 
     def vote(self, probabilities: Mapping[str, float], seconds: float) -> None:
-        """Counts the languages of a window, for channels that hold too little speech to be sure of their own."""
+        """Counts the languages that were detected in a window, for channels with too little speech to decide alone."""
         with self._lock:
             for language, probability in probabilities.items():
                 self._votes[language] += probability * seconds
@@ -94,7 +93,7 @@ class Session:
     def settle(
         self, window: Window, heard: Heard | None, warning: TranscriptWarning | None, missed: Sequence[Window]
     ) -> None:
-        """Records what was heard in a window, None for nothing, and the windows of its missed speech, still to come."""
+        """Records what was heard in a window, or None, and the windows of its missed speech, which come later."""
         with self._lock:
             self._pending += len(missed) - 1
             self._done += window.seconds - sum(each.seconds for each in missed)

@@ -1,6 +1,6 @@
-"""Runs a batch of windows through their model, and settles each: its words, its missed speech, its warning.
+"""Hands a batch of windows to their model, and settles each window: its words, its missed speech, its warning.
 
-It knows a model only by the protocol of `model.py`.
+To settle a window is to end the work on it and to record the result at its session.
 """
 
 import logging
@@ -39,9 +39,9 @@ class _Outcome:
 
 
 def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
-    """Recognizes windows of one kind and settles them. Returns the windows that must be recognized (again).
+    """Recognizes windows of one kind and settles them. Returns the windows that must be recognized next or again.
 
-    If it raises, no window has been settled. If a recording cannot be read, only its own job fails.
+    If this raises an error, no window has been settled. If a recording cannot be read, only its own job fails.
     """
     readable = [(pending, samples) for pending in batch if (samples := _read(pending)) is not None]
     if not readable:
@@ -57,7 +57,7 @@ def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
 
 
 def _read(pending: PendingWindow) -> "Samples | None":
-    """The window's samples; None if its recording is gone, as it is after the client has cancelled."""
+    """The window's samples. None if its recording is gone, for example because the client has cancelled the job."""
     try:
         return read_window(pending.job.call.channels[pending.channel], pending.window)
     except OSError as error:
@@ -84,7 +84,7 @@ def _outcome_of(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Outco
 
 
 def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...], Sequence[Window]]:
-    """The words in the time of the recording, and the speech of the window that has none.
+    """The words with their times in the recording, and windows of the speech that has no words.
 
     Only words that are aligned with the sound show what was missed.
     """
@@ -109,7 +109,7 @@ def _placed(warning: TranscriptWarning | None, pending: PendingWindow) -> Transc
 
 
 def _hand_over(outcome: _Outcome) -> None:
-    """Never raises, because a batch that is settled in part must not be recognized again."""
+    """Records a result. Never raises an error, because a batch that is settled in part must not be recognized again."""
     job = outcome.pending.job
     try:
         missed = [pending.window for pending in outcome.missed]
