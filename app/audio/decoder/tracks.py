@@ -34,7 +34,7 @@ MAX_CHANNELS = 8
 
 
 def open_recording(recording: Recording) -> InputContainer:
-    """Open the container and read its header. Raises Refused if it is none that we allow."""
+    """Open the container and read its header. Raises Refused if it is not of a kind that we allow."""
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": DECODERS}
     try:
         return av.open(recording, "r", options=options, metadata_errors="replace")
