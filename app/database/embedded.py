@@ -81,7 +81,7 @@ class EmbeddedPostgres:
         self.server_lock = folder.parent / f"{folder.name}.running"
         self._folder = folder.resolve()
         self._back_off = BackOff()
-        self._seen = False
+        self._seen = False  # whether this process has started or seen the server that should be running
         self._alive_at = self._reminded_at = time.monotonic()
         self._ending = Event()
         self._watching: Thread | None = None
@@ -96,7 +96,7 @@ class EmbeddedPostgres:
         while not self._ending.is_set():
             try:
                 fcntl.flock(self._users, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                if self._tend():
+                if self._start_if_gone():
                     return self._address()
             except BlockingIOError:  # another process, which was the last user, is stopping the server
                 pass
@@ -106,7 +106,7 @@ class EmbeddedPostgres:
         raise DatabaseUnavailable("stopped before the embedded PostgreSQL was up")
 
     def watch(self) -> None:
-        """Begin to start the server again whenever it has died. A thread does so until `stop`, and this returns."""
+        """Let a thread start the server again whenever it has died, until `stop`. Returns immediately."""
         self._watching = Thread(target=self._watch, name="watch-postgres", daemon=True)
         self._watching.start()
 
@@ -128,16 +128,16 @@ class EmbeddedPostgres:
     def _watch(self) -> None:
         while not self._ending.wait(WATCH_SECONDS):
             try:
-                self._tend()
+                self._start_if_gone()
             except UnusableFolder:
                 continue  # it has been reported already
             except Exception:  # without this thread, no process would start the server again
                 log.exception("the embedded PostgreSQL could not be checked or started")
 
-    def _tend(self) -> bool:
-        """Start the server if no process of it is left. Returns whether a server that ran before accepts connections.
+    def _start_if_gone(self) -> bool:
+        """Start the server if no process of it is left. Returns whether the server accepts connections.
 
-        After a start the next call finds out whether the server is ready.
+        After a start this returns False, because the server needs time. A later call finds out whether it is ready.
         """
         try:
             lock = postmaster.try_lock(self.server_lock)
@@ -163,7 +163,7 @@ class EmbeddedPostgres:
             self._back_off.ready(now)
             self._alive_at = self._reminded_at = now
         elif now - self._alive_at > ORPHANS_SECONDS and (count := postmaster.end_orphans(self._folder)):
-            log.warning("the embedded PostgreSQL was killed; the sessions that it left were ended", count=count)
+            log.warning("the embedded PostgreSQL was killed; the sessions that it left were asked to end", count=count)
         return True
 
     def _launch(self, lock: BinaryIO) -> None:

@@ -63,7 +63,7 @@ async def every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
 async def write_down(
     database: Database, write: Callable[[AsyncSession], Awaitable[T]], pauses_seconds: Iterable[float]
 ) -> T:
-    """Run `write` in a transaction, and repeats it after each of the pauses while the database is in trouble.
+    """Run `write` in a transaction, and repeat it after each of the pauses while the database is in trouble.
 
     The reply to a COMMIT may be lost, so `write` has to notice by itself that an earlier run of it was committed.
     Returns what `write` returns. Raises one of DATABASE_TROUBLE, immediately if the data is at fault, and otherwise

@@ -38,6 +38,7 @@ def open_client(guard: NetworkGuard, verify: ssl.SSLContext | None = None) -> ht
 
 
 def http_channels(client: httpx.AsyncClient, attempt_seconds: float = ATTEMPT_SECONDS) -> Channels:
+    """Returns the channels of webhooks and of callbacks. They share the client."""
     return {
         Style.WEBHOOK: WebhookChannel(client, attempt_seconds),
         Style.CALLBACK: CallbackChannel(client, attempt_seconds),

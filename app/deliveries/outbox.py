@@ -63,7 +63,7 @@ class Leased(Outgoing):
 
 
 async def add(session: AsyncSession, event: NewEvent) -> None:
-    """Write an event and one delivery for each of its targets. The session is that which ends the transcription."""
+    """Write an event and one delivery for each of its targets, in the transaction that ends the transcription."""
     now = (await session.exec(select(func.now()))).one()
     row = Event(id=uuid7(), transcription_id=event.transcription_id, type=event.type, body=event.body, created_at=now)
     session.add(row)

@@ -1,7 +1,7 @@
 """Sends deliveries that are due. Every process of the service runs one sender.
 
 The sender claims deliveries, lets the channel of each make one attempt, and records the reply. No transaction is open
-during an attempt, because a receiver may take seconds. What an attempt is belongs to the channels.
+during an attempt, because a receiver may take seconds. The channel decides how an attempt is made.
 """
 
 import asyncio

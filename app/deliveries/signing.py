@@ -20,7 +20,7 @@ def new_secret() -> str:
 
 
 def key_of(secret: str) -> bytes:
-    """Decode the key of a `whsec_…` secret. Raises ValueError if it is none. The error's text does not contain it."""
+    """Decode the key of a `whsec_…` secret. Raises ValueError if it is wrong. The error does not show the secret."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:

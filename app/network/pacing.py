@@ -26,7 +26,7 @@ class Budget:
         self._free_at = 0.0
 
     async def pay(self, seconds: float) -> None:
-        """Wait so long that `seconds` of work are `share` of the time.
+        """Wait until `seconds` of work have taken no more than `share` of the time.
 
         Connections pay one after the other, so this first waits for those that called it before.
         """

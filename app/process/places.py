@@ -1,4 +1,4 @@
-"""Places for work that only a few jobs may do at the same time, such as probing, decoding and voice activity.
+"""Places for work that only a few jobs may do at the same time, such as probing and decoding.
 
 The most urgent job goes first, and no owner gets all places.
 """

@@ -39,7 +39,7 @@ class _Arrived:
     etag: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Headers that ask for the missing part, or for the whole recording if nothing has arrived."""
+        """Returns headers that ask for the missing part, or for the whole recording if nothing has arrived."""
         if not self.bytes or self.etag is None:
             return HEADERS
         return {**HEADERS, "Range": f"bytes={self.bytes}-", "If-Range": self.etag}

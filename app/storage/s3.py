@@ -142,7 +142,7 @@ class Bucket:
                 await self._objects.delete_async(key)
 
     async def written_before(self, moment: datetime) -> list[str]:
-        """Returns the keys of the objects whose upload began before `moment`. Keys with a slash are left out."""
+        """Returns the keys of the objects that the bucket dates before `moment`. Keys with a slash are left out."""
         with _own_errors():
             found = await self._objects.list_with_delimiter_async()
         return [each["path"] for each in found["objects"] if each["last_modified"] < moment]
