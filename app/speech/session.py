@@ -62,7 +62,10 @@ class Session:
         return self.outcome.done()
 
     def fail(self, error: Exception) -> None:
-        """Ends the session with an error, unless it has ended. Drops the traceback, because it holds a batch in memory."""
+        """Ends the session with an error, unless it has ended.
+
+        The traceback is dropped, because it would keep a batch in memory.
+        """
         with suppress(InvalidStateError):
             self.outcome.set_exception(error.with_traceback(None))
 
