@@ -27,7 +27,7 @@ from app.deliveries.schedule import next_try
 from app.errors import NotFound
 from app.network.guard import host_of
 
-DUE = "deliveries"
+DUE_TOPIC = "deliveries"
 LEASE = timedelta(seconds=20)  # longer than ATTEMPT_SECONDS
 PER_HOST = 4
 CLAIM_LOCK = 0x686F6F6B  # "hook". Only one process claims at a time, so that PER_HOST holds for all of them together
@@ -81,7 +81,7 @@ async def add(session: AsyncSession, event: NewEvent) -> None:
             )
         )
     await session.flush()
-    await notify(session, DUE)
+    await notify(session, DUE_TOPIC)
 
 
 # The recursive query looks up one host after the other in the index, so that its cost does not grow with the number of
@@ -167,7 +167,7 @@ async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Deliver
 async def give_back(session: AsyncSession, leased: Leased) -> None:
     """End the lease on a delivery whose attempt was stopped, so that any process can claim it immediately."""
     await session.exec(update(Delivery).where(*_still_leased(leased)).values(lease_token=None, lease_until=None))
-    await notify(session, DUE)
+    await notify(session, DUE_TOPIC)
 
 
 async def redeliver(
@@ -187,7 +187,7 @@ async def redeliver(
     row.status, row.tries, row.finished_at = DeliveryStatus.PENDING, 0, None
     row.next_attempt_at = (await session.exec(select(func.now()))).one()
     await session.flush()
-    await notify(session, DUE)
+    await notify(session, DUE_TOPIC)
     return event, row
 
 

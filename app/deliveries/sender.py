@@ -49,7 +49,7 @@ class DeliverySender:
         self._signing_secrets = signing_secrets
         self._slots = slots
         self._loop: WorkLoop[Leased, Reply] = WorkLoop(
-            signals, outbox.DUE, claim=self._claim, run=self._send, record=self._record
+            signals, outbox.DUE_TOPIC, claim=self._claim, run=self._send, record=self._record
         )
 
     async def run(self) -> None:

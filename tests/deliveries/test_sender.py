@@ -212,7 +212,7 @@ async def make_due(database: Database) -> None:
     async with database.transaction() as session:
         pending = update(Delivery).where(col(Delivery.status) == PENDING)
         await session.exec(pending.values(next_attempt_at=func.now()))
-        await notify(session, outbox.DUE)
+        await notify(session, outbox.DUE_TOPIC)
 
 
 @asynccontextmanager
