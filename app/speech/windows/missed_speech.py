@@ -11,7 +11,7 @@ from unicodedata import category
 
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.windows.cutting import Window
-from app.speech.windows.word_times import SHORTEST_SECONDS, sentence_ends
+from app.speech.windows.word_times import SHORTEST_SECONDS, sentence_starts
 from app.transcripts.transcript import Word
 
 # Speech without a word lasts up to 1.3 s in windows of noisy calls that were recognized well, 1.9 to 9 s in the others.
@@ -49,8 +49,7 @@ def _rejoined(window: Window, words: Sequence[Word]) -> list[Word]:
     If the model misses whole sentences, the alignment leaves the first words of the next sentence before the gap.
     """
     placed = list(words)
-    ends = (at for at, (word, after) in enumerate(pairwise(placed), start=1) if sentence_ends(word, after))
-    for first, end in pairwise([0, *ends, len(placed)]):
+    for first, end in pairwise([0, *sentence_starts(words), len(placed)]):
         before = placed[first - 1] if first else None
         for other in range(min(first + MOST_SEPARATED, end - 1), first, -1):
             if _missed(window, placed[other - 1], placed[other]):
