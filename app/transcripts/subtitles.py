@@ -68,7 +68,7 @@ def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = 
 
 
 def _lead(speaker: str) -> str:
-    """The name of the speaker, which stands before the words. It is cut to the length of a line."""
+    """The speaker's name as it is written before the words. It is cut to the length of a line."""
     name = one_line(speaker)
     if _columns(f"{name}:") > LINE_COLUMNS:
         widths = accumulate(map(_columns, name))

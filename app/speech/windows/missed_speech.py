@@ -1,4 +1,4 @@
-"""Finds speech that the model missed, because it may stop in the middle of a window, or start there; pure.
+"""Finds speech that the model missed, because it may stop in the middle of a window, or begin only there; pure.
 
 Whisper itself would continue after the last timestamp. That is not possible when windows are recognized in batches. So
 each window is searched for speech without words, once its words have their times.
@@ -16,7 +16,7 @@ from app.transcripts.transcript import Word
 
 # Speech without a word lasts up to 1.3 s in windows of noisy calls that were recognized well, 1.9 to 9 s in the others.
 SHORTEST_MISSED_SECONDS = 1.5
-LONGEST_BESIDE_MISSED_SECONDS = 0.8  # because an alignment stretches a word over missed speech
+LONGEST_BESIDE_MISSED_SECONDS = 0.8  # of a word, because an alignment stretches words over missed speech
 FIGURE_SECONDS = 0.6  # for each digit: "$149" takes as long as "one hundred and forty-nine dollars"
 FIGURES = frozenset({"Nd", "Sc"})  # of Unicode's categories: digits and currencies
 MOST_SEPARATED = 3  # words that alignment may leave before a gap; if there are more, they were spoken there
