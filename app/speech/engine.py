@@ -1,7 +1,6 @@
 """Samples → transcript: the protocol that the worker and the command line see, and the engine of this machine.
 
-It loads the models, starts their threads, and puts the parts of this room together. It must not know jobs in the
-database, HTTP, or what a family of models does inside.
+The engine loads the models, starts their threads, and puts the parts of this room together.
 """
 
 import asyncio

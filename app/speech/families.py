@@ -48,7 +48,7 @@ def downloaded_models(models_dir: Path) -> list[str]:
 
 
 def locate(name: str, models_dir: Path) -> Path | None:
-    """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are not right."""
+    """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are damaged."""
     return _family_of(name).locate(name, models_dir)
 
 

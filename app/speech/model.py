@@ -40,9 +40,9 @@ class DeviceChoice:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a model runs. `threads` may call it at the same time: one for each core, or one for each GPU of `indexes`.
+    """Where a model runs. `kind` is `cpu` or `cuda`.
 
-    `kind` is `cpu` or `cuda`.
+    `threads` is how many threads may call the model at the same time: one for each core, or for each GPU of `indexes`.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class WindowRequest:
     """What a family is asked about one window with `seconds` of speech.
 
     `language` is that of the channel, or empty while it is not known. If `language_is_detected`, the window may be in
-    another one. `state` belongs to the family: what `prepare` or `Again` gave it, None if neither did.
+    another one. The engine keeps `state` for the family. It is what `prepare` or the last `Again` gave, or None.
     """
 
     options: Options
@@ -97,11 +97,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Recognized:
-    """What was said in a window, never an empty text. All times are seconds from the start of the window.
+    """What was said in a window. `text` is never empty. All times are seconds from the start of the window.
 
     `words` holds each word at the time of its sound; None if the model does not time words. Then `phrases` may hold
     longer parts of the text: the engine shares the time of each among its words. Without phrases it shares the time of
-    the window among the words of `text`. `warning` has no place yet, because the engine knows where the window is.
+    the window among the words of `text`. `warning` has no channel and no times, because a family does not know where in
+    the recording the window is.
     """
 
     text: str
@@ -121,7 +122,7 @@ class NoSpeech:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A window that must be recognized again, as `request` says. Its state differs, and perhaps its language."""
+    """A window that must be recognized again, as `request` says, with another state and perhaps another language."""
 
     request: WindowRequest
 
@@ -178,9 +179,9 @@ class Family(Protocol):
         """What the model can do. Asked for each request, also in processes that load no model."""
 
     def check(self, name: str, choice: DeviceChoice) -> None:
-        """Finds mistakes before anything slow begins. Loads nothing. Raises ModelUnavailable.
+        """Finds mistakes before anything slow begins. Loads nothing.
 
-        The name may be that of no model, and the machine may lack the device.
+        Raises ModelUnavailable if there is no such model, or if this machine lacks the device.
         """
 
     def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
@@ -193,7 +194,7 @@ class Family(Protocol):
         """The names of the models in `models_dir`."""
 
     def locate(self, name: str, models_dir: Path) -> Path | None:
-        """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are not right."""
+        """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are damaged."""
 
     def fetch(self, name: str, models_dir: Path) -> Path:
         """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""

@@ -1,7 +1,6 @@
 """Reads one channel in stretches of 20 s: finds its speech, cuts windows, and decides its language.
 
-Windows are prepared one at a time, so that the memory for a channel does not grow with its length. The module knows a
-model only by the protocol of `model.py`.
+Windows are prepared one at a time, so that the memory for a channel does not grow with its length.
 """
 
 from collections import defaultdict, deque

@@ -35,7 +35,7 @@ class PendingWindow:
 
     @property
     def kind(self) -> Hashable:
-        """Windows of one kind may be in the same batch: they have the same model, and the model says that they may."""
+        """Windows of one kind have the same model, which says that they may be in the same batch."""
         return id(self.job.model), self.job.model.kind(self.request)
 
 
@@ -96,7 +96,10 @@ class Session:
     def settle(
         self, window: Window, heard: Heard | None, warning: TranscriptWarning | None, missed: Sequence[Window]
     ) -> None:
-        """Records what was heard in a window, or None, and the windows of its missed speech, which come later."""
+        """Records what was heard in a window, or None if nothing was.
+
+        `missed` are the windows of the speech that the model missed in it. They will be settled later.
+        """
         with self._lock:
             self._pending += len(missed) - 1
             self._done += window.seconds - sum(each.seconds for each in missed)

@@ -1,6 +1,6 @@
-"""Hands a batch of windows to their model, and settles each window: its words, its missed speech, its warning.
+"""Hands a batch of windows to their model, and settles the windows that the model is done with.
 
-To settle a window is to end the work on it and to record the result at its session.
+To settle a window is to find its words, its missed speech and its warning, and to record them at its session.
 """
 
 import logging
@@ -20,17 +20,17 @@ logger = logging.getLogger(__name__)
 
 # Windows of missed speech are searched for more missed speech, up to this generation.
 MOST_GENERATIONS = 2
-# A model that asks for a window more often would never end. Whisper asks fewer than ten times.
+# If a model asks for the same window more often, it will probably never stop. Whisper asks fewer than ten times.
 MOST_REPEATS = 20
 
 
 class AskedTooOften(Exception):
-    """A model asked for the same window again and again. It is a fault of the model's code."""
+    """A model asked for the same window again and again, which is a fault in its code."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcome:
-    """What came of a window that its model is done with, before its job learns of it."""
+    """The result of a window, before it is recorded at the window's session."""
 
     pending: PendingWindow
     heard: Heard | None

@@ -38,9 +38,9 @@ def render(transcript: Transcript, transcription_id: str, target: Format) -> str
     """The transcript in one format. Times are rounded to milliseconds, probabilities to four digits.
 
     - json: the transcript resource of the API.
-    - text: a line per segment; with several channels, a line `[mm:ss] agent: …` per turn (hours where needed).
-    - srt, vtt: the cues of `subtitles.cues`. With several channels each names its speaker: `agent: …` in srt, the
-      voice `<v agent>` in vtt.
+    - text: a line per segment; with several channels, a line `[mm:ss] agent: …` per turn (with hours if needed).
+    - srt, vtt: the cues of `subtitles.cues`. If there are several channels, each cue names its speaker, with
+      `agent: …` in srt and with the voice `<v agent>` in vtt.
     - tsv, whisper: what the command line of openai-whisper writes as `.tsv` and `.json` (whisper/utils.py).
     """
     match target:

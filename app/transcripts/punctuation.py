@@ -7,8 +7,10 @@ Subtitles break lines at these marks, and words get their times by them. Thai an
 # Ethiopic · Burmese · Khmer · Tibetan
 SENTENCE_MARKS = frozenset(".?!…．？！。｡؟۔।॥։።፧။។།")
 CLAUSE_MARKS = frozenset(",;:—–，；：、､،؛՝፣፤၊")
-CLOSING_MARKS = "\"'”’»›)]）］」』｣】》〉"
-"""Quotes and brackets that may follow such a mark."""
+# Quotes and brackets that may follow such a mark.
+CLOSING_MARKS = "”’»›)]）］」』｣】》〉"
+# These close a quotation in some languages, such as „ja“, and open one in others.
+OPENING_OR_CLOSING_MARKS = "\"'“«"
 
 
 def ends_sentence(text: str) -> bool:
@@ -21,5 +23,11 @@ def ends_clause(text: str) -> bool:
     return _last_mark(text) in CLAUSE_MARKS
 
 
+def only_closes(text: str) -> bool:
+    """Whether the text is nothing but closing quotes or brackets, so that it belongs to what was written before it."""
+    marks = text.strip()
+    return bool(marks) and all(mark in CLOSING_MARKS for mark in marks)
+
+
 def _last_mark(text: str) -> str:
-    return text.rstrip().rstrip(CLOSING_MARKS)[-1:]
+    return text.rstrip().rstrip(CLOSING_MARKS + OPENING_OR_CLOSING_MARKS).rstrip()[-1:]

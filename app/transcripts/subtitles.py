@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
 from math import inf
 
-from app.transcripts.punctuation import ends_clause, ends_sentence
+from app.transcripts.punctuation import ends_clause, ends_sentence, only_closes
 from app.transcripts.transcript import Segment
 
 # As in most subtitle guidelines, such as Netflix's Timed Text Style Guide. A wide character takes two columns.
@@ -68,7 +68,7 @@ def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = 
 
 
 def _lead(speaker: str) -> str:
-    """The name of the speaker, which stands before the words. It is cut to the length of a line."""
+    """The speaker's name as it is written before the words. It is cut to the length of a line."""
     name = one_line(speaker)
     if _columns(f"{name}:") > LINE_COLUMNS:
         widths = accumulate(map(_columns, name))
@@ -116,7 +116,18 @@ def _all_pieces(segments: Sequence[Segment]) -> list[_Piece]:
         if pieces and segment.has_spaces:
             pieces[0] = replace(pieces[0], text=f" {pieces[0].text.lstrip()}")
         first += pieces
-    return first
+    return _with_closing_marks(first)
+
+
+def _with_closing_marks(pieces: Iterable[_Piece]) -> list[_Piece]:
+    """Joins closing quotes and brackets with the piece before them, so that no line begins with one."""
+    joined: list[_Piece] = []
+    for piece in pieces:
+        if joined and only_closes(piece.text):
+            joined[-1] = replace(joined[-1], text=joined[-1].text + piece.text, end_ms=piece.end_ms)
+        else:
+            joined.append(piece)
+    return joined
 
 
 def _pieces(segment: Segment) -> list[_Piece]:

@@ -1,7 +1,7 @@
-"""The result of a transcription, and the options it was asked with: frozen values without any library's types; pure.
+"""A transcript, and the options of its request, as frozen values without any library's types; pure.
 
-They are stored as they are, so a field that is new must have a default. All times are seconds from the start of the
-recording; all probabilities are 0–1.
+They are stored as they are, so a new field must have a default. All times are seconds from the start of the recording.
+All probabilities are 0–1.
 """
 
 import re

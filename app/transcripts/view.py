@@ -1,4 +1,4 @@
-"""The transcript as clients read it in JSON. The API's schema is made of these classes, and so is what is rendered.
+"""The transcript as clients read it in JSON. The API's schema and the rendered JSON are made of these classes.
 
 They take the values of `transcript.py` as they are, and round them: times to milliseconds, probabilities and scores to
 four digits. The fields that a client sees are named here and nowhere else. Pure.
@@ -138,7 +138,10 @@ class TranscriptOut(_View):
         return cls.model_validate({**values, "id": transcription_id, "turns": turns(transcript.segments)})
 
     def content(self) -> dict[str, Any]:
-        """What JSON shows. Words that were not asked for are left out, and so is the place of a warning without one."""
+        """The values for JSON.
+
+        Words that the client did not request are left out. So are a warning's channel and times if it has none.
+        """
         content = self.model_dump()
         content["warnings"] = [warning.model_dump(exclude_none=True) for warning in self.warnings]
         for segment in content["segments"]:

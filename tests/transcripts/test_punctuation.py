@@ -1,6 +1,6 @@
 import pytest
 
-from app.transcripts.punctuation import ends_clause, ends_sentence
+from app.transcripts.punctuation import ends_clause, ends_sentence, only_closes
 
 
 @pytest.mark.parametrize(
@@ -9,6 +9,8 @@ from app.transcripts.punctuation import ends_clause, ends_sentence
         " Hello.",
         " Really?!",
         " “Yes.”",
+        " „Ja.“",
+        " « Oui. »",
         " (Thank you.)",
         " 'Done!' ",
         "はい。",
@@ -41,3 +43,13 @@ def test_a_clause_ends_at_the_mark_of_its_script(text: str) -> None:
 def test_other_texts_end_neither(text: str) -> None:
     assert not ends_sentence(text)
     assert not ends_clause(text)
+
+
+@pytest.mark.parametrize("text", ["」", " »", "”)", "）"])
+def test_closing_marks_alone_belong_to_the_words_before_them(text: str) -> None:
+    assert only_closes(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "「", " «", '"', "。」", " yes)"])
+def test_other_words_stand_alone(text: str) -> None:
+    assert not only_closes(text)

@@ -54,6 +54,15 @@ def test_wide_characters_take_two_columns_and_lines_break_after_closing_marks() 
     ]
 
 
+def test_no_line_begins_with_a_closing_mark() -> None:
+    words = [" «", " Oui,", " je", " suis", " là.", " »", " Puis", " il", " est", " parti", " chez", " lui."]
+    segment = timed(0, *((word, at / 2, (at + 1) / 2) for at, word in enumerate(words)))
+
+    assert [cue.lines for cue in cues([segment], name_speakers=False)] == [
+        ("« Oui, je suis là. »", "Puis il est parti chez lui."),
+    ]
+
+
 def test_two_speakers_who_speak_at_the_same_time_are_shown_at_the_same_time() -> None:
     found = cues([said(0, 6, PLATE), said(1, 1.5, "Hello?", "customer")], name_speakers=True)
 

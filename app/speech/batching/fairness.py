@@ -11,7 +11,7 @@ from app.speech.batching.work import Job, OfJob
 # A priority that has waited for this number of steps counts as one more urgent, so that no job starves.
 STEPS_TO_RISE = 8
 
-# A new job gets its first steps, this number of them, before other jobs. So a short call is prepared immediately.
+# A new job gets this number of steps before all other jobs, so that a short call is prepared immediately.
 FIRST_STEPS = 4
 
 

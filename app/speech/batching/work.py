@@ -14,7 +14,7 @@ class Job(Hashable, Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether the job is done, has failed or was cancelled. What belongs to it is then dropped."""
+        """Whether the job is done, has failed or was cancelled. The batcher drops all work of such jobs."""
 
     def fail(self, error: Exception) -> None:
         """Ends the job with an error, unless it has ended."""
@@ -28,7 +28,7 @@ class OfJob(Protocol):
 
 
 class Item(OfJob, Protocol):
-    """A window, or whatever else is recognized in batches. Items of one `kind` may be in the same batch."""
+    """What is recognized in batches, such as a window. Items of one `kind` may be in the same batch."""
 
     @property
     def kind(self) -> Hashable: ...

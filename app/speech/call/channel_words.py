@@ -1,6 +1,6 @@
 """The words of all channels by time, and comparisons of how the channels sound at that time.
 
-It reads no samples itself. Functions that it is given do.
+It reads no samples itself, but calls functions that measure them.
 """
 
 from bisect import bisect_left
@@ -15,7 +15,7 @@ from app.transcripts.transcript import Span, Word
 # An echo in a headset is 10 dB or more below the voice; people who speak at the same time are about equally loud.
 LOUDER = 10 ** (6 / 20)
 SAME_TIME_SECONDS = 0.7
-LONGEST_ALIGNED_WORD_SECONDS = 2.0  # limits the search for words at a time
+LONGEST_ALIGNED_WORD_SECONDS = 2.0  # `near` expects no longer word
 MOST_WORDS_MEASURED = 200
 MOST_MEASURED = 1024
 # Likeness on a real call: two people's words 0.28 at most; copies that are 15 and 25 dB fainter 0.96 or more; copies
@@ -102,7 +102,7 @@ class ChannelWords:
 
     @cached_property
     def _usual(self) -> Mapping[int, float]:
-        """The median loudness of each channel's words, less those that may be bleed of a louder channel."""
+        """The median loudness of each channel's words, without words that may be bleed of a louder channel."""
         own = {
             channel: [
                 self._of(channel, word)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from app.speech.model import Scores
-from app.speech.windows.word_times import sentence_ends
+from app.speech.windows.word_times import sentence_starts
 from app.transcripts.punctuation import ends_clause
 from app.transcripts.transcript import Segment, Word
 
@@ -39,13 +39,10 @@ def segments_of(heard: Iterable[Heard], labels: Mapping[int, str], *, with_words
 
 def cut(words: Sequence[Word]) -> list[Sequence[Word]]:
     """Cuts at the ends of sentences and at pauses. Parts that are still too long are cut at clauses or short pauses."""
-    sentences: list[list[Word]] = [[]]
-    for before, word in pairwise([None, *words]):
-        if before and word and (sentence_ends(before, word) or word.start - before.end > PAUSE_SECONDS):
-            sentences.append([])
-        if word:
-            sentences[-1].append(word)
-    return [part for sentence in sentences if sentence for part in _halve(sentence)]
+    breaks = enumerate(pairwise(words), start=1)
+    pauses = {at for at, (before, after) in breaks if after.start - before.end > PAUSE_SECONDS}
+    edges = [0, *sorted(pauses.union(sentence_starts(words))), len(words)]
+    return [part for start, end in pairwise(edges) if start < end for part in _halve(words[start:end])]
 
 
 def _halve(words: Sequence[Word]) -> list[Sequence[Word]]:

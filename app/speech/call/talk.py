@@ -91,9 +91,9 @@ def _doubled(runs: Runs) -> float:
 
 
 def _met(channel: int, runs: Runs) -> list[bool]:
-    """The times that a channel began to speak while another channel spoke.
+    """Returns one value for each time that a channel began to speak while another channel spoke.
 
-    Each value says whether the channel still spoke when the first of the others ended, so that it interrupted.
+    The value is True if the channel interrupted: it still spoke when the first of the others ended.
     """
     starts = {other: [run.start for run in theirs] for other, theirs in runs.items() if other != channel}
     found = []

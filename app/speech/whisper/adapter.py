@@ -1,6 +1,6 @@
 """One Whisper model in memory: encodes, detects languages, recognizes, and times words.
 
-It hides faster-whisper and CTranslate2 from `recognizing.py`, and knows nothing of judging or trying again. All threads
+It hides faster-whisper and CTranslate2 from `recognizing.py`, which decides what to do with the results. All threads
 share a loaded model. It is never unloaded, because CTranslate2 may crash a process that frees a model and continues.
 """
 
@@ -69,7 +69,7 @@ class Encoded:
         return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(view) for view in self.views]))
 
     def rows(self, indexes: Sequence[int], frames: int | None = None) -> ctranslate2.StorageView:
-        """Some of the windows; with `frames`, only so many frames from the start of each."""
+        """Some of the windows. If `frames` is given, only that number of frames from the start of each."""
         if len(indexes) == self.joined.shape[0] and frames is None:
             return self.joined
         rows = np.asarray(self.joined.to_device(ctranslate2.Device.cpu))[list(indexes), :frames]
@@ -105,7 +105,7 @@ class Whisper:
         return self._contexts[-1] - SILENCE_SECONDS
 
     def context_seconds(self, speech_seconds: float) -> int:
-        """The context of a window with so much speech."""
+        """The context of a window with `speech_seconds` of speech."""
         return shortest_context(self._contexts, speech_seconds)
 
     @property
@@ -139,7 +139,7 @@ class Whisper:
         return list(self._model.get_prompt(tokenizer, hot + said, without_timestamps=task == "transcribe"))
 
     def recognize(self, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
-        """Recognizes each window, starting from its prompt. All prompts have one length. Raises GpuOutOfMemory."""
+        """Recognizes each window, starting from its prompt. All prompts have the same length. Raises GpuOutOfMemory."""
         search: dict[str, Any] = {"beam_size": BEAM_SIZE}
         if how.temperature:
             search = {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0}
@@ -175,7 +175,7 @@ class Whisper:
         return aligned
 
     def phrases(self, hypothesis: Hypothesis, seconds: float) -> tuple[Word, ...]:
-        """The phrases between the timestamp tokens, with their times in a window of so many seconds."""
+        """The phrases between the timestamp tokens, with their times in a window that lasts `seconds`."""
         tokenizer = self._tokenizer("en", "transcribe")
         first_timestamp = tokenizer.timestamp_begin
         phrases, start, text = [], 0.0, list[int]()
@@ -246,7 +246,10 @@ def _finite(number: float) -> float:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """Raises our own errors for those of a GPU: only a lack of memory can be survived."""
+    """Raises GpuOutOfMemory or DeviceLost instead of the errors of a GPU.
+
+    A process survives a lack of memory. After any other error of the GPU, it can use that GPU no more.
+    """
     try:
         yield
     except RuntimeError as error:

@@ -9,13 +9,13 @@ import ctranslate2
 from app.process.cores import cores
 from app.speech.model import Device, DeviceChoice, ModelUnavailable
 
-CUBLAS = "libcublas.so.12"  # CTranslate2's wheel lacks it, and opens it only when it first multiplies
+CUBLAS = "libcublas.so.12"  # is not in CTranslate2's wheel, which loads it only when it first multiplies
 NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, which picks the rows, does not have these types
 logger = logging.getLogger(__name__)
 
 
 def find_device(choice: DeviceChoice) -> Device:
-    """Decides what is `auto` or empty: all GPUs with float16 if they can be used, otherwise the processor with int8.
+    """Returns where models run. `auto` means all GPUs with float16 if they can be used, or the processor with int8.
 
     Raises ModelUnavailable if this machine lacks what the operator has chosen.
     """

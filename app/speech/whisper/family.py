@@ -1,4 +1,4 @@
-"""Whisper as a family of models. Cheap to import: the model's libraries are imported when they are needed."""
+"""Whisper as a family of models. Its libraries are imported only when they are needed, because that is slow."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -14,7 +14,7 @@ from math import exp, isfinite
 MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
 MAX_NO_SPEECH_PROB = 0.6
-SHORT_SECONDS = 2.0  # may be a cough or a click, without a word
+SHORT_SECONDS = 2.0  # a window this short may be a cough or a click, without a word
 FULL_CONTEXT_SECONDS = 30
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 

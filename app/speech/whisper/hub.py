@@ -1,7 +1,7 @@
 """Fetches models from the hub by commit, compares each file with what was published, and checks them at each start.
 
 A name on the hub means whatever its owner pushed last. So the commits and weights of the usual sizes are written here.
-Of other models the commit is looked up once and kept. See docs/decisions/0023.
+The commit of any other model is looked up once and kept. See docs/decisions/0023.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ class Repository:
 
     @classmethod
     def named(cls, name: str) -> "Repository":
-        """From `small`, `Systran/faster-whisper-small`, and either with `@revision`."""
+        """What `small` or `Systran/faster-whisper-small` means. Both may end in `@revision`."""
         from faster_whisper.utils import _MODELS  # slow to import, and only needed here
 
         short, _, revision = name.partition("@")
@@ -89,7 +89,10 @@ class Repository:
 
 
 def on_disk(repository: Repository, models_dir: Path) -> Path | None:
-    """Its folder, if it was fetched before and has not changed. Files that an operator put there are not checked."""
+    """The folder of a repository that was fetched before and has not changed, or None.
+
+    Files that an operator put there are not checked.
+    """
     revisions = [repository.wanted] if repository.revision else dict.fromkeys([repository.wanted, None])
     for revision in revisions:
         with suppress(Exception):  # the hub's client raises many kinds of error; each means that it is not on disk
@@ -100,16 +103,16 @@ def on_disk(repository: Repository, models_dir: Path) -> Path | None:
 
 
 def fetch(repository: Repository, models_dir: Path) -> Path:
-    """Downloads it by its commit. Deletes it again if it is not as published.
+    """Downloads a repository by its commit, and returns the folder. Raises any error of the hub's client.
 
-    Raises NotAsPublished, and any error of the hub's client.
+    If a file is not as published, deletes the repository again and raises NotAsPublished.
     """
     from huggingface_hub import HfApi
 
     found = HfApi().model_info(repository.name, revision=repository.wanted, files_metadata=True)
     folder = _folder_of(repository.name, models_dir)
     if any(not _is_as_recorded(earlier) for earlier in folder.glob("snapshots/*")):
-        shutil.rmtree(folder)  # the hub's client believes what it once wrote
+        shutil.rmtree(folder)  # because the hub's client never checks a file that it has written
     snapshot = _download(repository.name, models_dir, found.sha, offline=False)
     try:
         _require_as_published(repository, snapshot, found)

@@ -1,6 +1,6 @@
-"""Whisper as a family of models: recognizes a batch of windows, judges each, and requests again for those that failed.
+"""Recognizes batches of windows with one Whisper model, as the `Model` of `app/speech/model.py`.
 
-It must not know jobs, channels or recordings: `app/speech/model.py` says what it is asked and what it answers.
+The gates judge each result. If a result fails, the window is recognized again in another way, in a later batch.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -33,9 +33,10 @@ OWN_LANGUAGE_SECONDS = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempts:
-    """What Whisper keeps for a window: the `ways` that are left, the next one first, and the hypotheses that `failed`.
+    """What Whisper remembers of a window from one try to the next.
 
-    `encoded` is what the encoder made of the window for the context of the next way, if that is kept.
+    `ways` are the ways that are left, in their order. `failed` holds the hypotheses of the ways before. `encoded` is
+    what the encoder made of the window for the context of the next way, or None if that is not kept.
     """
 
     ways: tuple[Try, ...]
@@ -137,9 +138,10 @@ class WhisperRecognizer:
         return requests
 
     def _timed(self, encoded: Encoded, final: Mapping[int, _Final]) -> Mapping[int, tuple[Word, ...]]:
-        """By row, the words with their times; nothing for a translation.
+        """Returns the words of each row with their times.
 
-        A translation does not hold the words that were spoken, so it cannot be aligned with the sound.
+        Returns nothing for translations. They do not hold the words that were spoken, so they cannot be aligned with
+        the sound.
         """
         spoken = {row: (each.request, each.hypothesis) for row, each in final.items() if each.hypothesis}
         if any(request.options.task == "translate" for request, _ in spoken.values()):
@@ -153,7 +155,7 @@ class WhisperRecognizer:
         )
 
     def _answer(self, final: _Final, words: tuple[Word, ...] | None) -> Recognized | NoSpeech:
-        """Of a translation the times are those that the model writes between phrases."""
+        """The answer for the engine. A translation gets the times that the model writes between its phrases."""
         request, hypothesis = final.request, final.hypothesis
         if hypothesis is None:
             return NoSpeech(_warning(final))
@@ -190,7 +192,7 @@ def _bias(options: Options) -> str:
 
 
 def _judge(request: WindowRequest, attempts: Attempts, hypothesis: Hypothesis) -> WindowRequest | _Final:
-    """Accepts the hypothesis, requests for the next way, or takes the best hypothesis if no way is left."""
+    """Accepts the hypothesis, or requests the next way. If no way is left, takes the likeliest hypothesis."""
     way, *others = attempts.ways
     verdict = judge(hypothesis, request.seconds, _bias(request.options) if way.prompted else "")
     if verdict is Verdict.ACCEPTED:

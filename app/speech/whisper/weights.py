@@ -102,7 +102,7 @@ def fetch(name: str, models_dir: Path) -> Path:
 
 
 def _folder(name: str) -> Path | None:
-    """The folder itself, if the name is that of a model's folder."""
+    """The model's folder, if the name is the path of one."""
     local = Path(name).expanduser()
     return local if (local / WEIGHTS).is_file() else None
 

@@ -99,9 +99,9 @@ def _padded(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[int | None, ...]:
-    """For each channel the channel that it copies, perhaps at another level. The louder one by 3 dB is the original.
+    """For each channel the channel that it copies, perhaps at another level, or None.
 
-    If they are about equally loud, the first is the original.
+    The original is the channel that is louder by 3 dB. If both are about equally loud, the first one is the original.
 
     `products` holds the inner products of all pairs of channels for each block: (blocks, channels, channels).
     """

@@ -1,4 +1,4 @@
-"""Finds speech that the model missed, because it may stop in the middle of a window, or start there; pure.
+"""Finds speech that the model missed, because it may stop in the middle of a window, or begin only there; pure.
 
 Whisper itself would continue after the last timestamp. That is not possible when windows are recognized in batches. So
 each window is searched for speech without words, once its words have their times.
@@ -11,12 +11,12 @@ from unicodedata import category
 
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.windows.cutting import Window
-from app.speech.windows.word_times import SHORTEST_SECONDS, sentence_ends
+from app.speech.windows.word_times import SHORTEST_SECONDS, sentence_starts
 from app.transcripts.transcript import Word
 
 # Speech without a word lasts up to 1.3 s in windows of noisy calls that were recognized well, 1.9 to 9 s in the others.
 SHORTEST_MISSED_SECONDS = 1.5
-LONGEST_BESIDE_MISSED_SECONDS = 0.8  # because an alignment stretches a word over missed speech
+LONGEST_BESIDE_MISSED_SECONDS = 0.8  # of a word, because an alignment stretches words over missed speech
 FIGURE_SECONDS = 0.6  # for each digit: "$149" takes as long as "one hundred and forty-nine dollars"
 FIGURES = frozenset({"Nd", "Sc"})  # of Unicode's categories: digits and currencies
 MOST_SEPARATED = 3  # words that alignment may leave before a gap; if there are more, they were spoken there
@@ -49,8 +49,7 @@ def _rejoined(window: Window, words: Sequence[Word]) -> list[Word]:
     If the model misses whole sentences, the alignment leaves the first words of the next sentence before the gap.
     """
     placed = list(words)
-    ends = (at for at, (word, after) in enumerate(pairwise(placed), start=1) if sentence_ends(word, after))
-    for first, end in pairwise([0, *ends, len(placed)]):
+    for first, end in pairwise([0, *sentence_starts(words), len(placed)]):
         before = placed[first - 1] if first else None
         for other in range(min(first + MOST_SEPARATED, end - 1), first, -1):
             if _missed(window, placed[other - 1], placed[other]):

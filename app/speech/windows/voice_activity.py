@@ -14,7 +14,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or ONNX Runtime, on which Silero ru
 # After a long silence, which is common on a channel of a call, Silero's memory makes it miss the words that follow.
 # Without memory it misses other words, and takes music for speech.
 SILENT_FRAMES = round(0.8 * SAMPLE_RATE / FRAME_SAMPLES)
-PAUSE_RMS = 10 ** (-55 / 20)  # below this nobody speaks, but a line may hum
+PAUSE_RMS = 10 ** (-55 / 20)  # below this level there is no speech, but a telephone line may hum
 
 
 class VoiceActivity:

@@ -8,7 +8,7 @@ from math import inf
 from statistics import median
 
 from app.speech.windows.cutting import Window
-from app.transcripts.punctuation import ends_sentence
+from app.transcripts.punctuation import ends_sentence, only_closes
 from app.transcripts.transcript import Word
 
 ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "sr.", "sra.", "jr.", "vs."})
@@ -36,11 +36,20 @@ def place(words: Sequence[Word], window: Window, duration: float, *, aligned: bo
     )
 
 
-def sentence_ends(word: Word, after: Word) -> bool:
-    """Whether a sentence ends between two words. None ends after a title such as "Mr.", nor in "8 a.m. then"."""
-    return ends_sentence(word.word) and not (
-        word.word.strip().casefold() in ABBREVIATIONS or after.word.strip()[:1].islower()
-    )
+def sentence_starts(words: Sequence[Word]) -> list[int]:
+    """The places of the words that begin a sentence, without that of the first word.
+
+    No sentence begins after a title such as "Mr.", nor in the middle of "8 a.m. then". Some models write a closing
+    quote or bracket as a word of its own. It belongs to the sentence before it.
+    """
+    starts, said = [], ""
+    for at, word in enumerate(words):
+        if only_closes(word.word):
+            continue
+        if ends_sentence(said) and not (said.strip().casefold() in ABBREVIATIONS or word.word.strip()[:1].islower()):
+            starts.append(at)
+        said = word.word
+    return starts
 
 
 def _with_length(words: Sequence[Word], earliest: float) -> list[Word]:

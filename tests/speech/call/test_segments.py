@@ -51,6 +51,28 @@ def test_sentences_end_in_languages_without_spaces_too() -> None:
     assert texts(cut(words)) == ["你好。", "世界！"]
 
 
+@pytest.mark.parametrize(
+    ("words", "sentences"),
+    [
+        (["「", "はい", "。」", "そう", "です。"], ["「はい。」", "そうです。"]),
+        (["『", "本当？", "』", "次", "です。"], ["『本当？』", "次です。"]),
+        (["（", "谢谢！", "）", "再见。"], ["（谢谢！）", "再见。"]),
+        ([" «", " Oui.", " »", " Merci.", " «", " Non", " !", " »"], ["« Oui. »", "Merci.", "« Non ! »"]),
+        ([" „Ja.“", " Gut."], ["„Ja.“", "Gut."]),
+        ([" शुक्रिया।", " अलविदा।"], ["शुक्रिया।", "अलविदा।"]),
+        ([" شكرا؟", " نعم،", " حسنا."], ["شكرا؟", "نعم، حسنا."]),
+        ([" شکریہ۔", " جی", " ہاں۔"], ["شکریہ۔", "جی ہاں۔"]),
+        ([" ¿Qué", " tal?", " «Bien.»", " Vale."], ["¿Qué tal?", "«Bien.»", "Vale."]),
+        (["ขอบคุณ", "ครับ", " สวัสดี"], ["ขอบคุณครับ สวัสดี"]),
+    ],
+)
+def test_a_sentence_ends_after_the_closing_marks_that_follow_it(words: list[str], sentences: list[str]) -> None:
+    """The words are cut as Whisper's tokenizer cuts them."""
+    timed = [Word(at / 2, (at + 1) / 2, word, 0.9) for at, word in enumerate(words)]
+
+    assert texts(cut(timed)) == sentences
+
+
 def test_a_long_sentence_is_cut_at_a_comma() -> None:
     first, second = texts(cut(spoken("word " * 9 + "first, " + "word " * 9 + "last")))
 
