@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.api.dependencies import service_of
-from app.api.server.admission import client_of
+from app.api.server.connection_limits import client_of
 from app.callers import ANONYMOUS, ApiKeys, Caller
 from app.errors import Forbidden
 

@@ -6,14 +6,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.auth import CallerDep, authenticate, bearer, is_loopback
-from app.api.dependencies import IntakeDep, opened
+from app.api.dependencies import IntakeDep, service_if_open
 from app.api.problems import GUARDED, responses
 from app.callers import ANONYMOUS
 from app.errors import Forbidden, Unauthorized
 from app.readiness import STARTING
 from app.speech.families import abilities
 
-PROBES = ("/healthz", "/readyz")
 router = APIRouter(tags=["operations"])
 
 
@@ -49,7 +48,7 @@ async def read_health() -> Health:
 
 async def may_read_details(request: Request) -> bool:
     """Whether the request may read host names and paths. It needs a valid key or, without keys, this machine."""
-    if opened(request.app) is None:
+    if service_if_open(request.app) is None:
         return False
     try:
         caller = await authenticate(request, await bearer(request))  # optional here, so OpenAPI does not name it
@@ -70,7 +69,7 @@ async def read_readiness(
 
     With a valid key the reasons have details; the service's log has them too. The answer may be a second old.
     """
-    service = opened(request.app)
+    service = service_if_open(request.app)
     findings = await service.readiness.findings() if service else STARTING
     response.status_code = 503 if findings.reasons else 200
     return Readiness(

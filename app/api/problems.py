@@ -87,7 +87,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnect)
-    app.add_middleware(UnexpectedErrors)
+    app.add_middleware(UnexpectedErrorMiddleware)
 
 
 async def _app_error(request: Request, error: Exception) -> Response:
@@ -141,7 +141,7 @@ def _allowed_methods(request: Request) -> list[str]:
     return [method for method in METHODS if answered(method)]
 
 
-class UnexpectedErrors:
+class UnexpectedErrorMiddleware:
     """ASGI middleware: logs an unexpected error and answers `internal_error`."""
 
     def __init__(self, app: ASGIApp) -> None:

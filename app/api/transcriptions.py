@@ -16,7 +16,7 @@ from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, Re
 from app.api.forms import FORM_BYTES, read_form
 from app.api.problems import GUARDED, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
-from app.api.server.hangups import hang_up
+from app.api.server.hangups import client_hangs_up
 from app.errors import (
     AlreadyFinal,
     BadMedia,
@@ -109,7 +109,7 @@ async def create_transcription(
             form = await read_form(request.stream(), content_type, save)
             ask = CreateTranscription.from_form(form.fields).ask()
         recording = Stored(form.audio, form.filename)
-    abandoned = partial(hang_up, request.receive)
+    abandoned = partial(client_hangs_up, request.receive)
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
     response.status_code = 202 if accepted.is_new else 200
     response.headers["Location"] = f"/v1/transcriptions/{accepted.job.id}"
@@ -166,7 +166,7 @@ async def read_transcription(
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
                 change = asyncio.wait_for(changed.wait(), deadline - loop.time())
-                await run_unless(hang_up(request.receive), change)
+                await run_unless(client_hangs_up(request.receive), change)
             changed.clear()
             read = await reader.read(transcription_id, caller)
     if not read.final:
