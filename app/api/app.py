@@ -34,8 +34,8 @@ from app.process.open_files import most_connections
 from app.service import GRACE_SECONDS, Service
 
 DESCRIPTION = """
-Callscribe turns phone-call recordings into text. Post a recording, get `202` and a transcription to poll, read the
-transcript in the format you need.
+Callscribe turns phone-call recordings into text. Post a recording, and the service answers `202` with a transcription.
+Read the transcription until it is completed. Then read its transcript in the format that you need.
 
 ```sh
 curl http://127.0.0.1:8000/v1/transcriptions -F file=@call.wav -F channels=split \\
@@ -44,7 +44,8 @@ curl 'http://127.0.0.1:8000/v1/transcriptions/{id}?wait=60'
 curl 'http://127.0.0.1:8000/v1/transcriptions/{id}/transcript?format=text'
 ```
 
-Every error is an RFC 9457 problem whose `code` is stable. Times are RFC 3339 UTC, durations are seconds.
+Every error is an RFC 9457 problem with a `code` that never changes. Times are RFC 3339 in UTC, and
+durations are seconds.
 """
 
 # Longer than proxies and clients keep an unused connection, so that they close it: if we closed it, a request that is
@@ -55,22 +56,28 @@ log = structlog.stdlib.get_logger("callscribe")
 
 
 def create_app() -> FastAPI:
-    """Routes, errors and the OpenAPI document. Routes work once `app.state.service` is an open service."""
+    """Returns the application with its routes, middlewares and OpenAPI document.
+
+    It answers only probes until `app.state.service` is an open service.
+    """
     app = FastAPI(
         title="Callscribe",
         version=__version__,
-        summary="Phone-call recordings into text.",
+        summary="Turns phone-call recordings into text.",
         description=DESCRIPTION,
         openapi_url=None,
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=[
-            {"name": "transcriptions", "description": "Post recordings, poll their jobs, read their transcripts."},
+            {
+                "name": "transcriptions",
+                "description": "Post recordings, follow their transcriptions, and read their transcripts.",
+            },
             {
                 "name": "webhooks",
-                "description": "Who was notified of a transcription's end, and how to notify them again.",
+                "description": "See which receivers were notified of a transcription's end, and notify them again.",
             },
-            {"name": "operations", "description": "Health, readiness and models."},
+            {"name": "operations", "description": "Check whether the service is alive and ready, and list its models."},
         ],
         generate_unique_id_function=lambda route: route.name,
     )
@@ -141,7 +148,8 @@ async def serve(
 ) -> bool:
     """Serve until a signal stops the process or a part fails. Returns whether it was a signal.
 
-    HTTP is up before the database is, so that probes can tell a process that waits from one that is dead.
+    The process answers HTTP before its database is up, so that probes can distinguish a process that still waits from a
+    dead one.
     """
     app = create_app()
     server = Server(app, max_connections_per_client)

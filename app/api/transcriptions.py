@@ -1,4 +1,4 @@
-"""The routes of `/v1/transcriptions`: post a recording, then poll, list, cancel, delete and read."""
+"""The routes of `/v1/transcriptions`: create, read, list, cancel and delete transcriptions, and read transcripts."""
 
 import asyncio
 from contextlib import nullcontext, suppress
@@ -45,7 +45,7 @@ from app.process.tasks import run_unless
 from app.transcripts import formats
 
 RETRY_AFTER_SECONDS = 2
-CROWDED_RETRY_AFTER_SECONDS = 5  # if too many wait, so that clients who may not wait ask less often
+CROWDED_RETRY_AFTER_SECONDS = 5  # for clients that may not wait because too many others do
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
@@ -84,12 +84,19 @@ async def create_transcription(
     intake: IntakeDep,
     reader: ReaderDep,
     idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=255, description="Repeat a request safely with the same key.")
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="A key that you choose. If you repeat a request with the same key, you get the same "
+            "transcription.",
+        ),
     ] = None,
 ) -> TranscriptionOut:
-    """Queue a recording for transcription: a file, or a URL that the service fetches it from.
+    """Queues a recording for transcription. Send the file itself, or a URL from which the service fetches it.
 
-    The answer comes when the job is durable, and the file too. Then poll the transcription, best with `?wait=`.
+    The service answers when it has stored the job, and the file if you sent one, durably. Then read the transcription
+    until its status is final, best with `?wait=`.
     """
     if intake.closed:
         raise ShuttingDown(retry_after=5)
@@ -126,14 +133,21 @@ async def create_transcription(
 async def list_transcriptions(
     caller: CallerDep,
     reader: ReaderDep,
-    status: Annotated[Status | None, Query(description="Only those in this status.")] = None,
+    status: Annotated[Status | None, Query(description="Return only transcriptions with this status.")] = None,
     external_id: Annotated[
-        str | None, Query(max_length=255, pattern=wording.NO_NUL, description="Only those with this id of yours.")
+        str | None,
+        Query(
+            max_length=255,
+            pattern=wording.NO_NUL,
+            description="Return only transcriptions that were posted with this `external_id`.",
+        ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="Items a page.")] = 20,
-    cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many transcriptions one page may have.")] = 20,
+    cursor: Annotated[
+        UUID | None, Query(description="The `next_cursor` of the previous page. Leave it out to get the first page.")
+    ] = None,
 ) -> TranscriptionList:
-    """Newest first. Follow `next_cursor` until it is null."""
+    """Lists transcriptions, newest first. To read the next page, send `next_cursor` as `cursor`, until it is null."""
     page = await reader.page(Wanted(status, external_id, cursor, limit), caller)
     items = [TranscriptionOut.of(read.job, read.notify_state) for read in page.items]
     return TranscriptionList(items=items, next_cursor=None if page.is_last else str(items[-1].id))
@@ -153,11 +167,15 @@ async def read_transcription(
     reader: ReaderDep,
     waiting: WaitingDep,
     intake: IntakeDep,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for a final status before answering.")] = 0,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=60, description="How many seconds the service may wait for a final status before it answers."),
+    ] = 0,
 ) -> TranscriptionOut:
-    """The status of a job. With `wait` the answer comes as soon as the status is final, or when the time is over.
+    """Returns a transcription. With `wait`, the service answers when the status is final, or when the time is over.
 
-    If too many clients wait already, the answer comes without waiting. Then ask again after `Retry-After`.
+    If too many clients already wait, the service answers immediately. Then ask again after the seconds that
+    `Retry-After` names.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
@@ -188,7 +206,7 @@ async def cancel_transcription(
     retention: RetentionDep,
     at_end: AtEndDep,
 ) -> TranscriptionOut:
-    """Cancels a waiting job immediately. A running job stops within seconds."""
+    """Cancels a transcription. A waiting job ends immediately, and a running job within seconds."""
     async with database.transaction() as session:
         closed = await changing.request_cancel(session, transcription_id, caller, at_end)
     await retention.erase_audio(transcription_id, closed.forgotten_audio)
@@ -199,6 +217,7 @@ async def cancel_transcription(
     "/{transcription_id}",
     status_code=204,
     summary="Delete a transcription",
+    response_description="The transcription is deleted.",
     responses=responses(*GUARDED, NotFound),
 )
 async def delete_transcription(
@@ -224,11 +243,12 @@ async def read_transcript(
     caller: CallerDep,
     reader: ReaderDep,
     format: Annotated[  # noqa: A002
-        formats.Format | None, Query(description="Takes precedence over `Accept`.")
+        formats.Format | None,
+        Query(description="The format of the transcript. If it is left out, the header `Accept` decides."),
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """The text of a completed transcription, in the format that `format` or, without it, `Accept` asks for."""
+    """Returns the transcript of a completed transcription, in one of six formats."""
     form = chosen(format, accept)
     stored = await reader.transcript(transcription_id, caller)
     body = await asyncio.to_thread(_render, stored, form)
