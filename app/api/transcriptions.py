@@ -38,7 +38,6 @@ from app.errors import (
 from app.intake.ask import Remote, Stored
 from app.jobs import changing
 from app.jobs.lifecycle import Status
-from app.jobs.models import StoredTranscript, stored_transcripts
 from app.jobs.reading import Wanted
 from app.jobs.views import TranscriptionList, TranscriptionOut
 from app.process.tasks import run_unless
@@ -249,12 +248,7 @@ async def read_transcript(
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Returns the transcript of a completed transcription, in one of six formats."""
-    form = chosen(format, accept)
-    stored = await reader.transcript(transcription_id, caller)
-    body = await asyncio.to_thread(_render, stored, form)
-    return Response(body, media_type=form.media_type, headers={"Vary": "Accept"})
-
-
-def _render(stored: StoredTranscript, form: formats.Format) -> str:
-    transcript = stored_transcripts.validate_json(stored.transcript)
-    return formats.render(transcript, str(stored.transcription_id), form)
+    target = chosen(format, accept)
+    render = partial(formats.render, transcription_id=str(transcription_id), target=target)
+    body = await reader.transcript(transcription_id, caller, render)
+    return Response(body, media_type=target.media_type, headers={"Vary": "Accept"})
