@@ -21,7 +21,7 @@ FIRST_BYTE_SECONDS = 5.0
 UNREAD_SECONDS = 30.0
 MIN_BYTES_PER_SECOND = 1000
 PIPELINED_REQUESTS = 16
-# Linger for 0 s: the kernel sends a reset. Otherwise it would go on offering its buffered bytes for minutes.
+# The value of SO_LINGER with which the kernel drops its buffered bytes. Otherwise it would offer them for minutes.
 RESET = struct.pack("ii", 1, 0)
 TOO_MANY_CONNECTIONS_PROBLEM = (
     b'{"type":"urn:callscribe:error:unavailable","title":"The service cannot do this at the moment","status":503,'
@@ -36,10 +36,10 @@ log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class Connection(HttpToolsProtocol):
-    """Closes if the client is silent, if a request's head is too long or too slow, or if the client reads no answer.
+    """Closes if the client is silent, sends the head of a request too slowly or too long, or does not read its answers.
 
-    A head is a request's first line and its headers. Its limits also hold for trailers and for empty text lines between
-    requests.
+    The head of a request is its first line and its headers. Its limits also hold for trailers and for empty text lines
+    between requests.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Connection(HttpToolsProtocol):
         self._request_limits = request_limits
         self._limited: LimitedRequest | None = None
         self._closed_to_make_room = False
-        self._unusable_bytes = 0
+        self._head_bytes = 0
         self._silent = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
@@ -62,12 +62,12 @@ class Connection(HttpToolsProtocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=0)  # so that `pause_writing` reports every answer that waits
-        self._expect_head(FIRST_BYTE_SECONDS)
+        self._start_head_timer(FIRST_BYTE_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection_limits.remove(self)
-        self._head_came()
-        self._all_was_read()
+        self._reset_head_limits()
+        self._stop_reading_timer()
         super().connection_lost(exc)
         self.pipeline.clear()
         if self._limited is not None:
@@ -87,26 +87,26 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._silent:
             self._silent = False
-            self._head_came()
-            self._expect_head(HEAD_SECONDS)
-        self._unusable_bytes += len(data)
+            self._reset_head_limits()
+            self._start_head_timer(HEAD_SECONDS)
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._unusable_bytes > HEAD_BYTES:
+        if self._head_bytes > HEAD_BYTES:
             self.transport.close()
         if len(self.pipeline) > PIPELINED_REQUESTS:
             self.transport.abort()
 
     def on_message_begin(self) -> None:
-        self._expect_head(HEAD_SECONDS)
+        self._start_head_timer(HEAD_SECONDS)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head_came()
+        self._reset_head_limits()
         self._connection_limits.mark_busy(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._unusable_bytes = 0
+        self._head_bytes = 0
         super().on_body(body)
 
     def on_response_complete(self) -> None:
@@ -117,10 +117,10 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._expect_reading()
+        self._start_reading_timer()
 
     def resume_writing(self) -> None:
-        self._all_was_read()
+        self._stop_reading_timer()
         super().resume_writing()
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -134,30 +134,30 @@ class Connection(HttpToolsProtocol):
             scope, app, lambda limited_app: begin(cycle, cast("Any", limited_app))
         )
 
-    def _expect_head(self, seconds: float) -> None:
+    def _start_head_timer(self, seconds: float) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(seconds, self.transport.close)
 
-    def _head_came(self) -> None:
-        self._unusable_bytes = 0
+    def _reset_head_limits(self) -> None:
+        self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _expect_reading(self) -> None:
+    def _start_reading_timer(self) -> None:
         waiting = self.transport.get_write_buffer_size()
-        self._reading_timer = self.loop.call_later(UNREAD_SECONDS, self._require_reading, waiting)
+        self._reading_timer = self.loop.call_later(UNREAD_SECONDS, self._abort_if_not_read, waiting)
 
-    def _require_reading(self, waited: int) -> None:
+    def _abort_if_not_read(self, waited: int) -> None:
         if waited - self.transport.get_write_buffer_size() < UNREAD_SECONDS * MIN_BYTES_PER_SECOND:
             log.info("a client did not read its answer", client=self.client and self.client[0], seconds=UNREAD_SECONDS)
             sock = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()
         else:
-            self._expect_reading()
+            self._start_reading_timer()
 
-    def _all_was_read(self) -> None:
+    def _stop_reading_timer(self) -> None:
         if self._reading_timer is not None:
             self._reading_timer.cancel()
             self._reading_timer = None
