@@ -82,10 +82,18 @@ class Shutdown:
             return
         self._draining = True
         if self._runner is not None:
-            await self._runner.drain(GRACE_SECONDS)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._runner.idle(), GRACE_SECONDS)
-        await self._sender.drain(SENDING_GRACE_SECONDS)  # last, because it also reports how those jobs ended
+            await _drain(self._runner, GRACE_SECONDS)
+        await _drain(self._sender, SENDING_GRACE_SECONDS)  # last, because it also reports how those jobs ended
+
+
+async def _drain(part: JobRunner | DeliverySender, seconds: float) -> None:
+    """Let claimed work go on for this time. Then stop it, and wait as long again until it is given back.
+
+    If the database is away, work is given back when its leases end.
+    """
+    await part.drain(seconds)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(part.idle(), seconds)
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class Service:
 @asynccontextmanager
 async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[Service]:
     """Open everything that `serve` needs besides its HTTP server."""
-    async with open_parts(settings, executor=executor) as parts, parts.database.beside() as database:
+    async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
         yield service_of(settings, parts, database)
 
 

@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app import wording
-from app.deliveries.receivers import MAX_RECEIVERS, check, check_callback
+from app.deliveries.receivers import MAX_RECEIVERS, check_callback, check_url
 from app.deliveries.signing import key_of
-from app.speech.whisper.weights import default_model
+from app.speech.families import default_model
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
 
 PREFIX = "CALLSCRIBE_"
@@ -67,7 +67,7 @@ def _split_secrets(value: Any) -> Any:
 
 
 def _split_receivers(value: Any) -> Any:
-    return tuple(check(url) for url in _split(value))
+    return tuple(check_url(url) for url in _split(value))
 
 
 def _split_callbacks(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Sets up structured logs: one log line for each event.
 
-It exists so that every library of the process logs in one shape. No log line holds a transcript's text, a key or a
-URL's credentials.
+It exists so that all libraries of the process log in the same form. No log line contains the text of a transcript, a
+key or the credentials of a URL.
 """
 
 import logging
@@ -14,9 +14,10 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 
 def set_up_logging(log_format: Literal["text", "json"] | None) -> None:
-    """Send every logger of the process to standard error, as text for people or as JSON lines.
+    """Send all logs of the process to standard error, as text for people or as JSON, one object on each log line.
 
-    Tracebacks have no local variables, because those hold keys and what callers said.
+    If `log_format` is None, a terminal gets text and everything else gets JSON. Tracebacks show no local variables,
+    because those contain keys and what callers said.
     """
     as_text = log_format == "text" or (log_format is None and sys.stderr.isatty())
     shared: list[Any] = [

@@ -1,6 +1,6 @@
-"""Patterns that text must match, and plain words for each rule.
+"""The patterns that text fields must match, and plain words for each rule that a value can break.
 
-It exists so that clients and operators never see a regular expression or a library's own phrase.
+It exists so that clients and operators never read a regular expression or the phrase of a library.
 """
 
 import re
@@ -32,6 +32,6 @@ OF_ERRORS: Mapping[str, str] = {
 
 
 def in_words(error: Mapping[str, Any]) -> str:
-    """Says what is wrong with a value, from one entry of pydantic's `errors()`."""
+    """Returns what is wrong with a value, from an entry of pydantic's `errors()`. The text continues a field's name."""
     words = OF_PATTERNS.get(error.get("ctx", {}).get("pattern", "")) or OF_ERRORS.get(error["type"])
     return words or re.sub(r"^\w+ should ", "must ", str(error["msg"])).removeprefix("Value error, ")

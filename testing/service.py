@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from testing.ports import free_ports
 from testing.recordings import tone
 
 START_LIMIT_SECONDS = 90
@@ -158,9 +158,7 @@ def starting(
 
     The client sends `key`. A block may stop or kill the service itself; then the exit code is not checked.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     folder.mkdir(exist_ok=True)
     command = [*program, "serve", "--port", str(port), *arguments]
     with (folder / "serve.log").open("a") as log:

@@ -162,7 +162,8 @@ class UnexpectedErrorMiddleware:
         try:
             await self.app(scope, receive, watched_send)
         except Exception as error:
-            away = isinstance(error, DATABASE_TROUBLE) and not is_refusal(error)
+            # An OSError may also be the store's or the decoder's: StoreUnavailable and DecoderUnavailable.
+            away = isinstance(error, (*DATABASE_TROUBLE, OSError)) and not is_refusal(error)
             if away:
                 path, surprise = scope.get("path"), is_unexpected(error)
                 log.warning("database or store trouble", path=path, error=repr(error), exc_info=surprise)

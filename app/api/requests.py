@@ -25,7 +25,7 @@ from pydantic_core import from_json
 
 from app import wording
 from app.api.problems import MANY, ONE, field_errors
-from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check, check_callback
+from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check_callback, check_url
 from app.errors import FieldError, InvalidRequest, TooLarge
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
 from app.jobs.models import stored_options
@@ -82,12 +82,12 @@ Label = Annotated[str, Field(min_length=1, max_length=40, pattern=wording.NO_NUL
 WebUrl = Annotated[
     str,
     Field(max_length=MAX_CHARACTERS, json_schema_extra={"format": "uri", "examples": ["https://crm.example/calls"]}),
-    AfterValidator(check),
+    AfterValidator(check_url),
 ]
 CallbackUrl = Annotated[
     str,
     Field(max_length=MAX_CHARACTERS, json_schema_extra={"examples": ["https://crm.example/done?fileName={file_name}"]}),
-    AfterValidator(check),
+    AfterValidator(check_url),
     AfterValidator(check_callback),
 ]
 WebUrls = Annotated[

@@ -1,8 +1,8 @@
-"""Recordings in any container and codec → PCM files and facts.
+"""Decodes recordings in any container and codec to PCM files, and reads facts from their headers.
 
-This is the way into decoding for the rest of the service. FFmpeg parses bytes of strangers, so it runs in its own
-process (`decoder/`, started by `decoder_process.py`). That process has limits on memory, CPU, files and time, and can
-reach nothing but the recording and its PCM files (`containment/`). This module must not know FFmpeg.
+The rest of the service decodes through this module. FFmpeg parses bytes of strangers, so it runs in its own process
+(`decoder/`, started by `decoder_process.py`). That process has limits on memory, CPU, files and time, and can reach
+nothing but the recording and its PCM files (`containment/`). Only `decoder/` may import FFmpeg.
 """
 
 import errno
@@ -28,33 +28,35 @@ ERRORS: dict[str, type[MediaError]] = {error.code: error for error in (Unsupport
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """The chosen audio track as the header describes it. FFmpeg's names, such as `wav` and `pcm_mulaw`."""
+    """The chosen audio track as the header describes it. Names are FFmpeg's, such as `wav` and `pcm_mulaw`."""
 
     container: str
     codec: str
     sample_rate: int
     channels: int
     duration_seconds: float | None
-    """Announced by the header, or estimated from the bit rate; None if neither is possible."""
+    """What the header announces, or what follows from the bit rate. None if neither is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedAudio:
+    """The audio of a recording in PCM files. They are in the caller's folder, and the caller erases them."""
+
     info: MediaInfo
     duration_seconds: float
-    """Counted, whatever the header announces."""
+    """Counted from the samples, whatever the header announces."""
     channels: tuple[PcmFile, ...]
-    """One file for a mix; otherwise one per channel in the recording's order. All have the same length."""
+    """One file for a mix, and otherwise a file for each channel in the recording's order. All have the same length."""
     announced_seconds: float | None = None
-    """What the header announces if clearly less came out; None if all came out or the header cannot be believed."""
+    """What the header announces if clearly less was decoded. None if all was decoded or the header is not believed."""
 
 
 async def probe(path: Path, *, timeout_seconds: float = 30.0) -> MediaInfo:
     """Read the header of the recording at `path`. This takes a tenth of a second or two.
 
-    Raises UnsupportedMedia (not media, empty, an unreadable header, more than 8 channels, a sample rate outside
-    4 to 384 kHz), NoAudio (media without an audio track), BadMedia (FFmpeg crashed on the recording or used up its CPU
-    time) and, if the recording is not to blame, DecoderUnavailable.
+    Raises UnsupportedMedia for a file that is empty, not media, has an unreadable header, more than 8 channels or a
+    sample rate outside 4 to 384 kHz; NoAudio for media without an audio track; BadMedia if FFmpeg crashed on the
+    recording or used up its CPU time; and DecoderUnavailable if the recording is not to blame.
     """
     limits = {"memory_bytes": MEMORY_BYTES, "cpu_seconds": PROBE_CPU_SECONDS, "file_bytes": 0}
     answer = await _ask(path, {"limits": limits}, timeout_seconds)
@@ -66,14 +68,15 @@ async def decode(
 ) -> DecodedAudio:
     """Write the recording's audio as PCM files to `folder`: each channel alone (`split`) or their mean.
 
-    The track marked as default is decoded; if none is marked, the first. Its timestamps are kept: a late start or a
-    gap of 0.1 s or more becomes silence. If the recording is cut off or damaged in places, the rest of it is decoded.
-    `timeout_seconds` defaults to twice the CPU time allowed, which grows with `max_seconds`. After an error or a
-    cancellation `folder` is empty; a cancelled call returns only when the decoder's process is gone.
+    This decodes the track that is marked as default, or the first one if none is marked. A late start of the track, and
+    a gap of 0.1 s or more in its timestamps, become silence. If the recording is cut off or damaged in places, the rest
+    of it is decoded. `timeout_seconds` defaults to twice the CPU time allowed, which grows with `max_seconds`. After an
+    error or a cancellation there is no PCM file in `folder`. A cancelled call returns only when the decoder's process
+    is gone.
 
-    Raises what `probe` raises. Raises BadMedia also if nothing or less than half of the packets can be decoded, and
-    TooLong if more than `max_seconds` come out, whatever the header says. A full disk is an OSError with ENOSPC or
-    EDQUOT.
+    Raises what `probe` raises. Also raises BadMedia if nothing or less than half of the packets can be decoded, TooLong
+    if more than `max_seconds` were decoded, whatever the header says, and OSError with ENOSPC or EDQUOT for a full
+    disk.
     """
     cpu_seconds = 30 + int(max_seconds / 20)
     request = {
@@ -101,13 +104,14 @@ async def decode(
 
 
 async def _ask(path: Path, request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+    """Returns the answer of a decoder. An answer that is an error is raised."""
     with _open_recording(path) as recording:
         answer = await ask(PROGRAM, recording, request, timeout_seconds)
     match answer.get("error"):
         case None:
             return answer
         case "disk_full":
-            raise OSError(errno.ENOSPC, "no room for decoded audio")
+            raise OSError(errno.ENOSPC, "no space for decoded audio")
         case "unavailable":
             raise DecoderUnavailable(answer["errno"], answer["detail"])
         case code:
@@ -124,9 +128,9 @@ def _open_recording(path: Path) -> FileIO:
 
 
 def _channels(folder: Path, count: int, samples: int) -> tuple[PcmFile, ...]:
-    """The files that were written. The decoder opens as many as a recording may need, so the others are erased.
+    """Returns the files that were written, and erases the others that the decoder opened.
 
-    Raises DecoderUnavailable if the files are not as the answer says.
+    It opens as many as a recording may need. Raises DecoderUnavailable if the files are not as the answer says.
     """
     files = sorted(folder.glob("channel-*.pcm"))
     for unused in files[count:]:

@@ -1,8 +1,8 @@
 """Runs the decoder in its own process, and decides whose fault it is if that process fails.
 
 It exists because FFmpeg may crash, hang or be taken over by a recording. The process has an empty environment and its
-own session. It gets the recording as an open file, never a path or a name. This module must not know what is asked and
-answered; `decode.py` and `decoder/` do.
+own session. It gets the recording as an open file, never a path or a name. The meaning of requests and answers belongs
+to `decode.py` and `decoder/`.
 """
 
 import asyncio
@@ -34,18 +34,17 @@ FATAL_SIGNALS = frozenset(  # a recording can cause these; any other signal came
 
 
 class DecoderUnavailable(OSError):
-    """The decoder could not do its work, and the recording is not to blame.
+    """The decoder could not do its work, and the recording is not to blame. A later try may succeed.
 
-    Either its process could not be started, was killed from outside, ended without an answer, or ran out of time while
-    it had CPU time left. Or the process could not read the recording's file or write to our folder, or the machine had
-    no memory for it. The same recording may be decoded later, or by another worker. A full disk is a different error:
-    an OSError with ENOSPC or EDQUOT.
+    The decoder's process could not be started, was killed from outside, ended without an answer, or ran out of time
+    although it had CPU time left. Or it could not read the recording's file or write to our folder, or the machine had
+    no memory for it. A full disk raises an OSError with ENOSPC or EDQUOT instead.
     """
 
 
 @contextmanager
 def not_the_recordings_fault(what: str) -> Iterator[None]:
-    """Raises DecoderUnavailable for an OSError, unless the disk is full."""
+    """Raises DecoderUnavailable instead of an OSError, unless the disk is full. `what` begins the error's text."""
     try:
         yield
     except DecoderUnavailable:
@@ -57,10 +56,10 @@ def not_the_recordings_fault(what: str) -> Iterator[None]:
 
 
 async def ask(program: Path, recording: FileIO, request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-    """Start the program and return its answer. Its process is gone when this returns, also after a cancellation.
+    """Start the program, send it the request and return its answer.
 
-    Raises BadMedia if the process ended by a signal that a recording can cause, and DecoderUnavailable for any other
-    failure.
+    The process is gone when this returns or raises, also after a cancellation. Raises BadMedia if the process was ended
+    by a signal that a recording can cause, and DecoderUnavailable for any other failure.
     """
     starting = asyncio.create_task(_start(program, recording, json.dumps(request)))
     try:
@@ -73,7 +72,7 @@ async def ask(program: Path, recording: FileIO, request: dict[str, Any], timeout
 
 
 async def _despite_cancellation(work: Coroutine[Any, Any, None]) -> None:
-    """Finish the work; then raise CancelledError if this task was cancelled in the meantime."""
+    """Do the work to its end. Then raise CancelledError if this task was cancelled meanwhile."""
     task, cancelled = asyncio.create_task(work), None
     while not task.done():
         try:
@@ -99,7 +98,7 @@ async def _start(program: Path, recording: FileIO, request: str) -> Process:
 async def _end(starting: asyncio.Task[Process]) -> None:
     """Kill the process and wait until it is gone.
 
-    The start is finished first, because uvloop never waits for a process whose start was cancelled.
+    This first waits for the end of its start, because uvloop never waits for a process whose start was cancelled.
     """
     await asyncio.wait({starting})
     if starting.exception() is None and starting.result().returncode is None:
@@ -109,7 +108,10 @@ async def _end(starting: asyncio.Task[Process]) -> None:
 
 
 async def _read_answer(process: Process) -> dict[str, Any]:
-    """Returns both lines in one. The first line shows that the process got as far as the recording."""
+    """Returns the two lines of the program as one mapping.
+
+    The first line shows that the process got as far as the recording. Without it, the recording is not to blame.
+    """
     first = await _read_line(process)
     answer = await _read_line(process) if "contained_by" in first else first
     status = await process.wait()
@@ -132,7 +134,7 @@ def _name(number: int) -> str:
 
 
 async def _read_line(process: Process) -> dict[str, Any]:
-    """Empty if there is no line, or if it is not what `decoder/program.py` prints."""
+    """Returns the next line that the program prints, or an empty mapping if there is none or it cannot be read."""
     assert process.stdout is not None
     try:
         line = json.loads(await process.stdout.readline())

@@ -1,7 +1,6 @@
-"""Decoded audio on disk: one file a channel, 16 kHz mono, signed 16-bit little endian.
+"""Decoded audio on disk: a file for each channel, with 16 kHz mono samples of 16 bits, signed and little endian.
 
-It exists so that a recording of hours is read in pieces and never held in memory. It must not know where the samples
-come from, or what they become.
+It exists so that a recording of hours is read in pieces and is never in memory as a whole.
 """
 
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ BYTES_PER_SAMPLE = 2
 
 @dataclass(frozen=True, slots=True)
 class PcmFile:
+    """The samples of one channel, or of a mix of all."""
+
     path: Path
 
     @property
@@ -27,7 +28,10 @@ class PcmFile:
         return self.samples / SAMPLE_RATE
 
     def read(self, start: int, count: int) -> NDArray[np.float32]:
-        """Up to `count` samples in −1…1, beginning with sample `start`; fewer at the end of the file."""
+        """Returns up to `count` samples from −1 to 1, beginning with sample number `start`.
+
+        There are fewer at the end of the file. Blocks while it reads.
+        """
         with self.path.open("rb") as file:
             file.seek(start * BYTES_PER_SAMPLE)
             raw = file.read(count * BYTES_PER_SAMPLE)

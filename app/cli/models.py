@@ -3,10 +3,10 @@
 import typer
 
 from app.cli.preparation import checked_settings
+from app.speech.families import bundled_models, downloaded_models, fetch, locate
 from app.speech.model import ModelUnavailable
-from app.speech.whisper.weights import bundled_models, fetch, locate
 
-models_cli = typer.Typer(help="Whisper models: what is bundled, on disk, configured.", invoke_without_command=True)
+models_cli = typer.Typer(help="Models: what is bundled, on disk, configured.", invoke_without_command=True)
 
 
 @models_cli.callback()
@@ -15,10 +15,10 @@ def list_models(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     settings = checked_settings()
-    on_disk = {path.name for path in settings.models_dir.glob("*") if (path / "model.bin").is_file()}
-    for name in sorted({*bundled_models(), *on_disk, *settings.model}):
+    bundled, on_disk = bundled_models(), downloaded_models(settings.models_dir)
+    for name in sorted({*bundled, *on_disk, *settings.model}):
         facts = [
-            *(["bundled"] if name in bundled_models() else []),
+            *(["bundled"] if name in bundled else []),
             *(["on disk"] if name in on_disk else []),
             *(["default"] if name == settings.model[0] else ["served"] if name in settings.model else []),
         ]

@@ -17,8 +17,8 @@ import uvloop
 
 from app.audio.containment.fence import close_to_other_processes
 from app.cli.preparation import checked_settings, leave
+from app.process.memory import share_memory
 from app.settings import Settings, SettingsError
-from app.speech.whisper.processor import share_memory
 from app.telemetry import set_up_logging
 
 

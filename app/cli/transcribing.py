@@ -16,8 +16,8 @@ from rich.progress import Progress
 
 from app.audio.containment.fence import close_to_other_processes
 from app.cli.preparation import checked_settings, leave
+from app.process.memory import share_memory
 from app.settings import Settings
-from app.speech.whisper.processor import share_memory
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options
 

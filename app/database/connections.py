@@ -1,6 +1,7 @@
 """Connects to PostgreSQL, opens transactions and runs migrations.
 
-Each process has one engine. This module knows which errors mean that the database is away, and must not know tables.
+It also decides what an error of the driver means: the database is away, it refused a statement, or the data is bad.
+The tables belong to the rooms that use them. The only one that this module reads is `transcription`, in `check`.
 """
 
 import asyncio
@@ -46,9 +47,9 @@ MIGRATION_LOCK = 0x63616C6C  # "call": the advisory lock that replicas take to m
 
 
 def asyncpg_url(address: str) -> URL:
-    """A `postgresql://` address for SQLAlchemy's asyncpg dialect.
+    """Translate a `postgresql://` address for SQLAlchemy's asyncpg dialect.
 
-    libpq's `sslmode` becomes asyncpg's `ssl`; `channel_binding`, which asyncpg does not know, is left out.
+    libpq's `sslmode` becomes asyncpg's `ssl`. `channel_binding` is left out, because asyncpg does not know it.
     """
     url = make_url(address).set(drivername="postgresql+asyncpg")
     sslmode = url.query.get("sslmode")
@@ -56,8 +57,11 @@ def asyncpg_url(address: str) -> URL:
     return url.update_query_dict({"ssl": sslmode}) if sslmode else url
 
 
-# What a statement raises when the database is away, busy or restarting. SQLAlchemy does not wrap asyncpg's own errors
-# while it connects. It never wraps errors of asyncpg's protocol, which come when the server is closing the connection.
+# What a database call raises when the database is away, busy or restarting, or refuses the statement. SQLAlchemy does
+# not wrap asyncpg's own errors while it connects, and never wraps errors of asyncpg's protocol, which come when the
+# server is closing the connection. A refused connection is a bare OSError, and a late answer a bare TimeoutError. So a
+# `try` block for these must contain nothing but database calls: otherwise an error of a file or of the store in it
+# would be taken for the database's.
 DATABASE_TROUBLE = (
     DBAPIError,
     PoolTimeoutError,
@@ -81,12 +85,15 @@ ABSENCE = (
 
 
 def is_absence(error: BaseException) -> bool:
-    """Whether the error means that no database can be reached at the moment."""
+    """Returns whether the error of a database call means that the database cannot be reached at the moment."""
     return error.connection_invalidated if isinstance(error, DBAPIError) else isinstance(error, ABSENCE)
 
 
 def is_unexpected(error: BaseException) -> bool:
-    """Whether the driver did not expect the error. Mostly a connection broke, but it may be a mistake of ours."""
+    """Returns whether the driver itself was surprised by the error.
+
+    Usually a connection broke. It may also be a mistake in our code, so callers log the traceback.
+    """
     return isinstance(error, asyncpg.InternalClientError)
 
 
@@ -95,12 +102,12 @@ REFUSED_CLASSES = (*BAD_DATA_CLASSES, "42")  # wrong statement, missing right: t
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the database understood the statement and refused it, so that a retry would not help now."""
+    """Returns whether the database understood the statement and refused it, so that a retry would not help now."""
     return _sqlstate(error).startswith(REFUSED_CLASSES)
 
 
 def is_bad_data(error: BaseException) -> bool:
-    """Whether the database will never accept this data, because the data itself is at fault."""
+    """Returns whether the database will never accept the data of the statement, because the data itself is at fault."""
     return _sqlstate(error).startswith(BAD_DATA_CLASSES)
 
 
@@ -116,17 +123,20 @@ class DatabaseUnavailable(Exception):
     """The configured database refuses this service. The message is one line, without its password."""
 
 
-def _give_up_the_broken(context: ExceptionContext) -> None:
-    """Close a connection after a statement whose answer was late or out of order. It is not even used to roll back."""
+def _close_if_broken(context: ExceptionContext) -> None:
+    """Called when a statement fails. If its answer was late or out of order, the pool closes the connection.
+
+    The connection is not even used to roll back, because it may never answer.
+    """
     if isinstance(context.original_exception, TimeoutError | asyncpg.InternalClientError):
         context.is_disconnect = True
 
 
 def _limit_transactions(seconds: float) -> Callable[[AdaptedConnection, ConnectionPoolEntry], None]:
-    """Make PostgreSQL 17 and later end a session whose transaction takes longer.
+    """Returns a listener that makes PostgreSQL end a session if a transaction of it takes longer than `seconds`.
 
-    PostgreSQL does not count a process that is stopped within a statement as idle, so its rows would stay locked. Older
-    servers have no limit for that.
+    `idle_in_transaction_session_timeout` does not cover a process that is stopped in the middle of a statement, so its
+    rows would stay locked. Servers before PostgreSQL 17 have no such limit, and stay without it.
     """
     limit = "SELECT set_config(name, $1, false) FROM pg_settings WHERE name = 'transaction_timeout'"
 
@@ -137,10 +147,10 @@ def _limit_transactions(seconds: float) -> Callable[[AdaptedConnection, Connecti
 
 
 def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
-    """Called when a pooled connection is checked out. Runs `SELECT 1` with a timeout.
+    """Called when a pooled connection is checked out. Runs `SELECT 1` with a timeout, unless the connection is new.
 
-    `pool_pre_ping` does not replace a connection that never answers (docs/decisions/0018). Raises InvalidatePoolError,
-    so that the pool opens a new one.
+    `pool_pre_ping` does not replace a connection that never answers (docs/decisions/0018). This raises
+    InvalidatePoolError instead, so that the pool opens a new connection.
     """
     is_new = not record.info.get("used")
     record.info["used"] = True
@@ -153,7 +163,10 @@ def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, 
 
 
 class Database:
-    """Up to twice `pool_size` connections to one PostgreSQL. No transaction outlives its `async with`."""
+    """A pool of connections to one PostgreSQL: `pool_size` that it keeps open, and as many more while they are needed.
+
+    If all of them are in use, a transaction waits up to ten seconds for one. A statement may take `statement_seconds`.
+    """
 
     def __init__(
         self, address: str | URL, *, pool_size: int = POOL_SIZE, statement_seconds: float = STATEMENT_SECONDS
@@ -171,13 +184,16 @@ class Database:
                 "command_timeout": statement_seconds,
             },
         )
-        event.listen(self.engine.sync_engine, "handle_error", _give_up_the_broken)
+        event.listen(self.engine.sync_engine, "handle_error", _close_if_broken)
         event.listen(self.engine.sync_engine, "connect", _limit_transactions(statement_seconds + FROZEN_SECONDS))
         event.listen(self.engine.sync_engine, "checkout", _require_answer)
 
     @asynccontextmanager
-    async def beside(self) -> AsyncIterator["Database"]:
-        """A second pool of connections to the same PostgreSQL, for work that must not use up this one."""
+    async def second_pool(self) -> AsyncIterator["Database"]:
+        """Open a second pool of connections to the same PostgreSQL, for work that must not use up this one.
+
+        The pool is closed at the end of the block.
+        """
         database = Database(self.url)
         try:
             yield database
@@ -186,17 +202,20 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session in a transaction: committed at the end of the block, rolled back on an exception."""
+        """Open a session in a transaction, which is committed at the end of the block and rolled back on an exception.
+
+        Entering and leaving the block are database calls too, and raise DATABASE_TROUBLE.
+        """
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     async def check(self) -> None:
-        """Raises an error if the database cannot be used."""
+        """Read from a table. Raises one of DATABASE_TROUBLE if the database cannot be used."""
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1 FROM transcription LIMIT 1"))
 
     async def machines(self) -> set[str]:
-        """The hosts with a process of this service that is connected to the database."""
+        """Returns the names of the hosts on which a process of this service is connected to the database."""
         statement = """
             SELECT DISTINCT application_name FROM pg_stat_activity
             WHERE datname = current_database() AND starts_with(application_name, :application)
@@ -206,7 +225,7 @@ class Database:
             return {name.removeprefix(APPLICATION) for name in names}
 
     async def connect_raw(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """A connection outside the pool, for LISTEN."""
+        """Open a connection outside the pool, for LISTEN. The caller closes it."""
         options: dict[str, Any] = {**self.url.query}
         return await asyncpg.connect(
             host=options.pop("host", None) or self.url.host,
@@ -224,7 +243,10 @@ class Database:
 
 
 def alembic_config(address: str) -> Config:
-    """The migrations are at the top of the source tree; the wheel has them inside this package."""
+    """Returns Alembic's configuration for the database at `address`.
+
+    The migrations are at the top of the source tree. In the wheel they are inside this package.
+    """
     folder = PACKAGED_MIGRATIONS if PACKAGED_MIGRATIONS.is_dir() else SOURCE_MIGRATIONS
     config = Config()
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
@@ -233,11 +255,13 @@ def alembic_config(address: str) -> Config:
 
 
 async def migrate(address: str) -> None:
-    """Bring the schema to the newest revision. Replicas that start together wait for one another.
+    """Bring the schema to the newest revision. Replicas that start at the same time do so one after the other.
 
-    Waits while the database is down, starting or full, and while a backup, for example, holds a table that must be
-    altered. A newer schema that this version can work with is left alone (`schema`). Raises DatabaseUnavailable if the
-    database refuses the login, or if this version is too old for its schema.
+    Waits without a limit while the database is down, starting or out of connections, and while a backup, for example,
+    holds a table that must be altered. A newer schema that this version can work with is left alone (`schema`).
+
+    Raises DatabaseUnavailable if the database refuses the login, or if this version is too old for its schema. Raises
+    an OSError for migration files that cannot be read.
     """
     shown = asyncpg_url(address).render_as_string()
     while True:
@@ -247,6 +271,8 @@ async def migrate(address: str) -> None:
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, SchemaTooNew) as error:
             raise DatabaseUnavailable(f"the database {shown} cannot be used: {error}") from error
         except DATABASE_TROUBLE as error:
+            if isinstance(error, OSError) and error.filename is not None:  # a migration's file cannot be read
+                raise
             reason: object = error
             if _waited_for_a_lock(error):  # while a migration waits, all users of the table wait too
                 pause, reason = LOCK_PAUSE_SECONDS, "a table is in use, by a backup or a long transaction"

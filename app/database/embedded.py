@@ -41,9 +41,9 @@ log = structlog.stdlib.get_logger("callscribe.postgres")
 
 @dataclass
 class BackOff:
-    """When a server that ended may be started again: immediately the first time, then after growing pauses.
+    """Decides when a server that ended may be started again: immediately the first time, then after growing pauses.
 
-    A server that was ready for STEADY_SECONDS counts as recovered. Times are those of one clock, in seconds.
+    After a server was ready for STEADY_SECONDS, the pauses begin again at 0. Times are those of one clock, in seconds.
     """
 
     ready_since: float | None = None
@@ -51,11 +51,12 @@ class BackOff:
     not_before: float = 0.0
 
     def ready(self, now: float) -> None:
+        """Record that the server accepts connections."""
         if self.ready_since is None:
             self.ready_since = now
 
     def ended(self, now: float) -> float:
-        """Record that the server ended, or could not be started. Returns the seconds to wait."""
+        """Record that the server ended, or could not be started. Returns for how many seconds it may not be started."""
         steady = self.ready_since is not None and now - self.ready_since >= STEADY_SECONDS
         self.failures = 0 if steady else self.failures + 1
         self.ready_since = None
@@ -65,9 +66,13 @@ class BackOff:
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL in `folder` that runs while any process uses it. Raises DatabaseUnavailable."""
+    """A PostgreSQL in `folder` that runs while any process uses it.
+
+    Its methods block, so call them in a thread. `start` comes first, and `stop` last even if `start` raised.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """Raises DatabaseUnavailable if no file can be created beside `folder`."""
         try:
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._users = postmaster.open_lock(folder.parent / f"{folder.name}.lock")
@@ -76,22 +81,22 @@ class EmbeddedPostgres:
         self.server_lock = folder.parent / f"{folder.name}.running"
         self._folder = folder.resolve()
         self._back_off = BackOff()
-        self._seen = False
+        self._seen = False  # whether this process has started or seen the server that should be running
         self._alive_at = self._reminded_at = time.monotonic()
         self._ending = Event()
         self._watching: Thread | None = None
         self._socket_folder = SocketFolder(self._folder)
 
     def start(self) -> str:
-        """Start the server, or join the one that runs, and return its address once it takes connections.
+        """Start the server, or join the one that runs. Returns its address when it accepts connections.
 
-        A server that cannot start, for example on a full disk, is started again until it runs. Raises
-        DatabaseUnavailable if no retry can help, or if `stop` is called meanwhile.
+        A server that cannot start, for example because the disk is full, is started again until it runs. Raises
+        DatabaseUnavailable if no further try can help, or if `stop` is called meanwhile.
         """
         while not self._ending.is_set():
             try:
                 fcntl.flock(self._users, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                if self._tend():
+                if self._start_if_gone():
                     return self._address()
             except BlockingIOError:  # another process, which was the last user, is stopping the server
                 pass
@@ -101,19 +106,19 @@ class EmbeddedPostgres:
         raise DatabaseUnavailable("stopped before the embedded PostgreSQL was up")
 
     def watch(self) -> None:
-        """Start the server again whenever it has died, in a thread of its own, until `stop`."""
+        """Let a thread start the server again whenever it has died, until `stop`. Returns immediately."""
         self._watching = Thread(target=self._watch, name="watch-postgres", daemon=True)
         self._watching.start()
 
     def stop(self) -> None:
-        """Stop the server, unless another process uses it."""
+        """End the thread of `watch`, and stop the server unless another process uses it."""
         self._ending.set()
         if self._watching is not None:
             self._watching.join()
         try:
             fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not postmaster.stop(self._folder, self.server_lock):
-                log.warning("the embedded PostgreSQL does not stop; it is left to itself")
+                log.warning("the embedded PostgreSQL does not stop; it goes on without this process")
         except BlockingIOError:
             pass
         finally:
@@ -123,14 +128,17 @@ class EmbeddedPostgres:
     def _watch(self) -> None:
         while not self._ending.wait(WATCH_SECONDS):
             try:
-                self._tend()
+                self._start_if_gone()
             except UnusableFolder:
                 continue  # it has been reported already
             except Exception:  # without this thread, no process would start the server again
-                log.exception("the embedded PostgreSQL could not be looked after")
+                log.exception("the embedded PostgreSQL could not be checked or started")
 
-    def _tend(self) -> bool:
-        """Start the server if no process of it is left. Returns whether it accepts connections."""
+    def _start_if_gone(self) -> bool:
+        """Start the server if no process of it is left. Returns whether the server accepts connections.
+
+        After a start this returns False, because the server needs time. A later call finds out whether it is ready.
+        """
         try:
             lock = postmaster.try_lock(self.server_lock)
         except OSError as error:
@@ -155,7 +163,7 @@ class EmbeddedPostgres:
             self._back_off.ready(now)
             self._alive_at = self._reminded_at = now
         elif now - self._alive_at > ORPHANS_SECONDS and (count := postmaster.end_orphans(self._folder)):
-            log.warning("the embedded PostgreSQL was killed; the sessions that it left are ended", count=count)
+            log.warning("the embedded PostgreSQL was killed; the sessions that it left were asked to end", count=count)
         return True
 
     def _launch(self, lock: BinaryIO) -> None:
@@ -176,7 +184,7 @@ class EmbeddedPostgres:
         log.warning(
             "the embedded PostgreSQL does not run; it is started again",
             pause_seconds=pause,
-            **_room(self._folder if self._folder.exists() else self._folder.parent),
+            **_free_space(self._folder if self._folder.exists() else self._folder.parent),
             last_lines=why,
         )
 
@@ -191,10 +199,11 @@ class EmbeddedPostgres:
 
 
 class SocketFolder:
-    """The folder of the server's socket, under a name that is short and plain enough for every client of this process.
+    """Names the folder of the server's socket so that every client in this process can connect to it.
 
-    A long or odd name is replaced by the path of a descriptor that this process holds. Without /proc it is replaced by
-    a link in a folder that no other user may enter. So there is no shared name that another user could take first.
+    A path that is too long for a socket, or has special characters, is replaced by the path of a descriptor that this
+    process holds. Without /proc it is replaced by a link in a folder that no other user may enter. So no other user can
+    take the name first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -203,6 +212,7 @@ class SocketFolder:
         self._link: Path | None = None
 
     def short_path(self) -> str:
+        """Returns the path to connect to. It may be valid in this process only, and until `close`."""
         path = str(self._folder)
         if PLAIN.fullmatch(path) and len(path) + SOCKET_NAME_BYTES <= LONGEST_SOCKET_PATH_BYTES:
             return path
@@ -222,8 +232,11 @@ class SocketFolder:
             shutil.rmtree(self._link.parent, ignore_errors=True)
 
 
-def _room(folder: Path) -> dict[str, int]:
-    """What is free on the disk, because a server on a full disk often cannot even write to its log."""
+def _free_space(folder: Path) -> dict[str, int]:
+    """Returns what is free on the disk, as fields of a log line.
+
+    It is logged because a server on a full disk often cannot even write to its own log.
+    """
     try:
         disk = os.statvfs(folder)
     except OSError:
@@ -233,7 +246,11 @@ def _room(folder: Path) -> dict[str, int]:
 
 @asynccontextmanager
 async def open_database(address: str | None, data_dir: Path) -> AsyncIterator[Database]:
-    """A migrated database at `address`, or an embedded one under `data_dir`."""
+    """Migrate and open the database at `address`, or an embedded one under `data_dir` if `address` is None.
+
+    Waits for a database that is away. Raises DatabaseUnavailable if the database cannot be used. The end of the block
+    closes the connections and stops the embedded server, unless another process uses it.
+    """
     if address is not None:
         async with _migrated(address) as database:
             yield database

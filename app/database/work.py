@@ -1,7 +1,7 @@
 """The loop of a worker on a table of the database: it claims rows, works on each, and records how the work ended.
 
-Jobs and deliveries are both worked off like this. The loop knows neither of them: their own modules say what a claim,
-the work and its record are. It keeps no transaction open while work is under way.
+Jobs and deliveries both go through this loop. Their own modules say what a claim, the work and its record are. The loop
+keeps no transaction open while work is under way.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ log = structlog.stdlib.get_logger("callscribe.work")
 
 
 class _Attempt(Generic[Result]):
-    """The work on one item. If it is stopped before it ends, its end is the result that `stop` was called with."""
+    """The work on one item. If it is stopped before it ends, the result of `stop` replaces its own."""
 
     def __init__(self, work: Coroutine[Any, Any, Result]) -> None:
         self._work = asyncio.create_task(work)
@@ -36,7 +36,7 @@ class _Attempt(Generic[Result]):
             self._work.cancel()
 
     async def end(self) -> Result | Exception | None:
-        """Wait for the end. An exception of the work is returned."""
+        """Wait for the end of the work. Returns its result or its exception, or the result that `stop` gave it."""
         own: Result | Exception | None = None
         try:
             own = await self._work
@@ -51,16 +51,17 @@ class _Attempt(Generic[Result]):
 class WorkLoop(Generic[Item, Result]):
     """Claims items and works on all of them at the same time.
 
-    `claim` returns the items that this process can take now; it may look at `running` to limit them. It is called when
-    `topic` is notified, when an item has ended, and every POLL_SECONDS, because a notification may be lost. If the
-    database is in trouble, the loop logs it and claims again later.
+    `claim` returns the items that this process can take now. It may look at `running` to limit them. The loop calls it
+    when `topic` is notified, when an item has ended, and every POLL_SECONDS, because a notification may be lost. If
+    `claim` raises DATABASE_TROUBLE, the loop logs it and claims again later. Any other exception ends `work`.
 
-    `run` works on one item, and may be stopped. `record` gets what `run` returned or raised, or the result that `stop`
-    was called with; None means that the item has to be given back. Nothing stops `record`.
+    `run` works on one item, and the loop may stop it. `record` gets what `run` returned or raised, or the result that
+    `stop` was called with. None means that the item has to be given back. The loop never stops `record`.
 
-    The loop keeps no leases. `claim` has to mark its items with a lease, so that no other process takes them before a
-    crash ends it. `record` has to write the end only while the lease holds, and has to count the attempts. If `record`
-    raises, the loop logs that, and the item can be claimed again when its lease has ended.
+    The loop keeps no leases. `claim` has to mark its items with a lease that ends by itself, so that other processes
+    leave them alone, but can claim them after this process crashed. `record` has to write the end only while the lease
+    holds, and has to count the attempts. If `record` raises, the loop logs that, and the item can be claimed again when
+    its lease has ended.
 
     Items must be hashable, and differ from those that are running. Each has tasks of its own, so that what `run` and
     `record` bind to the log's context belongs to that item.
@@ -87,11 +88,11 @@ class WorkLoop(Generic[Item, Result]):
 
     @property
     def running(self) -> list[Item]:
-        """The items that were claimed and whose end is not recorded yet."""
+        """The items that this loop has claimed and whose end it has not recorded yet."""
         return list(self._attempts)
 
     async def work(self) -> None:
-        """Claim until `close` or `drain` is called. Returns once no item is running."""
+        """Claim and work until `close` or `drain` is called. Returns when no item is running any more."""
         with self._signals.subscribe(self._topic) as notified:
             while not self._closed:
                 notified.clear()
@@ -109,7 +110,7 @@ class WorkLoop(Generic[Item, Result]):
     async def drain(self, grace_seconds: float) -> None:
         """Claim no more items, wait up to `grace_seconds` for those that are running, then stop the others.
 
-        The stopped ones are given back. `idle` waits until they have been.
+        This does not wait until `record` has given back the stopped ones, which takes the database. `idle` does.
         """
         self.close()
         with suppress(TimeoutError):
@@ -118,14 +119,14 @@ class WorkLoop(Generic[Item, Result]):
             attempt.stop(None)
 
     async def idle(self) -> None:
-        """Wait until no item is running, and no claim is under way that may bring one."""
+        """Wait until no item is running and no claim is under way. There is no limit on this wait."""
         async with self._claiming:
             pass
         while self._recording:
             await asyncio.wait(self._recording)
 
     def stop(self, item: Item, result: Result | None) -> None:
-        """End the work on an item, with this result. Has no effect if the work has ended or was stopped before."""
+        """End the work on an item, with this result. This has no effect if the work has ended or was stopped before."""
         if item in self._attempts:
             self._attempts[item].stop(result)
 

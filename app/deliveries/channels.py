@@ -1,8 +1,8 @@
-"""The seam between the sender and everything that a delivery can be sent by.
+"""What a channel is: the seam between the sender and the ways in which a delivery can be sent.
 
-A channel sends one delivery once and returns what came of it. The sender finds the channel by the delivery's style. A
-new way out (a bucket, a folder, a stream) is a new style, its receivers and its channel. Channels must not know the
-outbox: leases, the schedule and the limit for each host work in the same way for all of them.
+A channel sends one delivery once and returns a reply. The sender chooses the channel by the delivery's style. A new way
+out (a bucket, a folder, a stream) is a new style, its receivers and its channel. Leases, the schedule and the limit for
+each host are the same for all channels. So they belong to the outbox and the sender, not to a channel.
 """
 
 import time
@@ -20,9 +20,9 @@ ATTEMPT_SECONDS = 15.0  # an attempt has to end within this time, because the le
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A delivery as its channel sees it. `url` has its placeholders filled in.
+    """A delivery as its channel sees it. The placeholders of `url` are filled in.
 
-    `signing_secrets` and `claimed_at`, the database's time, belong to the transaction that claimed the delivery.
+    `claimed_at` is the database's time when the delivery was claimed. The signing secrets are those of that moment.
     """
 
     event_id: UUID
@@ -36,23 +36,26 @@ class Outgoing:
     _claimed_monotonic: float = field(default_factory=time.monotonic, init=False, repr=False)
 
     def now(self) -> datetime:
-        """The database's time. This machine's clock may be minutes off, and receivers refuse such a signature."""
+        """Returns the database's time now, for the signature.
+
+        This machine's clock may be wrong by minutes, and then receivers would refuse the signature.
+        """
         return self.claimed_at + timedelta(seconds=time.monotonic() - self._claimed_monotonic)
 
 
 class Result(Enum):
     DELIVERED = auto()
     TRY_AGAIN = auto()
-    REFUSED = auto()  # the receiver never wants it, so that more attempts are of no use
+    REFUSED = auto()  # the receiver will never accept it, so there are no more attempts
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of an attempt. `result` decides what happens next; the delivery's log shows the other fields.
+    """How an attempt ended. `result` decides what happens next. The other fields are for the delivery's log.
 
     At most one of `status_code` and `error` is set, and a delivery that succeeded needs neither. `error` is a word that
-    clients read, and `response` is the beginning of the receiver's answer. If the delivery is tried again, then not
-    before `retry_after` has passed.
+    clients read, and `response` is the beginning of the receiver's answer. If the delivery is tried again, this happens
+    when `retry_after` has passed, or later.
     """
 
     started_at: datetime
@@ -65,10 +68,13 @@ class Reply:
 
 
 class Channel(Protocol):
-    async def send(self, delivery: Outgoing) -> Reply:
-        """Make one attempt, within ATTEMPT_SECONDS.
+    """Sends the deliveries of one style."""
 
-        What is wrong with the receiver is a Reply. An exception counts as a failed attempt with `internal_error`.
+    async def send(self, delivery: Outgoing) -> Reply:
+        """Make one attempt, which has to end within ATTEMPT_SECONDS.
+
+        A fault of the receiver is returned as a Reply. An exception counts as a failed attempt with the error
+        `internal_error`.
         """
 
 

@@ -1,7 +1,7 @@
 """The channels over HTTP: a webhook is a signed POST with the event, a callback is a plain GET of a URL.
 
-Each attempt is one request through the network guard's client, which checks the address of every connection. This
-module must not know leases or the schedule. It only translates an answer, or the lack of one, into a Reply.
+Each attempt is one request through the network guard's client, which checks the address of every connection. The
+answer, or the error if there is none, becomes a Reply.
 """
 
 import asyncio
@@ -31,12 +31,14 @@ USER_AGENT = "callscribe-webhooks"
 
 
 def open_client(guard: NetworkGuard, verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
+    """Returns the client for all attempts. The caller closes it. `verify` None trusts what the guard trusts."""
     client = guard.client(timeout=httpx.Timeout(ATTEMPT_SECONDS), verify=verify)
     client.headers = httpx.Headers({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
     return client
 
 
 def http_channels(client: httpx.AsyncClient, attempt_seconds: float = ATTEMPT_SECONDS) -> Channels:
+    """Returns the channels of webhooks and of callbacks. They share the client."""
     return {
         Style.WEBHOOK: WebhookChannel(client, attempt_seconds),
         Style.CALLBACK: CallbackChannel(client, attempt_seconds),
@@ -51,9 +53,9 @@ class _HttpChannel:
     async def _request(
         self, method: str, delivery: Outgoing, headers: Mapping[str, str], body: bytes | None = None
     ) -> Reply:
-        """Make one request. The answer's status decides the result; the beginning of its body is only for the log.
+        """Make one request. The answer's status decides the result, and the beginning of its body is only for the log.
 
-        `error` is `timeout`, `url_not_allowed`, `name_not_found`, `tls_failed`, `connection_failed`,
+        The error of the reply is `timeout`, `url_not_allowed`, `name_not_found`, `tls_failed`, `connection_failed`,
         `connection_lost` or `answer_too_long`.
         """
         started_at, started = datetime.now(UTC), time.monotonic()
@@ -89,14 +91,20 @@ class WebhookChannel(_HttpChannel):
 
 class CallbackChannel(_HttpChannel):
     async def send(self, delivery: Outgoing) -> Reply:
-        """A URL that still has placeholders is not called. Only jobs of earlier versions can have one."""
+        """Call the URL, unless it still has placeholders.
+
+        Only jobs of earlier versions can have such a URL. Their values would have changed its path.
+        """
         if "{" in delivery.url:
             return Reply(datetime.now(UTC), 0, error=UrlNotAllowed.code)
         return await self._request("GET", delivery, {"webhook-id": str(delivery.event_id)})
 
 
 def judge(answer: httpx.Response, now: datetime) -> tuple[Result, timedelta]:
-    """The result of an answer, and how long the receiver asks us to wait. 2xx is a success, 410 a refusal."""
+    """Returns the result of an answer, and for how long the receiver asks us to wait.
+
+    A 2xx status is a success and 410 is a refusal. After any other status the delivery is tried again.
+    """
     if answer.is_success:
         return Result.DELIVERED, timedelta(0)
     if answer.status_code == httpx.codes.GONE:
@@ -105,7 +113,10 @@ def judge(answer: httpx.Response, now: datetime) -> tuple[Result, timedelta]:
 
 
 def retry_after(header: str | None, now: datetime) -> timedelta:
-    """Read a `Retry-After` header in either form of RFC 9110. At most a day; 0 if it is missing or unreadable."""
+    """Read a `Retry-After` header in either form of RFC 9110: seconds or a date.
+
+    Returns at most a day, and no time at all if the header is missing or cannot be read.
+    """
     if header is None:
         return timedelta(0)
     if re.fullmatch(r"[0-9]{1,9}", header.strip()):
@@ -114,15 +125,15 @@ def retry_after(header: str | None, now: datetime) -> timedelta:
         try:
             until = parsedate_to_datetime(header)
             wait = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
-        except (ValueError, OverflowError):  # it is no date, or a date that no calendar has
+        except (ValueError, OverflowError):  # it is not a date, or not one that Python can represent
             return timedelta(0)
     return min(max(wait, timedelta(0)), LONGEST_RETRY_AFTER)
 
 
 async def _beginning(answer: httpx.Response) -> str:
-    """Read up to MAX_READ_BYTES of the body and return the first MAX_STORED_BYTES.
+    """Read up to MAX_READ_BYTES of the body, so that a short answer is read to its end. Returns MAX_STORED_BYTES of it.
 
-    If the body breaks off, the part that arrived is returned.
+    If the connection breaks, the part that arrived is returned.
     """
     read = b""
     with suppress(httpx.HTTPError):

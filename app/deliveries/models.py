@@ -1,6 +1,6 @@
-"""The tables of events, their deliveries and the attempts to deliver them.
+"""The tables of events, their deliveries and the attempts to deliver them, and of the secrets that sign events.
 
-Deleting a transcription deletes its rows here too. This module must not know how a delivery is sent.
+When a transcription is deleted, PostgreSQL deletes its events, deliveries and attempts too.
 """
 
 from datetime import datetime
@@ -27,7 +27,7 @@ class DeliveryStatus(StrEnum):
 
 
 class Event(SQLModel, table=True):
-    """How a transcription ended. Each has at most one event. `id` is the `webhook-id`; `body` never changes."""
+    """The end of a transcription, which has at most one event. `id` is sent as `webhook-id`. `body` never changes."""
 
     id: UUID = Field(primary_key=True)
     transcription_id: UUID = Field(foreign_key="transcription.id", ondelete="CASCADE", unique=True)
@@ -39,7 +39,7 @@ class Event(SQLModel, table=True):
 class Delivery(SQLModel, table=True):
     """One event for one URL.
 
-    `tries` counts the attempts since the schedule began, and a redelivery sets it to 0. `attempts` counts all of them.
+    `attempts` counts all attempts. `tries` counts those since the schedule began, because a redelivery begins it again.
     """
 
     __table_args__ = (
@@ -87,7 +87,7 @@ class DeliveryAttempt(SQLModel, table=True):
 
 
 class WebhookSecret(SQLModel, table=True):
-    """A secret that events are signed with if no setting names one. The current secret does not expire."""
+    """A secret that signs events if no setting names one. The current secret has no `expires_at`."""
 
     __tablename__ = "webhook_secret"
     __table_args__ = (

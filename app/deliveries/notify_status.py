@@ -1,6 +1,6 @@
-"""Derives the notify status of a transcription from its deliveries. Pure.
+"""Derives the notify status of a transcription, which clients see, from the counts of its deliveries. Pure.
 
-The status is not stored, because the deliveries already say everything and a copy could contradict them.
+The status is not stored, because the rows of the deliveries say everything, and a copy could contradict them.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,18 @@ class NotifyStatus(StrEnum):
 
 @dataclass(frozen=True)
 class NotifyState:
-    """`notified_at` is set once every receiver was notified. It is the time of the last delivery."""
+    """The notify status, and when the last receiver was notified. `notified_at` is None unless all of them were."""
 
     status: NotifyStatus = NotifyStatus.NOT_NOTIFIED
     notified_at: datetime | None = None
 
     @classmethod
     def of(cls, tried: int, pending: int, failed: int, finished_at: datetime | None) -> Self:
-        """Count the deliveries with at least one attempt, those that are pending, and those that failed for good."""
+        """Derive the state from the deliveries of one transcription.
+
+        `tried` of them have had an attempt or are having one, `pending` are to be attempted again or for the first
+        time, and `failed` will not be attempted again. `finished_at` is when the last of them ended.
+        """
         if not tried:
             return cls()
         if pending:

@@ -1,8 +1,8 @@
-"""All SQL that changes events and their deliveries.
+"""The outbox: all SQL that writes, claims and reads events and their deliveries.
 
-A sender leases a delivery before it makes an attempt, and names the lease's token when it records the attempt. So a
-sender that hung until its lease ended changes nothing. All times come from the database's clock. This module must not
-know how a delivery is sent.
+The event is written in the transaction that ends its transcription, so that neither exists without the other. A sender
+takes a lease on a delivery before it makes an attempt, and names the lease's token when it records the attempt. So a
+sender that hung until its lease ended changes nothing. All times come from the database's clock.
 """
 
 import random
@@ -27,7 +27,7 @@ from app.deliveries.schedule import next_try
 from app.errors import NotFound
 from app.network.guard import host_of
 
-DUE = "deliveries"
+DUE_TOPIC = "deliveries"
 LEASE = timedelta(seconds=20)  # longer than ATTEMPT_SECONDS
 PER_HOST = 4
 CLAIM_LOCK = 0x686F6F6B  # "hook". Only one process claims at a time, so that PER_HOST holds for all of them together
@@ -36,7 +36,7 @@ KEPT_ATTEMPTS = 50  # of each delivery, so that endless redeliveries do not fill
 
 @dataclass(frozen=True)
 class Target:
-    """A receiver of an event. `url` has its placeholders filled in."""
+    """A receiver of an event. The placeholders of `url` are filled in."""
 
     style: Style
     url: str
@@ -44,7 +44,7 @@ class Target:
 
 @dataclass(frozen=True)
 class NewEvent:
-    """What receivers are to learn of a transcription: the type and the bytes that each of `targets` gets."""
+    """An event that is to be written. Each of `targets` gets its type and its bytes."""
 
     transcription_id: UUID
     type: str
@@ -54,7 +54,7 @@ class NewEvent:
 
 @dataclass(frozen=True)
 class Leased(Outgoing):
-    """A delivery under a lease. It had been due for `waited_seconds` when it was claimed."""
+    """A delivery on which this sender has a lease. It had been due for `waited_seconds` when the sender claimed it."""
 
     id: UUID
     token: UUID
@@ -63,7 +63,7 @@ class Leased(Outgoing):
 
 
 async def add(session: AsyncSession, event: NewEvent) -> None:
-    """Write the event of a transcription and its deliveries, in the transaction that ends the transcription."""
+    """Write an event and one delivery for each of its targets, in the transaction that ends the transcription."""
     now = (await session.exec(select(func.now()))).one()
     row = Event(id=uuid7(), transcription_id=event.transcription_id, type=event.type, body=event.body, created_at=now)
     session.add(row)
@@ -81,7 +81,7 @@ async def add(session: AsyncSession, event: NewEvent) -> None:
             )
         )
     await session.flush()
-    await notify(session, DUE)
+    await notify(session, DUE_TOPIC)
 
 
 # The recursive query looks up one host after the other in the index, so that its cost does not grow with the number of
@@ -121,10 +121,10 @@ CLAIM = text("""
 async def claim_due(
     session: AsyncSession, slots: int, styles: Collection[Style], own_secrets: Sequence[str] = ()
 ) -> list[Leased]:
-    """Lease up to `slots` deliveries that are due, at most PER_HOST for each host at the same time.
+    """Take leases on up to `slots` deliveries that are due. At most PER_HOST of a host are leased at the same time.
 
-    Only those of `styles` are leased, because a newer version may have written others. They are to be signed with
-    `own_secrets`, or with the database's secrets if there are none.
+    Deliveries of other styles than `styles` are left to processes of a newer version, which knows them. The returned
+    deliveries carry the secrets to sign with: `own_secrets`, or the database's if there are none.
     """
     await session.exec(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
     claim = CLAIM.bindparams(slots=slots, per_host=PER_HOST, lease=LEASE, styles=list(styles))
@@ -134,7 +134,10 @@ async def claim_due(
 
 
 async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Delivery | None:
-    """Write an attempt into the log and update its delivery. Returns None and writes nothing if the lease was lost."""
+    """Write an attempt into the delivery's log, and decide from its reply what happens to the delivery next.
+
+    Returns the changed delivery. If the lease was lost, this writes nothing and returns None.
+    """
     row = (await session.exec(select(Delivery).where(*_still_leased(leased)).with_for_update())).first()
     if row is None:
         return None
@@ -162,17 +165,18 @@ async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Deliver
 
 
 async def give_back(session: AsyncSession, leased: Leased) -> None:
-    """End the lease of a delivery whose attempt was stopped, so that any process can claim it immediately."""
+    """End the lease on a delivery whose attempt was stopped, so that any process can claim it immediately."""
     await session.exec(update(Delivery).where(*_still_leased(leased)).values(lease_token=None, lease_until=None))
-    await notify(session, DUE)
+    await notify(session, DUE_TOPIC)
 
 
 async def redeliver(
     session: AsyncSession, delivery_id: UUID, transcriptions: SelectOfScalar[UUID]
 ) -> tuple[Event, Delivery]:
-    """Start the schedule of a delivery again, with the same event. Raises NotFound.
+    """Start the schedule of a delivery again, with the same event.
 
-    A delivery that belongs to none of `transcriptions` counts as unknown.
+    Raises NotFound if there is no such delivery, or if it belongs to none of `transcriptions`, which are those that the
+    caller may see.
     """
     statement = select(Event, Delivery).join(Delivery, col(Delivery.event_id) == Event.id)
     statement = statement.where(Delivery.id == delivery_id, col(Event.transcription_id).in_(transcriptions))
@@ -183,12 +187,12 @@ async def redeliver(
     row.status, row.tries, row.finished_at = DeliveryStatus.PENDING, 0, None
     row.next_attempt_at = (await session.exec(select(func.now()))).one()
     await session.flush()
-    await notify(session, DUE)
+    await notify(session, DUE_TOPIC)
     return event, row
 
 
 async def notify_states(session: AsyncSession, transcription_ids: Collection[UUID]) -> dict[UUID, NotifyState]:
-    """The notify states of those transcriptions that have deliveries."""
+    """Returns the notify states by transcription. Those without deliveries are left out."""
     statement = text("""
         SELECT transcription_id,
                count(*) FILTER (WHERE attempts > 0 OR lease_token IS NOT NULL) AS tried,
@@ -203,14 +207,14 @@ async def notify_states(session: AsyncSession, transcription_ids: Collection[UUI
 
 
 async def find(session: AsyncSession, transcription_id: UUID) -> list[tuple[Event, Delivery]]:
-    """The deliveries of a transcription, in the order of its URLs."""
+    """Returns the deliveries of a transcription with their event, in the order of the URLs in its request."""
     statement = select(Event, Delivery).join(Delivery, col(Delivery.event_id) == Event.id)
     rows = await session.exec(statement.where(Event.transcription_id == transcription_id).order_by(col(Delivery.id)))
     return list(rows)
 
 
 async def attempts(session: AsyncSession, delivery_ids: Collection[UUID]) -> Sequence[DeliveryAttempt]:
-    """The logs of deliveries, oldest first."""
+    """Returns the logged attempts of these deliveries, the oldest first."""
     statement = select(DeliveryAttempt).where(col(DeliveryAttempt.delivery_id).in_(delivery_ids))
     return (await session.exec(statement.order_by(col(DeliveryAttempt.id)))).all()
 

@@ -1,8 +1,8 @@
-"""Checks the URLs of receivers, fills in their placeholders, and gives the bytes that are sent for them.
+"""Checks the URLs of receivers, fills in their placeholders, and returns what is sent for a URL.
 
 The operator or the client writes a callback's URL, but a stranger may choose the values for its placeholders, such as
 the caller of a phone system. So a value can neither change the rest of the path nor make the URL longer than a limit.
-The network guard decides which hosts may be reached; this module must not.
+Which hosts may be reached is decided by the network guard.
 """
 
 import re
@@ -20,14 +20,14 @@ MAX_PLACEHOLDERS = 8
 MAX_RECEIVERS = 5
 MAX_CHARACTERS = 2048
 MAX_FILLED_CHARACTERS = 7680  # of path and query: together with the host less than the guard allows
-# These values are known only when the transcription ends. The stand-ins are at least as long.
-TO_COME = {"id": "0" * 36, "status": "completed"}
+# These values are known only when the transcription ends. Until then, checks use values that are at least as long.
+NOT_KNOWN_YET = {"id": "0" * 36, "status": "completed"}
 NOT_SENT = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
 SPECIAL_SEGMENTS = ("", ".", "..")  # servers resolve them, or merge `//`
 
 
 def check_callback(url: str) -> str:
-    """Return the URL if all its braces are known placeholders after the host. Raises ValueError otherwise."""
+    """Returns the URL. Raises ValueError unless all its braces are known placeholders and come after the host."""
     known = PLACEHOLDER.sub("", url)
     if "{" in known or "}" in known:
         raise ValueError("knows the placeholders " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS))
@@ -39,12 +39,15 @@ def check_callback(url: str) -> str:
 
 
 def filled(url: str, values: Mapping[str, str]) -> str:
-    """Fill in the placeholders of a callback URL. Values are percent-encoded, including `/` and `&`."""
+    """Returns a callback URL with its placeholders filled in. All of a value is percent-encoded, also `/` and `&`."""
     return PLACEHOLDER.sub(lambda found: quote(values[found[1]], safe=""), url)
 
 
-def misplaced(url: str, values: Mapping[str, str]) -> list[str]:
-    """The placeholders of a callback URL whose values would change its path, because a segment became special."""
+def unsafe_placeholders(url: str, values: Mapping[str, str]) -> list[str]:
+    """Returns the placeholders of a callback URL whose values would change its path.
+
+    They would do so because the filled segment would be one that servers treat specially (SPECIAL_SEGMENTS).
+    """
     found: dict[str, None] = {}
     for segment in re.split("[?#]", url)[0].split("/"):
         names = PLACEHOLDER.findall(segment)
@@ -54,9 +57,9 @@ def misplaced(url: str, values: Mapping[str, str]) -> list[str]:
 
 
 def request_target(url: str) -> bytes:
-    """The path and query of a URL, unchanged except that characters which HTTP cannot carry are percent-encoded.
+    """Returns the path and query of a URL as they are sent. Only characters that HTTP cannot carry are percent-encoded.
 
-    httpx would resolve dot segments. Then it would call another path than the one that was checked and shown.
+    httpx would also resolve dot segments, and so call another path than the one that was checked and shown.
     """
     host = re.split("[/?#]", url.partition("://")[2])[0]
     rest = url.partition("://")[2][len(host) :].partition("#")[0]
@@ -64,8 +67,8 @@ def request_target(url: str) -> bytes:
     return (sent if sent.startswith("/") else f"/{sent}").encode("ascii")
 
 
-def check(url: str) -> str:
-    """Return the URL if it is an HTTP URL. Raises ValueError otherwise. The network guard checks its host later."""
+def check_url(url: str) -> str:
+    """Returns the URL. Raises ValueError if it is not an HTTP URL. The network guard checks its host later."""
     if not 0 < len(url) <= MAX_CHARACTERS:
         raise ValueError(f"must have 1 to {MAX_CHARACTERS} characters")
     if has_unfit_characters(url):
@@ -77,45 +80,49 @@ def check(url: str) -> str:
 
 
 def as_list(urls: str | Sequence[str] | None) -> list[str] | None:
-    """The URLs of a request without repetitions, or None if the request does not have the field."""
+    """Returns the URLs of a request without repetitions, or None if the request does not have the field."""
     if urls is None:
         return None
     return [urls] if isinstance(urls, str) else list(dict.fromkeys(urls))
 
 
 @dataclass(frozen=True)
-class Given:
-    """The values of a request for the placeholders. `file_field` is its field that names the recording."""
+class PlaceholderValues:
+    """What a request has for the placeholders. `file_field` is the field of the request that names the recording."""
 
     file_name: str | None
     external_id: str | None
     file_field: str
 
     @property
-    def values(self) -> Mapping[str, str]:
-        return {"file_name": self.file_name or "", "external_id": self.external_id or "", **TO_COME}
+    def of_placeholders(self) -> Mapping[str, str]:
+        return {"file_name": self.file_name or "", "external_id": self.external_id or "", **NOT_KNOWN_YET}
 
     def field_of(self, placeholder: str) -> str:
+        """Returns the field of the request that a placeholder gets its value from."""
         return self.file_field if placeholder == "file_name" else placeholder
 
 
 @dataclass(frozen=True)
 class Receivers:
-    """The operator's receivers, for requests that name none, and the guard that checks those of requests."""
+    """The receivers of requests: their own, which the guard checks, or the operator's if a request names none."""
 
     guard: NetworkGuard
     webhook_urls: tuple[str, ...] = ()
     callback_urls: tuple[str, ...] = ()
 
     def webhooks(self, asked: str | Sequence[str] | None) -> list[str]:
-        """Raises UrlNotAllowed."""
+        """Returns the webhooks that the request asks for, or the operator's. Raises UrlNotAllowed."""
         return self._checked("webhook_url", as_list(asked), self.webhook_urls)
 
-    def callbacks(self, asked: str | Sequence[str] | None, given: Given) -> list[str]:
-        """The URLs with their placeholders. Raises UrlNotAllowed, or InvalidRequest if they cannot be filled in."""
+    def callbacks(self, asked: str | Sequence[str] | None, values: PlaceholderValues) -> list[str]:
+        """Returns the callbacks that the request asks for, or the operator's. Their placeholders are not filled in yet.
+
+        Raises UrlNotAllowed, and InvalidRequest if these values cannot be filled in.
+        """
         urls = self._checked("callback_url", as_list(asked), self.callback_urls)
         for url in urls:
-            _require_fillable(url, given)
+            _require_fillable(url, values)
         return urls
 
     def _checked(self, field: str, asked: list[str] | None, default: tuple[str, ...]) -> list[str]:
@@ -124,20 +131,20 @@ class Receivers:
         return list(default) if asked is None else asked
 
 
-def _require_fillable(url: str, given: Given) -> None:
-    if names := misplaced(url, given.values):
+def _require_fillable(url: str, values: PlaceholderValues) -> None:
+    if names := unsafe_placeholders(url, values.of_placeholders):
         detail = "must have a value that the path of the callback may contain: not empty, '.' or '..'"
-        errors = tuple(FieldError(given.field_of(name), detail) for name in names)
+        errors = tuple(FieldError(values.field_of(name), detail) for name in names)
         raise InvalidRequest("The callback URL cannot be filled in.", errors=errors)
-    if len(request_target(filled(url, given.values))) > MAX_FILLED_CHARACTERS:
+    if len(request_target(filled(url, values.of_placeholders))) > MAX_FILLED_CHARACTERS:
         detail = f"has more than {MAX_FILLED_CHARACTERS} characters once its placeholders are filled in"
         raise InvalidRequest("The callback URL becomes too long.", errors=(FieldError("callback_url", detail),))
 
 
 def _may_be_special(segment: str) -> bool:
-    """Whether some server may read a segment, or a part of it, as one of SPECIAL_SEGMENTS.
+    """Returns whether some server may read a segment, or a part of it, as one of SPECIAL_SEGMENTS.
 
-    Servers decode once or twice, take `\\` for `/` and cut off `;…`. Some normalize Unicode.
+    Servers decode once or twice, read `\\` as `/` and cut off `;…`. Some normalize Unicode.
     """
     while (decoded := unquote(segment)) != segment:
         segment = decoded

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.deliveries.channels import Reply, Result
 from app.deliveries.models import DeliveryStatus
 
-# The wait before each attempt, counted from the attempt before. The Standard Webhooks specification proposes these.
+# How long after the attempt before it each attempt is made. The Standard Webhooks specification proposes these values.
 DELAYS = (
     timedelta(0),
     timedelta(seconds=5),
@@ -24,14 +24,17 @@ JITTER = 0.2
 
 @dataclass(frozen=True)
 class NextTry:
-    """The new status of a delivery. `at` matters only while it is pending."""
+    """The new status of a delivery, and when it is attempted next. `at` has no meaning unless it is pending."""
 
     status: DeliveryStatus
     at: datetime
 
 
 def next_try(reply: Reply, tries: int, now: datetime, chance: float) -> NextTry:
-    """Decide what follows attempt number `tries`. `chance` is from 0 to 1 and spreads the delay by ± 20 %."""
+    """Decide what follows attempt number `tries` of the schedule, which got this reply.
+
+    `chance` is a random number from 0 to 1. It spreads the delay by ± 20 %.
+    """
     if reply.result is Result.DELIVERED:
         return NextTry(DeliveryStatus.DELIVERED, now)
     if reply.result is Result.REFUSED or tries >= len(DELAYS):

@@ -1,7 +1,7 @@
 """Sends deliveries that are due. Every process of the service runs one sender.
 
 The sender claims deliveries, lets the channel of each make one attempt, and records the reply. No transaction is open
-during an attempt, because a receiver may take seconds. The sender must not know how a channel sends.
+during an attempt, because a receiver may take seconds. The channel decides how an attempt is made.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from app.deliveries.outbox import Leased
 from app.errors import InternalError
 
 SLOTS = 64
-GIVE_BACK_SECONDS = 5.0
-LIMIT_SECONDS = ATTEMPT_SECONDS + 2  # so that a channel that hangs holds no slot longer than the lease
+# Less than the lease, so that a channel that hangs is stopped before another process may claim its delivery.
+LIMIT_SECONDS = ATTEMPT_SECONDS + 2
 RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0)
 
 log = structlog.stdlib.get_logger("callscribe.webhooks")
 
 
 class DeliverySender:
-    """Makes up to `slots` attempts at the same time.
+    """Makes up to `slots` attempts at the same time, through `channels`.
 
     Events are signed with `signing_secrets`, or with the secrets of the database if there are none.
     """
@@ -49,21 +49,23 @@ class DeliverySender:
         self._signing_secrets = signing_secrets
         self._slots = slots
         self._loop: WorkLoop[Leased, Reply] = WorkLoop(
-            signals, outbox.DUE, claim=self._claim, run=self._send, record=self._record
+            signals, outbox.DUE_TOPIC, claim=self._claim, run=self._send, record=self._record
         )
 
     async def run(self) -> None:
-        """Send what is due until `drain` is called."""
+        """Send what is due until `drain` is called. Returns when no attempt is under way any more."""
         await self._loop.work()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Claim no more. Wait up to `grace_seconds` for attempts under way, then stop and give back the others.
+        """Claim no more deliveries, wait up to `grace_seconds` for the attempts under way, then stop the others.
 
-        If the database is away, those are given back when their leases end.
+        Stopped attempts are not counted. `idle` waits until they are given back to other processes.
         """
         await self._loop.drain(grace_seconds)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._loop.idle(), GIVE_BACK_SECONDS)
+
+    async def idle(self) -> None:
+        """Wait until all attempts have ended and were recorded or given back. There is no limit on this wait."""
+        await self._loop.idle()
 
     async def _claim(self) -> list[Leased]:
         free = self._slots - len(self._loop.running)
@@ -77,7 +79,7 @@ class DeliverySender:
             return await self._channels[leased.style].send(leased)
 
     async def _record(self, leased: Leased, ended: Reply | Exception | None) -> None:
-        """Record an attempt. One that raised counts as failed, because it would otherwise be repeated forever."""
+        """Record an attempt. If it raised, it counts as failed, because it would otherwise be repeated forever."""
         if ended is None:
             await self._give_back(leased)
             return
@@ -88,9 +90,10 @@ class DeliverySender:
             await self._write(leased, _broken(leased, error))
 
     async def _write(self, leased: Leased, reply: Reply) -> None:
-        """Retries if the connection is lost. If that does not help, the delivery is sent again after its lease.
+        """Write the reply, and try again for a short time if the database is in trouble.
 
-        Raises the database's error if it does not accept the reply.
+        If that does not help, the delivery is sent once more after its lease. Raises the database's error if the reply
+        contains data that it never accepts.
         """
         record = partial(outbox.record, leased=leased, reply=reply)
         try:
@@ -120,6 +123,6 @@ class DeliverySender:
 
 
 def _broken(leased: Leased, error: Exception) -> Reply:
-    """Logs the error's type alone, because its text may contain the URL."""
-    log.error("attempt broke down", delivery=str(leased.id), error=type(error).__name__)
+    """Returns the reply for an attempt that raised. Logs only the error's type, because its text may have the URL."""
+    log.error("an attempt raised an error", delivery=str(leased.id), error=type(error).__name__)
     return Reply(datetime.now(UTC), 0, error=InternalError.code)

@@ -15,11 +15,12 @@ TOLERANCE = timedelta(minutes=5)
 
 
 def new_secret() -> str:
+    """Returns a random secret in the form that the specification prescribes: `whsec_` and Base64."""
     return PREFIX + base64.b64encode(secrets.token_bytes(NEW_SECRET_BYTES)).decode()
 
 
 def key_of(secret: str) -> bytes:
-    """Decode the key of a `whsec_…` secret. Raises ValueError. Its text does not contain the secret."""
+    """Decode the key of a `whsec_…` secret. Raises ValueError if it is wrong. The error does not show the secret."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:
@@ -30,13 +31,13 @@ def key_of(secret: str) -> bytes:
 
 
 def sign(secret: str, event_id: str, timestamp: int, body: bytes) -> str:
-    """One `v1,…` signature; `timestamp` in seconds since 1970."""
+    """Returns the `v1,…` signature of an event. `timestamp` is in seconds since 1970."""
     content = f"{event_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key_of(secret), content, hashlib.sha256).digest()).decode()
 
 
 def headers(secrets: Sequence[str], event_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The three headers of an attempt at the time `at`, with one signature for each secret."""
+    """Returns the three headers of an attempt at the time `at`, with one signature for each secret."""
     timestamp = int(at.timestamp())
     return {
         "webhook-id": event_id,
@@ -46,7 +47,10 @@ def headers(secrets: Sequence[str], event_id: str, at: datetime, body: bytes) ->
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
-    """Whether the sender of a request had the secret, and signed it within TOLERANCE. Header names are lower-case."""
+    """Returns whether the sender of a request had the secret and signed the request within TOLERANCE of `now`.
+
+    The names of the headers are in lower case.
+    """
     timestamp = headers.get("webhook-timestamp", "")
     if not timestamp.isdecimal() or abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
         return False

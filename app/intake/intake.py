@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 from app.audio.decode import MediaInfo, probe
 from app.callers import Caller
 from app.database.connections import Database
-from app.deliveries.receivers import Given, Receivers
+from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.errors import AppError, FieldError, InvalidRequest, TooLong, Unavailable
 from app.intake.ask import DEFAULT_PRIORITY, Accepted, Ask, Remote, Stored, fingerprint, shown_name
 from app.jobs import changing
@@ -205,7 +205,7 @@ class Intake:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""
         options = self._options(ask.options)
         filename = shown_name(self._name(recording))
-        given = Given(filename, ask.external_id, "url" if isinstance(recording, Remote) else "file")
+        given = PlaceholderValues(filename, ask.external_id, "url" if isinstance(recording, Remote) else "file")
         job = NewJob(
             id=uuid7() if isinstance(recording, Remote) else UUID(recording.audio.key),
             caller=caller.name,

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.deliveries.models import Style
 from app.deliveries.outbox import NewEvent, Target
-from app.deliveries.receivers import filled, misplaced
+from app.deliveries.receivers import filled, unsafe_placeholders
 from app.jobs.models import Transcription
 from app.jobs.views import TranscriptionOut
 from app.transcripts.view import WarningOut
@@ -63,5 +63,5 @@ def _targets(job: Transcription) -> list[Target]:
         "status": str(job.status),
     }
     webhooks = [Target(Style.WEBHOOK, url) for url in job.webhook_urls]
-    callbacks = [url if misplaced(url, values) else filled(url, values) for url in job.callback_urls]
+    callbacks = [url if unsafe_placeholders(url, values) else filled(url, values) for url in job.callback_urls]
     return webhooks + [Target(Style.CALLBACK, url) for url in callbacks]

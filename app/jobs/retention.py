@@ -96,7 +96,11 @@ class Retention:
         A recording that has just arrived is in no row yet. A folder dates it by its last byte, but Amazon's bucket by
         its first. So only recordings that the search an hour ago found too are erased.
         """
-        found = list(filter(_is_ours, await self._store.untouched(ORPHAN_SECONDS)))
+        try:
+            found = list(filter(_is_ours, await self._store.untouched(ORPHAN_SECONDS)))
+        except OSError as error:
+            log.warning("store not searched for orphans; the search is repeated in an hour", error=repr(error))
+            return
         unneeded = set[str]()
         for start in range(0, len(found), ORPHAN_BATCH):
             batch = found[start : start + ORPHAN_BATCH]

@@ -14,7 +14,7 @@ from structlog.contextvars import bind_contextvars
 
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
-from app.database.retries import Unbroken, despite_database_trouble, every, write_down
+from app.database.retries import UninterruptedTime, despite_database_trouble, every, write_down
 from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
 from app.jobs import leases, queue
@@ -86,7 +86,7 @@ class JobRunner:
         self._engine_stopped = False
         self._pauses = Pauses()
         self.fitness = Fitness(recordings.decoder.try_out)
-        self._contact = Unbroken()
+        self._reaching_the_database = UninterruptedTime()
 
     async def run(self) -> None:
         """Work until `drain` is called and the running jobs have ended. Raises EngineStopped if the engine stopped."""
@@ -262,7 +262,8 @@ class JobRunner:
         await self._heartbeat()
         async with self._database.transaction() as session:
             await now(session)
-            if self._contact.seconds(time.monotonic(), 2.5 * BEAT_SECONDS) < 0.9 * BEAT_SECONDS:
+            reached_for = self._reaching_the_database.record(time.monotonic(), longest_gap=2.5 * BEAT_SECONDS)
+            if reached_for < 0.9 * BEAT_SECONDS:
                 return  # after the database was away all leases have run out, so all workers get time to extend theirs
             ended = await leases.requeue_lost(session, self._at_end)
         for each in ended:

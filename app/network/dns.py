@@ -1,8 +1,8 @@
 """Looks up the addresses of host names, so that a name whose server hangs does not delay other names.
 
-A look-up cannot be stopped. After its caller has given up, it runs in its thread for half a minute or more. The event
+A look-up cannot be stopped. When its caller gives up, it goes on in its thread for half a minute or more. The event
 loop has few threads of its own for look-ups (two with uvloop), and connecting to the database needs them too. So each
-look-up has a thread here. This module must not judge addresses.
+look-up gets a thread here. Which addresses are allowed is the guard's decision.
 """
 
 import asyncio
@@ -27,7 +27,10 @@ class Names:
         self._places_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def look_up(self, name: str) -> list[Address]:
-        """The addresses of a name, without repetitions. Raises OSError or UnicodeError if it has none."""
+        """Returns the addresses of a name, without repetitions. Raises OSError or UnicodeError if it has none.
+
+        Waits while too many look-ups are under way. If the caller is cancelled, the look-up goes on in its thread.
+        """
         of_name = self._places_of.setdefault(name.rstrip(".").lower(), asyncio.Semaphore(LOOK_UPS_PER_NAME))
         await of_name.acquire()
         try:

@@ -1,8 +1,8 @@
 """Sends one HTTP request to one address over a new connection, and reads the answer within limits.
 
-It parses with httptools, which is written in C and which the HTTP server uses too. The parser below httpx (h11) is
-written in Python: a header of 60 kB took it 18 s of the event loop, and it drops interim answers without a limit. This
-module must not decide which addresses are allowed.
+It parses answers with httptools, which is written in C and which the HTTP server uses too. The parser that httpx would
+use (h11) is written in Python. It needed 18 s of the event loop for a header of 60 kB, and it drops interim answers
+without a limit. Which addresses are allowed is the guard's decision.
 """
 
 import ssl
@@ -24,9 +24,10 @@ MAX_FIELDS = 256  # headers, including those of interim answers and trailers
 async def ask(
     request: httpx.Request, address: IPv4Address | IPv6Address, name: str, tls: ssl.SSLContext, budget: Budget
 ) -> httpx.Response:
-    """Send a request to the host `name` at `address`. Closing the response closes the connection.
+    """Send a request to the host `name` at `address`, and read the answer up to its content.
 
-    The request's extension `target` replaces the URL's path and query. Raises httpx.TransportError.
+    The request's extension `target` replaces the URL's path and query. The caller reads the content from the returned
+    response and closes it, which closes the connection. Raises httpx.TransportError.
     """
     url, timeouts = request.url, request.extensions.get("timeout", {})
     wire = await Wire.connect(address, url.port or DEFAULT_PORTS[url.scheme], budget, timeouts.get("connect"))
@@ -47,7 +48,7 @@ async def ask(
 
 
 def _head(request: httpx.Request) -> bytes:
-    """The request line and the headers. A body has a known length, because chunks are not supported."""
+    """Returns the request line and the headers. A body needs a known length, because this sends no chunks."""
     target = request.extensions.get("target", request.url.raw_path)
     lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
     lines += [b"%b: %b" % header for header in request.headers.raw]
@@ -69,7 +70,7 @@ async def _read_head(wire: Wire, answer: "_Answer", seconds: float | None) -> No
 
 
 class _Content(httpx.AsyncByteStream):
-    """An answer's content while it arrives. What one read brings is one piece, however many chunks it has."""
+    """The content of an answer while it arrives. Each piece is what one read from the socket brought."""
 
     def __init__(self, wire: Wire, answer: "_Answer", seconds: float | None) -> None:
         self._wire = wire
@@ -95,7 +96,10 @@ class _Content(httpx.AsyncByteStream):
 
 
 class _Answer:
-    """Collects what the parser finds. Heads of interim answers (status below 200) are dropped."""
+    """Collects what the parser finds in an answer. Interim answers (status below 200) are dropped.
+
+    The parser calls the methods that begin with `on_`.
+    """
 
     def __init__(self) -> None:
         self.status = 0
@@ -112,7 +116,7 @@ class _Answer:
         )
 
     def feed(self, received: bytes) -> None:
-        """Raises httpx.RemoteProtocolError."""
+        """Parse the next bytes from the server. Raises httpx.RemoteProtocolError if they are not HTTP."""
         try:
             self._parser.feed_data(received)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -122,7 +126,10 @@ class _Answer:
             raise AnswerTooLong(f"more than {MAX_FIELDS} headers")
 
     def end(self) -> None:
-        """The server has closed the connection. That ends the content if no header announces its length."""
+        """Record that the server has closed the connection, which ends content of unannounced length.
+
+        Raises httpx.RemoteProtocolError if a header announced more content.
+        """
         names = {name.lower() for name, _ in self.headers}
         if names & {b"content-length", b"transfer-encoding"}:
             raise httpx.RemoteProtocolError("the server closed the connection before the end of the content")

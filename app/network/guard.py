@@ -2,7 +2,7 @@
 
 Recordings, webhooks and callbacks all go through it. It resolves a name once for each connection. Every address has to
 be public, or inside a network that the operator allows. Then it connects to exactly the address that it checked,
-because a second look-up could give another one. This module must not know what is fetched or sent.
+because a second look-up could return another one.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ NEVER_PUBLIC = tuple(
 
 
 class NetworkRefused(httpx.TransportError):
-    """The guard refused to connect. It is a transport error, so that code which handles those handles it too."""
+    """The guard refused to connect, and the message says why. Code that handles httpx's errors handles this one too."""
 
 
 class NameNotFound(httpx.ConnectError):
@@ -52,9 +52,9 @@ class NameNotFound(httpx.ConnectError):
 
 
 class NetworkGuard:
-    """Checks URLs and addresses. The networks of `allowed` may be reached although they are not public.
+    """Checks URLs and addresses. The service may connect to the networks of `allowed` although they are not public.
 
-    Inside them, `http://` and every port are allowed. Other addresses need `https://` and a port of `PORTS`.
+    Inside these networks, `http://` and every port are allowed. Other addresses need `https://` and a port of `PORTS`.
     """
 
     def __init__(self, allowed: Sequence[IPv4Network | IPv6Network] = ()) -> None:
@@ -63,7 +63,7 @@ class NetworkGuard:
         self.budget = Budget()
 
     def require_allowed(self, url: str, *, field: str = "url") -> None:
-        """Raises UrlNotAllowed, with the name of `field`, if the URL can be refused without resolving its host."""
+        """Raises UrlNotAllowed if the URL can be refused without a look-up of its host. The error names `field`."""
         try:
             self._check(_parsed(url))
         except NetworkRefused as refusal:
@@ -71,17 +71,21 @@ class NetworkGuard:
             raise UrlNotAllowed(f"The URL may not be used: {refusal}.", errors=wrong) from None
 
     def client(self, *, timeout: httpx.Timeout, verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
-        """A client that checks every connection. It follows no redirects and ignores proxies of the environment.
+        """Returns an HTTP client that checks every connection. The caller closes it.
 
-        Its requests raise NetworkRefused, NameNotFound or another httpx.TransportError. If `verify` is None, it trusts
-        the public certificate authorities and those of the system.
+        It follows no redirects and ignores proxies of the environment. Its requests raise NetworkRefused, NameNotFound
+        or another httpx.TransportError. If `verify` is None, it trusts the public certificate authorities and those of
+        the system.
         """
         tls = verify or _trusted()
         tls.set_alpn_protocols(["http/1.1"])
         return _Client(transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False)
 
     async def resolve(self, url: httpx.URL) -> list[Address]:
-        """The addresses of the host. Raises NameNotFound, and NetworkRefused unless all of them are allowed."""
+        """Returns the addresses of the URL's host.
+
+        Raises NameNotFound if it has none, and NetworkRefused unless all of them are allowed.
+        """
         self._check(_parsed(str(url)))
         try:
             addresses = await self._names.look_up(_ascii_host(url))
@@ -93,7 +97,7 @@ class NetworkGuard:
         return addresses
 
     def _check(self, url: httpx.URL) -> None:
-        """Raises NetworkRefused if the URL can be refused without a look-up."""
+        """Raises NetworkRefused if the URL can be refused without a look-up of its host."""
         if url.scheme not in ("http", "https"):
             raise NetworkRefused("its scheme must be https")
         if url.userinfo:
@@ -123,7 +127,10 @@ class NetworkGuard:
 
 class _Client(httpx.AsyncClient):
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """httpx reads the redirects and cookies of every answer, and raises other errors if they are malformed."""
+        """Send a request. Malformed redirects and cookies raise httpx.RemoteProtocolError here.
+
+        httpx reads them in every answer, and raises errors of other kinds for them.
+        """
         try:
             return await super().send(request, **options)
         except (httpx.InvalidURL, ValueError) as error:
@@ -131,9 +138,9 @@ class _Client(httpx.AsyncClient):
 
 
 class _GuardedTransport(httpx.AsyncBaseTransport):
-    """Sends each request to an address that was checked. `Host` and TLS still have the name from the URL.
+    """Sends each request to an address that the guard has checked. `Host` and TLS still have the name from the URL.
 
-    Each request opens a new connection, so that the guard checks each of them.
+    Each request gets a new connection, so that the guard checks each of them.
     """
 
     def __init__(self, guard: NetworkGuard, tls: ssl.SSLContext) -> None:
@@ -159,14 +166,17 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """A context that trusts the public certificate authorities and those in the system's store."""
+    """Returns a context that trusts the public certificate authorities and those in the system's store."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context
 
 
 def host_of(url: str) -> str:
-    """The server of a URL as `name:port`, the same for all spellings of its name. Limits for each host count by it."""
+    """Returns the server of a URL as `name:port`, in the same way for all spellings of the name.
+
+    The limits for each host count by it.
+    """
     try:
         parsed = httpx.URL(url)
         host, port = _ascii_host(parsed).rstrip(".").lower(), parsed.port or DEFAULT_PORTS.get(parsed.scheme, 443)
@@ -178,12 +188,12 @@ def host_of(url: str) -> str:
 
 
 def has_unfit_characters(url: str) -> bool:
-    """Whether a URL has characters that parsers read differently: spaces, control characters, backslashes."""
+    """Returns whether a URL has spaces, control characters or backslashes, because parsers disagree about those."""
     return any(character <= " " or character in "\x7f\\" for character in url)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and its causes. The errors of httpx say little by themselves."""
+    """Yields the error and the errors that caused it, because httpx's own errors say little."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -204,12 +214,15 @@ def _parsed(url: str) -> httpx.URL:
 
 
 def _ascii_host(url: httpx.URL) -> str:
-    """The host as the resolver needs it: in IDNA, and without the brackets of IPv6."""
+    """Returns the host as the resolver needs it: in IDNA, and without the brackets of IPv6."""
     return url.raw_host.decode("ascii")
 
 
 def _literal(host: str) -> Address | None:
-    """The address that `host` writes, in any notation that a resolver accepts, except with a zone. None for names."""
+    """Returns the address that `host` is, in any notation that a resolver accepts, or None if it is a name.
+
+    An address with a zone (`%`) counts as a name, and is refused later.
+    """
     if "%" in host:
         return None
     with suppress(ValueError):
@@ -228,7 +241,7 @@ def _require_https_and_usual_port(url: httpx.URL) -> None:
 
 
 def _is_public(address: Address) -> bool:
-    """Whether an address is public and not this machine's. `is_global` alone would allow tunnels."""
+    """Returns whether an address is public and not this machine's. `is_global` alone would allow tunnels."""
     if address.version == 6 and address not in GLOBAL_UNICAST:
         return False
     if not address.is_global or address.is_multicast or any(address in network for network in NEVER_PUBLIC):
@@ -237,7 +250,10 @@ def _is_public(address: Address) -> bool:
 
 
 def _is_own(address: Address) -> bool:
-    """Whether the address belongs to this machine: the kernel would then send from it. Nothing is sent here."""
+    """Returns whether the address belongs to this machine.
+
+    If so, the kernel would also send from it. Connecting a UDP socket shows that, and sends nothing.
+    """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((str(address), 9))

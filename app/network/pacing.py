@@ -1,7 +1,7 @@
 """Limits the share of the event loop's time that reading from the servers of clients' URLs may take.
 
-A server decides how much work its answer is: an interim answer, a header or a chunk of one byte is as much work as a
-whole block of a recording. So this module counts time, not bytes. It must not know sockets or HTTP.
+A server decides how much work its answer is. An interim answer, a header or a chunk of one byte is as much work as a
+whole block of a recording. So this module counts time and not bytes.
 """
 
 import asyncio
@@ -16,23 +16,30 @@ T = TypeVar("T")
 
 
 class Budget:
-    """Spreads the work of all connections over time, so that it takes at most `share` of the event loop's time."""
+    """Spreads the work of all connections over time, so that it takes at most `share` of the event loop's time.
+
+    `share` is a fraction of 1.
+    """
 
     def __init__(self, share: float = SHARE) -> None:
         self._share = share
         self._free_at = 0.0
 
     async def pay(self, seconds: float) -> None:
-        """Wait for `seconds` of work divided by `share`, behind the connections that called this before."""
+        """Wait until `seconds` of work have taken no more than `share` of the time.
+
+        Connections pay one after the other, so this first waits for those that called it before.
+        """
         now = asyncio.get_running_loop().time()
         self._free_at = max(now, self._free_at) + seconds / self._share
         await asyncio.sleep(self._free_at - now)
 
 
 class Meter:
-    """Measures the work that one connection causes: the thread's CPU time, except while its task waits.
+    """Measures how much work one connection causes: the CPU time of the thread while the connection's task runs.
 
-    The meter is stopped at first. The connection's task waits only inside `waiting`, or between `stop` and `start`.
+    The meter does not run at first. It must not run while the task waits, because the CPU time is that of other tasks
+    then. So the task waits only inside `waiting`, or between `stop` and `start`.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -49,6 +56,7 @@ class Meter:
             self._started_at = None
 
     async def waiting(self, wait: Awaitable[T]) -> T:
+        """Wait with a stopped meter, which runs afterwards. Returns or raises what `wait` does."""
         self.stop()
         try:
             return await wait
@@ -56,7 +64,10 @@ class Meter:
             self.start()
 
     async def settle(self, price_seconds: float) -> None:
-        """Add a price for work that the meter cannot see. Pay to the budget if at least a quantum is owed."""
+        """Pay for the work that was measured, and add `price_seconds` for work that the meter cannot see.
+
+        Less than a quantum is paid for later, together with more. The meter runs afterwards.
+        """
         self.stop()
         self._owed += price_seconds
         if self._owed >= QUANTUM_SECONDS:

@@ -1,8 +1,8 @@
 """One TCP connection, with or without TLS, to a server that a client's URL names.
 
 A server may send for ever without sending any content: interim answers, messages of TLS, chunks of one byte. A parser
-works on what it is handed without a pause. So this module limits what it reads from the socket, and pays for the work
-(see `pacing`) before it reads more. It must not know HTTP, or which addresses are allowed.
+works on all the bytes that it gets without a pause. So this module limits how much it reads from the socket, and pays
+for the work (see `pacing`) before it reads more. HTTP belongs to `exchange`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class AnswerTooLong(httpx.RemoteProtocolError):
 
 
 class Wire:
-    """A connected socket. Its methods raise httpx.TransportError."""
+    """A connected socket. Its methods raise httpx.TransportError. `seconds` is None for no limit."""
 
     def __init__(self, connected: socket.socket, meter: Meter) -> None:
         self._socket = connected
@@ -42,12 +42,13 @@ class Wire:
     async def connect(
         cls, address: IPv4Address | IPv6Address, port: int, budget: Budget, seconds: float | None
     ) -> "Wire":
+        """Connect within `seconds`. Raises httpx.ConnectTimeout or httpx.ConnectError."""
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         connected = socket.socket(family, socket.SOCK_STREAM)
         try:
             connected.setblocking(False)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with _errors(httpx.ConnectTimeout, httpx.ConnectError):
+            with _translated_errors(httpx.ConnectTimeout, httpx.ConnectError):
                 async with asyncio.timeout(seconds):
                     await asyncio.get_running_loop().sock_connect(connected, (str(address), port))
         except BaseException:
@@ -56,34 +57,34 @@ class Wire:
         return cls(connected, Meter(budget))
 
     async def shake_hands(self, context: ssl.SSLContext, name: str, seconds: float | None) -> None:
-        """Start TLS. Fails unless the server's certificate is valid for `name`."""
+        """Start TLS. Raises httpx.ConnectError unless the server's certificate is valid for `name`."""
         self._tls = _Tls(context, name)
-        with _errors(httpx.ConnectTimeout, httpx.ConnectError):
+        with _translated_errors(httpx.ConnectTimeout, httpx.ConnectError):
             async with asyncio.timeout(seconds):
                 await self._through(self._tls, self._tls.talk.do_handshake)
 
     def count_content(self, count: int) -> None:
-        """Report bytes of content. The more of them have arrived, the more bytes of other kinds are allowed."""
+        """Record that `count` more bytes were content. The more content there is, the more other bytes are allowed."""
         self._content_bytes += count
 
     def stop_meter(self) -> None:
-        """Call this before the reader of the content runs, because its work is not counted."""
+        """Call this before the reader of the content runs, because its work is not the connection's."""
         self._meter.stop()
 
     def start_meter(self) -> None:
         self._meter.start()
 
     async def read(self, seconds: float | None) -> bytes:
-        """Read at least one byte; none at the end. `seconds` does not include the wait for the budget."""
+        """Returns at least one byte, or none at the end. `seconds` does not include the wait for the budget."""
         await self._meter.settle(READ_PRICE_SECONDS)
-        with _errors(httpx.ReadTimeout, httpx.ReadError):
+        with _translated_errors(httpx.ReadTimeout, httpx.ReadError):
             async with asyncio.timeout(seconds):
                 if self._tls is None:
                     return await self._receive()
                 return await self._through(self._tls, self._tls.read, self._read_bytes)
 
     async def write(self, content: bytes, seconds: float | None) -> None:
-        with _errors(httpx.WriteTimeout, httpx.WriteError):
+        with _translated_errors(httpx.WriteTimeout, httpx.WriteError):
             async with asyncio.timeout(seconds):
                 if self._tls is None:
                     await self._send(content)
@@ -95,7 +96,10 @@ class Wire:
 
     @property
     def _read_bytes(self) -> int:
-        """Small at first, so that a server which sends no content never makes a parser work on many bytes."""
+        """How many bytes one read may bring.
+
+        They are few at first, so that a server which sends no content never makes a parser work on many bytes.
+        """
         return min(SMALL_READ_BYTES + self._content_bytes // 4, READ_BYTES)
 
     async def _receive(self) -> bytes:
@@ -109,7 +113,7 @@ class Wire:
         await self._meter.waiting(asyncio.get_running_loop().sock_sendall(self._socket, content))
 
     async def _through(self, tls: "_Tls", step: Callable[..., T], *arguments: Any) -> T:
-        """Repeat a step of TLS until it has sent and received what it needs."""
+        """Repeat a step of TLS until it has sent and received what it needs. Returns what the step returns."""
         while True:
             try:
                 done = step(*arguments)
@@ -131,21 +135,25 @@ class Wire:
 
 
 class _Tls:
-    """The client's side of TLS, in memory, without a socket."""
+    """The client's side of TLS. It works in memory: the wire moves its bytes to and from the socket."""
 
     def __init__(self, context: ssl.SSLContext, name: str) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.talk = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
 
     def read(self, max_bytes: int) -> bytes:
-        """Returns b"" at the end, even if the server closed without TLS's closing message: HTTP knows its own end."""
+        """Returns decrypted bytes, or none at the end.
+
+        A server may close without TLS's closing message, because HTTP has its own end.
+        """
         with suppress(ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return self.talk.read(max_bytes)
         return b""
 
 
 @contextmanager
-def _errors(timed_out: type[httpx.TransportError], failed: type[httpx.TransportError]) -> Iterator[None]:
+def _translated_errors(timed_out: type[httpx.TransportError], failed: type[httpx.TransportError]) -> Iterator[None]:
+    """Raises `timed_out` for a TimeoutError, and `failed` for another OSError."""
     try:
         yield
     except TimeoutError as error:

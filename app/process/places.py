@@ -1,4 +1,7 @@
-"""Places for work that only a few jobs may do at the same time. The most urgent goes first; no owner gets all."""
+"""Places for work that only a few jobs may do at the same time, such as probing and decoding.
+
+The most urgent job goes first, and no owner gets all places.
+"""
 
 import asyncio
 from collections import Counter
@@ -9,7 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """What decides who goes first: `priority` 0 (first) to 9, then fairness among the owners of equal priority."""
+    """What decides which work goes first: its priority, from 0 (first) to 9, and then fairness among the owners.
+
+    The owner is the API key that the work is done for.
+    """
 
     priority: int = 5
     owner: str = ""
@@ -22,7 +28,10 @@ class _Waiting:
 
 
 class FairPlaces:
-    """`places` in all; one owner holds at most `of_one`. Of equal priorities, the one that waits longest goes first."""
+    """Shares `places`, of which one owner holds at most `of_one` at the same time.
+
+    Of work with equal priority, that which has waited longest goes first.
+    """
 
     def __init__(self, places: int, of_one: int) -> None:
         self._places = places
@@ -32,7 +41,7 @@ class FairPlaces:
 
     @asynccontextmanager
     async def place(self, rank: Rank) -> AsyncIterator[None]:
-        """Wait for a place, and hold it until the end of the block."""
+        """Wait for a place, and hold it until the end of the block. A caller that is cancelled waits no longer."""
         waiting = _Waiting(rank, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._admit()

@@ -14,7 +14,10 @@ async def never() -> NoReturn:
 
 
 async def run_unless(giving_up: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, Any, T]) -> T:
-    """Return or raise what `work` does. If `giving_up` raises first, cancel the work, wait for its end and raise it."""
+    """Do the work unless `giving_up` raises first. Returns or raises what `work` does.
+
+    If `giving_up` raises, the work is cancelled. When it has ended, the error of `giving_up` is raised.
+    """
     watching, working = asyncio.create_task(giving_up), asyncio.create_task(work)
     try:
         await asyncio.wait({watching, working}, return_when=asyncio.FIRST_COMPLETED)

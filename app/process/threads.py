@@ -1,6 +1,6 @@
-"""Runs blocking work in threads of its own, because the whole process shares asyncio's few threads.
+"""Runs blocking work in separate threads, because the whole process shares the few threads of asyncio.
 
-A disk or a name server that never answers would take all of those, and then the process would stand still.
+A disk or a name server that never answers would occupy all of those, and then nothing in the process would go on.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
-    """What `work` returns or raises. If the caller is cancelled, the thread goes on.
+    """Run `work` in a new thread. Returns or raises what `work` does.
 
-    Unlike a pool's thread, it does not delay the end of the process.
+    If the caller is cancelled, the thread goes on, but it does not delay the end of the process as a pool's would.
     """
     done: Future[T] = Future()
 
@@ -35,7 +35,7 @@ async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
 
 
 class BoundedThreads:
-    """Up to `count` threads for work of one kind, so that work that hangs takes only these threads."""
+    """Up to `count` threads for work of one kind, so that work of this kind that hangs occupies no other threads."""
 
     def __init__(self, name: str, count: int) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
@@ -49,10 +49,10 @@ class BoundedThreads:
         return len(self._abandoned) >= self._count
 
     async def run(self, work: Callable[[], T], limit_seconds: float) -> T:
-        """What `work` returns or raises. Raises TimeoutError after `limit_seconds`, including the wait for a thread.
+        """Run `work` in one of the threads. Returns or raises what `work` does.
 
-        It raises immediately while all threads hang. Work that has begun goes on after the limit. Work that has not
-        begun is dropped.
+        Raises TimeoutError after `limit_seconds`, which include the wait for a thread, and immediately while all
+        threads hang. Work that has begun goes on in its thread after the limit. Work that has not begun is dropped.
         """
         if self.all_hang:
             raise TimeoutError

@@ -1,6 +1,7 @@
 """Fetches a recording from its URL into the store, within limits of size, time and speed.
 
-Each URL scheme has a Source. This module must not know how a source reads, and sources must not know the store.
+Each URL scheme has a source, which only yields the bytes of a recording. Limits and the store belong to the fetcher, so
+that they are the same for all sources.
 """
 
 import asyncio
@@ -21,7 +22,11 @@ RequireSpace = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Pace:
-    """How slow a server may be: the seconds for a whole recording, and its speed over each span of waiting for it."""
+    """How slow a server may be. A fetch fails if it takes longer than `deadline_seconds`.
+
+    It fails too if the server sends less than `min_bytes_per_second` over a span of `span_seconds`. Only time that is
+    spent waiting for the server belongs to the span.
+    """
 
     deadline_seconds: float = 1800.0
     min_bytes_per_second: float = 10_000.0
@@ -35,14 +40,15 @@ class Source(Protocol):
         """Raises UrlNotAllowed if the URL can be refused without a look-up or a request."""
 
     def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
-        """Yields the recording's bytes as they arrive. Calls `require_space` first with the announced number of bytes.
+        """Yields the recording's bytes as they arrive. First calls `require_space` with the announced number of bytes.
 
-        Raises FetchFailed, also if more than `max_bytes` are announced, and what `require_space` raises.
+        Raises FetchFailed if the recording cannot be read or announces more than `max_bytes`, and raises what
+        `require_space` raises.
         """
 
 
 class Fetcher:
-    """Fetches each URL from the source of its scheme."""
+    """Fetches recordings. `sources` has a source for each URL scheme."""
 
     def __init__(
         self,
@@ -60,7 +66,7 @@ class Fetcher:
         self._pace = pace or Pace()
 
     def require_allowed(self, url: str) -> None:
-        """Raises UrlNotAllowed if the URL can be refused immediately."""
+        """Raises UrlNotAllowed if the URL can be refused without a look-up or a request."""
         source = self._sources.get(_scheme(url))
         if source is None:
             reason = f"its scheme must be one of {', '.join(sorted(self._sources))}"
@@ -68,7 +74,7 @@ class Fetcher:
         source.require_allowed(url)
 
     async def has_space(self) -> bool:
-        """Whether there is space for another recording."""
+        """Returns whether there is space for another recording."""
         try:
             await self._free_space.require()
         except InsufficientStorage:
@@ -76,7 +82,7 @@ class Fetcher:
         return True
 
     async def fetch(self, url: str, key: str) -> StoredAudio:
-        """Store the recording of `url` under `key`. Stores nothing if it fails.
+        """Fetch the recording at `url` and store it under `key`. If this raises, it has stored nothing.
 
         Raises FetchFailed, InsufficientStorage, and what the store raises.
         """
@@ -98,7 +104,7 @@ class Fetcher:
 
 
 async def _paced(chunks: AsyncGenerator[bytes, None], pace: Pace) -> AsyncGenerator[bytes, None]:
-    """Yields the same chunks. Raises FetchFailed if they arrive too slowly. Only time spent waiting for them counts."""
+    """Yields the same chunks. Raises FetchFailed if the server sends them too slowly."""
     speed = f"{pace.min_bytes_per_second:g} bytes a second over {pace.span_seconds:g} s"
     too_slow = FetchFailed(f"The server sent less than {speed}.", transient=True)
     waited, arrived = 0.0, 0
@@ -121,13 +127,16 @@ async def _paced(chunks: AsyncGenerator[bytes, None], pace: Pace) -> AsyncGenera
 
 
 def shown_url(source: str) -> str:
-    """A source as clients and logs may see it: without credentials, query and fragment, which may contain secrets."""
+    """Returns a recording's URL as clients and logs show it: without credentials, query and fragment.
+
+    Those may contain secrets.
+    """
     parts = urlsplit(source)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def last_component(url: str) -> str:
-    """The last part of a URL's path, percent-decoded, as the name of the recording. Empty if there is none."""
+    """Returns the last part of a URL's path as the name of the recording. It is percent-decoded, and may be empty."""
     return unquote(urlsplit(url).path.rsplit("/", 1)[-1])
 
 

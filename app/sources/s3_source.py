@@ -1,7 +1,7 @@
 """Reads recordings that clients name as `s3://bucket/key`, from buckets that the operator allows.
 
-The allowed buckets are the only protection, because the service reads with its own credentials. This module must not
-know the library for S3, which `storage.s3` hides.
+The allowed buckets are the only protection, because the service reads with its own credentials. The S3 library belongs
+to `storage/s3.py`, which is the only module that may import it.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -28,7 +28,11 @@ class S3Source:
             ) from None
 
     async def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
-        """Yields the object's bytes as they arrive. Raises FetchFailed, also if it has more than `max_bytes`."""
+        """Yields the object's bytes as they arrive.
+
+        Raises FetchFailed if the object cannot be read or has more than `max_bytes`, and raises what `require_space`
+        raises.
+        """
         try:
             address = self._address(url)
             download = await self._buckets[address.bucket].read(address.key)
@@ -46,7 +50,7 @@ class S3Source:
             raise FetchFailed(detail, transient=error.transient) from None
 
     def _address(self, url: str) -> S3Url:
-        """Raises ValueError, whose text says what is wrong with the URL."""
+        """Returns the bucket and the key. Raises ValueError, whose text says what is wrong with the URL."""
         address = parse_s3_url(url)
         if address.bucket not in self._buckets:
             raise ValueError("names a bucket that CALLSCRIBE_SOURCE_BUCKETS does not allow")

@@ -1,7 +1,8 @@
 """Reads recordings from `https://` URLs, and from `http://` URLs in networks that the operator allows.
 
-If a connection breaks, it fetches the missing part where that is safe. The network guard checks every connection. Error
-texts are ours and never the server's, because a server could write anything into them.
+If a connection breaks, it fetches the missing part, provided that the server proves with an ETag that the recording is
+still the same. The network guard checks every connection. Error texts never contain words of the server, because it
+could write anything into them.
 """
 
 import asyncio
@@ -38,14 +39,14 @@ class _Arrived:
     etag: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Headers that ask for the missing part, or for the whole recording if nothing has arrived."""
+        """Returns headers that ask for the missing part, or for the whole recording if nothing has arrived."""
         if not self.bytes or self.etag is None:
             return HEADERS
         return {**HEADERS, "Range": f"bytes={self.bytes}-", "If-Range": self.etag}
 
 
 class WebSource:
-    """If `verify` is None, the network guard's certificate authorities are trusted."""
+    """Reads recordings over HTTP. If `verify` is None, it trusts the certificate authorities that the guard trusts."""
 
     def __init__(
         self, guard: NetworkGuard, *, verify: ssl.SSLContext | None = None, silence_seconds: float = SILENCE_SECONDS
@@ -55,13 +56,13 @@ class WebSource:
         self._timeout = httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS)
 
     def require_allowed(self, url: str) -> None:
-        """Raises UrlNotAllowed."""
+        """Raises UrlNotAllowed if the guard can refuse the URL without a look-up."""
         self._guard.require_allowed(url)
 
     async def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
         """Yields the recording as it arrives. Resumes after a broken connection if the server sent a strong ETag.
 
-        Without one, nothing proves that the missing part belongs to the same recording. Then the attempt fails.
+        Without one, nothing proves that the missing part belongs to the same recording. Then this raises FetchFailed.
         """
         arrived = _Arrived()
         async with self._guard.client(timeout=self._timeout, verify=self._verify) as client:
@@ -81,7 +82,10 @@ class WebSource:
 
 @asynccontextmanager
 async def _answer(client: httpx.AsyncClient, url: str, arrived: _Arrived) -> AsyncIterator[httpx.Response]:
-    """The answer after at most MAX_REDIRECTS redirects, none of them from https to http. The guard checks each."""
+    """Request the URL, or the missing part of it, and follow at most MAX_REDIRECTS redirects. The guard checks each.
+
+    The answer is closed at the end of the block. Raises FetchFailed for more redirects, or for one from https to http.
+    """
     request: httpx.Request | None = client.build_request("GET", url, headers=arrived.headers())
     for _ in range(1 + MAX_REDIRECTS):
         assert request is not None
@@ -99,9 +103,9 @@ async def _answer(client: httpx.AsyncClient, url: str, arrived: _Arrived) -> Asy
 
 
 def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: int) -> int:
-    """The number of bytes that the answer announces, or 0 if it announces none.
+    """Raises FetchFailed unless the answer's content is the recording, or the missing part of it.
 
-    Raises FetchFailed unless its content is the recording, or the missing part of it.
+    Returns the number of bytes that the answer announces, or 0 if it announces none.
     """
     status, headers = response.status_code, response.headers
     if arrived.bytes and status == 200:
@@ -127,7 +131,7 @@ def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: i
 
 
 def _failure(error: httpx.TransportError) -> FetchFailed:
-    """Translate an error below HTTP into our own words."""
+    """Translate an error of the connection into an error that clients see."""
     found = list(causes(error))
     if isinstance(error, NetworkRefused):
         return FetchFailed(f"The URL may not be used: {error}.")

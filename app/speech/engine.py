@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Protocol
 
 from app.audio.pcm import PcmFile
+from app.process.memory import return_memory
 from app.process.places import FairPlaces, Rank
 from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.call.assemble import Call, assemble
-from app.speech.model import Model
+from app.speech.model import DeviceChoice, LoadedModel, Model
 from app.speech.reader import ChannelScan
-from app.speech.session import PendingWindow, Recording
+from app.speech.session import PendingWindow, Session
 from app.speech.settling import recognize_batch
-from app.speech.whisper import processor
-from app.speech.whisper.device import Device, find_device
 from app.speech.windows import voice_activity
 from app.speech.windows.levels import measure
 from app.transcripts.transcript import Options, Transcript
@@ -49,12 +48,15 @@ class EngineConfig:
     compute_type: str = "auto"
     batch_size: int | None = None
 
+    @property
+    def device_choice(self) -> DeviceChoice:
+        return DeviceChoice(self.device, self.device_index, self.compute_type)
+
 
 def check(config: EngineConfig) -> None:
-    """Loads nothing. Raises ModelUnavailable if this machine lacks the device, or if a name is not that of a model."""
-    find_device(config.device, config.device_index, config.compute_type)
+    """Raises ModelUnavailable if this machine lacks the device, or if a name is not that of a model. Loads nothing."""
     for name in config.models:
-        families.require_known(name)
+        families.check(name, config.device_choice)
 
 
 class Transcriber(Protocol):
@@ -84,13 +86,14 @@ class Engine:
     def load(self) -> None:
         """Fetches, checks, loads and warms up every model, then starts the threads. Blocks. Raises ModelUnavailable."""
         config = self._config
-        device = find_device(config.device, config.device_index, config.compute_type)
-        with processor.chosen_instructions():
-            self._models = {name: _load(name, config.models_dir, device) for name in config.models}
+        loaded = {name: _load(name, config) for name in config.models}
+        self._models = {name: each.model for name, each in loaded.items()}
         voice_activity.load()
-        processor.return_memory()
-        batch_size = config.batch_size or (CPU_BATCH_SIZE if device.kind == "cpu" else GPU_BATCH_SIZE)
-        batcher = Batcher(device.threads, batch_size, recognize_batch)
+        return_memory()
+        devices = [each.device for each in loaded.values()]
+        on_gpu = any(device.kind == "cuda" for device in devices)
+        batch_size = config.batch_size or (GPU_BATCH_SIZE if on_gpu else CPU_BATCH_SIZE)
+        batcher = Batcher(max(device.threads for device in devices), batch_size, recognize_batch)
         batcher.start()
         self._batcher = batcher
 
@@ -127,7 +130,7 @@ class Engine:
         async with self._preparing.place(rank):
             levels = await asyncio.to_thread(measure, channels)
         call = Call(tuple(channels), options, levels, duration)
-        job = Recording(self._models[options.model], call, rank, report)
+        job = Session(self._models[options.model], call, rank, report)
         batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
         listened = await asyncio.wrap_future(job.outcome)
         async with self._preparing.place(rank):
@@ -143,7 +146,8 @@ class Engine:
         self._batcher = None
 
 
-def _load(name: str, models_dir: Path, device: Device) -> Model:
-    model = families.load(name, models_dir, device)
+def _load(name: str, config: EngineConfig) -> LoadedModel:
+    loaded = families.load(name, config.models_dir, config.device_choice)
+    device = loaded.device
     logger.info("model %s loaded on %s as %s, %d threads", name, device.kind, device.compute_type, device.threads)
-    return model
+    return loaded

@@ -1,35 +1,57 @@
-"""Which family serves a model's name: a new family is added here, and its code goes beside `whisper/`.
+"""Finds the family of a model by the model's name. It is the only module that imports families.
 
-Importing this module is cheap, because a family's libraries are imported when its first model is loaded.
+To add a family, put its code beside `whisper/` and its `Family` into FAMILIES.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from app.speech.model import Abilities, Model, ModelUnavailable
-from app.speech.whisper import languages, weights
+from app.speech.model import Abilities, DeviceChoice, Family, LoadedModel
+from app.speech.whisper import weights
+from app.speech.whisper.family import WhisperFamily
 
-if TYPE_CHECKING:
-    from app.speech.whisper.device import Device
+FAMILIES: list[Family] = [WhisperFamily()]
+"""They are asked in this order whether a model is theirs. Whisper is last, because it takes every name."""
+
+
+def _family_of(name: str) -> Family:
+    return next(family for family in FAMILIES if family.serves(name))
+
+
+def default_model() -> str:
+    """The model that is served if the operator names none."""
+    return weights.default_model()
 
 
 def abilities(name: str) -> Abilities:
     """What the model can do, as far as its name shows."""
-    return Abilities(languages.languages(name), translates=languages.translates(name))
+    return _family_of(name).abilities(name)
 
 
-def require_known(name: str) -> None:
-    """Raises ModelUnavailable if no family serves the name. Loads nothing."""
-    weights.require_known(name)
+def check(name: str, choice: DeviceChoice) -> None:
+    """Raises ModelUnavailable if there is no such model, or if this machine lacks the device. Loads nothing."""
+    _family_of(name).check(name, choice)
 
 
-def load(name: str, models_dir: Path, device: "Device") -> Model:
-    """Fetches and loads the model. Blocks; raises ModelUnavailable."""
-    from app.speech.whisper import recognizing
+def load(name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
+    """Fetches, checks, loads and warms up a model. Blocks. Raises ModelUnavailable."""
+    return _family_of(name).load(name, models_dir, choice)
 
-    model = recognizing.load(weights.fetch(name, models_dir), device)
-    if len(abilities(name).languages) > 1 and len(model.languages) == 1:
-        raise ModelUnavailable(
-            f"The model {name!r} knows English only: name it by a folder, or a link to one, whose name ends in .en"
-        )
-    return model
+
+def bundled_models() -> list[str]:
+    """The names of the models that are installed as packages."""
+    return [name for family in FAMILIES for name in family.bundled()]
+
+
+def downloaded_models(models_dir: Path) -> list[str]:
+    """The names of the models in `models_dir`."""
+    return [name for family in FAMILIES for name in family.downloaded(models_dir)]
+
+
+def locate(name: str, models_dir: Path) -> Path | None:
+    """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are not right."""
+    return _family_of(name).locate(name, models_dir)
+
+
+def fetch(name: str, models_dir: Path) -> Path:
+    """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""
+    return _family_of(name).fetch(name, models_dir)

@@ -1,13 +1,14 @@
-"""What a family of speech models is asked, and what it answers. Whisper is one family; others can be added beside it.
+"""The seam between the engine and the families of speech models: what a model is asked, and what it answers.
 
-The engine settles: it finds speech, cuts windows, decides the language of a channel, forms batches, places words in
-the recording, looks for speech that was missed, and puts the transcript together. A family only answers what one
-window says, or asks to see it again. So a family must not know jobs, channels, queues or recordings, and the engine
-must not know what a family keeps in `Ask.state`.
+The engine does all that families have in common: it finds speech, cuts windows, decides the language of a channel,
+forms batches, places words in the recording, looks for speech that was missed, and puts the transcript together. A
+model only says what it hears in one window, or asks to hear the window again. So a family needs no knowledge of jobs,
+channels, queues or recordings. The engine does not look into `WindowRequest.state`.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from app.transcripts.transcript import Options, TranscriptWarning, Word
@@ -29,8 +30,30 @@ class DeviceLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """Where the operator wants models to run. `kind` is `auto`, `cpu` or `cuda`; no `indexes` mean all GPUs."""
+
+    kind: str = "auto"
+    indexes: tuple[int, ...] = ()
+    compute_type: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a model runs. `threads` may call it at the same time: one for each core, or one for each GPU of `indexes`.
+
+    `kind` is `cpu` or `cuda`.
+    """
+
+    kind: str
+    indexes: tuple[int, ...]
+    threads: int
+    compute_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a model can do, as known from its name before it is loaded. `languages` are ISO 639-1 codes."""
+    """What a model can do, as its name shows before it is loaded. `languages` are ISO 639-1 codes."""
 
     languages: tuple[str, ...]
     translates: bool
@@ -47,7 +70,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class WindowRequest:
     """What a family is asked about one window with `seconds` of speech.
 
     `language` is that of the channel, or empty while it is not known. If `language_is_detected`, the window may be in
@@ -98,9 +121,9 @@ class NoSpeech:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A window that must be recognized again, as `ask` says: the family changes its state, and perhaps its language."""
+    """A window that must be recognized again, as `request` says. Its state differs, and perhaps its language."""
 
-    ask: Ask
+    request: WindowRequest
 
 
 Answer: TypeAlias = Recognized | NoSpeech | Again
@@ -120,14 +143,57 @@ class Model(Protocol):
     def languages(self) -> Sequence[str]:
         """The ISO 639-1 codes of what the model can write. If there is only one, no language is detected."""
 
-    def prepare(self, ask: Ask, read: Callable[[], Samples]) -> Prepared:
+    def prepare(self, request: WindowRequest, read: Callable[[], Samples]) -> Prepared:
         """Called once for each window that voice activity found. `read` reads its samples, and may raise OSError.
 
-        A family detects the language here if `ask.language` is empty.
+        A family detects the language here if `request.language` is empty.
         """
 
-    def kind(self, ask: Ask) -> Hashable:
+    def kind(self, request: WindowRequest) -> Hashable:
         """Windows of one kind may share a batch. Called each time that a window is queued, so it must be quick."""
 
-    def recognize(self, batch: Sequence[tuple[Ask, Samples]]) -> Sequence[Answer]:
+    def recognize(self, batch: Sequence[tuple[WindowRequest, Samples]]) -> Sequence[Answer]:
         """One answer for each window of a batch, in the same order. All windows are of one kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready to recognize, and where it runs."""
+
+    model: Model
+    device: Device
+
+
+class Family(Protocol):
+    """Models that share their code. Each method gets the name of a model, as the operator wrote it.
+
+    A family must be cheap to import, because the settings and every command import it. It imports its libraries in
+    `check` and `load`.
+    """
+
+    def serves(self, name: str) -> bool:
+        """Whether a model of this name belongs to the family. Decides by the name alone."""
+
+    def abilities(self, name: str) -> Abilities:
+        """What the model can do. Asked for each request, also in processes that load no model."""
+
+    def check(self, name: str, choice: DeviceChoice) -> None:
+        """Finds mistakes before anything slow begins. Loads nothing. Raises ModelUnavailable.
+
+        The name may be that of no model, and the machine may lack the device.
+        """
+
+    def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
+        """Fetches, checks, loads and warms up a model. Blocks. Raises ModelUnavailable."""
+
+    def bundled(self) -> Sequence[str]:
+        """The names of the models that are installed as packages."""
+
+    def downloaded(self, models_dir: Path) -> Sequence[str]:
+        """The names of the models in `models_dir`."""
+
+    def locate(self, name: str, models_dir: Path) -> Path | None:
+        """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are not right."""
+
+    def fetch(self, name: str, models_dir: Path) -> Path:
+        """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""

@@ -12,16 +12,16 @@ import numpy as np
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.call.assemble import ReadChannel
-from app.speech.model import Ask, Samples
-from app.speech.session import PendingWindow, Recording
+from app.speech.model import Samples, WindowRequest
+from app.speech.session import PendingWindow, Session
 from app.speech.windows.cutting import FRAME_SAMPLES, Window, WindowFinder
 from app.speech.windows.voice_activity import VoiceActivity
 from app.transcripts.transcript import Channel, Span
 
 STRETCH_SAMPLES = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
 
-# A channel's language is sure after SURE_SECONDS of speech with SURE_SHARE of it in one language, or after so many
-# windows.
+# A channel's language is decided after SURE_SECONDS of speech with SURE_SHARE of it in one language, or after
+# LANGUAGE_WINDOWS windows.
 SURE_SHARE = 0.8
 SURE_SECONDS = 5.0
 LANGUAGE_WINDOWS = 4
@@ -30,7 +30,7 @@ LANGUAGE_WINDOWS = 4
 class ChannelScan:
     """Gives the windows of one channel, as a `Source` of the batcher."""
 
-    def __init__(self, job: Recording, index: int) -> None:
+    def __init__(self, job: Session, index: int) -> None:
         self.job = job
         self._index = index
         self._pcm = job.call.channels[index]
@@ -50,9 +50,9 @@ class ChannelScan:
         return self._all_read and not self._windows
 
     def advance(self) -> Sequence[PendingWindow]:
-        """Prepares the next window, or reads a stretch when there is none.
+        """Prepares the next window. If no window is left, reads the next stretch of the channel first.
 
-        The first windows are held back until the language is sure, if the client gave none.
+        If the client named no language, the first windows are held back until the language is decided.
         """
         if not self._windows:
             self._read_stretch()
@@ -74,19 +74,19 @@ class ChannelScan:
         self.job.found(windows, len(samples) / SAMPLE_RATE)
 
     def _prepare(self, window: Window) -> PendingWindow:
-        ask = Ask(self.job.call.options, window.seconds, self._language or "", self._detects)
-        prepared = self.job.model.prepare(ask, lambda: read_window(self._pcm, window))
+        request = WindowRequest(self.job.call.options, window.seconds, self._language or "", self._detects)
+        prepared = self.job.model.prepare(request, lambda: read_window(self._pcm, window))
         if prepared.languages:
             self.job.vote(prepared.languages, window.seconds)
             for language, probability in prepared.languages.items():
                 self._votes[language] += probability * window.seconds
-        return PendingWindow(self.job, self._index, window, replace(ask, state=prepared.state))
+        return PendingWindow(self.job, self._index, window, replace(request, state=prepared.state))
 
     def _decide(self, prepared: Sequence[PendingWindow]) -> list[PendingWindow]:
-        """Decides the channel's language once it is sure, and then returns the windows that waited for it.
+        """Decides the channel's language as soon as it is clear, and then returns the windows that were held back.
 
-        Each window counts by its length. A channel with only a doubtful word or two takes the language of the call, as
-        far as that is known by then.
+        Each window counts by its length. If a channel has only a word or two in a doubtful language, it takes the
+        likeliest language of the call so far.
         """
         self._undecided += prepared
         likeliest = max(self._votes, key=self._votes.__getitem__, default=None)
@@ -98,7 +98,7 @@ class ChannelScan:
         self._language = likeliest if clear or enough else self.job.likeliest_language()
         undecided, self._undecided = self._undecided, []
         language = self._language or ""
-        return [replace(pending, ask=replace(pending.ask, language=language)) for pending in undecided]
+        return [replace(pending, request=replace(pending.request, language=language)) for pending in undecided]
 
     def _channel(self) -> ReadChannel:
         runs = [Span(run.start / SAMPLE_RATE, run.end / SAMPLE_RATE) for run in self._finder.runs]

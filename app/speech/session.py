@@ -1,7 +1,6 @@
 """One recording while the engine works on it: counts its windows, reports progress, and collects what was heard.
 
-It exists so that windows of many recordings can share batches, each window knowing its job. It must not know how a
-model recognizes.
+Windows of many recordings are in the same batch, so each window knows the session that it belongs to.
 """
 
 from collections import defaultdict
@@ -14,33 +13,33 @@ from threading import Lock
 from app.process.places import Rank
 from app.speech.call.assemble import Call, Listened, ReadChannel
 from app.speech.call.segments import Heard
-from app.speech.model import Ask, Model
+from app.speech.model import Model, WindowRequest
 from app.speech.windows.cutting import Window
 from app.transcripts.transcript import TranscriptWarning
 
 
 @dataclass(frozen=True, eq=False)
 class PendingWindow:
-    """A window that waits to be recognized, as `ask` says.
+    """A window that waits to be recognized, as `request` says.
 
     `generation` is 0 for windows found by voice activity. A window cut out of speech that the model missed has its
     parent's generation plus 1. `repeats` counts how often the model has asked for the window again.
     """
 
-    job: "Recording"
+    job: "Session"
     channel: int
     window: Window
-    ask: Ask
+    request: WindowRequest
     generation: int = 0
     repeats: int = 0
 
     @property
     def kind(self) -> Hashable:
-        """Windows of one kind may share a batch: their model is the same, and says that they are alike."""
-        return id(self.job.model), self.job.model.kind(self.ask)
+        """Windows of one kind may be in the same batch: they have the same model, and the model says that they may."""
+        return id(self.job.model), self.job.model.kind(self.request)
 
 
-class Recording:
+class Session:
     """The state of one call of `transcribe`. Its methods may be called from any thread."""
 
     def __init__(self, model: Model, call: Call, rank: Rank, report: Callable[[float], None]) -> None:
@@ -63,19 +62,22 @@ class Recording:
         return self.outcome.done()
 
     def fail(self, error: Exception) -> None:
-        """Ends the job with an error, unless it has ended. Drops the traceback, which would keep a batch in memory."""
+        """Ends the session with an error, unless it has ended.
+
+        The traceback is dropped, because it would keep a batch in memory.
+        """
         with suppress(InvalidStateError):
             self.outcome.set_exception(error.with_traceback(None))
 
     def found(self, windows: Sequence[Window], seconds_read: float) -> None:
-        """Counts the windows that a stretch of a channel gave."""
+        """Counts the windows that were found in a stretch of a channel."""
         with self._lock:
             self._pending += len(windows)
             self._found += sum(window.seconds for window in windows)
             self._unread -= seconds_read
 
     def vote(self, probabilities: Mapping[str, float], seconds: float) -> None:
-        """Counts the languages of a window, for channels that hold too little speech to be sure of their own."""
+        """Counts the languages that were detected in a window, for channels with too little speech to decide alone."""
         with self._lock:
             for language, probability in probabilities.items():
                 self._votes[language] += probability * seconds
@@ -94,7 +96,7 @@ class Recording:
     def settle(
         self, window: Window, heard: Heard | None, warning: TranscriptWarning | None, missed: Sequence[Window]
     ) -> None:
-        """Records what was heard in a window, None for nothing, and the windows of its missed speech, still to come."""
+        """Records what was heard in a window, or None, and the windows of its missed speech, which come later."""
         with self._lock:
             self._pending += len(missed) - 1
             self._done += window.seconds - sum(each.seconds for each in missed)

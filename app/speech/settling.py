@@ -1,6 +1,6 @@
-"""Runs a batch of windows through their model, and settles each: its words, its missed speech, its warning.
+"""Hands a batch of windows to their model, and settles each window: its words, its missed speech, its warning.
 
-It knows a model only by the protocol of `model.py`.
+To settle a window is to end the work on it and to record the result at its session.
 """
 
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.speech.call.segments import Heard
-from app.speech.model import Again, Ask, NoSpeech, Recognized, Samples
+from app.speech.model import Again, NoSpeech, Recognized, Samples, WindowRequest
 from app.speech.reader import read_window
 from app.speech.session import PendingWindow
 from app.speech.windows.cutting import Window
@@ -39,14 +39,14 @@ class _Outcome:
 
 
 def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
-    """Recognizes windows of one kind and settles them. Returns the windows that must be recognized (again).
+    """Recognizes windows of one kind and settles them. Returns the windows that must be recognized next or again.
 
-    If it raises, no window has been settled. If a recording cannot be read, only its own job fails.
+    If this raises an error, no window has been settled. If a recording cannot be read, only its own job fails.
     """
     readable = [(pending, samples) for pending in batch if (samples := _read(pending)) is not None]
     if not readable:
         return []
-    answers = batch[0].job.model.recognize([(pending.ask, samples) for pending, samples in readable])
+    answers = batch[0].job.model.recognize([(pending.request, samples) for pending, samples in readable])
     answered = list(zip((pending for pending, _ in readable), answers, strict=True))
     outcomes = [_outcome_of(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
     again = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
@@ -57,7 +57,7 @@ def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
 
 
 def _read(pending: PendingWindow) -> "Samples | None":
-    """The window's samples; None if its recording is gone, as it is after the client has cancelled."""
+    """The window's samples. None if its recording is gone, for example because the client has cancelled the job."""
     try:
         return read_window(pending.job.call.channels[pending.channel], pending.window)
     except OSError as error:
@@ -71,7 +71,7 @@ def _repeated(pending: PendingWindow, answer: Again) -> PendingWindow:
     """The window to recognize again. If its job fails here, the batcher drops it, as it does for all ended jobs."""
     if pending.repeats == MOST_REPEATS:
         pending.job.fail(AskedTooOften(f"the model asked for a window more than {MOST_REPEATS} times"))
-    return replace(pending, ask=answer.ask, repeats=pending.repeats + 1)
+    return replace(pending, request=answer.request, repeats=pending.repeats + 1)
 
 
 def _outcome_of(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Outcome:
@@ -84,7 +84,7 @@ def _outcome_of(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Outco
 
 
 def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...], Sequence[Window]]:
-    """The words in the time of the recording, and the speech of the window that has none.
+    """The words with their times in the recording, and windows of the speech that has no words.
 
     Only words that are aligned with the sound show what was missed.
     """
@@ -97,8 +97,8 @@ def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...]
 
 
 def _of_missed(pending: PendingWindow, language: str, window: Window) -> PendingWindow:
-    ask = Ask(pending.ask.options, window.seconds, language, pending.ask.language_is_detected)
-    return replace(pending, window=window, ask=ask, generation=pending.generation + 1, repeats=0)
+    request = WindowRequest(pending.request.options, window.seconds, language, pending.request.language_is_detected)
+    return replace(pending, window=window, request=request, generation=pending.generation + 1, repeats=0)
 
 
 def _placed(warning: TranscriptWarning | None, pending: PendingWindow) -> TranscriptWarning | None:
@@ -109,7 +109,7 @@ def _placed(warning: TranscriptWarning | None, pending: PendingWindow) -> Transc
 
 
 def _hand_over(outcome: _Outcome) -> None:
-    """Never raises, because a batch that is settled in part must not be recognized again."""
+    """Records a result. Never raises an error, because a batch that is settled in part must not be recognized again."""
     job = outcome.pending.job
     try:
         missed = [pending.window for pending in outcome.missed]

@@ -1,6 +1,6 @@
 """Free space on the disks: how much must stay free, and how to recognize a full disk.
 
-It exists so that uploads stop before the database and the running jobs have no room. It must not know what is stored.
+It exists so that uploads are refused while the database and the running jobs still have space.
 """
 
 import errno
@@ -19,13 +19,13 @@ THREADS = 4
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether the disk or the user's quota is full."""
+    """Returns whether the error means that the disk or the user's quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def full_disk_as_insufficient_storage() -> Iterator[None]:
-    """Raises InsufficientStorage if the disk gets full while a recording is stored or copied here for the probe."""
+    """Raises InsufficientStorage instead of the OSError if the disk gets full within the block."""
     try:
         yield
     except OSError as error:
@@ -35,7 +35,7 @@ def full_disk_as_insufficient_storage() -> Iterator[None]:
 
 
 class FreeSpace:
-    """The smallest free space that the disks of some folders must have before more is written to them."""
+    """Requires that each disk of `folders` has at least `min_bytes` free before more is written."""
 
     def __init__(self, folders: Sequence[Path], min_bytes: int) -> None:
         self._folders = folders
@@ -43,7 +43,7 @@ class FreeSpace:
         self._threads = BoundedThreads("free-space", THREADS)
 
     async def require(self, coming: int = 0) -> None:
-        """Raises InsufficientStorage if less would be free after `coming` more bytes.
+        """Raises InsufficientStorage if too little would be free after `coming` more bytes.
 
         Raises StoreUnavailable if a disk is missing or does not answer.
         """
@@ -56,7 +56,7 @@ class FreeSpace:
             raise InsufficientStorage
 
     async def guard(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The same bytes, as long as there is enough free space. Raises InsufficientStorage."""
+        """Yields the same chunks. Checks the free space every CHECK_BYTES, and raises what `require` raises."""
         unchecked = 0
         async for chunk in stream:
             unchecked += len(chunk)
@@ -66,7 +66,7 @@ class FreeSpace:
             yield chunk
 
     def _least(self) -> int:
-        """The free bytes of the fullest disk. Raises StoreUnavailable if a disk is missing."""
+        """Returns the free bytes of the fullest disk. Raises StoreUnavailable if a disk is missing."""
         try:
             return min(shutil.disk_usage(folder).free for folder in self._folders)
         except OSError as error:

@@ -1,7 +1,7 @@
 """Recordings in a folder, for one machine or for several that mount the folder.
 
-The store's own threads do all work on the disk, and each wait for them has a limit. An unreachable network mount or a
-failing disk may never answer. The store is then unavailable, and the process goes on. This module must not know jobs.
+The store's own threads do all work on the disk, and each wait for them has a limit. The reason is that a network mount
+that cannot be reached, or a failing disk, may never answer. The store is then unavailable, and the process goes on.
 """
 
 import asyncio
@@ -30,8 +30,9 @@ T = TypeVar("T")
 class LocalAudioStore:
     """Keeps recordings under `folder`, on this machine's disk or on one that several machines mount.
 
-    A marker file is in the folder. If it is missing, the disk is not mounted, and no recording counts as lost. The
-    store creates the marker only if the folder `may_be_new`. Raises StoreUnavailable if it cannot create it.
+    A marker file is in the folder. If it is missing, the disk is not mounted, so that the store is unavailable and no
+    recording counts as lost. The store creates the marker only if the folder `may_be_new`. The constructor blocks, and
+    raises StoreUnavailable if the folder cannot be used.
 
     Only this user can read recordings. If the folder's group may write to the folder, the group can read them too,
     because several machines or users then share it.
@@ -55,7 +56,7 @@ class LocalAudioStore:
 
     @property
     def marked(self) -> bool:
-        """Whether the folder has its marker. Without it the store keeps and reads nothing."""
+        """Whether the folder has its marker. Without it the store saves and reads nothing."""
         return _exists(self._marker)
 
     def _path(self, key: str) -> Path:
@@ -104,7 +105,7 @@ class LocalAudioStore:
             await asyncio.shield(self._on_disk(file.close))
 
     async def _require(self, path: Path) -> None:
-        """Raises RecordingMissing."""
+        """Raises RecordingMissing if there is no such file, and StoreUnavailable if it cannot be read."""
         try:
             await self._on_disk(partial(_read_a_byte, path))
         except FileNotFoundError:
@@ -133,7 +134,7 @@ class LocalAudioStore:
             raise self._no_answer from None
 
     def _try_out(self) -> float:
-        """Write to the disk, because a disk may hang or have no inodes for writers only.
+        """Write to the disk, because a disk that can be read may still hang, or have no inodes, for writers.
 
         Returns the time in seconds since 1970 by the clock that dates files, which is the server's on a network mount.
         """
@@ -143,9 +144,11 @@ class LocalAudioStore:
             return os.fstat(file.fileno()).st_mtime
 
     async def _on_disk(self, work: Callable[[], T], limit_seconds: float = ANSWER_SECONDS) -> T:
-        """Work in a thread. Raises StoreUnavailable for errors, except those of one recording and a full disk.
+        """Run `work` in a thread and return its result.
 
-        It raises immediately if the last check of the disk still has no answer.
+        A missing file and a full disk raise what `work` raises. Other trouble with the disk raises StoreUnavailable,
+        and so does `work` that takes longer than the limit. This raises immediately while a check of the disk has no
+        answer.
         """
         if self._checking.all_hang:
             raise self._no_answer
@@ -159,6 +162,7 @@ class LocalAudioStore:
         return StoreUnavailable(f"the folder {self.folder} cannot be used: no answer from its disk")
 
     def _in_own_words(self, work: Callable[[], T]) -> T:
+        """Raises StoreUnavailable instead of an OSError, except for a missing file and a full disk."""
         try:
             return work()
         except OSError as error:
@@ -188,7 +192,7 @@ def _open_at(path: Path, offset: int) -> BinaryIO:
 
 
 def _discard(opened: list[BinaryIO], incoming: Path) -> None:
-    """Erase what was written, but nothing if another upload has taken the name."""
+    """Erase an incomplete upload. Nothing is erased if this upload opened no file, because another one has the name."""
     for file in opened:
         with suppress(OSError):
             file.close()
@@ -202,9 +206,9 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _names_before(folder: Path, moment: float) -> list[str]:
-    """Names of the recordings, complete or not. Other files in the folder are not the store's.
+    """Returns the names of recordings, complete or not, that were last written before `moment`.
 
-    Files that may not be read are skipped.
+    Files at other places in the folder do not belong to the store. Files that may not be read are skipped.
     """
     names = []
     for path in (*folder.glob("incoming/*"), *folder.glob("??/*")):
@@ -227,14 +231,14 @@ def _make_folder(path: Path) -> None:
 
 
 def _share(new: Path, store: Path) -> None:
-    """Give the store's group our rights on a new file or folder, if that group may write to the store."""
+    """Give the group the rights of this user on a new file or folder, if the group may write to the store's folder."""
     if store.stat().st_mode & stat.S_IWGRP:
         mode = new.stat().st_mode
         new.chmod(mode | (mode & stat.S_IRWXU) >> 3)
 
 
 def _publish(incoming: Path, path: Path) -> None:
-    """Move a complete file to its place so that it survives a crash: rename, then sync both folders."""
+    """Move a complete file to its place. It survives a crash, because both folders are synced after the renaming."""
     _make_folder(path.parent)
     incoming.rename(path)
     for folder in (path.parent, path.parent.parent):

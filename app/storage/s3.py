@@ -1,6 +1,6 @@
-"""A bucket of S3, or of another store with the same protocol. Only this module knows the S3 library.
+"""A bucket of S3, or of another store with the same protocol. Only this module imports the S3 library.
 
-Credentials, region and endpoint come from the AWS variables, which the library reads: see docs/deploy.md.
+Credentials, region and endpoint come from the AWS variables, which the library reads (docs/deploy.md).
 """
 
 import asyncio
@@ -26,7 +26,7 @@ READ_BYTES = 1024 * 1024
 CHECK_SECONDS = 3.0
 ANSWER_SECONDS = 20.0  # for one answer with all retries, because the library itself would try for minutes
 PROGRESS_SECONDS = 30.0  # for a part of an upload, or a block of a download
-UNDO_SECONDS = 3.0
+UNDO_SECONDS = 3.0  # a shutdown cannot wait longer for a store that does not answer
 NOTHING = ".nothing"  # the name of no object
 NO_ANSWER = "no answer"
 ROLE_ASKED_FOR = re.compile(r"Error performing [A-Z]+ http://[^/\s]+/latest/(api/token|meta-data/)")
@@ -56,14 +56,17 @@ class BucketUnavailable(StoreUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An object that is being read. After a broken connection, reading continues at the same offset."""
+    """An object that is being read. `total_bytes` is the size of the whole object, also if only a part is read.
+
+    After a broken connection, reading continues at the same offset. `blocks` raises BucketUnavailable.
+    """
 
     total_bytes: int
     blocks: AsyncIterator[bytes]
 
 
 class Bucket:
-    """The objects of a bucket, or those under `prefix`. Raises FileNotFoundError and BucketUnavailable."""
+    """The objects of a bucket, or those under `prefix`. All methods raise BucketUnavailable."""
 
     def __init__(self, name: str, prefix: str = "") -> None:
         self._objects = S3Store(
@@ -72,7 +75,10 @@ class Bucket:
         self._undoing: set[asyncio.Task[None]] = set()
 
     async def read(self, key: str, span: range | None = None) -> Download:
-        """Begin to read an object, or the offsets `span` of it. Its size is known immediately, its bytes follow."""
+        """Begin to read an object, or the bytes at the offsets `span`. Raises FileNotFoundError if there is none.
+
+        Returns as soon as the size is known. The bytes follow while the caller iterates over them.
+        """
         options: GetOptions = {} if span is None else {"range": (span.start, span.stop)}
         with _own_errors(key):
             async with _within(ANSWER_SECONDS):
@@ -91,10 +97,11 @@ class Bucket:
         return Download(found.meta["size"], blocks())
 
     async def write(self, key: str, blocks: AsyncIterator[bytes]) -> None:
-        """Upload a stream in parts while it arrives. Keeps all of it or nothing, and at most three parts in memory.
+        """Upload a stream in parts while it arrives. The bucket gets all of it or nothing.
 
-        Whatever ends it early aborts the upload, a cancellation too: an upload that is only dropped would leave its
-        parts in the bucket. A store that does not answer is waited for in the background: a shutdown cannot wait.
+        At most three parts are in memory. An error or a cancellation aborts the upload, because an upload that is only
+        dropped would leave its parts in the bucket. If the store does not answer, the upload is aborted in the
+        background, because a shutdown cannot wait for it.
         """
         source = _Source()
         upload = asyncio.create_task(self._upload(key, source))
@@ -113,7 +120,10 @@ class Bucket:
             raise
 
     async def _undo(self, key: str, upload: "asyncio.Task[None]") -> None:
-        """Wait until an upload is aborted. Erase one that was complete; if that fails, the sweep erases it."""
+        """Wait until an upload has ended, and erase its object if it was complete by then.
+
+        If that fails, retention finds the object as an orphan.
+        """
         await asyncio.wait({upload})
         if upload.exception() is None:
             with suppress(BucketUnavailable):
@@ -132,41 +142,49 @@ class Bucket:
                 await self._objects.delete_async(key)
 
     async def written_before(self, moment: datetime) -> list[str]:
-        """The keys of the older objects, without those that have a slash."""
+        """Returns the keys of the objects that the bucket dates before `moment`. Keys with a slash are left out."""
         with _own_errors():
             found = await self._objects.list_with_delimiter_async()
         return [each["path"] for each in found["objects"] if each["last_modified"] < moment]
 
     async def check(self) -> None:
-        """Ask for an object that does not exist. Only a bucket that we may read and list says that it is missing."""
+        """Ask for an object that does not exist.
+
+        Only a bucket that we may read and list answers that it is missing. Any other answer raises BucketUnavailable.
+        """
         with suppress(FileNotFoundError):
             async with _within(CHECK_SECONDS):
                 await self.read(NOTHING)
 
 
 class _Aborted(Exception):
-    pass
+    """Raised into the library, so that it aborts the upload."""
 
 
 class _Source:
-    """Hands blocks from the task that reads them to the library, one at a time."""
+    """Passes the blocks of an upload, one at a time, from the task that reads them to the library."""
 
     def __init__(self) -> None:
         self._next: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
         self._aborted = False
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """What the library reads. It aborts the upload if this raises."""
+        """Yields the blocks to the library, which aborts the upload if this raises."""
         while (block := await self._next.get()) is not None:
             yield block
         if self._aborted:
             raise _Aborted
 
     async def give(self, block: bytes, upload: "asyncio.Task[None]") -> None:
-        """Wait for room. Raises what ended the upload, if it ends meanwhile, and BucketUnavailable if nothing moves."""
+        """Wait until the library has taken the block before this one, and pass this one.
+
+        Raises the error of the upload if that ends meanwhile, and BucketUnavailable if the library takes nothing for
+        PROGRESS_SECONDS.
+        """
         await self._put(block, upload)
 
     async def end(self, upload: "asyncio.Task[None]") -> None:
+        """Let the upload be completed after the blocks so far. Raises what `give` raises."""
         await self._put(None, upload)
 
     async def _put(self, block: bytes | None, upload: "asyncio.Task[None]") -> None:
@@ -182,6 +200,7 @@ class _Source:
             upload.result()
 
     def abort(self) -> None:
+        """Let the library abort the upload. This does not wait for it."""
         self._aborted = True
         while not self._next.empty():
             self._next.get_nowait()
@@ -190,7 +209,7 @@ class _Source:
 
 @asynccontextmanager
 async def _within(seconds: float) -> AsyncIterator[None]:
-    """Raises BucketUnavailable if the store takes longer."""
+    """Raises BucketUnavailable if the block takes longer."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -200,7 +219,10 @@ async def _within(seconds: float) -> AsyncIterator[None]:
 
 @contextmanager
 def _own_errors(key: str = "") -> Iterator[None]:
-    """Turn the library's errors into ours, because its texts contain addresses and, from S3, signed requests."""
+    """Raises FileNotFoundError or BucketUnavailable instead of the library's errors.
+
+    The texts of those contain addresses and, from S3, signed requests.
+    """
     try:
         yield
     except (BaseError, FileNotFoundError) as error:

@@ -1,6 +1,6 @@
 """Recordings in a bucket, so that every replica can read what another one accepted.
 
-This module must not know the S3 library.
+The S3 library belongs to `storage/s3.py`, which is the only module that may import it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from app.storage.workspace import Workspace
 
 
 class S3AudioStore:
-    """Keeps recordings under `place`. Copies them to `workspace` to read them as files."""
+    """Keeps recordings in a bucket, under the prefix of `place`. Copies that are read as files are in `workspace`."""
 
     def __init__(self, place: S3Url, workspace: Workspace) -> None:
         self._bucket = Bucket(place.bucket, place.key)
@@ -50,7 +50,7 @@ class S3AudioStore:
         await self._bucket.delete(key)
 
     async def untouched(self, seconds: float) -> list[str]:
-        """The bucket's own rule erases the remains of incomplete uploads: see docs/deploy.md."""
+        """Incomplete uploads are not included, because a rule of the bucket erases their remains (docs/deploy.md)."""
         return await self._bucket.written_before(datetime.now(UTC) - timedelta(seconds=seconds))
 
     async def check(self) -> None:

@@ -1,4 +1,4 @@
-"""`s3://bucket/key`, as settings and requests have it."""
+"""Parses `s3://bucket/key`, as settings and requests have it."""
 
 import re
 from dataclasses import dataclass
@@ -10,14 +10,17 @@ BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 @dataclass(frozen=True, slots=True)
 class S3Url:
-    """`key` names an object or is a prefix. It is empty for the whole bucket."""
+    """A place in a bucket. `key` is the name of an object or a prefix of names. It is empty for the whole bucket."""
 
     bucket: str
     key: str
 
 
 def parse_s3_url(url: str) -> S3Url:
-    """Parse an address, in whose key `?`, `#` and `%` are percent-encoded. Raises ValueError."""
+    """Parse an address. In its key, `?`, `#` and `%` have to be percent-encoded.
+
+    Raises ValueError, whose text continues a sentence that begins with the address: "has a key that is not UTF-8".
+    """
     parts = urlsplit(url)
     if parts.scheme != "s3":
         raise ValueError("does not begin with s3://")

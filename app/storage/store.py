@@ -1,6 +1,6 @@
 """What every store of recordings does. There is one for a folder and one for a bucket.
 
-A store must not know jobs; it knows recordings only by their keys.
+A store knows recordings only by their keys. Which job a recording belongs to is written in the job's row.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ BLOCK_BYTES = 128 * 1024
 
 
 class StoreUnavailable(OSError):
-    """The store cannot be used now, or its setup is wrong. The text is for the operator and has no secrets."""
+    """The store cannot be used now, or is set up wrongly. The text is for the operator and has no secrets."""
 
 
 class RecordingMissing(FileNotFoundError):
@@ -26,7 +26,7 @@ class RecordingMissing(FileNotFoundError):
 
 @dataclass(frozen=True)
 class StoredAudio:
-    """What is known of a recording once its last byte is durable."""
+    """A recording whose last byte is durable. `sha256` is in hexadecimal digits."""
 
     key: str
     bytes: int
@@ -34,32 +34,46 @@ class StoredAudio:
 
 
 class AudioStore(Protocol):
-    """Every method but `untouched` takes a key without slashes. Trouble with the store is an OSError."""
+    """Keeps recordings by their keys, which have no slashes.
+
+    All methods raise an OSError for trouble with the store: StoreUnavailable, or that of a full disk.
+    """
 
     async def save(self, key: str, stream: AsyncIterator[bytes], max_bytes: int) -> StoredAudio:
-        """Keep a stream durably under `key`, with little of it in memory. Raises TooLarge, and then keeps nothing."""
+        """Store a stream under `key`. When this returns, the recording survives a crash.
+
+        Little of the stream is in memory. Raises TooLarge if it has more than `max_bytes`, and raises what the stream
+        raises. If this raises, nothing is stored.
+        """
 
     def local_path(self, key: str) -> AbstractAsyncContextManager[Path]:
-        """The recording as a file on this machine, for the length of the block. Raises RecordingMissing."""
+        """Gives the recording as a file on this machine, until the end of the block. Raises RecordingMissing."""
 
     async def read(self, key: str, span: range) -> AsyncIterator[bytes]:
-        """The bytes at the offsets `span`, read as they are asked for. Raises RecordingMissing before the first."""
+        """Returns an iterator over the bytes at the offsets `span`, which reads them while they are used.
+
+        Raises RecordingMissing before it returns.
+        """
 
     async def delete(self, key: str) -> None:
         """Erase the recording. A missing recording is no error."""
 
     async def untouched(self, seconds: float) -> list[str]:
-        """The keys, complete or not, that were not written to for this time.
+        """Returns the keys of recordings, complete or not, that were last written to longer than `seconds` ago.
 
-        Amazon dates an object by the start of its upload. So a longer upload is included once it is complete.
+        Amazon dates an object by the start of its upload. So an object whose upload took longer than `seconds` is
+        included as soon as it is complete.
         """
 
     async def check(self) -> None:
-        """Raises OSError if recordings cannot be kept."""
+        """Raises OSError if the store cannot be used now."""
 
 
 class Measured:
-    """A stream in blocks of a good size for a disk, counted and hashed. Raises TooLarge at the first byte too many."""
+    """Yields a stream in blocks of at least BLOCK_BYTES, except the last, and counts and hashes its bytes.
+
+    Raises TooLarge as soon as there are more than `max_bytes`.
+    """
 
     def __init__(self, stream: AsyncIterator[bytes], max_bytes: int) -> None:
         self._stream = stream
@@ -87,4 +101,5 @@ class Measured:
         return block
 
     def stored_as(self, key: str) -> StoredAudio:
+        """Returns the facts of the stream. Call it after the last block."""
         return StoredAudio(key=key, bytes=self._bytes, sha256=self._digest.hexdigest())

@@ -1,6 +1,6 @@
 """Temporary files of one process: decoded audio, and recordings that come from a bucket.
 
-It exists so that a process that dies leaves files that the next one can recognize and erase. It must not know jobs.
+A process may die and leave its files behind. The workspace makes sure that the next process recognizes and erases them.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ CHECK_SECONDS = 10.0
 
 
 class Workspace:
-    """A folder of this process under `root`. Opening one erases what dead processes left there.
+    """A folder of this process under `root`. The constructor erases the folders of dead processes there.
 
-    A process holds a lock on its folder, which the kernel lets go even after kill -9. Raises StoreUnavailable where no
-    folder can be made.
+    A process holds a lock on its folder, which the kernel releases even after kill -9. The constructor raises
+    StoreUnavailable if it cannot create a folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -57,7 +57,7 @@ class Workspace:
 
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
-        """A folder for one job, gone at the end of the block. Raises OSError."""
+        """Create a folder for temporary files, which is erased at the end of the block. Raises OSError."""
         folder = await self._threads.run(self._make, ANSWER_SECONDS)
         try:
             yield folder
@@ -67,14 +67,17 @@ class Workspace:
                 await asyncio.shield(self._threads.run(erase, ANSWER_SECONDS))
 
     def _make(self) -> Path:
-        """Make the process's folder again, because a cleaner of temporary files may have removed it."""
+        """Create a folder in the process's folder.
+
+        If that is missing, it is created again, because a cleaner of temporary files may have removed it.
+        """
         with self._making:
             if not self._folder.exists():
                 self._open()
             return Path(mkdtemp(dir=self._folder))
 
     async def check(self) -> None:
-        """Write, sync, read and delete a file. Raises OSError, within seconds if the disk does not answer."""
+        """Write, sync, read and delete a file. Raises OSError, after CHECK_SECONDS if the disk does not answer."""
         await self._checking.run(self._try_out, CHECK_SECONDS)
 
     def _try_out(self) -> None:
@@ -85,6 +88,7 @@ class Workspace:
             shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
+        """Erase the process's folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()

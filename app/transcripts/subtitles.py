@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
 from math import inf
 
+from app.transcripts.punctuation import ends_clause, ends_sentence
 from app.transcripts.transcript import Segment
 
 # As in most subtitle guidelines, such as Netflix's Timed Text Style Guide. A wide character takes two columns.
@@ -18,10 +19,6 @@ LONGEST_CUE_MS = 7_000
 SHORTEST_CUE_MS = 1_000
 # A segment too short to be read is shown with the next one of the same speaker, if that follows after such a pause.
 JOINED_PAUSE_SECONDS = 0.8
-
-_SENTENCE_MARKS = ".?!…。？！｡"
-_CLAUSE_MARKS = ",;:—–、，；："
-_QUOTES = "\"'”’»)」』）"
 
 # Unicode general categories
 _MARKS = frozenset({"Mn", "Me", "Cf"})
@@ -45,13 +42,15 @@ class Cue:
 
 
 def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = inf) -> tuple[Cue, ...]:
-    """The segments as subtitles, ordered by start: two lines of LINE_COLUMNS and LONGEST_CUE_MS at most.
+    """The segments as subtitles, ordered by their start.
 
-    A longer segment is halved until its parts fit, at the end of a sentence or clause if one is near the middle.
-    A part has the times of its words, or, if these have none, its share of the segment's time. Cues of one channel
-    never overlap; cues of two channels overlap if both spoke at the same time. A cue is shown for at least
-    SHORTEST_CUE_MS, unless the next cue or the end of the recording (`duration`, seconds) comes first. With
-    `name_speakers` the first line starts with `agent: `, which counts as part of it; a long name fills the first line.
+    A cue has at most two lines of LINE_COLUMNS, and lasts at most LONGEST_CUE_MS. A longer segment is halved until its
+    parts fit, at the end of a sentence or clause if one is near the middle. A part has the times of its words. If these
+    have none, it has a part of the segment's time, by its width.
+
+    Cues of one channel never overlap. Cues of two channels overlap if both spoke at the same time. A cue is shown for
+    at least SHORTEST_CUE_MS, if neither the next cue nor the end of the recording (`duration`, seconds) comes first.
+    With `name_speakers`, the first line starts with the speaker's name, such as `agent: `. A long name fills the line.
     """
     free_from_ms: defaultdict[int, int] = defaultdict(int)
     found = []
@@ -69,7 +68,7 @@ def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = 
 
 
 def _lead(speaker: str) -> str:
-    """The name before the words, cut to the length of a line."""
+    """The name of the speaker, which stands before the words. It is cut to the length of a line."""
     name = one_line(speaker)
     if _columns(f"{name}:") > LINE_COLUMNS:
         widths = accumulate(map(_columns, name))
@@ -83,7 +82,7 @@ def _readable(cue: Cue, until_ms: float) -> Cue:
 
 
 def _joined(segments: Iterable[Segment]) -> list[list[Segment]]:
-    """Groups of segments that are shown together: one, and before it those too short to be shown alone."""
+    """Groups of segments that are shown together: those that are too short to be read, with the segment after them."""
     groups: list[list[Segment]] = []
     last: dict[int, list[Segment]] = {}
     for segment in segments:
@@ -128,7 +127,7 @@ def _pieces(segment: Segment) -> list[_Piece]:
 
 
 def _timed(text: str, start: float, end: float, *, whole_words: bool) -> list[_Piece]:
-    """The text in pieces. Each gets a share of the time, by its width."""
+    """The text in pieces. Each piece gets a part of the time, by its width."""
     texts = list(_split(text, whole_words))
     columns = list(accumulate(map(_columns, texts), initial=0))
     times = [round(1000 * (start + (end - start) * column / (columns[-1] or 1))) for column in columns]
@@ -143,7 +142,10 @@ def _split(text: str, whole_words: bool) -> Iterator[str]:
 
 
 def _characters(word: str) -> Iterator[str]:
-    """Cuts as East Asian typography breaks lines: not before closing marks, after opening marks, or in Latin words."""
+    """Cuts a word where East Asian typography may break a line.
+
+    It never cuts before a closing mark, after an opening mark, or inside a Latin word.
+    """
     piece = word[0]
     for character in word[1:]:
         together = (
@@ -160,7 +162,7 @@ def _characters(word: str) -> Iterator[str]:
 
 
 def _cut(pieces: Sequence[_Piece], lead: str) -> Iterator[tuple[Sequence[_Piece], tuple[str, ...]]]:
-    """Parts that each fit into a cue, with their lines. A single piece is never cut, however large it is."""
+    """Parts that each fit into one cue, with their lines. A single piece is never cut, even if it does not fit."""
     if not pieces:
         return
     lines = _lines(pieces, lead)
@@ -174,7 +176,7 @@ def _cut(pieces: Sequence[_Piece], lead: str) -> Iterator[tuple[Sequence[_Piece]
 
 
 def _lines(pieces: Sequence[_Piece], lead: str) -> tuple[str, ...]:
-    """One line, or two of about the same length. If a line is too long, the pieces do not fit into one cue."""
+    """One line, or two of about the same length. If one of them is too long, the pieces do not fit into one cue."""
     if _columns(lead) > LONGEST_LEAD_COLUMNS:
         return (lead.rstrip(), _text(pieces))
     whole = lead + _text(pieces)
@@ -197,11 +199,13 @@ def _best_break(pieces: Sequence[_Piece], candidates: Iterable[int]) -> int:
 
 
 def _break_cost(before: str, after: str) -> float:
-    """How bad a break is to read, as the share of the text by which another break may be farther from the middle."""
-    mark = before.rstrip(_QUOTES)[-1:]
-    if mark and mark in _SENTENCE_MARKS:
+    """How much a line break between two pieces disturbs a reader: 0 at the end of a sentence, 0.5 inside a word.
+
+    `_best_break` adds this to the distance from the middle, which is a fraction of the text's width.
+    """
+    if ends_sentence(before):
         return 0.0
-    if mark and mark in _CLAUSE_MARKS:
+    if ends_clause(before):
         return 0.1
     return 0.25 if after.startswith(" ") else 0.5
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.whisper.adapter import SILENCE_SECONDS, SMALL_CONTEXTS_SECONDS, shortest_context
-from app.speech.whisper.processor import chosen_instructions
+from app.speech.whisper.instructions import chosen_instructions
 from proofs.bench.calls import Call, Piece
 from proofs.bench.rivals import channels_of, load
 from proofs.bench.work import BEAM_SIZE, CORES, Report, Work

@@ -14,8 +14,8 @@ import httpx
 import psutil
 
 from app.audio.decode import decode
+from app.process.memory import share_memory
 from app.speech.engine import Engine, EngineConfig
-from app.speech.whisper.processor import share_memory
 from app.transcripts.transcript import Options
 from proofs.bench.calls import Call, Piece
 from proofs.bench.measure import Meter, Run, repeatedly, resident_mib

@@ -20,10 +20,11 @@ import psutil
 
 from app.audio.decode import PROGRAM
 from app.jobs.lifecycle import Status
-from proofs.chaos.cluster import START_LIMIT_SECONDS, free_port
+from proofs.chaos.cluster import START_LIMIT_SECONDS
 from proofs.chaos.durability import SETTLE_SECONDS
 from proofs.chaos.figures import Figure
 from proofs.chaos.stage import POLL_SECONDS, Stage
+from testing.ports import free_ports
 
 NOT_READY_SECONDS = 30.0
 DISK_KIB = 4096
@@ -196,7 +197,7 @@ async def _ended_by(stage: Stage, worker: SickWorker) -> int:
 
 @asynccontextmanager
 async def _sick_worker(stage: Stage) -> AsyncIterator[SickWorker]:
-    folder, port = stage.cluster.folder, free_port()
+    folder, [port] = stage.cluster.folder, free_ports(1)
     disk, fault = folder / "sick", folder / "fault"
     disk.mkdir()
     with ExitStack() as stack:

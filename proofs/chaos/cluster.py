@@ -15,6 +15,7 @@ from typing import Literal
 import httpx
 
 from proofs.chaos.load import KEYS
+from testing.ports import free_ports
 from testing.service import environment
 
 ROOT = Path(__file__).parents[2]
@@ -72,13 +73,13 @@ class Cluster:
 
     async def start(self, apis: int, workers: int) -> None:
         """Start `apis` processes that serve HTTP, and `workers`. Returns when all APIs are ready."""
-        self.members += [self._spawn("serve", free_port()) for _ in range(apis)]
+        self.members += [self._spawn("serve", port) for port in free_ports(apis)]
         self.add_workers(workers)
         await self._until_ready()
 
     async def start_whole(self) -> None:
         """Start one process that serves HTTP and works on jobs. Returns when it is ready."""
-        self.members.append(self._spawn("whole", free_port()))
+        self.members.append(self._spawn("whole", *free_ports(1)))
         await self._until_ready()
 
     async def _until_ready(self) -> None:
@@ -155,10 +156,3 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
         return (await client.get(f"{url}/readyz")).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

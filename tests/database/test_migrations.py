@@ -218,3 +218,12 @@ async def test_a_migration_waits_while_another_transaction_holds_the_table(
     assert {(entry["event"], entry["error"]) for entry in logs} == {
         ("waiting for the database", "a table is in use, by a backup or a long transaction")
     }
+
+
+async def test_a_migration_file_that_cannot_be_read_is_not_taken_for_database_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "env.py").mkdir()
+    monkeypatch.setattr(connections, "SOURCE_MIGRATIONS", tmp_path)
+    with pytest.raises(IsADirectoryError):
+        await migrate("postgresql://127.0.0.1:1/calls")

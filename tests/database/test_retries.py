@@ -5,15 +5,14 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.database.connections import DATABASE_TROUBLE, Database, is_refusal
-from app.database.retries import Unbroken, despite_database_trouble, write_down
-from app.storage.store import StoreUnavailable
+from app.database.retries import UninterruptedTime, despite_database_trouble, write_down
 
 LOSE_THE_CONNECTION = "SELECT pg_terminate_backend(pg_backend_pid())"
 
 
 def test_the_duration_of_a_repeated_event_counts_from_the_last_gap() -> None:
-    contact = Unbroken()
-    assert [contact.seconds(now, longest_gap=12) for now in (100, 105, 110, 123, 128)] == [0, 5, 10, 0, 5]
+    contact = UninterruptedTime()
+    assert [contact.record(now, longest_gap=12) for now in (100, 105, 110, 123, 128)] == [0, 5, 10, 0, 5]
 
 
 class Write:
@@ -29,14 +28,14 @@ class Write:
         return int((await session.exec(text(statement))).scalar_one())  # type: ignore[call-overload]
 
 
-async def test_the_log_names_the_error_of_a_store_in_trouble(capsys: pytest.CaptureFixture[str]) -> None:
-    async def search() -> None:
-        raise StoreUnavailable("SlowDown")
+async def test_the_log_names_the_error_of_a_database_in_trouble(capsys: pytest.CaptureFixture[str]) -> None:
+    async def claim() -> None:
+        raise ConnectionRefusedError("nothing listens")
 
-    await despite_database_trouble(search)
+    await despite_database_trouble(claim)
     logged = "".join(capsys.readouterr())
-    assert "database or store trouble" in logged
-    assert "SlowDown" in logged
+    assert "database trouble" in logged
+    assert "nothing listens" in logged
 
 
 async def test_a_write_is_repeated_after_a_lost_connection(database: Database) -> None:

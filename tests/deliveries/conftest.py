@@ -1,10 +1,10 @@
 """Jobs that have ended, and senders that run."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from app.database.connections import Database
@@ -20,8 +20,8 @@ from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
 from app.network.guard import NetworkGuard
 from testing.rows import KEEP_AUDIO, SUCCESS, enqueue
+from testing.waiting import until
 
-T = TypeVar("T")
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 THIS_MACHINE = NetworkGuard([ip_network("127.0.0.0/8")])
 
@@ -47,29 +47,23 @@ async def attempts(database: Database, delivery: Delivery) -> list[DeliveryAttem
 
 async def tried(database: Database, job_id: UUID, times: int = 1) -> list[Delivery]:
     """The deliveries of a transcription, after each has had `times` attempts and none is under way."""
-
-    async def idle() -> list[Delivery] | None:
-        found = await deliveries(database, job_id)
-        return found if found and all(one.attempts >= times and one.lease_token is None for one in found) else None
-
-    return await eventually(idle)
+    return await _once_all(database, job_id, lambda one: one.attempts >= times and one.lease_token is None)
 
 
 async def settled(database: Database, job_id: UUID) -> list[Delivery]:
     """The deliveries of a transcription, after none is pending any more."""
-
-    async def ended() -> list[Delivery] | None:
-        found = await deliveries(database, job_id)
-        return found if found and all(one.status != DeliveryStatus.PENDING for one in found) else None
-
-    return await eventually(ended)
+    return await _once_all(database, job_id, lambda one: one.status != DeliveryStatus.PENDING)
 
 
-async def eventually(found: Callable[[], Awaitable[T | None]]) -> T:
-    async with asyncio.timeout(30):
-        while (value := await found()) is None:  # noqa: ASYNC110  there is no event to wait for
-            await asyncio.sleep(0.02)
-    return value
+async def _once_all(database: Database, job_id: UUID, is_so: Callable[[Delivery], bool]) -> list[Delivery]:
+    found: list[Delivery] = []
+
+    async def all_are_so() -> bool:
+        found[:] = await deliveries(database, job_id)
+        return found != [] and all(map(is_so, found))
+
+    await until(all_are_so)
+    return found
 
 
 @asynccontextmanager
@@ -80,6 +74,7 @@ async def sending(
     async with open_client(guard) as client, sending_by(database, http_channels(client, attempt_seconds)) as sender:
         yield sender
         await sender.drain(grace_seconds)
+        await sender.idle()
 
 
 @asynccontextmanager

@@ -19,12 +19,12 @@ from app.deliveries.receivers import (
     MAX_CHARACTERS,
     MAX_FILLED_CHARACTERS,
     MAX_PLACEHOLDERS,
-    Given,
+    PlaceholderValues,
     Receivers,
     check_callback,
     filled,
-    misplaced,
     request_target,
+    unsafe_placeholders,
 )
 from app.errors import InvalidRequest, UrlNotAllowed
 from app.network.guard import NetworkGuard, host_of
@@ -69,7 +69,7 @@ async def test_a_receiver_gets_the_filled_url_and_no_value_changes_the_rest_of_t
 ) -> None:
     template = "/" + "".join(parts)
     values = {"file_name": file_name, "external_id": external_id, "id": "1", "status": "completed"}
-    assume(not misplaced(f"http://h{template}", values))
+    assume(not unsafe_placeholders(f"http://h{template}", values))
     async with raw_receiver() as (port, lines), open_client(THIS_MACHINE) as client:
         url = filled(f"http://127.0.0.1:{port}{template}", values)
         reply = await CallbackChannel(client, 10).send(outgoing(url))
@@ -91,7 +91,7 @@ async def test_a_receiver_gets_the_filled_url_and_no_value_changes_the_rest_of_t
 )
 def test_the_error_names_the_field_whose_value_would_change_the_path(value: str, template: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        RECEIVERS.callbacks(CRM + template, Given("call.wav", value, "file"))
+        RECEIVERS.callbacks(CRM + template, PlaceholderValues("call.wav", value, "file"))
     assert [error.field for error in refusal.value.errors] == ["external_id"]
 
 
@@ -111,7 +111,7 @@ def test_values_in_the_same_segment_are_checked_together(
     template: str, file_name: str | None, external_id: str | None, fields: list[str]
 ) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        RECEIVERS.callbacks(CRM + template, Given(file_name, external_id, "url"))
+        RECEIVERS.callbacks(CRM + template, PlaceholderValues(file_name, external_id, "url"))
     assert [error.field for error in refusal.value.errors] == fields
 
 
@@ -129,23 +129,23 @@ def test_values_in_the_same_segment_are_checked_together(
     ],
 )
 def test_other_values_are_allowed(template: str, value: str | None) -> None:
-    assert RECEIVERS.callbacks(CRM + template, Given("call.wav", value, "file")) == [CRM + template]
+    assert RECEIVERS.callbacks(CRM + template, PlaceholderValues("call.wav", value, "file")) == [CRM + template]
 
 
 def test_callback_urls_of_the_operator_are_checked_too() -> None:
     receivers = Receivers(NetworkGuard(), callback_urls=(f"{CRM}/{{external_id}}/done",))
-    assert receivers.callbacks([], Given("call.wav", "..", "file")) == []
+    assert receivers.callbacks([], PlaceholderValues("call.wav", "..", "file")) == []
     with pytest.raises(InvalidRequest):
-        receivers.callbacks(None, Given("call.wav", "..", "file"))
+        receivers.callbacks(None, PlaceholderValues("call.wav", "..", "file"))
 
 
 def test_the_length_of_a_filled_url_is_limited() -> None:
     longest = "\U0001f600" * 255
     within = f"{CRM}/?{{file_name}}&{{external_id}}&{{id}}&{{status}}&" + "a" * 1300
-    RECEIVERS.callbacks(within, Given(longest, longest, "file"))
+    RECEIVERS.callbacks(within, PlaceholderValues(longest, longest, "file"))
     for beyond in (f"{CRM}/?{{file_name}}{{file_name}}{{file_name}}", f"{CRM}/?" + "\U0001f600" * 700):
         with pytest.raises((InvalidRequest, UrlNotAllowed)) as refusal:
-            RECEIVERS.callbacks(beyond, Given(longest, longest, "file"))
+            RECEIVERS.callbacks(beyond, PlaceholderValues(longest, longest, "file"))
         assert [error.field for error in refusal.value.errors] == ["callback_url"]
     check_callback(f"{CRM}/" + "{id}" * MAX_PLACEHOLDERS)
     with pytest.raises(ValueError, match="at most 8 placeholders"):

@@ -22,13 +22,13 @@ from app.deliveries import outbox
 from app.deliveries.models import Delivery, DeliveryStatus
 from app.network.guard import NetworkGuard
 from testing.receiver import HUGE_BYTES, Receiver, receiving
+from testing.waiting import soon
 from tests.conftest import clone
 from tests.deliveries.conftest import (
     SECRET,
     attempts,
     deliveries,
     end,
-    eventually,
     sending,
     settled,
     tried,
@@ -163,12 +163,9 @@ async def test_a_host_gets_at_most_four_requests_at_the_same_time(database: Data
 
 
 async def test_an_attempt_that_outlasts_the_grace_is_given_back(database: Database, receiver: Receiver) -> None:
-    async def asked() -> bool | None:
-        return len(receiver.received) == 1 or None
-
     async with sending(database, grace_seconds=0):
         job = await end(database, receiver.url("/hang"))
-        await eventually(asked)
+        await soon(lambda: len(receiver.received) == 1)
     [delivery] = await deliveries(database, job.id)
     assert (delivery.status, delivery.attempts, delivery.lease_token) == (PENDING, 0, None)
 
@@ -215,7 +212,7 @@ async def make_due(database: Database) -> None:
     async with database.transaction() as session:
         pending = update(Delivery).where(col(Delivery.status) == PENDING)
         await session.exec(pending.values(next_attempt_at=func.now()))
-        await notify(session, outbox.DUE)
+        await notify(session, outbox.DUE_TOPIC)
 
 
 @asynccontextmanager

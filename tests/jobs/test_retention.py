@@ -259,6 +259,19 @@ async def test_a_recording_that_gets_its_job_between_two_searches_is_no_orphan(
     assert recordings(store) == {str(arrived)}
 
 
+async def test_a_store_that_cannot_be_searched_for_orphans_is_not_reported_as_database_trouble(
+    database: Database, store: LocalAudioStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def untouched(seconds: float) -> list[str]:
+        raise StoreUnavailable("SlowDown")
+
+    monkeypatch.setattr(store, "untouched", untouched)
+    await Retention(database, store).erase_orphans()
+    logged = "".join(capsys.readouterr())
+    assert "store not searched for orphans" in logged
+    assert "SlowDown" in logged
+
+
 class Refusing(LocalAudioStore):
     """Erases all recordings except `refused`."""
 

@@ -172,7 +172,7 @@ async def test_the_recording_is_erased_even_if_the_reply_to_the_commit_of_the_en
     assert bench.audio_files() == []
 
 
-async def test_a_job_is_postponed_if_the_disk_has_no_room_for_its_recording(
+async def test_a_job_is_postponed_if_the_disk_has_no_space_for_its_recording(
     bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: object) -> NoReturn:

@@ -152,7 +152,7 @@ def _unreachable(monkeypatch: pytest.MonkeyPatch, bucket: str) -> S3Source:
     return S3Source([bucket])
 
 
-async def test_an_object_is_not_read_if_there_is_no_room_for_it(bucket: str) -> None:
+async def test_an_object_is_not_read_if_there_is_no_space_for_it(bucket: str) -> None:
     await put(bucket, "call.wav")
 
     async def room_for_less(coming: int) -> None:

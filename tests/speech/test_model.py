@@ -3,13 +3,27 @@
 import asyncio
 import json
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from app.speech import families
-from app.speech.engine import Engine, EngineConfig
-from app.speech.model import Again, Answer, Ask, Model, NoSpeech, Prepared, Recognized, Samples
+from app.speech.engine import Engine, EngineConfig, check
+from app.speech.model import (
+    Abilities,
+    Again,
+    Answer,
+    Device,
+    DeviceChoice,
+    LoadedModel,
+    Model,
+    NoSpeech,
+    Prepared,
+    Recognized,
+    Samples,
+    WindowRequest,
+)
 from app.speech.settling import AskedTooOften
 from app.transcripts.formats import Format, render
 from app.transcripts.transcript import Options
@@ -24,26 +38,34 @@ class Metronome:
     languages: Sequence[str] = ("en",)
 
     def __init__(self) -> None:
-        self.batches: list[list[Ask]] = []
+        self.batches: list[list[WindowRequest]] = []
         self.is_never_content = False
 
-    def prepare(self, ask: Ask, read: Callable[[], Samples]) -> Prepared:
+    def prepare(self, request: WindowRequest, read: Callable[[], Samples]) -> Prepared:
         return Prepared()
 
-    def kind(self, ask: Ask) -> Hashable:
-        return str(ask.state)
+    def kind(self, request: WindowRequest) -> Hashable:
+        return str(request.state)
 
-    def recognize(self, batch: Sequence[tuple[Ask, Samples]]) -> Sequence[Answer]:
-        self.batches.append([ask for ask, _ in batch])
-        return [self._answer(ask, samples) for ask, samples in batch]
+    def recognize(self, batch: Sequence[tuple[WindowRequest, Samples]]) -> Sequence[Answer]:
+        self.batches.append([request for request, _ in batch])
+        return [self._answer(request, samples) for request, samples in batch]
 
-    def _answer(self, ask: Ask, samples: Samples) -> Answer:
+    def _answer(self, request: WindowRequest, samples: Samples) -> Answer:
         seconds = round(len(samples) / 16_000)
         if not seconds:
             return NoSpeech()
-        if ask.state is None or self.is_never_content:
-            return Again(Ask(ask.options, ask.seconds, ask.language, ask.language_is_detected, state="second look"))
-        return Recognized(" ".join(["tick"] * seconds), ask.language)
+        if request.state is None or self.is_never_content:
+            return Again(
+                WindowRequest(
+                    request.options,
+                    request.seconds,
+                    request.language,
+                    request.language_is_detected,
+                    state="second look",
+                )
+            )
+        return Recognized(" ".join(["tick"] * seconds), request.language)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +73,48 @@ def metronome() -> Metronome:
     return Metronome()
 
 
+@dataclass(frozen=True)
+class Metronomes:
+    """The family of that one model."""
+
+    metronome: Metronome
+
+    def serves(self, name: str) -> bool:
+        return name == "metronome"
+
+    def abilities(self, name: str) -> Abilities:
+        return Abilities(("en",), translates=False)
+
+    def check(self, name: str, choice: DeviceChoice) -> None:
+        pass
+
+    def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
+        return LoadedModel(self.metronome, Device("cpu", (), 1, ""))
+
+    def bundled(self) -> Sequence[str]:
+        return ["metronome"]
+
+    def downloaded(self, models_dir: Path) -> Sequence[str]:
+        return []
+
+    def locate(self, name: str, models_dir: Path) -> Path | None:
+        return models_dir
+
+    def fetch(self, name: str, models_dir: Path) -> Path:
+        return models_dir
+
+
 @pytest.fixture(scope="module")
 def engine(metronome: Metronome, models_dir: Path) -> Iterator[Engine]:
     """`base` and the second family, in one process."""
-    load = families.load
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(families, "require_known", lambda name: None)
-        patch.setattr(families, "load", lambda name, *rest: metronome if name == "metronome" else load(name, *rest))
-        engine = Engine(EngineConfig(models=("base", "metronome"), models_dir=models_dir))
+        patch.setattr(families, "FAMILIES", [Metronomes(metronome), *families.FAMILIES])
+        config = EngineConfig(models=("base", "metronome"), models_dir=models_dir)
+        check(config)
+        engine = Engine(config)
         engine.load()
+        assert families.abilities("metronome").languages == ("en",)
+        assert families.bundled_models()[0] == "metronome"
     yield engine
     engine.close()
 
@@ -106,5 +161,5 @@ async def test_two_families_in_one_process_never_share_a_batch(
 
     for (said, options), transcript in zip(asked, transcripts, strict=True):
         assert (error_rate(said.text, transcript.text) <= FEW) == (options.model == "base")
-    assert {ask.options.model for batch in metronome.batches for ask in batch} == {"metronome"}
-    assert all(len({ask.state for ask in batch}) == 1 for batch in metronome.batches)
+    assert {request.options.model for batch in metronome.batches for request in batch} == {"metronome"}
+    assert all(len({request.state for request in batch}) == 1 for batch in metronome.batches)

@@ -45,7 +45,7 @@ async def test_an_upload_that_fills_the_disk_leaves_nothing(
     assert listed.json()["items"] == []
 
 
-async def test_an_upload_leaves_nothing_if_the_disk_has_no_room_for_a_local_copy(
+async def test_an_upload_leaves_nothing_if_the_disk_has_no_space_for_a_local_copy(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(store: folder_store.LocalAudioStore, key: str) -> None:
@@ -82,6 +82,6 @@ async def test_a_recording_is_not_blamed_for_a_full_disk(tmp_path: Path) -> None
     call = tmp_path / "call"
     call.write_bytes(tone())
     (tmp_path / "channel-0.pcm").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="no room") as failure:
+    with pytest.raises(OSError, match="no space") as failure:
         await decode(call, tmp_path, split=True, max_seconds=60)
     assert failure.value.errno == errno.ENOSPC

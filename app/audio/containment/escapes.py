@@ -1,6 +1,6 @@
-"""Tries to break out of the decoder: what succeeds, a recording that has taken over the decoder could do too.
+"""Tries to break out of the decoder's process. What succeeds, a recording that has taken over the decoder could do too.
 
-The decoder's program runs it when it is asked for a report. It must import nothing but the standard library.
+The decoder's program runs this when it is asked for a report. So this module may import only the standard library.
 """
 
 import os
@@ -12,6 +12,7 @@ SERVICE = Path("/proc", str(os.getppid()), "environ")
 
 
 def possible() -> list[str]:
+    """Try everything that a contained process must not be able to do. Returns what succeeded, in words."""
     attempts: dict[str, Callable[[], object]] = {
         "open files": lambda: os.open("/", os.O_RDONLY),
         "read the service's environment": SERVICE.read_bytes,

@@ -1,8 +1,8 @@
 """Limits and contains the decoder's process, and closes the service's memory to other processes.
 
-It exists because FFmpeg parses bytes of strangers: a fault in it must not give away keys, recordings or the database.
-Each piece is used if the kernel has it. This module must import nothing but the standard library and its neighbours,
-because the decoder's program imports it.
+It exists because FFmpeg parses bytes of strangers, and a fault in it must not give away keys, recordings or the
+database. Each piece is used if the kernel has it. The decoder's program imports this module, so it may import only the
+standard library and its neighbours.
 """
 
 import ctypes
@@ -22,23 +22,24 @@ OOM_SCORE = 1000  # if memory runs out, the kernel ends a decoder first, because
 
 
 def close_to_other_processes() -> bool:
-    """Close this process's memory and environment to all users but root, also to processes of the same user.
+    """Close this process's memory and environment to all other processes except root's, also to those of the same user.
 
-    After that only root can trace the process (gdb, py-spy), and it writes no core dump. Returns whether it worked.
+    From then on only root can trace the process (gdb, py-spy), and it writes no core dump. Returns whether it worked.
     """
     return _prctl(PR_SET_DUMPABLE, 0)
 
 
 def depend_on_the_service() -> None:
-    """End when the service ends, and before it if memory runs out."""
+    """Let the kernel end this process when the service ends, and before the service if memory runs out."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _write("oom_score_adj", OOM_SCORE)
 
 
 def yield_the_processor() -> None:
-    """Lower the priority of the process and of its session.
+    """Lower the priority of this process and of its session.
 
-    If each session gets an equal share of the processor (autogroup), niceness counts only within a session.
+    Both are needed, because a kernel that gives each session an equal share of the processor (autogroup) uses niceness
+    only within a session.
     """
     with suppress(OSError):
         os.nice(NICENESS)
@@ -51,7 +52,11 @@ def _write(name: str, value: int) -> None:
 
 
 def limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
-    """Limit this process. The soft limit of CPU time is lower, so that SIGXCPU differs from a kill from outside."""
+    """Limit the memory, CPU time and file sizes of this process, and let it start no process.
+
+    The soft limit of CPU time is lower than the hard one, so that a process that uses up its time ends by SIGXCPU and
+    not by SIGKILL, which could also come from outside.
+    """
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 5),
         (resource.RLIMIT_AS, memory_bytes, memory_bytes),
@@ -66,9 +71,9 @@ def limit(memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
 
 
 def contain() -> dict[str, int]:
-    """From now on this process can use the files that it has open, and nothing else.
+    """Take from this process everything except the files that it has open. This cannot be undone.
 
-    Returns what contains it: for Landlock its version, and 0 for a piece that the kernel does not have.
+    Returns what contains it. For Landlock that is its version. A piece that the kernel does not have is 0.
     """
     return {
         "no_new_privileges": _prctl(PR_SET_NO_NEW_PRIVS, 1),

@@ -1,7 +1,6 @@
-"""Landlock, a part of Linux that restricts a process: without any rule, the process opens, makes and removes no file.
+"""Closes all files to a process by Landlock, a part of Linux. Files that are already open stay usable.
 
-It exists because a machine may have Landlock but no seccomp filter, or the other way round. It must not know what it
-restricts. Files that are already open stay usable.
+The service uses both Landlock and a seccomp filter, because a machine may have only one of them.
 """
 
 import ctypes
@@ -20,7 +19,7 @@ class Ruleset(ctypes.Structure):
 
 
 def version() -> int:
-    """The version of the kernel's Landlock; 0 if there is none, or if it is off or forbidden for this process."""
+    """Returns the version of the kernel's Landlock. It is 0 if there is none, or if this process cannot use it."""
     try:
         return max(_system_call(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(VERSION)), 0)
     except OSError:
@@ -28,9 +27,9 @@ def version() -> int:
 
 
 def close_all_files() -> int:
-    """From now on this process and its children cannot use any path. Needs `no_new_privs`.
+    """Forbid this process and its children the use of any path. The process must have set `no_new_privs` before.
 
-    Returns the version of Landlock, 0 if there is none. Raises OSError if the kernel refuses.
+    Returns the version of Landlock, or 0 if there is none. Raises OSError if the kernel refuses.
     """
     found = version()
     if found == 0:
@@ -46,7 +45,7 @@ def close_all_files() -> int:
 
 
 def ruleset_of(version: int) -> Ruleset:
-    """Everything that a kernel of this version can forbid."""
+    """Returns a ruleset with everything that Landlock of this version can forbid."""
     return Ruleset(
         files=(1 << next(bits for least, bits in FILE_RIGHTS_BY_VERSION if version >= least)) - 1,
         network=NETWORK_RIGHTS if version >= NETWORK_VERSION else 0,

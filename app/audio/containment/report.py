@@ -1,6 +1,6 @@
-"""Reports what contains the decoder on this machine: it starts a decoder that tries to break out.
+"""Reports what contains the decoder on this machine. To find out, it starts a decoder that tries to break out.
 
-It exists because kernels, containers and their profiles differ, so that a missing piece must be found by trying.
+It exists because kernels, containers and their profiles differ, so that only a trial shows whether a piece is missing.
 """
 
 import os
@@ -20,16 +20,16 @@ log = structlog.stdlib.get_logger("callscribe.decoder")
 
 @dataclass(frozen=True, slots=True)
 class Containment:
-    """What contains a decoder, in addition to its limits."""
+    """What contains a decoder, besides its limits on memory, CPU time and files."""
 
     no_new_privileges: bool
     landlock: int
-    """The version of the kernel's Landlock; 0 if it is missing."""
+    """The version of the kernel's Landlock. It is 0 if that is missing."""
     seccomp: bool
     possible: tuple[str, ...]
-    """What a recording that has taken over the decoder could still do; empty if all attempts were refused."""
+    """What a recording that has taken over the decoder could still do. It is empty if all attempts were refused."""
     unavailable: str | None = None
-    """Why no decoder could be started. Nothing else is known then."""
+    """Why no decoder could be started. Then the other fields mean nothing."""
 
     @property
     def complete(self) -> bool:
@@ -37,7 +37,7 @@ class Containment:
 
 
 async def containment_report() -> Containment:
-    """Start a decoder that tries what it must not be able to do."""
+    """Start a decoder that tries to break out. Returns what contained it and what it could do."""
     limits = {"memory_bytes": MEMORY_BYTES, "cpu_seconds": PROBE_CPU_SECONDS, "file_bytes": 0}
     try:
         with FileIO(os.devnull) as nothing:
@@ -48,7 +48,7 @@ async def containment_report() -> Containment:
 
 
 async def log_containment() -> None:
-    """Write one log line: info if the decoder is contained, otherwise a warning that says what is missing."""
+    """Write a log line about the containment. It is a warning that says what is missing if the containment has gaps."""
     found = await containment_report()
     if found.unavailable is not None:
         log.warning("the decoder cannot be started", error=found.unavailable)

@@ -1,8 +1,8 @@
-"""A seccomp filter: it allows the system calls that decoding needs and refuses all others with EPERM.
+"""A seccomp filter, which allows the system calls that decoding needs and refuses all others with EPERM.
 
 It exists because a fault in FFmpeg must not reach beyond the decoder. No call on the list opens a file or a socket,
-starts a program, a process or a thread, sends a signal, looks into another process or asks more of the kernel.
-It must not know what is decoded, or for whom.
+starts a program, a process or a thread, sends a signal or looks into another process. A call may be added to the list
+only if it does none of that.
 """
 
 import ctypes
@@ -61,9 +61,9 @@ class Program(ctypes.Structure):
 
 
 def refuse_all_but_decoding() -> bool:
-    """From now on only the calls on the list succeed. Needs `no_new_privs`.
+    """Refuse this process all system calls that are not on the list. It must have set `no_new_privs` before.
 
-    Returns False if there is no list for this machine. Raises OSError if the kernel refuses.
+    Returns False and refuses nothing if there is no list for this machine. Raises OSError if the kernel has no filters.
     """
     if platform.machine() not in AUDIT or struct.calcsize("P") != 8:
         return False
@@ -76,7 +76,10 @@ def refuse_all_but_decoding() -> bool:
 
 
 def instructions(machine: str) -> Iterator[tuple[int, int, int, int]]:
-    """The filter in classic BPF. Each tuple: operation, instructions to skip if true, if false, operand."""
+    """Yields the filter in classic BPF for a machine of AUDIT.
+
+    A tuple has the operation, how many instructions to skip if it is true and if it is false, and the operand.
+    """
     column = list(AUDIT).index(machine)
     yield LOAD, 0, 0, ARCHITECTURE
     yield JUMP_IF_EQUAL, 1, 0, AUDIT[machine]

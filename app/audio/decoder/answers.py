@@ -1,6 +1,6 @@
-"""Errors as answers: an error is the recording's fault or this machine's, and the service must know which.
+"""Translates errors into answers that say whether the recording or this machine is at fault.
 
-It must not know what was decoded. `app/audio/decode.py` reads the answers.
+`app/audio/decode.py` reads the answers and raises them as errors of the service.
 """
 
 import errno
@@ -17,7 +17,7 @@ CANNOT_WRITE = "decoded audio cannot be written"
 
 
 class Refused(Exception):
-    """The recording cannot be used; `code` is a code of app.errors."""
+    """The recording cannot be used. `code` is the code of a MediaError in `app/errors.py`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 def for_error(error: Exception) -> dict[str, Any]:
-    """The answer if decoding raised `error`."""
+    """Returns the answer for a decoding that raised `error`."""
     if isinstance(error, Refused):
         return {"error": error.code, "detail": error.detail}
     if is_lack_of_memory(error):
@@ -39,7 +39,7 @@ def for_error(error: Exception) -> dict[str, Any]:
 
 
 def trouble(error: OSError, what: str) -> dict[str, Any]:
-    """The answer if this machine is at fault, so that the recording is not refused for it."""
+    """Returns the answer for an error that is this machine's fault, so that the recording is not refused for it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return {"error": DISK_FULL}
     return {"error": UNAVAILABLE, "errno": error.errno, "detail": f"{what}: {error.strerror}"}

@@ -1,4 +1,4 @@
-"""Frames → one raw file a channel, signed 16-bit, with silence where the timestamps say that sound is missing."""
+"""Writes frames as samples to a file for each channel, and silence if the timestamps say that sound is missing."""
 
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -17,7 +17,7 @@ SILENCE = bytes(1 << 16)
 
 
 class Output(NamedTuple):
-    """What is to be written to `folder`: each channel alone (`split`) or their mean, at `rate` Hz."""
+    """What the request asks for: each channel alone (`split`) or their mean, at `rate` Hz, in files in `folder`."""
 
     folder: str
     rate: int
@@ -26,14 +26,17 @@ class Output(NamedTuple):
 
 
 def open_files(output: Output) -> list[BinaryIO]:
-    """As many files as a recording may need. How many it needs is known only after containment."""
+    """Open as many files as a recording may need, because none can be opened later, when its channels are known."""
     return [Path(output.folder, f"channel-{i}.pcm").open("wb") for i in range(MAX_CHANNELS if output.split else 1)]
 
 
 def write_channels(
     container: InputContainer, stream: AudioStream, files: list[BinaryIO], output: Output
 ) -> dict[str, Any]:
-    """Decode the track into the first of the files. The number of channels is that of the first frame."""
+    """Decode the track into the first of the files. The first frame decides how many channels there are.
+
+    Returns the number of channels, the samples in each, and the seconds that a broken clock has jumped. Raises Refused.
+    """
     frames = usable_frames(container, stream)
     first = next(frames, None)
     if first is None:
@@ -51,7 +54,7 @@ def write_channels(
 
 
 class ChannelWriter:
-    """Writes frames to one file a channel. `written` counts samples of one channel.
+    """Writes frames to a file for each channel. `written` counts the samples of one channel.
 
     A stretch is a run of frames of one shape (rate, format, layout) without a gap. Each stretch has its own filter
     graph.
@@ -70,6 +73,7 @@ class ChannelWriter:
         self.written = 0
 
     def write(self, frame: AudioFrame) -> None:
+        """Write a frame, after silence for the gap before it. Raises Refused if the recording is too long."""
         gap = self._clock.gap_before(frame.time, self._position())
         shape = (frame.sample_rate, frame.format.name, frame.layout.name)
         if shape != self._shape or gap:
@@ -80,14 +84,14 @@ class ChannelWriter:
         self._write_what_is_ready(self._graph)
 
     def end_stretch(self) -> None:
-        """Write what the graph holds back."""
+        """Write the samples that the filter graph still has."""
         if self._graph is not None:
             self._graph.push(None)
             self._write_what_is_ready(self._graph)
             self._graph = None
 
     def _position(self) -> float:
-        """Seconds up to the end of the last frame."""
+        """Returns how many seconds there are up to the end of the last frame."""
         return self._stretch_start + (self._stretch_taken / self._shape[0] if self._shape else 0.0)
 
     def _begin_stretch(self, frame: AudioFrame, shape: tuple[int, str, str], gap: float) -> None:

@@ -1,6 +1,6 @@
-"""Whether the machine had no memory, or the recording asked for more than the process may have.
+"""Finds out whether the machine had no memory, or the recording asked for more than the process may have.
 
-The first is no fault of the recording. FFmpeg and Python report both in the same way.
+Only the second is the recording's fault. FFmpeg and Python report both in the same way.
 """
 
 import errno
@@ -21,9 +21,9 @@ def require_memory(error: Exception) -> None:
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Whether the machine refused memory: this process cannot get all that its limit still allows.
+    """Returns whether `error` is a lack of memory of the machine, and not of what this process may have.
 
-    A recording that asks for more than the limit is at fault itself.
+    To find out, it tries to get all the memory that the limit of this process still allows.
     """
     if not isinstance(error, MemoryError) or USED is None:
         return False
@@ -38,5 +38,5 @@ def is_lack_of_memory(error: Exception) -> bool:
 
 @cache
 def limit_bytes() -> int:
-    """Called once before containment, because the contained process may not ask for its limits."""
+    """Returns this process's limit of memory. Call it before the containment, which forbids asking for it."""
     return resource.getrlimit(resource.RLIMIT_AS)[0]

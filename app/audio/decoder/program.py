@@ -2,13 +2,12 @@
 
     python -I program.py REQUEST < recording
 
-It exists because FFmpeg parses bytes of strangers. `app/audio/decoder_process.py` starts it; the request is JSON.
-The program prints two lines of JSON. It prints the first one, which says what contains this process, before FFmpeg
-sees a byte: if something goes wrong earlier, the recording is not to blame. The second line is the answer.
+It exists because FFmpeg parses bytes of strangers. `app/audio/decoder_process.py` starts it with a request in JSON.
+The program prints two lines of JSON. The first one says what contains this process. It is printed before FFmpeg sees a
+byte, so that the recording is not blamed if something goes wrong earlier. The second line is the answer.
 
-The contained process cannot open any file. So all modules are imported, and all files opened, before `contain`.
-The program must not know the service: PyAV is the only import from outside the standard library, this package and
-`app.audio.containment`.
+The contained process cannot open any file. So all modules are imported, and all files opened, before `contain`. From
+outside the standard library, this package and `app.audio.containment`, the program may import only PyAV.
 """
 
 import json
@@ -25,7 +24,7 @@ from app.audio.decoder.recording import Recording
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
-    """Returns the second line."""
+    """Limit and contain this process, print the first line, and do what the request asks. Returns the second line."""
     output = Output(**request["output"]) if "output" in request else None
     if request.get("report"):
         from app.audio.containment import escapes  # it imports modules that decoding does not need
@@ -43,7 +42,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(files: list[BinaryIO], output: Output | None) -> dict[str, Any]:
-    """Returns what is known of the recording, what is wrong with it, or why this machine could not decode it."""
+    """Returns facts of the recording, what is wrong with it, or why this machine could not decode it."""
     recording = Recording()
     try:
         found = inspect_or_decode(recording, files, output)
@@ -55,6 +54,7 @@ def answer(files: list[BinaryIO], output: Output | None) -> dict[str, Any]:
 
 
 def inspect_or_decode(recording: Recording, files: list[BinaryIO], output: Output | None) -> dict[str, Any]:
+    """Read the header, and if there is an output also write the channels. Raises Refused and errors of FFmpeg."""
     with tracks.open_recording(recording) as container:
         stream = tracks.choose_stream(container)
         info = tracks.read_header(container, stream)

@@ -1,8 +1,8 @@
-"""Standard input as the file that FFmpeg reads.
+"""Gives FFmpeg standard input as the file that it reads.
 
-FFmpeg reads through this and has no protocol of its own, so that it cannot open what a file names (the parts of a
-playlist, a reference in a movie). It also treats bytes that cannot be read as the recording's end, so that a failing
-disk would shorten the recording; this class keeps such an error.
+FFmpeg reads only through this class and has no protocols of its own, so that it cannot open what a recording names (the
+parts of a playlist, a reference in a movie). If bytes cannot be read, FFmpeg takes that for the recording's end, so
+that a failing disk would shorten the recording. So this class keeps such an error.
 """
 
 import os
@@ -10,13 +10,13 @@ import sys
 
 
 class Recording:
-    """A file for PyAV. `trouble` is the error of the disk, if there was one; PyAV raises it again."""
+    """A file for PyAV. `trouble` is the error of the disk if there was one, and the answer has to report it."""
 
     def __init__(self) -> None:
         self.trouble: OSError | None = None
 
     def read(self, size: int) -> bytes:
-        """Returns nothing beyond the end. Broken recordings name such places, and some file systems refuse to read."""
+        """Returns no bytes beyond the end. Broken recordings name such places, and some file systems refuse them."""
         try:
             return os.read(sys.stdin.fileno(), size)
         except OSError as error:

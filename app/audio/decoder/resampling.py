@@ -1,6 +1,6 @@
-"""Frames of any rate, format and layout → samples of one rate, signed 16-bit, one plane a channel.
+"""Converts frames of any rate, format and layout to signed 16-bit samples of one rate, with a plane for each channel.
 
-FFmpeg's filters do it. Nothing levels or cleans the sound; docs/decisions/0021 says why.
+FFmpeg's filters do it. They do not level or clean the sound, for reasons that docs/decisions/0021 explains.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ RESAMPLER = "filter_size=128:cutoff=0.98"
 
 
 def build_graph(frame: AudioFrame, rate: int, channels: int, *, split: bool) -> Graph:
-    """A filter graph for frames like this one. Its output has `channels` planes."""
+    """Returns a filter graph for frames like this one. Its output has `channels` planes."""
     graph = Graph()
     graph.threads = 1
     source = graph.add(
@@ -46,7 +46,7 @@ def build_graph(frame: AudioFrame, rate: int, channels: int, *, split: bool) -> 
 
 
 def pull_samples(graph: Graph, channels: int) -> Iterator[list[memoryview]]:
-    """What the graph has ready: blocks of samples, a view for each channel."""
+    """Yields the blocks of samples that the graph has ready. A block has a view for each channel."""
     with suppress(av.BlockingIOError, av.EOFError):
         while True:
             frame = graph.pull()
@@ -56,11 +56,11 @@ def pull_samples(graph: Graph, channels: int) -> Iterator[list[memoryview]]:
 
 
 def _mix(channels: int) -> str:
-    """The mean of all channels."""
+    """Returns the options of the filter `pan` for the mean of all channels."""
     return "1c|c0=" + "+".join(f"{1 / channels:.9f}*c{channel}" for channel in range(channels))
 
 
 def _pan(channels: int, outputs: int) -> str:
-    """Each channel in its place; outputs that the frame has no channel for are silent."""
+    """Returns the options of the filter `pan` that keep each channel. An output without a channel is silent."""
     parts = [f"c{i}=c{i}" if i < channels else f"c{i}=0*c0" for i in range(outputs)]
     return "|".join([f"{outputs}c", *parts])

@@ -1,4 +1,4 @@
-"""What a container's timestamps mean: where silence is missing, and when a clock cannot be believed."""
+"""Reads from a container's timestamps where sound is missing, and when the timestamps cannot be believed."""
 
 import av
 from av.container import InputContainer
@@ -11,7 +11,7 @@ LARGEST_GAP_SECONDS = 600.0
 
 
 class Clock:
-    """The timestamps of one container. `skipped_seconds` is how far its broken clock has jumped."""
+    """The timestamps of one container. `skipped_seconds` is how far they have jumped because they were broken."""
 
     def __init__(self, container: InputContainer) -> None:
         self._origin: float | None = None
@@ -20,10 +20,11 @@ class Clock:
         self.skipped_seconds = 0.0
 
     def gap_before(self, time: float | None, position: float) -> float:
-        """Seconds of silence to insert before a frame of this `time` if `position` seconds are written.
+        """Returns how many seconds of silence belong before the next frame, which has the timestamp `time`.
 
-        A gap means lost packets, or a track that begins late. A step of more than a second backwards or a huge one
-        forwards means a broken clock: no silence is inserted, and time counts from here.
+        `position` is how many seconds were written before it. A gap means lost packets, or a track that begins late. A
+        step of more than a second backwards, or a huge one forwards, means broken timestamps. Then there is no silence,
+        and later timestamps are compared with this one.
         """
         if self._origin is None or time is None:
             return 0.0

@@ -1,7 +1,6 @@
 """Opens a recording, chooses its audio track and decodes the track's frames.
 
-It allows few formats, because each parser of FFmpeg is code that a stranger's bytes can reach. It must not know what
-becomes of the frames.
+It allows only formats of recordings, because each parser of FFmpeg is code that a stranger's bytes can reach.
 """
 
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ MAX_CHANNELS = 8
 
 
 def open_recording(recording: Recording) -> InputContainer:
+    """Open the container and read its header. Raises Refused if it is not of a kind that we allow."""
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": DECODERS}
     try:
         return av.open(recording, "r", options=options, metadata_errors="replace")
@@ -44,7 +44,7 @@ def open_recording(recording: Recording) -> InputContainer:
 
 
 def choose_stream(container: InputContainer) -> AudioStream:
-    """The audio track that is marked as default; if there is none, the first."""
+    """Returns the audio track that is marked as default, or the first one. Raises Refused if it cannot be used."""
     streams = container.streams.audio
     if not streams:
         raise Refused("no_audio", "The file has no audio track")
@@ -60,6 +60,7 @@ def choose_stream(container: InputContainer) -> AudioStream:
 
 
 def read_header(container: InputContainer, stream: AudioStream) -> dict[str, Any]:
+    """Returns the fields of MediaInfo in `app/audio/decode.py`."""
     duration = None
     if stream.duration is not None and stream.time_base is not None:
         duration = float(stream.duration * stream.time_base)
@@ -75,7 +76,10 @@ def read_header(container: InputContainer, stream: AudioStream) -> dict[str, Any
 
 
 def usable_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """The track's frames that have samples at a rate and in a number of channels that we allow."""
+    """Yields the track's frames that have samples, at a rate and in a number of channels that we allow.
+
+    Raises Refused at the end if more than half of the packets are broken.
+    """
     return filter(_is_usable, _decode_frames(container, stream))
 
 
@@ -84,7 +88,7 @@ def _is_usable(frame: AudioFrame) -> bool:
 
 
 def _decode_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Every frame that can be decoded. A broken packet is skipped; a broken container ends the recording early."""
+    """Yields every frame that can be decoded. A broken packet is skipped, and a broken container ends the frames."""
     read = broken = 0
     with _errors_ignored():
         for packet in container.demux(stream):
@@ -104,7 +108,7 @@ def _decode_frames(container: InputContainer, stream: AudioStream) -> Iterator[A
 
 @contextmanager
 def _errors_ignored() -> Iterator[None]:
-    """Ignores FFmpeg's errors, unless the machine has no memory."""
+    """Ignore FFmpeg's errors in the block. Raises OSError if the machine has no memory."""
     try:
         yield
     except FFmpegError as error:

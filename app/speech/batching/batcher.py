@@ -1,21 +1,21 @@
-"""The threads that own the models: they prepare windows ("items") and recognize them in batches across all jobs.
+"""The threads that own the models. They prepare windows, which are called items here, and recognize them in batches.
 
-No thread waits for a batch to fill. A thread recognizes a batch if one is full or if nothing is left to prepare.
-Otherwise it prepares one more item. So few items are prepared ahead of time, however many jobs there are, and a new
-job is served soon. A job's last items do not wait for other items to fill their batch.
-
-The module must not know what an item or a model is: `recognize` is handed to it.
+A batch may hold items of all jobs. No thread waits until a batch is full. A thread recognizes a batch if one is full,
+or if nothing is left to prepare. Otherwise it prepares one more item. So only a few items are prepared ahead of time,
+and a new job is served soon, however many jobs there are. A job's last items do not wait for other items to fill their
+batch.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from threading import Condition, Thread
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from app.errors import GpuOutOfMemory
-from app.speech.batching.fairness import FairQueue, Sharing
-from app.speech.batching.lanes import Item, Lanes
+from app.speech.batching.fairness import FairQueue
+from app.speech.batching.lanes import Lanes
+from app.speech.batching.work import Item, Job, Source
 from app.speech.model import DeviceLost
 
 logger = logging.getLogger(__name__)
@@ -25,32 +25,8 @@ class EngineStopped(Exception):
     """The engine was closed, or broke, before the job was done."""
 
 
-class FallibleJob(Sharing, Protocol):
-    def fail(self, error: Exception) -> None:
-        """Ends the job with an error, unless it has ended."""
-
-
-class Batchable(Item, Protocol):
-    @property
-    def job(self) -> FallibleJob: ...
-
-
 Result = TypeVar("Result")
-ItemT = TypeVar("ItemT", bound=Batchable)
-SourceItemT = TypeVar("SourceItemT", bound=Batchable, covariant=True)
-
-
-class Source(Protocol[SourceItemT]):
-    """A part of a job that gives items a few at a time, such as a channel that is read."""
-
-    @property
-    def job(self) -> FallibleJob: ...
-
-    @property
-    def exhausted(self) -> bool: ...
-
-    def advance(self) -> Sequence[SourceItemT]:
-        """Does one step of work. Returns the few items that it gave, perhaps none."""
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 class Panicked(Exception):
@@ -68,20 +44,26 @@ def _without_panic(call: Callable[[], Result]) -> Result:
     raise Panicked(panic)
 
 
+def _kind_of(item: Item) -> Hashable:
+    kind = item.kind
+    hash(kind)  # raises here, where it fails one job, if a family has made a mistake
+    return kind
+
+
 class Batcher(Generic[ItemT]):
     """Runs `recognize` on batches of at most `batch_size` items, on `workers` threads.
 
-    `recognize` settles its items, and returns the items that must be recognized (again). If it raises, the batch is
-    halved and tried again, so that only the jobs of items that fail alone are failed. DeviceLost ends everything: the
-    jobs of the batch fail with DeviceLost because they may be its cause, all others with EngineStopped. An error
-    that no thread expects ends everything too.
+    `recognize` does all that an item needs, and returns the items that must be recognized next or again. If it raises
+    an error, the batch is halved and tried again, so that only the jobs at fault fail. DeviceLost ends all work: the
+    jobs of the batch fail with DeviceLost, because they may be its cause, and all other jobs fail with EngineStopped.
+    An error that no thread expects ends all work too.
     """
 
     def __init__(self, workers: int, batch_size: int, recognize: Callable[[Sequence[ItemT]], Sequence[ItemT]]) -> None:
         self._recognize = recognize
         self._lanes: Lanes[ItemT] = Lanes(batch_size)
         self._sources: FairQueue[Source[ItemT]] = FairQueue()
-        self._unread: dict[FallibleJob, int] = {}
+        self._unread: dict[Job, int] = {}
         self._changed = Condition()
         self._idle = 0
         self._closed = self._broken = False
@@ -96,7 +78,7 @@ class Batcher(Generic[ItemT]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: FallibleJob, sources: Sequence[Source[ItemT]]) -> None:
+    def submit(self, job: Job, sources: Sequence[Source[ItemT]]) -> None:
         """Queues a job. Raises EngineStopped after `close`."""
         with self._changed:
             if self._closed:
@@ -145,27 +127,34 @@ class Batcher(Generic[ItemT]):
         return None
 
     def _choose_step(self) -> Callable[[], None] | None:
+        """The next step of one thread, or None if there is nothing to do."""
         self._lanes.drop_ended()
         self._sources.drop_ended()
         self._unread = {job: unread for job, unread in self._unread.items() if not job.ended}
-        batch: list[ItemT] = []
-        source = self._sources.take() if self._is_source_more_urgent() else None
-        if source is None and not (batch := self._lanes.take_full()) and not (source := self._sources.take_new()):
-            if self._sources:
-                batch = self._lanes.take_last(lambda item: not self._unread.get(item.job))
-                source = None if batch else self._sources.take()
-            else:
-                batch = self._lanes.take_share(self._idle)
-        if source:
-            self._lanes.overtake()
-            return partial(self._advance, source)
-        return partial(self._run_batch, batch) if batch else None
+        if self._is_source_more_urgent():
+            return self._step_of(self._sources.take())
+        if batch := self._lanes.take_full():
+            return partial(self._run_batch, batch)
+        if source := self._sources.take_new():
+            return self._step_of(source)
+        if not self._sources:  # nothing is left to prepare, so the idle threads divide the items
+            batch = self._lanes.take_part(self._idle)
+            return partial(self._run_batch, batch) if batch else None
+        if batch := self._lanes.take_last(lambda item: not self._unread.get(item.job)):
+            return partial(self._run_batch, batch)
+        return self._step_of(self._sources.take())
+
+    def _step_of(self, source: Source[ItemT] | None) -> Callable[[], None] | None:
+        if source is None:
+            return None
+        self._lanes.overtake()
+        return partial(self._advance, source)
 
     def _is_source_more_urgent(self) -> bool:
         """Whether a job that waits to be prepared is more urgent than every prepared item.
 
-        Once prepared items have been overtaken often they go first, because a recording of silence gives no items,
-        however much of it is read.
+        Prepared items that have been overtaken often go first. Otherwise they would wait for as long as recordings of
+        silence are read, which give no items.
         """
         if self._lanes.overdue:
             return False
@@ -183,12 +172,13 @@ class Batcher(Generic[ItemT]):
                 logger.exception("speech.prepare_failed")
             source.job.fail(error)
             return
+        queueable = self._with_kinds(items)
         with self._changed:
             if not source.exhausted:
                 self._sources.put(source)
             elif source.job in self._unread:
                 self._unread[source.job] -= 1
-            self._put(items)
+            self._put(queueable)
 
     def _run_batch(self, batch: Sequence[ItemT]) -> None:
         """Halves a batch that fails, so that only the jobs at fault fail, and so that it needs less memory."""
@@ -207,22 +197,30 @@ class Batcher(Generic[ItemT]):
                 item.job.fail(error)
             raise
         except Exception as error:
-            logger.exception("speech.decode_failed", extra={"items": len(batch)})
+            logger.exception("speech.recognize_failed", extra={"items": len(batch)})
             if isinstance(error, GpuOutOfMemory):
                 with self._changed:
                     self._lanes.shrink()
             if len(batch) == 1:
                 batch[0].job.fail(error)
             return False
+        queueable = self._with_kinds(again)
         with self._changed:
-            self._put(again)
+            self._put(queueable)
         return True
 
-    def _put(self, items: Iterable[ItemT]) -> None:
+    def _with_kinds(self, items: Iterable[ItemT]) -> list[tuple[ItemT, Hashable]]:
+        """The items with their kinds. Not under the lock, because a model may tokenize a prompt to answer."""
+        found = []
         for item in items:
             try:
-                _without_panic(partial(self._lanes.put, item))  # it asks the model for the item's kind
+                found.append((item, _without_panic(partial(_kind_of, item))))
             except Exception as error:
                 logger.exception("speech.queue_failed")
                 item.job.fail(error)
+        return found
+
+    def _put(self, queueable: Iterable[tuple[ItemT, Hashable]]) -> None:
+        for item, kind in queueable:
+            self._lanes.put(item, kind)
         self._changed.notify_all()

@@ -4,54 +4,40 @@ It decides which source is read next. It has no threads and no locks of its own.
 """
 
 from collections import Counter
-from collections.abc import Hashable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from app.process.places import Rank
+from app.speech.batching.work import Job, OfJob
 
-# A priority that has waited for so many steps counts as one more urgent, so that no job starves.
+# A priority that has waited for this number of steps counts as one more urgent, so that no job starves.
 STEPS_TO_RISE = 8
 
-# A new job gets so many steps before other jobs get theirs, so that a short call is prepared immediately.
+# A new job gets its first steps, this number of them, before other jobs. So a short call is prepared immediately.
 FIRST_STEPS = 4
 
 
-class Sharing(Hashable, Protocol):
-    @property
-    def rank(self) -> Rank: ...
-
-    @property
-    def ended(self) -> bool: ...
+WorkT = TypeVar("WorkT", bound=OfJob)
 
 
-class Waiting(Protocol):
-    @property
-    def job(self) -> Sharing: ...
-
-
-WaitingT = TypeVar("WaitingT", bound=Waiting)
-
-
-class FairQueue(Generic[WaitingT]):
-    """Gives one step at a time. Among equally urgent jobs, the job goes first whose last step is longest ago."""
+class FairQueue(Generic[WorkT]):
+    """Chooses whose step of work is next. Among equally urgent jobs, the job that has waited longest goes first."""
 
     def __init__(self) -> None:
-        self._waiting: list[WaitingT] = []
+        self._waiting: list[WorkT] = []
         self._step = 0
         self._last_of_priority: dict[int, int] = {}
         self._last_of_owner: dict[str, int] = {}
-        self._last_of_job: dict[Sharing, int] = {}
-        self._steps_of_job: Counter[Sharing] = Counter()
+        self._last_of_job: dict[Job, int] = {}
+        self._steps_of_job: Counter[Job] = Counter()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def put(self, waiting: WaitingT) -> None:
+    def put(self, waiting: WorkT) -> None:
         self._waiting.append(waiting)
         self._last_of_priority.setdefault(waiting.job.rank.priority, self._step)
 
     def drop_ended(self) -> None:
-        """Drops what waits for jobs that have ended."""
+        """Drops all that belongs to jobs that have ended."""
         self._waiting = [waiting for waiting in self._waiting if not waiting.job.ended]
         self._last_of_job = {job: step for job, step in self._last_of_job.items() if not job.ended}
         self._steps_of_job = Counter({job: self._steps_of_job[job] for job in self._last_of_job})
@@ -59,17 +45,17 @@ class FairQueue(Generic[WaitingT]):
         self._last_of_owner = {owner: step for owner, step in self._last_of_owner.items() if owner in owners}
 
     def most_urgent(self) -> int | None:
-        """The priority of the most urgent job that waits; None if none waits."""
+        """The priority of the most urgent job that waits, or None if no job waits."""
         return min((waiting.job.rank.priority for waiting in self._waiting), default=None)
 
-    def take_new(self) -> WaitingT | None:
-        """Takes one of a job that has not had its first steps."""
+    def take_new(self) -> WorkT | None:
+        """Takes the work of a job that has not had its first steps. Returns None if there is no such job."""
         return self._take([waiting for waiting in self._waiting if self._steps_of_job[waiting.job] < FIRST_STEPS])
 
-    def take(self) -> WaitingT | None:
+    def take(self) -> WorkT | None:
         return self._take(self._waiting)
 
-    def _take(self, candidates: list[WaitingT]) -> WaitingT | None:
+    def _take(self, candidates: list[WorkT]) -> WorkT | None:
         if not candidates:
             return None
         taken = min(candidates, key=self._order)
@@ -83,7 +69,7 @@ class FairQueue(Generic[WaitingT]):
         } | {rank.priority: self._step}
         return taken
 
-    def _order(self, waiting: WaitingT) -> tuple[int, int, int]:
+    def _order(self, waiting: WorkT) -> tuple[int, int, int]:
         rank = waiting.job.rank
         risen = (self._step - self._last_of_priority[rank.priority]) // STEPS_TO_RISE
         return (

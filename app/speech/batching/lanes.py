@@ -1,4 +1,4 @@
-"""Prepared items that wait to be recognized, in one lane for each kind of item that may share a batch.
+"""Prepared items that wait to be recognized. Items that may be in the same batch are in the same lane.
 
 It decides which items the next batch holds. It has no threads and no locks of its own.
 """
@@ -6,39 +6,17 @@ It decides which items the next batch holds. It has no threads and no locks of i
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from math import ceil
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from app.process.places import Rank
-
-
-class Job(Protocol):
-    """The job that an item belongs to."""
-
-    @property
-    def rank(self) -> Rank: ...
-
-    @property
-    def ended(self) -> bool:
-        """Whether the job is done, has failed or was cancelled. Its items are then dropped."""
-
-
-class Item(Protocol):
-    """Something that can be queued. Items of one `kind` may share a batch."""
-
-    @property
-    def kind(self) -> Hashable: ...
-
-    @property
-    def job(self) -> Job: ...
-
+from app.speech.batching.work import Item
 
 ItemT = TypeVar("ItemT", bound=Item)
 
-# After so many batches without trouble they may grow again, because another program may have taken the memory.
+# After this number of batches without trouble, batches may grow again, because another program may have had the memory.
 RECOVERY = 100
 
-# A lane that does not fill a batch may be overtaken by so many steps of other work. After each such wait an item counts
-# as one priority more urgent, so that no item starves.
+# This number of steps of other work may overtake a lane that does not fill a batch. After each such wait, an item
+# counts as one priority more urgent, so that no item starves.
 PATIENCE = 24
 
 
@@ -58,22 +36,21 @@ class Lanes(Generic[ItemT]):
         self._waits_since: dict[Hashable, int] = {}
         self._steps = 0
 
-    def put(self, item: ItemT) -> None:
-        kind = item.kind
+    def put(self, item: ItemT, kind: Hashable) -> None:
         self._lanes.setdefault(kind, []).append(_Queued(item, self._steps))
         self._waits_since.setdefault(kind, self._steps)
 
     def most_urgent(self) -> int | None:
-        """The priority of the most urgent item, which rises while it waits; None if nothing is queued."""
+        """The priority of the most urgent item, or None if there is none. While an item waits, it gets more urgent."""
         return min((self._priority_now(each) for lane in self._lanes.values() for each in lane), default=None)
 
     @property
     def overdue(self) -> bool:
-        """Whether some lane has been overtaken so often that it goes first."""
+        """Whether a lane has been overtaken so often that it goes first."""
         return any(map(self._is_overdue, self._lanes))
 
     def shrink(self) -> None:
-        """Makes batches half as large until many have succeeded."""
+        """Makes batches half as large, until RECOVERY batches have succeeded."""
         self._batch_size = max(1, self._batch_size // 2)
         self._since_trouble = 0
 
@@ -88,21 +65,24 @@ class Lanes(Generic[ItemT]):
         self._forget_empty()
 
     def take_full(self) -> list[ItemT]:
-        """A full batch, or a lane that has been overtaken too often; empty if there is neither."""
+        """A full batch, or the items of a lane that has been overtaken too often. Empty if there is neither."""
         for kind in self._most_urgent_first():
             if len(self._lanes[kind]) >= self._batch_size or self._is_overdue(kind):
                 return self._take(kind, self._batch_size)
         return []
 
     def take_last(self, is_last: Callable[[ItemT], bool]) -> list[ItemT]:
-        """A batch with the last items of some job, filled up to half with other items; empty if there are none."""
+        """A batch with the last items of a job. If it is less than half full, other items fill it up to half.
+
+        Empty if no job has only its last items left.
+        """
         for kind in self._most_urgent_first():
             if last := sum(is_last(each.item) for each in self._lanes[kind]):
                 return self._take(kind, max(last, self._batch_size // 2), lambda item: not is_last(item))
         return []
 
-    def take_share(self, takers: int) -> list[ItemT]:
-        """A share of the most urgent lane, of which each of `takers` idle threads gets an equal one."""
+    def take_part(self, takers: int) -> list[ItemT]:
+        """A part of the most urgent lane, so that each of `takers` idle threads can get an equal part."""
         for kind in self._most_urgent_first():
             return self._take(kind, ceil(len(self._lanes[kind]) / takers))
         return []

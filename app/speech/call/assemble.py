@@ -1,7 +1,4 @@
-"""Puts a transcript together from what was heard on each channel: removes bleed, adds facts of the call and warnings.
-
-It must not know models, windows or batches.
-"""
+"""Puts a transcript together from what was heard on each channel. Removes bleed, and adds facts and warnings."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -100,7 +97,10 @@ def assemble(call: Call, listened: Listened) -> Transcript:
 def _own_runs(
     read: Mapping[int, ReadChannel], heard: Sequence[Heard], bleed: Sequence[Bleed], all_words: ChannelWords
 ) -> dict[int, list[Span]]:
-    """The runs of each channel's own speech: less the bleed, and less runs without words while another is louder."""
+    """The runs of each channel's own speech.
+
+    The bleed is left out, and so is a run without words while another channel is louder.
+    """
     runs = {}
     for channel, each in read.items():
         words = sorted(
@@ -125,7 +125,7 @@ def _widened(span: Span) -> Span:
 
 
 def _channels(call: Call, read: Mapping[int, ReadChannel], facts: Talk) -> tuple[Channel, ...]:
-    """All channels. One that repeats another has the facts of the other, under its own label."""
+    """All channels. A channel that copies another has the facts of the other, under its own label."""
     speech_seconds = {each.channel: each.speech_seconds for each in facts.channels}
     channels = []
     for index, original in enumerate(call.levels.copy_of):

@@ -19,11 +19,11 @@ from app.speech.call.channel_words import SAME_TIME_SECONDS, ChannelWords
 from app.speech.call.segments import Heard, cut
 from app.transcripts.transcript import Span, Word
 
-# Shares of letters. Speech that is recognized twice, once faintly, is seldom written the same.
+# Parts of the letters, because speech that is recognized twice, once faintly, is seldom written in the same way.
 SAME_SHARE = 0.6
 ALIKE = 0.7
 SHORTEST_ALIKE = 4
-# Fewer prove nothing. A wide character counts as two letters.
+# Fewer words or letters prove nothing. A wide character counts as two letters.
 LEAST_WORDS = 3
 LEAST_LETTERS = 10
 ADJOINING_SECONDS = 0.7
@@ -55,12 +55,12 @@ class _Part:
 
 
 def without_bleed(heard: Sequence[Heard], all_words: ChannelWords) -> tuple[list[Heard], list[Bleed]]:
-    """Returns what was heard less the bleed, and the bleed of each channel. `all_words` holds the words of `heard`."""
+    """Returns what was heard without the bleed, and the bleed of each channel. `all_words` has the words of `heard`."""
     kept, removed = [], {channel: list[Sequence[Word]]() for channel in sorted({window.channel for window in heard})}
     found, moved = list[Heard](), _Moved(all_words)
     for window in heard:
         parts = [part for phrase in cut(window.words) for part in _parts(phrase, window.channel, all_words)]
-        parts = _settled(_settled(parts)[::-1])[::-1]
+        parts = _without_doubt(_without_doubt(parts)[::-1])[::-1]
         removed[window.channel] += [part.words for part in parts if part.origin is _Origin.BLEED]
         found += [
             replace(window, channel=part.source, words=tuple(part.words))
@@ -132,15 +132,15 @@ def _by_text(phrase: Sequence[Word], channel: int, all_words: ChannelWords) -> I
             yield words, _Origin.OWN
 
 
-def _settled(parts: Sequence[_Part]) -> list[_Part]:
-    """Doubtful parts directly after bleed are bleed. Called for both directions of time."""
-    settled = list(parts[:1])
+def _without_doubt(parts: Sequence[_Part]) -> list[_Part]:
+    """Decides that doubtful parts directly after bleed are bleed. Called for both directions of time."""
+    decided = list(parts[:1])
     for part in parts[1:]:
-        before = settled[-1]
+        before = decided[-1]
         follows = before.origin is _Origin.BLEED and _pause(before.words, part.words) <= ADJOINING_SECONDS
         is_bleed = follows and part.origin is _Origin.DOUBTFUL
-        settled.append(replace(part, origin=_Origin.BLEED, source=before.source) if is_bleed else part)
-    return settled
+        decided.append(replace(part, origin=_Origin.BLEED, source=before.source) if is_bleed else part)
+    return decided
 
 
 def _pause(one: Sequence[Word], other: Sequence[Word]) -> float:

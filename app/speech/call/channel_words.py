@@ -1,6 +1,6 @@
-"""The words of all channels, by time, and comparisons of how the channels sound at that time; pure.
+"""The words of all channels by time, and comparisons of how the channels sound at that time.
 
-Samples are read by the functions that it is handed.
+It reads no samples itself. Functions that it is given do.
 """
 
 from bisect import bisect_left
@@ -15,7 +15,7 @@ from app.transcripts.transcript import Span, Word
 # An echo in a headset is 10 dB or more below the voice; people who speak at the same time are about equally loud.
 LOUDER = 10 ** (6 / 20)
 SAME_TIME_SECONDS = 0.7
-LONGEST_WORD_SECONDS = 2.0
+LONGEST_ALIGNED_WORD_SECONDS = 2.0  # limits the search for words at a time
 MOST_WORDS_MEASURED = 200
 MOST_MEASURED = 1024
 # Likeness on a real call: two people's words 0.28 at most; copies that are 15 and 25 dB fainter 0.96 or more; copies
@@ -31,8 +31,8 @@ Likeness = Callable[[int, int, float, float], float]
 class Echo:
     """A copy of the sound of the louder channel `source`.
 
-    `is_sure` if the copy is most of the sound. `is_heard` if words were recognized at the same time on a channel that
-    sounds alike.
+    `is_sure` says whether the copy is most of the sound. `is_heard` says whether words were recognized at the same time
+    on a channel that sounds alike.
     """
 
     source: int
@@ -63,12 +63,15 @@ class ChannelWords:
 
     def near(self, channel: int, span: Span) -> Sequence[Word]:
         """The words of a channel in a stretch and shortly before and after it, ordered by start."""
-        first = bisect_left(self._starts[channel], span.start - SAME_TIME_SECONDS - LONGEST_WORD_SECONDS)
+        first = bisect_left(self._starts[channel], span.start - SAME_TIME_SECONDS - LONGEST_ALIGNED_WORD_SECONDS)
         last = bisect_left(self._starts[channel], span.end + SAME_TIME_SECONDS)
         return [word for word in self._words[channel][first:last] if word.end >= span.start - SAME_TIME_SECONDS]
 
     def is_fainter(self, channel: int, span: Span) -> bool:
-        """Whether another channel is louder than this one during `span`, by LOUDER, even beside its usual loudness."""
+        """Whether another channel is louder than this one during `span`, by the factor LOUDER.
+
+        If the other channel is always louder, it must be louder than usual by that factor.
+        """
         return any(
             self._is_louder(other, channel, span, self._usually_louder(other, channel))
             for other in self.others(channel)

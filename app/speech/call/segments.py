@@ -6,13 +6,13 @@ from itertools import pairwise
 
 from app.speech.model import Scores
 from app.speech.windows.word_times import sentence_ends
+from app.transcripts.punctuation import ends_clause
 from app.transcripts.transcript import Segment, Word
 
 PAUSE_SECONDS = 0.8
 # The most that a subtitle shows: 7 s, two lines of 42 characters (see subtitles.py).
 MAX_SECONDS = 7.0
 MAX_CHARACTERS = 84
-COMMAS = ",;:،，、；："
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def segments_of(heard: Iterable[Heard], labels: Mapping[int, str], *, with_words
 
 
 def cut(words: Sequence[Word]) -> list[Sequence[Word]]:
-    """Cuts at the ends of sentences and at pauses. Parts that are still too long are cut at commas and short breaks."""
+    """Cuts at the ends of sentences and at pauses. Parts that are still too long are cut at clauses or short pauses."""
     sentences: list[list[Word]] = [[]]
     for before, word in pairwise([None, *words]):
         if before and word and (sentence_ends(before, word) or word.start - before.end > PAUSE_SECONDS):
@@ -59,8 +59,8 @@ def _halve(words: Sequence[Word]) -> list[Sequence[Word]]:
 
 
 def _break(before: Word, after: Word) -> float:
-    """How good a cut between two words is: the seconds of the pause, and more after a comma."""
-    return after.start - before.end + (PAUSE_SECONDS if before.word.rstrip().endswith(tuple(COMMAS)) else 0.0)
+    """How good a cut between two words is: the seconds of the pause, and PAUSE_SECONDS more at the end of a clause."""
+    return after.start - before.end + (PAUSE_SECONDS if ends_clause(before.word) else 0.0)
 
 
 def _segment(heard: Heard, words: Sequence[Word], speaker: str, with_words: bool) -> Segment:

@@ -18,9 +18,10 @@ Runs = Mapping[int, Sequence[Span]]
 
 
 def talk(runs: Runs, duration: float, has_sound: Callable[[Span], bool]) -> Talk:
-    """`runs` holds the speech of each channel; runs of one channel that touch count as one.
+    """The facts of a call that lasts `duration` seconds.
 
-    `has_sound` says whether a stretch without speech has another sound, such as music.
+    `runs` holds the speech of each channel. Runs of one channel that touch count as one run. `has_sound` says whether a
+    stretch without speech has another sound, such as music.
     """
     runs = {channel: _union(own) for channel, own in runs.items()}
     spoken = _union(run for channel in runs.values() for run in channel)
@@ -52,7 +53,7 @@ def talk(runs: Runs, duration: float, has_sound: Callable[[Span], bool]) -> Talk
 
 
 def without(runs: Iterable[Span], removed: Iterable[Span]) -> list[Span]:
-    """The runs less some stretches, ordered by start. A remainder of a run that is shorter than a word is dropped."""
+    """The runs without some stretches, ordered by start. Remainders that are shorter than a word are dropped."""
     gone = _union(removed)
     starts = [span.start for span in gone]
     kept = []
@@ -90,7 +91,10 @@ def _doubled(runs: Runs) -> float:
 
 
 def _met(channel: int, runs: Runs) -> list[bool]:
-    """One value for each time that a channel started while others spoke: whether it still spoke when one ended."""
+    """The times that a channel began to speak while another channel spoke.
+
+    Each value says whether the channel still spoke when the first of the others ended, so that it interrupted.
+    """
     starts = {other: [run.start for run in theirs] for other, theirs in runs.items() if other != channel}
     found = []
     for run in runs[channel]:
@@ -106,7 +110,7 @@ def _met(channel: int, runs: Runs) -> list[bool]:
 
 
 def _monologues(channel: int, runs: Runs) -> list[Span]:
-    """A channel's runs, joined over short pauses in which the others say no more than a backchannel."""
+    """A channel's runs, joined across short pauses in which the others say at most a backchannel such as "mm-hm"."""
     others = _union(run for other, theirs in runs.items() if other != channel for run in theirs)
     starts = [run.start for run in others]
     joined: list[Span] = []

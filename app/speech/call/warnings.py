@@ -1,4 +1,4 @@
-"""Warns of what goes wrong with real calls; pure. Whether a single window was hard to recognize, its model says."""
+"""Warnings about a call as a whole; pure. A model warns itself if a single window was hard to recognize."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ def warnings_of(found: Findings) -> tuple[TranscriptWarning, ...]:
 
 def _of_the_split(found: Findings) -> Iterator[TranscriptWarning]:
     if found.options.channels == "split" and len(found.channels) == 1:
-        message = "The recording has one channel: there was nothing to split, and its speakers are not separated"
+        message = "The recording has only one channel, so its speakers could not be separated"
         yield TranscriptWarning(WarningCode.MONO_NOT_SPLIT, message, 0)
     for channel, original in enumerate(found.levels.copy_of):
         if original is not None:
@@ -79,7 +79,7 @@ def _of_silence(found: Findings) -> Iterator[TranscriptWarning]:
 
 
 def with_loss(transcript: Transcript, announced_seconds: float | None) -> Transcript:
-    """The transcript, with a first warning if `announced_seconds` is given: fewer seconds came out of the recording."""
+    """The transcript. If `announced_seconds` is given, it begins with the warning that the recording is cut off."""
     if announced_seconds is None:
         return transcript
     message = (

@@ -21,8 +21,7 @@ from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
-from app.speech.model import DeviceLost, Samples
-from app.speech.whisper.device import Device
+from app.speech.model import Device, DeviceLost, Samples
 from app.speech.whisper.gates import FULL_CONTEXT_SECONDS, Hypothesis, Try
 from app.transcripts.transcript import Task, Word
 

@@ -2,33 +2,24 @@
 
 import ctypes
 import logging
-from dataclasses import dataclass
+from functools import cache
 
 import ctranslate2
 
-from app.speech.model import ModelUnavailable
-from app.speech.whisper.processor import cores
+from app.process.cores import cores
+from app.speech.model import Device, DeviceChoice, ModelUnavailable
 
 CUBLAS = "libcublas.so.12"  # CTranslate2's wheel lacks it, and opens it only when it first multiplies
 NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, which picks the rows, does not have these types
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where models run: `threads` workers on the processor, or one worker on each GPU of `indexes`."""
-
-    kind: str
-    indexes: tuple[int, ...]
-    threads: int
-    compute_type: str
-
-
-def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Device:
+def find_device(choice: DeviceChoice) -> Device:
     """Decides what is `auto` or empty: all GPUs with float16 if they can be used, otherwise the processor with int8.
 
-    Raises ModelUnavailable if this machine lacks what is asked.
+    Raises ModelUnavailable if this machine lacks what the operator has chosen.
     """
+    kind, indexes, compute_type = choice.kind, choice.indexes, choice.compute_type
     gpus = ctranslate2.get_cuda_device_count()
     if kind == "cuda" or (kind == "auto" and gpus):
         gpu = _gpu(indexes, gpus, "float16" if compute_type == "auto" else compute_type)
@@ -37,11 +28,16 @@ def find_device(kind: str, indexes: tuple[int, ...], compute_type: str) -> Devic
             return gpu
         if kind == "cuda":
             raise ModelUnavailable(f"No model can run on cuda: {lack}")
-        logger.warning("models run on the processor, not on cuda: %s", lack)
+        _warn(lack)
     device = Device("cpu", (0,), cores(), "int8" if compute_type == "auto" else compute_type)
     if lack := _lack(device):
         raise ModelUnavailable(f"No model can run on this processor: {lack}")
     return device
+
+
+@cache  # because each model asks
+def _warn(lack: str) -> None:
+    logger.warning("models run on the processor, not on cuda: %s", lack)
 
 
 def _gpu(indexes: tuple[int, ...], gpus: int, compute_type: str) -> Device:

@@ -1,4 +1,4 @@
-"""Decides whether to believe what the model wrote for a window, and how to try again if not; pure.
+"""Decides whether to believe what the model wrote for a window, and otherwise how to try again; pure.
 
 The thresholds are those of OpenAI's Whisper (`transcribe.py`). Our own gates catch the loops and the echoes of the
 prompt that pass these thresholds in short windows.
@@ -48,7 +48,7 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One way to recognize a window. If `prompted`, with the client's prompt and hotwords."""
+    """One way to recognize a window. If it is `prompted`, the model gets the client's prompt and hotwords."""
 
     context_seconds: int
     temperature: float
@@ -63,7 +63,7 @@ class Verdict(Enum):
 
 
 def tries(context_seconds: int, prompted: bool) -> tuple[Try, ...]:
-    """The ways to recognize a window, in order. Each is used if the one before failed."""
+    """The ways to recognize a window. Each is used only if the way before it failed."""
     first = Try(context_seconds, 0.0, prompted)
     calm = Try(FULL_CONTEXT_SECONDS, 0.0, prompted=False)
     sampled = tuple(Try(FULL_CONTEXT_SECONDS, temperature, prompted=False) for temperature in TEMPERATURES)
@@ -79,7 +79,10 @@ def most_characters(seconds: float) -> int:
 
 
 def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
-    """Judges one window of `seconds` of speech. `bias` is the prompt and hotwords it was recognized with."""
+    """Judges what was written for a window with `seconds` of speech.
+
+    `bias` is the prompt and the hotwords that the model got. A text that only repeats them was not heard.
+    """
     if not isfinite(hypothesis.avg_logprob):  # float16 overflows
         return Verdict.BROKEN
     doubtful = hypothesis.avg_logprob < MIN_AVG_LOGPROB
@@ -99,7 +102,7 @@ def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
 
 
 def likeliest(failed: Sequence[tuple[Hypothesis, Verdict]]) -> Hypothesis | None:
-    """The likeliest of hypotheses that all failed, as Whisper keeps one; None if all of them are broken."""
+    """The likeliest hypothesis if all tries failed, as in OpenAI's Whisper. None if all of them are broken."""
     doubtful = [hypothesis for hypothesis, verdict in failed if verdict is Verdict.DOUBTFUL]
     return max(doubtful, key=lambda hypothesis: hypothesis.avg_logprob, default=None)
 
@@ -121,7 +124,10 @@ def echoes(text: str, bias: str) -> bool:
 
 
 def _repetitiveness(text: str) -> float:
-    """The compression ratio by characters. In UTF-8 those of one script start alike, which looks like a loop."""
+    """The compression ratio by characters.
+
+    In UTF-8, all characters of a script such as Devanagari begin with the same bytes, which would look like a loop.
+    """
     return _ratio(text.encode("utf-16-le", "surrogatepass")[::2])
 
 

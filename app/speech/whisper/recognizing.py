@@ -1,4 +1,4 @@
-"""Whisper as a family of models: recognizes a batch of windows, judges each, and asks again for those that failed.
+"""Whisper as a family of models: recognizes a batch of windows, judges each, and requests again for those that failed.
 
 It must not know jobs, channels or recordings: `app/speech/model.py` says what it is asked and what it answers.
 """
@@ -12,7 +12,7 @@ from app.errors import GpuOutOfMemory
 from app.speech.model import (
     Again,
     Answer,
-    Ask,
+    Device,
     DeviceLost,
     ModelUnavailable,
     NoSpeech,
@@ -20,9 +20,9 @@ from app.speech.model import (
     Recognized,
     Samples,
     Scores,
+    WindowRequest,
 )
 from app.speech.whisper.adapter import Encoded, Utterance, Whisper
-from app.speech.whisper.device import Device
 from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, tries
 from app.transcripts.transcript import Options, TranscriptWarning, WarningCode, Word
 
@@ -47,13 +47,13 @@ class Attempts:
 class _Final:
     """The judgement of a window that is not tried again. `hypothesis` is None if it holds no believable speech."""
 
-    ask: Ask
+    request: WindowRequest
     verdict: Verdict
     hypothesis: Hypothesis | None
     failed: tuple[tuple[Hypothesis, Verdict], ...]
 
 
-class WhisperModel:
+class WhisperRecognizer:
     """One Whisper model behind the seam."""
 
     def __init__(self, whisper: Whisper) -> None:
@@ -61,27 +61,27 @@ class WhisperModel:
         self.window_seconds = whisper.window_seconds
         self.languages: Sequence[str] = whisper.languages
 
-    def prepare(self, ask: Ask, read: Callable[[], Samples]) -> Prepared:
+    def prepare(self, request: WindowRequest, read: Callable[[], Samples]) -> Prepared:
         """Encodes the window if its language must be detected, or if encodings are kept."""
-        attempts, whisper = self._attempts(ask), self.whisper
-        if ask.language and not whisper.keeps_encodings:
+        attempts, whisper = self._attempts(request), self.whisper
+        if request.language and not whisper.keeps_encodings:
             return Prepared(attempts)
         encoded = whisper.encode([read()], attempts.ways[0].context_seconds)
-        languages = None if ask.language else whisper.detect_languages(encoded, [0])[0]
+        languages = None if request.language else whisper.detect_languages(encoded, [0])[0]
         return Prepared(replace(attempts, encoded=encoded) if whisper.keeps_encodings else attempts, languages)
 
-    def kind(self, ask: Ask) -> Hashable:
-        way = self._attempts(ask).ways[0]
-        prompt_length = len(self._prompt(ask, way)) if way.prompted else 0
-        return ask.options.task, way.context_seconds, way.temperature, prompt_length
+    def kind(self, request: WindowRequest) -> Hashable:
+        way = self._attempts(request).ways[0]
+        prompt_length = len(self._prompt(request, way)) if way.prompted else 0
+        return request.options.task, way.context_seconds, way.temperature, prompt_length
 
-    def recognize(self, batch: Sequence[tuple[Ask, Samples]]) -> Sequence[Answer]:
-        attempts = [self._attempts(ask) for ask, _ in batch]
+    def recognize(self, batch: Sequence[tuple[WindowRequest, Samples]]) -> Sequence[Answer]:
+        attempts = [self._attempts(request) for request, _ in batch]
         way = attempts[0].ways[0]
         encoded = self._encode(batch, attempts, way.context_seconds)
-        asks = self._with_languages(encoded, [ask for ask, _ in batch])
-        hypotheses = self.whisper.recognize(encoded, [self._prompt(ask, way) for ask in asks], way)
-        judged = [_judge(*each) for each in zip(asks, attempts, hypotheses, strict=True)]
+        requests = self._with_languages(encoded, [request for request, _ in batch])
+        hypotheses = self.whisper.recognize(encoded, [self._prompt(request, way) for request in requests], way)
+        judged = [_judge(*each) for each in zip(requests, attempts, hypotheses, strict=True)]
         timed = self._timed(encoded, {row: result for row, result in enumerate(judged) if isinstance(result, _Final)})
         return [
             self._answer(result, timed.get(row))
@@ -90,21 +90,22 @@ class WhisperModel:
             for row, result in enumerate(judged)
         ]
 
-    def _attempts(self, ask: Ask) -> Attempts:
-        if ask.state is None:
-            return Attempts(tries(self.whisper.context_seconds(ask.seconds), prompted=bool(_bias(ask.options).strip())))
-        attempts: Attempts = ask.state
+    def _attempts(self, request: WindowRequest) -> Attempts:
+        if request.state is None:
+            context_seconds = self.whisper.context_seconds(request.seconds)
+            return Attempts(tries(context_seconds, prompted=bool(_bias(request.options).strip())))
+        attempts: Attempts = request.state
         return attempts
 
-    def _prompt(self, ask: Ask, way: Try) -> list[int]:
+    def _prompt(self, request: WindowRequest, way: Try) -> list[int]:
         """The tokens that the model starts from."""
-        options = ask.options
+        options = request.options
         if not way.prompted:
-            return self.whisper.prompt(ask.language, options.task, "", ())
-        return self.whisper.prompt(ask.language, options.task, options.prompt or "", options.hotwords)
+            return self.whisper.prompt(request.language, options.task, "", ())
+        return self.whisper.prompt(request.language, options.task, options.prompt or "", options.hotwords)
 
     def _encode(
-        self, batch: Sequence[tuple[Ask, Samples]], attempts: Sequence[Attempts], context_seconds: int
+        self, batch: Sequence[tuple[WindowRequest, Samples]], attempts: Sequence[Attempts], context_seconds: int
     ) -> Encoded:
         whisper = self.whisper
         if not whisper.keeps_encodings:
@@ -121,42 +122,49 @@ class WhisperModel:
             return replace(attempts, encoded=None)
         return replace(attempts, encoded=encoded.only(row))
 
-    def _with_languages(self, encoded: Encoded, batch: Sequence[Ask]) -> list[Ask]:
+    def _with_languages(self, encoded: Encoded, batch: Sequence[WindowRequest]) -> list[WindowRequest]:
         """Gives a window its own language if it is clearly not in the language of its channel."""
-        asks = list(batch)
-        long = [row for row, ask in enumerate(asks) if ask.language_is_detected and ask.seconds >= OWN_LANGUAGE_SECONDS]
+        requests = list(batch)
+        long = [
+            row
+            for row, request in enumerate(requests)
+            if request.language_is_detected and request.seconds >= OWN_LANGUAGE_SECONDS
+        ]
         for row, probabilities in zip(long, self.whisper.detect_languages(encoded, long), strict=True):
             language, probability = max(probabilities.items(), key=lambda item: item[1])
             if probability >= OWN_LANGUAGE_PROBABILITY:
-                asks[row] = replace(asks[row], language=language)
-        return asks
+                requests[row] = replace(requests[row], language=language)
+        return requests
 
     def _timed(self, encoded: Encoded, final: Mapping[int, _Final]) -> Mapping[int, tuple[Word, ...]]:
         """By row, the words with their times; nothing for a translation.
 
         A translation does not hold the words that were spoken, so it cannot be aligned with the sound.
         """
-        spoken = {row: (each.ask, each.hypothesis) for row, each in final.items() if each.hypothesis}
-        if any(ask.options.task == "translate" for ask, _ in spoken.values()):
+        spoken = {row: (each.request, each.hypothesis) for row, each in final.items() if each.hypothesis}
+        if any(request.options.task == "translate" for request, _ in spoken.values()):
             return {}
         return self.whisper.align(
             encoded,
-            {row: Utterance(ask.language, hypothesis.tokens, ask.seconds) for row, (ask, hypothesis) in spoken.items()},
+            {
+                row: Utterance(request.language, hypothesis.tokens, request.seconds)
+                for row, (request, hypothesis) in spoken.items()
+            },
         )
 
     def _answer(self, final: _Final, words: tuple[Word, ...] | None) -> Recognized | NoSpeech:
         """Of a translation the times are those that the model writes between phrases."""
-        ask, hypothesis = final.ask, final.hypothesis
+        request, hypothesis = final.request, final.hypothesis
         if hypothesis is None:
             return NoSpeech(_warning(final))
         phrases: tuple[Word, ...] = ()
-        if ask.options.task == "translate":
-            phrases = self.whisper.phrases(hypothesis, ask.seconds)
+        if request.options.task == "translate":
+            phrases = self.whisper.phrases(hypothesis, request.seconds)
         elif not words:
-            phrases = (Word(0.0, ask.seconds, f" {hypothesis.text}", hypothesis.probability),)
+            phrases = (Word(0.0, request.seconds, f" {hypothesis.text}", hypothesis.probability),)
         return Recognized(
             text=hypothesis.text,
-            language=ask.language,
+            language=request.language,
             words=words or None,
             phrases=phrases,
             scores=_scores(hypothesis),
@@ -165,7 +173,7 @@ class WhisperModel:
 
 
 @cache
-def load(folder: Path, device: Device) -> WhisperModel:
+def load(folder: Path, device: Device) -> WhisperRecognizer:
     """Loads a model once per process, and runs it once. Raises ModelUnavailable."""
     try:
         whisper = Whisper(folder, device)
@@ -173,7 +181,7 @@ def load(folder: Path, device: Device) -> WhisperModel:
     except (OSError, RuntimeError, ValueError, GpuOutOfMemory, DeviceLost) as error:
         reason = error.__cause__ or error
         raise ModelUnavailable(f"The model in {folder} cannot be loaded: {reason}") from error
-    return WhisperModel(whisper)
+    return WhisperRecognizer(whisper)
 
 
 def _bias(options: Options) -> str:
@@ -181,20 +189,20 @@ def _bias(options: Options) -> str:
     return " ".join((*options.hotwords, options.prompt or ""))
 
 
-def _judge(ask: Ask, attempts: Attempts, hypothesis: Hypothesis) -> Ask | _Final:
-    """Accepts the hypothesis, asks for the next way, or takes the best hypothesis if no way is left."""
+def _judge(request: WindowRequest, attempts: Attempts, hypothesis: Hypothesis) -> WindowRequest | _Final:
+    """Accepts the hypothesis, requests for the next way, or takes the best hypothesis if no way is left."""
     way, *others = attempts.ways
-    verdict = judge(hypothesis, ask.seconds, _bias(ask.options) if way.prompted else "")
+    verdict = judge(hypothesis, request.seconds, _bias(request.options) if way.prompted else "")
     if verdict is Verdict.ACCEPTED:
-        return _Final(ask, verdict, hypothesis, attempts.failed)
+        return _Final(request, verdict, hypothesis, attempts.failed)
     if verdict is Verdict.SILENT:
-        return _Final(ask, verdict, None, attempts.failed)
+        return _Final(request, verdict, None, attempts.failed)
     failed = (*attempts.failed, (hypothesis, verdict))
     if not hypothesis.text:  # at rising temperatures the model would write something, whatever it hears
         others = [other for other in others if not other.temperature]
     if others:
-        return replace(ask, state=replace(attempts, ways=tuple(others), failed=failed))
-    return _Final(ask, verdict, likeliest(failed), failed)
+        return replace(request, state=replace(attempts, ways=tuple(others), failed=failed))
+    return _Final(request, verdict, likeliest(failed), failed)
 
 
 def _scores(hypothesis: Hypothesis) -> Scores:

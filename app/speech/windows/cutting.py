@@ -1,8 +1,8 @@
-"""Cuts the speech of a channel into windows, each of which the model sees as a whole; pure.
+"""Cuts the speech of a channel into windows, each of which the model hears as a whole; pure.
 
-Voice activity is one probability for every `FRAME_SAMPLES` of a channel. A run is speech without a long pause. Runs are
-padded with a little silence and joined into windows. If a run does not fit into the window, it is cut at the best pause
-that fills the window well; without such a pause the run begins a new window.
+Voice activity gives one probability of speech for each frame of `FRAME_SAMPLES`. A run is speech without a long pause.
+Each run is padded with a little silence, and runs are joined into windows. If a run does not fit into the window, it is
+cut at the best pause that fills the window well. If there is no such pause, the run begins a new window.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ MIN_CUT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of the recording, in samples."""
+    """A stretch of one channel, in samples from its start."""
 
     start: int
     end: int
@@ -44,7 +44,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Pieces of one channel, one after the other. The time of a window counts from the start of its first piece."""
+    """Pieces of one channel that the model hears one after the other. A time in the window counts without the gaps."""
 
     pieces: tuple[Piece, ...]
 
@@ -83,7 +83,7 @@ class Window:
         """Seconds in the window → seconds in the recording, within the one piece that a word belongs to.
 
         A word belongs to the piece whose speech it overlaps most. If it is in the silence where two pieces meet, it
-        belongs to the later one if it `begins_phrase`, because alignments start words too early more often than they
+        belongs to the later piece if it `begins_phrase`, because alignments start words too early more often than they
         end them too late.
         """
         offsets = accumulate((piece.samples / SAMPLE_RATE for piece in self.pieces), initial=0.0)

@@ -15,21 +15,24 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 BLOCK_SAMPLES = SAMPLE_RATE // 2
 STRETCH_SAMPLES = 40 * BLOCK_SAMPLES
 
-# The largest sample of G.711 is 0.98 of full scale, and resampling bends flat peaks.
+# A sample at this level counts as clipped. G.711 reaches at most 0.98 of full scale, and resampling lowers flat peaks.
 CLIPPED_LEVEL = 0.97
-SILENT_RMS = 10 ** (-70 / 20)
-# Two channels are the same if all but a thousandth of their energy is: codecs add less noise, and bleed adds more.
+NO_SIGNAL_RMS = 10 ** (-70 / 20)  # a channel below this is silent
+# A channel copies another if what differs has at most this part of its energy. Codecs add less noise, bleed adds more.
 MAX_COPY_RESIDUE = 1e-3
-# In no half second may more differ, because a faint voice in a pause of the other is little of a call's energy.
+# What differs may have at most this part in each block. Otherwise a faint voice in the other's pause would be lost,
+# because it has little of a call's energy.
 MAX_BLOCK_RESIDUE = 0.03
-# The longest delay of an echo, which is a copy on another channel.
-LONGEST_DELAY_SECONDS = 0.2
-SHORTEST_ALIKE_SECONDS = 0.05  # shorter stretches of two voices are alike by chance
+LONGEST_DELAY_SECONDS = 0.2  # of an echo, which is a copy on another channel
+SHORTEST_ALIKE_SECONDS = 0.05  # two voices are alike by chance in shorter stretches
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """For each channel: its root mean square (0–1), the share of samples at full scale, and the channel it repeats."""
+    """For each channel: its root mean square (0–1), the part of its samples that is clipped, and the channel it copies.
+
+    `copy_of` is None for a channel that copies no other.
+    """
 
     rms: tuple[float, ...]
     clipped: tuple[float, ...]
@@ -37,12 +40,12 @@ class Levels:
 
     @property
     def distinct(self) -> tuple[int, ...]:
-        """The channels that do not repeat another."""
+        """The channels that copy no other channel."""
         return tuple(channel for channel, original in enumerate(self.copy_of) if original is None)
 
     def is_silent(self, channel: int) -> bool:
         """Whether the channel has no signal at all."""
-        return self.rms[channel] < SILENT_RMS
+        return self.rms[channel] < NO_SIGNAL_RMS
 
 
 def measure(channels: Sequence[PcmFile]) -> Levels:
@@ -62,9 +65,9 @@ def measure(channels: Sequence[PcmFile]) -> Levels:
 
 
 def loudness(pcm: PcmFile, start: float, end: float) -> float:
-    """Root mean square (0–1) between two times in seconds, less a constant offset. Reads all of it into memory.
+    """Root mean square (0–1) between two times in seconds, without a constant offset. Raises OSError.
 
-    Raises OSError.
+    Reads all samples between these times into memory.
     """
     first = max(0, round(start * SAMPLE_RATE))
     samples = pcm.read(first, max(1, round(end * SAMPLE_RATE) - first))
@@ -72,10 +75,10 @@ def loudness(pcm: PcmFile, start: float, end: float) -> float:
 
 
 def likeness(pcm: PcmFile, other: PcmFile, start: float, end: float) -> float:
-    """How much of a channel's sound between two times in seconds is that of another, with any delay up to 0.2 s.
+    """How much of a channel's sound between two times in seconds is also on another channel, with a delay up to 0.2 s.
 
-    Returns the peak of their normalized cross-correlation, which does not depend on the levels: 0 if nothing is the
-    same or too little is heard to know, 1 if everything is the same. Raises OSError.
+    Returns the peak of their normalized cross-correlation, which does not depend on how loud they are. It is 1 if all
+    sound is the same, and 0 if no sound is the same or if the stretch is too short to know. Raises OSError.
     """
     first, delay = max(0, round(start * SAMPLE_RATE)), round(LONGEST_DELAY_SECONDS * SAMPLE_RATE)
     own = pcm.read(first, max(1, round(end * SAMPLE_RATE) - first))
@@ -96,15 +99,17 @@ def _padded(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[int | None, ...]:
-    """For each channel the one that it repeats, perhaps at another level. The original is the first, or 3 dB louder.
+    """For each channel the channel that it copies, perhaps at another level. The louder one by 3 dB is the original.
+
+    If they are about equally loud, the first is the original.
 
     `products` holds the inner products of all pairs of channels for each block: (blocks, channels, channels).
     """
     copy_of: list[int | None] = [None] * len(rms)
     originals: list[int] = []
-    steps = np.round(2 * np.log2(np.maximum(rms, SILENT_RMS)))
+    steps = np.round(2 * np.log2(np.maximum(rms, NO_SIGNAL_RMS)))
     for channel in sorted(range(len(rms)), key=lambda index: -steps[index]):
-        if rms[channel] < SILENT_RMS:
+        if rms[channel] < NO_SIGNAL_RMS:
             continue
         for original in originals:
             if _is_copy(products[:, channel, channel], products[:, channel, original], products[:, original, original]):
@@ -120,6 +125,6 @@ def _is_copy(own: NDArray[np.float64], common: NDArray[np.float64], others: NDAr
     gain = common.sum() / others.sum()
     expected = gain**2 * others
     residue = own - 2 * gain * common + expected
-    heard = residue > SILENT_RMS**2 * BLOCK_SAMPLES
+    heard = residue > NO_SIGNAL_RMS**2 * BLOCK_SAMPLES
     apart = residue > MAX_BLOCK_RESIDUE * np.maximum(own, expected)
     return bool(residue.sum() < MAX_COPY_RESIDUE * own.sum() and not np.any(heard & apart))

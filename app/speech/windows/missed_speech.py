@@ -16,20 +16,20 @@ from app.transcripts.transcript import Word
 
 # Speech without a word lasts up to 1.3 s in windows of noisy calls that were recognized well, 1.9 to 9 s in the others.
 SHORTEST_MISSED_SECONDS = 1.5
-LONGEST_WORD_SECONDS = 0.8  # an alignment stretches a word over speech that was not written
-FIGURE_SECONDS = 0.6  # "$149" takes as long as "one hundred and forty-nine dollars"
+LONGEST_BESIDE_MISSED_SECONDS = 0.8  # because an alignment stretches a word over missed speech
+FIGURE_SECONDS = 0.6  # for each digit: "$149" takes as long as "one hundred and forty-nine dollars"
 FIGURES = frozenset({"Nd", "Sc"})  # of Unicode's categories: digits and currencies
-MOST_SEPARATED = 3  # words at the start of a sentence; more than these were really spoken at their place
-SEPARATED_WORD_SECONDS = 0.3  # their true length is not known
+MOST_SEPARATED = 3  # words that alignment may leave before a gap; if there are more, they were spoken there
+SEPARATED_WORD_SECONDS = 0.3  # a guess, because their true length is not known
 
 
 def find_missed(window: Window, words: Sequence[Word]) -> tuple[tuple[Word, ...], tuple[Window, ...]]:
     """Returns the words, and a window for each stretch of speech that has no word.
 
     `words` were aligned with the speech and have the times of the recording. If speech was missed, the returned words
-    are corrected: none is longer than LONGEST_WORD_SECONDS (figures may be), and the first words of a sentence move
-    next to its other words. Otherwise the words are returned unchanged. A window without words has no missed speech,
-    because the model was believed when it wrote none.
+    are corrected: none is longer than LONGEST_BESIDE_MISSED_SECONDS (figures may be), and the first words of a sentence
+    move next to its other words. Otherwise the words are returned unchanged. A window without words has no missed
+    speech, because the model was believed when it wrote none.
     """
     if not words:
         return (), ()
@@ -40,7 +40,7 @@ def find_missed(window: Window, words: Sequence[Word]) -> tuple[tuple[Word, ...]
 
 
 def _unstretched(word: Word) -> Word:
-    return replace(word, start=max(word.start, word.end - max(LONGEST_WORD_SECONDS, _figures_seconds(word))))
+    return replace(word, start=max(word.start, word.end - max(LONGEST_BESIDE_MISSED_SECONDS, _figures_seconds(word))))
 
 
 def _rejoined(window: Window, words: Sequence[Word]) -> list[Word]:
@@ -62,7 +62,7 @@ def _rejoined(window: Window, words: Sequence[Word]) -> list[Word]:
 
 
 def _moved(words: Sequence[Word], after: Word, window: Window) -> list[Word]:
-    """The words directly before `after`, in its piece of the window; empty if the piece has no room for them."""
+    """The words, moved directly before `after` in the same piece of the window. Empty if they do not fit there."""
     # The middle shows the piece, because the ends of a word are rounded and may be in the pieces beside it.
     middle = (after.start + after.end) / 2 * SAMPLE_RATE
     earliest = max(piece.start / SAMPLE_RATE for piece in window.pieces if piece.start < middle)
@@ -76,7 +76,7 @@ def _moved(words: Sequence[Word], after: Word, window: Window) -> list[Word]:
 
 
 def _missed(window: Window, before: Word | None, after: Word | None) -> Window | None:
-    """The speech missed between two words, if any. A word is None at the edge of the window.
+    """The speech that was missed between two words, or None. A word is None at the edge of the window.
 
     Figures take longer to say than to write, so some speech beside them counts as theirs.
     """

@@ -1,4 +1,4 @@
-"""Finds speech with Silero, the model that faster-whisper ships. It must not know windows or recordings."""
+"""Finds speech with Silero, the model that faster-whisper ships."""
 
 import os
 
@@ -14,14 +14,14 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or ONNX Runtime, on which Silero ru
 # After a long silence, which is common on a channel of a call, Silero's memory makes it miss the words that follow.
 # Without memory it misses other words, and takes music for speech.
 SILENT_FRAMES = round(0.8 * SAMPLE_RATE / FRAME_SAMPLES)
-SILENT_RMS = 10 ** (-55 / 20)
+PAUSE_RMS = 10 ** (-55 / 20)  # below this nobody speaks, but a line may hum
 
 
 class VoiceActivity:
-    """Silero on one channel. It remembers the frames before, so that a channel can be given in stretches.
+    """Silero on one channel. It remembers earlier frames, so that the channel can be read in stretches.
 
-    After a silence a second Silero listens too, whose memory is cleared at each silence. Speech is what one of the two
-    hears. On a real call one Silero finds 83 % of a customer's sound, and both find 91 %.
+    After a silence, a second Silero listens too. Its memory is cleared at each silence. What one of the two hears is
+    speech. On a real call, one Silero finds 83 % of a customer's sound, and both together find 91 %.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class VoiceActivity:
         probabilities = self._long.hear(frames)
         if self._fresh:
             probabilities = np.maximum(probabilities, self._fresh.hear(frames))
-        if np.std(frames) < SILENT_RMS:
+        if np.std(frames) < PAUSE_RMS:
             self._fresh = _Memory()
         return probabilities
 

@@ -8,20 +8,19 @@ from math import inf
 from statistics import median
 
 from app.speech.windows.cutting import Window
+from app.transcripts.punctuation import ends_sentence
 from app.transcripts.transcript import Word
 
-SENTENCE_END = ".。!！?？।…"
-CLOSING = "\"'”»)]"
 ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "sr.", "sra.", "jr.", "vs."})
 LONGEST_MEDIAN_SECONDS = 0.7
 SHORTEST_SECONDS = 0.06
 
 
 def place(words: Sequence[Word], window: Window, duration: float, *, aligned: bool = True) -> tuple[Word, ...]:
-    """Words in window time → words in the recording of `duration` seconds.
+    """Words with times in a window → the words with times in the recording, which lasts `duration` seconds.
 
-    Each word is within one piece of the window's speech. No word starts before the previous one has ended. Words that
-    are `aligned` with the sound are shortened if the alignment stretched them; those that were `spread` are not.
+    Each word is within one piece of the window's speech. No word starts before the previous word has ended. Words that
+    are `aligned` with the sound are shortened if the alignment has stretched them over a pause.
     """
     placed: list[Word] = []
     latest, begins_phrase = window.start, True
@@ -37,19 +36,18 @@ def place(words: Sequence[Word], window: Window, duration: float, *, aligned: bo
     )
 
 
-def ends_sentence(text: str) -> bool:
-    return text.rstrip().rstrip(CLOSING).endswith(tuple(SENTENCE_END))
-
-
 def sentence_ends(word: Word, after: Word) -> bool:
-    """Whether a sentence ends between two words. It does not after a title, nor in "8 a.m. then"."""
+    """Whether a sentence ends between two words. None ends after a title such as "Mr.", nor in "8 a.m. then"."""
     return ends_sentence(word.word) and not (
         word.word.strip().casefold() in ABBREVIATIONS or after.word.strip()[:1].islower()
     )
 
 
 def _with_length(words: Sequence[Word], earliest: float) -> list[Word]:
-    """Gives a word without a length, squeezed against the end of the speech, some of the time of the words before."""
+    """Gives words without a length some of the time of the words before them.
+
+    A word has no length if the alignment put it at the very end of the speech.
+    """
     latest, reversed_words = inf, []
     for word in reversed(words):
         end = min(word.end, latest)
@@ -59,7 +57,7 @@ def _with_length(words: Sequence[Word], earliest: float) -> list[Word]:
 
 
 def spread(phrases: Iterable[Word]) -> tuple[Word, ...]:
-    """Phrases → words. Each word gets a share of its phrase's time, by its number of letters."""
+    """Phrases → words. Each word gets a part of its phrase's time, by its number of letters."""
     return tuple(word for phrase in phrases for word in _spread_phrase(phrase))
 
 

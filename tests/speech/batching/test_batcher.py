@@ -144,7 +144,7 @@ def test_an_item_that_fails_ends_only_its_own_job(bad: list[int], caplog: pytest
         assert [jobs[0].result(), jobs[2].result()] == [12, 18]
         with pytest.raises(ValueError, match="negative"):
             jobs[1].result()
-    assert "speech.decode_failed" in caplog.text
+    assert "speech.recognize_failed" in caplog.text
 
 
 def test_a_source_that_cannot_be_read_ends_only_its_own_job() -> None:

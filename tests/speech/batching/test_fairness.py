@@ -10,6 +10,9 @@ class Call:
     rank: Rank = field(default_factory=Rank)
     ended: bool = False
 
+    def fail(self, error: Exception) -> None:
+        raise AssertionError
+
 
 @dataclass(frozen=True)
 class Channel:

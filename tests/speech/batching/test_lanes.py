@@ -9,6 +9,9 @@ class Call:
     ended: bool = False
     rank: Rank = field(default_factory=Rank)
 
+    def fail(self, error: Exception) -> None:
+        raise AssertionError
+
 
 @dataclass(frozen=True)
 class Item:
@@ -20,7 +23,7 @@ class Item:
 def lanes(*items: Item, batch_size: int = 4) -> Lanes[Item]:
     queue: Lanes[Item] = Lanes(batch_size)
     for item in items:
-        queue.put(item)
+        queue.put(item, item.kind)
     return queue
 
 
@@ -39,13 +42,13 @@ def test_kinds_do_not_share_a_batch() -> None:
     queue = lanes(*(Item(n, kind) for n in range(3) for kind in "ab"))
 
     assert queue.take_full() == []
-    assert values(queue.take_share(1)) == values(queue.take_share(1)) == [0, 1, 2]
+    assert values(queue.take_part(1)) == values(queue.take_part(1)) == [0, 1, 2]
 
 
 def test_idle_threads_share_the_last_items() -> None:
     queue = lanes(*map(Item, range(3)), batch_size=8)
 
-    assert [len(queue.take_share(2)), len(queue.take_share(1))] == [2, 1]
+    assert [len(queue.take_part(2)), len(queue.take_part(1))] == [2, 1]
 
 
 def test_a_batch_of_last_items_is_filled_up_to_half_with_others() -> None:
@@ -75,7 +78,7 @@ def test_items_of_ended_jobs_are_dropped() -> None:
     queue = lanes(Item(0, job=Call(ended=True)), Item(1), Item(2, "other", Call(ended=True)))
     queue.drop_ended()
 
-    assert [values(queue.take_share(1)), queue.take_share(1)] == [[1], []]
+    assert [values(queue.take_part(1)), queue.take_part(1)] == [[1], []]
 
 
 def test_a_kind_that_never_fills_a_batch_does_not_starve() -> None:
@@ -115,7 +118,7 @@ def test_urgent_items_do_not_starve_the_others() -> None:
     queue = lanes(Item(-1, job=PATIENT), batch_size=1)
     taken: list[int] = []
     for number in range(20 * PATIENCE):
-        queue.put(Item(number, job=URGENT))
+        queue.put(Item(number, job=URGENT), "common")
         taken += values(queue.take_full())
 
     assert -1 in taken

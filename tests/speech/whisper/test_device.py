@@ -8,9 +8,9 @@ from pathlib import Path
 import ctranslate2
 import pytest
 
-from app.speech.model import ModelUnavailable
+from app.speech.model import Device, DeviceChoice, ModelUnavailable
 from app.speech.whisper import device
-from app.speech.whisper.device import CUBLAS, Device, find_device
+from app.speech.whisper.device import CUBLAS, find_device
 
 OF_PROCESSOR = ctranslate2.get_supported_compute_types("cpu")
 OF_GPU = {"float16", "int8_float16", "float32", "bfloat16"}
@@ -40,13 +40,13 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_automatic_and_empty_settings_get_a_value(
     gpus: pytest.MonkeyPatch, asked: tuple[str, tuple[int, ...], str], found: Device
 ) -> None:
-    assert find_device(*asked) == found
+    assert find_device(DeviceChoice(*asked)) == found
 
 
 def test_the_processor_is_used_if_cublas_is_missing(gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     gpus.setattr(device, "CUBLAS", "libcublas.so.0")
 
-    assert find_device("auto", (), "auto") == Device("cpu", (0,), 3, "int8")
+    assert find_device(DeviceChoice("auto", (), "auto")) == Device("cpu", (0,), 3, "int8")
     [warning] = caplog.records
     assert warning.levelno == logging.WARNING
     assert "libcublas.so.0" in warning.getMessage()
@@ -56,27 +56,27 @@ def test_cuda_without_cublas_is_refused_with_advice(gpus: pytest.MonkeyPatch) ->
     gpus.setattr(device, "CUBLAS", "libcublas.so.0")
 
     with pytest.raises(ModelUnavailable, match=r"libcublas\.so\.0.*CALLSCRIBE_DEVICE=cpu"):
-        find_device("cuda", (0,), "auto")
+        find_device(DeviceChoice("cuda", (0,), "auto"))
 
 
 def test_the_processor_is_used_if_the_gpu_lacks_the_type(
     gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert find_device("auto", (1,), "auto").kind == "cpu"
+    assert find_device(DeviceChoice("auto", (1,), "auto")).kind == "cpu"
     assert "'float16'" in caplog.text
     with pytest.raises(ModelUnavailable, match="CALLSCRIBE_COMPUTE_TYPE to float32, int8"):
-        find_device("cuda", (1,), "auto")
+        find_device(DeviceChoice("cuda", (1,), "auto"))
 
 
 def test_a_missing_gpu_is_refused(gpus: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelUnavailable, match=r"No model can run on cuda 2: 2 GPUs.* CALLSCRIBE_DEVICE_INDEX"):
-        find_device("auto", (2,), "auto")
+        find_device(DeviceChoice("auto", (2,), "auto"))
 
 
 def test_cuda_without_a_gpu_is_refused_with_advice(gpus: pytest.MonkeyPatch) -> None:
     gpus.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
     with pytest.raises(ModelUnavailable, match="on cuda: no GPU is found; set CALLSCRIBE_DEVICE to cpu or auto"):
-        find_device("cuda", (), "auto")
+        find_device(DeviceChoice("cuda", (), "auto"))
 
 
 @pytest.mark.skipif(

@@ -1,34 +1,11 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from app.speech.whisper.processor import ARENAS, AVX512, INSTRUCTIONS, best_instructions, chosen_instructions, cores
+from app.process.memory import ARENAS
 from testing.service import environment
-
-SERVER = AVX512 | {"sse2", "avx2"}
-
-
-def test_avx512_is_used_if_the_processor_has_it() -> None:
-    assert best_instructions({}, SERVER) == {INSTRUCTIONS: "AVX512"}
-    assert best_instructions({}, SERVER - {"avx512bw"}) == {}
-
-
-def test_the_instructions_that_the_user_chose_are_kept() -> None:
-    assert best_instructions({INSTRUCTIONS: "AVX2"}, SERVER) == {}
-
-
-def test_a_child_process_does_not_inherit_the_chosen_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.speech.whisper.processor._flags", lambda: SERVER)
-    monkeypatch.delenv(INSTRUCTIONS, raising=False)
-    before = dict(os.environ)
-
-    with chosen_instructions():
-        assert dict(os.environ) == before | {INSTRUCTIONS: "AVX512"}
-
-    assert dict(os.environ) == before
 
 
 def test_matrix_products_start_no_threads() -> None:
@@ -37,30 +14,6 @@ def test_matrix_products_start_no_threads() -> None:
     program = f"import app.cli.commands, numpy, os; {product}; print(os.listdir('/proc/self/task'))"
     threads = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert threads.count(",") == 0
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, 64),
-        ({"cpu.max": "max 100000"}, 64),
-        ({"cpu.max": "400000 100000"}, 4),
-        ({"cpu.max": "150000 100000"}, 2),
-        ({"cpu.max": "5000 100000"}, 1),
-        ({"cpu.max": "9900000 100000"}, 64),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
-        ({"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "100000"}, 3),
-    ],
-)
-def test_the_quota_of_a_container_limits_the_cores(
-    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
-    (tmp_path / "cpu").mkdir()
-    for name, line in files.items():
-        (tmp_path / name).write_text(f"{line}\n")
-
-    assert cores(tmp_path) == expected
 
 
 THREADS = """

@@ -1,0 +1,50 @@
+"""Whisper as a family of models. Cheap to import: the model's libraries are imported when they are needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.speech.model import Abilities, DeviceChoice, LoadedModel, ModelUnavailable
+from app.speech.whisper import languages, weights
+from app.speech.whisper.hub import WEIGHTS
+
+
+class WhisperFamily:
+    """All models that faster-whisper can load. A `Family`."""
+
+    def serves(self, name: str) -> bool:
+        return True
+
+    def abilities(self, name: str) -> Abilities:
+        return Abilities(languages.languages(name), translates=languages.translates(name))
+
+    def check(self, name: str, choice: DeviceChoice) -> None:
+        from app.speech.whisper.device import find_device
+
+        find_device(choice)
+        weights.require_known(name)
+
+    def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
+        from app.speech.whisper import recognizing
+        from app.speech.whisper.device import find_device
+        from app.speech.whisper.instructions import chosen_instructions
+
+        device = find_device(choice)
+        with chosen_instructions():
+            model = recognizing.load(weights.fetch(name, models_dir), device)
+        if len(self.abilities(name).languages) > 1 and len(model.languages) == 1:
+            raise ModelUnavailable(
+                f"The model {name!r} knows English only: name it by a folder, or a link to one, whose name ends in .en"
+            )
+        return LoadedModel(model, device)
+
+    def bundled(self) -> Sequence[str]:
+        return weights.bundled_models()
+
+    def downloaded(self, models_dir: Path) -> Sequence[str]:
+        return [path.name for path in models_dir.glob("*") if (path / WEIGHTS).is_file()]
+
+    def locate(self, name: str, models_dir: Path) -> Path | None:
+        return weights.locate(name, models_dir)
+
+    def fetch(self, name: str, models_dir: Path) -> Path:
+        return weights.fetch(name, models_dir)
