@@ -14,7 +14,7 @@ class AttemptOut(BaseModel):
     """One request to a receiver. If there was no answer, `error` says why."""
 
     time: datetime = Field(description="When the attempt began.")
-    status_code: int | None = Field(description="The status of the receiver's answer. Null if there was no answer.")
+    status_code: int | None = Field(description="The HTTP status of the answer. Null if there was no answer.")
     error: str | None = Field(examples=["timeout"])
     milliseconds: int = Field(description="How long the attempt took.")
     response: str = Field(description="The beginning of the answer's body, 2 kB at most.")

@@ -95,9 +95,9 @@ async def read_audio(
 
 
 def _headers(job: Transcription) -> dict[str, str]:
-    """Returns the headers of every answer. They name only audio types, and an attachment.
+    """Returns the headers of every answer. The recording is an attachment with an audio type or a neutral type.
 
-    The client chose the file's name, so a browser might otherwise run the file as a page of this service.
+    Otherwise a browser might run the file as a page of this service, because the client chose its name and its bytes.
     """
     name = job.filename or str(job.id)
     return {

@@ -175,8 +175,8 @@ class CreateTranscription(BaseModel):
     callback_url: CallbackUrls | None = Field(
         default=None,
         description="One URL or several. When the transcription has ended, the service fills in `{file_name}`, "
-        "`{external_id}`, `{id}` and `{status}`, and sends a plain GET to each. Together with "
-        "`webhook_url` there may be five URLs. If it is left out, the service uses the URLs that the "
+        "`{external_id}`, `{id}` and `{status}`, and sends a plain GET to each. `webhook_url` and "
+        "`callback_url` may have five URLs together. If it is left out, the service uses the URLs that the "
         "operator has set, if any.",
     )
 

@@ -87,15 +87,15 @@ async def create_transcription(
         Header(
             min_length=1,
             max_length=255,
-            description="A key that you choose. If you repeat a request with the same key, you get the same "
-            "transcription.",
+            description="A key that you choose. If you repeat a request with its key, you get the same transcription. "
+            "A different request with that key is refused.",
         ),
     ] = None,
 ) -> TranscriptionOut:
     """Queues a recording for transcription. Send the file itself, or a URL from which the service fetches it.
 
     The service answers when it has stored the job, and the file if you sent one, durably. Then read the transcription
-    until its status is final, best with `?wait=`.
+    with `?wait=` until its status is final.
     """
     if intake.closed:
         raise ShuttingDown(retry_after=5)

@@ -19,7 +19,7 @@ EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
 class Audio(BaseModel):
-    """The recording. Fields that the service learns by fetching or decoding it are null until then."""
+    """The recording. What the service finds out by fetching or decoding it is null until then."""
 
     filename: str | None = Field(description="The file's name, from the client or from the URL.")
     source: Annotated[str, AfterValidator(shown_url)] = Field(

@@ -12,7 +12,10 @@ PROBES = ("/healthz", "/readyz")
 
 
 class AvailabilityMiddleware:
-    """ASGI middleware: answers `unavailable` until the service is open, except to probes, and if it is overloaded."""
+    """ASGI middleware: answers `unavailable` to requests that waited too long for a place.
+
+    Until the service is open, it answers `unavailable` to all other requests too, except to probes.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
