@@ -12,25 +12,28 @@ _QUALITY_PARAMETER = re.compile(r";\s*q\s*=\s*([^;\s]*)")
 _QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
-def chosen(form: Format | None, accept: str | None) -> Format:
-    """Raises NotAcceptable if the client accepts none of the formats."""
-    found = form or negotiate(accept)
+def chosen(named: Format | None, accept: str | None) -> Format:
+    """Returns the format that the parameter named, or else the one that the `Accept` header asks for.
+
+    Raises NotAcceptable if the client accepts none of the formats.
+    """
+    found = named or negotiate(accept)
     if found is None:
         offered = ", ".join(sorted({each.media_type for each in Format}))
-        raise NotAcceptable(f"The transcript is offered as: {offered}.")
+        raise NotAcceptable(f"The transcript is available with these media types: {offered}.")
     return found
 
 
 def negotiate(accept: str | None) -> Format | None:
-    """The format that an `Accept` header asks for, or None if it accepts none; JSON without a header.
+    """Returns the format that an `Accept` header asks for: JSON if there is no header, None if no format is acceptable.
 
-    The highest quality wins, then the more specific range, then the order of `Format`. Parameters other than `q`
-    are ignored, as are malformed ranges. `whisper` shares its media type with `json` and is never chosen here.
+    The highest quality wins, then the more specific range, then the order of `Format`. Malformed ranges and parameters
+    other than `q` are ignored. `whisper` is never chosen here, because its media type is that of `json`.
     """
     if accept is None or not accept.strip():
         return Format.JSON
     ranges = dict(_media_ranges(accept))
-    offers = [(*_preference(form.media_type, ranges), form) for form in Format if form is not Format.WHISPER]
+    offers = [(*_preference(each.media_type, ranges), each) for each in Format if each is not Format.WHISPER]
     quality, _, best = max(offers, key=lambda offer: offer[:2])
     return best if quality > 0 else None
 
@@ -45,7 +48,7 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
 
 
 def _preference(media_type: str, ranges: dict[str, float]) -> tuple[float, int]:
-    """The quality that the most specific range gives a media type, and how specific that range is."""
+    """Returns the quality that the most specific range gives a media type, and how specific that range is."""
     candidates = ("*/*", f"{media_type.partition('/')[0]}/*", media_type)
     covering = [(specificity, name) for specificity, name in enumerate(candidates) if name in ranges]
     specificity, name = max(covering, default=(0, ""))

@@ -1,6 +1,6 @@
 """Finds a request's caller by its API key, before any of its body is read.
 
-It exists so that strangers cost nothing but a check.
+So a client without a valid key costs the service only this check.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.api.dependencies import service_of
-from app.api.server.admission import client_of
+from app.api.server.connection_limits import client_of
 from app.callers import ANONYMOUS, ApiKeys, Caller
 from app.errors import Forbidden
 
@@ -30,7 +30,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-bearer = HTTPBearer(auto_error=False, description="An API key from `CALLSCRIBE_API_KEYS`.")
+bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key. The operator sets keys as `name:key` in `CALLSCRIBE_API_KEYS`; send the part after the "
+    "colon.",
+)
 
 
 async def authenticate(
@@ -46,27 +50,30 @@ async def authenticate(
 
 
 def client_name(keys: ApiKeys | None, scope: Scope) -> tuple[str, str]:
-    """Identifies a request's client: by the name of its key if that is valid, otherwise by its address."""
+    """Returns what identifies the client of a request: the name of its key if that is valid, otherwise its address."""
     scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
     name = keys.name_of(key) if keys is not None and scheme.lower() == "bearer" else None
     return ("key", name) if name is not None else ("address", client_of(scope["client"][0] if scope["client"] else ""))
 
 
 def _refuse_other_sites(request: Request) -> None:
-    """Without keys, a page of another site could use the service through the browser of somebody on this machine.
+    """Raises Forbidden if a page of another site may have sent the request.
 
-    Raises Forbidden for a name that merely resolves to loopback (DNS rebinding) and for another page's request.
+    Without keys, such a page could use the service through the browser of a person at this machine. It can send a
+    request directly, or make the name of its own site resolve to loopback (DNS rebinding).
     """
     host = request.headers.get("host", "")
     if not is_loopback(_split(f"//{host}").hostname or ""):
-        raise Forbidden("Without API keys the service is used as localhost or 127.0.0.1 only.")
+        raise Forbidden(
+            "The service has no API keys, so it answers only at `localhost` and loopback addresses such as 127.0.0.1."
+        )
     origins, sites = (request.headers.getlist(name) for name in ("origin", "sec-fetch-site"))
     if any(_split(origin).netloc != host for origin in origins) or not OWN_SITE.issuperset(sites):
-        raise Forbidden("Without API keys the service answers no other site's pages.")
+        raise Forbidden("The service has no API keys, so it refuses requests from pages of other sites.")
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of a URL. All of them are empty if it is malformed."""
+    """Returns the parts of a URL. All of them are empty if the URL is malformed."""
     try:
         return urlsplit(address)
     except ValueError:

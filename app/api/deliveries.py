@@ -1,7 +1,4 @@
-"""Routes for deliveries: which receivers were notified of a transcription's end, and sending an event again.
-
-This module must not know how a delivery is sent.
-"""
+"""Routes for deliveries: they list which receivers were notified of a transcription's end, and send an event again."""
 
 from typing import Annotated
 from uuid import UUID
@@ -30,7 +27,7 @@ async def list_deliveries(
     caller: CallerDep,
     reader: ReaderDep,
 ) -> DeliveryList:
-    """Each webhook and callback of a transcription that has ended, with its attempts."""
+    """Lists the deliveries of a transcription that has ended: one for each webhook and callback, with its attempts."""
     deliveries, attempts = await reader.deliveries(transcription_id, caller)
     return DeliveryList.of(deliveries, attempts)
 
@@ -45,7 +42,10 @@ async def list_deliveries(
 async def redeliver(
     delivery_id: Annotated[UUID, Path(description="The delivery's id.")], caller: CallerDep, database: DatabaseDep
 ) -> DeliveryOut:
-    """Sends the same event to the same URL immediately, also after a success, and retries as for a new delivery."""
+    """Sends the same event to the same URL again, immediately, even if it was delivered before.
+
+    If the attempt fails, the service tries again as for a new delivery.
+    """
     async with database.transaction() as session:
         event, delivery = await changing.redeliver(session, delivery_id, caller)
         attempts = await outbox.attempts(session, [delivery_id])

@@ -1,4 +1,4 @@
-"""What clients see of deliveries, and its examples in the OpenAPI document."""
+"""What clients see of deliveries, and the examples of it in the OpenAPI document."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,28 +11,33 @@ from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Eve
 
 
 class AttemptOut(BaseModel):
-    """One request to a receiver. Without an answer, `error` says why."""
+    """One request to a receiver. If there was no answer, `error` says why."""
 
-    time: datetime
-    status_code: int | None
+    time: datetime = Field(description="When the attempt began.")
+    status_code: int | None = Field(description="The HTTP status of the answer. Null if there was no answer.")
     error: str | None = Field(examples=["timeout"])
-    milliseconds: int
-    response: str = Field(description="How the answer's body began; 2 kB at most.")
+    milliseconds: int = Field(description="How long the attempt took.")
+    response: str = Field(description="The beginning of the answer's body, 2 kB at most.")
 
 
 class DeliveryOut(BaseModel):
-    """An event on its way to one URL."""
+    """An event that the service sends to one URL."""
 
     id: UUID
-    webhook_id: UUID = Field(description="The header `webhook-id`: the same on each attempt and to each URL.")
+    webhook_id: UUID = Field(
+        description="The value of the header `webhook-id`. It is the same on each attempt and for each URL of the "
+        "event."
+    )
     type: str = Field(examples=["transcription.completed"])
     style: Style
     url: str
     status: DeliveryStatus
-    next_attempt_at: datetime | None = Field(description="Null once it is delivered or has failed.")
+    next_attempt_at: datetime | None = Field(
+        description="When the next attempt is due. Null if the delivery has succeeded or failed."
+    )
     created_at: datetime
     finished_at: datetime | None
-    attempts: list[AttemptOut] = Field(description="The last fifty, oldest first.")
+    attempts: list[AttemptOut] = Field(description="The last fifty attempts, oldest first.")
 
     @classmethod
     def of(cls, event: Event, delivery: Delivery, attempts: Sequence[DeliveryAttempt]) -> Self:
@@ -61,7 +66,7 @@ class DeliveryOut(BaseModel):
 
 
 class DeliveryList(BaseModel):
-    """All deliveries of a transcription, webhooks first. There are none before it has ended."""
+    """All deliveries of a transcription, webhooks first. The list is empty until the transcription has ended."""
 
     items: list[DeliveryOut]
 
@@ -91,11 +96,11 @@ DELIVERY_EXAMPLE: dict[str, Any] = {
     ],
 }
 LISTED: dict[str, Any] = {
-    "description": "The deliveries.",
+    "description": "The deliveries of the transcription.",
     "content": {"application/json": {"examples": {"deliveries": {"$ref": "#/components/examples/Deliveries"}}}},
 }
 REDELIVERING: dict[str, Any] = {
-    "description": "It will be sent immediately, with the same `webhook-id` and the same bytes as before.",
+    "description": "The event will be sent immediately, with the same `webhook-id` and the same bytes as before.",
     "content": {"application/json": {"examples": {"delivery": {"$ref": "#/components/examples/Delivery"}}}},
 }
 EXAMPLES: dict[str, Any] = {"Delivery": DELIVERY_EXAMPLE, "Deliveries": {"items": [DELIVERY_EXAMPLE]}}

@@ -1,7 +1,7 @@
-"""The parts of the service, as parameters of routes.
+"""The parts of the service, as parameters of routes, so that each route names the parts that it works with.
 
-It exists so that a route names only the parts that it works with. `app.state.service` is None until the service is
-open; `api.app.Doors` refuses requests for these routes until then.
+`app.state.service` is None until the service is open. Until then `AvailabilityMiddleware` refuses all requests but
+probes, so the routes that use these parts always find an open service.
 """
 
 from typing import Annotated
@@ -18,14 +18,14 @@ from app.service import Service
 from app.storage.store import AudioStore
 
 
-def opened(app: FastAPI) -> Service | None:
-    """The service that this application answers for, once it is open."""
+def service_if_open(app: FastAPI) -> Service | None:
+    """The service that this application answers for, or None if it is not open yet."""
     service: Service | None = app.state.service
     return service
 
 
 def service_of(request: Request) -> Service:
-    service = opened(request.app)
+    service = service_if_open(request.app)
     assert service is not None
     return service
 

@@ -1,7 +1,6 @@
-"""Reads a multipart form as it arrives: the file goes to the store in pieces, the fields are few and small.
+"""Reads a multipart form while it arrives. The file goes to the store in pieces; the other fields stay in memory.
 
-FastAPI's own form parsing would write a stranger's file to disk before any dependency has asked for a key. This module
-must not know what the fields mean.
+FastAPI's own form parsing would write the whole file to disk before the API key is checked.
 """
 
 from collections import deque
@@ -15,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 from app.errors import FieldError, InvalidRequest
 from app.storage.store import StoredAudio
 
-FORM_BYTES = 256 * 1024  # the most that a form may hold beside its file
+FORM_BYTES = 256 * 1024  # how much larger than its file a form may be
 MAX_FIELDS_BYTES = 64 * 1024
 MAX_PARTS = 250
 
@@ -43,7 +42,7 @@ Event = PartBegin | PartData | PartEnd
 
 @dataclass(frozen=True)
 class Form:
-    """A form whose file is stored already. `filename` is as the client wrote it."""
+    """A form whose file is already stored. `filename` is the name that the client sent, unchanged."""
 
     fields: list[tuple[str, str]]
     filename: str | None
@@ -53,9 +52,10 @@ class Form:
 async def read_form(
     stream: AsyncIterator[bytes], content_type: str, save: Callable[[AsyncIterator[bytes]], Awaitable[StoredAudio]]
 ) -> Form:
-    """Read a whole form and pass the bytes of its part `file` to `save`. Raises InvalidRequest, and what `save` raises.
+    """Read a whole form, and pass the bytes of its part `file` to `save`.
 
-    If it raises after `save` was called, the caller has to erase what was saved.
+    Raises InvalidRequest and the errors of `save`. If it raises after it has called `save`, the caller has to erase
+    what was saved.
     """
     fields: list[tuple[str, str]] = []
     audio: StoredAudio | None = None
@@ -66,12 +66,12 @@ async def read_form(
         assert isinstance(event, PartBegin)
         if event.name == "file":
             if audio is not None:
-                raise InvalidRequest("Send one file a request.", errors=(FieldError("file", "repeated"),))
+                raise InvalidRequest("Send exactly one file in a request.", errors=(FieldError("file", "is repeated"),))
             filename = event.filename
             audio = await save(_part(events))
         elif event.filename is not None:
             raise InvalidRequest(
-                "Send the recording as the part `file`.", errors=(FieldError(event.name, "is not a part for files"),)
+                "Send the recording in the part named `file`.", errors=(FieldError(event.name, "must not be a file"),)
             )
         else:
             value = b""
@@ -89,7 +89,10 @@ async def read_form(
 def _without_file(fields: Sequence[tuple[str, str]]) -> InvalidRequest:
     detail = "The form has no part named `file`."
     if any(name == "url" for name, _ in fields):
-        detail += " To have a `url` fetched, send the fields as a JSON body, with `Content-Type: application/json`."
+        detail += (
+            " If the service should fetch a `url`, send the fields as a JSON body, with `Content-Type: "
+            "application/json`."
+        )
     return InvalidRequest(detail, errors=(FieldError("file", "is missing"),))
 
 
@@ -171,7 +174,7 @@ def _boundary(content_type: str) -> bytes:
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     if not 0 < len(boundary) <= 256:
-        raise InvalidRequest("The Content-Type of a form needs a boundary.")
+        raise InvalidRequest("The `Content-Type` of a form must have a `boundary` of 1 to 256 bytes.")
     return boundary
 
 
@@ -179,4 +182,4 @@ def _text(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise InvalidRequest("A field is not UTF-8.", errors=(FieldError(name, "not UTF-8"),)) from None
+        raise InvalidRequest("A field is not UTF-8.", errors=(FieldError(name, "is not UTF-8"),)) from None

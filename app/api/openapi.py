@@ -1,4 +1,4 @@
-"""What FastAPI cannot derive for the OpenAPI document: the streamed body, examples, the transcript's formats."""
+"""The parts of the OpenAPI document that FastAPI cannot derive: the streamed body, examples, transcript formats."""
 
 from dataclasses import asdict
 from typing import Any
@@ -133,7 +133,7 @@ TRANSCRIPT_EXAMPLE: dict[str, Any] = {
 
 
 def _example(name: str) -> dict[str, Any]:
-    """A reference, because FastAPI would drop the nulls of an example that is written here."""
+    """Returns a reference to an example, because FastAPI drops the nulls of examples that are written in a route."""
     return {"application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"}}}}
 
 
@@ -147,13 +147,16 @@ def _upload_schema() -> dict[str, Any]:
     return {
         **schema,
         "title": "CreateFromFile",
-        "description": "The recording in the part `file`, and the options in the other parts.",
+        "description": "The recording, in the part `file`, and the options, each in a part of its own.",
         "properties": {
             "file": {
                 "type": "string",
                 "format": "binary",
                 "contentMediaType": "application/octet-stream",
-                "description": "The recording: any container and codec that FFmpeg reads.",
+                "description": (
+                    "The recording, an audio or video file in a common format such as WAV, MP3, M4A, Ogg, FLAC, AMR or "
+                    "WebM."
+                ),
             },
             **{name: _without_null(field) for name, field in schema["properties"].items()},
         },
@@ -162,16 +165,16 @@ def _upload_schema() -> dict[str, Any]:
 
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
-    """A form has no null, so a field that may be null in JSON is left out of a form."""
+    """Returns the schema of a field without null, because a form cannot hold null. Clients leave the field out."""
     kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
     rest = {key: value for key, value in field.items() if key != "anyOf" and value is not None}
     return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
 
 
-LOCATION = {"Location": {"description": "Path of the transcription.", "schema": {"type": "string"}}}
+LOCATION = {"Location": {"description": "The path of the transcription.", "schema": {"type": "string"}}}
 RETRY_AFTER = {
     "Retry-After": {
-        "description": "While the status is not final: seconds until it is worth asking again.",
+        "description": "After how many seconds to ask again. The header is missing if the status is final.",
         "schema": {"type": "integer"},
     }
 }
@@ -207,28 +210,34 @@ CREATE: dict[str, Any] = {
 }
 
 ACCEPTED: dict[str, Any] = {
-    "description": "Accepted: the job is durable, and with a form the recording is too.",
+    "description": (
+        "The service has accepted the job and stored it durably, together with the recording if the form had one."
+    ),
     "headers": LOCATION,
     "content": _example("Pending"),
 }
 REPEATED: dict[str, Any] = {
     "model": TranscriptionOut,
-    "description": "The same request was accepted before under this Idempotency-Key: its transcription.",
+    "description": (
+        "The service accepted the same request before, with this `Idempotency-Key`, and returns its transcription."
+    ),
     "headers": LOCATION,
     "content": _example("Pending"),
 }
 READ: dict[str, Any] = {
-    "description": "The transcription as it stands.",
+    "description": "The transcription as it is now.",
     "headers": RETRY_AFTER,
     "content": _example("Completed"),
 }
 
 LISTED: dict[str, Any] = {
-    "description": "One page.",
+    "description": "One page of transcriptions.",
     "content": _example("Page"),
 }
 CANCELLED: dict[str, Any] = {
-    "description": "Cancelled; or still in progress, for the moments that a running job takes to stop.",
+    "description": (
+        "The transcription. It is `cancelled`, or still `in_progress` for the seconds that a running job takes to stop."
+    ),
     "content": _example("Cancelled"),
 }
 
@@ -238,7 +247,10 @@ def _text(example: str) -> dict[str, Any]:
 
 
 TRANSCRIPT: dict[str, Any] = {
-    "description": "The transcript. `whisper` has the media type of `json` and the fields of the `whisper` tool.",
+    "description": (
+        "The transcript. The format `whisper` has the media type of `json`, and the fields that the `whisper` command "
+        "line writes."
+    ),
     "content": {
         "application/json": {
             "schema": {
@@ -258,14 +270,17 @@ TRANSCRIPT: dict[str, Any] = {
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of call.wav"}
 AUDIO: dict[str, Any] = {
-    "description": "The recording. Other names than those of common audio files make it `application/octet-stream`.",
+    "description": (
+        "The recording. Its media type is `audio/…` if its name ends like that of a common audio file, and "
+        "`application/octet-stream` otherwise."
+    ),
     "content": {"audio/*": _BYTES, "application/octet-stream": _BYTES},
 }
-PART_OF_AUDIO = AUDIO | {"description": "The bytes that `Range` asks for."}
+PART_OF_AUDIO = AUDIO | {"description": "The bytes of the recording that `Range` asks for."}
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the webhooks and the schemas that FastAPI does not see, and remove its own 422 answer."""
+    """Returns the document with the webhooks and schemas that FastAPI does not see, and without its 422 answers."""
     written_by_hand: list[type[BaseModel]] = [Problem, TranscriptOut, TranscriptionEvent]
     _, named = models_json_schema(
         [*((model, "serialization") for model in written_by_hand), (CreateFromUrl, "validation")],

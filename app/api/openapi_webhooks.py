@@ -1,4 +1,4 @@
-"""The `webhooks` section of the OpenAPI document: what receivers get.
+"""The `webhooks` section of the OpenAPI document: the requests that receivers get.
 
 It is written by hand because FastAPI's `app.webhooks` would drop the nulls of the examples and would add the answers
 200 and 422, which no receiver has to give.
@@ -7,19 +7,24 @@ It is written by hand because FastAPI's `app.webhooks` would drop the nulls of t
 from typing import Any
 
 WORDS = {
-    "transcription.completed": ("A transcription is completed", "Completed", "Its transcript is there to be read."),
+    "transcription.completed": ("A transcription is completed", "Completed", "The transcript can be read now."),
     "transcription.failed": ("A transcription has failed", "Failed", "`data.error` says why."),
-    "transcription.cancelled": ("A transcription was cancelled", "Cancelled", "As somebody asked for."),
+    "transcription.cancelled": ("A transcription was cancelled", "Cancelled", "A client cancelled it."),
 }
 SIGNED = {
-    "webhook-id": "Names the event. It is the same on each attempt and for each URL, so that repetitions show.",
-    "webhook-timestamp": "Seconds since 1970 of this attempt.",
-    "webhook-signature": "One or more `v1,…`, separated by spaces: HMAC-SHA256 of `id.timestamp.body`, in Base64.",
+    "webhook-id": (
+        "The id of the event. It is the same on each attempt and for each URL, so that you can recognize repetitions."
+    ),
+    "webhook-timestamp": "When this attempt was made, in seconds since 1970-01-01 UTC.",
+    "webhook-signature": (
+        "One or more signatures, separated by spaces. Each is `v1,` and, in Base64, the HMAC-SHA256 of the id, the "
+        "timestamp and the body, joined by dots."
+    ),
 }
 
 
 def section(examples: dict[str, Any]) -> dict[str, Any]:
-    """One entry for each event, with a body from the examples of transcriptions."""
+    """Returns one entry for each event, with an example of its body."""
     return {event: {"post": _operation(event, examples)} for event in WORDS}
 
 
@@ -31,7 +36,9 @@ def _operation(event: str, examples: dict[str, Any]) -> dict[str, Any]:
         "tags": ["webhooks"],
         "operationId": event.replace(".", "_"),
         "summary": summary,
-        "description": f"{description} Sent to each `webhook_url` by the rules of Standard Webhooks 1.0.0.",
+        "description": (
+            f"{description} The service sends this event to each `webhook_url`, as Standard Webhooks 1.0.0 describes."
+        ),
         "parameters": [
             {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
             for name, text in SIGNED.items()
@@ -46,9 +53,14 @@ def _operation(event: str, examples: dict[str, Any]) -> dict[str, Any]:
             },
         },
         "responses": {
-            "2XX": {"description": "The event is delivered."},
-            "410": {"description": "It is not sent again."},
-            "default": {"description": "It is sent again later, ten times in all and not before `Retry-After`."},
+            "2XX": {"description": "The event counts as delivered."},
+            "410": {"description": "The delivery has failed, and the service does not send it again."},
+            "default": {
+                "description": (
+                    "The service sends the event again later, up to ten times in all, and not before the time in "
+                    "`Retry-After`."
+                )
+            },
         },
         "security": [],
     }

@@ -1,4 +1,4 @@
-"""Routes for operators and orchestrators: is the process alive, can it work, which models does it serve."""
+"""Routes for operators and orchestrators: whether the process is alive, if it can work, and which models it has."""
 
 from typing import Annotated, Literal
 
@@ -6,14 +6,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.auth import CallerDep, authenticate, bearer, is_loopback
-from app.api.dependencies import IntakeDep, opened
+from app.api.dependencies import IntakeDep, service_if_open
 from app.api.problems import GUARDED, responses
 from app.callers import ANONYMOUS
 from app.errors import Forbidden, Unauthorized
 from app.readiness import STARTING
 from app.speech.families import abilities
 
-PROBES = ("/healthz", "/readyz")
 router = APIRouter(tags=["operations"])
 
 
@@ -22,7 +21,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`reasons` names what cannot be used; `warnings` what works but should be looked at."""
+    """`reasons` names what cannot be used. `warnings` names what works, but needs attention."""
 
     status: Literal["ready", "not_ready"] = Field(examples=["ready"])
     reasons: list[str] = Field(examples=[[]])
@@ -30,29 +29,34 @@ class Readiness(BaseModel):
 
 
 class ModelOut(BaseModel):
-    """A model that jobs may ask for."""
+    """A model that you can choose for a transcription."""
 
     name: str = Field(examples=["base"])
     default: bool = Field(examples=[True])
-    languages: list[str] = Field(description="ISO 639-1 codes.", examples=[["en", "es"]])
+    languages: list[str] = Field(description="The ISO 639-1 codes of its languages.", examples=[["en", "es"]])
 
 
 class ModelList(BaseModel):
     items: list[ModelOut] = Field(examples=[[{"name": "base", "default": True, "languages": ["en", "es"]}]])
 
 
-@router.get("/healthz", summary="Is the process alive?")
+@router.get("/healthz", summary="Is the process alive?", response_description="The process is alive.")
 async def read_health() -> Health:
-    """Answers as long as the process lives, and checks nothing else."""
+    """Answers while the process is alive. Checks nothing else."""
     return Health(status="ok")
 
 
 async def may_read_details(request: Request) -> bool:
-    """Whether the request may read host names and paths. It needs a valid key or, without keys, this machine."""
-    if opened(request.app) is None:
+    """Whether the answer may show host names and paths.
+
+    It may if the request has a valid key or, if the service has no keys, comes from this machine.
+    """
+    if service_if_open(request.app) is None:
         return False
     try:
-        caller = await authenticate(request, await bearer(request))  # optional here, so OpenAPI does not name it
+        caller = await authenticate(
+            request, await bearer(request)
+        )  # called here and not declared, because OpenAPI would require a key
     except (Unauthorized, Forbidden):
         return False
     return caller is not ANONYMOUS or (request.client is not None and is_loopback(request.client.host))
@@ -61,16 +65,18 @@ async def may_read_details(request: Request) -> bool:
 @router.get(
     "/readyz",
     summary="Can the service work?",
-    responses={503: {"model": Readiness, "description": "Not ready: see `reasons`."}},
+    response_description="The service is ready.",
+    responses={503: {"model": Readiness, "description": "The service is not ready. `reasons` says why."}},
 )
 async def read_readiness(
     request: Request, response: Response, *, details: Annotated[bool, Depends(may_read_details)]
 ) -> Readiness:
-    """`200` once the database, the models and the audio store can be used, `503` with the reasons if not.
+    """Answers `200` if the database, the models and the audio store can be used, and otherwise `503` with the reasons.
 
-    With a valid key the reasons have details; the service's log has them too. The answer may be a second old.
+    If the request has a valid key, the reasons have details. The service's log has them too. The answer may be up to a
+    second old.
     """
-    service = opened(request.app)
+    service = service_if_open(request.app)
     findings = await service.readiness.findings() if service else STARTING
     response.status_code = 503 if findings.reasons else 200
     return Readiness(
@@ -80,9 +86,9 @@ async def read_readiness(
     )
 
 
-@router.get("/v1/models", summary="List the models", responses=responses(*GUARDED))
+@router.get("/v1/models", summary="List the models", response_description="The models.", responses=responses(*GUARDED))
 async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
-    """The models that jobs may ask for; the first is the default."""
+    """Lists the models that you can choose for a transcription. The first one is the default."""
     default, *_ = intake.models
     return ModelList(
         items=[

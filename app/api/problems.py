@@ -1,4 +1,4 @@
-"""Every error answer in one shape: RFC 9457 `application/problem+json`."""
+"""Answers every error in the same form: RFC 9457 `application/problem+json`."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -30,34 +30,34 @@ from app.wording import in_words
 
 MEDIA_TYPE = "application/problem+json"
 AWAY = "The database, the audio store or the decoder cannot be used at the moment."
-SEE_LOG = "The request id names this failure in the service's log."
+SEE_LOG = "The service's log says why, under the `request_id` of this answer."
 GUARDED: tuple[type[AppError], ...] = (
     Unauthorized,
     Forbidden,
     Unavailable,
 )  # the errors of every route that needs a key
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-ONE, MANY = "<one>", "<many>"  # the branches of a union in pydantic's errors, which mean nothing to clients
+ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class FieldProblem(BaseModel):
-    """A field that was refused."""
+    """A field that was refused, and why."""
 
-    field: str
-    detail: str
+    field: str = Field(description="The name of the field, with dots between the names of nested fields.")
+    detail: str = Field(description="What is wrong with the field.")
 
 
 class Problem(BaseModel):
-    """What went wrong. `code` is stable; `detail` is for people."""
+    """An error. Programs should look at `code`. The texts are for people and may change."""
 
-    type: str = Field(examples=["urn:callscribe:error:not_found"])
-    title: str
-    status: int
-    detail: str
-    code: str = Field(examples=["not_found"])
-    request_id: str
+    type: str = Field(description="A URN with the `code`.", examples=["urn:callscribe:error:not_found"])
+    title: str = Field(description="What the `code` means, in words.")
+    status: int = Field(description="The HTTP status of this answer.")
+    detail: str = Field(description="What went wrong in this request.")
+    code: str = Field(description="The kind of error. Its name never changes.", examples=["not_found"])
+    request_id: str = Field(description="The id of this request in the service's log. Quote it to the operator.")
     errors: list[FieldProblem] | None = Field(default=None, description="The fields that were refused, and why.")
 
 
@@ -66,7 +66,7 @@ class ProblemResponse(JSONResponse):
 
 
 def render(request: Request, error: AppError) -> Response:
-    """The error as an answer. Its code also goes to the request's log line."""
+    """Returns the error as an answer, and keeps its code for the request's log line."""
     request.state.code = error.code
     problem = Problem(
         type=f"urn:callscribe:error:{error.code}",
@@ -82,12 +82,12 @@ def render(request: Request, error: AppError) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the application as a problem. Middleware that is added later also sees these answers."""
+    """Make the application answer every error as a problem. Middleware that is added later also sees these answers."""
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnect)
-    app.add_middleware(UnexpectedErrors)
+    app.add_middleware(UnexpectedErrorMiddleware)
 
 
 async def _app_error(request: Request, error: Exception) -> Response:
@@ -99,12 +99,12 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = error.errors()
     if all(detail["loc"][0] == "path" for detail in details):
-        return render(request, NotFound(f"There is nothing at {request.url.path}."))
+        return render(request, NotFound(f"There is no resource at {request.url.path}."))
     return render(request, InvalidRequest("Some parameters are not valid.", errors=field_errors(details)))
 
 
 def field_errors(errors: Any) -> tuple[FieldError, ...]:
-    """Pydantic's errors as ours: each has a dotted field name and says what is wrong."""
+    """Turns pydantic's errors into ours. Each has the field's name, with dots for nested fields, and what is wrong."""
     return tuple(
         FieldError(
             ".".join(str(part) for part in error["loc"] if part not in (ONE, MANY)) or "body",
@@ -117,9 +117,10 @@ def field_errors(errors: Any) -> tuple[FieldError, ...]:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known: dict[int, Callable[[], AppError]] = {
-        404: lambda: NotFound(f"There is nothing at {request.url.path}."),
+        404: lambda: NotFound(f"There is no resource at {request.url.path}."),
         405: lambda: MethodNotAllowed(
-            f"{request.method} is not answered here.", headers={"Allow": ", ".join(_allowed_methods(request))}
+            f"The path {request.url.path} does not support {request.method}.",
+            headers={"Allow": ", ".join(_allowed_methods(request))},
         ),
     }
     if error.status_code in known:
@@ -128,11 +129,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _disconnect(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # the client is gone; only the request's log line shows this status
+    return Response(status_code=499)  # the client has hung up, so only the log shows this status
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """The methods of all routes at the request's path. Starlette's own answer has only those of the first route."""
+    """Returns the methods of all routes at the request's path. Starlette would name only those of the first route."""
 
     def answered(method: str) -> bool:
         scope = {**request.scope, "method": method}
@@ -141,8 +142,11 @@ def _allowed_methods(request: Request) -> list[str]:
     return [method for method in METHODS if answered(method)]
 
 
-class UnexpectedErrors:
-    """ASGI middleware: logs an unexpected error and answers `internal_error`."""
+class UnexpectedErrorMiddleware:
+    """ASGI middleware: logs an error that no handler knows, and answers it.
+
+    The answer is `unavailable` if the database or the store is in trouble, and `internal_error` otherwise.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -172,7 +176,7 @@ class UnexpectedErrors:
 
 
 def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's entries for the errors that a route may answer, one for each status."""
+    """Returns the entries of the OpenAPI document for the errors that a route may answer, one for each HTTP status."""
     entries: dict[int | str, dict[str, Any]] = {}
     for status in sorted({error.status for error in errors}):
         same = [error for error in errors if error.status == status]

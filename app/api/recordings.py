@@ -1,4 +1,4 @@
-"""`/v1/transcriptions/{id}/audio`: the recording as it was received, whole or a range of it."""
+"""The route `/v1/transcriptions/{id}/audio`, which sends the recording as it was received, all of it or a range."""
 
 import re
 from pathlib import PurePath
@@ -35,9 +35,10 @@ router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 
 
 def requested_span(header: str | None, total: int) -> range | None:
-    """The bytes that a Range header asks for (RFC 9110, 14.2); None for all of them.
+    """Returns the bytes that a `Range` header asks for, or None for all of them (RFC 9110, section 14.2).
 
-    A header with several ranges, or that is malformed, asks for all: the RFC allows that. Raises RangeNotSatisfiable.
+    A header that is malformed or has several ranges is ignored, as the RFC allows. Raises RangeNotSatisfiable if the
+    recording has none of the bytes.
     """
     asked = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (header or "").replace(" ", ""))
     if asked is None or asked[0] == "bytes=-":
@@ -47,7 +48,9 @@ def requested_span(header: str | None, total: int) -> range | None:
         return None
     span = range(int(first), min(int(last or total), total - 1) + 1) if first else range(total)[-int(last) or total :]
     if not span:
-        raise RangeNotSatisfiable(f"The recording has {total} bytes.", headers={"Content-Range": f"bytes */{total}"})
+        raise RangeNotSatisfiable(
+            f"The recording has only {total} bytes.", headers={"Content-Range": f"bytes */{total}"}
+        )
     return span
 
 
@@ -66,20 +69,25 @@ async def read_audio(
     caller: CallerDep,
     reader: ReaderDep,
     store: StoreDep,
-    range_: Annotated[str | None, Header(alias="Range", description="One range of bytes, `bytes=0-1023`.")] = None,
+    range_: Annotated[
+        str | None, Header(alias="Range", description="One range of bytes, for example `bytes=0-1023`.")
+    ] = None,
     if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> StreamingResponse:
-    """The bytes that were received. The service keeps them until the job ends, or for as long as it is set to."""
+    """Returns the bytes of the recording as they were posted or fetched.
+
+    The service keeps them until the job ends, or for a number of days that the operator sets.
+    """
     job = await reader.recording(transcription_id, caller)
     if job.audio_key is None or job.bytes is None:
-        raise NotFound("The recording is not kept, or not fetched yet.")
+        raise NotFound("The service has not fetched this recording yet, or no longer keeps it.")
     headers = _headers(job)
     span = requested_span(range_, job.bytes) if if_range in (None, headers["ETag"]) else None
     sent = span if span is not None else range(job.bytes)
     try:
         blocks = await store.read(job.audio_key, sent)
     except FileNotFoundError:
-        raise NotFound("The recording is not kept.") from None
+        raise NotFound("The service no longer keeps this recording.") from None
     headers["Content-Length"] = str(len(sent))
     if span is not None:
         headers["Content-Range"] = f"bytes {span[0]}-{span[-1]}/{job.bytes}"
@@ -87,7 +95,10 @@ async def read_audio(
 
 
 def _headers(job: Transcription) -> dict[str, str]:
-    """The headers of every answer. The client chose the name, and a browser might run a file of another media type."""
+    """Returns the headers of every answer. The recording is an attachment with an audio type or a neutral type.
+
+    Otherwise a browser might run the file as a page of this service, because the client chose its name and its bytes.
+    """
     name = job.filename or str(job.id)
     return {
         "Content-Type": MEDIA_TYPES.get(PurePath(name).suffix.lower(), NEUTRAL_TYPE),

@@ -1,6 +1,6 @@
-"""What clients ask for in a form or in JSON, checked by pydantic and made into an `Ask`.
+"""The fields of a request, in a form or in JSON. Pydantic checks them, and `ask` turns them into an `Ask`.
 
-A new option is a field here and a field of the same name in `Options`. Everything else is derived from these two.
+To add an option, add a field here and a field of the same name in `Options`. The rest of the API is derived from these.
 """
 
 import json
@@ -49,7 +49,7 @@ def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def _strings(value: JsonValue) -> Iterator[str]:
-    """Every string in a JSON value, keys too."""
+    """Yields every string in a JSON value, including the keys of objects."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -62,8 +62,8 @@ def _strings(value: JsonValue) -> Iterator[str]:
 def _not_offered(diarize: bool) -> bool:
     if diarize:
         raise ValueError(
-            "is not offered: speakers cannot be separated well enough in one track; record agent and customer on"
-            " channels of their own and use channels=split"
+            "is not offered, because speakers cannot be separated well enough in one track; record agent and customer "
+            "on separate channels and use channels=split"
         )
     return diarize
 
@@ -102,60 +102,82 @@ Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_
 
 
 class CreateTranscription(BaseModel):
-    """What a recording is to be transcribed with; the same fields in a form and in JSON."""
+    """The options of a transcription. They have the same names in a form and in JSON."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     language: str = Field(
         default="auto",
         pattern=wording.LANGUAGE,
-        description="ISO 639-1 code such as `en`, or `auto` to detect it.",
+        description="The language of the call as an ISO 639-1 code such as `en`, or `auto` if the service should "
+        "detect it.",
     )
-    task: Task = Field(default="transcribe", description="`translate` gives English.")
+    task: Task = Field(
+        default="transcribe",
+        description="`transcribe` writes the words in their own language, `translate` writes them in English.",
+    )
     model: str | None = Field(
-        default=None, max_length=255, description="One of `GET /v1/models`. If left out: the configured default."
+        default=None,
+        max_length=255,
+        description="The name of a model from `GET /v1/models`. If it is left out, the service uses the first of them.",
     )
     channels: Channels = Field(
-        default="mix", description="`split`: each channel on its own, merged into a dialogue. `mix`: one mono track."
+        default="mix",
+        description="`split` transcribes each channel by itself and merges the results into a dialogue. `mix` mixes "
+        "all channels into one track first, and does not know who speaks.",
     )
     channel_labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
-        default_factory=list, max_length=8, description="Names by channel order, e.g. `agent`, `customer`."
+        default_factory=list,
+        max_length=8,
+        description="The names of the speakers in the order of the channels, for example `agent` and `customer`.",
     )
     diarize: Annotated[bool, AfterValidator(_not_offered)] = Field(
-        default=False, description="Not offered: `true` is refused. Use `channels=split` to separate speakers."
+        default=False,
+        description="The service cannot separate speakers within one track, so it refuses `true`. Use "
+        "`channels=split`.",
     )
-    word_timestamps: bool = Field(default=False, description="Words with start, end and probability.")
+    word_timestamps: bool = Field(
+        default=False, description="Whether the segments list their words, each with start, end and probability."
+    )
     prompt: str | None = Field(
         default=None,
         max_length=2000,
         pattern=wording.NO_NUL,
-        description="Text that biases the model: names, products. Small models write worse beside it: compare.",
+        description="A text with names and terms that the model should expect. With a small model, a prompt can make "
+        "the transcript worse, so compare the results with and without it.",
     )
     hotwords: list[Hotword] = Field(
         default_factory=list,
         max_length=100,
-        description="Words that the model should expect. They take room from `prompt`.",
+        description="Words that the model should expect. They share limited space with `prompt`: if there are many, "
+        "the model reads less of the prompt.",
     )
     priority: int = Field(
         default=DEFAULT_PRIORITY,
         ge=0,
         le=9,
-        description="0 goes first. The operator may limit how urgent the jobs of an API key can be.",
+        description="From 0, the most urgent, to 9. The operator may limit how urgent the jobs of an API key can be.",
     )
     external_id: str | None = Field(
-        default=None, max_length=255, pattern=wording.NO_NUL, description="Your own id of the call; searchable."
+        default=None,
+        max_length=255,
+        pattern=wording.NO_NUL,
+        description="Your own id of the call. `GET /v1/transcriptions` can find transcriptions by it.",
     )
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
-        default_factory=dict, description="Any object of at most 4 kB of JSON; returned as it is."
+        default_factory=dict, description="Any JSON object of at most 4 kB. The service returns it unchanged."
     )
     webhook_url: WebUrls | None = Field(
         default=None,
-        description="Where a signed event is sent when the transcription has ended. If left out: the default setting.",
+        description="One URL or several. When the transcription has ended, the service sends a signed event to each by "
+        "POST. If it is left out, the service uses the URLs that the operator has set, if any.",
     )
     callback_url: CallbackUrls | None = Field(
         default=None,
-        description="Where a plain GET is sent when the transcription has ended; `{file_name}`, `{external_id}`, "
-        "`{id}` and `{status}` are filled in. Five URLs in all, with `webhook_url`. If left out: the default setting.",
+        description="One URL or several. When the transcription has ended, the service fills in `{file_name}`, "
+        "`{external_id}`, `{id}` and `{status}`, and sends a plain GET to each. `webhook_url` and "
+        "`callback_url` may have five URLs together. If it is left out, the service uses the URLs that the "
+        "operator has set, if any.",
     )
 
     @model_validator(mode="after")
@@ -165,7 +187,7 @@ class CreateTranscription(BaseModel):
         return self
 
     def ask(self) -> Ask:
-        """What is asked, in the terms of `Options`, which has no `auto`."""
+        """Returns the request as an `Ask`. Its language is None for `auto`."""
         options = self.model_dump(include=set(OPTION_FIELDS))
         options |= {
             "model": self.model or DEFAULT_MODEL,
@@ -182,37 +204,40 @@ class CreateTranscription(BaseModel):
 
     @classmethod
     def from_form(cls, fields: list[tuple[str, str]]) -> Self:
-        """Read form fields: lists repeat the field, objects are JSON text. Raises InvalidRequest."""
+        """Read the fields of a form, in which a list is a repeated field and an object is JSON text.
+
+        Raises InvalidRequest.
+        """
         values: dict[str, Any] = {}
         for name, text in fields:
             if name in LIST_FIELDS:
                 values.setdefault(name, []).append(text)
             elif name in values:
-                raise InvalidRequest(f"The field {name!r} is repeated.", errors=(FieldError(name, "repeated"),))
+                raise InvalidRequest(f"The field {name!r} is repeated.", errors=(FieldError(name, "is repeated"),))
             else:
                 values[name] = _form_value(name, text)
         return _validated(cls, values)
 
 
 class CreateFromUrl(CreateTranscription):
-    """A recording that Callscribe fetches itself."""
+    """The URL of a recording that the service fetches, and the options of its transcription."""
 
     url: str = Field(
         max_length=MAX_URL_CHARACTERS,
         pattern=wording.RECORDING_URL,
-        description="`https://…` with a public host, or `s3://bucket/key`. The operator configures which buckets are "
-        "allowed, and whether `http://…` and other hosts are.",
+        description="The URL of the recording: `https://…` with a public host, or `s3://bucket/key`. The operator "
+        "decides which buckets are allowed, and whether `http://…` and other hosts are allowed.",
         json_schema_extra={"format": "uri"},
     )
 
     @classmethod
     async def from_json_stream(cls, stream: AsyncIterator[bytes]) -> Self:
-        """Raises TooLarge and InvalidRequest."""
+        """Read a JSON body. Raises TooLarge if it has more than `JSON_BODY_BYTES`, and InvalidRequest."""
         body = b""
         async for chunk in stream:
             body += chunk
             if len(body) > JSON_BODY_BYTES:
-                raise TooLarge(f"A JSON body may hold {JSON_BODY_BYTES} bytes.")
+                raise TooLarge(f"The JSON body is larger than {JSON_BODY_BYTES} bytes.")
         try:
             values = from_json(body, allow_inf_nan=False)
         except ValueError as error:
@@ -223,7 +248,7 @@ class CreateFromUrl(CreateTranscription):
 
 
 def _types(annotation: Any) -> set[Any]:
-    """The classes that a field's values may have."""
+    """Returns the classes that a field's values may have."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _types(arguments[0])

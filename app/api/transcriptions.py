@@ -1,4 +1,4 @@
-"""The routes of `/v1/transcriptions`: post a recording, then poll, list, cancel, delete and read."""
+"""The routes of `/v1/transcriptions`: create, read, list, cancel and delete transcriptions, and read transcripts."""
 
 import asyncio
 from contextlib import nullcontext, suppress
@@ -16,7 +16,7 @@ from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, Re
 from app.api.forms import FORM_BYTES, read_form
 from app.api.problems import GUARDED, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
-from app.api.server.hangups import hang_up
+from app.api.server.hangups import client_hangs_up
 from app.errors import (
     AlreadyFinal,
     BadMedia,
@@ -38,14 +38,13 @@ from app.errors import (
 from app.intake.ask import Remote, Stored
 from app.jobs import changing
 from app.jobs.lifecycle import Status
-from app.jobs.models import StoredTranscript, stored_transcripts
 from app.jobs.reading import Wanted
 from app.jobs.views import TranscriptionList, TranscriptionOut
 from app.process.tasks import run_unless
 from app.transcripts import formats
 
 RETRY_AFTER_SECONDS = 2
-CROWDED_RETRY_AFTER_SECONDS = 5  # if too many wait, so that clients who may not wait ask less often
+CROWDED_RETRY_AFTER_SECONDS = 5  # for clients that may not wait because too many others do
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
@@ -84,12 +83,19 @@ async def create_transcription(
     intake: IntakeDep,
     reader: ReaderDep,
     idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=255, description="Repeat a request safely with the same key.")
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="A key that you choose. If you repeat a request with its key, you get the same transcription. "
+            "A different request with that key is refused.",
+        ),
     ] = None,
 ) -> TranscriptionOut:
-    """Queue a recording for transcription: a file, or a URL that the service fetches it from.
+    """Queues a recording for transcription. Send the file itself, or a URL from which the service fetches it.
 
-    The answer comes when the job is durable, and the file too. Then poll the transcription, best with `?wait=`.
+    The service answers when it has stored the job, and the file if you sent one, durably. Then read the transcription
+    with `?wait=` until its status is final.
     """
     if intake.closed:
         raise ShuttingDown(retry_after=5)
@@ -109,7 +115,7 @@ async def create_transcription(
             form = await read_form(request.stream(), content_type, save)
             ask = CreateTranscription.from_form(form.fields).ask()
         recording = Stored(form.audio, form.filename)
-    abandoned = partial(hang_up, request.receive)
+    abandoned = partial(client_hangs_up, request.receive)
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
     response.status_code = 202 if accepted.is_new else 200
     response.headers["Location"] = f"/v1/transcriptions/{accepted.job.id}"
@@ -126,14 +132,21 @@ async def create_transcription(
 async def list_transcriptions(
     caller: CallerDep,
     reader: ReaderDep,
-    status: Annotated[Status | None, Query(description="Only those in this status.")] = None,
+    status: Annotated[Status | None, Query(description="Return only transcriptions with this status.")] = None,
     external_id: Annotated[
-        str | None, Query(max_length=255, pattern=wording.NO_NUL, description="Only those with this id of yours.")
+        str | None,
+        Query(
+            max_length=255,
+            pattern=wording.NO_NUL,
+            description="Return only transcriptions that were posted with this `external_id`.",
+        ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="Items a page.")] = 20,
-    cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many transcriptions one page may have.")] = 20,
+    cursor: Annotated[
+        UUID | None, Query(description="The `next_cursor` of the previous page. Leave it out to get the first page.")
+    ] = None,
 ) -> TranscriptionList:
-    """Newest first. Follow `next_cursor` until it is null."""
+    """Lists transcriptions, newest first. To read the next page, send `next_cursor` as `cursor`, until it is null."""
     page = await reader.page(Wanted(status, external_id, cursor, limit), caller)
     items = [TranscriptionOut.of(read.job, read.notify_state) for read in page.items]
     return TranscriptionList(items=items, next_cursor=None if page.is_last else str(items[-1].id))
@@ -153,11 +166,15 @@ async def read_transcription(
     reader: ReaderDep,
     waiting: WaitingDep,
     intake: IntakeDep,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for a final status before answering.")] = 0,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=60, description="How many seconds the service may wait for a final status before it answers."),
+    ] = 0,
 ) -> TranscriptionOut:
-    """The status of a job. With `wait` the answer comes as soon as the status is final, or when the time is over.
+    """Returns a transcription. With `wait`, the service answers when the status is final, or when the time is over.
 
-    If too many clients wait already, the answer comes without waiting. Then ask again after `Retry-After`.
+    If too many clients already wait, the service answers immediately. Then ask again after the seconds that
+    `Retry-After` names.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
@@ -166,7 +183,7 @@ async def read_transcription(
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
                 change = asyncio.wait_for(changed.wait(), deadline - loop.time())
-                await run_unless(hang_up(request.receive), change)
+                await run_unless(client_hangs_up(request.receive), change)
             changed.clear()
             read = await reader.read(transcription_id, caller)
     if not read.final:
@@ -188,7 +205,7 @@ async def cancel_transcription(
     retention: RetentionDep,
     at_end: AtEndDep,
 ) -> TranscriptionOut:
-    """Cancels a waiting job immediately. A running job stops within seconds."""
+    """Cancels a transcription. A waiting job ends immediately, and a running job within seconds."""
     async with database.transaction() as session:
         closed = await changing.request_cancel(session, transcription_id, caller, at_end)
     await retention.erase_audio(transcription_id, closed.forgotten_audio)
@@ -199,6 +216,7 @@ async def cancel_transcription(
     "/{transcription_id}",
     status_code=204,
     summary="Delete a transcription",
+    response_description="The transcription is deleted.",
     responses=responses(*GUARDED, NotFound),
 )
 async def delete_transcription(
@@ -224,17 +242,13 @@ async def read_transcript(
     caller: CallerDep,
     reader: ReaderDep,
     format: Annotated[  # noqa: A002
-        formats.Format | None, Query(description="Takes precedence over `Accept`.")
+        formats.Format | None,
+        Query(description="The format of the transcript. If it is left out, the header `Accept` decides."),
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """The text of a completed transcription, in the format that `format` or, without it, `Accept` asks for."""
-    form = chosen(format, accept)
-    stored = await reader.transcript(transcription_id, caller)
-    body = await asyncio.to_thread(_render, stored, form)
-    return Response(body, media_type=form.media_type, headers={"Vary": "Accept"})
-
-
-def _render(stored: StoredTranscript, form: formats.Format) -> str:
-    transcript = stored_transcripts.validate_json(stored.transcript)
-    return formats.render(transcript, str(stored.transcription_id), form)
+    """Returns the transcript of a completed transcription, in one of six formats."""
+    target = chosen(format, accept)
+    render = partial(formats.render, transcription_id=str(transcription_id), target=target)
+    body = await reader.transcript(transcription_id, caller, render)
+    return Response(body, media_type=target.media_type, headers={"Vary": "Accept"})

@@ -5,9 +5,10 @@ clients that ask at the same time use one connection of the pool, and the other 
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 from uuid import UUID
 
 from sqlmodel import col, select
@@ -20,8 +21,9 @@ from app.deliveries.models import Delivery, DeliveryAttempt, Event
 from app.deliveries.notify_status import NotifyState
 from app.errors import NotCompleted
 from app.jobs.lifecycle import FINAL, Status
-from app.jobs.models import StoredTranscript, Transcription, unknown
+from app.jobs.models import StoredTranscript, Transcription, stored_transcripts, unknown
 from app.jobs.scope import seen_by, sees
+from app.transcripts.transcript import Transcript
 
 BATCH = 200
 
@@ -55,6 +57,7 @@ class Page:
 
 
 Answer = asyncio.Future[Read | None]
+Rendered = TypeVar("Rendered")
 
 
 class Reader:
@@ -92,8 +95,13 @@ class Reader:
         items = [Read(job, notify_states.get(job.id)) for job in jobs[: wanted.limit]]
         return Page(items, is_last=len(jobs) <= wanted.limit)
 
-    async def transcript(self, transcription_id: UUID, caller: Caller) -> StoredTranscript:
-        """Raises NotCompleted if there is none."""
+    async def transcript(
+        self, transcription_id: UUID, caller: Caller, render: Callable[[Transcript], Rendered]
+    ) -> Rendered:
+        """Returns what `render` makes of the transcript. Raises NotCompleted if there is no transcript.
+
+        `render` runs in the thread that parses the stored transcript, because both take long for a long call.
+        """
         statement = select(Transcription.status, StoredTranscript).where(Transcription.id == transcription_id)
         async with self._database.transaction() as session:
             found = (await session.exec(statement.where(seen_by(caller)).outerjoin(StoredTranscript))).first()
@@ -102,7 +110,7 @@ class Reader:
         status, stored = found
         if stored is None:
             raise NotCompleted(f"The transcription is {status}.")
-        return stored
+        return await asyncio.to_thread(lambda: render(stored_transcripts.validate_json(stored.transcript)))
 
     async def recording(self, transcription_id: UUID, caller: Caller) -> Transcription:
         """The job, for its recording's key, name and size."""

@@ -19,17 +19,17 @@ EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
 class Audio(BaseModel):
-    """The recording. Facts that come from fetching and decoding are null until then."""
+    """The recording. What the service finds out by fetching or decoding it is null until then."""
 
-    filename: str | None = Field(description="As the client or the URL named it.")
+    filename: str | None = Field(description="The file's name, from the client or from the URL.")
     source: Annotated[str, AfterValidator(shown_url)] = Field(
-        description="`upload`, or the URL it is fetched from, without its query."
+        description="`upload`, or the URL from which the service fetches the recording, without its query."
     )
     bytes: int | None
     sha256: str | None
-    duration: float | None = Field(description="Seconds.")
+    duration: float | None = Field(description="The length in seconds.")
     codec: str | None
-    sample_rate: int | None = Field(description="Hz.")
+    sample_rate: int | None = Field(description="In Hz.")
     channels: int | None
 
 
@@ -38,7 +38,11 @@ _SHOWN_KINDS: dict[str, Any] = {"language": (str, ...), "task": (Task, ...)} | {
     **{name: kind for name, kind in _OPTION_KINDS.items() if name != "language"},
     "priority": (int, ...),
 }
-OptionsOut = create_model("OptionsOut", __doc__="The options in force, with the defaults filled in.", **_SHOWN_KINDS)
+OptionsOut = create_model(
+    "OptionsOut",
+    __doc__="The options of the job. Options that the request left out have their defaults.",
+    **_SHOWN_KINDS,
+)
 
 
 def shown_options(stored: Mapping[str, Any], priority: int) -> dict[str, Any]:
@@ -55,7 +59,7 @@ class ErrorOut(BaseModel):
 
 
 class TimingsOut(BaseModel):
-    """Seconds spent, to the millisecond; null until known."""
+    """How many seconds the job waited, was decoded and was transcribed. A value is null until it is known."""
 
     queued: Seconds | None
     decoding: Seconds | None
@@ -67,11 +71,13 @@ class Links(BaseModel):
 
     self: str
     transcript: str
-    audio: str | None = Field(description="Null if the recording is not fetched yet or not kept.")
+    audio: str | None = Field(
+        description="Null if the service has not fetched the recording yet, or no longer keeps it."
+    )
 
 
 class TranscriptionOut(BaseModel):
-    """A job: one recording, its options, its status."""
+    """A transcription: a recording, its options and its status."""
 
     id: UUID = Field(examples=[EXAMPLE_ID])
     status: Status
@@ -79,11 +85,15 @@ class TranscriptionOut(BaseModel):
     audio: Audio
     options: OptionsOut
     progress: float = Field(
-        ge=0, le=1, description="Speech seconds done ÷ (speech seconds found + seconds not searched yet)."
+        ge=0,
+        le=1,
+        description="How much of the work is done, from 0 to 1: the seconds of speech that are done, divided by the "
+        "seconds of speech that were found plus the seconds that are not searched yet.",
     )
     attempts: int
     language: str | None = Field(
-        description="As requested or detected. Null until completed, and if there is no speech."
+        description="The language that was requested or detected. Null until the transcription is completed, and if "
+        "there is no speech."
     )
     error: ErrorOut | None
     warnings: list[WarningOut]
@@ -126,7 +136,7 @@ class TranscriptionOut(BaseModel):
 
 
 class TranscriptionList(BaseModel):
-    """One page, newest first."""
+    """One page of transcriptions, newest first."""
 
     items: list[TranscriptionOut]
-    next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page. Null on the last page.")
+    next_cursor: str | None = Field(description="Send it as `cursor` to get the next page. Null on the last page.")

@@ -20,7 +20,7 @@ class _View(BaseModel):
 
 
 class WarningOut(_View):
-    """Something a reader of the transcript should know."""
+    """Something that a reader of the transcript should know."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -37,7 +37,7 @@ class WordOut(_View):
     start: Seconds
     end: Seconds
     word: str
-    probability: Digits | None = Field(description="Null from a model that does not measure it.")
+    probability: Digits | None = Field(description="Null if the model does not measure it.")
 
 
 class SegmentOut(_View):
@@ -51,13 +51,15 @@ class SegmentOut(_View):
     text: str
     language: str
     temperature: Digits | None = Field(
-        description="Above 0 if the safeguards had the window recognized again. Like the next three scores, null from a"
-        " model that does not measure it."
+        description="Above 0 if earlier results failed the safeguards, so that the model recognized this stretch "
+        "again. This field and the next three are null if the model does not measure them."
     )
     avg_logprob: Digits | None
     compression_ratio: Digits | None
     no_speech_prob: Digits | None
-    words: list[WordOut] | None = Field(default=None, description="Left out without `word_timestamps`.")
+    words: list[WordOut] | None = Field(
+        default=None, description="The words of the segment. Left out if the job did not ask for `word_timestamps`."
+    )
 
 
 class TurnOut(_View):
@@ -70,7 +72,7 @@ class TurnOut(_View):
 
 
 class ChannelOut(_View):
-    """One audio track."""
+    """One audio track of the recording."""
 
     index: int
     label: str
@@ -87,39 +89,46 @@ class SpanOut(_View):
 
 
 class HoldOut(SpanOut):
-    """Ten seconds or more without speech, between speech."""
+    """A stretch of ten seconds or more without speech. There is speech before it and after it."""
 
     kind: HoldKind = Field(
-        description="`sound`: something as loud as the call is heard, such as music. Otherwise `silence`."
+        description="`sound` if something about as loud as the call is heard, such as music. Otherwise `silence`."
     )
 
 
 class ChannelTalkOut(_View):
-    """How one channel took part."""
+    """How much one channel took part in the call."""
 
     channel: int
     speech_seconds: Seconds
-    share: Digits | None = Field(description="Part of the speech of all channels; null if nobody speaks.")
-    interruptions: int = Field(description="How often it started while another spoke, and outlasted it.")
+    share: Digits | None = Field(
+        description="Its part of the speech of all channels, from 0 to 1. Null if there is no speech."
+    )
+    interruptions: int = Field(
+        description="How often it began while another channel spoke, and went on after the other one ended."
+    )
     longest_monologue: SpanOut | None = Field(
-        description="Its longest stretch without a pause of more than 3 s or more than a second of another channel."
+        description="Its longest stretch of speech. A pause of more than 3 s ends it, and so does more than 1 s of "
+        "speech on another channel."
     )
 
 
 class TalkOut(_View):
-    """Facts of the call from voice activity. Facts that need two tracks are null for one."""
+    """Facts of the call, computed from voice activity. Those that need two tracks are null if there is only one."""
 
     speech_seconds: Seconds = Field(description="Seconds in which somebody speaks.")
-    silence_seconds: Seconds = Field(description="Seconds in which nobody speaks.")
-    overlap_seconds: Seconds | None = Field(description="Seconds in which two or more speak.")
-    overlaps: int | None = Field(description="How often somebody started while another spoke, for 0.3 s or more.")
-    interruptions: int | None = Field(description="Overlaps after which the one who started later still spoke.")
+    silence_seconds: Seconds = Field(description="Seconds in which there is no speech.")
+    overlap_seconds: Seconds | None = Field(description="Seconds in which two or more people speak.")
+    overlaps: int | None = Field(description="How often a speaker began while another one spoke, for 0.3 s or more.")
+    interruptions: int | None = Field(
+        description="How many overlaps ended while the speaker who began later still spoke."
+    )
     channels: list[ChannelTalkOut]
     holds: list[HoldOut]
 
 
 class TranscriptOut(_View):
-    """The text of one recording; segments are ordered by start."""
+    """The transcript of one recording. Its segments are ordered by their start."""
 
     id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]  # a file's name on the command line
     text: str

@@ -1,7 +1,7 @@
 """Ends request bodies that arrive too slowly, and reads on for a while after an early answer.
 
-It exists because a slow client would hold its place for ever, and because a connection that is closed with unread data
-loses the answer. It must not know routes.
+A body that never ends would keep its connection for ever. And if the service did not read on, many clients would lose
+an answer that it sends before they have sent their whole body.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ DRAIN_SECONDS = 10.0
 DRAIN_BYTES = 32 * 1024 * 1024
 
 
-class Body:
-    """The body of one request as it arrives."""
+class RequestBody:
+    """The body of one request while it arrives. `ended` means that all of it has arrived."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self.ended = False
-        self._patient = True
+        self._bytes_to_drain = DRAIN_BYTES
         self._waited, self._arrived = 0.0, 0
 
     async def receive(self) -> Message:
-        """The next message. Raises RequestTimeout if the client sends nothing or too little.
+        """Return the next message of the body. Raises RequestTimeout if the client sends nothing, or too slowly.
 
-        Only the time spent waiting for the client counts, not the time that the service takes to store the bytes.
+        Only the time in which the service waits for the client counts, not the time in which it stores the bytes.
         """
         if self.ended:
             return await self._receive()
@@ -46,30 +46,33 @@ class Body:
         self.ended = not message.get("more_body", False)
         if self._waited >= STALL_SECONDS and not self.ended:
             if self._arrived < MIN_BYTES_PER_SECOND * self._waited:
-                raise self._too_slow(f"Less than {MIN_BYTES_PER_SECOND} bytes a second arrived.")
+                raise self._too_slow(f"Fewer than {MIN_BYTES_PER_SECOND} bytes per second arrived.")
             self._waited, self._arrived = 0.0, 0
         return message
 
     def _too_slow(self, detail: str) -> RequestTimeout:
-        self._patient = False
+        self._bytes_to_drain = 0
         return RequestTimeout(detail)
 
     async def drain(self) -> None:
-        """Read and discard the rest of the body, up to a number of seconds and bytes."""
-        left = DRAIN_BYTES if self._patient else 0
+        """Read and discard the rest of the body, for `DRAIN_SECONDS` and `DRAIN_BYTES` at most.
+
+        If the client was too slow, nothing is read.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                while not self.ended and left > 0:
+                while not self.ended and self._bytes_to_drain > 0:
                     message = await self._receive()
-                    left -= len(message.get("body", b""))
+                    self._bytes_to_drain -= len(message.get("body", b""))
                     self.ended = not message.get("more_body", False)
 
 
-class RequestBodies:
-    """ASGI middleware: an answer before the end of the request's body closes the connection, but not immediately.
+class RequestBodyMiddleware:
+    """ASGI middleware: replaces `receive`, so that slow bodies end, and closes the connection after an early answer.
 
-    If a connection is closed while data is unread, TCP resets it, and many clients lose the answer. So the whole answer
-    is sent, but its end is held back while the client goes on sending.
+    An answer is early if it is sent before the request's body has arrived. If a connection is closed while data is
+    unread, TCP resets it, and many clients lose the answer. So the middleware sends the whole answer, and sends its end
+    only after it has read what the client goes on sending.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -79,7 +82,7 @@ class RequestBodies:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = Body(receive)
+        body = RequestBody(receive)
         body.ended = not _announces_body(scope)
 
         async def send_then_drain(message: Message) -> None:

@@ -1,7 +1,7 @@
-"""HTTP connections with a time limit for each wait, because uvicorn lets a client hold one for as long as it likes.
+"""HTTP connections of uvicorn, with limits on slow and silent clients, because uvicorn lets a client wait for ever.
 
-It limits everything before a request's body, and answers that the client does not read. `bodies` limits bodies,
-`admission` the number of connections, and `gate` how many requests are at work at the same time.
+This module limits everything that comes before a request's body, and answers that the client does not read. `bodies`
+limits bodies, `connection_limits` the number of connections, and `request_limits` the number of requests at work.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from typing import Any, cast
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.api.server.admission import Admission
-from app.api.server.gate import Entry, Gate
+from app.api.server.connection_limits import ConnectionLimits
+from app.api.server.request_limits import LimitedRequest, RequestLimits
 
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
@@ -21,32 +21,36 @@ FIRST_BYTE_SECONDS = 5.0
 UNREAD_SECONDS = 30.0
 MIN_BYTES_PER_SECOND = 1000
 PIPELINED_REQUESTS = 16
-RESET = struct.pack("ii", 1, 0)  # otherwise the kernel offers its buffered bytes for minutes
-FULL_PROBLEM = (
+# The value of SO_LINGER with which the kernel drops its buffered bytes. Otherwise it would offer them for minutes.
+RESET = struct.pack("ii", 1, 0)
+TOO_MANY_CONNECTIONS_PROBLEM = (
     b'{"type":"urn:callscribe:error:unavailable","title":"The service cannot do this at the moment","status":503,'
     b'"detail":"Too many connections.","code":"unavailable","request_id":""}'
 )
-FULL = (
+TOO_MANY_CONNECTIONS = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
     b"Retry-After: 5\r\nConnection: close\r\n\r\n%b"
-) % (len(FULL_PROBLEM), FULL_PROBLEM)
+) % (len(TOO_MANY_CONNECTIONS_PROBLEM), TOO_MANY_CONNECTIONS_PROBLEM)
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class Connection(HttpToolsProtocol):
-    """Closes if the client is silent, if a head is too long or too slow, or if the client does not read its answer.
+    """Closes if the client is silent, sends the head of a request too slowly or too long, or does not read its answers.
 
-    The limits of heads also hold for trailers and for empty text lines between requests.
+    The head of a request is its first line and its headers. Its limits also hold for trailers and for empty text lines
+    between requests.
     """
 
-    def __init__(self, *args: Any, admission: Admission, gate: Gate, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, connection_limits: ConnectionLimits, request_limits: RequestLimits, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._admission = admission
-        self._gate = gate
-        self._entry: Entry | None = None
-        self._given_up = False
-        self._unusable_bytes = 0
+        self._connection_limits = connection_limits
+        self._request_limits = request_limits
+        self._limited: LimitedRequest | None = None
+        self._closed_to_make_room = False
+        self._head_bytes = 0
         self._silent = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._reading_timer: asyncio.TimerHandle | None = None
@@ -54,104 +58,106 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if self._given_up:
+        if self._closed_to_make_room:
             transport.abort()
             return
         transport.set_write_buffer_limits(high=0)  # so that `pause_writing` reports every answer that waits
-        self._expect_head(FIRST_BYTE_SECONDS)
+        self._start_head_timer(FIRST_BYTE_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._admission.leave(self)
-        self._head_came()
-        self._all_was_read()
+        self._connection_limits.remove(self)
+        self._reset_head_limits()
+        self._stop_reading_timer()
         super().connection_lost(exc)
         self.pipeline.clear()
-        if self._entry is not None:
-            self._entry.leave()
-            self._entry = None
+        if self._limited is not None:
+            self._limited.release()
+            self._limited = None
         if self._running is not None and not self._running.response_complete:  # uvicorn knows only the newest request
             self._running.disconnected = True
             self._running.message_event.set()
         self._running = None
 
-    def give_up(self) -> None:
-        """Close the connection to make room for another one. It may not be open yet."""
-        self._given_up = True
+    def close_to_make_room(self) -> None:
+        """Close the connection so that another one has room. If it is not open yet, it closes when it opens."""
+        self._closed_to_make_room = True
         if self.transport is not None:
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._silent:
             self._silent = False
-            self._head_came()
-            self._expect_head(HEAD_SECONDS)
-        self._unusable_bytes += len(data)
+            self._reset_head_limits()
+            self._start_head_timer(HEAD_SECONDS)
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._unusable_bytes > HEAD_BYTES:
+        if self._head_bytes > HEAD_BYTES:
             self.transport.close()
         if len(self.pipeline) > PIPELINED_REQUESTS:
             self.transport.abort()
 
     def on_message_begin(self) -> None:
-        self._expect_head(HEAD_SECONDS)
+        self._start_head_timer(HEAD_SECONDS)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head_came()
-        self._admission.busy(self)
+        self._reset_head_limits()
+        self._connection_limits.mark_busy(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._unusable_bytes = 0
+        self._head_bytes = 0
         super().on_body(body)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._running is not None and self._running.response_complete:  # no pipelined request has begun
+        if self._running is not None and self._running.response_complete:  # and no pipelined request has begun
             self._silent = True
-            self._admission.idle(self)
+            self._connection_limits.mark_idle(self)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._expect_reading()
+        self._start_reading_timer()
 
     def resume_writing(self) -> None:
-        self._all_was_read()
+        self._stop_reading_timer()
         super().resume_writing()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Java's clients offer HTTP/2 with each request, so uvicorn's warning would only fill the log."""
+        """Log nothing. Java's clients offer HTTP/2 with each request, so uvicorn's warning would only fill the log."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         begin = super()._start_asgi_task
         scope: Any = cycle.scope
-        self._entry = self._gate.enter(scope, app, lambda passing: begin(cycle, cast("Any", passing)))
+        self._limited = self._request_limits.begin_when_free(
+            scope, app, lambda limited_app: begin(cycle, cast("Any", limited_app))
+        )
 
-    def _expect_head(self, seconds: float) -> None:
+    def _start_head_timer(self, seconds: float) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(seconds, self.transport.close)
 
-    def _head_came(self) -> None:
-        self._unusable_bytes = 0
+    def _reset_head_limits(self) -> None:
+        self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _expect_reading(self) -> None:
+    def _start_reading_timer(self) -> None:
         waiting = self.transport.get_write_buffer_size()
-        self._reading_timer = self.loop.call_later(UNREAD_SECONDS, self._require_reading, waiting)
+        self._reading_timer = self.loop.call_later(UNREAD_SECONDS, self._abort_if_not_read, waiting)
 
-    def _require_reading(self, waited: int) -> None:
+    def _abort_if_not_read(self, waited: int) -> None:
         if waited - self.transport.get_write_buffer_size() < UNREAD_SECONDS * MIN_BYTES_PER_SECOND:
-            log.info("answer not read", client=self.client and self.client[0], seconds=UNREAD_SECONDS)
+            log.info("a client did not read its answer", client=self.client and self.client[0], seconds=UNREAD_SECONDS)
             sock = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()
         else:
-            self._expect_reading()
+            self._start_reading_timer()
 
-    def _all_was_read(self) -> None:
+    def _stop_reading_timer(self) -> None:
         if self._reading_timer is not None:
             self._reading_timer.cancel()
             self._reading_timer = None

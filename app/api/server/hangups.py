@@ -1,7 +1,4 @@
-"""Stops work for a client that hangs up before its answer.
-
-It exists so that abandoned requests take no time from others. It must not know what the work is.
-"""
+"""Notices that a client hangs up before its answer, so that the service can stop its work for that client."""
 
 from typing import NoReturn
 
@@ -9,8 +6,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 
-async def hang_up(receive: Receive) -> NoReturn:
-    """Wait for the client to hang up, and raise ClientDisconnect then. For requests whose body has been read.
+async def client_hangs_up(receive: Receive) -> NoReturn:
+    """Wait until the client hangs up, then raise ClientDisconnect. The request's body must have been read before.
 
     A client that only closes its sending side counts as hung up, because uvicorn then closes the other side.
     """

@@ -1,6 +1,6 @@
-"""The id of each request, and its log line.
+"""Gives each request an id, and logs the request when it ends.
 
-It exists so that a client, an operator and the log can name one request. It must not know routes.
+The id is in the answer and in every log line about the request, so that clients and operators can name one request.
 """
 
 import time
@@ -10,16 +10,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
+from app.api.server.availability import PROBES
+
 REQUEST_ID = "X-Request-ID"
-QUIET_PATHS = ("/healthz", "/readyz")
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
 
-class RequestLog:
-    """ASGI middleware: gives each request an id, which the client may choose, and logs the request when it ends.
+class RequestLogMiddleware:
+    """ASGI middleware: takes the request's id from `X-Request-ID` or makes one, and logs the request when it ends.
 
-    The log line has the problem's `code` and the API key's name, `caller`, if a route left them in the state.
+    Probes are not logged. If the request's state has them, the log line also has the `code` of the problem that was
+    answered, and the `caller`, which is the name of the API key.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -48,7 +50,7 @@ class RequestLog:
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                if scope["path"] not in QUIET_PATHS:
+                if scope["path"] not in PROBES:
                     milliseconds = round((time.perf_counter() - started) * 1000, 1)
                     known = {name: state[name] for name in ("code", "caller") if name in state}
                     log.info(

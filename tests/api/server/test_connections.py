@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.api.server import admission, connections, gate
+from app.api.server import connection_limits, connections, request_limits
 from app.database.connections import Database
 from testing.forms import refused
 from testing.listening import listening
@@ -156,7 +156,7 @@ async def test_only_a_limited_number_of_pipelined_requests_is_answered(port: int
 async def test_an_idle_connection_makes_room_for_another_of_its_client(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(connection_limits, "IDLE_SECONDS", 0.0)
     async with listening(database, tmp_path, max_connections_per_client="2") as service:
         silent = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(5)]
         for reader, _ in silent[:3]:
@@ -208,8 +208,8 @@ async def test_the_service_accepts_connections_again_when_open_files_are_free(
 async def test_requests_that_wait_too_long_for_a_place_are_answered_unavailable(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "MOST", 0)
-    monkeypatch.setattr(gate, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(request_limits, "MOST_WITH_KEY", 0)
+    monkeypatch.setattr(request_limits, "LONGEST_WAIT_SECONDS", 0.1)
     async with listening(database, tmp_path) as service:
         response = await service.client.get("/v1/transcriptions")
         assert (await service.client.get("/healthz")).status_code == 200

@@ -1,7 +1,7 @@
-"""Limits how many connections the process holds, in all and for each client's address.
+"""Limits how many connections the process has, in all and for each client's address.
 
-At a limit, the connection that has had no request for longest is closed for the new one, if that is a second or more.
-So silent connections keep no client out. This module knows addresses and connections, and must not know HTTP.
+At a limit, a new connection takes the place of the one that has had no request for longest, if that is at least a
+second. So clients that connect and stay silent keep no other client out.
 """
 
 import ipaddress
@@ -13,85 +13,85 @@ from typing import Protocol
 import structlog
 
 IPV6_PREFIX = 64  # the network of one subscriber
-IDLE_SECONDS = 1.0  # then it may be closed for another; a request may still be on its way to a younger one
+IDLE_SECONDS = 1.0  # the first request of a younger connection may still be on its way, so it is not closed
 LOG_SECONDS = 60.0
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
 
-class Held(Protocol):
-    """A connection that can be closed to make room."""
+class Closable(Protocol):
+    """A connection that can be closed so that another one has room."""
 
-    def give_up(self) -> None: ...
+    def close_to_make_room(self) -> None: ...
 
 
 @dataclass
 class _Client:
-    """The connections of one address. `idle` has those without a request and since when, the longest idle first."""
+    """The connections of one address. `idle` maps those without a request to the time since when, oldest first."""
 
     connections: int = 0
-    idle: dict[Held, float] = field(default_factory=dict)
+    idle: dict[Closable, float] = field(default_factory=dict)
 
 
-class Admission:
-    """Holds up to `most` connections, and up to `most_per_client` of one address. 0 means any number.
+class ConnectionLimits:
+    """Allows `most` connections in all, and `most_per_client` for one address, but not more than half of `most`.
 
-    Otherwise no address holds more than half of `most`.
+    If `most_per_client` is 0, one address may have all connections.
     """
 
     def __init__(self, most: int, most_per_client: int) -> None:
         self.most = most
         self.most_per_client = min(most_per_client, most // 2) if most_per_client else most
         self._clients: dict[str, _Client] = {}
-        self._names: dict[Held, str] = {}
-        self._idle: dict[Held, float] = {}
+        self._names: dict[Closable, str] = {}
+        self._idle: dict[Closable, float] = {}
         self._refused, self._logged_at = 0, -LOG_SECONDS
 
     def has_room(self, address: str) -> bool:
-        """Whether one more connection of this address can be held. An idle connection may be closed for it."""
+        """Whether this address may have one more connection. Closes an idle connection for it if necessary."""
         name = client_of(address)
         client = self._clients.get(name)
-        if client is not None and client.connections >= self.most_per_client and not self._give_up_one(client.idle):
+        if client is not None and client.connections >= self.most_per_client and not self._close_one(client.idle):
             return self._refuse(name, client.connections, self.most_per_client)
-        if len(self._names) >= self.most and not self._give_up_one(self._idle):
+        if len(self._names) >= self.most and not self._close_one(self._idle):
             return self._refuse(name, len(self._names), self.most)
         return True
 
-    def hold(self, connection: Held, address: str) -> None:
-        """Count the connection until `leave`."""
+    def add(self, connection: Closable, address: str) -> None:
+        """Count the connection until `remove`. It is idle at first."""
         name = client_of(address)
         self._names[connection] = name
         self._clients.setdefault(name, _Client()).connections += 1
-        self.idle(connection)
+        self.mark_idle(connection)
 
-    def idle(self, connection: Held) -> None:
-        """The connection has no request."""
+    def mark_idle(self, connection: Closable) -> None:
+        """Record that the connection has no request, so that it may be closed to make room."""
         if (name := self._names.get(connection)) is not None:
             self._idle[connection] = self._clients[name].idle[connection] = time.monotonic()
 
-    def busy(self, connection: Held) -> None:
-        """The connection has a request, so it is not closed to make room."""
+    def mark_busy(self, connection: Closable) -> None:
+        """Record that the connection has a request, so that it is not closed to make room."""
         if (name := self._names.get(connection)) is not None:
             self._idle.pop(connection, None)
             self._clients[name].idle.pop(connection, None)
 
-    def leave(self, connection: Held) -> None:
-        """The connection has ended. Does nothing if it was given up or was never held."""
+    def remove(self, connection: Closable) -> None:
+        """Count the connection no longer. Does nothing if it was already removed."""
         if (name := self._names.get(connection)) is None:
             return
-        self.busy(connection)
+        self.mark_busy(connection)
         del self._names[connection]
         client = self._clients[name]
         client.connections -= 1
         if not client.connections:
             del self._clients[name]
 
-    def _give_up_one(self, idle: dict[Held, float]) -> bool:
+    def _close_one(self, idle: dict[Closable, float]) -> bool:
         for longest_idle, since in idle.items():
             if time.monotonic() - since < IDLE_SECONDS:
                 return False
-            self.leave(longest_idle)
-            longest_idle.give_up()
+            self.remove(longest_idle)
+            longest_idle.close_to_make_room()
             return True
         return False
 
@@ -105,7 +105,10 @@ class Admission:
 
 @lru_cache(maxsize=4096)
 def client_of(address: str) -> str:
-    """One name for all addresses that one client may choose from: an IPv4 address, or a /64 of IPv6."""
+    """The name under which the connections and requests of an address are counted.
+
+    For IPv4 it is the address. For IPv6 it is the /64 network, because one client can use every address of its network.
+    """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,7 +1,7 @@
-"""ASGI middleware: refuses requests whose `Host` is missing, malformed or repeated, and adds headers to answers.
+"""Checks each request's `Host` header, and adds two headers to answers.
 
-It exists so that proxies and browsers keep no answer that needs a key, and so that browsers do not guess another media
-type. It must not know routes.
+`X-Content-Type-Options` keeps browsers from guessing another media type. `Cache-Control: no-store` keeps proxies and
+browsers from storing answers that need a key.
 """
 
 import re
@@ -11,14 +11,16 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import render
+from app.api.server.request_limits import GUARDED_PATHS
 from app.errors import BadRequest
 
 # RFC 3986, 3.2.2: an address in brackets, or a name; then a port.
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:\d{0,5})?")
-GUARDED_PATHS = "/v1/"
 
 
-class Heads:
+class HeadersMiddleware:
+    """ASGI middleware: answers `bad_request` if `Host` is missing, malformed or repeated. Adds headers to answers."""
+
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
@@ -35,14 +37,14 @@ class Heads:
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if _has_a_proper_host(scope):
+        if _has_valid_host(scope):
             await self.app(scope, receive, send_with_headers)
         else:
-            error = BadRequest("Send the header `Host` once: a name or an address, and a port.")
+            error = BadRequest("Send exactly one `Host` header, with a host name or an address, and optionally a port.")
             await render(Request(scope), error)(scope, receive, send_with_headers)
 
 
-def _has_a_proper_host(scope: Scope) -> bool:
+def _has_valid_host(scope: Scope) -> bool:
     hosts = Headers(scope=scope).getlist("host")
     if not hosts:
         return bool(scope["http_version"] == "1.0")

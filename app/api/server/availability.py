@@ -1,0 +1,36 @@
+"""Refuses requests while the service is starting, and requests that waited too long because of others."""
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.dependencies import service_if_open
+from app.api.problems import render
+from app.api.server.request_limits import OVERLOADED
+from app.errors import Unavailable
+
+PROBES = ("/healthz", "/readyz")
+
+
+class AvailabilityMiddleware:
+    """ASGI middleware: answers `unavailable` to requests that waited too long for a place.
+
+    Until the service is open, it answers `unavailable` to all other requests too, except to probes.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif scope["state"].get(OVERLOADED):
+            await _refuse("Too many requests are under way.", scope, receive, send)
+        elif service_if_open(scope["app"]) is not None or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+        else:
+            await _refuse("The service is starting.", scope, receive, send)
+
+
+async def _refuse(reason: str, scope: Scope, receive: Receive, send: Send) -> None:
+    error = Unavailable(reason, retry_after=5)
+    await render(Request(scope), error)(scope, receive, send)
