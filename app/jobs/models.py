@@ -35,7 +35,10 @@ def _in(column: str, values: list[str]) -> str:
 
 
 class Transcription(SQLModel, table=True):
-    """A job: one recording, its options and its status. Heartbeats rewrite the row, so its result is in another table."""
+    """A job: one recording, its options and its status.
+
+    Heartbeats rewrite the row, so the result is in another table.
+    """
 
     __table_args__ = (
         CheckConstraint(_in("status", list(Status)), name="transcription_status"),
