@@ -43,7 +43,7 @@ def transcribe(
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="ISO 639-1 code such as en, or auto to detect it.")] = "auto",
-    task: Annotated[str, typer.Option(help="transcribe, or translate to translate into English.")] = "transcribe",
+    task: Annotated[str, typer.Option(help="transcribe, or translate (into English).")] = "transcribe",
     model: Annotated[
         str | None, typer.Option(help="Whisper model. Without it, the first one of CALLSCRIBE_MODEL.")
     ] = None,
