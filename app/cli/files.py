@@ -31,7 +31,7 @@ SUFFIXES = frozenset(
     " .mpeg .oga .ogg .opus .ts .tta .voc .vox .w64 .wav .webm .wma .wv".split()
 )
 EXTENSIONS = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.WHISPER: "json"}
-# What the `whisper` command line writes with `--output_format all`.
+# The formats that the `whisper` command line writes with `--output_format all`.
 ALL = (Format.TEXT, Format.VTT, Format.SRT, Format.TSV, Format.WHISPER)
 
 
@@ -63,7 +63,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Failure:
-    """Says in one line of text why a recording has no transcript."""
+    """Says why a recording has no transcript. `reason` is one line of text."""
 
     reason: str
 

@@ -14,7 +14,7 @@ ModelName = Annotated[str, typer.Argument(help="Size, such as small, or name on 
 
 @models_cli.callback()
 def list_models(context: typer.Context) -> None:
-    """Prints each model that is bundled, on disk or configured, with these facts."""
+    """Prints the models, and for each whether it is bundled, on disk, or served."""
     if context.invoked_subcommand is not None:
         return
     settings = checked_settings()

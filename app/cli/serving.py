@@ -37,7 +37,7 @@ def serve(
     from app.service import check_engine, open_service
 
     settings = checked_settings()
-    _keep_to_ourselves(settings)
+    _close_to_other_users(settings)
     check_exposure(settings, host)
     if executor:
         check_engine(settings)
@@ -60,7 +60,7 @@ def worker() -> None:
     from app.service import check_engine
 
     settings = checked_settings()
-    _keep_to_ourselves(settings)
+    _close_to_other_users(settings)
     check_engine(settings)
     set_up_logging(settings.log_format)
     _run_until_stopped(_work(settings))
@@ -85,7 +85,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"--host {host} --port {port}: {reason}") from None
 
 
-def _keep_to_ourselves(settings: Settings) -> None:
+def _close_to_other_users(settings: Settings) -> None:
     """Lets only this user read the recordings that are written from now on, and those of earlier versions.
 
     It does not change a folder that the operator chose for the recordings.
