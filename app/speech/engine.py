@@ -75,7 +75,7 @@ class Engine:
         self._config = config
         self._models: Mapping[str, Model] = {}
         self._batcher: Batcher[PendingWindow] | None = None
-        self._preparing = FairPlaces(3, 2)  # each reads a whole recording, in threads that other work needs too
+        self._whole_reads = FairPlaces(3, 2)  # each reads a whole recording, in threads that other work needs too
 
     @property
     def ready(self) -> bool:
@@ -105,7 +105,7 @@ class Engine:
     ) -> Transcript:
         """Transcribes one recording. `channels` holds its mix, or a file for each channel: 16 kHz, 16 bits.
 
-        A channel that repeats another is not transcribed. `on_progress` is called on the event loop with the share of
+        A channel that copies another is not transcribed. `on_progress` is called on the event loop with the part of
         the speech that is done, 0–1. If the caller is cancelled, the windows that are queued are dropped.
 
         Raises OSError if the samples cannot be read, MemoryError, GpuOutOfMemory, EngineStopped, and DeviceLost if the
@@ -115,24 +115,26 @@ class Engine:
         batcher = self._batcher
         if batcher is None:
             raise EngineStopped
+        if not channels:
+            raise ValueError("a recording needs a channel")
         loop = asyncio.get_running_loop()
 
         def call_back(progress: float) -> None:
-            if not job.outcome.cancelled():
+            if not job.result.cancelled():
                 on_progress(progress)
 
         def report(progress: float) -> None:
             with suppress(RuntimeError):  # the loop may have ended before the thread calls it
                 loop.call_soon_threadsafe(call_back, progress)
 
-        duration = max((pcm.duration_seconds for pcm in channels), default=0.0)
-        async with self._preparing.place(rank):
+        duration = max(pcm.duration_seconds for pcm in channels)
+        async with self._whole_reads.place(rank):
             levels = await asyncio.to_thread(measure, channels)
         call = Call(tuple(channels), options, levels, duration)
         job = Session(self._models[options.model], call, rank, report)
         batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
-        listened = await asyncio.wrap_future(job.outcome)
-        async with self._preparing.place(rank):
+        listened = await asyncio.wrap_future(job.result)
+        async with self._whole_reads.place(rank):
             return await asyncio.to_thread(assemble, call, listened)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Finds the family of a model by the model's name. It is the only module that imports families.
 
-To add a family, put its code beside `whisper/` and its `Family` into FAMILIES.
+To add a family, put its code beside `whisper/`, and its `Family` into FAMILIES before Whisper. A contract in
+pyproject.toml names the folders that only this module imports.
 """
 
 from pathlib import Path

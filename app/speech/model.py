@@ -42,7 +42,8 @@ class DeviceChoice:
 class Device:
     """Where a model runs. `kind` is `cpu` or `cuda`.
 
-    `threads` is how many threads may call the model at the same time: one for each core, or for each GPU of `indexes`.
+    `threads` is how many threads the model needs: one for each core, or for each GPU of `indexes`. The engine starts as
+    many as the model that needs most, and all of them may call every model at the same time.
     """
 
     kind: str
@@ -53,7 +54,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a model can do, as its name shows before it is loaded. `languages` are ISO 639-1 codes."""
+    """What a model can do, as its name shows before it is loaded.
+
+    `languages` are ISO 639-1 codes, or longer codes for languages without one.
+    """
 
     languages: tuple[str, ...]
     translates: bool
@@ -142,7 +146,7 @@ class Model(Protocol):
 
     @property
     def languages(self) -> Sequence[str]:
-        """The ISO 639-1 codes of what the model can write. If there is only one, no language is detected."""
+        """The codes of the languages that the model can write. If there is only one, no language is detected."""
 
     def prepare(self, request: WindowRequest, read: Callable[[], Samples]) -> Prepared:
         """Called once for each window that voice activity found. `read` reads its samples, and may raise OSError.

@@ -20,7 +20,7 @@ from app.transcripts.transcript import Channel, Span
 STRETCH_SAMPLES = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
 
 # A channel's language is decided after SURE_SECONDS of speech with SURE_SHARE of it in one language, or after
-# LANGUAGE_WINDOWS windows.
+# LANGUAGE_WINDOWS windows, or at the end of the channel.
 SURE_SHARE = 0.8
 SURE_SECONDS = 5.0
 LANGUAGE_WINDOWS = 4
@@ -41,6 +41,7 @@ class ChannelScan:
         self._windows: deque[Window] = deque()
         self._language = job.call.options.language if len(job.model.languages) > 1 else job.model.languages[0]
         self._detects = self._language is None
+        self._model_detects = True  # until a window shows that the model detects no languages
         self._votes: dict[str, float] = defaultdict(float)
         self._undecided: list[PendingWindow] = []
 
@@ -56,7 +57,7 @@ class ChannelScan:
         if not self._windows:
             self._read_stretch()
         prepared = [self._prepare(self._windows.popleft())] if self._windows else []
-        if self._language is None:
+        if self._language is None and self._model_detects:
             prepared = self._decide(prepared)
         if self.exhausted:
             self.job.channel_read(self._channel())
@@ -79,6 +80,8 @@ class ChannelScan:
             self.job.vote(prepared.languages, window.seconds)
             for language, probability in prepared.languages.items():
                 self._votes[language] += probability * window.seconds
+        elif self._language is None:
+            self._model_detects = False
         return PendingWindow(self.job, self._index, window, replace(request, state=prepared.state))
 
     def _decide(self, prepared: Sequence[PendingWindow]) -> list[PendingWindow]:
@@ -92,7 +95,8 @@ class ChannelScan:
         seconds = sum(self._votes.values())
         clear = likeliest is not None and self._votes[likeliest] >= SURE_SHARE * seconds
         enough = seconds >= SURE_SECONDS
-        if not ((clear and enough) or self.exhausted or len(self._undecided) >= LANGUAGE_WINDOWS):
+        waited_enough = len(self._undecided) >= LANGUAGE_WINDOWS or self.exhausted
+        if not (clear and enough) and not waited_enough:
             return []
         self._language = likeliest if clear or enough else self.job.likeliest_language()
         undecided, self._undecided = self._undecided, []

@@ -40,17 +40,17 @@ class PendingWindow:
 
 
 class Session:
-    """The state of one call of `transcribe`. Its methods may be called from any thread."""
+    """The state of one call of `transcribe`, which the batcher calls a job. Any thread may call its methods."""
 
     def __init__(self, model: Model, call: Call, rank: Rank, report: Callable[[float], None]) -> None:
         self.rank = rank
         self.model = model
-        self.outcome: Future[Listened] = Future()
+        self.result: Future[Listened] = Future()
         self.call = call
         self._report = report
         self._lock = Lock()
-        self._unread = sum(call.channels[index].duration_seconds for index in call.levels.distinct)
-        self._found = self._done = 0.0
+        self._unread_seconds = sum(call.channels[index].duration_seconds for index in call.levels.distinct)
+        self._found = self._done = self._progress = 0.0
         self._pending = 0
         self._votes: dict[str, float] = defaultdict(float)
         self._read: dict[int, ReadChannel] = {}
@@ -59,22 +59,26 @@ class Session:
 
     @property
     def ended(self) -> bool:
-        return self.outcome.done()
+        return self.result.done()
 
     def fail(self, error: Exception) -> None:
         """Ends the session with an error, unless it has ended.
 
-        The traceback is dropped, because it would keep a batch in memory.
+        The tracebacks of the error and of its causes are dropped, because they would keep a batch in memory.
         """
+        cause: BaseException | None = error
+        while cause is not None:
+            cause.__traceback__ = None
+            cause = cause.__cause__ or cause.__context__
         with suppress(InvalidStateError):
-            self.outcome.set_exception(error.with_traceback(None))
+            self.result.set_exception(error)
 
     def found(self, windows: Sequence[Window], seconds_read: float) -> None:
         """Counts the windows that were found in a stretch of a channel."""
         with self._lock:
             self._pending += len(windows)
             self._found += sum(window.seconds for window in windows)
-            self._unread -= seconds_read
+            self._unread_seconds -= seconds_read
 
     def vote(self, probabilities: Mapping[str, float], seconds: float) -> None:
         """Counts the languages that were detected in a window, for channels with too little speech to decide alone."""
@@ -91,6 +95,7 @@ class Session:
         """Records that all windows of a channel are found."""
         with self._lock:
             self._read[read.channel.index] = read
+            self._report_progress()
             self._end_if_done()
 
     def settle(
@@ -107,9 +112,16 @@ class Session:
                 self._heard.append(heard)
             if warning:
                 self._warnings.append(warning)
-            done = min(1.0, self._done / (self._found + max(0.0, self._unread)))
-            self._report(1.0 if self._is_done else done)  # sums of many floats are not exact
+            self._report_progress()
             self._end_if_done()
+
+    def _report_progress(self) -> None:
+        """Reports the part of the speech that is done, 0–1. It never falls, although speech is found only by and by."""
+        seconds = self._found + max(0.0, self._unread_seconds)
+        done = 1.0 if self._is_done else min(1.0, self._done / seconds) if seconds else 0.0
+        if done > self._progress:
+            self._progress = done
+            self._report(done)
 
     @property
     def _is_done(self) -> bool:
@@ -118,4 +130,4 @@ class Session:
     def _end_if_done(self) -> None:
         if self._is_done:
             with suppress(InvalidStateError):
-                self.outcome.set_result(Listened(dict(self._read), tuple(self._heard), tuple(self._warnings)))
+                self.result.set_result(Listened(dict(self._read), tuple(self._heard), tuple(self._warnings)))

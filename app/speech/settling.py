@@ -13,7 +13,7 @@ from app.speech.reader import read_window
 from app.speech.session import PendingWindow
 from app.speech.windows.cutting import Window
 from app.speech.windows.missed_speech import find_missed
-from app.speech.windows.word_times import place, spread
+from app.speech.windows.word_times import spread, to_recording_times
 from app.transcripts.transcript import TranscriptWarning, Word
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class AskedTooOften(Exception):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Outcome:
+class _Settlement:
     """The result of a window, before it is recorded at the window's session."""
 
     pending: PendingWindow
@@ -48,16 +48,19 @@ def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
         return []
     answers = batch[0].job.model.recognize([(pending.request, samples) for pending, samples in readable])
     answered = list(zip((pending for pending, _ in readable), answers, strict=True))
-    outcomes = [_outcome_of(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
-    again = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
-    again += [missed for outcome in outcomes for missed in outcome.missed]
-    for outcome in outcomes:
-        _hand_over(outcome)
-    return again
+    settlements = [_settlement_of(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
+    queued_next = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
+    queued_next += [missed for settlement in settlements for missed in settlement.missed]
+    for settlement in settlements:
+        _hand_over(settlement)
+    return queued_next
 
 
 def _read(pending: PendingWindow) -> "Samples | None":
-    """The window's samples. None if its recording is gone, for example because the client has cancelled the job."""
+    """The window's samples. If they cannot be read, the job fails, and this returns None.
+
+    The recording may be gone because the client has cancelled the job.
+    """
     try:
         return read_window(pending.job.call.channels[pending.channel], pending.window)
     except OSError as error:
@@ -74,13 +77,13 @@ def _repeated(pending: PendingWindow, answer: Again) -> PendingWindow:
     return replace(pending, request=answer.request, repeats=pending.repeats + 1)
 
 
-def _outcome_of(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Outcome:
+def _settlement_of(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Settlement:
     warning = _placed(answer.warning, pending)
     if isinstance(answer, NoSpeech):
-        return _Outcome(pending, None, (), warning)
+        return _Settlement(pending, None, (), warning)
     words, missed = _words(pending, answer)
     heard = Heard(pending.channel, answer.language, answer.scores, words)
-    return _Outcome(pending, heard, [_of_missed(pending, answer.language, window) for window in missed], warning)
+    return _Settlement(pending, heard, [_of_missed(pending, answer.language, window) for window in missed], warning)
 
 
 def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...], Sequence[Window]]:
@@ -91,8 +94,8 @@ def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...]
     window, duration = pending.window, pending.job.call.duration
     if answer.words is None:
         phrases = answer.phrases or (Word(0.0, window.seconds, f" {answer.text}"),)
-        return place(spread(phrases), window, duration, aligned=False), ()
-    words = place(answer.words, window, duration)
+        return to_recording_times(spread(phrases), window, duration, aligned=False), ()
+    words = to_recording_times(answer.words, window, duration)
     return (words, ()) if pending.generation == MOST_GENERATIONS else find_missed(window, words)
 
 
@@ -108,12 +111,12 @@ def _placed(warning: TranscriptWarning | None, pending: PendingWindow) -> Transc
     return replace(warning, channel=pending.channel, start=start, end=end)
 
 
-def _hand_over(outcome: _Outcome) -> None:
+def _hand_over(settlement: _Settlement) -> None:
     """Records a result. Never raises an error, because a batch that is settled in part must not be recognized again."""
-    job = outcome.pending.job
+    job = settlement.pending.job
     try:
-        missed = [pending.window for pending in outcome.missed]
-        job.settle(outcome.pending.window, outcome.heard, outcome.warning, missed)
+        missed = [pending.window for pending in settlement.missed]
+        job.settle(settlement.pending.window, settlement.heard, settlement.warning, missed)
     except Exception as error:
         logger.exception("speech.settle_failed")
         job.fail(error)

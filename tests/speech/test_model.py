@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -73,23 +73,33 @@ def metronome() -> Metronome:
     return Metronome()
 
 
+class Polyglot(Metronome):
+    """Knows two languages, and finds out only while it recognizes which one it hears."""
+
+    languages = ("en", "de")
+
+    def _answer(self, request: WindowRequest, samples: Samples) -> Answer:
+        answer = super()._answer(request, samples)
+        return replace(answer, language="de") if isinstance(answer, Recognized) else answer
+
+
 @dataclass(frozen=True)
 class Metronomes:
-    """The family of that one model."""
+    """The family of these two models."""
 
     metronome: Metronome
 
     def serves(self, name: str) -> bool:
-        return name == "metronome"
+        return name in ("metronome", "polyglot")
 
     def abilities(self, name: str) -> Abilities:
-        return Abilities(("en",), translates=False)
+        return Abilities(("en",) if name == "metronome" else ("en", "de"), translates=False)
 
     def check(self, name: str, choice: DeviceChoice) -> None:
         pass
 
     def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
-        return LoadedModel(self.metronome, Device("cpu", (), 1, ""))
+        return LoadedModel(self.metronome if name == "metronome" else Polyglot(), Device("cpu", (), 1, ""))
 
     def bundled(self) -> Sequence[str]:
         return ["metronome"]
@@ -109,7 +119,7 @@ def engine(metronome: Metronome, models_dir: Path) -> Iterator[Engine]:
     """`base` and the second family, in one process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(families, "FAMILIES", [Metronomes(metronome), *families.FAMILIES])
-        config = EngineConfig(models=("base", "metronome"), models_dir=models_dir)
+        config = EngineConfig(models=("base", "metronome", "polyglot"), models_dir=models_dir)
         check(config)
         engine = Engine(config)
         engine.load()
@@ -137,6 +147,14 @@ async def test_a_second_family_produces_a_transcript_without_scores(
     scores = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
     assert {segment[score] for segment in shown for score in scores} == {None}
     assert {word["probability"] for segment in shown for word in segment["words"]} == {None}
+
+
+async def test_a_language_that_a_model_finds_while_it_recognizes_is_that_of_the_channel(
+    engine: Engine, record: Record
+) -> None:
+    transcript = await engine.transcribe([record(speech(FOX), silence(2))], Options("polyglot"), ignore)
+    assert {segment.language for segment in transcript.segments} == {"de"}
+    assert (transcript.language, transcript.channels[0].language) == ("de", "de")
 
 
 async def test_a_model_that_asks_for_a_window_again_and_again_fails_its_job(

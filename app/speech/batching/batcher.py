@@ -1,9 +1,9 @@
 """The threads that own the models. They prepare windows, which are called items here, and recognize them in batches.
 
 A batch may hold items of all jobs. No thread waits until a batch is full. A thread recognizes a batch if one is full,
-or if nothing is left to prepare. Otherwise it prepares one more item. So only a few items are prepared ahead of time,
-and a new job is served soon, however many jobs there are. A job's last items do not wait for other items to fill their
-batch.
+if items have waited long, if a job has only its last items left, or if there is nothing to prepare. Otherwise it
+prepares one more item. So only a few items are prepared ahead of time, and a new job is served soon, however many jobs
+there are.
 """
 
 import logging
@@ -63,7 +63,7 @@ class Batcher(Generic[ItemT]):
         self._recognize = recognize
         self._lanes: Lanes[ItemT] = Lanes(batch_size)
         self._sources: FairQueue[Source[ItemT]] = FairQueue()
-        self._unread: dict[Job, int] = {}
+        self._open_sources: dict[Job, int] = {}
         self._changed = Condition()
         self._idle = 0
         self._closed = self._broken = False
@@ -83,7 +83,7 @@ class Batcher(Generic[ItemT]):
         with self._changed:
             if self._closed:
                 raise EngineStopped
-            self._unread[job] = len(sources)
+            self._open_sources[job] = len(sources)
             for source in sources:
                 self._sources.put(source)
             self._changed.notify_all()
@@ -111,7 +111,7 @@ class Batcher(Generic[ItemT]):
             self._fail_all()
 
     def _fail_all(self) -> None:
-        for job in self._unread:
+        for job in self._open_sources:
             job.fail(EngineStopped())
 
     def _next_step(self) -> Callable[[], None] | None:
@@ -130,7 +130,7 @@ class Batcher(Generic[ItemT]):
         """The next step of one thread, or None if there is nothing to do."""
         self._lanes.drop_ended()
         self._sources.drop_ended()
-        self._unread = {job: unread for job, unread in self._unread.items() if not job.ended}
+        self._open_sources = {job: unread for job, unread in self._open_sources.items() if not job.ended}
         if self._is_source_more_urgent():
             return self._step_of(self._sources.take())
         if batch := self._lanes.take_full():
@@ -140,7 +140,7 @@ class Batcher(Generic[ItemT]):
         if not self._sources:  # nothing is left to prepare, so the idle threads divide the items
             batch = self._lanes.take_part(self._idle)
             return partial(self._run_batch, batch) if batch else None
-        if batch := self._lanes.take_last(lambda item: not self._unread.get(item.job)):
+        if batch := self._lanes.take_last(lambda item: not self._open_sources.get(item.job)):
             return partial(self._run_batch, batch)
         return self._step_of(self._sources.take())
 
@@ -176,8 +176,8 @@ class Batcher(Generic[ItemT]):
         with self._changed:
             if not source.exhausted:
                 self._sources.put(source)
-            elif source.job in self._unread:
-                self._unread[source.job] -= 1
+            elif source.job in self._open_sources:
+                self._open_sources[source.job] -= 1
             self._put(queueable)
 
     def _run_batch(self, batch: Sequence[ItemT]) -> None:
@@ -200,7 +200,7 @@ class Batcher(Generic[ItemT]):
             logger.exception("speech.recognize_failed", extra={"items": len(batch)})
             if isinstance(error, GpuOutOfMemory):
                 with self._changed:
-                    self._lanes.shrink()
+                    self._lanes.shrink(len(batch))
             if len(batch) == 1:
                 batch[0].job.fail(error)
             return False

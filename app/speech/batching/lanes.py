@@ -49,9 +49,9 @@ class Lanes(Generic[ItemT]):
         """Whether a lane has been overtaken so often that it goes first."""
         return any(map(self._is_overdue, self._lanes))
 
-    def shrink(self) -> None:
-        """Makes batches half as large, until RECOVERY batches have succeeded."""
-        self._batch_size = max(1, self._batch_size // 2)
+    def shrink(self, failed: int) -> None:
+        """Makes batches half as large as a batch of `failed` items that did not fit, for the next RECOVERY batches."""
+        self._batch_size = max(1, min(self._batch_size, failed // 2))
         self._since_trouble = 0
 
     def overtake(self) -> None:

@@ -1,6 +1,7 @@
 """Puts a transcript together from what was heard on each channel. Removes bleed, and adds facts and warnings."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -34,7 +35,7 @@ class Call:
     duration: float
 
     def label(self, channel: int) -> str:
-        """The name of a channel: the client's, or its number."""
+        """The name of a channel: the client's label, `speaker` for a channel alone, or `channel_` with its number."""
         labels = self.options.channel_labels
         if len(self.channels) == 1:
             return labels[0] if len(labels) == 1 else UNKNOWN_SPEAKER
@@ -76,7 +77,7 @@ def assemble(call: Call, listened: Listened) -> Transcript:
     all_words = ChannelWords(heard, loudness_of, likeness_of)
     own, bleed = without_bleed(heard, all_words)
     facts = talk(_own_runs(read, own, bleed, all_words), call.duration, lambda span: _has_sound(call, span))
-    channels = _channels(call, read, facts)
+    channels = _channels(call, read, facts, own)
     main = max((each for each in channels if each.language), key=lambda each: each.speech_seconds, default=None)
     found = Findings(call.options, call.duration, call.levels, channels, facts, bleed)
     return Transcript(
@@ -124,14 +125,20 @@ def _widened(span: Span) -> Span:
     return Span(span.start - BLEED_MARGIN_SECONDS, span.end + BLEED_MARGIN_SECONDS)
 
 
-def _channels(call: Call, read: Mapping[int, ReadChannel], facts: Talk) -> tuple[Channel, ...]:
-    """All channels. A channel that copies another has the facts of the other, under its own label."""
+def _channels(call: Call, read: Mapping[int, ReadChannel], facts: Talk, own: Sequence[Heard]) -> tuple[Channel, ...]:
+    """All channels. A channel that copies another has the facts of the other, under its own label.
+
+    If a channel's language was not decided before its windows were recognized, it is that of most of its windows.
+    """
     speech_seconds = {each.channel: each.speech_seconds for each in facts.channels}
+    written = {channel: Counter(each.language for each in own if each.channel == channel) for channel in read}
     channels = []
     for index, original in enumerate(call.levels.copy_of):
         source = index if original is None else original
         seconds = round(speech_seconds[source], 2)
         known = replace(read[source].channel, index=index, label=call.label(index), speech_seconds=seconds)
+        if seconds and not known.language and written[source]:
+            known = replace(known, language=written[source].most_common(1)[0][0])
         channels.append(known if seconds else replace(known, language=None, language_probability=None))
     return tuple(channels)
 

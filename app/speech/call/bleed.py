@@ -3,7 +3,7 @@
 Words are bleed if another channel is clearly louder at that time, and has either the same sound or the same words at
 about the same time. A few equal words may be both speakers' own, such as "thank you". Without the same sound they are
 bleed only if they follow or precede other bleed. Words that were recognized only in the bleed move to the channel that
-they came from.
+they came from, if that channel has other words.
 """
 
 from bisect import bisect_left, insort
@@ -107,7 +107,7 @@ def _by_sound(words: Sequence[Word], origin: _Origin, channel: int, all_words: C
         if echo is None:
             yield _Part(tuple(group), origin)
         elif echo.is_sure:
-            yield _Part(tuple(group), _Origin.BLEED, None if echo.is_heard else echo.source)
+            yield _Part(tuple(group), _Origin.BLEED, None if echo.has_words else echo.source)
         else:
             yield _Part(tuple(group), _Origin.DOUBTFUL)
 

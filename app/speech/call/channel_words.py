@@ -31,13 +31,13 @@ Likeness = Callable[[int, int, float, float], float]
 class Echo:
     """A copy of the sound of the louder channel `source`.
 
-    `is_sure` says whether the copy is most of the sound. `is_heard` says whether words were recognized at the same time
-    on a channel that sounds alike.
+    `is_sure` says whether the copy is most of the sound. `has_words` says whether words were recognized at the same
+    time on a channel that sounds alike.
     """
 
     source: int
     is_sure: bool
-    is_heard: bool
+    has_words: bool
 
 
 class ChannelWords:

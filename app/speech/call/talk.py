@@ -91,7 +91,7 @@ def _doubled(runs: Runs) -> float:
 
 
 def _met(channel: int, runs: Runs) -> list[bool]:
-    """Returns one value for each time that a channel began to speak while another channel spoke.
+    """Returns one value for each time that a channel began to speak while another spoke for MIN_OVERLAP_SECONDS more.
 
     The value is True if the channel interrupted: it still spoke when the first of the others ended.
     """

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.speech.model import Abilities, DeviceChoice, LoadedModel, ModelUnavailable
-from app.speech.whisper import languages, weights
+from app.speech.whisper import hub, languages, weights
 from app.speech.whisper.hub import WEIGHTS
 
 
@@ -41,7 +41,8 @@ class WhisperFamily:
         return weights.bundled_models()
 
     def downloaded(self, models_dir: Path) -> Sequence[str]:
-        return [path.name for path in models_dir.glob("*") if (path / WEIGHTS).is_file()]
+        own = [path.name for path in models_dir.glob("*") if (path / WEIGHTS).is_file()]
+        return [*own, *hub.downloaded(models_dir)]
 
     def locate(self, name: str, models_dir: Path) -> Path | None:
         return weights.locate(name, models_dir)

@@ -102,6 +102,17 @@ def on_disk(repository: Repository, models_dir: Path) -> Path | None:
     return None
 
 
+def downloaded(models_dir: Path) -> list[str]:
+    """The models of the hub in `models_dir`, by their size if it has one, and otherwise by their name on the hub."""
+    folders = [folder for folder in models_dir.glob("models--*--*") if any(folder.glob(f"snapshots/*/{WEIGHTS}"))]
+    if not folders:
+        return []
+    from faster_whisper.utils import _MODELS  # slow to import, and only needed here
+
+    names = [folder.name.removeprefix("models--").replace("--", "/", 1) for folder in folders]
+    return [found for name in names for found in [size for size, hub in _MODELS.items() if hub == name] or [name]]
+
+
 def fetch(repository: Repository, models_dir: Path) -> Path:
     """Downloads a repository by its commit, and returns the folder. Raises any error of the hub's client.
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-# The languages of OpenAI's multilingual models, without large-v3's Cantonese (whisper/tokenizer.py, LANGUAGES).
+# Whisper's codes (whisper/tokenizer.py, LANGUAGES) of its multilingual models, without large-v3's Cantonese. They are
+# those of ISO 639-1, but for `haw`, which has none there, and `jw`, which ISO has replaced by `jv`.
 MULTILINGUAL = tuple(
     "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id"
     " is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd"
@@ -12,10 +13,12 @@ NOT_TRANSLATING = ("turbo", "distil")
 
 
 def languages(model: str) -> tuple[str, ...]:
-    """The ISO 639-1 codes that a model knows. The name of an English-only model ends in `.en`."""
-    if Path(model).name.partition("@")[0].endswith(".en"):
+    """The codes of the languages that a model knows. The name of an English-only model ends in `.en`."""
+    name = Path(model).name.partition("@")[0]
+    if name.endswith(".en"):
         return ("en",)
-    return (*MULTILINGUAL, "yue") if "large-v3" in model or "turbo" in model else MULTILINGUAL
+    knows_cantonese = name == "large" or "large-v3" in model or "turbo" in model  # `large` is large-v3
+    return (*MULTILINGUAL, "yue") if knows_cantonese else MULTILINGUAL
 
 
 def translates(model: str) -> bool:

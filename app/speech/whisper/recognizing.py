@@ -32,14 +32,14 @@ OWN_LANGUAGE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attempts:
+class TryState:
     """What Whisper remembers of a window from one try to the next.
 
-    `ways` are the ways that are left, in their order. `failed` holds the hypotheses of the ways before. `encoded` is
-    what the encoder made of the window for the context of the next way, or None if that is not kept.
+    `tries_left` are in their order. `failed` holds the hypotheses of the tries before. `encoded` is what the encoder
+    made of the window for the context of the next try, or None if that is not kept.
     """
 
-    ways: tuple[Try, ...]
+    tries_left: tuple[Try, ...]
     failed: tuple[tuple[Hypothesis, Verdict], ...] = ()
     encoded: Encoded | None = None
 
@@ -64,25 +64,25 @@ class WhisperRecognizer:
 
     def prepare(self, request: WindowRequest, read: Callable[[], Samples]) -> Prepared:
         """Encodes the window if its language must be detected, or if encodings are kept."""
-        attempts, whisper = self._attempts(request), self.whisper
+        state, whisper = self._state(request), self.whisper
         if request.language and not whisper.keeps_encodings:
-            return Prepared(attempts)
-        encoded = whisper.encode([read()], attempts.ways[0].context_seconds)
+            return Prepared(state)
+        encoded = whisper.encode([read()], state.tries_left[0].context_seconds)
         languages = None if request.language else whisper.detect_languages(encoded, [0])[0]
-        return Prepared(replace(attempts, encoded=encoded) if whisper.keeps_encodings else attempts, languages)
+        return Prepared(replace(state, encoded=encoded) if whisper.keeps_encodings else state, languages)
 
     def kind(self, request: WindowRequest) -> Hashable:
-        way = self._attempts(request).ways[0]
+        way = self._state(request).tries_left[0]
         prompt_length = len(self._prompt(request, way)) if way.prompted else 0
         return request.options.task, way.context_seconds, way.temperature, prompt_length
 
     def recognize(self, batch: Sequence[tuple[WindowRequest, Samples]]) -> Sequence[Answer]:
-        attempts = [self._attempts(request) for request, _ in batch]
-        way = attempts[0].ways[0]
-        encoded = self._encode(batch, attempts, way.context_seconds)
+        states = [self._state(request) for request, _ in batch]
+        way = states[0].tries_left[0]
+        encoded = self._encode(batch, states, way.context_seconds)
         requests = self._with_languages(encoded, [request for request, _ in batch])
         hypotheses = self.whisper.recognize(encoded, [self._prompt(request, way) for request in requests], way)
-        judged = [_judge(*each) for each in zip(requests, attempts, hypotheses, strict=True)]
+        judged = [_judge(*each) for each in zip(requests, states, hypotheses, strict=True)]
         timed = self._timed(encoded, {row: result for row, result in enumerate(judged) if isinstance(result, _Final)})
         return [
             self._answer(result, timed.get(row))
@@ -91,12 +91,12 @@ class WhisperRecognizer:
             for row, result in enumerate(judged)
         ]
 
-    def _attempts(self, request: WindowRequest) -> Attempts:
+    def _state(self, request: WindowRequest) -> TryState:
         if request.state is None:
             context_seconds = self.whisper.context_seconds(request.seconds)
-            return Attempts(tries(context_seconds, prompted=bool(_bias(request.options).strip())))
-        attempts: Attempts = request.state
-        return attempts
+            return TryState(tries(context_seconds, prompted=bool(_bias(request.options).strip())))
+        state: TryState = request.state
+        return state
 
     def _prompt(self, request: WindowRequest, way: Try) -> list[int]:
         """The tokens that the model starts from."""
@@ -106,22 +106,22 @@ class WhisperRecognizer:
         return self.whisper.prompt(request.language, options.task, options.prompt or "", options.hotwords)
 
     def _encode(
-        self, batch: Sequence[tuple[WindowRequest, Samples]], attempts: Sequence[Attempts], context_seconds: int
+        self, batch: Sequence[tuple[WindowRequest, Samples]], states: Sequence[TryState], context_seconds: int
     ) -> Encoded:
         whisper = self.whisper
         if not whisper.keeps_encodings:
             return whisper.encode([samples for _, samples in batch], context_seconds)
         parts = [
             each.encoded or whisper.encode([samples], context_seconds)
-            for each, (_, samples) in zip(attempts, batch, strict=True)
+            for each, (_, samples) in zip(states, batch, strict=True)
         ]
         return sum(parts[1:], start=parts[0])
 
-    def _with_encoding(self, attempts: Attempts, encoded: Encoded, row: int, way: Try) -> Attempts:
+    def _with_encoding(self, state: TryState, encoded: Encoded, row: int, way: Try) -> TryState:
         """Keeps what the encoder made of a window if the next way has the same context."""
-        if not self.whisper.keeps_encodings or attempts.ways[0].context_seconds != way.context_seconds:
-            return replace(attempts, encoded=None)
-        return replace(attempts, encoded=encoded.only(row))
+        if not self.whisper.keeps_encodings or state.tries_left[0].context_seconds != way.context_seconds:
+            return replace(state, encoded=None)
+        return replace(state, encoded=encoded.only(row))
 
     def _with_languages(self, encoded: Encoded, batch: Sequence[WindowRequest]) -> list[WindowRequest]:
         """Gives a window its own language if it is clearly not in the language of its channel."""
@@ -191,19 +191,19 @@ def _bias(options: Options) -> str:
     return " ".join((*options.hotwords, options.prompt or ""))
 
 
-def _judge(request: WindowRequest, attempts: Attempts, hypothesis: Hypothesis) -> WindowRequest | _Final:
+def _judge(request: WindowRequest, state: TryState, hypothesis: Hypothesis) -> WindowRequest | _Final:
     """Accepts the hypothesis, or requests the next way. If no way is left, takes the likeliest hypothesis."""
-    way, *others = attempts.ways
+    way, *others = state.tries_left
     verdict = judge(hypothesis, request.seconds, _bias(request.options) if way.prompted else "")
     if verdict is Verdict.ACCEPTED:
-        return _Final(request, verdict, hypothesis, attempts.failed)
+        return _Final(request, verdict, hypothesis, state.failed)
     if verdict is Verdict.SILENT:
-        return _Final(request, verdict, None, attempts.failed)
-    failed = (*attempts.failed, (hypothesis, verdict))
+        return _Final(request, verdict, None, state.failed)
+    failed = (*state.failed, (hypothesis, verdict))
     if not hypothesis.text:  # at rising temperatures the model would write something, whatever it hears
         others = [other for other in others if not other.temperature]
     if others:
-        return replace(request, state=replace(attempts, ways=tuple(others), failed=failed))
+        return replace(request, state=replace(state, tries_left=tuple(others), failed=failed))
     return _Final(request, verdict, likeliest(failed), failed)
 
 

@@ -76,6 +76,8 @@ def require_known(name: str) -> None:
 def locate(name: str, models_dir: Path) -> Path | None:
     """The folder of a model that needs no download: bundled, a local folder, or downloaded before.
 
+    The first time, it puts the parts of a bundled model together in `models_dir`.
+
     Raises ModelUnavailable if bundled weights differ from those of their publisher. Returns None if downloaded files
     have changed since.
     """

@@ -70,7 +70,7 @@ class Window:
         return Window(pieces) if pieces else None
 
     def speech_seconds(self, start: float, end: float) -> float:
-        """The seconds of speech between two times in the recording, without the padding."""
+        """The seconds of speech between two times in the recording, less PAD_SECONDS at each end of a piece."""
         return sum(
             max(
                 0.0,

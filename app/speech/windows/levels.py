@@ -1,7 +1,7 @@
 """Measures the samples of all channels before they are recognized: loudness, clipping, and copies of a channel.
 
 A copy needs no second transcription, and loudness later shows which channel a word belongs to. Channels are read in
-stretches, so that an hour takes some hundred kilobytes of memory.
+stretches, so that a recording of any length takes a few megabytes of memory.
 """
 
 from collections.abc import Sequence
@@ -101,7 +101,8 @@ def _padded(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[int | None, ...]:
     """For each channel the channel that it copies, perhaps at another level, or None.
 
-    The original is the channel that is louder by 3 dB. If both are about equally loud, the first one is the original.
+    The original is the channel that is clearly louder. Loudness counts in steps of 3 dB. If both are in the same step,
+    the first one is the original.
 
     `products` holds the inner products of all pairs of channels for each block: (blocks, channels, channels).
     """
@@ -121,7 +122,10 @@ def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[in
 
 
 def _is_copy(own: NDArray[np.float64], common: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    """Whether the other channel times one gain is this one, in total and in each block that is not silent."""
+    """Whether this channel is the other one, made louder or fainter by one factor.
+
+    That must be so in total, and in each block that is not silent.
+    """
     gain = common.sum() / others.sum()
     expected = gain**2 * others
     residue = own - 2 * gain * common + expected

@@ -16,10 +16,13 @@ LONGEST_MEDIAN_SECONDS = 0.7
 SHORTEST_SECONDS = 0.06
 
 
-def place(words: Sequence[Word], window: Window, duration: float, *, aligned: bool = True) -> tuple[Word, ...]:
+def to_recording_times(
+    words: Sequence[Word], window: Window, duration: float, *, aligned: bool = True
+) -> tuple[Word, ...]:
     """Words with times in a window → the words with times in the recording, which lasts `duration` seconds.
 
-    Each word is within one piece of the window's speech. No word starts before the previous word has ended. Words that
+    Each word is within one piece of the window's speech. Only a word that alignment left without a length may begin
+    SHORTEST_SECONDS before its piece. No word starts before the previous word has ended. Words that
     are `aligned` with the sound are shortened if the alignment has stretched them over a pause.
     """
     placed: list[Word] = []

@@ -61,16 +61,23 @@ def test_a_batch_of_last_items_is_filled_up_to_half_with_others() -> None:
 
 def test_batches_that_were_too_large_stay_half_as_large_until_many_have_succeeded() -> None:
     queue = lanes(*map(Item, range(2 * RECOVERY + 8)))
-    queue.shrink()
+    queue.shrink(4)
 
     sizes = [len(queue.take_full()) for _ in range(RECOVERY + 1)]
     assert sizes == [2] * RECOVERY + [4]
 
 
+def test_halves_that_fail_too_do_not_make_batches_smaller_than_what_fits() -> None:
+    queue = lanes(*map(Item, range(20)), batch_size=16)
+    for failed in (16, 8, 8):  # a batch of four fits
+        queue.shrink(failed)
+    assert len(queue.take_full()) == 4
+
+
 def test_a_batch_holds_at_least_one_item() -> None:
     queue = lanes(Item(0))
-    for _ in range(5):
-        queue.shrink()
+    for failed in (4, 2, 1):
+        queue.shrink(failed)
     assert values(queue.take_full()) == [0]
 
 

@@ -58,7 +58,7 @@ def test_windows_of_different_contexts_are_in_different_batches_at_first(
     assert as_short.window.seconds < short.window.seconds <= 13 < long.window.seconds
     assert short.kind == as_short.kind
     assert short.kind != long.kind
-    assert [[way.context_seconds for way in window.request.state.ways[:2]] for window in (short, long)] == [
+    assert [[way.context_seconds for way in window.request.state.tries_left[:2]] for window in (short, long)] == [
         [15, 30],
         [20, 30],
     ]

@@ -136,6 +136,7 @@ def test_a_fetched_model_is_recorded_and_kept_when_the_hub_has_a_newer_commit(hu
     assert (record["repository"], record["commit"]) == (NAME, OLD)
     assert record["files"]["model.bin"]["sha256"] == sha256(OLD_FILES["model.bin"])
     assert all("/resolve/main/" not in path for path in hub_server.asked)
+    assert hub.downloaded(tmp_path) == ["tiny"]
 
     hub_server.main, hub_server.asked = NEW, []
     assert fetch(NAME, tmp_path) == folder

@@ -25,6 +25,12 @@ def test_models_that_were_not_trained_to_translate_are_known(model: str) -> None
     assert not translates(model)
 
 
+@pytest.mark.parametrize("model", ["large", "large-v3", "turbo", "Systran/faster-whisper-large-v3@abc"])
+def test_models_of_the_third_large_version_know_cantonese(model: str) -> None:
+    assert "yue" in languages(model)
+    assert "yue" not in languages("large-v2")
+
+
 @pytest.mark.parametrize("model", ["tiny.en", "Systran/faster-whisper-small.en", "/models/ours.en", "/models/ours.en/"])
 def test_an_english_only_model_is_known_by_its_name(model: str) -> None:
     assert languages(model) == ("en",)
