@@ -17,11 +17,11 @@ from app.api.server.connection_limits import client_of
 from app.callers import ANONYMOUS, ApiKeys, Caller
 from app.errors import Forbidden
 
-OWN_SITE = {"same-origin", "none"}  # a browser's Sec-Fetch-Site for the service's own page and for typed addresses
+OWN_SITE = {"same-origin", "none"}  # what browsers send as Sec-Fetch-Site from the own page and for typed addresses
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address leads only to this machine."""
+    """Returns whether a host's name or address leads only to this machine."""
     if host == "localhost":
         return True
     try:
@@ -40,6 +40,11 @@ bearer = HTTPBearer(
 async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
+    """Returns the caller that the request's API key names.
+
+    Raises Unauthorized if the key is missing or wrong. If the service has no keys, it raises Forbidden for a request
+    that may come from a page of another site.
+    """
     keys = service_of(request).api_keys
     if keys.guards_loopback:
         _refuse_other_sites(request)

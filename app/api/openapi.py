@@ -1,4 +1,7 @@
-"""The parts of the OpenAPI document that FastAPI cannot derive: the streamed body, examples, transcript formats."""
+"""The parts of the OpenAPI document that FastAPI cannot derive from the routes.
+
+They are the streamed body of an upload, the examples, and the formats of a transcript.
+"""
 
 from dataclasses import asdict
 from typing import Any

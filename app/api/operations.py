@@ -1,4 +1,4 @@
-"""Routes for operators and orchestrators: whether the process is alive, if it can work, and which models it has."""
+"""Routes that say whether the process is alive, whether it can work, and which models it has."""
 
 from typing import Annotated, Literal
 
@@ -47,16 +47,14 @@ async def read_health() -> Health:
 
 
 async def may_read_details(request: Request) -> bool:
-    """Whether the answer may show host names and paths.
+    """Returns whether the answer may show host names and paths.
 
-    It may if the request has a valid key or, if the service has no keys, comes from this machine.
+    It may if the request has a valid key. If the service has no keys, it may if the request comes from this machine.
     """
     if service_if_open(request.app) is None:
         return False
-    try:
-        caller = await authenticate(
-            request, await bearer(request)
-        )  # called here and not declared, because OpenAPI would require a key
+    try:  # it is no dependency of the route, because OpenAPI would then say that the route needs a key
+        caller = await authenticate(request, await bearer(request))
     except (Unauthorized, Forbidden):
         return False
     return caller is not ANONYMOUS or (request.client is not None and is_loopback(request.client.host))

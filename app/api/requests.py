@@ -42,7 +42,7 @@ Model = TypeVar("Model", bound=BaseModel)
 def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if len(text.encode()) > MAX_METADATA_BYTES:
-        raise ValueError(f"may hold at most {MAX_METADATA_BYTES} bytes of JSON")
+        raise ValueError(f"may have at most {MAX_METADATA_BYTES} bytes of JSON")
     if any("\0" in string for string in _strings(metadata)):
         raise ValueError("may not hold NUL characters")
     return metadata
@@ -78,7 +78,7 @@ def _how_many(value: object) -> str:
     return MANY if isinstance(value, list) else ONE
 
 
-Label = Annotated[str, Field(min_length=1, max_length=40, pattern=wording.NO_NUL)]  # a subtitle's line has 42 columns
+Label = Annotated[str, Field(min_length=1, max_length=40, pattern=wording.NO_NUL)]  # a row of a subtitle has 42 columns
 WebUrl = Annotated[
     str,
     Field(max_length=MAX_CHARACTERS, json_schema_extra={"format": "uri", "examples": ["https://crm.example/calls"]}),
@@ -183,7 +183,7 @@ class CreateTranscription(BaseModel):
     @model_validator(mode="after")
     def _few_receivers(self) -> Self:
         if len(as_list(self.webhook_url) or []) + len(as_list(self.callback_url) or []) > MAX_RECEIVERS:
-            raise ValueError(f"webhook_url and callback_url may name {MAX_RECEIVERS} URLs together")
+            raise ValueError(f"webhook_url and callback_url may have at most {MAX_RECEIVERS} URLs together")
         return self
 
     def ask(self) -> Ask:
@@ -204,9 +204,9 @@ class CreateTranscription(BaseModel):
 
     @classmethod
     def from_form(cls, fields: list[tuple[str, str]]) -> Self:
-        """Read the fields of a form, in which a list is a repeated field and an object is JSON text.
+        """Reads the fields of a form, in which a list is a repeated field and an object is JSON text.
 
-        Raises InvalidRequest.
+        Raises InvalidRequest if a field is not valid.
         """
         values: dict[str, Any] = {}
         for name, text in fields:
@@ -232,7 +232,10 @@ class CreateFromUrl(CreateTranscription):
 
     @classmethod
     async def from_json_stream(cls, stream: AsyncIterator[bytes]) -> Self:
-        """Read a JSON body. Raises TooLarge if it has more than `JSON_BODY_BYTES`, and InvalidRequest."""
+        """Reads a JSON body.
+
+        Raises TooLarge if it has more than `JSON_BODY_BYTES`, and InvalidRequest if it or a field is not valid.
+        """
         body = b""
         async for chunk in stream:
             body += chunk

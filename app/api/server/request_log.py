@@ -18,10 +18,11 @@ log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class RequestLogMiddleware:
-    """ASGI middleware: takes the request's id from `X-Request-ID` or makes one, and logs the request when it ends.
+    """An ASGI middleware that gives each request an id, and logs the request when it ends.
 
-    Probes are not logged. If the request's state has them, the log line also has the `code` of the problem that was
-    answered, and the `caller`, which is the name of the API key.
+    The id comes from the request's `X-Request-ID`. If there is none, or it cannot be used, the middleware makes one.
+    Probes are not logged. The log line also has the `code` of the problem that was answered, and the `caller`, which is
+    the name of the API key, if the request's state has them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
