@@ -27,7 +27,7 @@ async def list_deliveries(
     caller: CallerDep,
     reader: ReaderDep,
 ) -> DeliveryList:
-    """Lists the deliveries of a transcription that has ended: one for each webhook and callback, with its attempts."""
+    """Lists the deliveries of a transcription that has ended. Each webhook and each callback URL has one delivery."""
     deliveries, attempts = await reader.deliveries(transcription_id, caller)
     return DeliveryList.of(deliveries, attempts)
 

@@ -33,7 +33,9 @@ class ModelOut(BaseModel):
 
     name: str = Field(examples=["base"])
     default: bool = Field(examples=[True])
-    languages: list[str] = Field(description="The ISO 639-1 codes of its languages.", examples=[["en", "es"]])
+    languages: list[str] = Field(
+        description="The ISO 639-1 codes of the languages that it knows.", examples=[["en", "es"]]
+    )
 
 
 class ModelList(BaseModel):

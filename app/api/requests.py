@@ -114,17 +114,18 @@ class CreateTranscription(BaseModel):
     )
     task: Task = Field(
         default="transcribe",
-        description="`transcribe` writes the words in their own language, `translate` writes them in English.",
+        description="`transcribe` gives the words in the language of the call. `translate` gives them in English.",
     )
     model: str | None = Field(
         default=None,
         max_length=255,
-        description="The name of a model from `GET /v1/models`. If it is left out, the service uses the first of them.",
+        description="The name of a model from `GET /v1/models`. If you leave the field out, the service uses the first "
+        "model.",
     )
     channels: Channels = Field(
         default="mix",
-        description="`split` transcribes each channel by itself and merges the results into a dialogue. `mix` mixes "
-        "all channels into one track first, and does not know who speaks.",
+        description="With `split`, the service transcribes each channel by itself and merges the results into a "
+        "dialogue. With `mix`, it first mixes all channels into one track, and does not know who speaks.",
     )
     channel_labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
         default_factory=list,
@@ -137,7 +138,7 @@ class CreateTranscription(BaseModel):
         "`channels=split`.",
     )
     word_timestamps: bool = Field(
-        default=False, description="Whether the segments list their words, each with start, end and probability."
+        default=False, description="If true, each segment lists its words, with their start, end and probability."
     )
     prompt: str | None = Field(
         default=None,
@@ -149,35 +150,37 @@ class CreateTranscription(BaseModel):
     hotwords: list[Hotword] = Field(
         default_factory=list,
         max_length=100,
-        description="Words that the model should expect. They share limited space with `prompt`: if there are many, "
+        description="Words that the model should expect. They share limited space with `prompt`. If there are many, "
         "the model reads less of the prompt.",
     )
     priority: int = Field(
         default=DEFAULT_PRIORITY,
         ge=0,
         le=9,
-        description="From 0, the most urgent, to 9. The operator may limit how urgent the jobs of an API key can be.",
+        description="How urgent the job is, from 0 (most urgent) to 9 (least urgent). The operator may limit how "
+        "urgent the jobs of an API key can be.",
     )
     external_id: str | None = Field(
         default=None,
         max_length=255,
         pattern=wording.NO_NUL,
-        description="Your own id of the call. `GET /v1/transcriptions` can find transcriptions by it.",
+        description="Your own id for the call. You can use it to find the transcription with `GET /v1/transcriptions`.",
     )
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
         default_factory=dict, description="Any JSON object of at most 4 kB. The service returns it unchanged."
     )
     webhook_url: WebUrls | None = Field(
         default=None,
-        description="One URL or several. When the transcription has ended, the service sends a signed event to each by "
-        "POST. If it is left out, the service uses the URLs that the operator has set, if any.",
+        description="One URL or several. When the transcription has ended, the service sends a signed event to each "
+        "URL by POST. If you leave the field out, the service uses the URLs that the operator has set, if "
+        "any.",
     )
     callback_url: CallbackUrls | None = Field(
         default=None,
-        description="One URL or several. When the transcription has ended, the service fills in `{file_name}`, "
-        "`{external_id}`, `{id}` and `{status}`, and sends a plain GET to each. `webhook_url` and "
-        "`callback_url` may have five URLs together. If it is left out, the service uses the URLs that the "
-        "operator has set, if any.",
+        description="One URL or several. When the transcription has ended, the service sends a plain GET request to "
+        "each URL. Before that, it replaces `{file_name}`, `{external_id}`, `{id}` and `{status}` in the "
+        "URL by their values. `webhook_url` and `callback_url` may have five URLs together. If you leave "
+        "the field out, the service uses the URLs that the operator has set, if any.",
     )
 
     @model_validator(mode="after")

@@ -87,15 +87,16 @@ async def create_transcription(
         Header(
             min_length=1,
             max_length=255,
-            description="A key that you choose. If you repeat a request with its key, you get the same transcription. "
-            "A different request with that key is refused.",
+            description="A text that you choose for this request. If you send the same request again with the same "
+            "key, the service returns the same transcription, and does not make a second one. It refuses a "
+            "different request with that key.",
         ),
     ] = None,
 ) -> TranscriptionOut:
     """Queues a recording for transcription. Send the file itself, or a URL from which the service fetches it.
 
-    The service answers when it has stored the job, and the file if you sent one, durably. Then read the transcription
-    with `?wait=` until its status is final.
+    The service answers after it has stored the job durably, and also the file if you sent one. To follow the job, read
+    the transcription with `?wait=60` until its status is `completed`, `failed` or `cancelled`.
     """
     if intake.closed:
         raise ShuttingDown(retry_after=5)
@@ -141,12 +142,15 @@ async def list_transcriptions(
             description="Return only transcriptions that were posted with this `external_id`.",
         ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="How many transcriptions one page may have.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="The largest number of transcriptions on a page.")] = 20,
     cursor: Annotated[
         UUID | None, Query(description="The `next_cursor` of the previous page. Leave it out to get the first page.")
     ] = None,
 ) -> TranscriptionList:
-    """Lists transcriptions, newest first. To read the next page, send `next_cursor` as `cursor`, until it is null."""
+    """Lists transcriptions, newest first.
+
+    To read the next page, send the `next_cursor` of this page as `cursor`. On the last page, `next_cursor` is null.
+    """
     page = await reader.page(Wanted(status, external_id, cursor, limit), caller)
     items = [TranscriptionOut.of(read.job, read.notify_state) for read in page.items]
     return TranscriptionList(items=items, next_cursor=None if page.is_last else str(items[-1].id))
@@ -168,13 +172,18 @@ async def read_transcription(
     intake: IntakeDep,
     wait: Annotated[
         float,
-        Query(ge=0, le=60, description="How many seconds the service may wait for a final status before it answers."),
+        Query(
+            ge=0,
+            le=60,
+            description="How many seconds the service may wait for a final status before it answers. A status is final "
+            "if it is `completed`, `failed` or `cancelled`.",
+        ),
     ] = 0,
 ) -> TranscriptionOut:
     """Returns a transcription. With `wait`, the service answers when the status is final, or when the time is over.
 
-    If too many clients already wait, the service answers immediately. Then ask again after the seconds that
-    `Retry-After` names.
+    If too many clients already wait, the service answers immediately. In this case, ask again after the number of
+    seconds in `Retry-After`.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
@@ -205,7 +214,7 @@ async def cancel_transcription(
     retention: RetentionDep,
     at_end: AtEndDep,
 ) -> TranscriptionOut:
-    """Cancels a transcription. A waiting job ends immediately, and a running job within seconds."""
+    """Cancels a transcription. A job that waits ends immediately, and a job that runs ends within seconds."""
     async with database.transaction() as session:
         closed = await changing.request_cancel(session, transcription_id, caller, at_end)
     await retention.erase_audio(transcription_id, closed.forgotten_audio)
@@ -222,7 +231,10 @@ async def cancel_transcription(
 async def delete_transcription(
     transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
 ) -> None:
-    """Cancels the job if it has not ended, and erases its recording, its transcript and everything else about it."""
+    """Erases a transcription with its recording, its transcript and everything else about it.
+
+    If its job has not ended, the service cancels it first.
+    """
     async with database.transaction() as session:
         job = await changing.erase(session, transcription_id, caller)
     await retention.erase_audio(job.id, job.audio_key)
@@ -243,7 +255,7 @@ async def read_transcript(
     reader: ReaderDep,
     format: Annotated[  # noqa: A002
         formats.Format | None,
-        Query(description="The format of the transcript. If it is left out, the header `Accept` decides."),
+        Query(description="The format of the transcript. If you leave it out, the header `Accept` decides."),
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
