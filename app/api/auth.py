@@ -68,16 +68,16 @@ def _refuse_other_sites(request: Request) -> None:
     request directly, or make the name of its own site resolve to loopback (DNS rebinding).
     """
     host = request.headers.get("host", "")
-    if not is_loopback(_split(f"//{host}").hostname or ""):
+    if not is_loopback(_url_parts(f"//{host}").hostname or ""):
         raise Forbidden(
             "The service has no API keys, so it answers only at `localhost` and loopback addresses such as 127.0.0.1."
         )
     origins, sites = (request.headers.getlist(name) for name in ("origin", "sec-fetch-site"))
-    if any(_split(origin).netloc != host for origin in origins) or not OWN_SITE.issuperset(sites):
+    if any(_url_parts(origin).netloc != host for origin in origins) or not OWN_SITE.issuperset(sites):
         raise Forbidden("The service has no API keys, so it refuses requests from pages of other sites.")
 
 
-def _split(address: str) -> SplitResult:
+def _url_parts(address: str) -> SplitResult:
     """Returns the parts of a URL. All of them are empty if the URL is malformed."""
     try:
         return urlsplit(address)

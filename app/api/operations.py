@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.api.auth import CallerDep, authenticate, bearer, is_loopback
 from app.api.dependencies import IntakeDep, service_if_open
-from app.api.problems import GUARDED, responses
+from app.api.problems import COMMON_ERRORS, responses
 from app.callers import ANONYMOUS
 from app.errors import Forbidden, Unauthorized
 from app.readiness import STARTING
@@ -86,7 +86,9 @@ async def read_readiness(
     )
 
 
-@router.get("/v1/models", summary="List the models", response_description="The models.", responses=responses(*GUARDED))
+@router.get(
+    "/v1/models", summary="List the models", response_description="The models.", responses=responses(*COMMON_ERRORS)
+)
 async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
     """Lists the models that you can choose for a transcription. The first one is the default."""
     default, *_ = intake.models

@@ -29,10 +29,10 @@ from app.errors import (
 from app.wording import in_words
 
 MEDIA_TYPE = "application/problem+json"
-AWAY = "The database, the audio store or the decoder cannot be used at the moment."
-SEE_LOG = "The service's log says why, under the `request_id` of this answer."
+UNAVAILABLE_DETAIL = "The database, the audio store or the decoder cannot be used at the moment."
+INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of this answer."
 # Every route that needs a key may answer these errors.
-GUARDED: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)
+COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
@@ -160,15 +160,17 @@ class UnexpectedErrorMiddleware:
             await self.app(scope, receive, watched_send)
         except Exception as error:
             # The store and the decoder raise an OSError too, StoreUnavailable and DecoderUnavailable.
-            away = isinstance(error, (*DATABASE_TROUBLE, OSError)) and not is_refusal(error)
-            if away:
-                path, surprise = scope.get("path"), is_unexpected(error)
-                log.warning("database or store trouble", path=path, error=repr(error), exc_info=surprise)
+            unavailable = isinstance(error, (*DATABASE_TROUBLE, OSError)) and not is_refusal(error)
+            if unavailable:
+                path, unexpected = scope.get("path"), is_unexpected(error)
+                log.warning("database or store trouble", path=path, error=repr(error), exc_info=unexpected)
             else:
                 log.exception("unhandled error", path=scope.get("path"))
             if answering or scope["type"] != "http":
                 raise
-            answer = Unavailable(AWAY, retry_after=5) if away else InternalError(SEE_LOG)
+            answer = (
+                Unavailable(UNAVAILABLE_DETAIL, retry_after=5) if unavailable else InternalError(INTERNAL_ERROR_DETAIL)
+            )
             await render(Request(scope), answer)(scope, receive, send)
 
 

@@ -39,7 +39,7 @@ OPTION_FIELDS = frozenset(field.name for field in fields(Options))
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _checked_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if len(text.encode()) > MAX_METADATA_BYTES:
         raise ValueError(f"may have at most {MAX_METADATA_BYTES} bytes of JSON")
@@ -59,7 +59,7 @@ def _strings(value: JsonValue) -> Iterator[str]:
         yield from chain.from_iterable(map(_strings, value.values()))
 
 
-def _not_offered(diarize: bool) -> bool:
+def _refuse_diarization(diarize: bool) -> bool:
     if diarize:
         raise ValueError(
             "is not offered, because speakers cannot be separated well enough in one track; record agent and customer "
@@ -74,7 +74,7 @@ def _distinct(labels: list[str]) -> list[str]:
     return labels
 
 
-def _how_many(value: object) -> str:
+def _one_or_many(value: object) -> str:
     return MANY if isinstance(value, list) else ONE
 
 
@@ -92,11 +92,11 @@ CallbackUrl = Annotated[
 ]
 WebUrls = Annotated[
     Annotated[WebUrl, Tag(ONE)] | Annotated[list[WebUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
-    Discriminator(_how_many),
+    Discriminator(_one_or_many),
 ]
 CallbackUrls = Annotated[
     Annotated[CallbackUrl, Tag(ONE)] | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
-    Discriminator(_how_many),
+    Discriminator(_one_or_many),
 ]
 Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
 
@@ -132,7 +132,7 @@ class CreateTranscription(BaseModel):
         max_length=8,
         description="The names of the speakers in the order of the channels, for example `agent` and `customer`.",
     )
-    diarize: Annotated[bool, AfterValidator(_not_offered)] = Field(
+    diarize: Annotated[bool, AfterValidator(_refuse_diarization)] = Field(
         default=False,
         description="The service cannot separate speakers within one track, so it refuses `true`. Use "
         "`channels=split`.",
@@ -166,7 +166,7 @@ class CreateTranscription(BaseModel):
         pattern=wording.NO_NUL,
         description="Your own id for the call. You can use it to find the transcription with `GET /v1/transcriptions`.",
     )
-    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_checked_metadata)] = Field(
         default_factory=dict, description="Any JSON object of at most 4 kB. The service returns it unchanged."
     )
     webhook_url: WebUrls | None = Field(

@@ -3,20 +3,20 @@
 import asyncio
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.requests import ClientDisconnect
 
 from app import wording
 from app.api import openapi
-from app.api.accept import chosen
+from app.api.accept import choose_format
 from app.api.auth import CallerDep
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
-from app.api.problems import GUARDED, responses
+from app.api.problems import COMMON_ERRORS, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
-from app.api.server.hangups import client_hangs_up
 from app.errors import (
     AlreadyFinal,
     BadMedia,
@@ -60,7 +60,7 @@ TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
         200: openapi.REPEATED,
         202: openapi.ACCEPTED,
         **responses(
-            *GUARDED,
+            *COMMON_ERRORS,
             RequestTimeout,
             TooLarge,
             UnsupportedMedia,
@@ -116,7 +116,7 @@ async def create_transcription(
             form = await read_form(request.stream(), content_type, save)
             ask = CreateTranscription.from_form(form.fields).ask()
         recording = Stored(form.audio, form.filename)
-    abandoned = partial(client_hangs_up, request.receive)
+    abandoned = partial(_client_hangs_up, request)
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
     response.status_code = 202 if accepted.is_new else 200
     response.headers["Location"] = f"/v1/transcriptions/{accepted.job.id}"
@@ -128,7 +128,7 @@ async def create_transcription(
     "",
     response_model=TranscriptionList,
     summary="List transcriptions",
-    responses={200: openapi.LISTED, **responses(*GUARDED, InvalidRequest)},
+    responses={200: openapi.LISTED, **responses(*COMMON_ERRORS, InvalidRequest)},
 )
 async def list_transcriptions(
     caller: CallerDep,
@@ -160,7 +160,7 @@ async def list_transcriptions(
     "/{transcription_id}",
     response_model=TranscriptionOut,
     summary="Read a transcription",
-    responses={200: openapi.READ, **responses(*GUARDED, NotFound, InvalidRequest)},
+    responses={200: openapi.READ, **responses(*COMMON_ERRORS, NotFound, InvalidRequest)},
 )
 async def read_transcription(
     transcription_id: TranscriptionId,
@@ -192,7 +192,7 @@ async def read_transcription(
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
                 change = asyncio.wait_for(changed.wait(), deadline - loop.time())
-                await run_unless(client_hangs_up(request.receive), change)
+                await run_unless(_client_hangs_up(request), change)
             changed.clear()
             read = await reader.read(transcription_id, caller)
     if not read.final:
@@ -205,7 +205,7 @@ async def read_transcription(
     "/{transcription_id}/cancel",
     response_model=TranscriptionOut,
     summary="Cancel a transcription",
-    responses={200: openapi.CANCELLED, **responses(*GUARDED, NotFound, AlreadyFinal)},
+    responses={200: openapi.CANCELLED, **responses(*COMMON_ERRORS, NotFound, AlreadyFinal)},
 )
 async def cancel_transcription(
     transcription_id: TranscriptionId,
@@ -226,7 +226,7 @@ async def cancel_transcription(
     status_code=204,
     summary="Delete a transcription",
     response_description="The transcription is deleted.",
-    responses=responses(*GUARDED, NotFound),
+    responses=responses(*COMMON_ERRORS, NotFound),
 )
 async def delete_transcription(
     transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
@@ -246,7 +246,7 @@ async def delete_transcription(
     summary="Read the transcript",
     responses={
         200: openapi.TRANSCRIPT,
-        **responses(*GUARDED, NotFound, NotAcceptable, NotCompleted, InvalidRequest),
+        **responses(*COMMON_ERRORS, NotFound, NotAcceptable, NotCompleted, InvalidRequest),
     },
 )
 async def read_transcript(
@@ -260,7 +260,17 @@ async def read_transcript(
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Returns the transcript of a completed transcription, in one of six formats."""
-    target = chosen(format, accept)
+    target = choose_format(format, accept)
     render = partial(formats.render, transcription_id=str(transcription_id), target=target)
     body = await reader.transcript(transcription_id, caller, render)
     return Response(body, media_type=target.media_type, headers={"Vary": "Accept"})
+
+
+async def _client_hangs_up(request: Request) -> NoReturn:
+    """Waits until the client hangs up, then raises ClientDisconnect. The request's body must have been read before.
+
+    A client that only closes its sending side counts as hung up, because uvicorn then closes the other side.
+    """
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise ClientDisconnect

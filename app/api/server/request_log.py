@@ -32,9 +32,9 @@ class RequestLogMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        brought = Headers(scope=scope).get(REQUEST_ID, "")
+        sent_id = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = (
-            brought if brought.isascii() and brought.isprintable() and 0 < len(brought) <= 128 else str(uuid7())
+            sent_id if sent_id.isascii() and sent_id.isprintable() and 0 < len(sent_id) <= 128 else str(uuid7())
         )
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
