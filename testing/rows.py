@@ -83,9 +83,9 @@ async def expire_leases(database: Database) -> None:
     )
 
 
-async def requeue_lost(database: Database, at_end: AtEnd = KEEP_AUDIO) -> list[Written]:
+async def take_back_lost(database: Database, at_end: AtEnd = KEEP_AUDIO) -> list[Written]:
     async with database.transaction() as session:
-        return await leases.requeue_lost(session, at_end)
+        return await leases.take_back_lost(session, at_end)
 
 
 async def fill(database: Database, jobs: int, callers: int, *, stored: bool = True) -> None:

@@ -1,8 +1,8 @@
 """Decides how many more jobs a worker may claim, and from which API keys and hosts. Pure.
 
 Jobs whose recording must be fetched have places of their own, so that slow servers do not stop uploads. One API key
-holds at most three quarters of the places of each kind, so that a job of another key need not wait until a long one
-ends. The same limit holds for one host that recordings are fetched from.
+holds at most about three quarters of the places of each kind, so that a job of another key need not wait until a long
+one ends. The same limit holds for one host that recordings are fetched from.
 """
 
 from collections import Counter
@@ -93,6 +93,17 @@ def _left(held: Counter[str], most: int) -> dict[str, int]:
     return {name: max(0, most - count) for name, count in held.items()}
 
 
-def one_of(capacity: Capacity) -> Capacity:
-    """The same capacity, for a single job."""
-    return replace(capacity, places=min(capacity.places, 1))
+def limited_to(capacity: Capacity, places: int) -> Capacity:
+    """The same capacity, for at most this number of jobs."""
+    return replace(capacity, places=max(0, min(capacity.places, places)))
+
+
+def without(capacity: Capacity, caller: str, host: str = "") -> Capacity:
+    """What is left of the capacity after one more job of this key, from this host, was claimed."""
+    each_caller = capacity.places if capacity.each_caller is None else capacity.each_caller
+    each_host = capacity.places if capacity.each_host is None else capacity.each_host
+    of_caller = {**capacity.of_caller, caller: max(0, capacity.of_caller.get(caller, each_caller) - 1)}
+    of_host = {**capacity.of_host, host: max(0, capacity.of_host.get(host, each_host) - 1)}
+    return replace(
+        capacity, places=capacity.places - 1, of_caller=of_caller, of_host=of_host if host else capacity.of_host
+    )

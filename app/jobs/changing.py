@@ -18,7 +18,7 @@ from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
 from app.errors import AlreadyFinal, IdempotencyKeyReused, QueueFull
-from app.jobs.ending import AtEnd, Written, end_if_final, now
+from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
 from app.jobs.models import NewJob, Transcription, stored_options, unknown
 from app.jobs.queue_limit import QueueLimit
@@ -98,7 +98,7 @@ async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: 
     else:
         await notify(session, cancelled_topic(job.id))
     await notify(session, changed_topic(job.id))
-    return await end_if_final(session, job, at_end)
+    return await write_with_end(session, job, at_end)
 
 
 async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:

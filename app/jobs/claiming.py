@@ -144,13 +144,21 @@ _ONE_ON_ITS_LAST_CHANCE = """
 """
 
 
-# Finds a job of another key for which a worker without a free place may give a running one back. That key must have
-# capacity for it. Otherwise the worker would claim the running job again and give it back again, without an end.
+# Finds a job of another key that would get the place of a running job, if the running job returned to the queue.
+# That key must have capacity for it, and the running job's own key must not have a more urgent job that would get the
+# place. Otherwise the worker would give jobs back again and again without an end.
 _OF_ANOTHER_KEY = """
     SELECT priority, caller FROM transcription
     WHERE status = 'pending' AND {recording} AND caller <> ALL(:full_callers) {more_urgent}
         AND (caller <> ALL(:callers) OR NOT {host} = ANY(:full_hosts))
         AND run_at <= now() AND crashes < :last_chance
+        AND priority <= coalesce((
+            SELECT min(urgency) FROM generate_series(0, 9) AS urgency WHERE EXISTS (
+                SELECT FROM transcription
+                WHERE status = 'pending' AND {recording} AND priority = urgency AND caller = :own_caller
+                    AND run_at <= now() AND crashes < :last_chance
+            )
+        ), 9)
     ORDER BY priority, caller LIMIT 1
 """
 
@@ -179,8 +187,9 @@ class Claims:
         )
 
     def waiting_for_place_of(self, statement: TextClause, caller: str, capacity: Capacity) -> TextClause:
-        """The statement that looks for a job of a key other than `caller` that has capacity for it."""
+        """The statement that looks for a job of another key than `caller` which would get the place of its job."""
         return statement.bindparams(
+            own_caller=caller,
             full_callers=[caller, *_full(capacity.of_caller)],
             callers=list(capacity.of_caller),
             full_hosts=_full(capacity.of_host),

@@ -1,7 +1,7 @@
 """What is written when a job ends, in the transaction that ends it.
 
 A job ends in three ways: its worker finishes it, a client cancels it, or its last lease is lost. All three call
-`end_if_final`, so that none of them forgets the event or the recording.
+`write_with_end`, so that none of them forgets the event or the recording.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class Written:
     forgotten_audio: str | None
 
 
-async def end_if_final(session: AsyncSession, job: Transcription, at_end: AtEnd) -> Written:
+async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEnd) -> Written:
     """Write the job. If it has ended, its event is written too, so that either both exist or neither does.
 
     The recording is cleared first, so that the event does not mention a recording that is about to be erased.

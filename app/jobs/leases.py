@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.database.notifications import notify
 from app.jobs.claiming import Claimed
-from app.jobs.ending import AtEnd, Written, end_if_final
+from app.jobs.ending import AtEnd, Written, write_with_end
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, Crashed, Status
 from app.jobs.models import Transcription
 from app.jobs.topics import PENDING_TOPIC, changed_topic
@@ -73,14 +73,14 @@ async def heartbeat(session: AsyncSession, beats: Sequence[Beat]) -> dict[UUID, 
     return {row.id: row.cancel_requested for row in rows}
 
 
-async def requeue_lost(session: AsyncSession, at_end: AtEnd) -> list[Written]:
+async def take_back_lost(session: AsyncSession, at_end: AtEnd) -> list[Written]:
     """Take jobs back from workers whose leases ran out, and count a crash for each job.
 
     Returns only the jobs that have ended, because they crashed too often or because a client wanted to cancel them.
     """
     statement = _TAKE_BACK.bindparams(max_crashes=MAX_CRASHES, code=Crashed.code, message=Crashed.message)
     rows = await session.exec(select(Transcription).from_statement(statement))  # type: ignore[call-overload]
-    written = [await end_if_final(session, job, at_end) for job in rows.scalars().all()]
+    written = [await write_with_end(session, job, at_end) for job in rows.scalars().all()]
     for each in written:
         await notify(session, changed_topic(each.job.id))
     if any(each.job.status == Status.PENDING for each in written):

@@ -7,6 +7,7 @@ final status never changes.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import inf
 from typing import ClassVar
 
 from app.errors import FetchFailed, GpuOutOfMemory, WorkerCrashed
@@ -16,13 +17,12 @@ ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
 FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server may restart
 GPU_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40))  # others may hold its memory
 HINDRANCE_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 40, 80, 160, 300))
-SLOW_FETCH_DELAYS = HINDRANCE_DELAYS
-LONGEST_FETCH_SECONDS = 120.0  # the first fetch of a job; it makes way after that if another key waits
-LONGER_EACH_TIME = 4  # the factor for the next fetch of a job that has made way
-MOST_LONGER = 8  # times; two minutes have become three months by then
-MAX_TRIES = 1 + len(ENGINE_DELAYS)
+# How long a job's fetches may take, one after the other, while other keys wait. Each further one may take until its
+# deadline. So a large recording is fetched in the end.
+LONGEST_FETCHES_SECONDS = (120.0, 480.0)
+SLOW_FETCH_DELAYS = HINDRANCE_DELAYS[: len(LONGEST_FETCHES_SECONDS)]
 MAX_CRASHES = 3
-MAX_HINDRANCES = 10  # of one job on workers that are fit each time; each further one counts as a crash
+MAX_HINDRANCES = 10  # of one job; each further one counts as a crash if its worker turns out to be fit
 
 RATE_WINDOW = timedelta(minutes=5)
 COME_BACK_SECONDS = range(5, 601)
@@ -45,7 +45,8 @@ class Status(StrEnum):
 
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
-# A worker's claim and a client's cancellation lead out of `pending`; `next_state` leads out of `in_progress`.
+# A worker's claim and a client's cancellation lead out of `pending`. `next_state` and a lost lease lead out of
+# `in_progress`.
 TRANSITIONS = frozenset(
     {
         (Status.PENDING, Status.IN_PROGRESS),
@@ -138,8 +139,8 @@ Outcome = Succeeded | Failed | Cancelled | Interrupted | Hindered | SlowFetch | 
 class History:
     """What has happened to a job so far.
 
-    `hindrances` counts the attempts that a worker's own trouble ended, and `slow_fetches` those that made way for
-    another key. `attempts` counts neither of them.
+    `hindrances` counts the attempts that a worker's own trouble ended, and `slow_fetches` the attempts that ended as
+    SlowFetch. `attempts` counts the claims, less those that ended in one of these ways before.
     """
 
     attempts: int
@@ -197,8 +198,8 @@ def _nth(delays: tuple[timedelta, ...], number: int) -> timedelta:
 
 
 def longest_fetch_seconds(slow_fetches: int) -> float:
-    """How long a fetch may take while other keys wait, if fetches of this job made way `slow_fetches` times before."""
-    return LONGEST_FETCH_SECONDS * float(LONGER_EACH_TIME ** min(slow_fetches, MOST_LONGER))
+    """How long a fetch may take while other keys wait, if earlier fetches of the job made way `slow_fetches` times."""
+    return LONGEST_FETCHES_SECONDS[slow_fetches] if slow_fetches < len(LONGEST_FETCHES_SECONDS) else inf
 
 
 def come_back_after(waiting: int, ended: int) -> int:

@@ -1,12 +1,12 @@
 """The queue as workers use it: claim jobs, attach fetched recordings, and finish attempts.
 
-PostgreSQL is the queue, because clients read the same row that workers claim. Workers keep their jobs in `leases`.
-Clients change jobs in `changing`.
+PostgreSQL is the queue, because clients read the same row that workers claim. `leases` extends the leases of claimed
+jobs and takes lost jobs back. `changing` makes the changes that clients ask for.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,9 +16,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.database.notifications import notify
 from app.jobs import leases
-from app.jobs.capacity import NO_CAPACITY, Capacity
+from app.jobs.capacity import NO_CAPACITY, Capacity, limited_to, without
 from app.jobs.claiming import STORED, TO_FETCH, Claimed, Claims
-from app.jobs.ending import AtEnd, Written, end_if_final, now
+from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.lifecycle import (
     FINAL,
     MAX_CRASHES,
@@ -37,20 +37,28 @@ from app.jobs.topics import PENDING_TOPIC, changed_topic
 from app.storage.store import StoredAudio
 
 UNTENDED = timedelta(minutes=1)
-MAX_COUNTED = 1000  # hindrances and slow fetches; their columns hold small numbers
+MAX_COUNTED = 1000  # hindrances; the column holds a small number
 
 
 async def claim(
-    session: AsyncSession, worker: str, slots: Capacity, fetches: Capacity = NO_CAPACITY, *, last_chance: bool = True
+    session: AsyncSession,
+    worker: str,
+    slots: Capacity,
+    fetches: Capacity = NO_CAPACITY,
+    *,
+    most: int | None = None,
+    last_chance: bool = True,
 ) -> Sequence[Claimed]:
-    """Claim up to `slots` jobs whose recording is stored, and up to `fetches` jobs whose recording must be fetched.
+    """Claim jobs with a stored recording, as `slots` allows, and jobs that must be fetched, as `fetches` allows.
 
-    The most urgent jobs of both kinds go first, and API keys share the places fairly. A worker runs at most one job
-    that is on its last chance. So at most one such job is claimed, and none if `last_chance` is false.
+    At most `most` jobs are claimed in all. The most urgent jobs of both kinds go first, and API keys share the places
+    fairly. A worker runs at most one job that is on its last chance. So at most one such job is claimed, and none if
+    `last_chance` is false.
     """
-    jobs = await _claim_from(STORED, session, worker, slots, last_chance)
+    most = slots.places + fetches.places if most is None else most
+    jobs = await _claim_from(STORED, session, worker, limited_to(slots, most), last_chance)
     last_chance = last_chance and not any(job.crashes >= MAX_CRASHES - 1 for job in jobs)
-    jobs += await _claim_from(TO_FETCH, session, worker, fetches, last_chance)
+    jobs += await _claim_from(TO_FETCH, session, worker, limited_to(fetches, most - len(jobs)), last_chance)
     return sorted(jobs, key=lambda job: (job.priority, job.run_at, job.id))
 
 
@@ -61,13 +69,18 @@ async def _claim_from(
     jobs = []
     if capacity.places and last_chance:
         jobs += await _changed_by(session, claims.one_on_its_last_chance.bindparams(**lease))
-    if left := capacity.places - len(jobs):
-        jobs += await _changed_by(session, claims.filling(replace(capacity, places=left), **lease))
+        for job in jobs:
+            capacity = without(capacity, job.caller, (job.source_host or "") if claims is TO_FETCH else "")
+    if capacity.places:
+        jobs += await _changed_by(session, claims.filling(capacity, **lease))
     return [Claimed.of(job) for job in jobs]
 
 
 async def more_urgent_waits(session: AsyncSession, job: Claimed, capacity: Capacity, *, to_fetch: bool) -> bool:
-    """Whether a job of another key waits that is more urgent than this running job and would get its place."""
+    """Whether a job of another key waits that is more urgent than this running job and would get its place.
+
+    `to_fetch` says which of the two queues the place belongs to.
+    """
     claims = TO_FETCH if to_fetch else STORED
     statement = claims.waiting_for_place_of(claims.more_urgent, job.caller, capacity).bindparams(priority=job.priority)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
@@ -94,16 +107,17 @@ async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: 
     row = (await session.exec(select(Transcription).where(*leases.is_leased(job)).with_for_update())).first()
     if row is None:
         return None
-    _write_next_state(row, outcome, await now(session))
+    ended = await now(session)
+    _write_next_state(row, outcome, ended)
     if isinstance(outcome, Succeeded):
         assert stored is not None
         session.add(StoredTranscript(transcription_id=row.id, transcript=stored))
         _write_result(row, outcome)
     if isinstance(outcome, Failed | Crashed) and row.status is Status.FAILED:
         row.error_code, row.error_message = outcome.code, outcome.message
-    written = await end_if_final(session, row, at_end)
+    written = await write_with_end(session, row, at_end)
     await notify(session, changed_topic(row.id))
-    if row.status is Status.PENDING:
+    if row.status is Status.PENDING and row.run_at <= ended:  # a worker's poll finds a job that is due later
         await notify(session, PENDING_TOPIC)
     return written
 
@@ -111,7 +125,7 @@ async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: 
 def _write_next_state(row: Transcription, outcome: Outcome, ended: datetime) -> None:
     row.crashes += isinstance(outcome, Crashed)
     row.hindrances = min(row.hindrances + isinstance(outcome, Hindered), MAX_COUNTED)
-    row.slow_fetches = min(row.slow_fetches + isinstance(outcome, SlowFetch), MAX_COUNTED)
+    row.slow_fetches += isinstance(outcome, SlowFetch)
     history = History(row.attempts, row.crashes, row.cancel_requested, row.hindrances, row.slow_fetches)
     state = next_state(outcome, history, ended)
     row.status, row.run_at, row.attempts = state.status, state.run_at or row.run_at, state.attempts

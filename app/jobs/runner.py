@@ -1,7 +1,4 @@
-"""The worker: it claims jobs, fetches, decodes and transcribes their recordings, and records how each attempt ended.
-
-A heartbeat beside it keeps the leases of its jobs and takes jobs back from workers that died.
-"""
+"""The worker: it claims jobs, fetches, decodes and transcribes their recordings, and records how each attempt ended."""
 
 import asyncio
 import time
@@ -14,25 +11,26 @@ from structlog.contextvars import bind_contextvars
 
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
-from app.database.retries import UninterruptedTime, despite_database_trouble, every, write_down
+from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
-from app.jobs import leases, queue
+from app.jobs import queue
 from app.jobs.blame import DISK_PAUSE, ENGINE_FAILED, STORE_PAUSE, outcome_of
-from app.jobs.capacity import NO_CAPACITY, Capacity, Pauses, free_fetches, free_slots, one_of
+from app.jobs.capacity import Capacity, Pauses, free_fetches, free_slots
 from app.jobs.claiming import Claimed
-from app.jobs.ending import AtEnd, Written, now
+from app.jobs.ending import AtEnd, Written
 from app.jobs.fitness import Fitness, in_words
+from app.jobs.heartbeat import Heartbeat
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     MAX_HINDRANCES,
     AudioFacts,
-    Cancelled,
     Crashed,
     Failed,
     Hindered,
     Interrupted,
     Outcome,
+    SlowFetch,
     Succeeded,
     Timings,
 )
@@ -40,7 +38,7 @@ from app.jobs.making_way import who_makes_way
 from app.jobs.models import stored_options
 from app.jobs.recording import Recordings
 from app.jobs.retention import Retention
-from app.jobs.running import Running
+from app.jobs.running import LeaseLost, Running
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic
 from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
@@ -48,19 +46,17 @@ from app.speech.call.warnings import with_loss
 from app.speech.engine import Transcriber
 from app.speech.model import DeviceLost
 
-BEAT_SECONDS = 5.0
 FIRST_FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 FINISH_PAUSE_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
 
 
-class LeaseLost:
-    """The job is not this worker's any more, so nothing is written."""
-
-
 class JobRunner:
-    """Runs up to SLOTS uploads at the same time, and as many fetched jobs; the engine batches their windows."""
+    """Runs up to SLOTS jobs with a stored recording at the same time, and as many whose recording must be fetched.
+
+    The engine batches the windows of all of them.
+    """
 
     def __init__(
         self,
@@ -86,19 +82,19 @@ class JobRunner:
         self._engine_stopped = False
         self._pauses = Pauses()
         self.fitness = Fitness(recordings.decoder.try_out)
-        self._reaching_the_database = UninterruptedTime()
+        self._heartbeat = Heartbeat(database, retention, at_end, running=lambda: self._loop.running, stop=self._stop)
 
     async def run(self) -> None:
         """Work until `drain` is called and the running jobs have ended. Raises EngineStopped if the engine stopped."""
         async with asyncio.TaskGroup() as group:
-            beating = group.create_task(every(BEAT_SECONDS, self._beat))
+            beating = group.create_task(self._heartbeat.run())
             await self._loop.work()
             beating.cancel()
         if self._engine_stopped:
             raise EngineStopped("the engine stopped working")
 
     async def drain(self, grace_seconds: float) -> None:
-        """Claim no more jobs. Running ones that outlast the grace return to the queue without a counted attempt."""
+        """Claim no more jobs. Jobs that still run after the grace return to the queue without a counted attempt."""
         await self._loop.drain(grace_seconds)
 
     async def idle(self) -> None:
@@ -113,7 +109,9 @@ class JobRunner:
         running = self._loop.running
         last_chance = all(each.job.crashes < MAX_CRASHES - 1 for each in running)
         async with self._database.transaction() as session:
-            jobs = await queue.claim(session, self._worker, slots, fetches, last_chance=last_chance)
+            jobs = await queue.claim(
+                session, self._worker, slots, fetches, most=self._most_claims(), last_chance=last_chance
+            )
         ids = {job.id for job in jobs}
         for earlier in running:
             if earlier.job.id in ids:  # its lease ran out, and no heartbeat has noticed yet
@@ -125,52 +123,51 @@ class JobRunner:
         held = [running.held for running in self._loop.running]
         slots = free_slots(held, self._pauses, time.monotonic())
         fetches = free_fetches(held, self._pauses, time.monotonic())
+        return slots, fetches
+
+    def _most_claims(self) -> int | None:
+        """On probation, the worker runs one job at a time, of either kind, until one succeeds. Otherwise no limit."""
         if not self.fitness.on_probation:
-            return slots, fetches
-        if any(running.shows_fitness for running in self._loop.running):
-            return NO_CAPACITY, NO_CAPACITY
-        return one_of(slots), NO_CAPACITY if slots.places else one_of(fetches)
+            return None
+        return 0 if any(running.shows_fitness for running in self._loop.running) else 1
 
     async def _make_way(self) -> None:
-        """If a job of another key should have the place of a running one, give that one back."""
+        """If a job of another key should have the place of a running job, return that one to the queue."""
         slots, fetches = self._capacity()
         if not (slots.crowded or fetches.crowded):
             return
         async with self._database.transaction() as session:
             leaving = await who_makes_way(session, self._loop.running, slots, fetches, time.monotonic())
+        slots, fetches = self._capacity()  # meanwhile, a place may have become free
         for running, outcome in leaving:
-            self._stop(running, outcome)
+            still_crowded = slots.crowded if running.came_with_recording else fetches.crowded
+            if still_crowded and (running.is_being_fetched or not isinstance(outcome, SlowFetch)):
+                self._stop(running, outcome)
 
     def _stop(self, running: Running, outcome: Outcome | LeaseLost) -> None:
-        running.stopped = True
+        running.asked_to_stop = True
         self._loop.stop(running, outcome)
 
-    async def _run(self, running: Running) -> Outcome:
+    async def _run(self, running: Running) -> Outcome | LeaseLost:
         """Work on a job. When a client cancels or deletes it, a heartbeat stops it."""
         bind_contextvars(job=str(running.job.id))
         with self._signals.subscribe(cancelled_topic(running.job.id)) as cancelled:
-            watch = asyncio.create_task(self._beat_on(cancelled))
+            watch = asyncio.create_task(self._heartbeat.beat_on(cancelled))
             try:
                 return await self._work(running)
             finally:
                 watch.cancel()
 
-    async def _beat_on(self, cancelled: asyncio.Event) -> None:
-        while True:
-            await cancelled.wait()
-            cancelled.clear()
-            await despite_database_trouble(self._heartbeat)
-
-    async def _work(self, running: Running) -> Outcome:
-        """One job, in a straight line."""
+    async def _work(self, running: Running) -> Outcome | LeaseLost:
+        """Fetch the recording if it is not stored, decode it, and transcribe it."""
         job = running.job
         options = stored_options.validate_python(job.options)
         if running.audio_key is None:
             fetched = await self._recordings.fetch(job)
             running.audio_key = fetched.key
             if not await self._recordings.attach(job, fetched):
-                return Interrupted()
-        self._signals.wake(PENDING_TOPIC)  # this job waits for no server any more, so another fetch may have its place
+                return LeaseLost()
+            self._signals.wake(PENDING_TOPIC)  # the job waits for no server any more, so another fetch may begin
         rank = Rank(job.priority, job.caller)
         decoding = self._recordings.decoder.decoded(running.audio_key, rank, split=options.channels == "split")
         async with decoding as decoded:
@@ -185,16 +182,17 @@ class JobRunner:
         job, written = running.job, None
         bind_contextvars(job=str(job.id))
         outcome = await self._judge(running, ended) if isinstance(ended, Exception) else ended or Interrupted()
-        if isinstance(outcome, LeaseLost):
-            log.warning("lease lost; nothing written")
-        else:
+        if not isinstance(outcome, LeaseLost):
             outcome, written = await self._finish(job, outcome)
+        if written is None:
+            log.warning("the lease is lost, so nothing was written", outcome=type(outcome).__name__)
+        else:
             log.info(
                 "attempt ended",
-                status=written.job.status if written else None,
+                status=written.job.status,
                 outcome=type(outcome).__name__,
                 reason=outcome.message if isinstance(outcome, Failed) else None,
-                attempts=job.attempts,
+                attempts=written.job.attempts,
             )
         if isinstance(outcome, Succeeded):
             self.fitness.succeeded()
@@ -215,7 +213,7 @@ class JobRunner:
         elif isinstance(error, InsufficientStorage) and await self._recordings.is_there_space():
             outcome = Interrupted(DISK_PAUSE, alone=True)  # it, or what its server announces, is too large
         if isinstance(outcome, Interrupted):
-            log.warning("the job returns to the queue and waits", error=str(error))
+            log.warning("the job returns to the queue", error=str(error), pause_seconds=outcome.pause.total_seconds())
             self._pause(running, outcome)
         return outcome
 
@@ -230,7 +228,7 @@ class JobRunner:
     def _pause(self, running: Running, interrupted: Interrupted) -> None:
         """Claim no jobs of the same kind for a while, because they would meet the same trouble."""
         if interrupted.pause and not interrupted.alone:
-            kind = "stored" if running.came_with_recording else "fetched"
+            kind = "fetched" if running.is_being_fetched else "stored"
             self._pauses = replace(self._pauses, **{kind: time.monotonic() + STORE_PAUSE.total_seconds()})
 
     async def _finish(self, job: Claimed, outcome: Outcome) -> tuple[Outcome, Written | None]:
@@ -248,7 +246,7 @@ class JobRunner:
             return await self._finish(job, ENGINE_FAILED) if outcome is not ENGINE_FAILED else (outcome, None)
 
     async def _forgotten_audio(self, running: Running) -> str | None:
-        """The recording of a job whose end may be written without an answer, if its row has forgotten it."""
+        """The recording to erase if it is not known whether the job's end was written. The row shows whether it was."""
         if not self._at_end.forget_audio:
             return None
         try:
@@ -256,38 +254,3 @@ class JobRunner:
                 return running.audio_key if await queue.is_over(session, running.job.id) else None
         except DATABASE_TROUBLE:
             return None
-
-    async def _beat(self) -> None:
-        """Extend this worker's leases. Then take jobs back from workers whose leases ran out."""
-        await self._heartbeat()
-        async with self._database.transaction() as session:
-            await now(session)
-            reached_for = self._reaching_the_database.record(time.monotonic(), longest_gap=2.5 * BEAT_SECONDS)
-            if reached_for < 0.9 * BEAT_SECONDS:
-                return  # after the database was away all leases have run out, so all workers get time to extend theirs
-            ended = await leases.requeue_lost(session, self._at_end)
-        for each in ended:
-            log.warning(
-                "job ended after its worker was lost",
-                job=str(each.job.id),
-                status=each.job.status,
-                crashes=each.job.crashes,
-            )
-            await self._retention.erase_audio(each.job.id, each.forgotten_audio)
-
-    async def _heartbeat(self) -> None:
-        """Extend leases, write progress and learn of cancellations, in one statement for all jobs.
-
-        It includes stopped jobs, because no other worker may claim them before their end is written.
-        """
-        running = {each.job.lease_token: each for each in self._loop.running}
-        beats = [leases.Beat(each.job.id, token, each.progress) for token, each in running.items()]
-        if not beats:
-            return
-        async with self._database.transaction() as session:
-            alive = await leases.heartbeat(session, beats)
-        for each in running.values():
-            if each.job.id not in alive:
-                self._stop(each, LeaseLost())
-            elif alive[each.job.id]:
-                self._stop(each, Cancelled())

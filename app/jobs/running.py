@@ -10,15 +10,16 @@ from app.jobs.claiming import Claimed
 class Running:
     """A claimed job, until its end is recorded. `started` is in seconds, by the clock of `time.monotonic`.
 
-    `stopped` says that the worker has ended the work on the job. `shows_fitness` marks a job that was claimed on
-    probation: the worker has to show with it that it can work.
+    `audio_key` names the recording in the store, as soon as it has been fetched. `asked_to_stop` says that the worker
+    wants no more work on the job. `shows_fitness` marks a job that was claimed on probation, with which the worker has
+    to show that it can work.
     """
 
     job: Claimed
     started: float
     shows_fitness: bool
     progress: float = 0.0
-    stopped: bool = False
+    asked_to_stop: bool = False
 
     def __post_init__(self) -> None:
         self.audio_key = self.job.audio_key
@@ -39,3 +40,7 @@ class Running:
 
     def set_progress(self, progress: float) -> None:
         self.progress = progress
+
+
+class LeaseLost:
+    """The end of an attempt on a job that is not this worker's any more. Nothing is written."""

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from app.errors import FetchFailed, FieldError, InsufficientStorage, TooLarge, UrlNotAllowed
 from app.storage.disk import FreeSpace
-from app.storage.store import AudioStore, StoredAudio
+from app.storage.store import AudioStore, StoredAudio, StoreUnavailable
 
 RequireSpace = Callable[[int], Awaitable[None]]
 """Raises InsufficientStorage if there is no space for this number of bytes."""
@@ -74,10 +74,10 @@ class Fetcher:
         source.require_allowed(url)
 
     async def has_space(self) -> bool:
-        """Returns whether there is space for another recording."""
+        """Returns whether there is space for another recording. Not if the disk does not answer."""
         try:
             await self._free_space.require()
-        except InsufficientStorage:
+        except (InsufficientStorage, StoreUnavailable):
             return False
         return True
 

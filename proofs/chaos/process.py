@@ -23,7 +23,7 @@ from unittest.mock import patch
 from app.audio import decode
 from app.cli import commands, serving
 from app.database import connections
-from app.jobs import leases
+from app.jobs import heartbeat, leases
 from app.speech import engine
 from app.storage import workspace
 from testing import engine_double as double
@@ -50,10 +50,9 @@ def main() -> None:
         patch.object(engine, "Engine", double.EngineDouble).start()
     if arguments.broken:
         patch.object(workspace, "mkdtemp", _breaking(arguments.broken)).start()
-    from app.jobs import runner
 
     patch.object(leases, "LEASE", timedelta(seconds=arguments.lease)).start()
-    patch.object(runner, "BEAT_SECONDS", arguments.lease / BEATS_PER_LEASE).start()
+    patch.object(heartbeat, "BEAT_SECONDS", arguments.lease / BEATS_PER_LEASE).start()
     sys.argv = ["callscribe", *arguments.command]
     commands.main()
 

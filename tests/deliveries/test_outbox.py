@@ -23,7 +23,7 @@ from app.jobs import changing, ending, events, queue
 from app.jobs.capacity import Capacity
 from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status
 from app.jobs.models import Transcription
-from testing.rows import KEEP_AUDIO, OPTIONS, SUCCESS, TESTER, enqueue, expire_leases, requeue_lost
+from testing.rows import KEEP_AUDIO, OPTIONS, SUCCESS, TESTER, enqueue, expire_leases, take_back_lost
 from tests.deliveries.conftest import deliveries, end
 
 URL = "https://crm.example/hook"
@@ -84,7 +84,7 @@ async def test_a_job_cancelled_while_it_waited_and_a_job_that_crashed_too_often_
         async with database.transaction() as session:
             await queue.claim(session, "worker", Capacity(1))
         await expire_leases(database)
-        await requeue_lost(database)
+        await take_back_lost(database)
     written = {row.transcription_id: row.type for row in await rows(database, Event)}
     assert written == {waiting.id: "transcription.cancelled", lost.id: "transcription.failed"}
 

@@ -2,7 +2,18 @@
 
 import pytest
 
-from app.jobs.capacity import FETCHES, NO_CAPACITY, SLOTS, Capacity, Held, Pauses, free_fetches, free_slots, one_of
+from app.jobs.capacity import (
+    FETCHES,
+    NO_CAPACITY,
+    SLOTS,
+    Capacity,
+    Held,
+    Pauses,
+    free_fetches,
+    free_slots,
+    limited_to,
+    without,
+)
 
 UPLOAD = Held("crm", came_with_recording=True)
 FETCHING = Held("crm", came_with_recording=False, fetching="pbx.example:443")
@@ -53,6 +64,11 @@ def test_each_kind_of_job_has_its_own_pause(now: float, slots: int, fetches: int
     assert (free_slots([], pauses, now).places, free_fetches([], pauses, now).places) == (slots, fetches)
 
 
-def test_the_room_for_a_single_job_keeps_the_limits_of_the_keys() -> None:
-    assert one_of(Capacity(7, 3, of_caller={"crm": 0})) == Capacity(1, 3, of_caller={"crm": 0})
-    assert one_of(NO_CAPACITY) == NO_CAPACITY
+def test_capacity_for_a_single_job_keeps_the_limits_of_the_keys() -> None:
+    assert limited_to(Capacity(7, 3, of_caller={"crm": 0}), 1) == Capacity(1, 3, of_caller={"crm": 0})
+    assert limited_to(NO_CAPACITY, 1) == NO_CAPACITY
+
+
+def test_one_more_claimed_job_takes_its_place_from_its_key_and_its_host() -> None:
+    assert without(Capacity(7, 3, 2), "crm", "pbx") == Capacity(6, 3, 2, of_caller={"crm": 2}, of_host={"pbx": 1})
+    assert without(Capacity(7, 3, of_caller={"crm": 1}), "crm") == Capacity(6, 3, of_caller={"crm": 0})

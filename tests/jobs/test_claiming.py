@@ -8,9 +8,9 @@ from sqlmodel import text
 
 from app.database.connections import Database
 from app.jobs import queue
-from app.jobs.capacity import Capacity
+from app.jobs.capacity import SLOTS, Capacity, share_of_one
 from app.jobs.lifecycle import MAX_CRASHES, Crashed, Failed, Interrupted, Outcome, Status
-from testing.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, requeue_lost
+from testing.rows import SUCCESS, claim, enqueue, execute, fill, finish, read, take_back_lost
 
 
 async def test_keys_share_the_slots_even_if_one_of_them_has_many_more_jobs(database: Database) -> None:
@@ -141,7 +141,7 @@ async def test_a_job_that_was_begun_goes_before_newer_jobs_of_its_priority_and_k
     assert leased.id == begun.id
     if outcome is None:
         await execute(database, "UPDATE transcription SET lease_until = now() - interval '1 s' WHERE caller = 'test'")
-        await requeue_lost(database)
+        await take_back_lost(database)
     else:
         await finish(database, leased, outcome)
     assert [job.id for _ in range(4) for job in await claim(database)] == [begun.id, *newcomers]
@@ -223,6 +223,9 @@ async def test_the_queue_finds_a_waiting_job_that_is_more_urgent_than_a_running_
     async with database.transaction() as session:
         assert not await queue.more_urgent_waits(session, running, Capacity(0), to_fetch=False)
     await enqueue(database, caller="other", priority=8)
+    async with database.transaction() as session:  # the key's own, more urgent job would get the place
+        assert not await queue.more_urgent_waits(session, running, Capacity(0), to_fetch=False)
+    await execute(database, "DELETE FROM transcription WHERE priority = 0")
     async with database.transaction() as session:
         assert await queue.more_urgent_waits(session, running, Capacity(0), to_fetch=False)
         assert await queue.more_urgent_waits(session, running, Capacity(0, of_caller={"other": 1}), to_fetch=False)
@@ -241,3 +244,10 @@ async def test_a_fetch_makes_way_only_for_a_job_that_would_get_its_place(databas
             session, running, Capacity(0, of_caller={"other": 1}, of_host=full)
         )
         assert await queue.another_waits_to_fetch(session, running, Capacity(0, of_host=full))
+
+
+async def test_a_job_on_its_last_chance_counts_for_the_share_of_its_key(database: Database) -> None:
+    await fill(database, 25, callers=1)
+    await execute(database, "UPDATE transcription SET crashes = 2 WHERE id = (SELECT id FROM transcription LIMIT 1)")
+    jobs = await claim(database, Capacity(SLOTS, share_of_one(SLOTS)))
+    assert (len(jobs), sum(job.crashes for job in jobs)) == (share_of_one(SLOTS), 2)

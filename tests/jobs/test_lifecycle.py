@@ -1,17 +1,17 @@
 import itertools
 import re
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from app.jobs.lifecycle import (
+    ENGINE_DELAYS,
     FETCH_DELAYS,
     FINAL,
     HINDRANCE_DELAYS,
-    LONGEST_FETCH_SECONDS,
     MAX_CRASHES,
-    MAX_TRIES,
     TRANSITIONS,
     AudioFacts,
     Cancelled,
@@ -72,7 +72,7 @@ def test_a_client_should_come_back_when_a_twentieth_of_the_queue_has_ended(
 
 def test_a_transient_failure_waits_longer_each_time_and_ends_after_the_last_try() -> None:
     failure = Failed("transcription_failed", "…", transient=True)
-    states = [next_state(failure, History(attempt), NOW) for attempt in range(1, MAX_TRIES + 1)]
+    states = [next_state(failure, History(attempt), NOW) for attempt in range(1, len(ENGINE_DELAYS) + 2)]
     assert [state.status for state in states] == [Status.PENDING, Status.PENDING, Status.FAILED]
     assert [state.run_at for state in states[:2]] == [NOW + timedelta(seconds=n) for n in (5, 10)]
 
@@ -93,15 +93,15 @@ def test_crashes_do_not_count_as_tries() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 3, len(HINDRANCE_DELAYS), 1000])
-def test_a_hindered_job_and_a_slow_fetch_wait_longer_each_time_and_the_attempt_does_not_count(number: int) -> None:
+def test_a_hindered_job_waits_longer_each_time_and_the_attempt_does_not_count(number: int) -> None:
     state = NextState(Status.PENDING, NOW + HINDRANCE_DELAYS[min(number, len(HINDRANCE_DELAYS)) - 1], 3)
     assert next_state(Hindered(), History(4, hindrances=number), NOW) == state
-    assert next_state(SlowFetch(), History(4, slow_fetches=number), NOW) == state
 
 
-def test_a_fetch_may_take_four_times_as_long_after_each_time_that_it_made_way() -> None:
-    assert [longest_fetch_seconds(times) / LONGEST_FETCH_SECONDS for times in range(4)] == [1, 4, 16, 64]
-    assert longest_fetch_seconds(1000) < 1e9  # the counter has no other limit
+def test_a_slow_fetch_may_take_longer_the_next_time_and_in_the_end_until_its_deadline() -> None:
+    assert [longest_fetch_seconds(times) for times in range(4)] == [120, 480, inf, inf]
+    states = [next_state(SlowFetch(), History(2, slow_fetches=times), NOW) for times in (1, 2)]
+    assert states == [NextState(Status.PENDING, NOW + timedelta(seconds=seconds), 1) for seconds in (5, 10)]
 
 
 @pytest.mark.parametrize("crashes", range(1, MAX_CRASHES + 1))

@@ -26,7 +26,18 @@ from app.jobs.lifecycle import (
 from app.jobs.models import NewJob, StoredTranscript, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.transcripts.transcript import Options
-from testing.rows import KEEP_AUDIO, SUCCESS, TESTER, claim, enqueue, execute, expire_leases, finish, read, requeue_lost
+from testing.rows import (
+    KEEP_AUDIO,
+    SUCCESS,
+    TESTER,
+    claim,
+    enqueue,
+    execute,
+    expire_leases,
+    finish,
+    read,
+    take_back_lost,
+)
 
 
 async def test_claims_follow_priority_then_age(database: Database) -> None:
@@ -75,7 +86,7 @@ async def test_a_worker_without_the_lease_changes_nothing(database: Database, ou
     await enqueue(database)
     [stale] = await claim(database)
     await expire_leases(database)
-    await requeue_lost(database)
+    await take_back_lost(database)
     [current] = await claim(database)
     assert await finish(database, stale, outcome) is None
     assert (await read(database, stale.id)).lease_token == current.lease_token
@@ -97,7 +108,7 @@ async def test_a_heartbeat_extends_the_lease_and_reports_cancelled_and_lost_jobs
         alive = await leases.heartbeat(session, beats)
     assert alive == {mine.id: False, cancelled.id: True}
     assert (await read(database, mine.id)).progress == 0.5
-    assert await requeue_lost(database) == []
+    assert await take_back_lost(database) == []
     assert (await read(database, mine.id)).status == Status.IN_PROGRESS
 
 
@@ -106,7 +117,7 @@ async def test_a_lost_job_is_tried_again_and_given_up_after_its_last_crash(datab
     for crash in range(1, MAX_CRASHES + 1):
         await claim(database)
         await expire_leases(database)
-        ended = await requeue_lost(database)
+        ended = await take_back_lost(database)
         row = await read(database, job.id)
         assert row.crashes == crash
         if crash < MAX_CRASHES:
@@ -121,7 +132,7 @@ async def test_a_lost_job_with_a_request_to_cancel_is_cancelled(database: Databa
     async with database.transaction() as session:
         await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
     await expire_leases(database)
-    await requeue_lost(database)
+    await take_back_lost(database)
     row = await read(database, job.id)
     assert (row.status, row.error_code) == (Status.CANCELLED, None)
 
@@ -136,7 +147,7 @@ async def test_a_lost_job_gets_the_state_that_the_lifecycle_gives_to_a_crash(
     change = "UPDATE transcription SET crashes = :crashes, cancel_requested = :cancel_requested"
     await execute(database, change, crashes=crashes, cancel_requested=cancel_requested)
     await expire_leases(database)
-    await requeue_lost(database)
+    await take_back_lost(database)
     row = await read(database, job.id)
     expected = next_state(Crashed(), History(1, crashes + 1, cancel_requested), row.run_at)
     assert (row.status, row.attempts, row.crashes) == (expected.status, expected.attempts, crashes + 1)

@@ -25,7 +25,7 @@ from app.jobs.lifecycle import (
     Outcome,
     Status,
 )
-from testing.rows import KEEP_AUDIO, SUCCESS, TESTER, claim, enqueue, execute, finish, requeue_lost
+from testing.rows import KEEP_AUDIO, SUCCESS, TESTER, claim, enqueue, execute, finish, take_back_lost
 
 OUTCOMES: list[Outcome] = [
     SUCCESS,
@@ -103,7 +103,7 @@ class Queue(RuleBasedStateMachine):
             job = self.leases.pop(choice.choice(sorted(self.leases)))
             change = "UPDATE transcription SET lease_until = now() - interval '1 s' WHERE id = :id"
             self.do(execute(self.database, change, id=job.id))
-            self.do(requeue_lost(self.database))
+            self.do(take_back_lost(self.database))
             self.stale.append(job)
 
     @rule(choice=st.randoms(use_true_random=False))

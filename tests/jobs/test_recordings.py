@@ -141,7 +141,7 @@ async def test_a_late_fetch_of_a_lost_job_changes_nothing_and_is_erased(bench: B
         async with bench.database.transaction() as session:
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job.id).values(lease_until=gone))
-            await leases.requeue_lost(session, KEEP_AUDIO)
+            await leases.take_back_lost(session, KEEP_AUDIO)
             await queue.claim(session, "another worker", NO_CAPACITY, Capacity(1))
         origin.over.set()
         await asyncio.wait_for(bench.runner.idle(), 10)

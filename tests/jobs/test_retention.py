@@ -34,7 +34,7 @@ from testing.rows import (
     expire_leases,
     finish,
     read,
-    requeue_lost,
+    take_back_lost,
 )
 
 CONTENT = b"a recording"
@@ -111,7 +111,7 @@ async def given_up(database: Database, job_id: UUID, at_end: AtEnd) -> str | Non
     for _ in range(MAX_CRASHES):
         await claim(database)
         await expire_leases(database)
-        closed = await requeue_lost(database, at_end)
+        closed = await take_back_lost(database, at_end)
     return closed[0].forgotten_audio
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from sqlmodel import select
+from uuid_utils.compat import uuid7
 
-from app.jobs import changing, leases, queue, runner
+from app.jobs import changing, heartbeat, leases, queue
 from app.jobs.capacity import Capacity
 from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import Status
@@ -14,7 +15,7 @@ from app.jobs.models import StoredTranscript
 from app.process.places import Rank
 from testing.job_bench import Bench, working
 from testing.recordings import SAMPLE_CALL
-from testing.rows import KEEP_AUDIO, TESTER
+from testing.rows import KEEP_AUDIO, TESTER, execute
 
 
 async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench: Bench) -> None:
@@ -100,12 +101,12 @@ async def test_a_job_claimed_while_draining_goes_back(bench: Bench, monkeypatch:
 async def test_a_stopped_job_gets_heartbeats_until_its_end_is_recorded(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 0.05)
-    finish, heartbeat = queue.finish, leases.heartbeat
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
+    finish, beat_once = queue.finish, leases.heartbeat
     written, asked, beaten = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def beat(session: Any, beats: Any) -> Any:
-        alive = await heartbeat(session, beats)
+        alive = await beat_once(session, beats)
         if asked.is_set() and alive:
             beaten.set()
         return alive
@@ -128,6 +129,39 @@ async def test_a_stopped_job_gets_heartbeats_until_its_end_is_recorded(
     job = await bench.read(job_id)
     assert job is not None
     assert (job.status, job.attempts, job.crashes) == (Status.PENDING, 0, 0)
+
+
+async def test_a_store_that_hangs_while_it_erases_delays_no_heartbeat(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
+    beat_once, erasing, beaten = leases.heartbeat, asyncio.Event(), asyncio.Event()
+
+    async def beat(session: Any, beats: Any) -> Any:
+        if erasing.is_set():
+            beaten.set()
+        return await beat_once(session, beats)
+
+    async def hang(key: str) -> None:
+        erasing.set()
+        await asyncio.Event().wait()
+
+    bench.engine.hang = True
+    async with working(bench):
+        await bench.enqueue(SAMPLE_CALL.read_bytes())
+        await asyncio.wait_for(bench.engine.started.wait(), 10)
+        with monkeypatch.context() as hanging:
+            hanging.setattr(bench.store, "delete", hang)
+            hanging.setattr(leases, "heartbeat", beat)
+            lost = await bench.add(uuid7(), source="upload", audio_key=str(uuid7()))
+            await execute(
+                bench.database,
+                "UPDATE transcription SET status = 'in_progress', crashes = 2, lease_token = gen_random_uuid(),"
+                " lease_until = now() - interval '1 s' WHERE id = :id",
+                id=lost,
+            )
+            await asyncio.wait_for(erasing.wait(), 10)
+            await asyncio.wait_for(beaten.wait(), 10)
 
 
 async def test_draining_gives_running_jobs_back_without_counting_the_attempt(bench: Bench) -> None:

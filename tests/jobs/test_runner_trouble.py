@@ -19,7 +19,7 @@ from app.jobs import leases, queue, recording
 from app.jobs.blame import DISK_PAUSE, STORE_PAUSE
 from app.jobs.claiming import Claimed
 from app.jobs.ending import Written
-from app.jobs.lifecycle import MAX_CRASHES, MAX_TRIES, Status
+from app.jobs.lifecycle import ENGINE_DELAYS, MAX_CRASHES, Status
 from app.jobs.models import Transcription
 from app.speech.batching.batcher import EngineStopped
 from app.speech.model import DeviceLost
@@ -35,15 +35,16 @@ from testing.waiting import soon
 
 async def test_a_job_is_tried_again_and_then_given_up_if_the_engine_keeps_failing(bench: Bench) -> None:
     bench.engine.error = RuntimeError("a fault")
+    tries = 1 + len(ENGINE_DELAYS)
     async with working(bench):
         job_id = await bench.enqueue(SAMPLE_CALL.read_bytes())
-        for attempt in range(1, MAX_TRIES):
+        for attempt in range(1, tries):
             job = await bench.until(job_id, partial(waits_after, attempt))
             assert job.run_at > job.created_at
             assert bench.audio_files() != []
             await bench.hurry(job_id)
         job = await bench.ended(job_id)
-    assert (job.status, job.error_code, job.attempts) == (Status.FAILED, "transcription_failed", MAX_TRIES)
+    assert (job.status, job.error_code, job.attempts) == (Status.FAILED, "transcription_failed", tries)
     assert job.error_message is not None
     assert "a fault" not in job.error_message
 
@@ -106,7 +107,7 @@ async def test_a_process_that_claims_its_lost_job_again_runs_it_once(bench: Benc
         async with bench.database.transaction() as session:
             gone = func.now() - timedelta(seconds=1)
             await session.exec(update(Transcription).where(col(Transcription.id) == job_id).values(lease_until=gone))
-            await leases.requeue_lost(session, KEEP_AUDIO)
+            await leases.take_back_lost(session, KEEP_AUDIO)
         await asyncio.wait_for(bench.engine.started.wait(), 10)
         bench.engine.release.set()
         job = await bench.ended(job_id)

@@ -13,6 +13,7 @@ from app.database import work
 from app.jobs import condition, lifecycle, recording
 from app.jobs.condition import TRIAL_PAUSES_SECONDS
 from app.jobs.lifecycle import HINDRANCE_DELAYS, MAX_HINDRANCES, Status
+from app.storage.store import StoreUnavailable
 from testing.job_bench import Bench, waits_after, working
 from testing.origin import Origin
 from testing.recordings import SAMPLE_CALL, tone
@@ -154,3 +155,30 @@ async def test_an_announced_length_that_does_not_fit_delays_only_its_own_job(
         huge = await bench.add(uuid7(), source=origin.url("/huge.wav"))
         await bench.until(huge, lambda job: job.started_at and waits_after(0, job))
         assert (await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))).status == Status.COMPLETED
+
+
+async def test_a_worker_on_probation_claims_a_job_that_must_be_fetched(bench: Bench, origin: Origin) -> None:
+    bench.runner.fitness._condition.trial_failed("the disk was full at the start", now=-1000.0)
+    async with working(bench):
+        await soon(lambda: bench.runner.fitness.trouble is None)
+        assert bench.runner.fitness.on_probation
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
+        assert (await bench.ended(job_id)).status == Status.COMPLETED
+
+
+async def test_a_disk_that_does_not_answer_after_a_refused_fetch_costs_no_crash(
+    bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([1_000_000])
+
+    def least() -> int:
+        for free in looks:
+            return free
+        raise StoreUnavailable("no answer from the disk")
+
+    monkeypatch.setattr(bench.space_to_fetch, "_least", least)
+    origin.answers["/huge.wav"] = lambda exchange: exchange.head(Content_Length=1_900_000)
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/huge.wav"))
+        job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+    assert (job.crashes, job.hindrances) == (0, 0)
