@@ -3,7 +3,7 @@
 HTTP problems, `transcription.error` and webhooks all use the same code. This module must not know HTTP libraries.
 
     AppError
-    ├── RequestError            the answer to a request, with its HTTP status
+    ├── RequestError            answers a request, with its HTTP status
     │   ├── BadRequest              bad_request              400
     │   ├── InvalidRequest          invalid_request          422
     │   ├── Unauthorized            unauthorized             401
@@ -22,13 +22,13 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── Unavailable             unavailable              503
     │   ├── InsufficientStorage     insufficient_storage     507
     │   └── InternalError           internal_error           500
-    ├── MediaError              the recording cannot be used: at upload (HTTP status) or in the job
+    ├── MediaError              answers an upload, with its HTTP status, or ends a job
     │   ├── TooLarge                too_large                413
     │   ├── UnsupportedMedia        unsupported_media        415
     │   ├── NoAudio                 no_audio                 422
     │   ├── BadMedia                bad_media                422
     │   └── TooLong                 too_long                 422
-    └── JobError                what ended a job; never an HTTP answer
+    └── JobError                ends a job, and is never the answer to a request
         ├── FetchFailed             fetch_failed
         ├── TranscriptionFailed     transcription_failed
         ├── WorkerCrashed           worker_crashed
@@ -42,7 +42,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field of a request that was refused, and why."""
+    """Names a field of a refused request, and says what is wrong with it."""
 
     field: str
     detail: str
@@ -51,8 +51,8 @@ class FieldError:
 class AppError(Exception):
     """A failure that a client can see. `detail` is shown to the client, so it holds no secret and no transcript text.
 
-    If it is `transient`, its cause may pass, so the job is tried again. `retry_after` is the number of seconds after
-    which a client should repeat its request.
+    If it is `transient`, the cause may go away by itself, so the job is tried again. `retry_after` is the number of
+    seconds after which a client should repeat its request, or None.
     """
 
     code: ClassVar[str]
@@ -101,11 +101,11 @@ class NotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    code, title, status = "method_not_allowed", "The resource does not answer this method", 405
+    code, title, status = "method_not_allowed", "The resource does not support this method", 405
 
 
 class NotAcceptable(RequestError):
-    code, title, status = "not_acceptable", "The transcript has none of the accepted media types", 406
+    code, title, status = "not_acceptable", "The transcript is not available in an accepted media type", 406
 
 
 class RequestTimeout(RequestError):
@@ -125,11 +125,11 @@ class IdempotencyKeyReused(RequestError):
 
 
 class UrlNotAllowed(RequestError):
-    code, title, status = "url_not_allowed", "The URL may not be used", 422
+    code, title, status = "url_not_allowed", "The URL is not allowed", 422
 
 
 class RangeNotSatisfiable(RequestError):
-    code, title, status = "range_not_satisfiable", "The recording has no such bytes", 416
+    code, title, status = "range_not_satisfiable", "The recording does not have the requested bytes", 416
 
 
 class QueueFull(RequestError):
@@ -150,7 +150,7 @@ class InsufficientStorage(RequestError):
 
 
 class InternalError(RequestError):
-    code, title, status = "internal_error", "Something went wrong on our side", 500
+    code, title, status = "internal_error", "The service has a fault", 500
 
 
 class MediaError(AppError):
@@ -182,7 +182,7 @@ class JobError(AppError):
 
 
 class FetchFailed(JobError):
-    """The recording could not be fetched from its URL. `transient` says whether trying again may help."""
+    """The service could not fetch the recording from its URL. `transient` says whether another try may succeed."""
 
     code, title = "fetch_failed", "The recording could not be fetched"
 
@@ -196,9 +196,9 @@ class TranscriptionFailed(JobError):
 
 
 class WorkerCrashed(JobError):
-    code, title = "worker_crashed", "The worker died each time it worked on this recording"
+    code, title = "worker_crashed", "Every worker that ran this job crashed"
 
 
 class GpuOutOfMemory(JobError):
-    code, title = "gpu_out_of_memory", "The GPU has not enough memory for this recording"
-    transient = True  # other programs may use the GPU too
+    code, title = "gpu_out_of_memory", "The GPU does not have enough memory for this recording"
+    transient = True  # because another program may use the GPU's memory for a while

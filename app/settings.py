@@ -1,4 +1,4 @@
-"""Every setting: its type, default, unit and meaning. Read from the environment with the prefix CALLSCRIBE_."""
+"""Defines every setting, with its type, default, unit and meaning, and reads them from CALLSCRIBE_ variables."""
 
 import difflib
 import os
@@ -20,12 +20,12 @@ from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
 PREFIX = "CALLSCRIBE_"
 PRIORITIES = tuple("0123456789")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
-# The types of CTranslate2 that the engine can use. Whether this machine has one shows when a model is loaded.
+# The types of CTranslate2 that the engine can use. Only loading a model shows whether this machine supports a type.
 ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used. The message is one line of text that names it."""
+    """Says that a setting cannot be used. The message is one line of text, which names the setting."""
 
 
 def _split(value: Any) -> Any:
@@ -91,7 +91,7 @@ def _split_keys(value: Any) -> Any:
 
 
 def _is_sendable(key: str) -> bool:
-    """Whether clients can send the key in a header, which loses spaces and characters outside ASCII."""
+    """Returns whether clients can send the key in a header, where spaces and characters outside ASCII get lost."""
     return key.isascii() and key.isprintable() and " " not in key
 
 
@@ -123,7 +123,7 @@ class Settings(BaseSettings):
 
     database_url: str | None = Field(
         default=None,
-        description="`postgresql://…`. Unset: an embedded PostgreSQL under `DATA_DIR`.",
+        description="Address of a database, `postgresql://…`. If unset, an embedded one runs under `DATA_DIR`.",
         pattern=wording.DATABASE_URL,
     )
     data_dir: Path = Field(
@@ -132,86 +132,98 @@ class Settings(BaseSettings):
     )
     store_url: Annotated[Path | S3Url | None, BeforeValidator(_place)] = Field(
         default=None,
-        description="Folder or `s3://bucket/prefix` where audio is kept. Unset: `DATA_DIR/audio`.",
+        description="Folder or `s3://bucket/prefix` where audio is kept. If unset, it is `DATA_DIR/audio`.",
     )
     source_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_buckets)] = Field(
-        default=(), description="Buckets that `s3://` URLs of clients may name, comma separated. Unset: none."
+        default=(), description="Buckets that clients may name in `s3://` URLs, comma separated. If unset, none."
     )
     model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default_factory=lambda: (default_model(),),
-        description="Whisper models to serve: size or hub name, either with `@commit`, or folder, comma separated; the "
-        "first is the default.",
+        description="Whisper models to serve, comma separated. The first is the default. Each is a size or a hub name, "
+        "both of which may end in `@commit`, or a folder.",
         min_length=1,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where models run. `auto`: on a GPU if there is one, otherwise on the processor."
+        default="auto", description="Where models run. `auto` uses a GPU if one works, otherwise the processor."
     )
     device_index: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = Field(
-        default=(), description="GPUs to use, comma separated. Unset: all."
+        default=(), description="GPUs to use, comma separated. If unset, all are used."
     )
     compute_type: ComputeType = Field(
-        default="auto", description="CTranslate2 compute type; `auto` is `int8` on CPU and `float16` on GPU."
+        default="auto",
+        description="Compute type of CTranslate2. `auto` is `int8` on the processor and `float16` on a GPU.",
     )
     batch_size: int | None = Field(
-        default=None, ge=1, le=256, description="Windows of speech that are transcribed together. Unset: by device."
+        default=None,
+        ge=1,
+        le=256,
+        description="How many windows the model recognizes together. If unset, the device decides.",
     )
     api_keys: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_split_keys)] = Field(
-        default_factory=dict, description="`name:key` pairs, comma separated. Without any, only this machine is served."
+        default_factory=dict,
+        description="`name:key` pairs, comma separated. Without keys, only this machine is served.",
     )
     priority_ceilings: Annotated[
         dict[str, int], NoDecode, BeforeValidator(_split_priorities), AfterValidator(_of_known_keys)
     ] = Field(
         default_factory=dict,
-        description="`name:priority` pairs, comma separated: the most urgent priority that an API key may ask for. "
-        "Keys that are not named: 0.",
+        description="`name:priority` pairs, comma separated. The API key of this name may ask for this priority or a "
+        "less urgent one. Keys that are not listed may ask for any.",
     )
     auth: Literal["on", "off"] = Field(
         default="on",
-        description="`off` serves every address without keys. Use it only in networks that are closed to strangers.",
+        description="`off` serves every address without keys. Use it only in networks that strangers cannot reach.",
     )
     allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)] = (
-        Field(
-            default=(), description="Networks that URLs may reach although they are not public: CIDRs, comma separated."
-        )
+        Field(default=(), description="Private networks that URLs may lead to, as CIDRs, comma separated.")
     )
     webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secrets)] = Field(
         default=(),
-        description="`whsec_…`, the secret that signs webhooks; `new,old` signs with both. Unset: made once and "
-        "kept in the database.",
+        description="Secret that signs webhooks, `whsec_…`. `new,old` signs with both. If unset, the service makes one "
+        "and keeps it in the database.",
     )
     webhook_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_receivers)] = Field(
-        default=(), max_length=MAX_RECEIVERS, description="Webhooks of jobs that name none, comma separated."
+        default=(), max_length=MAX_RECEIVERS, description="Webhooks of jobs that name no webhook, comma separated."
     )
     callback_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_callbacks)] = Field(
-        default=(), max_length=MAX_RECEIVERS, description="Callbacks of jobs that name none, comma separated."
+        default=(), max_length=MAX_RECEIVERS, description="Callbacks of jobs that name no callback, comma separated."
     )
     max_upload_bytes: ByteSize = Field(
         default=ByteSize(2 * 1024**3),
         gt=0,
-        description="Largest recording, such as `2GiB`. A larger one is `too_large`.",
+        description="Largest recording that is accepted, such as `2GiB`. A larger one is refused as `too_large`.",
     )
     max_audio_seconds: float = Field(
-        default=14_400, gt=0, description="Longest recording in seconds. A longer one is `too_long`."
+        default=14_400,
+        gt=0,
+        description="Longest recording in seconds that is accepted. A longer one is refused as `too_long`.",
     )
-    max_pending: int = Field(default=10_000, ge=1, description="Jobs that may wait. One more is refused: `queue_full`.")
+    max_pending: int = Field(
+        default=10_000, ge=1, description="How many jobs may wait. A further one is refused as `queue_full`."
+    )
     max_connections_per_client: int = Field(
-        default=512, ge=0, description="Connections that one address may hold. 0: any number, for use behind a proxy."
+        default=512,
+        ge=0,
+        description="How many connections one address may hold. 0 means any number, for use behind a proxy.",
     )
     min_free_bytes: ByteSize = Field(
         default=ByteSize(1024**3),
         ge=0,
-        description="Disk space to leave free. With less, recordings are refused: `insufficient_storage`.",
+        description="Disk space that stays free. With less, recordings are refused as `insufficient_storage`.",
     )
     keep_audio_days: int = Field(
         default=0,
         ge=0,
-        description="Days that a recording is kept after its job has ended. 0: it is erased when the job ends.",
+        description="Days that a recording is kept after its job has ended. 0 erases it when the job ends.",
     )
     keep_transcript_days: int | None = Field(
-        default=None, ge=1, description="Days after which an ended transcription is erased. Unset: never."
+        default=None,
+        ge=1,
+        description="Days after which an ended transcription is erased. If unset, it is kept forever.",
     )
     log_format: Literal["text", "json"] | None = Field(
-        default=None, description="Unset: `text` on a terminal, otherwise `json`."
+        default=None,
+        description="`text` for people, `json` for programs. If unset, `text` on a terminal, otherwise `json`.",
     )
 
     @property
@@ -220,7 +232,7 @@ class Settings(BaseSettings):
 
     @property
     def disks(self) -> tuple[Path, ...]:
-        """Folders on the disks that recordings, and the embedded database, are written to."""
+        """Returns folders on all disks that the service writes recordings and the embedded database to."""
         place, embedded = self.audio_place, self.data_dir / "postgres"
         folders = [self.data_dir]
         folders += [place] if isinstance(place, Path) else []
@@ -233,7 +245,7 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment. Raises SettingsError for the first wrong setting."""
+    """Reads the settings from the environment. Raises SettingsError for the first wrong one."""
     try:
         return Settings()
     except ValidationError as error:
@@ -243,7 +255,7 @@ def load_settings() -> Settings:
 
 
 def unknown_settings() -> list[str]:
-    """A warning for each CALLSCRIBE_ variable that is not a setting, with the most similar setting."""
+    """Returns a warning for each CALLSCRIBE_ variable that is not a setting, with the most similar setting."""
     known = [PREFIX + field.upper() for field in Settings.model_fields]
     lines = []
     for name in sorted(os.environ):

@@ -1,6 +1,6 @@
 """The patterns that text fields must match, and plain words for each rule that a value can break.
 
-It exists so that clients and operators never read a regular expression or the phrase of a library.
+It exists so that clients and operators never have to read a regular expression or a message of a library.
 """
 
 import re

@@ -8,7 +8,10 @@ PIECE_BYTES = 64 * 1024
 
 
 class BreakingRelay:
-    """Relays to `target_port`. Breaks the first `breaks` connections after `break_after` bytes of an answer."""
+    """Relays connections to `target_port`.
+
+    It breaks the first `breaks` of them after `break_after` bytes of an answer.
+    """
 
     def __init__(self, target_port: int, *, break_after: int, breaks: int) -> None:
         self._target_port = target_port
@@ -47,7 +50,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def breaking(target_port: int, *, break_after: int, breaks: int) -> AsyncIterator[BreakingRelay]:
-    """Run a relay until the end of the block. It listens on its `port`."""
+    """Runs a relay until the end of the block. The relay listens on its `port`."""
     relay = BreakingRelay(target_port, break_after=break_after, breaks=breaks)
     connections: set[asyncio.Task[None]] = set()
 

@@ -29,7 +29,10 @@ CLONE_NEWUSER, PROT_READ_AND_EXEC, PRIVATE_ANONYMOUS = 0x1000_0000, 5, 0x22
 
 
 def called(name: str, *arguments: object) -> None:
-    """Call a function of libc. Raises PermissionError if it was refused. Other errors do not count as refused."""
+    """Calls a function of libc.
+
+    Raises PermissionError if the system refuses the call. Any other error counts as allowed.
+    """
     ctypes.set_errno(0)
     function = getattr(LIBC, name)
     function.restype = ctypes.c_long
@@ -51,7 +54,11 @@ def forked() -> None:
 
 
 def attempts(service: int, secret: str, folder: str, database: str, port: int) -> dict[str, Callable[[], object]]:
-    """`secret` is a recording in the store, `folder` the child's own folder, `database` a socket, `port` a TCP port."""
+    """Returns what the program tries, by name.
+
+    `secret` is a recording in the store, `folder` the child's own folder, `database` a socket, and `port` a TCP
+    port.
+    """
     keyctl, bpf = KEYCTL_AND_BPF[os.uname().machine]
     return {
         "read the environment": Path(f"/proc/{service}/environ").read_bytes,
@@ -87,7 +94,10 @@ def attempts(service: int, secret: str, folder: str, database: str, port: int) -
 
 
 def succeeds(attempt: Callable[[], object]) -> bool:
-    """Whether an attempt was not refused. Other errors count as success: a program that exists could have started."""
+    """Returns whether the system allowed an attempt.
+
+    Other errors than a refusal count as success, because the attempt would work with other arguments.
+    """
     try:
         attempt()
     except (PermissionError, RuntimeError, ValueError):  # RuntimeError from a thread, ValueError from a limit

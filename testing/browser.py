@@ -29,7 +29,7 @@ HIDDEN = "none of {} is shown"
 
 
 class Browser:
-    """What a reader of the page can do and see, and what the browser logs."""
+    """Does and sees what a reader of the page can do and see, and reads the browser's logs."""
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
@@ -38,7 +38,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def find(self, selector: str) -> WebElement:
-        """Wait for the first displayed element that matches `selector`, and return it."""
+        """Waits for the first displayed element that matches `selector`, and returns it."""
 
         def shown(driver: Chrome) -> WebElement | None:
             return next((each for each in self.all(selector) if each.is_displayed()), None)
@@ -55,29 +55,32 @@ class Browser:
         return self.driver.execute_script(script)
 
     def until(self, expression: str) -> Any:
-        """Wait until a JavaScript expression is true in the page, and return its value."""
+        """Waits until a JavaScript expression is true in the page, and returns its value."""
         script = f"return {expression}"
         return WebDriverWait(self.driver, PATIENCE_SECONDS).until(lambda _: self.run(script), expression)
 
     def complaints(self) -> list[str]:
-        """Errors and warnings in the console since the last call, with violations of the Content-Security-Policy."""
+        """Returns the console's errors and warnings since the last call.
+
+        They include violations of the Content-Security-Policy.
+        """
         return [entry["message"] for entry in self._log("browser")]
 
     def origins(self) -> set[str]:
-        """The origins of all requests over the network since the last call."""
+        """Returns the origins of all requests over the network since the last call."""
         events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         return {f"{parts.scheme}://{parts.netloc}" for url in sent if (parts := urlsplit(url)).scheme in NETWORK}
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
-        """The new entries of one of the browser's logs since the last call."""
+        """Returns the new entries of one of the browser's logs since the last call."""
         entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
         return entries
 
 
 @contextmanager
 def browsing(folder: Path) -> Iterator[Browser]:
-    """Run a browser with its own profile until the end of the block. It saves downloads in `folder`."""
+    """Runs a browser with its own profile until the end of the block. It saves downloads in `folder`."""
     assert CHROMIUM is not None, MISSING
     assert DRIVER is not None, MISSING
     options = ChromeOptions()

@@ -19,7 +19,10 @@ OUT_OF_TIME, OUT_OF_CPU_TIME = "did not answer within", "SIGXCPU"
 
 @dataclass(frozen=True)
 class Verdict:
-    """`outcome` is `decoded` or an error's code. `fault` says what the service did wrong, or is None."""
+    """What happened to a recording.
+
+    `outcome` is `decoded` or an error's code. `fault` says what the service did wrong, or is None.
+    """
 
     outcome: str
     seconds: float
@@ -27,7 +30,7 @@ class Verdict:
 
 
 async def attempt(content: bytes, folder: Path, patience_seconds: float = HANG_SECONDS) -> Verdict:
-    """Decode a recording. Its files go to `folder`, which must be empty and is empty again afterwards.
+    """Decodes a recording. Its files go to `folder`, which must be empty, and is empty again afterwards.
 
     A decoder hangs if it takes longer than `patience_seconds`, or if it uses up its CPU time.
     """

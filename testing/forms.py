@@ -19,13 +19,13 @@ def field(name: str, value: str | bytes) -> bytes:
 
 
 def file(content: bytes | None = None, name: str = "call.wav") -> bytes:
-    """The part `file`. Its content is a short tone by default."""
+    """Returns the part `file` of a form. Its content is a short tone unless a test gives another one."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
     return head.encode() + (tone() if content is None else content) + b"\r\n"
 
 
 def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Check a refusal's status, code and content type. Returns the problem document."""
+    """Checks a refusal's status, code and content type. Returns the problem document."""
     problem: dict[str, Any] = response.json()
     assert (response.status_code, problem["code"]) == (status, code), problem
     assert response.headers["Content-Type"] == "application/problem+json"

@@ -10,7 +10,7 @@ from testing.recordings import tone
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Replace each file by a tone, because random bytes are not a recording, and remove the URLs of receivers."""
+    """Replaces each file by a tone, because random bytes are no recording, and removes the URLs of receivers."""
     if not isinstance(body, dict) or not isinstance(body.get("file"), Binary):
         return body
     kept = {name: value for name, value in body.items() if name not in ("webhook_url", "callback_url")}
@@ -19,7 +19,7 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: Any, kwargs: Any) -> None:
-    """Shorten `wait`, because a run must not wait a minute for each call."""
+    """Shortens `wait`, because a run must not wait a minute for each call."""
     try:
         wait = float((case.query or {})["wait"])
     except (KeyError, TypeError, ValueError):

@@ -18,13 +18,16 @@ FEW = 0.35  # the share of words that may be wrong; if the text is a different o
 
 
 def error_rate(said: str, heard: str) -> float:
-    """The word error rate: words that are wrong, missing or too many, divided by the words that were said."""
+    """Returns the word error rate: words that are wrong, missing or too many, divided by the words that were said."""
     rate: float = wer(normalized(said), normalized(heard))
     return rate
 
 
 def missed(said: str, heard: str) -> float:
-    """The share of the words of `said` that were not heard in this order. Other words do not count."""
+    """Returns the share of the words of `said` that were not heard in this order.
+
+    Words that were only heard do not count.
+    """
     alignment = process_words(normalized(said), normalized(heard))
     return 1 - float(alignment.hits) / len(alignment.references[0])
 

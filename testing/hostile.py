@@ -29,7 +29,7 @@ LISTINGS = {
 
 
 def listings(secret: Path, port: int) -> Iterator[tuple[str, bytes, str]]:
-    """Playlists of every kind. They name a recording on this disk or a server on this machine."""
+    """Yields playlists of every kind. They name a recording on this disk, or a server on this machine."""
     for kind, listing in LISTINGS.items():
         for way, form in ADDRESSES.items():
             address = form.format(path=secret, port=port)
@@ -37,7 +37,7 @@ def listings(secret: Path, port: int) -> Iterator[tuple[str, bytes, str]]:
 
 
 def others(folder: Path) -> Iterator[tuple[str, bytes, str]]:
-    """Files that are not recordings, have no audio, or announce impossible values."""
+    """Yields files that are not recordings, have no audio, or announce impossible values."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("call.wav", tone())
@@ -72,14 +72,14 @@ def others(folder: Path) -> Iterator[tuple[str, bytes, str]]:
 
 
 def cover_art(size: int) -> bytes:
-    """An ID3v2.3 tag with one picture of `size` bytes."""
+    """Returns an ID3v2.3 tag with one picture of `size` bytes."""
     picture = b"\0image/png\0\x03\0" + PNG + bytes(size)
     frame = b"APIC" + struct.pack(">I2x", len(picture)) + picture
     return b"ID3\x03\0\0" + bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0)) + frame
 
 
 def truncated(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """A recording in each container, cut off in its header."""
+    """Yields a recording in each container, cut off in its header."""
     seen = set()
     for container, codec, rate, channels in ENCODED:
         if container not in seen:

@@ -74,7 +74,7 @@ class EngineDouble:
 
 @dataclass
 class Clock:
-    """Replaces the module `time` in a runner. Its time changes only if a test sets `seconds`."""
+    """Replaces the module `time` in a runner. Its time changes only when a test sets `seconds`."""
 
     seconds: float = 0.0
 
@@ -83,7 +83,7 @@ class Clock:
 
 
 class Bench:
-    """A runner, and everything that a test needs to observe it."""
+    """A runner, with everything that a test needs to give it jobs and to observe it."""
 
     def __init__(self, database: Database, store: LocalAudioStore, signals: Signals, engine: EngineDouble) -> None:
         self.database = database
@@ -122,7 +122,7 @@ class Bench:
         return await self.add(job_id, source="upload", **facts, **columns)
 
     async def add(self, job_id: UUID, **columns: Any) -> UUID:
-        """Add a waiting job with these columns."""
+        """Adds a waiting job with these columns, and returns its id."""
         async with self.database.transaction() as session:
             values: dict[str, Any] = {
                 "id": job_id,
@@ -139,7 +139,7 @@ class Bench:
             return await session.get(Transcription, job_id)
 
     async def until(self, job_id: UUID, condition: Callable[[Transcription], Any]) -> Transcription:
-        """Wait at most ten seconds until the row meets the condition, and return it."""
+        """Waits until the row meets the condition, and returns it. Raises TimeoutError after ten seconds."""
         async with asyncio.timeout(10):
             with self.signals.subscribe(changed_topic(job_id)) as changed:
                 while True:
@@ -154,7 +154,7 @@ class Bench:
         return await self.until(job_id, lambda job: job.completed_at)
 
     async def hurry(self, job_id: UUID) -> None:
-        """End a job's wait for its next try, so that it can be claimed immediately."""
+        """Ends a job's wait for its next try, so that it can be claimed immediately."""
         async with self.database.transaction() as session:
             due = update(Transcription).where(col(Transcription.id) == job_id).values(run_at=func.now())
             await session.exec(due)

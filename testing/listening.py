@@ -30,7 +30,7 @@ from testing.rows import FORGET_AUDIO
 
 @dataclass(frozen=True)
 class Listening:
-    """The server's port, a client, and the folder of recordings."""
+    """A running server: its port, a client of it, and the folder of its recordings."""
 
     port: int
     client: httpx.AsyncClient
@@ -41,7 +41,7 @@ class Listening:
 
 
 def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
-    """The application with a service that has nothing but readiness and API keys."""
+    """Returns the application with a service that has nothing but readiness and API keys."""
     unused = cast("Any", None)
     app = create_app()
     app.state.service = Service(
@@ -58,7 +58,7 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def listening(database: Database, folder: Path, **settings: str) -> AsyncIterator[Listening]:
-    """Serve on a free port until the end of the block."""
+    """Serves on a free port until the end of the block."""
     chosen = Settings.model_validate({"data_dir": str(folder), "min_free_bytes": 0, "model": "base", **settings})
     audio, free_space = folder / "audio", FreeSpace(chosen.disks, chosen.min_free_bytes)
     store = LocalAudioStore(audio)

@@ -78,7 +78,7 @@ LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 
 def tones(frequencies: Sequence[float], rate: int, seconds: float) -> NDArray[np.float32]:
-    """One sine per channel, at half of full scale, as (channels, samples)."""
+    """Returns one sine per channel, at half of full scale. The shape is (channels, samples)."""
     time = np.arange(round(rate * seconds)) / rate
     return np.stack([0.5 * np.sin(2 * np.pi * frequency * time) for frequency in frequencies]).astype(np.float32)
 
@@ -89,14 +89,17 @@ def dominant_frequency(samples: NDArray[np.float32], rate: int = 16_000) -> floa
 
 
 def write_audio(path: Path, samples: NDArray[np.float32], rate: int, *, container: str, codec: str) -> Path:
-    """Encode samples of the shape (channels, samples) in −1…1."""
+    """Encodes samples of the shape (channels, samples) in −1…1, and returns the path."""
     with av.open(str(path), "w", format=container) as output:
         mux_audio(output, add_audio(output, codec, rate, len(samples)), samples)
     return path
 
 
 def write_movie(path: Path, samples: NDArray[np.float32] | None, *, start_seconds: float = 0.0) -> Path:
-    """Black video of 2 s, with 48 kHz AAC sound unless `samples` is None. The suffix chooses the container."""
+    """Writes a black video of 2 s.
+
+    It has AAC sound at 48 kHz unless `samples` is None. The suffix of `path` chooses the container.
+    """
     with av.open(str(path), "w") as output:
         video = output.add_stream("mpeg4", rate=10)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -108,7 +111,7 @@ def write_movie(path: Path, samples: NDArray[np.float32] | None, *, start_second
 
 
 def write_two_tracks(path: Path, first: NDArray[np.float32], default: NDArray[np.float32], rate: int) -> Path:
-    """A Matroska file in which the second track is the default."""
+    """Writes a Matroska file in which the second track is the default."""
     with av.open(str(path), "w", format="matroska") as output:
         tracks = [add_audio(output, "pcm_s16le", rate, len(samples)) for samples in (first, default)]
         tracks[0].disposition, tracks[1].disposition = Disposition(0), Disposition.default
@@ -118,7 +121,7 @@ def write_two_tracks(path: Path, first: NDArray[np.float32], default: NDArray[np
 
 
 def write_with_gap(path: Path, samples: NDArray[np.float32], rate: int, *, gap: tuple[float, float]) -> Path:
-    """A Matroska file without the blocks from gap[0] to gap[1] seconds."""
+    """Writes a Matroska file without the blocks from gap[0] to gap[1] seconds."""
     begin, end = (round(seconds * rate) for seconds in gap)
     with av.open(str(path), "w", format="matroska") as output:
         stream = add_audio(output, "pcm_s16le", rate, len(samples))
@@ -128,7 +131,7 @@ def write_with_gap(path: Path, samples: NDArray[np.float32], rate: int, *, gap: 
 
 
 def flac_silence(hours: float, *, announced_seconds: float) -> bytes:
-    """8 kHz mono FLAC in blocks of 8 s that take 16 bytes each (RFC 9639, section 9)."""
+    """Returns mono FLAC at 8 kHz, in blocks of 8 s that take 16 bytes each (RFC 9639, section 9)."""
     block = 65_535
     info = struct.pack(">HH6x", block, block) + (8000 << 44 | 15 << 36 | round(announced_seconds * 8000)).to_bytes(8)
     frames = bytearray(b"fLaC\x80\x00\x00\x22" + info + bytes(16))
@@ -149,7 +152,7 @@ def checksum(message: bytes, bits: int, polynomial: int) -> bytes:
 
 
 def wav_header(rate: int = 8000, channels: int = 1, samples: int = 0xFFFF_0000 // 2) -> bytes:
-    """The 44 bytes before 16-bit PCM. They announce `samples` per channel."""
+    """Returns the 44 bytes that come before 16-bit PCM. They announce `samples` per channel."""
     size = min(samples * channels * 2, 0xFFFF_0000)
     form = struct.pack("<HHIIHH", 1, channels, rate, min(rate * channels * 2, 0xFFFF_FFFF), channels * 2, 16)
     return (
@@ -197,7 +200,7 @@ def mux_video(output: OutputContainer, stream: VideoStream) -> None:
 
 
 def write_subtitled(path: Path, samples: NDArray[np.float32], rate: int) -> Path:
-    """A Matroska movie with one audio track and one track of subtitles."""
+    """Writes a Matroska movie with one audio track and one track of subtitles."""
     audio = write_audio(path.with_suffix(".audio"), samples, rate, container="matroska", codec="aac")
     text = path.with_suffix(".srt")
     text.write_text("1\n00:00:00,000 --> 00:00:01,000\nGood morning\n\n")

@@ -12,7 +12,7 @@ from testing.recordings import tone
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """A request, and methods to answer it byte by byte."""
+    """A request, with methods that answer it byte by byte."""
 
     protocol_version = "HTTP/1.1"
     origin: "Origin"
@@ -26,7 +26,7 @@ class Exchange(BaseHTTPRequestHandler):
             self.origin.answers[path](self)
 
     def head(self, status: int = 200, **headers: str | int) -> None:
-        """Send the head of an answer. Underscores in the names of `headers` become hyphens."""
+        """Sends the head of an answer. Underscores in the names of `headers` become hyphens."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
@@ -37,11 +37,11 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def hang(self) -> None:
-        """Send nothing until the test is over."""
+        """Sends nothing until the test is over."""
         self.origin.over.wait()
 
     def drip(self, chunk: bytes, seconds: float) -> None:
-        """Send `chunk` again and again until the test is over or the client has disconnected."""
+        """Sends `chunk` every `seconds`, until the test is over or the client has disconnected."""
         while not self.origin.over.wait(seconds):
             self.wfile.write(chunk)
             self.wfile.flush()
@@ -55,7 +55,10 @@ Answer = Callable[[Exchange], None]
 
 @dataclass
 class Origin:
-    """The answers by path, and the requests so far: path with query, and headers with names in lower case."""
+    """The answers by path, and the requests so far.
+
+    A request has its path with the query, and its headers with names in lower case.
+    """
 
     port: int
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -72,7 +75,7 @@ class Origin:
 
 @contextmanager
 def answering(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
-    """Serve on a free port until the end of the block."""
+    """Serves on a free port until the end of the block."""
 
     class Handler(Exchange):
         pass
@@ -98,7 +101,7 @@ def answering(tls: ssl.SSLContext | None = None) -> Iterator[Origin]:
 
 
 def half_and_hang(exchange: Exchange) -> None:
-    """Send the beginning of a recording, then nothing."""
+    """Sends the beginning of a recording, then nothing."""
     exchange.head(Content_Length=len(tone()))
     exchange.wfile.write(tone()[:1000])
     exchange.wfile.flush()

@@ -10,7 +10,8 @@ PORTS = range(10_000, 30_000)  # below those that the kernel gives to outgoing c
 def free_ports(count: int) -> list[int]:
     """Returns different ports of 127.0.0.1 that are free now, and are likely to be free when a server takes them.
 
-    A server may take its ports seconds later. Until then any other test could be given a port that the kernel chooses.
+    A server may take its ports seconds later. Meanwhile the kernel gives none of these ports to another test,
+    because they are below those that it chooses from.
     """
     return list(islice(filter(_is_free, random.SystemRandom().sample(PORTS, len(PORTS))), count))
 

@@ -31,7 +31,10 @@ def answer(status: int, *headers: str, body: str = "") -> bytes:
 
 
 class Receiver:
-    """Answers `/200` with 200, and so on. `wait_in_answer` delays answers. `most_busy` is the peak of `busy`."""
+    """Answers a request for `/200` with the status 200, and so on.
+
+    `wait_in_answer` delays answers. `busy` counts the requests in progress, and `most_busy` is its peak.
+    """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -103,7 +106,7 @@ async def _request(beginning: bytes, reader: asyncio.StreamReader) -> Received:
 
 @asynccontextmanager
 async def receiving(host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
-    """Run a receiver on a free port until the end of the block."""
+    """Runs a receiver on a free port until the end of the block."""
     receiver = Receiver()
     server = await asyncio.start_server(receiver.handle, host)
     receiver.port = server.sockets[0].getsockname()[1]

@@ -15,7 +15,7 @@ CALL_BYTES_PER_SECOND = 16_000  # 8 kHz, two channels, one byte of G.711 each
 
 @cache
 def tone(seconds: float = 0.2, hertz: float = 440.0) -> bytes:
-    """A sine without speech: 8 kHz, mono, 16 bits."""
+    """Returns a sine without speech: 8 kHz, mono, 16 bits."""
     samples = (round(12_000 * math.sin(2 * math.pi * hertz * n / 8000)) for n in range(round(8000 * seconds)))
     file = io.BytesIO()
     with wave.open(file, "wb") as recording:
@@ -27,13 +27,16 @@ def tone(seconds: float = 0.2, hertz: float = 440.0) -> bytes:
 
 
 def call(start: float, end: float) -> bytes:
-    """A stretch of the sample call, in seconds: agent on the first channel, customer on the second."""
+    """Returns a part of the sample call, from `start` to `end` seconds.
+
+    The agent is on the first channel, the customer on the second.
+    """
     header, audio = _sample_call()
     return _with_length(header, audio[round(start * CALL_BYTES_PER_SECOND) : round(end * CALL_BYTES_PER_SECOND)])
 
 
 def said(start: float, end: float, speaker: str | None = None) -> str:
-    """The text of the turns between two moments of the sample call, of both speakers or of one."""
+    """Returns the text of the turns that are between two moments of the sample call, of both speakers or of one."""
     return " ".join(
         turn["text"]
         for turn in turns_of_the_sample_call()
@@ -42,7 +45,7 @@ def said(start: float, end: float, speaker: str | None = None) -> str:
 
 
 def turns_of_the_sample_call() -> list[dict[str, Any]]:
-    """The `speaker`, `channel`, `text`, and `start` and `end` in seconds, of each turn."""
+    """Returns each turn with its `speaker`, `channel` and `text`, and its `start` and `end` in seconds."""
     turns: list[dict[str, Any]] = json.loads(SAMPLE_CALL.with_suffix(".json").read_text())["turns"]
     return turns
 
@@ -56,6 +59,6 @@ def _sample_call() -> tuple[bytes, bytes]:
 
 
 def _with_length(header: bytes, audio: bytes) -> bytes:
-    """A WAV file whose header announces its real length."""
+    """Returns a WAV file whose header announces its real length."""
     size = struct.pack("<I", len(header) + len(audio))
     return header[:4] + size + header[8:] + b"data" + struct.pack("<I", len(audio)) + audio

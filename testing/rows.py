@@ -29,7 +29,7 @@ SUCCESS = Succeeded(SILENCE, AudioFacts(1.0, "pcm_mulaw", 8000, 1), Timings(0.1,
 
 
 async def enqueue(database: Database, **changes: Any) -> Transcription:
-    """Add a waiting job with these columns."""
+    """Adds a waiting job with these columns, and returns it."""
     async with database.transaction() as session:
         job_id = uuid7()
         values: dict[str, Any] = {
@@ -77,7 +77,7 @@ async def execute(database: Database, statement: str, **values: Any) -> None:
 
 
 async def expire_leases(database: Database) -> None:
-    """Do what thirty seconds without a heartbeat would do."""
+    """Does what thirty seconds without a heartbeat would do."""
     await execute(
         database, "UPDATE transcription SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"
     )
@@ -89,7 +89,7 @@ async def take_back_lost(database: Database, at_end: AtEnd = KEEP_AUDIO) -> list
 
 
 async def fill(database: Database, jobs: int, callers: int, *, stored: bool = True) -> None:
-    """Add many waiting jobs with priorities 5 to 7 in one statement."""
+    """Adds many waiting jobs with priorities 5 to 7 in one statement."""
     await execute(
         database,
         """

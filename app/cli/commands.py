@@ -1,6 +1,6 @@
-"""`callscribe`: its commands, put together, and how it reports an error that an operator can correct.
+"""Puts the commands of `callscribe` together, and prints errors that an operator can correct without a traceback.
 
-It exists so that `--help` is fast: commands import what is slow, the engine and the web framework, when they run.
+The engine and the web framework are slow to import. Commands import them when they run, so that `--help` is fast.
 """
 
 from typing import Annotated
@@ -16,9 +16,7 @@ from app.errors import AppError
 from app.settings import SettingsError
 from app.speech.model import ModelUnavailable
 
-cli = typer.Typer(
-    help="Phone-call recordings into text.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (serve, worker, transcribe):
     cli.command()(command)
 cli.add_typer(models_cli, name="models")
@@ -27,7 +25,7 @@ cli.add_typer(webhooks_cli, name="webhooks")
 
 @cli.callback(invoke_without_command=True)
 def about(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """Phone-call recordings into text."""
+    """Turn recordings of phone calls into text."""
     if version:
         typer.echo(__version__)
 

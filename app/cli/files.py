@@ -1,4 +1,4 @@
-"""Transcribes files and folders with the engine alone. It must not know the server or the database."""
+"""Transcribes files and folders with the engine alone, without the server and the database."""
 
 import asyncio
 import tempfile
@@ -23,27 +23,30 @@ from app.transcripts.transcript import Options, Transcript, WarningCode
 if TYPE_CHECKING:  # the engine takes seconds to import
     from app.speech.engine import Transcriber
 
-# Recordings at the same time: enough to fill the engine's batches. Each takes 115 MB of disk per hour and channel.
+# Four recordings at the same time fill the engine's batches. Each takes 115 MB of disk per hour and channel.
 RECORDINGS_TOGETHER = 4
-# The endings of recordings in a folder. A file that the user names is taken whatever its ending.
+# Files in a folder count as recordings if their names end like this. A file that the user names may have any ending.
 SUFFIXES = frozenset(
     ".3gp .aac .ac3 .aif .aiff .amr .au .avi .awb .caf .dss .flac .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpga"
     " .mpeg .oga .ogg .opus .ts .tta .voc .vox .w64 .wav .webm .wma .wv".split()
 )
 EXTENSIONS = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.WHISPER: "json"}
-# What the `whisper` command line writes with `--output_format all`.
+# The formats that the `whisper` command line writes with `--output_format all`.
 ALL = (Format.TEXT, Format.VTT, Format.SRT, Format.TSV, Format.WHISPER)
 
 
 @dataclass(frozen=True)
 class Output:
-    """What is written for each transcript: files in `folder`, or, without a folder, one format on standard output."""
+    """Where transcripts go, and in which formats.
+
+    If there is a `folder`, each format becomes a file in it. Otherwise there is one format, and it is printed.
+    """
 
     forms: tuple[Format, ...]
     folder: Path | None
 
     def write(self, recording: Path, transcript: Transcript) -> str:
-        """Writes the files, each whole or not at all. Returns the text to print. Raises OSError."""
+        """Writes the files, each completely or not at all. Returns the text to print, if any. Raises OSError."""
         texts = {form: render(transcript, _printable(recording.name), form) for form in self.forms}
         if self.folder is None:
             return "".join(texts.values())
@@ -60,18 +63,21 @@ class Output:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a recording has no transcript, on one line."""
+    """Says why a recording has no transcript. `reason` is one line of text."""
 
     reason: str
 
 
 def _printable(name: str) -> str:
-    """A file's name as Unicode, with `?` for each byte that is not Unicode."""
+    """Returns a file's name as Unicode, with `?` for each byte that is not Unicode."""
     return name.encode(errors="replace").decode()
 
 
 def recordings(paths: Iterable[Path]) -> list[Path]:
-    """The files, and the recordings in the folders, sorted by name. Folders inside the folders are not searched."""
+    """Returns the files and, for each folder, the recordings in it, sorted by name.
+
+    It does not search folders inside the folders.
+    """
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.iterdir()) if path.is_dir() else []
@@ -81,14 +87,14 @@ def recordings(paths: Iterable[Path]) -> list[Path]:
 
 
 def clashes(files: Sequence[Path]) -> list[Path]:
-    """The files whose transcripts would have the same name."""
+    """Returns the files whose transcripts would have the same name."""
     stems = Counter(file.stem for file in files)
     return [file for file in files if stems[file.stem] > 1]
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """Transcribes any number of recordings with one engine, and shows a progress bar for each that is at work."""
+    """Transcribes any number of recordings with one engine. Each has a progress bar while the engine works on it."""
 
     engine: "Transcriber"
     options: Options
@@ -97,9 +103,9 @@ class Transcription:
     progress: Progress
 
     async def run(self, files: Sequence[Path], show: Callable[[str], None]) -> int:
-        """Transcribes the files, and calls `show` in their order. Returns how many failed.
+        """Transcribes the files, and calls `show` with each text to print, in the order of the files.
 
-        An error of `show`, EngineStopped and DeviceLost end the work on all files.
+        Returns how many files failed. An exception from `show`, EngineStopped or DeviceLost ends the work on all files.
         """
         slots, failed = asyncio.Semaphore(RECORDINGS_TOGETHER), 0
         total = self.progress.add_task(f"{len(files)} recordings", total=len(files), visible=len(files) > 1)
@@ -137,7 +143,10 @@ class Transcription:
         return outcome
 
     def _warn(self, file: Path, transcript: Transcript) -> None:
-        """Prints the warnings if no written format holds them, except that a window was recognized again."""
+        """Prints the warnings, unless they are in the output already, as JSON has them.
+
+        It leaves out the warnings that a window was recognized again.
+        """
         if Format.JSON in self.output.forms:
             return
         labels = {channel.index: channel.label for channel in transcript.channels}

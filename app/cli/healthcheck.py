@@ -1,7 +1,7 @@
-"""The image's health check, `python -m app.cli.healthcheck`: asks `/healthz` if the container's process serves HTTP.
+"""The image's health check, `python -m app.cli.healthcheck`. It asks `/healthz` whether the service works.
 
-It reads the process's command line, because host and port are options of `serve` and not settings. A worker answers
-no requests, so it counts as healthy while it runs.
+It reads the host and the port from the process's command line, because they are options of `serve` and not settings.
+A worker answers no requests, so it counts as healthy while it runs.
 """
 
 import sys
@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  asked, not listened on
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  the check connects, it does not listen
 ANSWER_SECONDS = 4.0
 
 
 def address_of(arguments: Sequence[str]) -> tuple[str, int] | None:
-    """The host and port to ask, if this command line of `callscribe` serves there. None for a worker."""
+    """Returns the host and port where a process with this command line serves. None for a worker, which does not."""
     if "worker" in arguments and "serve" not in arguments:
         return None
     parser = ArgumentParser(allow_abbrev=False)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=8000, type=int)
-    asked, _ = parser.parse_known_args([argument for argument in arguments if argument != "--"])
-    return LOOPBACK.get(asked.host, asked.host), asked.port
+    options, _ = parser.parse_known_args([argument for argument in arguments if argument != "--"])
+    return LOOPBACK.get(options.host, options.host), options.port
 
 
 def is_healthy(process: Path) -> bool:
-    """Whether the process that this folder under `/proc` describes works."""
+    """Returns whether the process works. `process` is its folder under `/proc`."""
     address = address_of((process / "cmdline").read_text().split("\0"))
     if address is None:
         return True

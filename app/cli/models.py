@@ -1,4 +1,6 @@
-"""`callscribe models`: which models are on this machine, and how to get one."""
+"""`callscribe models` lists the models, downloads one, and prints the folder of one."""
+
+from typing import Annotated
 
 import typer
 
@@ -6,12 +8,13 @@ from app.cli.preparation import checked_settings
 from app.speech.families import bundled_models, downloaded_models, fetch, locate
 from app.speech.model import ModelUnavailable
 
-models_cli = typer.Typer(help="Models: what is bundled, on disk, configured.", invoke_without_command=True)
+models_cli = typer.Typer(help="List the models, download one, or print its folder.", invoke_without_command=True)
+ModelName = Annotated[str, typer.Argument(help="Size, such as small, or name on the hub; either may have @commit.")]
 
 
 @models_cli.callback()
 def list_models(context: typer.Context) -> None:
-    """List the models that are bundled, on disk or configured."""
+    """Prints the models, and for each whether it is bundled, on disk, or served."""
     if context.invoked_subcommand is not None:
         return
     settings = checked_settings()
@@ -26,13 +29,13 @@ def list_models(context: typer.Context) -> None:
 
 
 @models_cli.command("fetch")
-def fetch_model(name: str) -> None:
-    """Make a model ready for use. Download it if it is not on this machine."""
+def fetch_model(name: ModelName) -> None:
+    """Download a model if it is not on this machine, and print its folder."""
     typer.echo(fetch(name, checked_settings().models_dir))
 
 
 @models_cli.command("path")
-def print_model_path(name: str) -> None:
+def print_model_path(name: ModelName) -> None:
     """Print the folder of a model that is on this machine."""
     path = locate(name, checked_settings().models_dir)
     if path is None:

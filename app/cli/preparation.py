@@ -1,6 +1,6 @@
-"""What commands do before their work, and how they end.
+"""The first and the last step of commands: the settings and their folders, and the end of the process.
 
-It exists so that every command treats settings and folders alike. It must not know the engine, the database or HTTP.
+It exists so that every command treats settings and folders in the same way.
 """
 
 import os
@@ -13,7 +13,10 @@ from app.settings import Settings, SettingsError, load_settings, unknown_setting
 
 
 def checked_settings() -> Settings:
-    """The settings, with their folders made. Warns of unknown ones. Raises SettingsError."""
+    """Reads the settings and makes their folders. Warns of unknown settings.
+
+    Raises SettingsError if a setting is wrong or a folder cannot be made.
+    """
     settings = load_settings()
     for line in unknown_settings():
         typer.echo(f"callscribe: warning: {line}", err=True)
@@ -26,7 +29,7 @@ def checked_settings() -> Settings:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process without waiting for the model's threads, which may be in the middle of a batch."""
+    """Ends the process. It does not wait for the model's threads, because they may be in the middle of a batch."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -1,6 +1,6 @@
-"""`callscribe serve` and `callscribe worker`: the commands that run until they are stopped.
+"""`callscribe serve` and `callscribe worker`, the commands that run until they are stopped.
 
-What is slow to import, the engine and the web framework, is imported inside the commands that use it.
+The engine and the web framework are slow to import, so the commands import them when they run.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     executor: Annotated[
-        bool, typer.Option("--executor/--no-executor", help="Whether to run jobs in this process.")
+        bool, typer.Option("--executor/--no-executor", help="Also run jobs, or only answer HTTP requests.")
     ] = True,
 ) -> None:
-    """Run the service: answer HTTP requests and run jobs in one process."""
+    """Answer HTTP requests, and run jobs in the same process."""
     close_to_other_processes()
     if executor:
         share_memory()
@@ -37,7 +37,7 @@ def serve(
     from app.service import check_engine, open_service
 
     settings = checked_settings()
-    _keep_to_ourselves(settings)
+    _close_to_other_users(settings)
     check_exposure(settings, host)
     if executor:
         check_engine(settings)
@@ -54,13 +54,13 @@ def serve(
 
 
 def worker() -> None:
-    """Run jobs without HTTP. Any number of processes may share one database."""
+    """Run jobs without answering HTTP requests. Any number of processes may share one database."""
     close_to_other_processes()
     share_memory()
     from app.service import check_engine
 
     settings = checked_settings()
-    _keep_to_ourselves(settings)
+    _close_to_other_users(settings)
     check_engine(settings)
     set_up_logging(settings.log_format)
     _run_until_stopped(_work(settings))
@@ -72,12 +72,12 @@ def check_exposure(settings: Settings, host: str) -> None:
 
     if not settings.api_keys and settings.auth == "on" and not is_loopback(host):
         raise SettingsError(
-            f"CALLSCRIBE_API_KEYS: set it to serve on {host}, or set CALLSCRIBE_AUTH=off to let everybody in"
+            f"CALLSCRIBE_API_KEYS: set it to serve on {host}, or set CALLSCRIBE_AUTH=off to serve everybody"
         )
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises SettingsError if the address cannot be listened on."""
+    """Returns a socket that listens on the address. Raises SettingsError if that is not possible."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -85,12 +85,15 @@ def listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"--host {host} --port {port}: {reason}") from None
 
 
-def _keep_to_ourselves(settings: Settings) -> None:
-    """Only this user may read recordings, also those of earlier versions. An operator's own folder stays as it is."""
+def _close_to_other_users(settings: Settings) -> None:
+    """Lets only this user read the recordings that are written from now on, and those of earlier versions.
+
+    It does not change a folder that the operator chose for the recordings.
+    """
     os.umask(0o077)
     ours = ["work", *(["audio"] if settings.store_url is None else [])]
     for folder in (settings.data_dir / name for name in ours):
-        with suppress(OSError):  # it does not exist yet, or belongs to another user
+        with suppress(OSError):  # the folder does not exist yet, or belongs to another user
             folder.chmod(0o700)
 
 
@@ -106,14 +109,14 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
         except (DatabaseUnavailable, StoreUnavailable) as error:
             typer.echo(f"callscribe: {error}", err=True)
             raise typer.Exit(1) from None
-        except asyncio.CancelledError:  # a signal came before the service was up
+        except asyncio.CancelledError:  # a signal came before the service had started
             stopped_in_order = True
     structlog.stdlib.get_logger("callscribe").info("stopped", clean=stopped_in_order)
     leave(0 if stopped_in_order else 1)
 
 
 async def _work(settings: Settings) -> bool:
-    """Run jobs until a signal stops the process or a part fails. Returns whether it was a signal."""
+    """Runs jobs until a signal stops the process or a part fails. Returns whether it was a signal."""
     from app.database.connections import asyncpg_url
     from app.process.garbage import spare_what_stays
     from app.service import open_parts

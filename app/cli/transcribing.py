@@ -1,6 +1,6 @@
-"""`callscribe transcribe`: files and folders on this machine, without a server or a database.
+"""`callscribe transcribe` transcribes files and folders on this machine, without a server or a database.
 
-What is slow to import, such as the engine, is imported inside the command.
+The engine is slow to import, so the command imports it when it runs.
 """
 
 import asyncio
@@ -26,29 +26,37 @@ if TYPE_CHECKING:
 
 
 def transcribe(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Recordings and folders of them.", metavar="PATH…")],
-    channels: Annotated[str, typer.Option(help="mix or split.")] = "mix",
+    paths: Annotated[
+        list[Path], typer.Argument(exists=True, help="Recordings, and folders with recordings.", metavar="PATH…")
+    ],
+    channels: Annotated[
+        str, typer.Option(help="split if each channel has a speaker of its own, mix to join all channels.")
+    ] = "mix",
     channel_label: Annotated[
-        list[str] | None, typer.Option(help="A channel's name, in channel order. Repeat it for each channel.")
+        list[str] | None, typer.Option(help="Name of the first channel. Repeat the option for the next ones.")
     ] = None,
-    form: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(Format)}, or all.")] = Format.TEXT,
+    form: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(Format)}, or all.")] = Format.TEXT,
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            "--output-dir", "-o", file_okay=False, help="Folder for the transcripts. Without it they are printed."
+            "--output-dir", "-o", file_okay=False, help="Folder for the transcripts. Without it, they are printed."
         ),
     ] = None,
-    language: Annotated[str, typer.Option(help="ISO 639-1 code, or auto.")] = "auto",
-    task: Annotated[str, typer.Option(help="transcribe, or translate to English.")] = "transcribe",
-    model: Annotated[str | None, typer.Option(help="Whisper model. Without it, the configured default.")] = None,
-    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Add the times of words to json.")] = False,
+    language: Annotated[str, typer.Option(help="ISO 639-1 code such as en, or auto to detect it.")] = "auto",
+    task: Annotated[str, typer.Option(help="transcribe, or translate (into English).")] = "transcribe",
+    model: Annotated[
+        str | None, typer.Option(help="Whisper model. Without it, the first one of CALLSCRIBE_MODEL.")
+    ] = None,
+    word_timestamps: Annotated[
+        bool, typer.Option("--word-timestamps", help="Add the times of words to json and whisper.")
+    ] = False,
 ) -> None:
     """Transcribe files and folders on this machine, without a server or a database.
 
-    Folders inside a folder are skipped.
-    With --output-dir, call.wav becomes call.txt, .srt, .vtt, .tsv or .json.
-    `all` writes these five, as the whisper command does.
-    The exit status is 0 if all recordings are transcribed, 1 if some failed, and 2 if the command is wrong.
+    The command skips folders inside a folder.
+    With --output-dir, the transcript of call.wav is call.txt, .srt, .vtt, .tsv or .json.
+    With --format all, the command writes these five, as the whisper command does.
+    The exit status is 0 if all recordings were transcribed, 1 if some failed, and 2 if an option is wrong.
     """
     close_to_other_processes()
     share_memory()
@@ -68,7 +76,7 @@ def transcribe(
 def _exit_status(
     settings: Settings, files: list[Path], options: Options, output: "Output", output_dir: Path | None
 ) -> int:
-    """Transcribe the files, and report on standard error what went wrong. Returns the exit status of the command."""
+    """Transcribes the files, and prints to standard error what went wrong. Returns the exit status of the command."""
     from app.speech.batching.batcher import EngineStopped
     from app.speech.model import DeviceLost
 
@@ -79,9 +87,9 @@ def _exit_status(
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except (EngineStopped, DeviceLost):
-        typer.echo("callscribe: the engine stopped before all was done", err=True)
+        typer.echo("callscribe: the engine stopped before all recordings were transcribed", err=True)
         return 1
-    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
+    except BrokenPipeError:  # the program that reads the pipe has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
@@ -92,13 +100,13 @@ def _exit_status(
 
 
 def _print(text: str) -> None:
-    """Print the text, with `?` for characters that standard output cannot show."""
+    """Prints the text, with `?` for characters that standard output cannot show."""
     encoding = sys.stdout.encoding or "utf-8"
     typer.echo(text.rstrip("\n").encode(encoding, "replace").decode(encoding))
 
 
 async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> int:
-    """Print or write the transcripts. Returns how many files failed."""
+    """Prints the transcripts or writes them to files. Returns how many recordings failed."""
     from app.cli.files import Transcription
     from app.service import engine_config
     from app.speech.engine import Engine

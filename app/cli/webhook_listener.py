@@ -1,6 +1,6 @@
 """The server of `callscribe webhooks listen`, a receiver to try webhooks and callbacks with.
 
-It prints each request and checks its signature. It must not know the service: the secrets are its only link to it.
+It prints each request and checks its signature. It needs nothing of the service but the secrets.
 """
 
 import json
@@ -14,7 +14,10 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 def listener(host: str, port: int, secrets: Sequence[str], show: Callable[[str], None]) -> ThreadingHTTPServer:
-    """A server that answers 204 to a GET and to events signed with one of the secrets, and 401 to other events."""
+    """Returns a server that calls `show` with the text of each request.
+
+    It answers 204 to a GET and to an event that is signed with one of the secrets, and 401 to any other event.
+    """
 
     class Receiver(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

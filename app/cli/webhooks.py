@@ -1,6 +1,6 @@
-"""`callscribe webhooks`: the secret that signs webhooks, and a receiver to try them with.
+"""`callscribe webhooks` prints or replaces the secret that signs webhooks, and receives webhooks to try them.
 
-What is slow to import, such as the database, is imported inside the commands that use it.
+The database is slow to import, so the commands import it when they run.
 """
 
 import asyncio
@@ -11,11 +11,16 @@ import typer
 from app.cli.preparation import checked_settings
 from app.settings import Settings, SettingsError
 
-webhooks_cli = typer.Typer(help="Webhooks: their secret, and a receiver to try them with.", no_args_is_help=True)
+webhooks_cli = typer.Typer(
+    help="Print or replace the secret of webhooks, or receive webhooks to try them.", no_args_is_help=True
+)
 
 
 async def _webhook_secrets(settings: Settings, *, rotate: bool = False) -> list[str]:
-    """The valid secrets, the newest first: those of the setting if it is set, otherwise those of the database."""
+    """Returns the valid secrets, the newest first.
+
+    They come from the setting if it is set, otherwise from the database. With `rotate`, the database gets a new one.
+    """
     from app.database.embedded import open_database
     from app.deliveries import signing_secrets
 
@@ -30,7 +35,7 @@ async def _webhook_secrets(settings: Settings, *, rotate: bool = False) -> list[
 
 @webhooks_cli.command("secret")
 def print_webhook_secret() -> None:
-    """Print the secret that webhooks are signed with; receivers verify with it."""
+    """Print the secret that signs webhooks. Receivers need it to verify the signatures."""
     typer.echo(asyncio.run(_webhook_secrets(checked_settings()))[0])
 
 
@@ -39,12 +44,12 @@ def rotate_webhook_secret() -> None:
     """Make a new secret and print it. For one day, webhooks are also signed with the old secret."""
     settings = checked_settings()
     if settings.webhook_secret:
-        raise SettingsError("CALLSCRIBE_WEBHOOK_SECRET: rotate by setting it to new,old; a day later to new")
+        raise SettingsError("CALLSCRIBE_WEBHOOK_SECRET: to rotate, set it to new,old, and a day later to new")
     typer.echo(asyncio.run(_webhook_secrets(settings, rotate=True))[0])
 
 
 def _verifying_with(secret: str | None) -> tuple[list[str], str]:
-    """The secrets that verify signatures, and where they come from."""
+    """Returns the secrets that verify signatures, and the name of their origin."""
     from app.deliveries.signing import key_of
 
     if secret is not None:
@@ -62,12 +67,12 @@ def _verifying_with(secret: str | None) -> tuple[list[str], str]:
 def listen_for_webhooks(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 to listen on.")] = 9000,
     secret: Annotated[
-        str | None, typer.Option(help="Secret that verifies signatures. Without it, the service's own.")
+        str | None, typer.Option(help="Secret to verify signatures with. Without it, the secret of the service.")
     ] = None,
 ) -> None:
     """Receive webhooks on this machine, print them and verify their signatures. Stop with Ctrl-C.
 
-    The service calls this machine only with CALLSCRIBE_ALLOWED_NETWORKS=127.0.0.0/8.
+    The service sends webhooks to this machine only if CALLSCRIBE_ALLOWED_NETWORKS=127.0.0.0/8 is set.
     """
     from app.cli.webhook_listener import listener
 

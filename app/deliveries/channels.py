@@ -1,8 +1,8 @@
 """What a channel is: the seam between the sender and the ways in which a delivery can be sent.
 
 A channel sends one delivery once and returns a reply. The sender chooses the channel by the delivery's style. A new way
-out (a bucket, a folder, a stream) is a new style, its receivers and its channel. Leases, the schedule and the limit for
-each host are the same for all channels. So they belong to the outbox and the sender, not to a channel.
+out (a bucket, a folder, a stream) is a new style with a migration, its receivers and its channel. Leases, the schedule
+and the limit for each host are the same for all channels. So they belong to the outbox and the sender.
 """
 
 import time

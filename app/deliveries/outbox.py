@@ -1,4 +1,4 @@
-"""The outbox: all SQL that writes, claims and reads events and their deliveries.
+"""The outbox: the SQL that writes, claims and reads events and their deliveries.
 
 The event is written in the transaction that ends its transcription, so that neither exists without the other. A sender
 takes a lease on a delivery before it makes an attempt, and names the lease's token when it records the attempt. So a

@@ -1,7 +1,7 @@
 """Chooses a running job that returns to the queue, because a job of another API key should have its place.
 
 Of each kind (with a stored recording, or to be fetched), one job at a time makes way, and only if the other job would
-get the place.
+get the place: its key and host have capacity, and no more urgent job of the running job's own key would get it first.
 """
 
 from collections import Counter

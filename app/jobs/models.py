@@ -1,4 +1,4 @@
-"""The tables: what was asked, and what became of it."""
+"""The tables of jobs and transcripts."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,7 +35,10 @@ def _in(column: str, values: list[str]) -> str:
 
 
 class Transcription(SQLModel, table=True):
-    """The job: one recording, its options, its status. Narrow, since every heartbeat rewrites it."""
+    """A job: one recording, its options and its status.
+
+    Heartbeats rewrite the row, so the result is in another table.
+    """
 
     __table_args__ = (
         CheckConstraint(_in("status", list(Status)), name="transcription_status"),
@@ -85,6 +88,7 @@ class Transcription(SQLModel, table=True):
     progress: float = Field(default=0.0, sa_type=Float)
     attempts: int = Field(default=0, sa_type=SmallInteger)
     crashes: int = Field(default=0, sa_type=SmallInteger)
+    # The column is older than the name: it does not count attempts that ended as Interrupted.
     hindrances: int = Field(
         default=0, sa_column=Column("interruptions", SmallInteger, nullable=False, server_default="0")
     )

@@ -61,7 +61,7 @@ Rendered = TypeVar("Rendered")
 
 
 class Reader:
-    """Answers reads. Each method raises NotFound if the job does not exist or the caller may not see it."""
+    """Answers reads. A read of one job raises NotFound if the job does not exist or the caller may not see it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

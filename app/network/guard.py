@@ -68,7 +68,7 @@ class NetworkGuard:
             self._check(_parsed(url))
         except NetworkRefused as refusal:
             wrong = (FieldError(field, str(refusal)),)
-            raise UrlNotAllowed(f"The URL may not be used: {refusal}.", errors=wrong) from None
+            raise UrlNotAllowed(f"The URL is not allowed: {refusal}.", errors=wrong) from None
 
     def client(self, *, timeout: httpx.Timeout, verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
         """Returns an HTTP client that checks every connection. The caller closes it.

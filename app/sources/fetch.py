@@ -70,7 +70,7 @@ class Fetcher:
         source = self._sources.get(_scheme(url))
         if source is None:
             reason = f"its scheme must be one of {', '.join(sorted(self._sources))}"
-            raise UrlNotAllowed(f"The URL may not be used: {reason}.", errors=(FieldError("url", reason),))
+            raise UrlNotAllowed(f"The URL is not allowed: {reason}.", errors=(FieldError("url", reason),))
         source.require_allowed(url)
 
     async def has_space(self) -> bool:

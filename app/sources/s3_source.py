@@ -24,7 +24,7 @@ class S3Source:
             self._address(url)
         except ValueError as error:
             raise UrlNotAllowed(
-                f"The URL may not be used: it {error}.", errors=(FieldError("url", str(error)),)
+                f"The URL is not allowed: it {error}.", errors=(FieldError("url", str(error)),)
             ) from None
 
     async def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:

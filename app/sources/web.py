@@ -134,7 +134,7 @@ def _failure(error: httpx.TransportError) -> FetchFailed:
     """Translate an error of the connection into an error that clients see."""
     found = list(causes(error))
     if isinstance(error, NetworkRefused):
-        return FetchFailed(f"The URL may not be used: {error}.")
+        return FetchFailed(f"The URL is not allowed: {error}.")
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in found):
         return FetchFailed("The server's certificate is not valid for this host.")
     if any(isinstance(cause, ConnectionRefusedError) for cause in found):

@@ -90,7 +90,7 @@ def _results(folder: Path, own_recordings: Path | None, plan: Plan, entries: Seq
 
 
 def _recordings(folder: Path, own_recordings: Path | None, plan: Plan) -> tuple[list[Call], list[str]]:
-    """The calls to transcribe, and the names of their sources."""
+    """Returns the calls to transcribe, and the names of their sources."""
     if own_recordings:
         if not (calls := recordings_in(own_recordings)):
             sys.exit(f"{own_recordings} contains no recording")

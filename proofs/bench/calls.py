@@ -47,7 +47,9 @@ def channel_seconds(calls: Sequence[Call]) -> float:
 
 
 def recordings_in(folder: Path) -> list[Call]:
-    """The recordings in a folder. A `.txt` file of the same stem holds the text of the whole call, in order of time.
+    """Returns the recordings in a folder.
+
+    A `.txt` file with the same stem holds the text of the whole call, in order of time.
 
     Hidden files are ignored. Other files that cannot be decoded are reported on stderr.
     """
@@ -65,7 +67,12 @@ def load(path: Path) -> list[Call]:
 
 
 def _recording(path: Path) -> Call | None:
-    """The recording with its decoded length, because a header may announce another length, or none."""
+    """Returns the recording with its decoded length, or None if it cannot be decoded.
+
+    Its header may announce another length, or none.
+
+    Its header may announce another length, or none. Returns None if it has no audio.
+    """
     try:
         with TemporaryDirectory() as folder:
             audio = asyncio.run(decode(path, Path(folder), split=False, max_seconds=LONGEST_SECONDS))

@@ -18,7 +18,7 @@ CLEAN, NOISY, WORDLESS = "clean", "noisy", "wordless"
 
 @dataclass(frozen=True)
 class Plan:
-    """One call for each of `languages`, which lasts between `shortest` and `longest` seconds.
+    """Asks for one call in each of `languages`, which lasts between `shortest` and `longest` seconds.
 
     Only English and Spanish have enough sentences for long calls. Calls in other languages stay short.
     """
@@ -44,7 +44,10 @@ QUICK = Plan(("en", "fr", "es", "en"), 20, 30, 15)
 
 
 def compose(folder: Path, plan: Plan, sentences: Sequence[Sentence]) -> list[Call]:
-    """Stereo calls in which agent and customer take turns. Every second call has noise and a telephone's bandwidth."""
+    """Writes stereo calls in which agent and customer take turns.
+
+    Every second call has noise and a telephone's bandwidth.
+    """
     lengths = np.geomspace(plan.shortest, plan.longest, len(plan.languages))
     np.random.default_rng(6).shuffle(lengths)
     calls = []
@@ -61,7 +64,7 @@ def compose(folder: Path, plan: Plan, sentences: Sequence[Sentence]) -> list[Cal
 
 
 def wordless(folder: Path, seconds: float) -> list[Call]:
-    """Recordings without speech."""
+    """Writes recordings without speech: silence, noise, ringing and music."""
     time = np.arange(round(seconds * RATE)) / RATE
     noise = np.random.default_rng(0).normal(0, 0.05, len(time))
     ringing = 0.1 * (np.sin(2 * np.pi * 440 * time) + np.sin(2 * np.pi * 480 * time)) * (time % 6 < 2)
@@ -75,9 +78,9 @@ def wordless(folder: Path, seconds: float) -> list[Call]:
 
 
 def conversation(spoken: Sequence[Sentence], seconds: float, chance: Generator) -> tuple[Samples, list[Utterance]]:
-    """The audio as (channels, samples), and its sentences in order of their start. No sentence is used twice.
+    """Returns the audio as (channels, samples), and its sentences in order of their start.
 
-    It ends after about `seconds`, or sooner if no sentences are left.
+    No sentence is used twice. The audio ends after about `seconds`, or sooner if no sentences are left.
     """
     left = [[spoken[index] for index in chance.permutation(len(spoken))] for _ in range(2)]
     said: list[Utterance] = []
@@ -100,7 +103,7 @@ def conversation(spoken: Sequence[Sentence], seconds: float, chance: Generator) 
 
 
 def texts_of(said: Sequence[Utterance]) -> tuple[str, ...]:
-    """The text of each channel."""
+    """Returns the text of each channel."""
     return tuple(" ".join(each.text for each in said if each.channel == channel) for channel in range(2))
 
 
@@ -114,7 +117,7 @@ def _levelled(samples: Samples, chance: Generator) -> Samples:
 
 
 def _telephone(samples: Samples, chance: Generator) -> Samples:
-    """Add noise 15 to 20 dB below the speech, then keep only the bandwidth of a telephone."""
+    """Adds noise 15 to 20 dB below the speech, then keeps only the bandwidth of a telephone."""
     noise = chance.normal(0, SPEECH_LEVEL * 10 ** (-chance.uniform(15, 20) / 20), len(samples))
     spectrum = np.fft.rfft(samples + noise)
     hertz = np.fft.rfftfreq(len(samples), 1 / RATE)

@@ -39,7 +39,7 @@ CONTENDERS: Mapping[str, Contender] = {
 
 
 def run(contender: Contender, models_dir: Path, calls: list[Call]) -> Run:
-    """Let the contender transcribe all calls, and measure it."""
+    """Lets the contender transcribe all calls, and measures it."""
     work = contender(models_dir, calls)
     latencies: list[float] = []
     heard: dict[str, list[Piece]] = {}

@@ -1,4 +1,4 @@
-"""The upper limit of CTranslate2 on this machine: encode and generate prepared features, with all cores busy."""
+"""Measures the upper limit of CTranslate2: it encodes and generates prepared features, with all cores busy."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -40,10 +40,10 @@ class Window:
 
 
 def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
-    """Windows of up to 18 s, in batches, with a beam of 5.
+    """Recognizes windows of up to 18 s, in batches, with a beam of 5.
 
-    The context is 15 or 20 s: the shortest in which a window ends in silence. Languages are known,
-    not detected. Results are not checked, not recognized again and not joined. All are reported at the end.
+    The context is 15 or 20 s, whichever is the shortest in which a window ends in silence. Languages are known, not
+    detected. Results are not checked, not recognized again and not joined. All are reported at the end.
     """
     with chosen_instructions():
         model = load(models_dir, cpu_threads=1, num_workers=CORES)
@@ -92,7 +92,10 @@ def _batched(windows: Sequence[Window], batch_size: int) -> Iterator[Sequence[Wi
 
 
 def _recognize(model: WhisperModel, batch: Sequence[Window]) -> list[str]:
-    """The text of each window. Encoding one window at a time takes less memory and is no slower on a CPU."""
+    """Returns the text of each window.
+
+    Windows are encoded one at a time, because this takes less memory and is no slower on a CPU.
+    """
     encoded = np.concatenate([np.asarray(model.encode(window.features)) for window in batch])
     results = model.model.generate(
         ctranslate2.StorageView.from_array(encoded),

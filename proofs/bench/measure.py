@@ -57,7 +57,7 @@ class Meter:
         self._sampling.__exit__(kind, error, trace)
 
     def elapsed(self) -> float:
-        """Seconds since the block began."""
+        """Returns the seconds since the block began."""
         return time.perf_counter() - self._started
 
     def _sample(self) -> None:
@@ -66,7 +66,7 @@ class Meter:
 
 @contextmanager
 def repeatedly(action: Callable[[], object], seconds: float) -> Iterator[None]:
-    """Call `action` every `seconds` on a thread until the end of the block, and once more at the end.
+    """Calls `action` every `seconds` on a thread until the end of the block, and once more at the end.
 
     If the action raised an error, the end of the block raises it.
     """
@@ -92,7 +92,7 @@ def resident_mib(process: psutil.Process) -> float:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """The CPU time of a process, of its children that have ended, and of its running children."""
+    """Returns the CPU time of a process, of its children that have ended, and of its running children."""
     try:
         times = process.cpu_times()
         ended = times.children_user + times.children_system

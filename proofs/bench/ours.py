@@ -27,7 +27,7 @@ FINAL = frozenset({"completed", "failed", "cancelled"})
 
 
 def engine(models_dir: Path, calls: Sequence[Call]) -> Work:
-    """Decode and transcribe all calls at the same time, without HTTP and without a database."""
+    """Decodes and transcribes all calls at the same time, without HTTP and without a database."""
     share_memory()
     loaded = Engine(EngineConfig(models=(MODEL,), models_dir=models_dir, device="cpu"))
     loaded.load()
@@ -46,7 +46,10 @@ def engine(models_dir: Path, calls: Sequence[Call]) -> Work:
 
 
 def service(folder: Path, calls: Sequence[Call], levels: Sequence[int]) -> list[Run]:
-    """All calls, once for each number of clients. A client posts its next call after it has read a transcript."""
+    """Transcribes all calls once for each number of clients.
+
+    A client posts its next call after it has read a transcript.
+    """
     with serving(folder, MODEL=MODEL, DEVICE="cpu") as running:
         idle = resident_mib(psutil.Process(running.process.pid))
         return [_under_load(running, calls, clients, idle) for clients in levels]
@@ -54,7 +57,7 @@ def service(folder: Path, calls: Sequence[Call], levels: Sequence[int]) -> list[
 
 @contextmanager
 def asking_for_health(url: str) -> Iterator[list[float]]:
-    """Request `/healthz` until the end of the block. The list fills with the milliseconds of each answer."""
+    """Requests `/healthz` until the end of the block. The list fills with the milliseconds of each answer."""
     found = list[float]()
 
     def ask() -> None:
@@ -94,7 +97,7 @@ def _ask(service: Service, call: Call) -> tuple[float, list[Piece]]:
 
 
 def transcript_of(service: Service, job: dict[str, Any]) -> dict[str, Any]:
-    """Wait for the transcript of a job, and read it."""
+    """Waits for the transcript of a job, and returns it."""
     while job["status"] not in FINAL:
         job = service.ended(job)
     assert job["status"] == "completed", job["error"]
@@ -102,6 +105,6 @@ def transcript_of(service: Service, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _processes(service: Service) -> list[psutil.Process]:
-    """The service's process, then its embedded database, which is not a child of that process."""
+    """Returns the service's process, then its embedded database, which is not a child of that process."""
     postmasters = [int(path.read_text().split()[0]) for path in service.folder.rglob("postmaster.pid")]
     return [psutil.Process(pid) for pid in (service.process.pid, *postmasters)]

@@ -14,7 +14,7 @@ STYLE = "text{font:12px sans-serif;fill:#333}.grid{stroke:#ddd}.line{fill:none;s
 
 @dataclass(frozen=True)
 class Curve:
-    """How to draw one figure of every row."""
+    """Says how to draw one figure of every row."""
 
     name: str
     color: str
@@ -29,7 +29,7 @@ LATENCY = (
 
 
 def plot(rows: Sequence[Row], caption: str) -> str:
-    """Two panels next to each other. `caption` names the machine."""
+    """Returns an SVG with two panels next to each other. `caption` names the machine."""
     left = _panel("Channel-seconds of audio per second", THROUGHPUT, rows)
     right = _panel("Seconds from request to transcript", LATENCY, rows)
     return (
@@ -68,7 +68,7 @@ def _panel(title: str, curves: Sequence[Curve], rows: Sequence[Row]) -> str:
 
 
 def _round_up(value: float) -> float:
-    """The next larger number that gives the ticks round values."""
+    """Returns the next larger number that gives the ticks round values."""
     steps = (10.0**power * part for power in range(-3, 6) for part in (1, 2, 4, 5))
     return TICKS * next(step for step in steps if TICKS * step >= value)
 

@@ -17,7 +17,7 @@ from proofs.bench.results import Entry, Measured
 
 
 class ContenderFailed(Exception):
-    """The message is the last line that the contender printed."""
+    """Says that a contender ended with an error. The message is the last line of text that it printed."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,10 @@ class Race:
     levels: tuple[int, ...]
 
     def run(self, entry: Entry) -> list[Measured]:
-        """Run all ways of an entry, and return the fastest: one run, or one for each level. Raises ContenderFailed."""
+        """Runs all ways of an entry, and returns the fastest: one run, or one for each level.
+
+        Raises ContenderFailed.
+        """
         measured = {way: self._start(way, self.calls, self.levels) for way in entry.ways}
         best = min(measured, key=lambda way: measured[way][-1].wall_seconds)
         [wordless] = self._start(best, self.wordless, (1,))

@@ -78,18 +78,18 @@ class Measured:
 
 
 def rows(measured: Sequence[Measured], calls: Sequence[Call]) -> list[Row]:
-    """The rows in the same order. Without a run of (a), `ratio` is None."""
+    """Returns one row for each measured entry, in the same order. If (a) was not run, `ratio` is None."""
     base = next((channel_seconds(calls) / each.run.wall_seconds for each in measured if each.entry.letter == "a"), None)
     return [_row(each, calls, base) for each in measured]
 
 
 def percentile(figures: Sequence[float], share: float) -> float:
-    """The smallest figure that at least this share of the figures does not exceed."""
+    """Returns the smallest figure that at least this share of the figures does not exceed."""
     return sorted(figures)[max(0, math.ceil(share * len(figures)) - 1)]
 
 
 def machine() -> Mapping[str, str | int]:
-    """The machine, the date, and the versions of the libraries."""
+    """Returns the machine, the date, and the versions of the libraries."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _processor(),

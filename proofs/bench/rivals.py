@@ -26,14 +26,17 @@ def load(models_dir: Path, **options: int) -> WhisperModel:
 
 
 def channels_of(call: Call) -> Sequence[Any]:
-    """The samples of each channel at 16 kHz. Recordings with more than two channels are mixed to one."""
+    """Returns the samples of each channel at 16 kHz. Recordings with more than two channels are mixed to one."""
     if call.channels == 2:
         return list(decode_audio(str(call.path), split_stereo=True))
     return [decode_audio(str(call.path))]
 
 
 def one_by_one(models_dir: Path, calls: Sequence[Call], *, threads: int) -> Work:
-    """`WhisperModel.transcribe`, channel after channel. With `threads` 0, the library chooses the number."""
+    """Runs `WhisperModel.transcribe` on one channel after the other.
+
+    With `threads` 0, the library chooses the number.
+    """
     model = load(models_dir, cpu_threads=threads)
 
     def work(report: Report) -> None:
@@ -44,7 +47,7 @@ def one_by_one(models_dir: Path, calls: Sequence[Call], *, threads: int) -> Work
 
 
 def batched(models_dir: Path, calls: Sequence[Call], *, batch_size: int, workers: int = 1) -> Work:
-    """`BatchedInferencePipeline`, channel after channel, on one file or on several at a time.
+    """Runs `BatchedInferencePipeline` on one channel after the other, in one file or in several at a time.
 
     A pipeline keeps state between files, so each file has its own.
     """
@@ -63,7 +66,7 @@ def batched(models_dir: Path, calls: Sequence[Call], *, batch_size: int, workers
 
 
 def command_line(models_dir: Path, calls: Sequence[Call]) -> Work:
-    """The command `whisper`, one process for each channel."""
+    """Runs the command `whisper`, in one process for each channel."""
 
     def work(report: Report) -> None:
         with TemporaryDirectory() as folder:

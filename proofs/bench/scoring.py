@@ -14,7 +14,7 @@ BY_CHARACTER = frozenset({"zh", "ja", "hi"})
 
 @cache
 def normalizer(language: str | None) -> Callable[[str], str]:
-    """Whisper's own normalizer. It ignores accents, because some of the references lack them.
+    """Returns Whisper's own normalizer. It ignores accents, because some of the references lack them.
 
     Chinese, Japanese and Hindi are counted by character, because spaces do not separate their words.
     """
@@ -26,7 +26,10 @@ def normalizer(language: str | None) -> Callable[[str], str]:
 
 
 def error_rate(calls: Sequence[Call], heard: dict[str, list[Piece]]) -> float | None:
-    """Words that are wrong, missing or too many, divided by the words of all calls; None without references."""
+    """Returns the words that are wrong, missing or too many, divided by the words of all calls.
+
+    None without references.
+    """
     pairs = [pair for call in calls for pair in _pairs(call, heard[call.path.name]) if pair[0]]
     if not pairs:
         return None
@@ -34,12 +37,15 @@ def error_rate(calls: Sequence[Call], heard: dict[str, list[Piece]]) -> float | 
 
 
 def words(heard: dict[str, list[Piece]]) -> int:
-    """The number of words in all recordings."""
+    """Returns the number of words in all recordings."""
     return sum(len(piece.text.split()) for pieces in heard.values() for piece in pieces)
 
 
 def _pairs(call: Call, pieces: Sequence[Piece]) -> list[tuple[str, str]]:
-    """Normalized pairs of reference and transcript: one per channel, or one for the call if it has a single text."""
+    """Returns normalized pairs of reference and transcript.
+
+    There is one pair per channel, or one for the call if it has a single text.
+    """
     clean = normalizer(call.language)
     per_channel = len(call.texts) == call.channels
     ordered = sorted(pieces, key=lambda piece: piece.start)

@@ -29,7 +29,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sentence:
-    """A spoken sentence. The samples are in −1…1 at RATE."""
+    """A spoken sentence. The samples are in −1…1, at the sample rate RATE."""
 
     language: str
     text: str
@@ -37,7 +37,7 @@ class Sentence:
 
 
 def sentences() -> tuple[list[Sentence], list[str]]:
-    """All speech on this machine, in a stable order, and the names of its sources."""
+    """Returns all speech on this machine, in a stable order, and the names of its sources."""
     found = [Sentence(each.language, each.text, _decoded(each.path)[0]) for each in samples()]
     found += _turns_of_the_sample_call()
     names = ["pytest-audioeval", "samples/sample_call.wav"]
@@ -62,7 +62,7 @@ def _around(start: float, end: float) -> slice:
 
 
 def _prompts(language: str) -> Iterator[Sentence]:
-    """Telephone prompts of Debian's packages asterisk-core-sounds-*, if they are installed."""
+    """Yields the telephone prompts of Debian's packages asterisk-core-sounds-*, if they are installed."""
     texts = Path(PROMPT_TEXTS.format(language))
     if not texts.exists():
         return
@@ -75,7 +75,7 @@ def _prompts(language: str) -> Iterator[Sentence]:
 
 
 def _decoded(path: Path) -> Samples:
-    """(channels, samples) at RATE."""
+    """Returns the samples of the shape (channels, samples), at the sample rate RATE."""
     resampler = av.AudioResampler(format="fltp", rate=RATE)
     with av.open(str(path)) as container:
         frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]

@@ -8,7 +8,7 @@ NOTHING = "–"
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One row for each contender."""
+    """Returns a table with one row for each contender."""
     conditions = sorted({name for row in rows for name in row.error_rates})
     head = ["", "contender", "x", "÷ (a)", "CPU s per s", "p50 / p95 s", "peak MiB", "WER"]
     head += [*(f"WER {name}" for name in conditions), "words in none"]
@@ -16,7 +16,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def service_table(rows: Sequence[Row]) -> str:
-    """One row for each number of clients of the service."""
+    """Returns a table with one row for each number of clients of the service."""
     head = ["clients", "x", "p50 / p95 s", "/healthz p95 / max ms", "idle MiB", "peak MiB"]
     return _markdown(
         head,

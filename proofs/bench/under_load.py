@@ -24,20 +24,20 @@ RATE, CHANNELS = 48_000, 2
 
 
 def wav_header(size: int) -> bytes:
-    """The header of a WAV file of `size` bytes."""
+    """Returns the header of a WAV file of `size` bytes."""
     layout = struct.pack("<IHHIIHH", 16, 1, CHANNELS, RATE, RATE * CHANNELS * 2, CHANNELS * 2, 16)
     return b"RIFF" + struct.pack("<I", size - 8) + b"WAVEfmt " + layout + b"data" + struct.pack("<I", size - 44)
 
 
 def silent_wav(path: Path, size: int) -> None:
-    """Write a WAV header and zeros, `size` bytes in all. The file is sparse."""
+    """Writes a WAV header and zeros, `size` bytes in all. The file is sparse."""
     with path.open("wb") as file:
         file.write(wav_header(size))
         file.truncate(size)
 
 
 def upload(service: Service, recording: Path) -> str:
-    """Stream a file as a form. Returns the path of the new job."""
+    """Sends a file as a form, in pieces. Returns the path of the new job."""
     boundary = "bench"
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{recording.name}"\r\n\r\n'
 

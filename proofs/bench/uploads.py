@@ -37,7 +37,10 @@ WATCHING_SECONDS = 0.005
 
 @dataclass(frozen=True)
 class Fate:
-    """An upload of `size` bytes. The client sends the share `sent`; if that is less than 1, it then disconnects."""
+    """An upload of `size` bytes.
+
+    The client sends the share `sent` of them. If that is less than 1, it then disconnects.
+    """
 
     title: str
     size: int
@@ -45,7 +48,7 @@ class Fate:
     sent: float = 1.0
 
     def request(self) -> Iterator[bytes]:
-        """The bytes of the request that are sent."""
+        """Yields the bytes of the request that the client sends."""
         length = f"Content-Length: {len(HEAD) + self.size + len(END)}"
         framing = "Transfer-Encoding: chunked" if self.chunked else length
         yield f"POST /v1/transcriptions HTTP/1.1\r\n{FIELDS}{framing}\r\n\r\n".encode()
@@ -67,7 +70,10 @@ class Fate:
 
 @dataclass(frozen=True)
 class Ending:
-    """How an upload ended for its client. `at` is by `time.monotonic`. `status` is None if the client disconnected."""
+    """How an upload ended for its client.
+
+    `at` is a time of `time.monotonic`. `status` is None if the client disconnected.
+    """
 
     at: float
     status: int | None = None
@@ -75,7 +81,7 @@ class Ending:
 
 
 def upload(service: Service, fate: Fate) -> Ending:
-    """Send until everything is sent or an answer has arrived."""
+    """Sends until everything is sent or an answer has arrived."""
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         with suppress(ConnectionError):
             for piece in fate.request():
@@ -92,7 +98,7 @@ def upload(service: Service, fate: Fate) -> Ending:
 
 @contextmanager
 def watching(folder: Path) -> Iterator[list[float]]:
-    """Watch the files of a folder. The list fills with the time of each file's removal."""
+    """Watches the files of a folder until the end of the block. The list fills with the time of each file's removal."""
     gone, seen = list[float](), set[str]()
 
     def look() -> None:
@@ -106,7 +112,7 @@ def watching(folder: Path) -> Iterator[list[float]]:
 
 
 def upload_from_all(service: Service, fate: Fate, clients: int) -> None:
-    """Upload from all clients at the same time, print a row, and delete the accepted jobs."""
+    """Uploads from all clients at the same time, prints a row, and deletes the accepted jobs."""
     incoming = service.folder / "audio" / "incoming"
     process = psutil.Process(service.process.pid)
     before = resident_mib(process)

@@ -135,7 +135,10 @@ def main() -> int:
 
 
 async def _play(seed: str, scenario: Scenario) -> Sequence[Figure]:
-    """Raises NotAsPromised. That makes the stage keep the log of the processes."""
+    """Plays a scenario on a new stage, and returns its figures.
+
+    Raises NotAsPromised if a promise is broken. Because of the exception, the stage keeps the log of the processes.
+    """
     if scenario.disk_bytes is not None and os.geteuid() != 0:
         return [Figure.found("not played, because only root can make a small disk", 0)]
     arguments = ["--lease", str(scenario.lease_seconds)]

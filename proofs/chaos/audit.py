@@ -119,7 +119,10 @@ async def read_accounts(pool: "asyncpg.Pool[asyncpg.Record]") -> Accounts:
 
 
 def discrepancies(accepted: Mapping[UUID, str], accounts: Accounts) -> list[Finding]:
-    """Everything that is not as promised. `accepted` has the order of each job that a client got an answer for."""
+    """Returns everything that is not as promised.
+
+    `accepted` has the order of each job that a client got an answer for.
+    """
     ends = {end.job: end for end in accounts.ends}
     found = [Finding(Kind.LOST, f"{job} was accepted and is lost") for job in accepted.keys() - ends.keys()]
     found += [Finding(Kind.UNASKED, f"{job} exists, and no client knows it") for job in ends.keys() - accepted.keys()]
@@ -160,7 +163,10 @@ def _of_one(end: End, order: str, steps: Sequence[Step]) -> list[Finding]:
 
 
 def _fits(end: End, order: str) -> bool:
-    """Whether a job with this order may end like this. Any job may end as crashed if its workers were killed."""
+    """Returns whether a job with this order may end like this.
+
+    Any job may end as crashed if its workers were killed.
+    """
     if end.error_code == Crashed.code:
         return end.crashes == MAX_CRASHES
     if order == "fetch":  # the server never sends the recording
@@ -176,14 +182,14 @@ def _fits(end: End, order: str) -> bool:
 
 @dataclass(frozen=True)
 class Recovery:
-    """Seconds from the death of a worker until a job that it held is claimed again."""
+    """How many seconds passed from the death of a worker until a job that it held was claimed again."""
 
     seconds: float
     last_chance: bool
 
 
 def recoveries(steps: Sequence[Step], killed: Mapping[str, datetime]) -> list[Recovery]:
-    """One recovery for each job that a killed worker held.
+    """Returns one recovery for each job that a killed worker held.
 
     A job on its last chance may have to wait, because a worker runs such jobs one at a time.
     """
@@ -202,7 +208,7 @@ def recoveries(steps: Sequence[Step], killed: Mapping[str, datetime]) -> list[Re
 
 
 def claims_without_a_device(steps: Sequence[Step], devices: Collection[UUID]) -> int:
-    """How many claims workers made after one of the jobs `devices` had broken their device.
+    """Returns how many claims workers made after one of the jobs `devices` had broken their device.
 
     Claims within WITHIN_SECONDS are not counted, because they may have been under way at that moment.
     """

@@ -1,4 +1,4 @@
-"""A worker on a broken machine, next to a healthy worker.
+"""Runs a worker on a broken machine, next to a healthy worker.
 
 The sick worker must fail no job. It must stop claiming while the fault lasts, and claim again after the repair.
 """
@@ -42,14 +42,14 @@ class SickWorker:
     fault: Path
 
     async def is_ready(self) -> bool:
-        """Ask as a probe does. A process without a file for the connection does not answer, so it is not ready."""
+        """Asks as a probe does. A process without a file for the connection does not answer, so it is not ready."""
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
             with suppress(httpx.TransportError):
                 return (await client.get(f"{self.url}/readyz")).status_code == 200
         return False
 
     async def becomes(self, *, ready: bool, within_seconds: float) -> float:
-        """The seconds until its readiness is `ready`; infinite if that takes longer than `within_seconds`."""
+        """Returns after how many seconds its readiness is `ready`. Returns infinity after `within_seconds`."""
         started = time.monotonic()
         while time.monotonic() - started < within_seconds:
             if await self.is_ready() is ready:
@@ -100,7 +100,7 @@ def input_output_errors(worker: SickWorker) -> Iterator[None]:
 
 @contextmanager
 def removed(worker: SickWorker) -> Iterator[None]:
-    """What a cleaner of temporary files does. The worker must make its folder again."""
+    """Does what a cleaner of temporary files does. The worker must make its folder again."""
     shutil.rmtree(worker.disk / "work")
     yield
 
@@ -117,7 +117,7 @@ def out_of_files(worker: SickWorker) -> Iterator[None]:
 
 @contextmanager
 def killed_decoders(worker: SickWorker) -> Iterator[None]:
-    """What a lack of memory does: every few seconds, all running decoders are killed."""
+    """Does what a lack of memory does: it kills all running decoders every few seconds."""
 
     async def kill() -> None:
         while True:
@@ -143,7 +143,7 @@ PASSING = {"removed once": removed, "with its decoders killed": killed_decoders}
 
 
 async def black_hole(stage: Stage, *, jobs: int, killing_seconds: float) -> list[Figure]:
-    """One fault after the other, while jobs wait and a healthy worker runs next to the sick one."""
+    """Causes one fault after the other, while jobs wait and a healthy worker runs next to the sick one."""
     await stage.start(1, 1)
     figures = []
     async with _sick_worker(stage) as worker:

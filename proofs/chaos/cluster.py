@@ -1,4 +1,4 @@
-"""Processes of the service that share one database and one folder. A process that ends is started again."""
+"""Runs processes of the service that share one database and one folder. It replaces each process that ends."""
 
 import asyncio
 import signal
@@ -72,13 +72,13 @@ class Cluster:
         return [member for member in self.members if not member.port]
 
     async def start(self, apis: int, workers: int) -> None:
-        """Start `apis` processes that serve HTTP, and `workers`. Returns when all APIs are ready."""
+        """Starts `apis` processes that serve HTTP, and `workers`. Returns when all APIs are ready."""
         self.members += [self._spawn("serve", port) for port in free_ports(apis)]
         self.add_workers(workers)
         await self._until_ready()
 
     async def start_whole(self) -> None:
-        """Start one process that serves HTTP and works on jobs. Returns when it is ready."""
+        """Starts one process that serves HTTP and works on jobs. Returns when it is ready."""
         self.members.append(self._spawn("whole", *free_ports(1)))
         await self._until_ready()
 
@@ -94,7 +94,10 @@ class Cluster:
         self.members += [self._spawn("worker", 0) for _ in range(count)]
 
     def not_signalled(self, members: Iterable[Member]) -> list[Member]:
-        """Those of `members` that no signal was sent to. A signalled one stays a member until it is replaced."""
+        """Returns those of `members` that no signal was sent to.
+
+        A signalled one stays a member until it is replaced.
+        """
         return [member for member in members if member.name not in self.signalled]
 
     def kill(self, member: Member) -> None:
@@ -105,7 +108,7 @@ class Cluster:
         self._end(member, signal.SIGTERM)
 
     async def until_replaced(self) -> None:
-        """Wait until all signalled processes are replaced, so that every exit code is known. Raises TimeoutError."""
+        """Waits until all signalled processes are replaced, so that every exit code is known. Raises TimeoutError."""
         async with asyncio.timeout(END_LIMIT_SECONDS):
             while len(self.not_signalled(self.members)) < len(self.members):
                 await asyncio.sleep(WATCH_SECONDS)
@@ -122,7 +125,7 @@ class Cluster:
     def spawn_apart(
         self, arguments: Sequence[str], command: Sequence[str], **settings: str
     ) -> "subprocess.Popen[bytes]":
-        """Start a process with its own settings that is not replaced when it ends. The caller must end it."""
+        """Starts a process with its own settings that is not replaced when it ends. The caller must end it."""
         changed = {f"CALLSCRIBE_{name}": value for name, value in settings.items()}
         start = [sys.executable, "-m", "proofs.chaos.process", *self._arguments, *arguments, "--", *command]
         return subprocess.Popen(start, env=self._environment | changed, cwd=ROOT, stderr=self._log)

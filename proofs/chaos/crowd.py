@@ -1,4 +1,4 @@
-"""Thousands of clients that want too much. They run in their own process, so that they do not slow down the scenario.
+"""Runs thousands of clients that want too much. Their own process keeps them from slowing down the scenario.
 
     python -m proofs.chaos.crowd KIND PORT COUNT [ID …]
 
@@ -67,7 +67,7 @@ def waiting(ids: Sequence[str]) -> Client:
 
 
 async def _answer(reader: asyncio.StreamReader) -> dict[str, str]:
-    """Read the next answer and return its headers."""
+    """Reads the next answer and returns its headers."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
     await reader.readexactly(int(headers["content-length"]))

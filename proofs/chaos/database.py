@@ -1,4 +1,4 @@
-"""PostgreSQL restarts, stays away, ends connections, and has no free connection."""
+"""Makes PostgreSQL restart, stay away, end connections, and have no free connection."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ RATE = 8.0
 
 
 async def trouble(stage: Stage, *, seconds: float, within_seconds: float, least_share: float) -> list[Figure]:
-    """A fast and an immediate restart, terminated connections, and no free connection, each under load.
+    """Restarts the database in two ways, ends connections, and takes all free connections, each under load.
 
     `within_seconds` after each of them, the service must end at least `least_share` of the jobs that are offered.
     """
@@ -41,7 +41,7 @@ async def trouble(stage: Stage, *, seconds: float, within_seconds: float, least_
 
 
 async def outages(stage: Stage, *, count: int, jobs: int, seconds: float) -> list[Figure]:
-    """The database stays away for longer than a lease, several times, while jobs keep running."""
+    """Stops the database for longer than a lease, several times, while jobs keep running."""
     await stage.start(1, 3)
     hanging = [await stage.load.post("hang") for _ in range(jobs)]
     await _until_all_run(stage, jobs)
@@ -67,7 +67,7 @@ async def _until_all_run(stage: Stage, jobs: int) -> None:
 
 
 async def _after(stage: Stage, within_seconds: float, trouble: Awaitable[None]) -> float:
-    """Jobs ended divided by jobs offered, in the last third of the time that the service has to recover."""
+    """Returns the jobs ended for each job offered, in the last third of the time that the service has to recover."""
     await trouble
     await asyncio.sleep(within_seconds * (1 - WINDOW_SHARE))
     started, before, accepted = time.monotonic(), await _ended(stage), len(stage.load.accepted)
@@ -78,7 +78,7 @@ async def _after(stage: Stage, within_seconds: float, trouble: Awaitable[None]) 
 
 
 async def _ended(stage: Stage) -> int:
-    """As `Stage.ended`, but repeated, because the connections of this harness may be broken too."""
+    """Does what `Stage.ended` does, and repeats it, because the connections of this harness may be broken too."""
     for _ in range(20):
         try:
             return await stage.ended()

@@ -1,4 +1,4 @@
-"""Processes are killed, stopped and terminated. No accepted job may be lost or finished twice."""
+"""Kills, stops and terminates processes. No accepted job may be lost or finished twice."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ POISON = ("crash", "device")
 
 
 def order(stage: Stage, longest_seconds: float) -> str:
-    """Most orders are work; one in fifty is to fail."""
+    """Returns an order for the engine double. Most orders are work, and one in fifty is to fail."""
     return "fail" if stage.random.random() < 0.02 else f"sleep {stage.random.uniform(0, longest_seconds):.2f}"
 
 
@@ -40,7 +40,7 @@ async def kills(
     every_seconds: float,
     again_within: float,
 ) -> list[Figure]:
-    """SIGKILL random processes, APIs and workers. Clients post jobs until the last kill."""
+    """Kills random processes, APIs and workers, with SIGKILL. Clients post jobs until the last kill."""
     cluster = stage.cluster
     await stage.start(2, WORKERS)
 
@@ -78,7 +78,7 @@ def _seconds(found: Sequence[Recovery], last_chance: bool) -> list[float]:
 
 
 async def model(stage: Stage, *, jobs: int, count: int, rate: float) -> list[Figure]:
-    """SIGKILL workers that use the real model and FFmpeg. Some jobs end between two kills, also on a slow machine."""
+    """Kills workers that use the real model and FFmpeg. Some jobs end between two kills, also on a slow machine."""
     await stage.start(1, 2)
     clips = [call(start, end) for start, end in CLIPS]
     started = time.monotonic()
@@ -102,7 +102,7 @@ async def model(stage: Stage, *, jobs: int, count: int, rate: float) -> list[Fig
 
 
 async def zombies(stage: Stage, *, count: int, workers: int, lease_seconds: float) -> list[Figure]:
-    """Workers are stopped for longer than their lease, then continue."""
+    """Stops workers for longer than their lease, then lets them continue."""
     await stage.start(1, workers)
     stopped = 0
     work = itertools.takewhile(lambda _: stopped < count, iter(partial(order, stage, 1.0), None))
@@ -130,7 +130,7 @@ async def zombies(stage: Stage, *, count: int, workers: int, lease_seconds: floa
 
 
 async def _all_taken_back(stage: Stage, members: Sequence[Member]) -> None:
-    """Wait until these workers hold no job, because each lease ended and another process took the job back."""
+    """Waits until these workers hold no job, because each lease ended and another process took the job back."""
     names = [member.name for member in members]
     held = "SELECT count(*) FROM transcription WHERE leased_by = ANY($1)"
     async with asyncio.timeout(SETTLE_SECONDS):
@@ -139,7 +139,7 @@ async def _all_taken_back(stage: Stage, members: Sequence[Member]) -> None:
 
 
 async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Figure]:
-    """SIGTERM random processes under load, as a deployment does."""
+    """Sends SIGTERM to random processes under load, as a deployment does."""
     await stage.start(2, 3)
     work = [f"sleep {stage.random.uniform(0, 0.8):.2f}" for _ in range(round(count * every_seconds * 4))]
     offering = asyncio.create_task(stage.load.offer(work, 4.0))
@@ -164,7 +164,7 @@ async def rolling(stage: Stage, *, count: int, every_seconds: float) -> list[Fig
 
 
 async def poison(stage: Stage, *, count: int, others: int) -> list[Figure]:
-    """Recordings that kill their worker, or break its device, each posted among other jobs and next to one that hangs.
+    """Posts recordings that kill their worker or break its device, each among other jobs and next to one that hangs.
 
     They are posted one after the other, because a job that runs next to three of them would end as they do
     (docs/decisions/0014).

@@ -26,16 +26,16 @@ class Events:
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The form fields that make a job send its event here."""
+        """Returns the form fields that make a job send its event here."""
         return {"webhook_url": self._receiver.url("/204")}
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """The settings that allow the service to send to this machine."""
+        """Returns the settings that allow the service to send to this machine."""
         return {"ALLOWED_NETWORKS": "127.0.0.0/8"}
 
     async def discrepancies(self, ended: Collection[UUID]) -> list[Finding]:
-        """The jobs in `ended` without an event, and all jobs with more than one event id or body."""
+        """Returns the jobs in `ended` without an event, and all jobs with more than one event id or body."""
         with suppress(TimeoutError):  # the findings show which events are missing
             await self._until_received(set(ended))
         received = self._by_job()
@@ -46,7 +46,7 @@ class Events:
         return [Finding(Kind.EVENTS, line) for line in lines]
 
     async def _until_received(self, jobs: set[UUID]) -> None:
-        """Raises TimeoutError if no new job is reported for `patience_seconds`."""
+        """Waits until these jobs are reported. Raises TimeoutError if no new one is reported for `patience_seconds`."""
         so_far = 0
         async with asyncio.timeout(self._patience_seconds) as limit:
             while not jobs <= (reported := self._by_job().keys()):
@@ -65,6 +65,6 @@ class Events:
 
 @asynccontextmanager
 async def receiving_events() -> AsyncIterator[Events]:
-    """Run a receiver until the end of the block."""
+    """Runs a receiver until the end of the block."""
     async with receiving() as receiver:
         yield Events(receiver)

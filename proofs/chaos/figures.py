@@ -17,7 +17,7 @@ class Figure:
 
     @classmethod
     def found(cls, what: str, value: float) -> "Figure":
-        """A figure for information. Nothing is promised about it."""
+        """Returns a figure for information. Nothing is promised about it."""
         return cls(what, value, "-", True)
 
     @classmethod
@@ -30,12 +30,12 @@ class Figure:
 
     @classmethod
     def at_most(cls, what: str, value: float, most: float) -> "Figure":
-        """For times. 0 is not kept, because it means that nothing was measured."""
+        """Returns a figure that is a time. 0 breaks the promise, because it means that nothing was measured."""
         return cls(what, value, f"<= {most:g}", 0 < value <= most)
 
     @classmethod
     def within(cls, what: str, value: float, most: float) -> "Figure":
-        """For growth, which may be 0 or less."""
+        """Returns a figure that is a growth, which may be 0 or less."""
         return cls(what, value, f"<= {most:g}", value <= most)
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Figure:
 
 
 class NotAsPromised(Exception):
-    """Holds the figures of a scenario. At least one of them is not kept."""
+    """Says that a promise is broken. It holds the figures of a scenario, of which at least one is not kept."""
 
     def __init__(self, figures: Sequence[Figure]) -> None:
         super().__init__("not as promised")
@@ -52,13 +52,13 @@ class NotAsPromised(Exception):
 
 
 def rate(moments: Sequence[datetime]) -> float:
-    """Moments per second between the first and the last; 0 if these are not two different moments."""
+    """Returns the moments per second between the first and the last, or 0 without two different moments."""
     if not moments or (seconds := (max(moments) - min(moments)).total_seconds()) == 0:
         return 0.0
     return (len(moments) - 1) / seconds
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of the values do not exceed; 0 if there are no values."""
+    """Returns the value that `share` of the values do not exceed, or 0 if there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

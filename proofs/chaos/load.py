@@ -17,7 +17,7 @@ ANSWER_SECONDS = 10.0
 
 
 class Refused(Exception):
-    """The service refused a request that it should accept, and would refuse it again."""
+    """Says that the service refused a request that it should accept, and would refuse it again."""
 
 
 class Load:
@@ -33,7 +33,7 @@ class Load:
         self.answered_at: dict[UUID, datetime] = {}
 
     async def offer(self, orders: Iterable[str], rate: float, recordings: Sequence[bytes] = ()) -> None:
-        """Post one job for each order, `rate` per second on average, and wait until all are accepted."""
+        """Posts one job for each order, `rate` per second on average, and waits until all are accepted."""
         async with asyncio.TaskGroup() as group:
             for order in orders:
                 recording = self._random.choice(recordings) if recordings else tone()

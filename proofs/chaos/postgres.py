@@ -27,7 +27,7 @@ class Postgres:
         self.address = self._embedded.start()
 
     async def open(self) -> "asyncpg.Pool[asyncpg.Record]":
-        """Migrate the schema and connect."""
+        """Migrates the schema and connects."""
         await migrate(self.address)
         return await asyncpg.create_pool(self.address, min_size=0, max_size=4)
 
@@ -36,24 +36,24 @@ class Postgres:
         await asyncio.to_thread(self._start)
 
     async def stay_away(self, seconds: float) -> None:
-        """Stop, wait, and start again."""
+        """Stops the server, waits, and starts it again."""
         await asyncio.to_thread(self._stop, STOPS["fast"])
         await asyncio.sleep(seconds)
         await asyncio.to_thread(self._start)
 
     async def leave_behind(self, pid: int) -> None:
-        """Stop, and leave files that say that process `pid` is the server, as a reboot can."""
+        """Stops the server, and leaves files that say that process `pid` is the server, as a reboot can."""
         await asyncio.to_thread(self._stop, STOPS["fast"])
         text = f"{pid}\n{self.folder}\n1795000000\n5432\n{self.folder}\n\n  1  1\nready\n"
         for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
             (self.folder / name).write_text(text)
 
     def kill(self) -> bool:
-        """SIGKILL the postmaster. Returns whether it was running."""
+        """Kills the postmaster with SIGKILL. Returns whether it was running."""
         return postmaster.send(self.folder, signal.SIGKILL)
 
     async def lives(self) -> bool:
-        """Whether a new connection is answered."""
+        """Returns whether the server answers a new connection."""
         try:
             connection = await asyncpg.connect(self.address, timeout=5)
             await connection.close()
@@ -66,7 +66,7 @@ class Postgres:
         self._embedded.stop()
 
     def _start(self) -> None:
-        """With a new EmbeddedPostgres, because the old one would take the stop for a fault."""
+        """Starts the server with a new EmbeddedPostgres, because the old one would take the stop for a fault."""
         self._embedded.stop()
         self._embedded = EmbeddedPostgres(self.folder)
         self.address = self._embedded.start()
@@ -78,7 +78,7 @@ class Postgres:
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
-    """Mount a disk of this size, in memory, at `folder` until the end of the block."""
+    """Mounts a disk of this size, in memory, at `folder` until the end of the block."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)], check=True)
     try:
@@ -88,14 +88,14 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[None]:
 
 
 async def terminate_one(pool: "asyncpg.Pool[asyncpg.Record]", random: Random) -> None:
-    """End one random connection of the service."""
+    """Ends one random connection of the service."""
     found = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'callscribe@%' ORDER BY pid"
     if pids := [row["pid"] for row in await pool.fetch(found)]:
         await pool.execute("SELECT pg_terminate_backend($1)", random.choice(pids))
 
 
 async def fill_up(address: str, seconds: float) -> int:
-    """Hold every free connection for `seconds`. Returns how many were held."""
+    """Holds every free connection for `seconds`. Returns how many it held."""
     held: list[asyncpg.Connection[asyncpg.Record]] = []
     try:
         async with asyncio.timeout(seconds):

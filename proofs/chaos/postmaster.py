@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, which the processes watch themselves, is killed or has no room on its disk.
+"""Kills the embedded PostgreSQL, which the processes watch themselves, or fills its disk.
 
 At the start its pid file names an innocent process, which must survive.
 """
@@ -29,7 +29,7 @@ LOGGED = "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 1000000))"  
 
 
 async def deaths(stage: Stage, *, count: int, every_seconds: float, back_within: float) -> list[Figure]:
-    """SIGKILL the postmaster several times under load. At first its pid file names an innocent process."""
+    """Kills the postmaster with SIGKILL several times under load. At first its pid file names an innocent process."""
     with _innocent() as innocent:
         await stage.postgres.leave_behind(innocent.pid)
         await stage.start(2, 2)
@@ -50,7 +50,7 @@ async def deaths(stage: Stage, *, count: int, every_seconds: float, back_within:
 
 
 async def full_disk(stage: Stage, *, seconds: float, back_within: float) -> list[Figure]:
-    """Fill PostgreSQL's disk under load, so that it stops and cannot start. Then make room again."""
+    """Fills PostgreSQL's disk under load, so that it stops and cannot start. Then makes room again."""
     await stage.start(1, 2)
     async with _load(stage), _health(stage) as unwell:
         await asyncio.sleep(3)
@@ -91,7 +91,7 @@ def _innocent() -> Iterator["subprocess.Popen[bytes]"]:
 
 @asynccontextmanager
 async def _load(stage: Stage) -> AsyncIterator[None]:
-    """Post jobs until the end of the block, then wait until all are accepted."""
+    """Posts jobs until the end of the block, then waits until all are accepted."""
     over = False
 
     def work() -> Iterator[str]:
@@ -109,7 +109,7 @@ async def _load(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _health(stage: Stage) -> AsyncIterator[list[str]]:
-    """Request /healthz during the block. The list fills with every answer that is not 200."""
+    """Requests /healthz during the block. The list fills with every answer that is not 200."""
     unwell: list[str] = []
 
     async def ask() -> None:
@@ -133,7 +133,7 @@ async def _health(stage: Stage) -> AsyncIterator[list[str]]:
 
 
 async def _until_back(stage: Stage) -> float:
-    """Wait until the database and every API are ready. Returns the seconds that it took. Raises TimeoutError."""
+    """Waits until the database and every API are ready. Returns how many seconds that took. Raises TimeoutError."""
     started = time.monotonic()
     async with asyncio.timeout(LIMIT_SECONDS), httpx.AsyncClient(trust_env=False, timeout=LIMIT_SECONDS) as client:
         while not await stage.postgres.lives():
@@ -152,7 +152,7 @@ def _fill(filler: Path) -> None:
 
 
 async def _write_until_it_stops(stage: Stage) -> bool:
-    """Write to the write-ahead log until it has no room, which stops the server. Returns whether the server stopped."""
+    """Fills the write-ahead log until it has no room, which stops the server. Returns whether the server stopped."""
     connection = await asyncpg.connect(stage.postgres.address)
     try:
         for _ in range(DISK_BYTES // 1_000_000):

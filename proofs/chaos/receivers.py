@@ -1,6 +1,6 @@
-"""Servers that answer without end and send nothing useful, as receivers of webhooks and as sources of recordings.
+"""Lets servers answer without end and send nothing useful, as receivers of webhooks and as sources of recordings.
 
-Other clients of the service must not notice them.
+Other clients of the service must not notice these servers.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ KINDS = ("early", *ENDLESS)  # interim answers are twice as likely as each other
 
 
 async def receivers(stage: Stage, *, receivers: int, origins: int, seconds: float) -> list[Figure]:
-    """Jobs whose second receiver never ends its answer, and jobs whose recording never comes, next to usual jobs."""
+    """Posts jobs whose second receiver never ends its answer, jobs whose recording never comes, and usual jobs."""
     with _hostile() as port:
         await stage.start(1, 1)
         headers = {"Authorization": f"Bearer {KEYS['modest']}"}
@@ -79,7 +79,7 @@ async def _accepted(stage: Stage, client: httpx.AsyncClient, order: str, **body:
 
 
 async def _times(client: httpx.AsyncClient, url: str, seconds: float) -> list[float]:
-    """Seconds that each answer took. The requests are sent one after the other."""
+    """Returns the seconds that each answer took. The requests are sent one after the other."""
     ends_at, times = time.monotonic() + seconds, list[float]()
     while time.monotonic() < ends_at:
         asked_at = time.monotonic()
@@ -91,7 +91,7 @@ async def _times(client: httpx.AsyncClient, url: str, seconds: float) -> list[fl
 
 @contextmanager
 def _hostile() -> Iterator[int]:
-    """Run a process that serves at every address of this machine. Yields its port."""
+    """Runs a process that serves at every address of this machine. Yields its port."""
     command = [sys.executable, "-m", "testing.endless_answers"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:

@@ -34,7 +34,7 @@ class Tally:
 
 
 async def claims(stage: Stage, *, pending: int, each: int, p99_ms: float) -> list[Figure]:
-    """Claims from a long queue, first by one claimer, then by eight at the same time."""
+    """Claims jobs from a long queue, first with one claimer, then with eight at the same time."""
     await stage.pool.execute("DROP TRIGGER note_step ON transcription")
     database = Database(
         stage.postgres.address, pool_size=CLAIMERS, statement_seconds=300
@@ -95,7 +95,7 @@ async def _sequential_scans(stage: Stage) -> int:
 
 
 async def pick_up(stage: Stage, *, jobs: int) -> list[Figure]:
-    """The time from the answer to the claim, while the service has nothing else to do."""
+    """Measures the time from the answer to the claim, while the service has nothing else to do."""
     await stage.start(1, 1)
     await stage.load.post("sleep 0")
     await stage.settle(60)  # now every part has been used once
@@ -109,7 +109,7 @@ async def pick_up(stage: Stage, *, jobs: int) -> list[Figure]:
 
 
 async def scale(stage: Stage, *, jobs: int, window_seconds: float) -> list[Figure]:
-    """The same work by one worker and then by four. Measuring starts when each of them has ended a job."""
+    """Gives the same work to one worker and then to four. Measuring starts when each of them has ended a job."""
     await stage.start(1, 0)
     await stage.load.offer(["sleep 0.5"] * jobs, 1000)
     rates = []
@@ -134,7 +134,7 @@ async def _until_all_have_ended_one(stage: Stage) -> None:
 
 
 async def _rate_of_ends(stage: Stage, window_seconds: float) -> float:
-    """Jobs per second that end within the window, by the database's clock."""
+    """Returns the jobs per second that end within the window, by the database's clock."""
     since: datetime = await stage.pool.fetchval("SELECT clock_timestamp()")
     await asyncio.sleep(window_seconds)
     steps = (await audit.read_accounts(stage.pool)).steps

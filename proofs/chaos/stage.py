@@ -1,4 +1,4 @@
-"""What every scenario uses: a new database with the audit, processes, clients, and the accounts at the end.
+"""Sets up what every scenario uses: a new database with the audit, processes, clients, and the accounts at the end.
 
 It exists so that a scenario contains only what it breaks and what it promises.
 """
@@ -35,7 +35,7 @@ class Settled:
 
     @property
     def figures(self) -> list[Figure]:
-        """The number of findings of each kind; 0 is promised."""
+        """Returns the number of findings of each kind. 0 is promised."""
         lines = {kind: [found.text for found in self.findings if found.kind is kind] for kind in audit.Kind}
         return [Figure.none(kind, len(found), found) for kind, found in lines.items()]
 
@@ -50,25 +50,25 @@ class Stage:
     events: Events
 
     async def start(self, apis: int, workers: int) -> None:
-        """Returns when the APIs are ready and all processes are connected to the database."""
+        """Starts processes. Returns when the APIs are ready and all processes are connected to the database."""
         await self.cluster.start(apis, workers)
         while len(await self.at_work()) < len(self.cluster.members):
             await asyncio.sleep(POLL_SECONDS)
 
     async def at_work(self) -> list[Member]:
-        """The processes that are connected to the database."""
+        """Returns the processes that are connected to the database."""
         rows = await self.pool.fetch("SELECT DISTINCT application_name FROM pg_stat_activity")
         names = {row["application_name"] for row in rows}
         return [member for member in self.cluster.members if f"{APPLICATION}{member.name}"[:63] in names]
 
     async def workers_at_work(self, least: int) -> None:
-        """Wait until at least `least` workers are at work, because jobs only run after a worker has started."""
+        """Waits until at least `least` workers are at work, because jobs only run after a worker has started."""
         async with asyncio.timeout(START_LIMIT_SECONDS):
             while sum(member.kind == "worker" for member in await self.at_work()) < least:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def busy_workers(self) -> list[Member]:
-        """The workers that are running jobs."""
+        """Returns the workers that are running jobs."""
         rows = await self.pool.fetch("SELECT DISTINCT leased_by FROM transcription WHERE status = 'in_progress'")
         names = {row["leased_by"] for row in rows}
         return [member for member in self.cluster.workers if member.name in names]
@@ -78,13 +78,13 @@ class Stage:
         return int(await self.pool.fetchval(statement))
 
     async def until_ended(self, count: int, limit_seconds: float) -> None:
-        """Raises TimeoutError."""
+        """Waits until `count` jobs have ended. Raises TimeoutError."""
         async with asyncio.timeout(limit_seconds):
             while await self.ended() < count:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def settle(self, limit_seconds: float) -> Settled:
-        """Wait until every accepted job has ended and every signalled process is replaced. Then read the accounts."""
+        """Waits until every accepted job has ended and every signalled process is replaced. Then reads the accounts."""
         with suppress(TimeoutError):  # the accounts show which jobs have not ended
             await self.until_ended(len(self.load.accepted), limit_seconds)
         await self.cluster.until_replaced()
@@ -97,7 +97,7 @@ class Stage:
 async def stage(
     seed: str, arguments: Sequence[str], *, embedded: bool = False, disk_bytes: int | None = None, **settings: str
 ) -> AsyncIterator[Stage]:
-    """Set up everything without a process, and tear it down after the block. After a failure, the log is kept.
+    """Sets up everything without a process, and tears it down after the block. After a failure, it keeps the log.
 
     If the database is `embedded`, the processes find it by its folder and watch it. Otherwise they get its address.
     """

@@ -1,4 +1,4 @@
-"""Thousands of clients that want too much: silent sockets, answers that stay unread, `/readyz` and long polls.
+"""Lets thousands of clients want too much: silent sockets, answers that stay unread, `/readyz` and long polls.
 
 Another key must still get its answers, and the process must not grow without a limit.
 """
@@ -38,7 +38,7 @@ class Asked:
 
 @dataclass
 class Held:
-    """The largest number of open files, and of MiB of memory, that the process had."""
+    """The largest number of open files that the process had, and the largest number of MiB of memory."""
 
     files: int = 0
     memory: int = 0
@@ -47,7 +47,7 @@ class Held:
 async def strangers(
     stage: Stage, *, crowds: Mapping[str, int], seconds: float, list_seconds: float, health_seconds: float
 ) -> list[Figure]:
-    """One process serves HTTP and works on jobs while crowds occupy it. Another key goes on working.
+    """Runs one process that serves HTTP and works on jobs, while crowds occupy it and another key goes on working.
 
     `list_seconds` and `health_seconds` are the promised times of that key's lists and of the health check (p95).
     """
@@ -123,7 +123,7 @@ def _held(member: Member) -> Held:
 
 
 async def _ask(member: Member, path: str, asked: Asked, seconds: float) -> None:
-    """Send requests one after the other, each on a new connection, as health checks do."""
+    """Sends requests one after the other, each on a new connection, as health checks do."""
     headers = {"Authorization": f"Bearer {KEYS['modest']}", "Connection": "close"}
     deadline = time.monotonic() + seconds
     async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False, headers=headers) as client:

@@ -38,7 +38,10 @@ HOSTS = 60  # many, because a killed sender's leases occupy places of their host
 
 @dataclass(frozen=True)
 class Verdict:
-    """`ids` is the largest number of ids that one event had, `bodies` the largest number of different bodies."""
+    """How the events arrived.
+
+    `ids` is the largest number of ids that one event had, `bodies` the largest number of different bodies.
+    """
 
     undelivered: int
     requests: int
@@ -48,7 +51,7 @@ class Verdict:
 
 
 def send_until_killed(address: str, secret: str) -> None:
-    """Run the sender of one replica. Called in a new process."""
+    """Runs the sender of one replica. It is called in a new process."""
     asyncio.run(_send(address, secret))
 
 
@@ -62,7 +65,7 @@ async def _send(address: str, secret: str) -> None:
 
 
 class Senders:
-    """Starts processes that send, one after the other. They are forked from one that has imported everything."""
+    """Starts processes that send, one after the other. It forks them from one that has imported everything."""
 
     def __init__(self, address: str) -> None:
         self._processes = multiprocessing.get_context("forkserver")
@@ -77,7 +80,7 @@ class Senders:
 
 @asynccontextmanager
 async def receiving_everywhere() -> AsyncIterator[Receiver]:
-    """Run a receiver at every address of 127.0.0.0/8 until the end of the block."""
+    """Runs a receiver at every address of 127.0.0.0/8 until the end of the block."""
     receiver = Receiver()
     server = await asyncio.start_server(receiver.handle, "0.0.0.0")
     receiver.port = server.sockets[0].getsockname()[1]
@@ -87,7 +90,7 @@ async def receiving_everywhere() -> AsyncIterator[Receiver]:
 
 
 async def end_job(database: Database, url: str) -> UUID:
-    """Add a transcription and end it immediately, by cancelling it. Returns its id."""
+    """Adds a transcription and ends it immediately, by cancelling it. Returns its id."""
     job = await enqueue(database, webhook_urls=[url])
     async with database.transaction() as session:
         await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
@@ -101,7 +104,7 @@ async def pending(database: Database) -> int:
 
 
 async def end_leases(database: Database) -> None:
-    """End all leases now, so that a test does not have to wait for them."""
+    """Ends all leases now, so that a scenario does not have to wait for them."""
     async with database.transaction() as session:
         await session.exec(
             update(Delivery).where(col(Delivery.lease_token).is_not(None)).values(lease_until=func.now())
@@ -111,7 +114,7 @@ async def end_leases(database: Database) -> None:
 async def kill(
     database: Database, address: str, *, events: int, kills: int, seed: int, wait_for_leases: bool = True
 ) -> Verdict:
-    """Kill the sender `kills` times in the middle of requests, then let it deliver the remaining of `events` events."""
+    """Kills the sender `kills` times in the middle of requests, then lets it deliver the rest of `events` events."""
     chance = random.Random(seed)
     senders = Senders(address)
     async with receiving_everywhere() as receiver:
@@ -154,7 +157,7 @@ async def judge(database: Database, receiver: Receiver) -> Verdict:
 
 
 async def latencies(database: Database, receiver: Receiver, probes: int) -> list[float]:
-    """Seconds from the commit of a final status to the request. Probes are sent one after the other."""
+    """Returns the seconds from the commit of a final status to the request. Probes are sent one after the other."""
     seconds = []
     for number in range(probes):
         before = len(receiver.at(f"/{number}-probe"))
@@ -167,7 +170,7 @@ async def latencies(database: Database, receiver: Receiver, probes: int) -> list
 
 
 async def add_dead(database: Database, url: str, number: int) -> None:
-    """Add `number` due deliveries for a receiver that never answers."""
+    """Adds `number` due deliveries for a receiver that never answers."""
     async with database.transaction() as session:
         now = await ending.now(session)
     first = await end_job(database, url)
@@ -188,7 +191,10 @@ async def add_dead(database: Database, url: str, number: int) -> None:
 
 
 async def dead(database: Database, address: str, *, backlog: int, probes: int) -> tuple[float, float]:
-    """Seconds from final status to request (p95): on an idle service, and with a backlog for a dead receiver."""
+    """Returns the seconds from a final status to the request (p95).
+
+    The first are of an idle service, the second of one with a backlog for a dead receiver.
+    """
     async with receiving_everywhere() as receiver:
         sender = Senders(address).start()
         await latencies(database, receiver, 5)

@@ -1,4 +1,4 @@
-"""Decodes broken recordings. The exit code is 1 if one does anything but give audio or an error code."""
+"""Decodes broken recordings. The exit code is 1 if one of them does not end as audio or an error code."""
 
 import argparse
 import asyncio

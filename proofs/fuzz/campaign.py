@@ -20,7 +20,10 @@ KIB = 1024  # ru_maxrss is in KiB on Linux
 
 @dataclass
 class Tally:
-    """`child_bytes` is the peak memory of the largest child, `growth_bytes` the growth of this process's peak."""
+    """What happened to the trials.
+
+    `child_bytes` is the peak memory of the largest child, `growth_bytes` the growth of this process's peak.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     slowest_seconds: float = 0.0
@@ -30,7 +33,7 @@ class Tally:
 
 
 def mutation(seed: int, number: int, originals: Sequence[bytes]) -> bytes:
-    """A mutation that depends on nothing but these arguments, so that it can be made again."""
+    """Returns a mutation that depends on nothing but these arguments, so that it can be made again."""
     chance = Random(f"{seed}/{number}")
     return mutate(chance, chance.choice(originals), chance.choice(originals))
 
@@ -38,7 +41,7 @@ def mutation(seed: int, number: int, originals: Sequence[bytes]) -> bytes:
 async def run(
     count: int, seed: int, keep: Path, report: Callable[[int], None], patience_seconds: float = HANG_SECONDS
 ) -> Tally:
-    """Decode `count` mutations. Those that show a fault are saved in the folder `keep`."""
+    """Decodes `count` mutations. Saves those that show a fault in the folder `keep`."""
     originals, tally, numbers = recordings(), Tally(), iter(range(count))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -9,7 +9,7 @@ EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_000
 
 
 def mutate(chance: Random, recording: bytes, other: bytes) -> bytes:
-    """Apply one to four random steps. `splice` takes its pieces from `other`."""
+    """Applies one to four random steps. `splice` takes its pieces from `other`."""
     for _ in range(chance.randint(1, MAX_STEPS)):
         step = chance.choice((flip_bits, flip_bits, edit_header, edit_header, truncate, splice, repeat, blank))
         recording = step(chance, recording, other)
@@ -24,7 +24,7 @@ def flip_bits(chance: Random, recording: bytes, other: bytes) -> bytes:
 
 
 def edit_header(chance: Random, recording: bytes, other: bytes) -> bytes:
-    """Replace a number near either end by an extreme one. Containers keep sizes, rates and counts there."""
+    """Replaces a number near either end by an extreme one. Containers keep sizes, rates and counts there."""
     width = chance.choice((1, 2, 4, 8))
     value = (chance.choice(EDGES) % (1 << 8 * width)).to_bytes(width, chance.choice(("big", "little")))
     reach = min(chance.choice((STRUCTURE_BYTES, HEADER_BYTES)), len(recording))
@@ -39,7 +39,7 @@ def truncate(chance: Random, recording: bytes, other: bytes) -> bytes:
 
 
 def splice(chance: Random, recording: bytes, other: bytes) -> bytes:
-    """Insert a piece of the other recording, or replace a piece by it."""
+    """Inserts a piece of the other recording, or replaces a piece by it."""
     start = chance.randrange(len(other) + 1)
     piece = other[start : start + chance.choice((16, 256, 4096))]
     place = chance.randrange(len(recording) + 1)

@@ -1,4 +1,4 @@
-"""The recordings to break: the begin of the sample call in every container and codec that PyAV can write."""
+"""Makes the recordings to break: the beginning of the sample call in every container and codec that PyAV can write."""
 
 import tempfile
 from pathlib import Path
@@ -16,7 +16,7 @@ SECONDS = 1.5
 
 
 def recordings() -> list[bytes]:
-    """Each encoding once, movies with sound and one without."""
+    """Returns a recording in each encoding, and movies with sound and without."""
     with tempfile.TemporaryDirectory(prefix="callscribe-fuzz-") as folder:
         path = Path(folder) / "call"
         made = [GSM_TONE, SAMPLE_CALL.read_bytes()[:24_000]]
@@ -30,7 +30,7 @@ def recordings() -> list[bytes]:
 
 
 def speech(rate: int) -> NDArray[np.float32]:
-    """The begin of the sample call at this sample rate, as (2, samples) in −1…1."""
+    """Returns the beginning of the sample call at this sample rate, as (2, samples) in −1…1."""
     resampler = AudioResampler(format="fltp", layout="stereo", rate=rate)
     parts: list[NDArray[np.float32]] = []
     with av.open(str(SAMPLE_CALL)) as call:

@@ -18,7 +18,7 @@ from testing.service import Service, serving
 
 @dataclass(frozen=True)
 class Scenario:
-    """`play` gets a service with these settings. Its client sends `key`."""
+    """Gives `play` a service with these settings, whose client sends `key`."""
 
     play: Callable[[Service, Path], list[Figure]]
     key: str | None = None
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _play(name: str, scenario: Scenario) -> bool:
-    """Play a scenario on a new service. Returns whether everything was as promised."""
+    """Plays a scenario on a new service. Returns whether everything was as promised."""
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="callscribe-soak-") as folder,

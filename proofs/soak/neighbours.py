@@ -29,7 +29,7 @@ CLIENTS = 8
 def neighbours(
     service: Service, folder: Path, *, seconds: float, long_seconds: float, calls: int, waiting: int, tries: int
 ) -> list[Figure]:
-    """Time a short call of one key: alone, and while another key has long calls, tarpits and a full queue."""
+    """Measures a short call of one key, alone and while another key has long calls, tarpits and a full queue."""
     short = call_of(folder / "short.wav", seconds).read_bytes()
     long = call_of(folder / "long.wav", long_seconds).read_bytes()
     with answering() as origin:
@@ -62,7 +62,7 @@ def _compared(what: str, seconds: float, alone: list[float], flooded: list[float
 
 @contextmanager
 def _flood(service: Service, origin: Origin, long: bytes, calls: int, waiting: int) -> Iterator[None]:
-    """Post long calls at the least urgent priority, then `waiting` jobs whose recordings come from a tarpit."""
+    """Posts long calls at the least urgent priority, then `waiting` jobs whose recordings come from a tarpit."""
     jobs = []
     for _ in range(calls):
         answer = service.post(long, headers=_as(GREEDY), priority="9", channels="split")

@@ -1,7 +1,7 @@
-"""What must be true however long the service runs.
+"""Checks what must be true however long the service runs.
 
-It recognizes no words without speech, a long call does not delay a short one much, and its memory, open files and
-threads do not grow.
+The service recognizes no words without speech, a long call does not delay a short one much, and the service's memory,
+open files and threads do not grow.
 """
 
 import time
@@ -44,9 +44,10 @@ class Held:
 
 
 def open_files(process: psutil.Process) -> int:
-    """The number of open files.
+    """Returns the number of open files.
 
-    An ordinary user may not count them. In that case it is the size of the table of open files, which only grows.
+    An ordinary user may not count them. For such a user it returns the size of the table of open files, which only
+    grows.
     """
     try:
         return process.num_fds()
@@ -56,7 +57,7 @@ def open_files(process: psutil.Process) -> int:
 
 
 def silence(service: Service, folder: Path, *, seconds: float) -> list[Figure]:
-    """Transcribe `seconds` of silence, noise, ringing and music, and count the words."""
+    """Transcribes `seconds` of silence, noise, ringing and music, and counts the words."""
     figures = []
     for call in wordless(folder, seconds):
         transcript = transcript_of(service, service.create(call.path.read_bytes()))
@@ -65,7 +66,7 @@ def silence(service: Service, folder: Path, *, seconds: float) -> list[Figure]:
 
 
 def beside(service: Service, folder: Path, *, seconds: float, long_seconds: float, tries: int) -> list[Figure]:
-    """Time a short call alone and while a long one is transcribed."""
+    """Measures a short call, alone and while a long one is transcribed."""
     short = call_of(folder / "short.wav", seconds)
     alone = [_timed(service, short) for _ in range(tries)]
     long = service.create(call_of(folder / "long.wav", long_seconds).read_bytes(), channels="split")
@@ -84,13 +85,13 @@ def beside(service: Service, folder: Path, *, seconds: float, long_seconds: floa
 
 
 def long(service: Service, folder: Path, *, seconds: float) -> list[Figure]:
-    """Memory while one recording of two channels is transcribed."""
+    """Measures the memory while one recording of two channels is transcribed."""
     recording = call_of(folder / "long.wav", seconds).read_bytes()
     return _metered(service, f"a call of {seconds:g} s", MOST_MIB_OF_ONE, lambda: _transcribe(service, [recording]))
 
 
 def many(service: Service, folder: Path, *, rounds: int, jobs: int, seconds: float) -> list[Figure]:
-    """Record what the process uses after each round of jobs. A leak grows with the number of rounds."""
+    """Records what the process uses after each round of jobs. A leak grows with the number of rounds."""
     recording = call_of(folder / "one-of-many.wav", seconds).read_bytes()
     after: list[Held] = []
 
@@ -112,7 +113,7 @@ def many(service: Service, folder: Path, *, rounds: int, jobs: int, seconds: flo
 
 
 def call_of(path: Path, seconds: float) -> Path:
-    """A stereo call in English."""
+    """Writes a stereo call in English, and returns its path."""
     audio, _ = conversation(_english(), min(seconds, PIECE_SECONDS), np.random.default_rng(1))
     samples = round(seconds * RATE)
     return written(path, np.tile(audio, (1, -(-samples // audio.shape[1])))[:, :samples])
@@ -124,7 +125,7 @@ def _english() -> list[Sentence]:
 
 
 def _left_files(service: Service) -> int:
-    """The number of files that remain of ended jobs after the time to erase them."""
+    """Returns how many files of ended jobs remain after the time to erase them."""
     deadline = time.monotonic() + ERASED_WITHIN_SECONDS
     while (left := len(service.stored_files() + service.work_files())) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)

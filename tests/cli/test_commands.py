@@ -1,4 +1,4 @@
-"""The `callscribe` command."""
+"""The `callscribe` command, run as a user runs it."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_the_path_of_a_model_is_printed(tmp_path: Path) -> None:
     assert (Path(printed.stdout.strip()) / "model.bin").is_file()
 
 
-def test_a_model_that_is_not_on_the_machine_has_no_path(tmp_path: Path) -> None:
+def test_the_path_of_a_model_that_is_not_on_the_machine_is_refused_with_advice(tmp_path: Path) -> None:
     refused = callscribe("models", "path", "large-v3", folder=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr == "callscribe: large-v3 is not on this machine; `callscribe models fetch large-v3` gets it\n"
@@ -110,7 +110,7 @@ def test_a_folder_is_transcribed_into_files_with_the_names_that_whisper_gives(tm
     assert missed(said(6, 12.5), (out / "second.txt").read_text()) <= FEW
 
 
-def test_the_terminal_shows_a_progress_bar_and_standard_output_gets_the_transcript(tmp_path: Path) -> None:
+def test_the_terminal_shows_a_progress_bar_while_standard_output_gets_the_transcript(tmp_path: Path) -> None:
     recording = tmp_path / "call.wav"
     recording.write_bytes(call(0, 6))
     terminal, other_end = pty.openpty()
@@ -125,7 +125,9 @@ def test_the_terminal_shows_a_progress_bar_and_standard_output_gets_the_transcri
     assert missed(said(0, 6), shown) > 1 - FEW
 
 
-def test_the_command_accepts_names_of_any_bytes_and_ends_quietly_when_its_pipe_is_closed(tmp_path: Path) -> None:
+def test_the_command_accepts_a_file_name_that_is_not_unicode_and_ends_quietly_when_its_pipe_is_closed(
+    tmp_path: Path,
+) -> None:
     recording = tmp_path / os.fsdecode(b"llamada_\xf1.wav")
     recording.write_bytes(call(0, 6))
     printed = callscribe("transcribe", str(recording), "-f", "json", folder=tmp_path)

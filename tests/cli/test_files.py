@@ -50,7 +50,7 @@ def recordings(folder: Path, *names: bytes) -> list[Path]:
     return paths
 
 
-async def test_a_name_that_is_not_unicode_is_written_and_printed(tmp_path: Path) -> None:
+async def test_a_file_name_that_is_not_unicode_is_written_and_printed_with_question_marks(tmp_path: Path) -> None:
     files, printed = recordings(tmp_path, b"llamada_\xf1.wav"), list[str]()
 
     assert await work(Engine(None)).run(files, printed.append) == 0
@@ -104,14 +104,14 @@ async def test_warnings_are_printed_for_formats_that_cannot_hold_them(
     ]
 
 
-async def test_an_engine_that_stops_ends_the_run(tmp_path: Path) -> None:
+async def test_the_run_ends_when_the_engine_stops(tmp_path: Path) -> None:
     files = recordings(tmp_path, b"one.wav", b"two.wav")
 
     with pytest.raises(EngineStopped):
         await work(Engine(EngineStopped(), None)).run(files, print)
 
 
-async def test_a_closed_pipe_ends_the_run(tmp_path: Path) -> None:
+async def test_the_run_ends_when_the_reader_of_the_output_has_gone(tmp_path: Path) -> None:
     def gone(text: str) -> None:
         raise BrokenPipeError
 

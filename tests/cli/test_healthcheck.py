@@ -25,12 +25,14 @@ from testing.service import Service
         ("sleep infinity", ("127.0.0.1", 8000)),
     ],
 )
-def test_the_address_comes_from_the_command_line(command: str, address: tuple[str, int] | None) -> None:
+def test_the_check_takes_the_address_from_the_command_line_of_the_process(
+    command: str, address: tuple[str, int] | None
+) -> None:
     assert address_of(command.split()) == address
 
 
 def waiting(command: str) -> "subprocess.Popen[bytes]":
-    """A process with this command line. It ends when the `with` block ends."""
+    """Starts a process with this command line. It ends when the `with` block ends."""
     program = [sys.executable, "-c", "import sys; sys.stdin.read()", *command.split()]
     return subprocess.Popen(program, stdin=subprocess.PIPE)
 
@@ -58,6 +60,8 @@ def test_the_check_asks_a_service_at_the_address_of_its_command_line() -> None:
 
 
 @pytest.mark.parametrize(("command", "code"), [("serve --port 1", 1), ("worker", 0)])
-def test_a_service_that_does_not_answer_is_unhealthy_but_a_worker_need_not_answer(command: str, code: int) -> None:
+def test_a_service_that_does_not_answer_is_unhealthy_but_a_worker_does_not_have_to_answer(
+    command: str, code: int
+) -> None:
     with waiting(command) as process:
         assert health(process) == code

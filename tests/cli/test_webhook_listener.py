@@ -33,7 +33,7 @@ def url(shown: list[str]) -> Iterator[str]:
         thread.join()
 
 
-def test_the_listener_accepts_genuine_events_only(url: str, shown: list[str]) -> None:
+def test_the_listener_accepts_only_events_with_a_valid_signature(url: str, shown: list[str]) -> None:
     signed = signing.headers([SECRET], "an-id", datetime.now(UTC), BODY)
     assert httpx.post(url, content=BODY, headers=signed, trust_env=False).status_code == 204
     assert "signature valid" in shown[0]
@@ -54,7 +54,7 @@ def test_the_listener_shows_callbacks(url: str, shown: list[str]) -> None:
         ([], {"WEBHOOK_SECRET": SECRET}, "CALLSCRIBE_WEBHOOK_SECRET"),
     ],
 )
-def test_the_listener_shows_the_origin_of_its_secret(
+def test_the_listener_says_where_its_secret_comes_from_but_does_not_print_it(
     tmp_path: Path, options: list[str], settings: dict[str, str], origin: str
 ) -> None:
     arguments = ("webhooks", "listen", "--port", "0", *options)

@@ -1,7 +1,7 @@
 """`/docs` and `/openapi.json`: the API's documentation, which needs no internet.
 
-Swagger UI comes from the package `fastapi_offline`. That package's own page is not used, because it holds its script
-inline, which a strict Content-Security-Policy forbids. The files hold no secrets and need no key.
+Swagger UI comes from the package `fastapi_offline`. That package's own page is not used, because its script is inline,
+which a strict Content-Security-Policy forbids. The files hold no secrets, so they are sent without a key.
 """
 
 import json
@@ -45,7 +45,7 @@ START = b"""SwaggerUIBundle({
 
 
 def routes(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
-    """Routes for the documentation. `document` is called when a client first reads it."""
+    """Returns the routes of the documentation. They call `document` when a client first reads `/openapi.json`."""
     page = asset_of(PAGE, "text/html; charset=utf-8", POLICY)
     files = {"start.js": asset_of(START, MEDIA_TYPES[".js"], POLICY), **_swagger_ui()}
     router = APIRouter(include_in_schema=False)

@@ -1,7 +1,8 @@
 """The page at `/`: a few files that are read once and sent with their security headers.
 
-They hold no secrets and need no key, but the page's requests to the API do. They are not served by Starlette's
-`StaticFiles`, because it reads the disk in a thread for each request and cannot send the documents made in memory.
+The files hold no secrets, so they are sent without a key. Only the page's requests to the API need one. Starlette's
+`StaticFiles` does not serve them, because it reads the disk in a thread for each request, and cannot send documents
+that exist only in memory, as those of `documentation.py` do.
 """
 
 import hashlib
@@ -34,7 +35,10 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True)
 class Asset:
-    """A file and its headers. `no-cache` lets a browser keep it, but makes it compare the ETag each time."""
+    """A file and its headers.
+
+    Its `Cache-Control: no-cache` lets a browser keep the file, but makes it ask each time whether the ETag is the same.
+    """
 
     body: bytes
     headers: dict[str, str]
@@ -62,7 +66,7 @@ def asset_of(body: bytes, media_type: str, policy: str) -> Asset:
 
 
 def respond(asset: Asset, if_none_match: str | None) -> Response:
-    """The file, or `304` if the client already has it."""
+    """Returns the file, or `304` if the client already has it."""
     if asset.headers["ETag"] in (if_none_match or ""):
         return Response(status_code=304, headers=asset.headers)
     return Response(asset.body, headers=asset.headers)

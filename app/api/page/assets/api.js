@@ -1,4 +1,4 @@
-// The only file that calls the service's HTTP API. If the service needs a key, the key stays in this tab's sessionStorage.
+// The only file that calls the service's HTTP API. It keeps the API key, if there is one, in this tab's sessionStorage.
 
 const KEY = "callscribe.key";
 const RETRY_SECONDS = 2;
@@ -17,12 +17,12 @@ export class Problem extends Error {
     try {
       return new Problem(JSON.parse(text));
     } catch {
-      return new Problem({ title: "The service sent an unexpected answer", detail: `Its status was ${status}.`, status, request_id: requestId });
+      return new Problem({ title: "The service sent an answer that this page does not understand", detail: `The HTTP status was ${status}.`, status, request_id: requestId });
     }
   }
 
   static unreachable() {
-    return new Problem({ title: "The service cannot be reached", detail: "The connection was lost.", status: 0 });
+    return new Problem({ title: "The service cannot be reached", detail: "Check your connection, then try again.", status: 0 });
   }
 }
 
@@ -30,7 +30,8 @@ export const storedKey = () => sessionStorage.getItem(KEY);
 export const useKey = (key) => sessionStorage.setItem(KEY, key);
 export const forgetKey = () => sessionStorage.removeItem(KEY);
 
-// `ask` gets true if the service refused a key. It resolves to true if the reader entered a new one.
+// Sets the function that asks the reader for a key. `ask` gets true if the service has refused a key. Its promise resolves to
+// true if the reader has entered a new one.
 export function whenKeyIsNeeded(ask) {
   askForKey = ask;
 }
@@ -66,7 +67,7 @@ export const read = async (path, signal) => (await call(path, { signal })).json(
 
 export function upload(form, onProgress, signal) {
   return withKey((headers) => new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest(); // because fetch does not report an upload's progress
+    const request = new XMLHttpRequest(); // because `fetch` does not report the progress of an upload
     request.open("POST", "/v1/transcriptions");
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
@@ -80,8 +81,8 @@ export function upload(form, onProgress, signal) {
   }));
 }
 
-// Reads a job again and again and yields it, until its status is final. Yields null if the service cannot be reached or is
-// busy, and then tries again.
+// Reads a job again and again, and yields it each time, until its status is final. If the service cannot be reached or is
+// busy, it yields null and tries again.
 export async function* follow(id, signal) {
   for (let wait = 0; ; wait = WAIT_SECONDS) {
     const asked = performance.now();

@@ -34,7 +34,8 @@ export function showDialogue(transcript) {
 // Speakers in the order of their channels, because the order decides their colours.
 export const speakersOf = (transcript) => [...new Set(transcript.channels.map((channel) => channel.label))];
 
-// If all channels carry the same sound, the speaker has no channel's label and gets the first colour.
+// Returns the colour of a speaker. If all channels have the same sound, the speaker's name is no channel's label. Then it is
+// the first colour.
 export const voiceOf = (speaker, speakers) => `voice-${Math.max(0, speakers.indexOf(speaker)) % 4}`;
 
 function filter() {

@@ -21,7 +21,7 @@ export async function showJob(id, signal, focus) {
   let first = true;
   for await (const job of follow(path, signal)) {
     if (job === null) {
-      showProgress("The service cannot be reached. Trying again", null);
+      showProgress("The service cannot be reached or is busy. The page tries again", null);
       continue;
     }
     if (first) introduce(job, signal, focus);
@@ -54,12 +54,12 @@ function showStatus(job) {
 async function fetchRecording(job, signal) {
   const own = ownRecordings.get(job.id);
   if (own) return showRecording(own, job, signal);
-  if (job.links.audio === null) return showNoAudio("The service does not keep this recording any more.");
+  if (job.links.audio === null) return showNoAudio("The service no longer has this recording.");
   try {
     return await showRecording(await (await call(job.links.audio, { signal })).blob(), job, signal);
   } catch (error) {
     if (error.status !== 404) throw error;
-    return showNoAudio("The service does not keep this recording any more.");
+    return showNoAudio("The service no longer has this recording.");
   }
 }
 
@@ -79,7 +79,7 @@ async function showRecording(recording, job, signal) {
 }
 
 byId("audio").addEventListener("error", () => {
-  if (byId("audio").src) showNoAudio("This browser cannot play this format.");
+  if (byId("audio").src) showNoAudio("Your browser cannot play this recording.");
 });
 
 async function showResult(job, signal) {

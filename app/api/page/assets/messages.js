@@ -10,7 +10,7 @@ export function showProblem(error) {
     element("p", {}, error.detail ?? error.message),
     ...(fields.length ? [element("ul", {}, ...fields)] : []),
     ...(error.status === 401 ? [element("button", { type: "button", onclick: () => location.reload() }, "Enter a key")] : []),
-    ...(error.requestId ? [element("p", { className: "hint" }, `Request ${error.requestId}`)] : []),
+    ...(error.requestId ? [element("p", { className: "hint" }, `Request ID: ${error.requestId}. Name it if you ask for help.`)] : []),
   );
   byId("problem").hidden = false;
   byId("problem").scrollIntoView({ block: "nearest" });
@@ -21,7 +21,8 @@ export function hideProblem() {
   byId("problem").replaceChildren();
 }
 
-// `done` is between 0 and 1, or null if the progress is not known. Screen readers announce each step, and each quarter of it.
+// Shows a step and its progress. `done` is between 0 and 1, or null if the progress is not known. A screen reader announces
+// each step when it begins, and then each quarter of it.
 export function showProgress(step, done) {
   const percent = done === null ? "" : ` ${Math.round(done * 100)} %`;
   byId("step").textContent = step + percent;
@@ -39,7 +40,7 @@ export function announce(text) {
   if (byId("announcement").textContent !== text) byId("announcement").textContent = text;
 }
 
-// Sets what the Cancel button does until the current step ends.
+// Sets what the Cancel button does, from now until the next call. It works once.
 export function onCancel(act) {
   byId("cancel").disabled = false;
   byId("cancel").onclick = () => {

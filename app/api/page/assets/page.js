@@ -1,4 +1,4 @@
-// Shows one of two views, depending on the address: `/` to post a recording, `/#<id>` to follow a job and read its dialogue.
+// Shows one of two views. At the address `/` the reader posts a recording, at `/#<id>` they follow a job and read its dialogue.
 
 import { forgetKey, storedKey, useKey, whenKeyIsNeeded } from "./api.js";
 import { byId } from "./elements.js";
@@ -28,7 +28,7 @@ function askForKey(refused) {
   const dialog = byId("key-dialog");
   const field = byId("key");
   byId("key-reason").textContent = refused
-    ? "The service does not know this key. Try another one."
+    ? "The service does not know this key. Enter another one."
     : "This service needs an API key. The page keeps your key until you close this tab.";
   field.value = "";
   dialog.returnValue = "";

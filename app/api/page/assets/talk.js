@@ -12,7 +12,7 @@ export function showTalk(transcript) {
   byId("talk-rows").replaceChildren(...(several ? transcript.talk.channels.map((each) => row(each, transcript)) : []));
 }
 
-// Returns the name and text of each fact of the whole call. A single track has no overlaps, because its voices are mixed.
+// Returns the name and the text of each fact about the whole call. A single track has no overlaps, because its voices are mixed.
 export function factsOfTalk({ talk }) {
   const facts = [["Silence", clock(talk.silence_seconds)]];
   if (talk.overlaps !== null) {

@@ -8,7 +8,7 @@ import { examine } from "./player.js";
 const form = byId("upload");
 const file = byId("file");
 export const ownRecordings = new Map(); // job id → the file that this tab posted
-const examined = new WeakMap(); // file → the promise of what `examine` finds
+const examined = new WeakMap(); // file → the promise that `examine` returned
 
 export function examinedOnce(blob) {
   if (!examined.has(blob)) examined.set(blob, examine(blob));
@@ -66,7 +66,8 @@ function asForm(recording) {
   return fields;
 }
 
-// Labels go by position. A blank label before another one gets the name that the service gives to channels without a label.
+// The service assigns labels to channels by position. So a blank label before another one is not left out: it becomes the name
+// that the service gives to a channel without a label.
 function positional(labels) {
   const names = labels.map((label) => label.trim());
   return names.slice(0, names.findLastIndex(Boolean) + 1).map((name, index) => name || `channel_${index}`);
