@@ -12,7 +12,7 @@ _QUALITY_PARAMETER = re.compile(r";\s*q\s*=\s*([^;\s]*)")
 _QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
-def chosen(named: Format | None, accept: str | None) -> Format:
+def choose_format(named: Format | None, accept: str | None) -> Format:
     """Returns the format that the parameter named, or else the one that the `Accept` header asks for.
 
     Raises NotAcceptable if the client accepts none of the formats.

@@ -1,6 +1,6 @@
 """The HTTP application: its routes, its errors and its server.
 
-It must not read settings: its caller passes their values. `serve` also gets the service, which it opens and closes.
+It must not read settings, so `serve` gets their values from its caller, with the service that it opens and closes.
 """
 
 import asyncio
@@ -48,8 +48,9 @@ Every error is an RFC 9457 problem with a `code` that never changes. Times are R
 durations are seconds.
 """
 
-# Longer than proxies and clients keep an unused connection, so that they close it: if we closed it, a request that is
-# on its way would fail. At a limit, unused connections are closed for new ones (`server.connection_limits`).
+# This is longer than proxies and clients keep an unused connection, so that they close it and not the service. If the
+# service closed it, a request that is on its way would fail. When there are too many connections, unused ones are
+# closed earlier to make room (`server.connection_limits`).
 KEEP_ALIVE_SECONDS = 75
 
 log = structlog.stdlib.get_logger("callscribe")
@@ -98,7 +99,10 @@ def create_app() -> FastAPI:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn with our own connections, which limit slow and silent clients. `serve` stops it, not a signal."""
+    """Uvicorn's server with our own connections, which limit slow and silent clients.
+
+    It ignores signals, because `serve` stops it.
+    """
 
     def __init__(self, app: FastAPI, max_connections_per_client: int) -> None:
         config = uvicorn.Config(
@@ -146,7 +150,7 @@ async def serve(
     max_connections_per_client: int,
     data_dir: Path,
 ) -> bool:
-    """Serve until a signal stops the process or a part fails. Returns whether it was a signal.
+    """Serves HTTP until a signal stops the process or a part of the service fails. Returns whether it was a signal.
 
     The process answers HTTP before its database is up, so that probes can distinguish a process that still waits from a
     dead one.

@@ -17,11 +17,11 @@ from app.api.server.connection_limits import client_of
 from app.callers import ANONYMOUS, ApiKeys, Caller
 from app.errors import Forbidden
 
-OWN_SITE = {"same-origin", "none"}  # a browser's Sec-Fetch-Site for the service's own page and for typed addresses
+OWN_SITE = {"same-origin", "none"}  # what browsers send as Sec-Fetch-Site from the own page and for typed addresses
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address leads only to this machine."""
+    """Returns whether a host's name or address leads only to this machine."""
     if host == "localhost":
         return True
     try:
@@ -40,6 +40,11 @@ bearer = HTTPBearer(
 async def authenticate(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Caller:
+    """Returns the caller that the request's API key names.
+
+    Raises Unauthorized if the key is missing or wrong. If the service has no keys, it raises Forbidden for a request
+    that may come from a page of another site.
+    """
     keys = service_of(request).api_keys
     if keys.guards_loopback:
         _refuse_other_sites(request)
@@ -63,16 +68,16 @@ def _refuse_other_sites(request: Request) -> None:
     request directly, or make the name of its own site resolve to loopback (DNS rebinding).
     """
     host = request.headers.get("host", "")
-    if not is_loopback(_split(f"//{host}").hostname or ""):
+    if not is_loopback(_url_parts(f"//{host}").hostname or ""):
         raise Forbidden(
             "The service has no API keys, so it answers only at `localhost` and loopback addresses such as 127.0.0.1."
         )
     origins, sites = (request.headers.getlist(name) for name in ("origin", "sec-fetch-site"))
-    if any(_split(origin).netloc != host for origin in origins) or not OWN_SITE.issuperset(sites):
+    if any(_url_parts(origin).netloc != host for origin in origins) or not OWN_SITE.issuperset(sites):
         raise Forbidden("The service has no API keys, so it refuses requests from pages of other sites.")
 
 
-def _split(address: str) -> SplitResult:
+def _url_parts(address: str) -> SplitResult:
     """Returns the parts of a URL. All of them are empty if the URL is malformed."""
     try:
         return urlsplit(address)

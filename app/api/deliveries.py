@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from app.api.auth import CallerDep
 from app.api.delivery_views import LISTED, REDELIVERING, DeliveryList, DeliveryOut
 from app.api.dependencies import DatabaseDep, ReaderDep
-from app.api.problems import GUARDED, responses
+from app.api.problems import COMMON_ERRORS, responses
 from app.deliveries import outbox
 from app.errors import NotFound
 from app.jobs import changing
@@ -20,14 +20,14 @@ router = APIRouter(prefix="/v1", tags=["webhooks"])
     "/transcriptions/{transcription_id}/deliveries",
     response_model=DeliveryList,
     summary="List deliveries",
-    responses={200: LISTED, **responses(*GUARDED, NotFound)},
+    responses={200: LISTED, **responses(*COMMON_ERRORS, NotFound)},
 )
 async def list_deliveries(
     transcription_id: Annotated[UUID, Path(description="The transcription's id.")],
     caller: CallerDep,
     reader: ReaderDep,
 ) -> DeliveryList:
-    """Lists the deliveries of a transcription that has ended: one for each webhook and callback, with its attempts."""
+    """Lists the deliveries of a transcription that has ended. Each webhook and each callback URL has one delivery."""
     deliveries, attempts = await reader.deliveries(transcription_id, caller)
     return DeliveryList.of(deliveries, attempts)
 
@@ -37,7 +37,7 @@ async def list_deliveries(
     status_code=202,
     response_model=DeliveryOut,
     summary="Deliver again",
-    responses={202: REDELIVERING, **responses(*GUARDED, NotFound)},
+    responses={202: REDELIVERING, **responses(*COMMON_ERRORS, NotFound)},
 )
 async def redeliver(
     delivery_id: Annotated[UUID, Path(description="The delivery's id.")], caller: CallerDep, database: DatabaseDep

@@ -11,12 +11,14 @@ from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Eve
 
 
 class AttemptOut(BaseModel):
-    """One request to a receiver. If there was no answer, `error` says why."""
+    """One request to a receiver."""
 
     time: datetime = Field(description="When the attempt began.")
-    status_code: int | None = Field(description="The HTTP status of the answer. Null if there was no answer.")
-    error: str | None = Field(examples=["timeout"])
-    milliseconds: int = Field(description="How long the attempt took.")
+    status_code: int | None = Field(
+        description="The HTTP status of the answer. Null if the service got no usable answer."
+    )
+    error: str | None = Field(description="Why the service got no usable answer. Otherwise null.", examples=["timeout"])
+    milliseconds: int = Field(description="How long the attempt took, in milliseconds.")
     response: str = Field(description="The beginning of the answer's body, 2 kB at most.")
 
 
@@ -36,7 +38,9 @@ class DeliveryOut(BaseModel):
         description="When the next attempt is due. Null if the delivery has succeeded or failed."
     )
     created_at: datetime
-    finished_at: datetime | None
+    finished_at: datetime | None = Field(
+        description="When the delivery succeeded or failed. Null while its status is `pending`."
+    )
     attempts: list[AttemptOut] = Field(description="The last fifty attempts, oldest first.")
 
     @classmethod

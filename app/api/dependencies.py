@@ -19,7 +19,7 @@ from app.storage.store import AudioStore
 
 
 def service_if_open(app: FastAPI) -> Service | None:
-    """The service that this application answers for, or None if it is not open yet."""
+    """Returns the service that this application answers for, or None if it is not open yet."""
     service: Service | None = app.state.service
     return service
 

@@ -1,4 +1,4 @@
-"""Reads a multipart form while it arrives. The file goes to the store in pieces; the other fields stay in memory.
+"""Reads a multipart form while it arrives. The file goes to the store in blocks, and the other fields stay in memory.
 
 FastAPI's own form parsing would write the whole file to disk before the API key is checked.
 """
@@ -21,7 +21,7 @@ MAX_PARTS = 250
 
 @dataclass(frozen=True)
 class PartBegin:
-    """A part's headers are complete. `filename` is None for a plain field."""
+    """The headers of a part have arrived. `filename` is None for a plain field."""
 
     name: str
     filename: str | None
@@ -52,7 +52,7 @@ class Form:
 async def read_form(
     stream: AsyncIterator[bytes], content_type: str, save: Callable[[AsyncIterator[bytes]], Awaitable[StoredAudio]]
 ) -> Form:
-    """Read a whole form, and pass the bytes of its part `file` to `save`.
+    """Reads a whole form, and passes the bytes of its part `file` to `save`.
 
     Raises InvalidRequest and the errors of `save`. If it raises after it has called `save`, the caller has to erase
     what was saved.

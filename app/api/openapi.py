@@ -1,4 +1,7 @@
-"""The parts of the OpenAPI document that FastAPI cannot derive: the streamed body, examples, transcript formats."""
+"""The parts of the OpenAPI document that FastAPI cannot derive from the routes.
+
+They are the streamed body of an upload, the examples, and the formats of a transcript.
+"""
 
 from dataclasses import asdict
 from typing import Any
@@ -147,15 +150,15 @@ def _upload_schema() -> dict[str, Any]:
     return {
         **schema,
         "title": "CreateFromFile",
-        "description": "The recording, in the part `file`, and the options, each in a part of its own.",
+        "description": "A form with the recording in the part `file`, and with each option in a part of its own.",
         "properties": {
             "file": {
                 "type": "string",
                 "format": "binary",
                 "contentMediaType": "application/octet-stream",
                 "description": (
-                    "The recording, an audio or video file in a common format such as WAV, MP3, M4A, Ogg, FLAC, AMR or "
-                    "WebM."
+                    "The recording. It is an audio or video file in a common format, such as WAV, MP3, M4A, Ogg, FLAC, "
+                    "AMR or WebM."
                 ),
             },
             **{name: _without_null(field) for name, field in schema["properties"].items()},
@@ -174,7 +177,9 @@ def _without_null(field: dict[str, Any]) -> dict[str, Any]:
 LOCATION = {"Location": {"description": "The path of the transcription.", "schema": {"type": "string"}}}
 RETRY_AFTER = {
     "Retry-After": {
-        "description": "After how many seconds to ask again. The header is missing if the status is final.",
+        "description": (
+            "The number of seconds after which you should ask again. The header is missing if the status is final."
+        ),
         "schema": {"type": "integer"},
     }
 }
@@ -210,16 +215,15 @@ CREATE: dict[str, Any] = {
 }
 
 ACCEPTED: dict[str, Any] = {
-    "description": (
-        "The service has accepted the job and stored it durably, together with the recording if the form had one."
-    ),
+    "description": "The service has accepted the job and stored it durably, and also the file if you sent one.",
     "headers": LOCATION,
     "content": _example("Pending"),
 }
 REPEATED: dict[str, Any] = {
     "model": TranscriptionOut,
     "description": (
-        "The service accepted the same request before, with this `Idempotency-Key`, and returns its transcription."
+        "The service accepted the same request with this `Idempotency-Key` before, and returns the transcription of "
+        "that request."
     ),
     "headers": LOCATION,
     "content": _example("Pending"),
@@ -236,7 +240,8 @@ LISTED: dict[str, Any] = {
 }
 CANCELLED: dict[str, Any] = {
     "description": (
-        "The transcription. It is `cancelled`, or still `in_progress` for the seconds that a running job takes to stop."
+        "The transcription. Its status is `cancelled`. If its job was running, the status is `in_progress` until the "
+        "job has stopped, which takes seconds."
     ),
     "content": _example("Cancelled"),
 }
@@ -248,8 +253,8 @@ def _text(example: str) -> dict[str, Any]:
 
 TRANSCRIPT: dict[str, Any] = {
     "description": (
-        "The transcript. The format `whisper` has the media type of `json`, and the fields that the `whisper` command "
-        "line writes."
+        "The transcript. The format `whisper` has the same media type as `json`, but other fields: those that the "
+        "`whisper` command line writes."
     ),
     "content": {
         "application/json": {
@@ -271,8 +276,8 @@ TRANSCRIPT: dict[str, Any] = {
 _BYTES = {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of call.wav"}
 AUDIO: dict[str, Any] = {
     "description": (
-        "The recording. Its media type is `audio/…` if its name ends like that of a common audio file, and "
-        "`application/octet-stream` otherwise."
+        "The recording. If its name ends like the name of a common audio file, such as `.wav` or `.mp3`, its media "
+        "type is `audio/…`. Otherwise it is `application/octet-stream`."
     ),
     "content": {"audio/*": _BYTES, "application/octet-stream": _BYTES},
 }

@@ -7,7 +7,7 @@ It is written by hand because FastAPI's `app.webhooks` would drop the nulls of t
 from typing import Any
 
 WORDS = {
-    "transcription.completed": ("A transcription is completed", "Completed", "The transcript can be read now."),
+    "transcription.completed": ("A transcription was completed", "Completed", "The transcript can be read now."),
     "transcription.failed": ("A transcription has failed", "Failed", "`data.error` says why."),
     "transcription.cancelled": ("A transcription was cancelled", "Cancelled", "A client cancelled it."),
 }
@@ -15,10 +15,10 @@ SIGNED = {
     "webhook-id": (
         "The id of the event. It is the same on each attempt and for each URL, so that you can recognize repetitions."
     ),
-    "webhook-timestamp": "When this attempt was made, in seconds since 1970-01-01 UTC.",
+    "webhook-timestamp": "The time of this attempt, in seconds since 1970-01-01 UTC.",
     "webhook-signature": (
-        "One or more signatures, separated by spaces. Each is `v1,` and, in Base64, the HMAC-SHA256 of the id, the "
-        "timestamp and the body, joined by dots."
+        "One or more signatures, separated by spaces. A signature is `v1,`, followed in Base64 by the HMAC-SHA256 of "
+        "the id, the timestamp and the body, joined by dots."
     ),
 }
 
@@ -54,11 +54,13 @@ def _operation(event: str, examples: dict[str, Any]) -> dict[str, Any]:
         },
         "responses": {
             "2XX": {"description": "The event counts as delivered."},
-            "410": {"description": "The delivery has failed, and the service does not send it again."},
+            "410": {
+                "description": "The delivery has failed, and the service does not send the event to this URL again."
+            },
             "default": {
                 "description": (
-                    "The service sends the event again later, up to ten times in all, and not before the time in "
-                    "`Retry-After`."
+                    "The service sends the event again later, but not before the time in `Retry-After`. After ten "
+                    "attempts, the delivery has failed."
                 )
             },
         },

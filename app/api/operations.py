@@ -1,4 +1,4 @@
-"""Routes for operators and orchestrators: whether the process is alive, if it can work, and which models it has."""
+"""Routes that say whether the process is alive, whether it can work, and which models it has."""
 
 from typing import Annotated, Literal
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.api.auth import CallerDep, authenticate, bearer, is_loopback
 from app.api.dependencies import IntakeDep, service_if_open
-from app.api.problems import GUARDED, responses
+from app.api.problems import COMMON_ERRORS, responses
 from app.callers import ANONYMOUS
 from app.errors import Forbidden, Unauthorized
 from app.readiness import STARTING
@@ -33,7 +33,9 @@ class ModelOut(BaseModel):
 
     name: str = Field(examples=["base"])
     default: bool = Field(examples=[True])
-    languages: list[str] = Field(description="The ISO 639-1 codes of its languages.", examples=[["en", "es"]])
+    languages: list[str] = Field(
+        description="The ISO 639-1 codes of the languages that it knows.", examples=[["en", "es"]]
+    )
 
 
 class ModelList(BaseModel):
@@ -47,16 +49,14 @@ async def read_health() -> Health:
 
 
 async def may_read_details(request: Request) -> bool:
-    """Whether the answer may show host names and paths.
+    """Returns whether the answer may show host names and paths.
 
-    It may if the request has a valid key or, if the service has no keys, comes from this machine.
+    It may if the request has a valid key. If the service has no keys, it may if the request comes from this machine.
     """
     if service_if_open(request.app) is None:
         return False
-    try:
-        caller = await authenticate(
-            request, await bearer(request)
-        )  # called here and not declared, because OpenAPI would require a key
+    try:  # it is no dependency of the route, because OpenAPI would then say that the route needs a key
+        caller = await authenticate(request, await bearer(request))
     except (Unauthorized, Forbidden):
         return False
     return caller is not ANONYMOUS or (request.client is not None and is_loopback(request.client.host))
@@ -86,7 +86,9 @@ async def read_readiness(
     )
 
 
-@router.get("/v1/models", summary="List the models", response_description="The models.", responses=responses(*GUARDED))
+@router.get(
+    "/v1/models", summary="List the models", response_description="The models.", responses=responses(*COMMON_ERRORS)
+)
 async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
     """Lists the models that you can choose for a transcription. The first one is the default."""
     default, *_ = intake.models

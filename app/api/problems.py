@@ -29,13 +29,10 @@ from app.errors import (
 from app.wording import in_words
 
 MEDIA_TYPE = "application/problem+json"
-AWAY = "The database, the audio store or the decoder cannot be used at the moment."
-SEE_LOG = "The service's log says why, under the `request_id` of this answer."
-GUARDED: tuple[type[AppError], ...] = (
-    Unauthorized,
-    Forbidden,
-    Unavailable,
-)  # the errors of every route that needs a key
+UNAVAILABLE_DETAIL = "The database, the audio store or the decoder cannot be used at the moment."
+INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of this answer."
+# Every route that needs a key may answer these errors.
+COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
@@ -82,7 +79,7 @@ def render(request: Request, error: AppError) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Make the application answer every error as a problem. Middleware that is added later also sees these answers."""
+    """Makes the application answer every error as a problem. Middlewares that are added later see these answers too."""
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -143,7 +140,7 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 class UnexpectedErrorMiddleware:
-    """ASGI middleware: logs an error that no handler knows, and answers it.
+    """An ASGI middleware that logs an error that no handler knows, and answers it.
 
     The answer is `unavailable` if the database or the store is in trouble, and `internal_error` otherwise.
     """
@@ -162,16 +159,18 @@ class UnexpectedErrorMiddleware:
         try:
             await self.app(scope, receive, watched_send)
         except Exception as error:
-            # An OSError may also be the store's or the decoder's: StoreUnavailable and DecoderUnavailable.
-            away = isinstance(error, (*DATABASE_TROUBLE, OSError)) and not is_refusal(error)
-            if away:
-                path, surprise = scope.get("path"), is_unexpected(error)
-                log.warning("database or store trouble", path=path, error=repr(error), exc_info=surprise)
+            # The store and the decoder raise an OSError too, StoreUnavailable and DecoderUnavailable.
+            unavailable = isinstance(error, (*DATABASE_TROUBLE, OSError)) and not is_refusal(error)
+            if unavailable:
+                path, unexpected = scope.get("path"), is_unexpected(error)
+                log.warning("database or store trouble", path=path, error=repr(error), exc_info=unexpected)
             else:
                 log.exception("unhandled error", path=scope.get("path"))
             if answering or scope["type"] != "http":
                 raise
-            answer = Unavailable(AWAY, retry_after=5) if away else InternalError(SEE_LOG)
+            answer = (
+                Unavailable(UNAVAILABLE_DETAIL, retry_after=5) if unavailable else InternalError(INTERNAL_ERROR_DETAIL)
+            )
             await render(Request(scope), answer)(scope, receive, send)
 
 

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from app.api import openapi
 from app.api.auth import CallerDep
 from app.api.dependencies import ReaderDep, StoreDep
-from app.api.problems import GUARDED, responses
+from app.api.problems import COMMON_ERRORS, responses
 from app.api.transcriptions import TranscriptionId
 from app.errors import NotFound, RangeNotSatisfiable
 from app.jobs.models import Transcription
@@ -61,7 +61,7 @@ def requested_span(header: str | None, total: int) -> range | None:
     responses={
         200: openapi.AUDIO,
         206: openapi.PART_OF_AUDIO,
-        **responses(*GUARDED, NotFound, RangeNotSatisfiable),
+        **responses(*COMMON_ERRORS, NotFound, RangeNotSatisfiable),
     },
 )
 async def read_audio(

@@ -39,10 +39,10 @@ OPTION_FIELDS = frozenset(field.name for field in fields(Options))
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _checked_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     if len(text.encode()) > MAX_METADATA_BYTES:
-        raise ValueError(f"may hold at most {MAX_METADATA_BYTES} bytes of JSON")
+        raise ValueError(f"may have at most {MAX_METADATA_BYTES} bytes of JSON")
     if any("\0" in string for string in _strings(metadata)):
         raise ValueError("may not hold NUL characters")
     return metadata
@@ -59,7 +59,7 @@ def _strings(value: JsonValue) -> Iterator[str]:
         yield from chain.from_iterable(map(_strings, value.values()))
 
 
-def _not_offered(diarize: bool) -> bool:
+def _refuse_diarization(diarize: bool) -> bool:
     if diarize:
         raise ValueError(
             "is not offered, because speakers cannot be separated well enough in one track; record agent and customer "
@@ -74,11 +74,11 @@ def _distinct(labels: list[str]) -> list[str]:
     return labels
 
 
-def _how_many(value: object) -> str:
+def _one_or_many(value: object) -> str:
     return MANY if isinstance(value, list) else ONE
 
 
-Label = Annotated[str, Field(min_length=1, max_length=40, pattern=wording.NO_NUL)]  # a subtitle's line has 42 columns
+Label = Annotated[str, Field(min_length=1, max_length=40, pattern=wording.NO_NUL)]  # a row of a subtitle has 42 columns
 WebUrl = Annotated[
     str,
     Field(max_length=MAX_CHARACTERS, json_schema_extra={"format": "uri", "examples": ["https://crm.example/calls"]}),
@@ -92,11 +92,11 @@ CallbackUrl = Annotated[
 ]
 WebUrls = Annotated[
     Annotated[WebUrl, Tag(ONE)] | Annotated[list[WebUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
-    Discriminator(_how_many),
+    Discriminator(_one_or_many),
 ]
 CallbackUrls = Annotated[
     Annotated[CallbackUrl, Tag(ONE)] | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
-    Discriminator(_how_many),
+    Discriminator(_one_or_many),
 ]
 Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
 
@@ -114,30 +114,31 @@ class CreateTranscription(BaseModel):
     )
     task: Task = Field(
         default="transcribe",
-        description="`transcribe` writes the words in their own language, `translate` writes them in English.",
+        description="`transcribe` gives the words in the language of the call. `translate` gives them in English.",
     )
     model: str | None = Field(
         default=None,
         max_length=255,
-        description="The name of a model from `GET /v1/models`. If it is left out, the service uses the first of them.",
+        description="The name of a model from `GET /v1/models`. If you leave the field out, the service uses the first "
+        "model.",
     )
     channels: Channels = Field(
         default="mix",
-        description="`split` transcribes each channel by itself and merges the results into a dialogue. `mix` mixes "
-        "all channels into one track first, and does not know who speaks.",
+        description="With `split`, the service transcribes each channel by itself and merges the results into a "
+        "dialogue. With `mix`, it first mixes all channels into one track, and does not know who speaks.",
     )
     channel_labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
         default_factory=list,
         max_length=8,
         description="The names of the speakers in the order of the channels, for example `agent` and `customer`.",
     )
-    diarize: Annotated[bool, AfterValidator(_not_offered)] = Field(
+    diarize: Annotated[bool, AfterValidator(_refuse_diarization)] = Field(
         default=False,
         description="The service cannot separate speakers within one track, so it refuses `true`. Use "
         "`channels=split`.",
     )
     word_timestamps: bool = Field(
-        default=False, description="Whether the segments list their words, each with start, end and probability."
+        default=False, description="If true, each segment lists its words, with their start, end and probability."
     )
     prompt: str | None = Field(
         default=None,
@@ -149,41 +150,43 @@ class CreateTranscription(BaseModel):
     hotwords: list[Hotword] = Field(
         default_factory=list,
         max_length=100,
-        description="Words that the model should expect. They share limited space with `prompt`: if there are many, "
+        description="Words that the model should expect. They share limited space with `prompt`. If there are many, "
         "the model reads less of the prompt.",
     )
     priority: int = Field(
         default=DEFAULT_PRIORITY,
         ge=0,
         le=9,
-        description="From 0, the most urgent, to 9. The operator may limit how urgent the jobs of an API key can be.",
+        description="How urgent the job is, from 0 (most urgent) to 9 (least urgent). The operator may limit how "
+        "urgent the jobs of an API key can be.",
     )
     external_id: str | None = Field(
         default=None,
         max_length=255,
         pattern=wording.NO_NUL,
-        description="Your own id of the call. `GET /v1/transcriptions` can find transcriptions by it.",
+        description="Your own id for the call. You can use it to find the transcription with `GET /v1/transcriptions`.",
     )
-    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_checked_metadata)] = Field(
         default_factory=dict, description="Any JSON object of at most 4 kB. The service returns it unchanged."
     )
     webhook_url: WebUrls | None = Field(
         default=None,
-        description="One URL or several. When the transcription has ended, the service sends a signed event to each by "
-        "POST. If it is left out, the service uses the URLs that the operator has set, if any.",
+        description="One URL or several. When the transcription has ended, the service sends a signed event to each "
+        "URL by POST. If you leave the field out, the service uses the URLs that the operator has set, if "
+        "any.",
     )
     callback_url: CallbackUrls | None = Field(
         default=None,
-        description="One URL or several. When the transcription has ended, the service fills in `{file_name}`, "
-        "`{external_id}`, `{id}` and `{status}`, and sends a plain GET to each. `webhook_url` and "
-        "`callback_url` may have five URLs together. If it is left out, the service uses the URLs that the "
-        "operator has set, if any.",
+        description="One URL or several. When the transcription has ended, the service sends a plain GET request to "
+        "each URL. Before that, it replaces `{file_name}`, `{external_id}`, `{id}` and `{status}` in the "
+        "URL by their values. `webhook_url` and `callback_url` may have five URLs together. If you leave "
+        "the field out, the service uses the URLs that the operator has set, if any.",
     )
 
     @model_validator(mode="after")
     def _few_receivers(self) -> Self:
         if len(as_list(self.webhook_url) or []) + len(as_list(self.callback_url) or []) > MAX_RECEIVERS:
-            raise ValueError(f"webhook_url and callback_url may name {MAX_RECEIVERS} URLs together")
+            raise ValueError(f"webhook_url and callback_url may have at most {MAX_RECEIVERS} URLs together")
         return self
 
     def ask(self) -> Ask:
@@ -204,9 +207,9 @@ class CreateTranscription(BaseModel):
 
     @classmethod
     def from_form(cls, fields: list[tuple[str, str]]) -> Self:
-        """Read the fields of a form, in which a list is a repeated field and an object is JSON text.
+        """Reads the fields of a form, in which a list is a repeated field and an object is JSON text.
 
-        Raises InvalidRequest.
+        Raises InvalidRequest if a field is not valid.
         """
         values: dict[str, Any] = {}
         for name, text in fields:
@@ -232,7 +235,10 @@ class CreateFromUrl(CreateTranscription):
 
     @classmethod
     async def from_json_stream(cls, stream: AsyncIterator[bytes]) -> Self:
-        """Read a JSON body. Raises TooLarge if it has more than `JSON_BODY_BYTES`, and InvalidRequest."""
+        """Reads a JSON body.
+
+        Raises TooLarge if it has more than `JSON_BODY_BYTES`, and InvalidRequest if it or a field is not valid.
+        """
         body = b""
         async for chunk in stream:
             body += chunk

@@ -3,20 +3,20 @@
 import asyncio
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.requests import ClientDisconnect
 
 from app import wording
 from app.api import openapi
-from app.api.accept import chosen
+from app.api.accept import choose_format
 from app.api.auth import CallerDep
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
-from app.api.problems import GUARDED, responses
+from app.api.problems import COMMON_ERRORS, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
-from app.api.server.hangups import client_hangs_up
 from app.errors import (
     AlreadyFinal,
     BadMedia,
@@ -60,7 +60,7 @@ TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
         200: openapi.REPEATED,
         202: openapi.ACCEPTED,
         **responses(
-            *GUARDED,
+            *COMMON_ERRORS,
             RequestTimeout,
             TooLarge,
             UnsupportedMedia,
@@ -87,15 +87,16 @@ async def create_transcription(
         Header(
             min_length=1,
             max_length=255,
-            description="A key that you choose. If you repeat a request with its key, you get the same transcription. "
-            "A different request with that key is refused.",
+            description="A text that you choose for this request. If you send the same request again with the same "
+            "key, the service returns the same transcription, and does not make a second one. It refuses a "
+            "different request with that key.",
         ),
     ] = None,
 ) -> TranscriptionOut:
     """Queues a recording for transcription. Send the file itself, or a URL from which the service fetches it.
 
-    The service answers when it has stored the job, and the file if you sent one, durably. Then read the transcription
-    with `?wait=` until its status is final.
+    The service answers after it has stored the job durably, and also the file if you sent one. To follow the job, read
+    the transcription with `?wait=60` until its status is `completed`, `failed` or `cancelled`.
     """
     if intake.closed:
         raise ShuttingDown(retry_after=5)
@@ -115,7 +116,7 @@ async def create_transcription(
             form = await read_form(request.stream(), content_type, save)
             ask = CreateTranscription.from_form(form.fields).ask()
         recording = Stored(form.audio, form.filename)
-    abandoned = partial(client_hangs_up, request.receive)
+    abandoned = partial(_client_hangs_up, request)
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
     response.status_code = 202 if accepted.is_new else 200
     response.headers["Location"] = f"/v1/transcriptions/{accepted.job.id}"
@@ -127,7 +128,7 @@ async def create_transcription(
     "",
     response_model=TranscriptionList,
     summary="List transcriptions",
-    responses={200: openapi.LISTED, **responses(*GUARDED, InvalidRequest)},
+    responses={200: openapi.LISTED, **responses(*COMMON_ERRORS, InvalidRequest)},
 )
 async def list_transcriptions(
     caller: CallerDep,
@@ -141,12 +142,15 @@ async def list_transcriptions(
             description="Return only transcriptions that were posted with this `external_id`.",
         ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="How many transcriptions one page may have.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="The largest number of transcriptions on a page.")] = 20,
     cursor: Annotated[
         UUID | None, Query(description="The `next_cursor` of the previous page. Leave it out to get the first page.")
     ] = None,
 ) -> TranscriptionList:
-    """Lists transcriptions, newest first. To read the next page, send `next_cursor` as `cursor`, until it is null."""
+    """Lists transcriptions, newest first.
+
+    To read the next page, send the `next_cursor` of this page as `cursor`. On the last page, `next_cursor` is null.
+    """
     page = await reader.page(Wanted(status, external_id, cursor, limit), caller)
     items = [TranscriptionOut.of(read.job, read.notify_state) for read in page.items]
     return TranscriptionList(items=items, next_cursor=None if page.is_last else str(items[-1].id))
@@ -156,7 +160,7 @@ async def list_transcriptions(
     "/{transcription_id}",
     response_model=TranscriptionOut,
     summary="Read a transcription",
-    responses={200: openapi.READ, **responses(*GUARDED, NotFound, InvalidRequest)},
+    responses={200: openapi.READ, **responses(*COMMON_ERRORS, NotFound, InvalidRequest)},
 )
 async def read_transcription(
     transcription_id: TranscriptionId,
@@ -168,13 +172,18 @@ async def read_transcription(
     intake: IntakeDep,
     wait: Annotated[
         float,
-        Query(ge=0, le=60, description="How many seconds the service may wait for a final status before it answers."),
+        Query(
+            ge=0,
+            le=60,
+            description="How many seconds the service may wait for a final status before it answers. A status is final "
+            "if it is `completed`, `failed` or `cancelled`.",
+        ),
     ] = 0,
 ) -> TranscriptionOut:
     """Returns a transcription. With `wait`, the service answers when the status is final, or when the time is over.
 
-    If too many clients already wait, the service answers immediately. Then ask again after the seconds that
-    `Retry-After` names.
+    If too many clients already wait, the service answers immediately. In this case, ask again after the number of
+    seconds in `Retry-After`.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
@@ -183,7 +192,7 @@ async def read_transcription(
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
                 change = asyncio.wait_for(changed.wait(), deadline - loop.time())
-                await run_unless(client_hangs_up(request.receive), change)
+                await run_unless(_client_hangs_up(request), change)
             changed.clear()
             read = await reader.read(transcription_id, caller)
     if not read.final:
@@ -196,7 +205,7 @@ async def read_transcription(
     "/{transcription_id}/cancel",
     response_model=TranscriptionOut,
     summary="Cancel a transcription",
-    responses={200: openapi.CANCELLED, **responses(*GUARDED, NotFound, AlreadyFinal)},
+    responses={200: openapi.CANCELLED, **responses(*COMMON_ERRORS, NotFound, AlreadyFinal)},
 )
 async def cancel_transcription(
     transcription_id: TranscriptionId,
@@ -205,7 +214,7 @@ async def cancel_transcription(
     retention: RetentionDep,
     at_end: AtEndDep,
 ) -> TranscriptionOut:
-    """Cancels a transcription. A waiting job ends immediately, and a running job within seconds."""
+    """Cancels a transcription. A job that waits ends immediately, and a job that runs ends within seconds."""
     async with database.transaction() as session:
         closed = await changing.request_cancel(session, transcription_id, caller, at_end)
     await retention.erase_audio(transcription_id, closed.forgotten_audio)
@@ -217,12 +226,15 @@ async def cancel_transcription(
     status_code=204,
     summary="Delete a transcription",
     response_description="The transcription is deleted.",
-    responses=responses(*GUARDED, NotFound),
+    responses=responses(*COMMON_ERRORS, NotFound),
 )
 async def delete_transcription(
     transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
 ) -> None:
-    """Cancels the job if it has not ended, and erases its recording, its transcript and everything else about it."""
+    """Erases a transcription with its recording, its transcript and everything else about it.
+
+    If its job has not ended, the service cancels it first.
+    """
     async with database.transaction() as session:
         job = await changing.erase(session, transcription_id, caller)
     await retention.erase_audio(job.id, job.audio_key)
@@ -234,7 +246,7 @@ async def delete_transcription(
     summary="Read the transcript",
     responses={
         200: openapi.TRANSCRIPT,
-        **responses(*GUARDED, NotFound, NotAcceptable, NotCompleted, InvalidRequest),
+        **responses(*COMMON_ERRORS, NotFound, NotAcceptable, NotCompleted, InvalidRequest),
     },
 )
 async def read_transcript(
@@ -243,12 +255,22 @@ async def read_transcript(
     reader: ReaderDep,
     format: Annotated[  # noqa: A002
         formats.Format | None,
-        Query(description="The format of the transcript. If it is left out, the header `Accept` decides."),
+        Query(description="The format of the transcript. If you leave it out, the header `Accept` decides."),
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Returns the transcript of a completed transcription, in one of six formats."""
-    target = chosen(format, accept)
+    target = choose_format(format, accept)
     render = partial(formats.render, transcription_id=str(transcription_id), target=target)
     body = await reader.transcript(transcription_id, caller, render)
     return Response(body, media_type=target.media_type, headers={"Vary": "Accept"})
+
+
+async def _client_hangs_up(request: Request) -> NoReturn:
+    """Waits until the client hangs up, then raises ClientDisconnect. The request's body must have been read before.
+
+    A client that only closes its sending side counts as hung up, because uvicorn then closes the other side.
+    """
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise ClientDisconnect

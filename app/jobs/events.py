@@ -23,7 +23,7 @@ class TranscriptionEvent(BaseModel):
     """The body of a webhook: the transcription as it ended, without its transcript."""
 
     type: Literal["transcription.completed", "transcription.failed", "transcription.cancelled"]
-    timestamp: datetime = Field(description="When it happened: `completed_at` of the transcription.")
+    timestamp: datetime = Field(description="When the transcription ended. It equals `data.completed_at`.")
     data: TranscriptionOut
 
 

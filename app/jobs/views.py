@@ -19,7 +19,7 @@ EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
 class Audio(BaseModel):
-    """The recording. What the service finds out by fetching or decoding it is null until then."""
+    """The recording. Facts that the service learns by fetching or decoding it are null until then."""
 
     filename: str | None = Field(description="The file's name, from the client or from the URL.")
     source: Annotated[str, AfterValidator(shown_url)] = Field(
@@ -29,7 +29,7 @@ class Audio(BaseModel):
     sha256: str | None
     duration: float | None = Field(description="The length in seconds.")
     codec: str | None
-    sample_rate: int | None = Field(description="In Hz.")
+    sample_rate: int | None = Field(description="The sample rate in Hz.")
     channels: int | None
 
 
@@ -72,7 +72,7 @@ class Links(BaseModel):
     self: str
     transcript: str
     audio: str | None = Field(
-        description="Null if the service has not fetched the recording yet, or no longer keeps it."
+        description="The path of the recording. Null if the service has not fetched it yet, or no longer keeps it."
     )
 
 
@@ -87,22 +87,28 @@ class TranscriptionOut(BaseModel):
     progress: float = Field(
         ge=0,
         le=1,
-        description="How much of the work is done, from 0 to 1: the seconds of speech that are done, divided by the "
-        "seconds of speech that were found plus the seconds that are not searched yet.",
+        description="How much of the work is done, from 0 to 1. It is the seconds of speech that are transcribed, "
+        "divided by the sum of the seconds of speech that were found and the seconds that are not searched "
+        "for speech yet.",
     )
-    attempts: int
+    attempts: int = Field(
+        description="How often a worker has run the job. Attempts that ended for reasons outside the job are not "
+        "counted."
+    )
     language: str | None = Field(
-        description="The language that was requested or detected. Null until the transcription is completed, and if "
-        "there is no speech."
+        description="The language that was requested or detected. It is null until the transcription is completed, and "
+        "stays null if the recording has no speech."
     )
-    error: ErrorOut | None
+    error: ErrorOut | None = Field(description="Why the job failed. Null if it did not fail.")
     warnings: list[WarningOut]
     external_id: str | None
     metadata: dict[str, Any]
     created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
-    notified_at: datetime | None
+    started_at: datetime | None = Field(description="When a worker first began to run the job. Null until then.")
+    completed_at: datetime | None = Field(description="When the status became final. Null until then.")
+    notified_at: datetime | None = Field(
+        description="When the last receiver was notified. Null unless all receivers are notified."
+    )
     timings: TimingsOut
     links: Links
 
@@ -139,4 +145,6 @@ class TranscriptionList(BaseModel):
     """One page of transcriptions, newest first."""
 
     items: list[TranscriptionOut]
-    next_cursor: str | None = Field(description="Send it as `cursor` to get the next page. Null on the last page.")
+    next_cursor: str | None = Field(
+        description="Send this value as `cursor` to get the next page. It is null on the last page."
+    )

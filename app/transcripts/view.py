@@ -51,14 +51,16 @@ class SegmentOut(_View):
     text: str
     language: str
     temperature: Digits | None = Field(
-        description="Above 0 if earlier results failed the safeguards, so that the model recognized this stretch "
-        "again. This field and the next three are null if the model does not measure them."
+        description="The temperature of the model's sampling. It is above 0 if results at lower temperatures failed "
+        "the safeguards. This score is null if the model does not measure it, as are `avg_logprob`, "
+        "`compression_ratio` and `no_speech_prob`."
     )
     avg_logprob: Digits | None
     compression_ratio: Digits | None
     no_speech_prob: Digits | None
     words: list[WordOut] | None = Field(
-        default=None, description="The words of the segment. Left out if the job did not ask for `word_timestamps`."
+        default=None,
+        description="The words of the segment. The field is left out if the job did not ask for `word_timestamps`.",
     )
 
 
@@ -92,7 +94,7 @@ class HoldOut(SpanOut):
     """A stretch of ten seconds or more without speech. There is speech before it and after it."""
 
     kind: HoldKind = Field(
-        description="`sound` if something about as loud as the call is heard, such as music. Otherwise `silence`."
+        description="`sound` if there is something about as loud as the call, such as music. Otherwise `silence`."
     )
 
 
@@ -102,26 +104,29 @@ class ChannelTalkOut(_View):
     channel: int
     speech_seconds: Seconds
     share: Digits | None = Field(
-        description="Its part of the speech of all channels, from 0 to 1. Null if there is no speech."
+        description="The channel's part of the speech of all channels, from 0 to 1. Null if there is no speech."
     )
     interruptions: int = Field(
-        description="How often it began while another channel spoke, and went on after the other one ended."
+        description="How often this channel began to speak while another one spoke, and went on after the other one "
+        "had stopped."
     )
     longest_monologue: SpanOut | None = Field(
-        description="Its longest stretch of speech. A pause of more than 3 s ends it, and so does more than 1 s of "
-        "speech on another channel."
+        description="The channel's longest stretch of speech. Pauses of up to 3 s do not end it, if no other channel "
+        "speaks for more than 1 s in them."
     )
 
 
 class TalkOut(_View):
-    """Facts of the call, computed from voice activity. Those that need two tracks are null if there is only one."""
+    """Facts about the call, computed from voice activity. Facts about overlaps are null if there is only one track."""
 
     speech_seconds: Seconds = Field(description="Seconds in which somebody speaks.")
     silence_seconds: Seconds = Field(description="Seconds in which there is no speech.")
     overlap_seconds: Seconds | None = Field(description="Seconds in which two or more people speak.")
-    overlaps: int | None = Field(description="How often a speaker began while another one spoke, for 0.3 s or more.")
+    overlaps: int | None = Field(
+        description="How often a speaker began while another one spoke. Only overlaps of 0.3 s or more are counted."
+    )
     interruptions: int | None = Field(
-        description="How many overlaps ended while the speaker who began later still spoke."
+        description="How many of these overlaps ended because an earlier speaker stopped, while the later one went on."
     )
     channels: list[ChannelTalkOut]
     holds: list[HoldOut]

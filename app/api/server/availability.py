@@ -1,4 +1,4 @@
-"""Refuses requests while the service is starting, and requests that waited too long because of others."""
+"""Refuses requests while the service is starting, and requests that waited too long for a place."""
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,9 +12,9 @@ PROBES = ("/healthz", "/readyz")
 
 
 class AvailabilityMiddleware:
-    """ASGI middleware: answers `unavailable` to requests that waited too long for a place.
+    """An ASGI middleware that answers `unavailable` to a request that waited too long for a place.
 
-    Until the service is open, it answers `unavailable` to all other requests too, except to probes.
+    Until the service is open, it gives this answer to every request except probes.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -20,7 +20,7 @@ DRAIN_BYTES = 32 * 1024 * 1024
 
 
 class RequestBody:
-    """The body of one request while it arrives. `ended` means that all of it has arrived."""
+    """The body of one request while it arrives. `ended` is true when all of it has arrived."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -29,7 +29,7 @@ class RequestBody:
         self._waited, self._arrived = 0.0, 0
 
     async def receive(self) -> Message:
-        """Return the next message of the body. Raises RequestTimeout if the client sends nothing, or too slowly.
+        """Returns the next message of the body. Raises RequestTimeout if the client sends nothing, or too slowly.
 
         Only the time in which the service waits for the client counts, not the time in which it stores the bytes.
         """
@@ -55,9 +55,9 @@ class RequestBody:
         return RequestTimeout(detail)
 
     async def drain(self) -> None:
-        """Read and discard the rest of the body, for `DRAIN_SECONDS` and `DRAIN_BYTES` at most.
+        """Reads and discards the rest of the body, up to the limits `DRAIN_SECONDS` and `DRAIN_BYTES`.
 
-        If the client was too slow, nothing is read.
+        If the client was too slow, it reads nothing.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -68,7 +68,7 @@ class RequestBody:
 
 
 class RequestBodyMiddleware:
-    """ASGI middleware: replaces `receive`, so that slow bodies end, and closes the connection after an early answer.
+    """An ASGI middleware that ends bodies which arrive too slowly, and closes the connection after an early answer.
 
     An answer is early if it is sent before the request's body has arrived. If a connection is closed while data is
     unread, TCP resets it, and many clients lose the answer. So the middleware sends the whole answer, and sends its end

@@ -1,7 +1,7 @@
 """Limits how many connections the process has, in all and for each client's address.
 
-At a limit, a new connection takes the place of the one that has had no request for longest, if that is at least a
-second. So clients that connect and stay silent keep no other client out.
+When a limit is reached, a new connection takes the place of the one that has had no request for the longest time,
+unless that is less than a second. So clients that connect and stay silent do not keep other clients out.
 """
 
 import ipaddress
@@ -27,16 +27,16 @@ class Closable(Protocol):
 
 @dataclass
 class _Client:
-    """The connections of one address. `idle` maps those without a request to the time since when, oldest first."""
+    """The connections of one client. `idle` maps those without a request to the time since when, oldest first."""
 
     connections: int = 0
     idle: dict[Closable, float] = field(default_factory=dict)
 
 
 class ConnectionLimits:
-    """Allows `most` connections in all, and `most_per_client` for one address, but not more than half of `most`.
+    """Allows `most` connections in all, and `most_per_client` for each client, but not more than half of `most`.
 
-    If `most_per_client` is 0, one address may have all connections.
+    If `most_per_client` is 0, one client may have all connections.
     """
 
     def __init__(self, most: int, most_per_client: int) -> None:
@@ -48,7 +48,7 @@ class ConnectionLimits:
         self._refused, self._logged_at = 0, -LOG_SECONDS
 
     def has_room(self, address: str) -> bool:
-        """Whether this address may have one more connection. Closes an idle connection for it if necessary."""
+        """Returns whether this address may have one more connection. At a limit, it closes an idle one to make room."""
         name = client_of(address)
         client = self._clients.get(name)
         if client is not None and client.connections >= self.most_per_client and not self._close_one(client.idle):
@@ -58,25 +58,25 @@ class ConnectionLimits:
         return True
 
     def add(self, connection: Closable, address: str) -> None:
-        """Count the connection until `remove`. It is idle at first."""
+        """Counts the connection until `remove`. The connection is idle at first."""
         name = client_of(address)
         self._names[connection] = name
         self._clients.setdefault(name, _Client()).connections += 1
         self.mark_idle(connection)
 
     def mark_idle(self, connection: Closable) -> None:
-        """Record that the connection has no request, so that it may be closed to make room."""
+        """Records that the connection has no request, so that it may be closed to make room."""
         if (name := self._names.get(connection)) is not None:
             self._idle[connection] = self._clients[name].idle[connection] = time.monotonic()
 
     def mark_busy(self, connection: Closable) -> None:
-        """Record that the connection has a request, so that it is not closed to make room."""
+        """Records that the connection has a request, so that it is not closed to make room."""
         if (name := self._names.get(connection)) is not None:
             self._idle.pop(connection, None)
             self._clients[name].idle.pop(connection, None)
 
     def remove(self, connection: Closable) -> None:
-        """Count the connection no longer. Does nothing if it was already removed."""
+        """Stops counting the connection. Does nothing if it was already removed."""
         if (name := self._names.get(connection)) is None:
             return
         self.mark_busy(connection)
@@ -105,7 +105,7 @@ class ConnectionLimits:
 
 @lru_cache(maxsize=4096)
 def client_of(address: str) -> str:
-    """The name under which the connections and requests of an address are counted.
+    """Returns the name under which the connections and requests of an address are counted.
 
     For IPv4 it is the address. For IPv6 it is the /64 network, because one client can use every address of its network.
     """

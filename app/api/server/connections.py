@@ -36,10 +36,10 @@ log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class Connection(HttpToolsProtocol):
-    """Closes if the client is silent, sends the head of a request too slowly or too long, or does not read its answers.
+    """A connection that closes itself if its client is silent, sends a head too slowly, or does not read its answers.
 
-    The head of a request is its first line and its headers. Its limits also hold for trailers and for empty text lines
-    between requests.
+    It also closes itself if a head is too long. The head of a request is its first line and its headers. Its limits
+    also hold for trailers and for empty text lines between requests.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Connection(HttpToolsProtocol):
         self._running = None
 
     def close_to_make_room(self) -> None:
-        """Close the connection so that another one has room. If it is not open yet, it closes when it opens."""
+        """Closes the connection so that another one has room. If it is not open yet, it closes as soon as it opens."""
         self._closed_to_make_room = True
         if self.transport is not None:
             self.transport.abort()
@@ -124,7 +124,7 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Log nothing. Java's clients offer HTTP/2 with each request, so uvicorn's warning would only fill the log."""
+        """Logs nothing. Java's clients offer HTTP/2 with each request, so uvicorn's warning would only fill the log."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle

@@ -19,7 +19,10 @@ HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:\d{0,5})?
 
 
 class HeadersMiddleware:
-    """ASGI middleware: answers `bad_request` if `Host` is missing, malformed or repeated. Adds headers to answers."""
+    """An ASGI middleware that adds headers to answers.
+
+    It answers `bad_request` if the request's `Host` is missing, malformed or repeated.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

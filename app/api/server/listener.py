@@ -28,7 +28,7 @@ log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class WaitingConnection:
-    """A connection that is accepted but not open yet."""
+    """A connection that is accepted but not open yet. The limits count it, and may close it to make room."""
 
     def __init__(self, sock: socket.socket, address: str) -> None:
         self.socket = sock
@@ -55,7 +55,7 @@ class Listener:
         self._listen()
 
     def close(self) -> None:
-        """Accept no more connections, and close those that are accepted but not open yet."""
+        """Accepts no more connections, and closes those that are accepted but not open yet."""
         self._closed = True
         self._loop.remove_reader(self._listening)
         for waiting in self._waiting.values():
@@ -128,7 +128,10 @@ class Listener:
 
 
 def _limit_unsent_bytes(sock: socket.socket) -> None:
-    """Without this, the kernel buffers megabytes of each answer that its client does not read. Linux and macOS only."""
+    """Limits how much of an answer the kernel buffers if the client does not read it. Otherwise it would be megabytes.
+
+    Only Linux and macOS have this limit.
+    """
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     if option is not None:
         sock.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)

@@ -23,7 +23,10 @@ OVERLOADED = "overloaded"  # set in the state of a request that waited too long,
 
 
 class RequestLimits:
-    """`client_of_request` names the client of a request, so that one client's requests do not delay another's."""
+    """Decides when a request begins.
+
+    `client_of_request` returns the client of a request, so that one client's requests do not delay another's.
+    """
 
     def __init__(self, client_of_request: Callable[[Scope], Hashable]) -> None:
         self._client_of_request = client_of_request
@@ -31,9 +34,10 @@ class RequestLimits:
         self._without_key = RequestQueue(MOST_WITHOUT_KEY, MOST_WITHOUT_KEY_PER_CLIENT)
 
     def begin_when_free(self, scope: Scope, app: ASGIApp, begin: Callable[[ASGIApp], None]) -> "LimitedRequest":
-        """Calls `begin` when the request gets a place, or when it has waited too long and is to be refused.
+        """Calls `begin` when the request gets a place, or when it has waited too long and has to be refused.
 
-        `begin` gets an ASGI application that runs `app` and gives the place back.
+        `begin` gets an ASGI application that runs `app` and gives the place back. The caller has to release the
+        returned request if the connection is lost.
         """
         guarded = scope["path"].startswith(GUARDED_PATHS)
         queue = self._with_key if guarded else self._without_key
@@ -41,7 +45,7 @@ class RequestLimits:
 
 
 class LimitedRequest:
-    """A request that waits for its place or is at work. `brief` means that it keeps its place for one pass only."""
+    """A request that waits for its place or is at work. If `brief`, it has its place for one pass of the event loop."""
 
     def __init__(
         self, queue: RequestQueue, client: Hashable, app: ASGIApp, begin: Callable[[ASGIApp], None], *, brief: bool
@@ -56,7 +60,7 @@ class LimitedRequest:
         self._queued = queue.add(client, self._begin_work)
 
     def release(self) -> None:
-        """Give the place to another request, or stop waiting for one. May be called again."""
+        """Gives the place to another request, or stops waiting for one. May be called again."""
         self._longest_wait.cancel()
         if self._queued is not None:
             self._queued.release()

@@ -18,10 +18,11 @@ log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class RequestLogMiddleware:
-    """ASGI middleware: takes the request's id from `X-Request-ID` or makes one, and logs the request when it ends.
+    """An ASGI middleware that gives each request an id, and logs the request when it ends.
 
-    Probes are not logged. If the request's state has them, the log line also has the `code` of the problem that was
-    answered, and the `caller`, which is the name of the API key.
+    The id comes from the request's `X-Request-ID`. If there is none, or it cannot be used, the middleware makes one.
+    Probes are not logged. The log line also has the `code` of the problem that was answered, and the `caller`, which is
+    the name of the API key, if the request's state has them.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -31,9 +32,9 @@ class RequestLogMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        brought = Headers(scope=scope).get(REQUEST_ID, "")
+        sent_id = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = (
-            brought if brought.isascii() and brought.isprintable() and 0 < len(brought) <= 128 else str(uuid7())
+            sent_id if sent_id.isascii() and sent_id.isprintable() and 0 < len(sent_id) <= 128 else str(uuid7())
         )
         state = scope.setdefault("state", {})
         state["request_id"] = request_id

@@ -1,7 +1,7 @@
 """A queue that lets a few requests begin at a time, one of each client in turn.
 
-So a client that sends many requests waits for its own requests, and does not delay other clients.
-Without it, thousands of requests that begin together would share each pass of the event loop and the queue for database
+So a client that sends many requests waits for its own requests, and does not delay other clients. Without the queue,
+thousands of requests that begin together would share each pass of the event loop and the queue for database
 connections, and every client would wait as long as they do.
 
 It is not built on `FairPlaces`, which serves by priority and arrival, needs a task for each waiting request, and sorts
@@ -21,7 +21,7 @@ class QueuedRequest:
         self.has_place = False
 
     def release(self) -> None:
-        """Give the place to another request, or stop waiting for one. May be called again."""
+        """Gives the place to another request, or stops waiting for one. May be called again."""
         self._queue.release(self)
 
 
@@ -36,7 +36,7 @@ class RequestQueue:
         self._waiting: dict[Hashable, dict[QueuedRequest, None]] = {}  # the client that is served next comes first
 
     def add(self, client: Hashable, begin: Callable[[], None]) -> QueuedRequest:
-        """Queue a request. Calls `begin` when the request gets a place, which may be before `add` returns."""
+        """Queues a request. Calls `begin` when the request gets a place, which may be before `add` returns."""
         request = QueuedRequest(self, client, begin)
         self._waiting.setdefault(client, {})[request] = None
         self._begin_next()
@@ -64,7 +64,7 @@ class RequestQueue:
             begin()
 
     def _next(self) -> QueuedRequest | None:
-        """The first request of the first client that may have one more place."""
+        """Returns the first request of the first client that may have one more place, or None if there is none."""
         waiting = self._waiting.items()
         return next(
             (next(iter(queue)) for client, queue in waiting if self._taken_by.get(client, 0) < self._most_per_client),
@@ -72,7 +72,7 @@ class RequestQueue:
         )
 
     def _remove(self, request: QueuedRequest) -> None:
-        """Remove the request from the queue, and move its client behind the others."""
+        """Removes the request from the queue, and moves its client behind the others."""
         queue = self._waiting.pop(request.client)
         del queue[request]
         if queue:
