@@ -1,6 +1,7 @@
 """The engine on calls of several channels, with the real `base`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from threading import Event
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.engine import Engine
 from app.speech.reader import SURE_SHARE
+from app.speech.session import Session
 from app.speech.whisper.adapter import Encoded, Whisper
 from app.transcripts.dialogue import turns
 from app.transcripts.transcript import Options
@@ -36,6 +38,20 @@ async def test_each_channel_has_its_speaker_and_its_language(engine: Engine, rec
     assert transcript.duration == agent.duration_seconds
 
 
+def decide_after_spanish_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a window in doubt wait until its call has a vote for Spanish, because two threads read the channels."""
+    vote, was_heard = Session.vote, Event()
+
+    def vote_in_order(session: Session, probabilities: Mapping[str, float], seconds: float) -> None:
+        if probabilities == DOUBT:
+            assert was_heard.wait(60)
+        vote(session, probabilities, seconds)
+        if probabilities != DOUBT:
+            was_heard.set()
+
+    monkeypatch.setattr(Session, "vote", vote_in_order)
+
+
 async def test_a_channel_whose_language_is_in_doubt_gets_the_language_of_the_call(
     engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,6 +65,7 @@ async def test_a_channel_whose_language_is_in_doubt_gets_the_language_of_the_cal
     alone = await engine.transcribe([record(doubtful)], Options(model="base", channels="split"), ignore)
     agent = record(*[speech(sample("es", "conteo"))] * 3)
     customer = record(silence(100), doubtful)
+    decide_after_spanish_was_heard(monkeypatch)
 
     together = await engine.transcribe([agent, customer], Options(model="base", channels="split"), ignore)
 
