@@ -6,10 +6,9 @@ here. A worker runs the same parts without HTTP.
 
 import asyncio
 import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +38,7 @@ from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.jobs.waiting import Waiting
 from app.network.guard import NetworkGuard
+from app.process.shutdown import Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
 from app.settings import Settings
@@ -58,42 +58,6 @@ GRACE_SECONDS = 10.0
 SENDING_GRACE_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe")
-
-
-class Shutdown:
-    """When this process ends and how. `requested` is set by a signal, or by a part that failed."""
-
-    def __init__(self, sender: DeliverySender, runner: JobRunner | None) -> None:
-        self._sender = sender
-        self._runner = runner
-        self._draining = False
-        self.requested = asyncio.Event()
-        self.failed = False
-
-    def request(self) -> None:
-        """The first request stops the process in order. The second one ends it immediately."""
-        if self.requested.is_set():
-            os._exit(1)
-        self.requested.set()
-
-    async def drain(self) -> None:
-        """Let running jobs end or return to the queue, then let deliveries end. Only the first call does anything."""
-        if self._draining:
-            return
-        self._draining = True
-        if self._runner is not None:
-            await _drain(self._runner, GRACE_SECONDS)
-        await _drain(self._sender, SENDING_GRACE_SECONDS)  # last, because it also reports how those jobs ended
-
-
-async def _drain(part: JobRunner | DeliverySender, seconds: float) -> None:
-    """Let claimed work go on for this time. Then stop it, and wait as long again until it is given back.
-
-    If the database is away, work is given back when its leases end.
-    """
-    await part.drain(seconds)
-    with suppress(TimeoutError):
-        await asyncio.wait_for(part.idle(), seconds)
 
 
 @dataclass(frozen=True)
@@ -148,7 +112,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
     SIGTERM, SIGINT and SIGHUP cancel the opening, and request the shutdown afterwards.
     """
     if opening := asyncio.current_task():
-        _on_signals(opening.cancel)
+        on_signals(opening.cancel)
     async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
         signals, guard = Signals(database), NetworkGuard(settings.allowed_networks)
         workspace = stack.enter_context(closing(Workspace(settings.data_dir / "work")))
@@ -169,8 +133,9 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             recordings = Recordings(database, store, fetcher, _decoder(settings, store, workspace))
             runner = JobRunner(database, signals, recordings, engine, retention, at_end, worker=name)
             jobs = Executor(engine, runner)
-        shutdown = Shutdown(sender, jobs.runner if jobs else None)
-        _on_signals(shutdown.request)
+        workers = [(jobs.runner, GRACE_SECONDS)] if jobs else []
+        shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
+        on_signals(shutdown.request)
         work = [signals.run(), retention.run(), sender.run(), log_containment(), *([jobs.run()] if jobs else [])]
         async with _running(work, shutdown):
             yield Parts(
@@ -228,13 +193,6 @@ async def _open_sender(
     async with open_client(guard) as client:
         keys = [secret.get_secret_value() for secret in settings.webhook_secret]
         yield DeliverySender(database, signals, http_channels(client), keys)
-
-
-def _on_signals(stop: Callable[[], object]) -> None:
-    """A terminal that closes sends SIGHUP. Under `nohup` that signal is ignored, and stays so."""
-    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
-    for number in (signal.SIGTERM, signal.SIGINT, *hangup):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 async def _open_store(place: Path | S3Url, workspace: Workspace, database: Database) -> AudioStore:

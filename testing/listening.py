@@ -19,8 +19,9 @@ from app.deliveries.http import http_channels, open_client
 from app.deliveries.sender import DeliverySender
 from app.jobs.retention import Retention
 from app.network.guard import NetworkGuard
+from app.process.shutdown import Shutdown
 from app.readiness import Readiness
-from app.service import Parts, Service, Shutdown, open_fetcher, service_of
+from app.service import Parts, Service, open_fetcher, service_of
 from app.settings import Settings
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
@@ -74,7 +75,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         retention=Retention(database, store),
         at_end=FORGET_AUDIO,
         executor=None,
-        shutdown=Shutdown(DeliverySender(database, signals, http_channels(open_client(guard))), runner=None),
+        shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )
     app = create_app()
     app.state.service = service_of(chosen, parts, database)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
@@ -13,7 +12,7 @@ from app.database.connections import Database
 from app.jobs import executor
 from app.jobs import recording as job_recording
 from app.jobs.lifecycle import Status
-from app.service import Shutdown, open_parts
+from app.service import open_parts
 from app.settings import Settings
 from app.storage.folder_store import MARKER
 from app.storage.store import StoreUnavailable
@@ -21,27 +20,6 @@ from app.transcripts.transcript import Options
 from testing import engine_double as double
 from testing.recordings import tone
 from testing.rows import enqueue, read
-
-
-class Draining:
-    """Counts how often it is drained."""
-
-    def __init__(self) -> None:
-        self.drained = 0
-
-    async def drain(self, grace_seconds: float) -> None:
-        self.drained += 1
-
-    async def idle(self) -> None:
-        pass
-
-
-async def test_a_second_drain_does_not_drain_the_parts_again() -> None:
-    runner, sender = Draining(), Draining()
-    shutdown = Shutdown(cast("Any", sender), cast("Any", runner))
-    await shutdown.drain()
-    await shutdown.drain()
-    assert (runner.drained, sender.drained) == (1, 1)
 
 
 @pytest.mark.parametrize("in_use", [False, True])

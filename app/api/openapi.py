@@ -275,10 +275,8 @@ TRANSCRIPT: dict[str, Any] = {
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of call.wav"}
 AUDIO: dict[str, Any] = {
-    "description": (
-        "The recording. If its name ends like the name of a common audio file, such as `.wav` or `.mp3`, its media "
-        "type is `audio/…`. Otherwise it is `application/octet-stream`."
-    ),
+    "description": "The recording. If its name ends like that of a common audio file, such as `.wav` or `.mp3`, its "
+    "media type is `audio/…`. Otherwise it is `application/octet-stream`.",
     "content": {"audio/*": _BYTES, "application/octet-stream": _BYTES},
 }
 PART_OF_AUDIO = AUDIO | {"description": "The bytes of the recording that `Range` asks for."}
