@@ -39,7 +39,7 @@ def transcribe(
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            "--output-dir", "-o", file_okay=False, help="Folder for the transcripts. Without it, they are printed."
+            "--output-dir", "-o", file_okay=False, help="Folder for the transcripts. Without it, they are printed one after the other."
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="ISO 639-1 code such as en, or auto to detect it.")] = "auto",
@@ -54,8 +54,10 @@ def transcribe(
     """Transcribe files and folders on this machine, without a server or a database.
 
     The command skips folders inside a folder.
+    In a folder, it takes the files with a usual ending, such as .wav or .mp3.
     With --output-dir, the transcript of call.wav is call.txt, .srt, .vtt, .tsv or .json.
-    With --format all, the command writes these five, as the whisper command does.
+    The formats json and whisper both write call.json.
+    With --format all, the command writes text, srt, vtt, tsv and whisper, as the whisper command does.
     The exit status is 0 if all recordings were transcribed, 1 if some failed, and 2 if an option is wrong.
     """
     close_to_other_processes()

@@ -9,6 +9,8 @@ import { factsOfTalk, showTalk } from "./talk.js";
 import { examinedOnce, ownRecordings } from "./upload.js";
 
 const FORMATS = { json: "json", text: "txt", srt: "srt", vtt: "vtt", tsv: "tsv", whisper: "whisper.json" };
+const NOT_FETCHED = "The service has not fetched this recording yet.";
+const GONE = "The service does not have this recording.";
 const STEPS = { pending: "Waiting in the queue", in_progress: "Transcribing" };
 
 export async function showJob(id, signal, focus) {
@@ -19,13 +21,19 @@ export async function showJob(id, signal, focus) {
   const path = encodeURIComponent(id);
   onCancel(() => call(`/v1/transcriptions/${path}/cancel`, { method: "POST" }).catch(showProblem));
   let first = true;
+  let hasRecording = false;
   for await (const job of follow(path, signal)) {
     if (job === null) {
-      showProgress("The service cannot be reached or is busy. The page tries again", null);
+      showProgress("The service cannot be reached or is busy. The page keeps trying.", null);
       continue;
     }
     if (first) introduce(job, signal, focus);
     first = false;
+    if (!hasRecording) {
+      hasRecording = ownRecordings.has(job.id) || job.links.audio !== null;
+      if (hasRecording) fetchRecording(job, signal).catch(showProblem);
+      else showNoAudio(job.status in STEPS ? NOT_FETCHED : GONE);
+    }
     showStatus(job);
     if (job.status === "completed") await showResult(job, signal);
   }
@@ -37,7 +45,6 @@ function introduce(job, signal, focus) {
   byId("job-title").textContent = title;
   if (focus) byId("job-title").focus();
   byId("own-copy").onchange = (event) => event.target.files.length && showRecording(event.target.files[0], job, signal);
-  fetchRecording(job, signal).catch(showProblem);
 }
 
 function showStatus(job) {
@@ -54,12 +61,11 @@ function showStatus(job) {
 async function fetchRecording(job, signal) {
   const own = ownRecordings.get(job.id);
   if (own) return showRecording(own, job, signal);
-  if (job.links.audio === null) return showNoAudio("The service no longer has this recording.");
   try {
     return await showRecording(await (await call(job.links.audio, { signal })).blob(), job, signal);
   } catch (error) {
     if (error.status !== 404) throw error;
-    return showNoAudio("The service no longer has this recording.");
+    return showNoAudio(GONE);
   }
 }
 
