@@ -8,7 +8,10 @@ from app.cli.preparation import checked_settings
 from app.speech.families import bundled_models, downloaded_models, fetch, locate
 from app.speech.model import ModelUnavailable
 
-models_cli = typer.Typer(help="List the models that are bundled, on disk or served. Or download one, or print its folder.", invoke_without_command=True)
+models_cli = typer.Typer(
+    help="List the models that are bundled, on disk or served. Or download one, or print its folder.",
+    invoke_without_command=True,
+)
 ModelName = Annotated[str, typer.Argument(help="Size, such as small, or name on the hub; either may have @commit.")]
 
 

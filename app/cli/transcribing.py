@@ -39,7 +39,10 @@ def transcribe(
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            "--output-dir", "-o", file_okay=False, help="Folder for the transcripts. Without it, they are printed one after the other."
+            "--output-dir",
+            "-o",
+            file_okay=False,
+            help="Folder for the transcripts. Without it, they are printed one after the other.",
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="ISO 639-1 code such as en, or auto to detect it.")] = "auto",
