@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from sqlalchemy import TextClause, and_, func
 from sqlmodel import col, select, update
@@ -20,7 +19,6 @@ from app.jobs.capacity import NO_CAPACITY, Capacity, limited_to, without
 from app.jobs.claiming import STORED, TO_FETCH, Claimed, Claims
 from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.lifecycle import (
-    FINAL,
     MAX_CRASHES,
     Crashed,
     Failed,
@@ -139,12 +137,6 @@ def _write_result(row: Transcription, success: Succeeded) -> None:
     row.warnings = [asdict(warning) for warning in success.transcript.warnings]
     row.sqlmodel_update(asdict(success.audio))
     row.decoding_seconds, row.transcribing_seconds = success.timings.decoding, success.timings.transcribing
-
-
-async def is_over(session: AsyncSession, transcription_id: UUID) -> bool:
-    """Whether a job has ended or was deleted. Then its recording is not needed any more."""
-    row = await session.get(Transcription, transcription_id)
-    return row is None or row.status in FINAL
 
 
 async def is_untended(session: AsyncSession) -> bool:

@@ -14,7 +14,7 @@ from app.database.notifications import Signals
 from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
-from app.jobs import queue
+from app.jobs import erasure, queue
 from app.jobs.blame import DISK_PAUSE, ENGINE_FAILED, STORE_PAUSE, outcome_of
 from app.jobs.capacity import Capacity, Pauses, free_fetches, free_slots
 from app.jobs.claiming import Claimed
@@ -36,7 +36,7 @@ from app.jobs.lifecycle import (
 )
 from app.jobs.making_way import who_makes_way
 from app.jobs.models import stored_options
-from app.jobs.recording import Recordings
+from app.jobs.recording import NotWritten, Recordings
 from app.jobs.retention import Retention
 from app.jobs.running import LeaseLost, Running
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic
@@ -134,8 +134,8 @@ class JobRunner:
     async def _make_way(self) -> None:
         """If a job of another key should have the place of a running job, return that one to the queue."""
         slots, fetches = self._capacity()
-        if not (slots.crowded or fetches.crowded):
-            return
+        if self.fitness.on_probation or not (slots.crowded or fetches.crowded):
+            return  # on probation, the worker would not claim the other job
         async with self._database.transaction() as session:
             leaving = await who_makes_way(session, self._loop.running, slots, fetches, time.monotonic())
         slots, fetches = self._capacity()  # meanwhile, a place may have become free
@@ -196,8 +196,7 @@ class JobRunner:
             )
         if isinstance(outcome, Succeeded):
             self.fitness.succeeded()
-        forgotten = written.forgotten_audio if written else await self._forgotten_audio(running)
-        await self._retention.erase_audio(job.id, forgotten)
+        await self._retention.erase_audio(job.id, await self._unneeded_audio(running, written))
 
     async def _judge(self, running: Running, error: Exception) -> Outcome:
         """The outcome of an attempt that raised `error`. Also decides what this worker claims from now on."""
@@ -214,7 +213,7 @@ class JobRunner:
             outcome = Interrupted(DISK_PAUSE, alone=True)  # it, or what its server announces, is too large
         if isinstance(outcome, Interrupted):
             log.warning("the job returns to the queue", error=str(error), pause_seconds=outcome.pause.total_seconds())
-            self._pause(running, outcome)
+            self._pause(outcome, fetches=running.is_being_fetched or isinstance(error, NotWritten))
         return outcome
 
     async def _judge_hindrance(self, job: Claimed, error: Exception) -> Outcome:
@@ -225,10 +224,10 @@ class JobRunner:
         self.fitness.hindered(error)
         return Hindered()
 
-    def _pause(self, running: Running, interrupted: Interrupted) -> None:
+    def _pause(self, interrupted: Interrupted, *, fetches: bool) -> None:
         """Claim no jobs of the same kind for a while, because they would meet the same trouble."""
         if interrupted.pause and not interrupted.alone:
-            kind = "fetched" if running.is_being_fetched else "stored"
+            kind = "fetched" if fetches else "stored"
             self._pauses = replace(self._pauses, **{kind: time.monotonic() + STORE_PAUSE.total_seconds()})
 
     async def _finish(self, job: Claimed, outcome: Outcome) -> tuple[Outcome, Written | None]:
@@ -245,12 +244,20 @@ class JobRunner:
             log.warning("finish failed", error=type(error).__name__)
             return await self._finish(job, ENGINE_FAILED) if outcome is not ENGINE_FAILED else (outcome, None)
 
-    async def _forgotten_audio(self, running: Running) -> str | None:
-        """The recording to erase if it is not known whether the job's end was written. The row shows whether it was."""
-        if not self._at_end.forget_audio:
+    async def _unneeded_audio(self, running: Running, written: Written | None) -> str | None:
+        """The recording that no row needs any more, if any.
+
+        If a job was stopped directly after its fetch, its row has never had the recording. If it is not known whether
+        the job's end was written, the rows show what they need.
+        """
+        if written is not None:
+            attached = written.job.audio_key == running.audio_key
+            return written.forgotten_audio or (None if attached else running.audio_key)
+        if running.audio_key is None:
             return None
         try:
             async with self._database.transaction() as session:
-                return running.audio_key if await queue.is_over(session, running.job.id) else None
+                needed = await erasure.needed_audio(session, [running.audio_key])
         except DATABASE_TROUBLE:
             return None
+        return None if needed else running.audio_key

@@ -194,3 +194,19 @@ async def test_fetches_that_end_while_the_worker_decides_do_not_make_way(
         await soon(lambda: len(bench.engine.given) == FETCHES + 1)
         assert bench.engine.cancelled == 0
         bench.engine.release.set()
+
+
+async def test_no_job_makes_way_while_the_worker_is_on_probation(bench: Bench) -> None:
+    bench.engine.hang = True
+    for number in range(SLOTS):
+        await bench.enqueue(tone(), priority=9, caller="greedy" if number < MOST else "other")
+    async with working(bench):
+        await soon(lambda: len(bench.engine.given) == SLOTS)
+        bench.runner.fitness._condition.trial_failed("the disk was full", now=-1000.0)
+        await soon(lambda: bench.runner.fitness.trouble is None)
+        assert bench.runner.fitness.on_probation
+        await bench.enqueue(tone(), priority=0, caller="late")
+        for _ in range(3):
+            bench.signals.wake()
+            await asyncio.sleep(0.05)
+        assert bench.engine.cancelled == 0

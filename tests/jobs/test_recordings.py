@@ -113,6 +113,40 @@ async def test_cancelling_stops_a_fetch(bench: Bench, origin: Origin) -> None:
     assert bench.audio_files() == []
 
 
+@pytest.mark.parametrize("change", [partial(changing.request_cancel, at_end=KEEP_AUDIO), changing.erase])
+async def test_a_recording_that_was_fetched_but_is_in_no_row_is_erased_if_its_job_ends(
+    bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    attaching = asyncio.Event()
+
+    async def hang(*_: object) -> bool:
+        attaching.set()
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(queue, "attach_audio", hang)
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
+        await asyncio.wait_for(attaching.wait(), 10)
+        async with bench.database.transaction() as session:
+            await change(session, job_id, TESTER)
+        await asyncio.wait_for(bench.runner.idle(), 10)
+    assert bench.audio_files() == []
+
+
+async def test_a_fetched_recording_that_cannot_be_written_to_its_job_stops_no_uploads(
+    bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> bool:
+        raise recording.NotWritten("the database refused it")
+
+    monkeypatch.setattr(recording.Recordings, "attach", refuse)
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
+        await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+        assert (await bench.ended(await bench.enqueue(tone()))).status == Status.COMPLETED
+
+
 async def test_deleting_stops_a_fetch_and_leaves_nothing(bench: Bench, origin: Origin) -> None:
     async with fetching(bench, origin) as job:
         async with bench.database.transaction() as session:
@@ -190,7 +224,7 @@ async def test_a_fetch_that_the_database_cannot_record_is_repeated_only_after_a_
         job = await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
     assert job.run_at >= job.created_at + STORE_PAUSE
     assert (len(origin.asked), job.crashes, job.audio_key) == (1, 0, None)
-    assert (bench.audio_files() == []) is refused
+    assert bench.audio_files() == []  # the row shows that it does not have the recording
 
 
 async def test_servers_that_hang_do_not_delay_uploads(bench: Bench, origin: Origin) -> None:
