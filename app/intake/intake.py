@@ -115,9 +115,9 @@ class Intake:
     ) -> Accepted:
         """Enqueue a job, or find the job of an earlier request with the same caller and idempotency key.
 
-        A stored recording is erased if no new job needs it. It stays if an error of the database
-        interrupts the writing of the job, because the job may have been written. `abandoned` raises an error when the sender does not wait for the answer any more. That
-        ends the probe. Raises AppError for every request that is refused.
+        A stored recording is erased if no new job needs it. It stays if an error of the database interrupts the writing
+        of the job, because the job may have been written. `abandoned` raises an error when the sender does not wait for
+        the answer any more. That ends the probe. Raises AppError for every request that is refused.
         """
         if isinstance(recording, Remote):
             return await self._enqueue(self._new_job(recording, ask, caller, idempotency_key))
