@@ -102,7 +102,7 @@ class Service:
 async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[Service]:
     """Open everything that `serve` needs besides its HTTP server."""
     async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
-        yield service_of(settings, parts, database)
+        yield assemble_service(settings, parts, database)
 
 
 @asynccontextmanager
@@ -144,7 +144,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             await shutdown.drain()
 
 
-def service_of(settings: Settings, parts: Parts, database: Database) -> Service:
+def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
     limits = Limits(
         settings.max_upload_bytes,
         settings.max_audio_seconds,

@@ -21,7 +21,7 @@ from app.jobs.retention import Retention
 from app.network.guard import NetworkGuard
 from app.process.shutdown import Shutdown
 from app.readiness import Readiness
-from app.service import Parts, Service, open_fetcher, service_of
+from app.service import Parts, Service, assemble_service, open_fetcher
 from app.settings import Settings
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
@@ -78,7 +78,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )
     app = create_app()
-    app.state.service = service_of(chosen, parts, database)
+    app.state.service = assemble_service(chosen, parts, database)
     server = Server(app, chosen.max_connections_per_client)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -42,6 +42,16 @@ class Capacity:
     of_host: Mapping[str, int] = field(default_factory=dict)
     crowded: bool = False
 
+    @property
+    def most_of_a_caller(self) -> int:
+        """The limit for a key that `of_caller` does not name."""
+        return self.places if self.each_caller is None else self.each_caller
+
+    @property
+    def most_of_a_host(self) -> int:
+        """The limit for a host that `of_host` does not name."""
+        return self.places if self.each_host is None else self.each_host
+
 
 NO_CAPACITY = Capacity(0)
 
@@ -100,10 +110,9 @@ def limited_to(capacity: Capacity, places: int) -> Capacity:
 
 def without(capacity: Capacity, caller: str, host: str = "") -> Capacity:
     """What is left of the capacity after one more job of this key, from this host, was claimed."""
-    each_caller = capacity.places if capacity.each_caller is None else capacity.each_caller
-    each_host = capacity.places if capacity.each_host is None else capacity.each_host
-    of_caller = {**capacity.of_caller, caller: max(0, capacity.of_caller.get(caller, each_caller) - 1)}
-    of_host = {**capacity.of_host, host: max(0, capacity.of_host.get(host, each_host) - 1)}
+    caller_left = max(0, capacity.of_caller.get(caller, capacity.most_of_a_caller) - 1)
+    host_left = max(0, capacity.of_host.get(host, capacity.most_of_a_host) - 1)
+    of_caller, of_host = {**capacity.of_caller, caller: caller_left}, {**capacity.of_host, host: host_left}
     return replace(
         capacity, places=capacity.places - 1, of_caller=of_caller, of_host=of_host if host else capacity.of_host
     )

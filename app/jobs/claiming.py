@@ -176,8 +176,8 @@ class Claims:
         """The statement that fills `capacity`."""
         return self.fair.bindparams(
             slots=capacity.places,
-            each_caller=capacity.places if capacity.each_caller is None else capacity.each_caller,
-            each_host=capacity.places if capacity.each_host is None else capacity.each_host,
+            each_caller=capacity.most_of_a_caller,
+            each_host=capacity.most_of_a_host,
             callers=list(capacity.of_caller),
             free_of_callers=list(capacity.of_caller.values()),
             hosts=list(capacity.of_host),

@@ -1,4 +1,4 @@
-"""The topics of notifications about jobs, which connect a change of a row with whoever waits for it.
+"""The topics of notifications about jobs. A notification wakes the worker or the client that waits for a change.
 
 A change and its notification are in the same transaction. Topics are their own module, so that the workers' queue, the
 clients' changes and the clients that wait need not import each other.

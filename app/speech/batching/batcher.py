@@ -130,7 +130,7 @@ class Batcher(Generic[ItemT]):
         """The next step of one thread, or None if there is nothing to do."""
         self._lanes.drop_ended()
         self._sources.drop_ended()
-        self._open_sources = {job: unread for job, unread in self._open_sources.items() if not job.ended}
+        self._open_sources = {job: count for job, count in self._open_sources.items() if not job.ended}
         if self._is_source_more_urgent():
             return self._step_of(self._sources.take())
         if batch := self._lanes.take_full():
