@@ -8,15 +8,13 @@ upgrade to head changes nothing.
 import asyncio
 
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 import app.deliveries.models
 import app.jobs.models  # noqa: F401  (defines the tables)
 from alembic import context
 from app.database import schema
-from app.database.connections import MIGRATION_LOCK, asyncpg_url
+from app.database.connections import MIGRATION_LOCK, open_engine
 from app.settings import load_settings
 
 
@@ -43,13 +41,10 @@ def _is_newer(connection: Connection) -> bool:
 
 
 async def main() -> None:
-    url = context.config.attributes.get("url")
-    if url is None:
-        address = load_settings().database_url
-        if address is None:
-            raise SystemExit("CALLSCRIBE_DATABASE_URL: set it to migrate by hand; the service migrates when it starts")
-        url = asyncpg_url(address)
-    engine = create_async_engine(url, poolclass=NullPool)
+    address = context.config.attributes.get("address") or load_settings().database_url
+    if address is None:
+        raise SystemExit("CALLSCRIBE_DATABASE_URL: set it to migrate by hand; the service migrates when it starts")
+    engine = open_engine(address)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(run)

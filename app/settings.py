@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app import wording
+from app.database.address import Address, parse_address
 from app.deliveries.receivers import MAX_RECEIVERS, check_callback, check_url
 from app.deliveries.signing import key_of
 from app.speech.families import default_model
@@ -30,6 +31,10 @@ class SettingsError(Exception):
 
 def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _address(value: Any) -> Any:
+    return parse_address(value) if isinstance(value, str) else value
 
 
 def _place(value: Any) -> Any:
@@ -121,10 +126,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
-    database_url: str | None = Field(
+    database_url: Annotated[Address | None, BeforeValidator(_address)] = Field(
         default=None,
         description="Address of a database, `postgresql://…`. If unset, an embedded one runs under `DATA_DIR`.",
-        pattern=wording.DATABASE_URL,
     )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("callscribe"),

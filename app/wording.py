@@ -10,13 +10,11 @@ from typing import Any
 LANGUAGE = r"^(auto|[a-z]{2,3})$"
 NO_NUL = r"^[^\u0000]*$"  # Postgres stores no NUL in text
 RECORDING_URL = r"^[A-Za-z][A-Za-z0-9+.-]*://[^\u0000]+$"
-DATABASE_URL = r"^postgres(ql)?://"
 
 OF_PATTERNS: Mapping[str, str] = {
     LANGUAGE: "must be auto, or an ISO 639-1 code in small letters such as en",
     NO_NUL: "may not hold NUL characters",
     RECORDING_URL: "must be a URL such as https://host/call.wav or s3://bucket/key",
-    DATABASE_URL: "must be postgresql://user:password@host/database",
 }
 OF_ERRORS: Mapping[str, str] = {
     "extra_forbidden": "is not a field of this request",

@@ -46,7 +46,7 @@ def send(service: Service) -> dict[str, Any]:
 
 
 async def test_deleting_a_transcription_leaves_no_byte_of_it(database: Database, tmp_path: Path) -> None:
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
     with serving(tmp_path, "--no-executor", key=ALICE, DATABASE_URL=address, API_KEYS=f"alice:{ALICE}") as service:
         links = send(service)["links"]
         [job] = await claim(database)

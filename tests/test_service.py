@@ -28,7 +28,7 @@ async def test_a_folder_without_its_marker_counts_as_new_only_if_no_job_has_a_re
 ) -> None:
     if in_use:
         await enqueue(database)
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
     async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=False) as parts:
         with pytest.raises(StoreUnavailable, match=MARKER) if in_use else nullcontext():
             await parts.store.check()
@@ -46,7 +46,7 @@ async def test_a_process_ends_as_soon_as_its_engine_ends(
     monkeypatch.setattr(service, "Engine", double.EngineDouble)
     monkeypatch.setattr(executor, "WATCH_SECONDS", 3600)
     monkeypatch.setattr(job_recording, "decode", double.decode)
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
     async with open_parts(Settings(data_dir=tmp_path, database_url=address), executor=True) as parts:
         audio = await parts.store.save("call", recording(), 1_000_000)
         job = await enqueue(database, audio_key=audio.key, options=Options(model="base", prompt="device"))

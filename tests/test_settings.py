@@ -43,7 +43,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     for name, value in given.items():
         monkeypatch.setenv(PREFIX + name, value)
     settings = load_settings()
-    assert settings.database_url == "postgresql://localhost/calls"
+    assert str(settings.database_url) == "localhost, database calls"
     assert settings.audio_place == Path("/srv/audio")
     assert settings.model == ("small", "/models/mine")
     assert settings.device_index == (0, 1)

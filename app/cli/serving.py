@@ -117,14 +117,12 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
 
 async def _work(settings: Settings) -> bool:
     """Runs jobs until a signal stops the process or a part fails. Returns whether it was a signal."""
-    from app.database.connections import asyncpg_url
     from app.process.garbage import spare_what_stays
     from app.service import open_parts
 
     async with open_parts(settings, executor=True) as parts:
         spare_what_stays()
-        address = settings.database_url
-        database = "embedded" if address is None else asyncpg_url(address).render_as_string()  # without the password
+        database = "embedded" if settings.database_url is None else str(settings.database_url)
         structlog.stdlib.get_logger("callscribe").info("working", data_dir=str(settings.data_dir), database=database)
         await parts.shutdown.requested.wait()
         return not parts.shutdown.failed

@@ -5,56 +5,39 @@ The tables belong to the rooms that use them. The only one that this module read
 """
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import structlog
 from alembic.config import Config
-from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import event, text
 from sqlalchemy.engine import AdaptedConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from alembic import command
+from app.database.address import Address, parse_address
+from app.database.connecting import ABSENCE, APPLICATION, Connector, is_pooled_by_transaction
 from app.database.schema import SchemaTooNew
 
 WAIT_SECONDS = 2.0
-CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 STATEMENT_SECONDS = 20.0  # much longer than any statement takes, and less than a lease
 POOL_SIZE = 5
-FROZEN_SECONDS = 5.0  # the server waits so much longer than a client that is alive
-APPLICATION = "callscribe@"
-SESSION = {
-    # A process that is stopped in the middle of a transaction would otherwise keep its rows locked until it goes on.
-    "idle_in_transaction_session_timeout": "15s",
-    # PostgreSQL keeps 63 bytes.
-    "application_name": f"{APPLICATION}{socket.gethostname()}"[:63],
-}
+DRIVER = "postgresql+asyncpg://"
 
 PACKAGED_MIGRATIONS = Path(__file__).with_name("migrations")
 SOURCE_MIGRATIONS = Path(__file__).parents[2] / "alembic"
 LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE
+READ_ONLY = "25006"
 LOCK_PAUSE_SECONDS = 20.0
 MIGRATION_LOCK = 0x63616C6C  # "call": the advisory lock that replicas take to migrate one after the other
-
-
-def asyncpg_url(address: str) -> URL:
-    """Translate a `postgresql://` address for SQLAlchemy's asyncpg dialect.
-
-    libpq's `sslmode` becomes asyncpg's `ssl`. `channel_binding` is left out, because asyncpg does not know it.
-    """
-    url = make_url(address).set(drivername="postgresql+asyncpg")
-    sslmode = url.query.get("sslmode")
-    url = url.difference_update_query(["sslmode", "channel_binding"])
-    return url.update_query_dict({"ssl": sslmode}) if sslmode else url
 
 
 # What a database call raises when the database is away, busy or restarting, or refuses the statement. SQLAlchemy does
@@ -70,17 +53,6 @@ DATABASE_TROUBLE = (
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
-)
-# What connecting raises when the database is down, starts, stops or has no connection to spare.
-ABSENCE = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
 )
 
 
@@ -112,9 +84,26 @@ def is_bad_data(error: BaseException) -> bool:
 
 
 def _sqlstate(error: BaseException) -> str:
-    sqlstate = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return _sqlstate_of(error.orig) if isinstance(error, DBAPIError) else ""
+
+
+def _sqlstate_of(error: BaseException | None) -> str:
+    sqlstate = getattr(error, "sqlstate", None)
     return sqlstate if isinstance(sqlstate, str) else ""
 
+
+# What connecting raises when a repetition would be refused too. A certificate's error is an OSError as well.
+REFUSALS = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+    ssl.SSLError,
+)
+REFUSED_TLS = "rejected SSL upgrade"  # the driver's words
+POOLED = (
+    "a pooler in transaction mode stands before it, which takes sessions away while this service uses them. Set the "
+    "pooler to session mode, or use the database's own host and port"
+)
 
 log = structlog.stdlib.get_logger("callscribe.db")
 
@@ -126,24 +115,12 @@ class DatabaseUnavailable(Exception):
 def _close_if_broken(context: ExceptionContext) -> None:
     """Called when a statement fails. If its answer was late or out of order, the pool closes the connection.
 
-    The connection is not even used to roll back, because it may never answer.
+    The connection is not even used to roll back, because it may never answer. The pool also closes a connection to a
+    server that became a standby, so that the next connection leads to the new primary.
     """
-    if isinstance(context.original_exception, TimeoutError | asyncpg.InternalClientError):
+    error = context.original_exception
+    if isinstance(error, TimeoutError | asyncpg.InternalClientError) or _sqlstate_of(error) == READ_ONLY:
         context.is_disconnect = True
-
-
-def _limit_transactions(seconds: float) -> Callable[[AdaptedConnection, ConnectionPoolEntry], None]:
-    """Returns a listener that makes PostgreSQL end a session if a transaction of it takes longer than `seconds`.
-
-    `idle_in_transaction_session_timeout` does not cover a process that is stopped in the middle of a statement, so its
-    rows would stay locked. Servers before PostgreSQL 17 have no such limit, and stay without it.
-    """
-    limit = "SELECT set_config(name, $1, false) FROM pg_settings WHERE name = 'transaction_timeout'"
-
-    def set_limit(connection: AdaptedConnection, _: ConnectionPoolEntry) -> None:
-        connection.run_async(lambda raw: raw.execute(limit, f"{round(1000 * seconds)}ms"))
-
-    return set_limit
 
 
 def _require_answer(connection: AdaptedConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
@@ -169,23 +146,19 @@ class Database:
     """
 
     def __init__(
-        self, address: str | URL, *, pool_size: int = POOL_SIZE, statement_seconds: float = STATEMENT_SECONDS
+        self, address: str | Address, *, pool_size: int = POOL_SIZE, statement_seconds: float = STATEMENT_SECONDS
     ) -> None:
-        self.url = asyncpg_url(address) if isinstance(address, str) else address
+        self.address = parse_address(address)
+        self._connector = Connector(self.address, statement_seconds=statement_seconds)
         self.engine: AsyncEngine = create_async_engine(
-            self.url,
+            DRIVER,
+            async_creator=self._connector.connect,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=10,
             hide_parameters=True,  # otherwise the text of an error would put a transcript into the log
-            connect_args={
-                "server_settings": SESSION,
-                "timeout": CONNECT_SECONDS,
-                "command_timeout": statement_seconds,
-            },
         )
         event.listen(self.engine.sync_engine, "handle_error", _close_if_broken)
-        event.listen(self.engine.sync_engine, "connect", _limit_transactions(statement_seconds + FROZEN_SECONDS))
         event.listen(self.engine.sync_engine, "checkout", _require_answer)
 
     @asynccontextmanager
@@ -194,7 +167,7 @@ class Database:
 
         The pool is closed at the end of the block.
         """
-        database = Database(self.url)
+        database = Database(self.address)
         try:
             yield database
         finally:
@@ -217,32 +190,27 @@ class Database:
     async def machines(self) -> set[str]:
         """Returns the names of the hosts on which a process of this service is connected to the database."""
         statement = """
-            SELECT DISTINCT application_name FROM pg_stat_activity
-            WHERE datname = current_database() AND starts_with(application_name, :application)
+            SELECT DISTINCT split_part(application_name, :application, 2) FROM pg_stat_activity
+            WHERE datname = current_database() AND strpos(application_name, :application) > 0
         """
         async with self.engine.connect() as connection:
-            names = (await connection.execute(text(statement), {"application": APPLICATION})).scalars()
-            return {name.removeprefix(APPLICATION) for name in names}
+            return set((await connection.execute(text(statement), {"application": APPLICATION})).scalars())
 
     async def connect_raw(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a connection outside the pool, for LISTEN. The caller closes it."""
-        options: dict[str, Any] = {**self.url.query}
-        return await asyncpg.connect(
-            host=options.pop("host", None) or self.url.host,
-            port=options.pop("port", None) or self.url.port,
-            user=self.url.username,
-            password=self.url.password,
-            database=self.url.database,
-            ssl=options.pop("ssl", None),
-            timeout=CONNECT_SECONDS,
-            server_settings=SESSION,
-        )
+        return await self._connector.connect()
 
     async def close(self) -> None:
         await self.engine.dispose()
 
 
-def alembic_config(address: str) -> Config:
+def open_engine(address: str | Address) -> AsyncEngine:
+    """Returns an engine that opens a connection for each use, for migrations. A statement may take any time."""
+    connector = Connector(parse_address(address), statement_seconds=None)
+    return create_async_engine(DRIVER, async_creator=connector.connect, poolclass=NullPool)
+
+
+def alembic_config(address: str | Address) -> Config:
     """Returns Alembic's configuration for the database at `address`.
 
     The migrations are at the top of the source tree. In the wheel they are inside this package.
@@ -250,37 +218,43 @@ def alembic_config(address: str) -> Config:
     folder = PACKAGED_MIGRATIONS if PACKAGED_MIGRATIONS.is_dir() else SOURCE_MIGRATIONS
     config = Config()
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.attributes["url"] = asyncpg_url(address)
+    config.attributes["address"] = address
     return config
 
 
-async def migrate(address: str) -> None:
+async def migrate(address: str | Address) -> None:
     """Bring the schema to the newest revision. Replicas that start at the same time do so one after the other.
 
     Waits without a limit while the database is down, starting or out of connections, and while a backup, for example,
     holds a table that must be altered. A newer schema that this version can work with is left alone (`schema`).
 
-    Raises DatabaseUnavailable if the database refuses the login, or if this version is too old for its schema. Raises
-    an OSError for migration files that cannot be read.
+    Raises DatabaseUnavailable if the database refuses the login or the encryption, if a pooler before it gives sessions
+    away, or if this version is too old for its schema. Raises an OSError for migration files that cannot be read.
     """
-    shown = asyncpg_url(address).render_as_string()
+    parsed = parse_address(address)
+    if parsed.ignored:
+        log.warning("parts of the database's address have no effect here", parameters=list(parsed.ignored))
     while True:
         pause = WAIT_SECONDS
         try:
+            if await is_pooled_by_transaction(Connector(parsed, statement_seconds=STATEMENT_SECONDS)):
+                raise DatabaseUnavailable(f"the database {parsed} cannot be used: {POOLED}")
             return await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
-        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, SchemaTooNew) as error:
-            raise DatabaseUnavailable(f"the database {shown} cannot be used: {error}") from error
+        except (*REFUSALS, SchemaTooNew) as error:
+            raise DatabaseUnavailable(f"the database {parsed} cannot be used: {error}") from error
         except DATABASE_TROUBLE as error:
             if isinstance(error, OSError) and error.filename is not None:  # a migration's file cannot be read
                 raise
+            if REFUSED_TLS in str(error):
+                raise DatabaseUnavailable(f"the database {parsed} cannot be used: it {REFUSED_TLS}") from error
             reason: object = error
             if _waited_for_a_lock(error):  # while a migration waits, all users of the table wait too
                 pause, reason = LOCK_PAUSE_SECONDS, "a table is in use, by a backup or a long transaction"
             elif not is_absence(error):
                 raise
-            log.warning("waiting for the database", database=shown, error=str(reason) or type(error).__name__)
+            log.warning("waiting for the database", database=str(parsed), error=str(reason) or type(error).__name__)
         await asyncio.sleep(pause)
 
 
 def _waited_for_a_lock(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
+    return isinstance(error, DBAPIError) and _sqlstate(error) == LOCK_NOT_AVAILABLE

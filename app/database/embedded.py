@@ -22,6 +22,7 @@ import structlog
 from sqlalchemy import URL
 
 from app.database import postmaster
+from app.database.address import Address, parse_address
 from app.database.connections import Database, DatabaseUnavailable, migrate
 from app.database.postgres_folder import SUPERUSER, UnusableFolder
 from app.process.threads import in_daemon_thread
@@ -245,7 +246,7 @@ def _free_space(folder: Path) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def open_database(address: str | None, data_dir: Path) -> AsyncIterator[Database]:
+async def open_database(address: Address | None, data_dir: Path) -> AsyncIterator[Database]:
     """Migrate and open the database at `address`, or an embedded one under `data_dir` if `address` is None.
 
     Waits for a database that is away. Raises DatabaseUnavailable if the database cannot be used. The end of the block
@@ -257,16 +258,16 @@ async def open_database(address: str | None, data_dir: Path) -> AsyncIterator[Da
         return
     embedded = EmbeddedPostgres(data_dir / "postgres")
     try:
-        address = await in_daemon_thread(embedded.start, "start-postgres")
+        socket = await in_daemon_thread(embedded.start, "start-postgres")
         embedded.watch()
-        async with _migrated(address) as database:
+        async with _migrated(parse_address(socket)) as database:
             yield database
     finally:
         await in_daemon_thread(embedded.stop, "stop-postgres")
 
 
 @asynccontextmanager
-async def _migrated(address: str) -> AsyncIterator[Database]:
+async def _migrated(address: Address) -> AsyncIterator[Database]:
     await migrate(address)
     database = Database(address)
     try:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.database.connections import APPLICATION
+from app.database.connecting import APPLICATION
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, TRANSITIONS, Crashed, Status
 
 WITHIN_SECONDS = 1.0

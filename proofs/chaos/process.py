@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 from app.audio import decode
 from app.cli import commands, serving
-from app.database import connections
+from app.database import connecting
 from app.jobs import heartbeat, leases
 from app.speech import engine
 from app.storage import workspace
@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("--lease", type=float, default=leases.LEASE.total_seconds())
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    connections.SESSION["application_name"] = f"{connections.APPLICATION}{socket.gethostname()}:{os.getpid()}"
+    name = f"{connecting.APPLICATION}{socket.gethostname()}:{os.getpid()}"
+    patch.object(connecting, "session_name", lambda: name).start()
     patch.object(
         serving, "close_to_other_processes", lambda: None
     ).start()  # scenarios read its memory and its open files

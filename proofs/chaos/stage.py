@@ -14,7 +14,7 @@ from random import Random
 
 import asyncpg
 
-from app.database.connections import APPLICATION
+from app.database.connecting import APPLICATION
 from proofs.chaos import audit
 from proofs.chaos.cluster import START_LIMIT_SECONDS, Cluster, Member
 from proofs.chaos.events import Events, receiving_events

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import make_url, text
 
-from app.database import connections
+from app.database import connecting, connections
 from app.database.connections import DATABASE_TROUBLE, Database, is_absence
 from testing.rows import enqueue
 
@@ -82,7 +82,7 @@ async def ask(database: Database, statement: str = "SELECT 1", before: Callable[
 
 
 async def test_connections_that_fall_silent_are_replaced_immediately(database: Database) -> None:
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
     async with relayed(address) as (there, relay):
         through = Database(there, statement_seconds=0.5)
         await asyncio.gather(*(ask(through, "SELECT pg_sleep(0.1)") for _ in range(2)))
@@ -99,7 +99,7 @@ async def test_an_idle_connection_that_fell_silent_is_replaced_before_it_is_used
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.5)
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
     async with relayed(address) as (there, relay):
         through = Database(there)
         await asyncio.gather(*(ask(through, "SELECT pg_sleep(0.1)") for _ in range(2)))
@@ -112,7 +112,7 @@ async def test_an_idle_connection_that_fell_silent_is_replaced_before_it_is_used
 
 
 async def test_a_session_that_the_server_has_ended_is_replaced_immediately(database: Database) -> None:
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
     async with relayed(address) as (there, relay):
         through = Database(there)
         await asyncio.gather(*(ask(through, "SELECT pg_sleep(0.1)") for _ in range(2)))
@@ -133,10 +133,10 @@ async def test_the_server_frees_the_rows_of_a_process_that_stopped_in_the_middle
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server sees a client that prepares a statement and then sends nothing more."""
-    monkeypatch.setattr(connections, "FROZEN_SECONDS", 0.1)
+    monkeypatch.setattr(connecting, "FROZEN_SECONDS", 0.1)
     job = await enqueue(database)
     locked = text("SELECT id FROM transcription WHERE id = :id FOR UPDATE").bindparams(id=job.id)
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
 
     async def lock_and_stop(found: list[object]) -> None:
         stopped = Database(address, statement_seconds=1.9)

@@ -221,9 +221,9 @@ async def test_a_migration_waits_while_another_transaction_holds_the_table(
 
 
 async def test_a_migration_file_that_cannot_be_read_is_not_taken_for_database_trouble(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "env.py").mkdir()
     monkeypatch.setattr(connections, "SOURCE_MIGRATIONS", tmp_path)
     with pytest.raises(IsADirectoryError):
-        await migrate("postgresql://127.0.0.1:1/calls")
+        await migrate(address)

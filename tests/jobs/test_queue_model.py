@@ -149,6 +149,6 @@ class Queue(RuleBasedStateMachine):
 
 
 def test_the_queue_agrees_with_its_model_after_steps_in_any_order(database: Database) -> None:
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
     thorough = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(partial(Queue, address), settings=thorough)  # type: ignore[arg-type]  # any factory

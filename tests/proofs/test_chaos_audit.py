@@ -88,7 +88,7 @@ async def test_changes_to_a_job_without_the_queue_are_found(
     database: Database, injected: str, at_work: bool, kinds: set[Kind]
 ) -> None:
     """The trigger must record a loss, a stale write and a second end of a real job that a worker claims and ends."""
-    address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = database.address.text
     stranger = {"application_name": "stranger"}
     async with asyncpg.create_pool(address, min_size=0, max_size=1, server_settings=stranger) as pool:
         await audit.install(pool)
