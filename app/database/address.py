@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, unquote, urlencode
 SCHEME = re.compile(r"postgres(ql)?(\+\w+)?://")
 HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\[\]:@]*))(?::(?P<port>\d{1,5}))?")
 ESCAPES = re.compile(r"%(?![0-9A-Fa-f]{2})")
-OF_LIBPQ = frozenset("user password host port dbname application_name options".split())  # may have an @ in the value
 FORM = "must be postgresql://user:password@host/database"
 ENCODE = (
     "cannot be read. Percent-encode the special characters in its user and password: "
@@ -34,6 +33,7 @@ WITHOUT_EFFECT = frozenset(
     "channel_binding sslcompression sslsni client_encoding load_balance_hosts fallback_application_name "
     "pgbouncer connection_limit pool_timeout supa".split()
 )
+KNOWN = OF_THE_DRIVER | WITHOUT_EFFECT | set("user password host port dbname application_name options".split())
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 WRITES = ("any", "read-write", "primary")
 OTHER_NAMES = {"dbname": "database", "currentSchema": "schema"}
@@ -107,8 +107,7 @@ def _require_encoding(place: str, login: str, path: str, query: str) -> None:
     """Raises ValueError if a character of the address can only be part of a user or password that was not encoded."""
     strange = any(character.isspace() or not character.isprintable() for character in place + query)
     misplaced = "#" in place + query or "@" in path or "@" in login or set("[]") & set(login)
-    cut = "@" in query and not login
-    if strange or misplaced or cut or ESCAPES.search(login):
+    if strange or misplaced or ESCAPES.search(login):
         raise ValueError(ENCODE)
 
 
@@ -117,7 +116,7 @@ def _parameters(query: str) -> dict[str, str]:
         pairs = parse_qsl(query.strip("&"), keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError:
         raise ValueError(ENCODE) from None
-    if "@" in query and not OF_LIBPQ.issuperset(name for name, _ in pairs):  # a password with a question mark
+    if "@" in query and not KNOWN.issuperset(name for name, _ in pairs):  # a password had a question mark
         raise ValueError(ENCODE)
     return {OTHER_NAMES.get(name, name): value for name, value in pairs if value}
 

@@ -100,9 +100,10 @@ REFUSALS = (
     ssl.SSLError,
 )
 REFUSED_TLS = "rejected SSL upgrade"  # the driver's words
+UNENCRYPTED = "it offers no encryption, which sslmode asks for"
 POOLED = (
-    "a pooler in transaction mode stands before it, which takes sessions away while this service uses them. Set the "
-    "pooler to session mode, or use the database's own host and port"
+    "a pooler in transaction mode is in front of it, and gives this service's sessions to other clients. Set the "
+    "pooler to session mode, or use the host and port of the database itself"
 )
 
 log = structlog.stdlib.get_logger("callscribe.db")
@@ -246,7 +247,7 @@ async def migrate(address: str | Address) -> None:
             if isinstance(error, OSError) and error.filename is not None:  # a migration's file cannot be read
                 raise
             if REFUSED_TLS in str(error):
-                raise DatabaseUnavailable(f"the database {parsed} cannot be used: it {REFUSED_TLS}") from error
+                raise DatabaseUnavailable(f"the database {parsed} cannot be used: {UNENCRYPTED}") from error
             reason: object = error
             if _waited_for_a_lock(error):  # while a migration waits, all users of the table wait too
                 pause, reason = LOCK_PAUSE_SECONDS, "a table is in use, by a backup or a long transaction"

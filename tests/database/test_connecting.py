@@ -1,0 +1,224 @@
+"""Connections to several hosts, over TLS and through a pooler."""
+
+import asyncio
+import os
+import shutil
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from app.database.connections import Database, DatabaseUnavailable, is_absence, migrate
+from app.database.embedded import EmbeddedPostgres
+from testing.ports import free_ports
+
+PGBOUNCER = shutil.which("pgbouncer")
+Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
+
+
+async def settings_of(database: Database, *names: str) -> list[str]:
+    async with database.engine.connect() as connection:
+        return [(await connection.execute(text(f"SHOW {name}"))).scalar_one() for name in names]
+
+
+def socket_of(address: str) -> str:
+    url = make_url(address)
+    return f"{url.query['host']}/.s.PGSQL.{url.query.get('port', 5432)}"
+
+
+@asynccontextmanager
+async def listening(accept: Accept) -> AsyncIterator[int]:
+    """The port at which `accept` gets every connection. The end of the block closes all of them."""
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+
+        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.append(group.create_task(accept(reader, writer)))
+
+        server = await asyncio.start_server(begin, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+
+
+async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, socket_path: str) -> None:
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while piece := await source.read(65536):
+            target.write(piece)
+        target.transport.abort()
+
+    server_reader, server_writer = await asyncio.open_unix_connection(socket_path)
+    try:
+        await asyncio.gather(copy(reader, server_writer), copy(server_reader, writer), return_exceptions=True)
+    finally:
+        writer.transport.abort()
+        server_writer.transport.abort()
+
+
+async def test_limits_and_names_are_set_in_the_session(database: Database) -> None:
+    named = Database(f"{database.address.text}&application_name=billing&options=-cwork_mem%3D5MB")
+    idle, name, memory = await settings_of(named, "idle_in_transaction_session_timeout", "application_name", "work_mem")
+    machines = await named.machines()
+    await named.close()
+    assert (idle, memory) == ("15s", "5MB")
+    assert name == f"billing callscribe@{next(iter(machines))}"
+
+
+async def test_hosts_that_do_not_answer_are_passed_over(database: Database) -> None:
+    folder, port = (
+        Path(socket_of(database.address.text)).parent,
+        make_url(database.address.text).query.get("port", 5432),
+    )
+    (closed,) = free_ports(1)
+    name = database.address.database
+    several = Database(f"postgresql://postgres@/{name}?host=127.0.0.1,{folder}&port={closed},{port}")
+    await several.check()
+    await several.close()
+
+
+async def test_after_a_failover_the_service_writes_to_the_new_primary(tmp_path: Path) -> None:
+    servers = [EmbeddedPostgres(tmp_path / name / "postgres") for name in ("a", "b")]
+    try:
+        addresses = await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers))
+        first, second = (Database(address) for address in addresses)
+        for name, database in {"first": first, "second": second}.items():
+            async with database.engine.begin() as connection:
+                await connection.execute(text(f"CREATE TABLE kept (n int, server text DEFAULT '{name}')"))
+        hosts = [make_url(address).query for address in addresses]
+        places = ",".join(str(query["host"]) for query in hosts)
+        several = Database(f"postgresql://postgres@/postgres?host={places}&port={hosts[0]['port']}", pool_size=1)
+
+        async def switch(database: Database, read_only: str) -> None:
+            async with database.engine.connect() as connection:
+                connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+                await connection.execute(text(f"ALTER SYSTEM SET default_transaction_read_only = {read_only}"))
+                await connection.execute(text("SELECT pg_reload_conf()"))
+
+        async def write() -> str:
+            async with several.engine.begin() as connection:
+                return str(
+                    (await connection.execute(text("INSERT INTO kept VALUES (1) RETURNING server"))).scalar_one()
+                )
+
+        await switch(second, "on")
+        assert await write() == "first"
+        await switch(first, "on")
+        await switch(second, "off")
+        async with asyncio.timeout(10):
+            while (where := await _unless_absent(write)) is None:
+                pass
+        assert where == "second"
+        for database in (first, second, several):
+            await database.close()
+    finally:
+        for server in servers:
+            await asyncio.to_thread(server.stop)
+
+
+async def _unless_absent(write: Callable[[], Coroutine[None, None, str]]) -> str | None:
+    try:
+        return await write()
+    except DBAPIError as error:
+        if not is_absence(error):
+            raise
+        return None
+
+
+@pytest.fixture
+async def encrypted(database: Database, tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
+    """The address of the database behind TLS for `localhost`, and the file of the certificate's authority."""
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "root.pem"))
+    path = socket_of(database.address.text)
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # SSLRequest
+        writer.write(b"S")
+        try:
+            await writer.start_tls(tls)
+        except OSError:  # the client does not trust the certificate
+            writer.transport.abort()
+        else:
+            await relay(reader, writer, path)
+
+    async with listening(accept) as port:
+        yield f"postgresql://postgres@localhost:{port}/{database.address.database}", tmp_path / "root.pem"
+
+
+async def test_a_certificate_is_verified_as_the_address_says(encrypted: tuple[str, Path]) -> None:
+    address, authority = encrypted
+    for query in ("sslmode=require", f"sslmode=verify-full&sslrootcert={authority}"):
+        await migrate(f"{address}?{query}")
+
+
+async def test_a_certificate_of_a_stranger_ends_the_start_with_one_line(encrypted: tuple[str, Path]) -> None:
+    with pytest.raises(DatabaseUnavailable, match="certificate verify failed"):
+        await migrate(f"{encrypted[0]}?sslrootcert=system")
+
+
+async def test_a_server_without_encryption_ends_the_start_if_encryption_is_required(database: Database) -> None:
+    path = socket_of(database.address.text)
+    async with listening(lambda reader, writer: relay(reader, writer, path)) as port:
+        with pytest.raises(DatabaseUnavailable, match="it offers no encryption, which sslmode asks for"):
+            await migrate(f"postgresql://postgres@localhost:{port}/{database.address.database}?sslmode=require")
+
+
+@asynccontextmanager
+async def pooled(database: Database, folder: Path, mode: str) -> AsyncIterator[str]:
+    """The address of a PgBouncer before the database, with its default settings but for the mode."""
+    name, path = database.address.database, socket_of(database.address.text)
+    (port,) = free_ports(1)
+    async with listening(lambda reader, writer: relay(reader, writer, path)) as server:
+        (folder / "users").write_text('"postgres" ""\n')
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\n{name} = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+            f"listen_port = {port}\nauth_type = trust\nauth_file = {folder}/users\npool_mode = {mode}\n"
+            "unix_socket_dir =\n"
+        )
+        as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []
+        process = await asyncio.create_subprocess_exec(
+            PGBOUNCER or "", *as_nobody, str(folder / "pgbouncer.ini"), stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await _until_open(port)
+            yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _until_open(port: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
+async def test_a_pooler_in_session_mode_works_with_its_default_settings(database: Database, tmp_path: Path) -> None:
+    async with pooled(database, tmp_path, "session") as address:
+        await migrate(address)
+        through = Database(address)
+        assert await settings_of(through, "idle_in_transaction_session_timeout") == ["15s"]
+        await through.close()
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
+async def test_a_pooler_in_transaction_mode_ends_the_start_with_one_line(database: Database, tmp_path: Path) -> None:
+    async with pooled(database, tmp_path, "transaction") as address:
+        with pytest.raises(DatabaseUnavailable, match="a pooler in transaction mode"):
+            await migrate(address)
