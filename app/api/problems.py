@@ -1,6 +1,6 @@
 """Answers every error in the same form: RFC 9457 `application/problem+json`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -65,17 +65,31 @@ class ProblemResponse(JSONResponse):
 def render(request: Request, error: AppError) -> Response:
     """Returns the error as an answer, and keeps its code for the request's log line."""
     request.state.code = error.code
-    problem = Problem(
+    return ProblemResponse(_problem(error, request.state.request_id), error.status, _headers(error))
+
+
+def raw_answer(error: AppError, request_id: str) -> bytes:
+    """Returns the bytes of an answer, for a connection without a request that could reach the application."""
+    answer = ProblemResponse(_problem(error, request_id), error.status, {**_headers(error), "Connection": "close"})
+    head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
+    status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+    return status.encode() + head + b"\r\n" + bytes(answer.body)
+
+
+def _problem(error: AppError, request_id: str) -> dict[str, Any]:
+    return Problem(
         type=f"urn:callscribe:error:{error.code}",
         title=error.title,
         status=error.status,
         detail=error.detail,
         code=error.code,
-        request_id=request.state.request_id,
+        request_id=request_id,
         errors=[FieldProblem(field=field.field, detail=field.detail) for field in error.errors] or None,
-    )
-    headers = error.headers if error.retry_after is None else {**error.headers, "Retry-After": str(error.retry_after)}
-    return ProblemResponse(problem.model_dump(exclude_none=True), error.status, headers)
+    ).model_dump(exclude_none=True)
+
+
+def _headers(error: AppError) -> Mapping[str, str]:
+    return error.headers if error.retry_after is None else {**error.headers, "Retry-After": str(error.retry_after)}
 
 
 def install(app: FastAPI) -> None:
