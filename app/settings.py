@@ -1,6 +1,5 @@
 """Defines every setting, with its type, default, unit and meaning, and reads them from CALLSCRIBE_ variables."""
 
-import difflib
 import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -257,9 +256,5 @@ def load_settings() -> Settings:
 def unknown_settings() -> list[str]:
     """Returns a warning for each CALLSCRIBE_ variable that is not a setting, with the most similar setting."""
     known = [PREFIX + field.upper() for field in Settings.model_fields]
-    lines = []
-    for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
-    return lines
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    return [f"{name} is not a setting{wording.suggestion(name, known)}" for name in unknown]

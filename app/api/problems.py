@@ -32,7 +32,7 @@ MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_DETAIL = "The database, the audio store or the decoder cannot be used at the moment."
 INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of this answer."
 # Every route that needs a key may answer these errors.
-COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)
+COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, Unavailable)
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
@@ -144,10 +144,13 @@ async def _disconnect(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Returns the methods of all routes at the request's path. Starlette would name only those of the first route."""
+    """Returns the methods of all routes at the request's path. Starlette would name only those of the first route.
+
+    HEAD is answered wherever GET is (`server.head_requests`).
+    """
 
     def answered(method: str) -> bool:
-        scope = {**request.scope, "method": method}
+        scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
     return [method for method in METHODS if answered(method)]
@@ -192,7 +195,7 @@ def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Returns the entries of the OpenAPI document for the errors that a route may answer, one for each HTTP status."""
     entries: dict[int | str, dict[str, Any]] = {}
     for status in sorted({error.status for error in errors}):
-        same = [error for error in errors if error.status == status]
+        same = [error for error in dict.fromkeys(errors) if error.status == status]
         entries[status] = {
             "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{error.code}`" for error in same),
             "content": {

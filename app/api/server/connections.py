@@ -100,6 +100,7 @@ class Connection(ParsedConnection):
     def on_headers_complete(self) -> None:
         self._reset_head_limits()
         self._connection_limits.mark_busy(self)
+        self.scope["state"]["arrived_at"] = self.loop.time()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
