@@ -76,16 +76,16 @@ def _split_callbacks(value: Any) -> Any:
 def _split_keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    keys: dict[str, str] = {}
+    keys: dict[str, list[str]] = {}
     for number, pair in enumerate(_split(value), start=1):
         name, separator, key = pair.partition(":")
         if not (name and separator and key):
             raise ValueError("write name:key pairs, separated by commas")
         if not _is_sendable(key):
             raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
-        if name in keys or key in keys.values():
-            raise ValueError("each name and each key may appear only once")
-        keys[name] = key
+        if any(key in known for known in keys.values()):
+            raise ValueError(f"key {number} appears twice; each key may appear only once")
+        keys.setdefault(name, []).append(key)
     return keys
 
 
@@ -158,9 +158,10 @@ class Settings(BaseSettings):
         le=256,
         description="How many windows the model recognizes together. If unset, the device decides.",
     )
-    api_keys: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_split_keys)] = Field(
+    api_keys: Annotated[dict[str, tuple[SecretStr, ...]], NoDecode, BeforeValidator(_split_keys)] = Field(
         default_factory=dict,
-        description="`name:key` pairs, comma separated. Without keys, only this machine is served.",
+        description="`name:key` pairs, comma separated. Several keys of one name belong to the same caller, so that "
+        "keys can be replaced. Without keys, only this machine is served.",
     )
     priority_ceilings: Annotated[
         dict[str, int], NoDecode, BeforeValidator(_split_priorities), AfterValidator(_of_known_keys)

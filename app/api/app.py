@@ -167,7 +167,8 @@ async def serve(
             app.state.service = service
             spare_what_stays()
             name, number = listener.getsockname()[:2]
-            log.info("serving", page=f"http://{name}:{number}/", data_dir=str(data_dir))
+            authority = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+            log.info("serving", page=f"http://{authority}/", data_dir=str(data_dir))
             stopping = asyncio.create_task(service.parts.shutdown.requested.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping; a second signal stops immediately", running_jobs_may_take_seconds=GRACE_SECONDS)

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import event
 
 from app import service as parts
-from app.jobs import waiting
 from app.callers import ANONYMOUS
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.errors import NotFound
+from app.jobs import waiting
 from app.jobs.reading import Reader
 from app.jobs.waiting import Waiting, answer_at
 from testing.listening import listening
