@@ -5,7 +5,7 @@ Routes, the intake and the logs all take a caller's name from here.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.errors import Unauthorized
@@ -22,20 +22,22 @@ ANONYMOUS = Caller("anonymous")
 
 
 class ApiKeys:
-    """The configured keys, of which only the hashes are kept in memory.
+    """The configured keys by the name of their caller. Only their hashes are kept in memory.
 
     If no key is configured (an empty mapping), `serve` listens on loopback only, and everybody on this machine is a
     caller. If authentication is off (None), everybody is a caller.
     """
 
-    def __init__(self, keys: Mapping[str, str] | None) -> None:
+    def __init__(self, keys: Mapping[str, Sequence[str]] | None) -> None:
         self.guards_loopback = keys is not None and not keys
-        self._hashes = {name: hashlib.sha256(key.encode()).digest() for name, key in (keys or {}).items()}
+        self._hashes = [
+            (name, hashlib.sha256(key.encode()).digest()) for name, many in (keys or {}).items() for key in many
+        ]
 
     def name_of(self, key: str) -> str | None:
-        """The name of this key, or None if it is not a configured key."""
+        """The name of this key's caller, or None if it is not a configured key."""
         hashed = hashlib.sha256(key.encode()).digest()
-        names = [name for name, known in self._hashes.items() if hmac.compare_digest(known, hashed)]
+        names = [name for name, known in self._hashes if hmac.compare_digest(known, hashed)]
         return names[0] if names else None
 
     def identify(self, key: str | None) -> Caller:

@@ -153,7 +153,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
     )
     receivers = Receivers(parts.guard, settings.webhook_urls, settings.callback_urls)
     intake = Intake(database, parts.store, parts.fetcher, settings.model, receivers, parts.free_space, limits)
-    keys = {name: key.get_secret_value() for name, key in settings.api_keys.items()}
+    keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
         database=database,

@@ -1,6 +1,5 @@
 """Defines every setting, with its type, default, unit and meaning, and reads them from CALLSCRIBE_ variables."""
 
-import difflib
 import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -82,16 +81,16 @@ def _split_callbacks(value: Any) -> Any:
 def _split_keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    keys: dict[str, str] = {}
+    keys: dict[str, list[str]] = {}
     for number, pair in enumerate(_split(value), start=1):
         name, separator, key = pair.partition(":")
         if not (name and separator and key):
             raise ValueError("write name:key pairs, separated by commas")
         if not _is_sendable(key):
             raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
-        if name in keys or key in keys.values():
-            raise ValueError("each name and each key may appear only once")
-        keys[name] = key
+        if any(key in known for known in keys.values()):
+            raise ValueError(f"key {number} appears twice; each key may appear only once")
+        keys.setdefault(name, []).append(key)
     return keys
 
 
@@ -163,9 +162,10 @@ class Settings(BaseSettings):
         le=256,
         description="How many windows the model recognizes together. If unset, the device decides.",
     )
-    api_keys: Annotated[dict[str, SecretStr], NoDecode, BeforeValidator(_split_keys)] = Field(
+    api_keys: Annotated[dict[str, tuple[SecretStr, ...]], NoDecode, BeforeValidator(_split_keys)] = Field(
         default_factory=dict,
-        description="`name:key` pairs, comma separated. Without keys, only this machine is served.",
+        description="`name:key` pairs, comma separated. Several keys of one name belong to the same caller, so that "
+        "keys can be replaced. Without keys, only this machine is served.",
     )
     priority_ceilings: Annotated[
         dict[str, int], NoDecode, BeforeValidator(_split_priorities), AfterValidator(_of_known_keys)
@@ -261,9 +261,5 @@ def load_settings() -> Settings:
 def unknown_settings() -> list[str]:
     """Returns a warning for each CALLSCRIBE_ variable that is not a setting, with the most similar setting."""
     known = [PREFIX + field.upper() for field in Settings.model_fields]
-    lines = []
-    for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
-    return lines
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    return [f"{name} is not a setting{wording.suggestion(name, known)}" for name in unknown]

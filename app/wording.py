@@ -3,8 +3,9 @@
 It exists so that clients and operators never have to read a regular expression or a message of a library.
 """
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 LANGUAGE = r"^(auto|[a-z]{2,3})$"
@@ -33,3 +34,9 @@ def in_words(error: Mapping[str, Any]) -> str:
     """Returns what is wrong with a value, from an entry of pydantic's `errors()`. The text continues a field's name."""
     words = OF_PATTERNS.get(error.get("ctx", {}).get("pattern", "")) or OF_ERRORS.get(error["type"])
     return words or re.sub(r"^\w+ should ", "must ", str(error["msg"])).removeprefix("Value error, ")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Returns `; did you mean NEAR?` with the most similar known name, or an empty text if no name is similar."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

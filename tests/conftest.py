@@ -28,7 +28,7 @@ from testing.service import Service, serving
 settings.register_profile("patient", deadline=None)  # no deadline, because a slow machine is not a failure
 settings.load_profile("patient")
 
-ALICE, BOB = "alice-secret-1", "bob-secret-2"
+ALICE, BOB, ALICE_NEW = "alice-secret-1", "bob-secret-2", "alice-secret-3"
 LIMITS = {"MAX_UPLOAD_BYTES": "100kB", "MAX_AUDIO_SECONDS": "5", "MAX_PENDING": "5"}  # one key may use four of the five
 
 
@@ -122,8 +122,8 @@ async def guarded_database(postgres: str, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def guarded_service(guarded_database: str, workspace: Path) -> Iterator[Service]:
-    """A service without a worker, with API keys, small limits and three models. The client sends alice's key."""
-    settings = {"DATABASE_URL": guarded_database, "API_KEYS": f"alice:{ALICE},bob:{BOB}", **LIMITS}
+    """A service without a worker, with API keys, small limits and three models. The client sends a key of alice."""
+    settings = {"DATABASE_URL": guarded_database, "API_KEYS": f"alice:{ALICE},bob:{BOB},alice:{ALICE_NEW}", **LIMITS}
     models = "base,large-v3-turbo,tiny.en"
     with serving(workspace / "guarded", "--no-executor", key=ALICE, MODEL=models, **settings) as service:
         yield service

@@ -59,7 +59,7 @@ async def test_only_a_client_with_a_key_reads_names_and_paths(ready: bool, key: 
         raise Doubtful("several machines", "several machines: one, two")
 
     checked = Readiness({} if ready else {"storage": broken}, {"storage": doubtful})
-    app = app_with(checked, ApiKeys({"alice": ALICE}))
+    app = app_with(checked, ApiKeys({"alice": [ALICE]}))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callscribe") as client:
         response = await client.get("/readyz", headers=headers)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import Scope
 
 from app import __version__
@@ -21,10 +21,12 @@ from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.page import documentation
 from app.api.page import routes as page
+from app.api.parameters import refuse_unknown_parameters
 from app.api.server.availability import AvailabilityMiddleware
 from app.api.server.bodies import RequestBodyMiddleware
 from app.api.server.connection_limits import ConnectionLimits
 from app.api.server.connections import Connection
+from app.api.server.head_requests import HeadMiddleware
 from app.api.server.headers import HeadersMiddleware
 from app.api.server.listener import Listener
 from app.api.server.request_limits import RequestLimits
@@ -81,6 +83,7 @@ def create_app() -> FastAPI:
             {"name": "operations", "description": "Check whether the service is alive and ready, and list its models."},
         ],
         generate_unique_id_function=lambda route: route.name,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.include_router(page.router)
     app.include_router(transcriptions.router)
@@ -88,6 +91,7 @@ def create_app() -> FastAPI:
     app.include_router(recordings.router)
     app.include_router(operations.router)
     problems.install(app)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(AvailabilityMiddleware)
     app.add_middleware(HeadersMiddleware)
     app.add_middleware(RequestLogMiddleware)
@@ -163,7 +167,8 @@ async def serve(
             app.state.service = service
             spare_what_stays()
             name, number = listener.getsockname()[:2]
-            log.info("serving", page=f"http://{name}:{number}/", data_dir=str(data_dir))
+            authority = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+            log.info("serving", page=f"http://{authority}/", data_dir=str(data_dir))
             stopping = asyncio.create_task(service.parts.shutdown.requested.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping; a second signal stops immediately", running_jobs_may_take_seconds=GRACE_SECONDS)

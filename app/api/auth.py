@@ -3,7 +3,6 @@
 So a client without a valid key costs the service only this check.
 """
 
-import ipaddress
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -13,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.api.dependencies import service_of
-from app.api.server.connection_limits import client_of
+from app.api.server.connection_limits import client_of, parse_address
 from app.callers import ANONYMOUS, ApiKeys, Caller
 from app.errors import Forbidden
 
@@ -22,10 +21,10 @@ OWN_SITE = {"same-origin", "none"}  # what browsers send as Sec-Fetch-Site from 
 
 def is_loopback(host: str) -> bool:
     """Returns whether a host's name or address leads only to this machine."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return parse_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 

@@ -9,7 +9,7 @@ from app.api.auth import CallerDep, authenticate, bearer, is_loopback
 from app.api.dependencies import IntakeDep, service_if_open
 from app.api.problems import COMMON_ERRORS, responses
 from app.callers import ANONYMOUS
-from app.errors import Forbidden, Unauthorized
+from app.errors import Forbidden, InvalidRequest, Unauthorized
 from app.readiness import STARTING
 from app.speech.families import abilities
 
@@ -42,7 +42,12 @@ class ModelList(BaseModel):
     items: list[ModelOut] = Field(examples=[[{"name": "base", "default": True, "languages": ["en", "es"]}]])
 
 
-@router.get("/healthz", summary="Is the process alive?", response_description="The process is alive.")
+@router.get(
+    "/healthz",
+    summary="Is the process alive?",
+    response_description="The process is alive.",
+    responses=responses(InvalidRequest),
+)
 async def read_health() -> Health:
     """Answers while the process is alive. Checks nothing else."""
     return Health(status="ok")
@@ -66,7 +71,10 @@ async def may_read_details(request: Request) -> bool:
     "/readyz",
     summary="Can the service work?",
     response_description="The service is ready.",
-    responses={503: {"model": Readiness, "description": "The service is not ready. `reasons` says why."}},
+    responses={
+        503: {"model": Readiness, "description": "The service is not ready. `reasons` says why."},
+        **responses(InvalidRequest),
+    },
 )
 async def read_readiness(
     request: Request, response: Response, *, details: Annotated[bool, Depends(may_read_details)]

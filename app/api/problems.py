@@ -1,6 +1,6 @@
 """Answers every error in the same form: RFC 9457 `application/problem+json`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -32,7 +32,7 @@ MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_DETAIL = "The database, the audio store or the decoder cannot be used at the moment."
 INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of this answer."
 # Every route that needs a key may answer these errors.
-COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, Unavailable)
+COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, Unavailable)
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
@@ -65,17 +65,31 @@ class ProblemResponse(JSONResponse):
 def render(request: Request, error: AppError) -> Response:
     """Returns the error as an answer, and keeps its code for the request's log line."""
     request.state.code = error.code
-    problem = Problem(
+    return ProblemResponse(_problem(error, request.state.request_id), error.status, _headers(error))
+
+
+def raw_answer(error: AppError, request_id: str) -> bytes:
+    """Returns the bytes of an answer, for a connection without a request that could reach the application."""
+    answer = ProblemResponse(_problem(error, request_id), error.status, {**_headers(error), "Connection": "close"})
+    head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
+    status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+    return status.encode() + head + b"\r\n" + bytes(answer.body)
+
+
+def _problem(error: AppError, request_id: str) -> dict[str, Any]:
+    return Problem(
         type=f"urn:callscribe:error:{error.code}",
         title=error.title,
         status=error.status,
         detail=error.detail,
         code=error.code,
-        request_id=request.state.request_id,
+        request_id=request_id,
         errors=[FieldProblem(field=field.field, detail=field.detail) for field in error.errors] or None,
-    )
-    headers = error.headers if error.retry_after is None else {**error.headers, "Retry-After": str(error.retry_after)}
-    return ProblemResponse(problem.model_dump(exclude_none=True), error.status, headers)
+    ).model_dump(exclude_none=True)
+
+
+def _headers(error: AppError) -> Mapping[str, str]:
+    return error.headers if error.retry_after is None else {**error.headers, "Retry-After": str(error.retry_after)}
 
 
 def install(app: FastAPI) -> None:
@@ -130,10 +144,13 @@ async def _disconnect(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Returns the methods of all routes at the request's path. Starlette would name only those of the first route."""
+    """Returns the methods of all routes at the request's path. Starlette would name only those of the first route.
+
+    HEAD is answered wherever GET is (`server.head_requests`).
+    """
 
     def answered(method: str) -> bool:
-        scope = {**request.scope, "method": method}
+        scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
     return [method for method in METHODS if answered(method)]
@@ -178,7 +195,7 @@ def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Returns the entries of the OpenAPI document for the errors that a route may answer, one for each HTTP status."""
     entries: dict[int | str, dict[str, Any]] = {}
     for status in sorted({error.status for error in errors}):
-        same = [error for error in errors if error.status == status]
+        same = [error for error in dict.fromkeys(errors) if error.status == status]
         entries[status] = {
             "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{error.code}`" for error in same),
             "content": {

@@ -40,6 +40,7 @@ from app.jobs import changing
 from app.jobs.lifecycle import Status
 from app.jobs.reading import Wanted
 from app.jobs.views import TranscriptionList, TranscriptionOut
+from app.jobs.waiting import answer_at
 from app.process.tasks import run_unless
 from app.transcripts import formats
 
@@ -176,7 +177,8 @@ async def read_transcription(
             ge=0,
             le=60,
             description="How many seconds the service may wait for a final status before it answers. A status is final "
-            "if it is `completed`, `failed` or `cancelled`.",
+            "if it is `completed`, `failed` or `cancelled`. The service answers 55 s after the request at the latest, "
+            "because many proxies give up after 60 s.",
         ),
     ] = 0,
 ) -> TranscriptionOut:
@@ -186,7 +188,7 @@ async def read_transcription(
     seconds in `Retry-After`.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + wait
+    deadline = answer_at(request.state.arrived_at, wait)
     with waiting.join(transcription_id, caller.name) if wait else nullcontext() as changed:
         read = await reader.read(transcription_id, caller)
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  the check connects, it does not listen
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  the check connects, it does not listen
 ANSWER_SECONDS = 4.0
 
 
@@ -22,7 +22,8 @@ def address_of(arguments: Sequence[str]) -> tuple[str, int] | None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=8000, type=int)
     options, _ = parser.parse_known_args([argument for argument in arguments if argument != "--"])
-    return LOOPBACK.get(options.host, options.host), options.port
+    host = options.host.strip("[]")
+    return LOOPBACK.get(host, host), options.port
 
 
 def is_healthy(process: Path) -> bool:

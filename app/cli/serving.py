@@ -23,7 +23,9 @@ from app.telemetry import set_up_logging
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. `::` means all addresses, of IPv4 and IPv6.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     executor: Annotated[
         bool, typer.Option("--executor/--no-executor", help="Also run jobs, or only answer HTTP requests.")
@@ -77,11 +79,23 @@ def check_exposure(settings: Settings, host: str) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens on the address. Raises SettingsError if that is not possible."""
+    """Returns a socket that listens on the address. Raises SettingsError if that is not possible.
+
+    `::` means every address of both families, and so does an empty host if the machine has both. A name that has
+    addresses of both families means its IPv4 address.
+    """
+    from app.api.server.connection_limits import parse_address
+
+    wanted = host.strip("[]") or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104  the operator asks
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        reason = "it is in use; choose another port" if error.errno == errno.EADDRINUSE else error.strerror
+        with suppress(ValueError):
+            wanted = wanted if "%" in wanted else str(parse_address(wanted))
+        found = socket.getaddrinfo(wanted, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        return socket.create_server(address, family=family, dualstack_ipv6=wanted == "::")
+    except (OSError, UnicodeError, ValueError) as error:
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "it is in use; choose another port" if in_use else getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"--host {host} --port {port}: {reason}") from None
 
 

@@ -17,11 +17,19 @@ from app.database.retries import despite_database_trouble
 from app.jobs import reading
 from app.jobs.topics import changed_topic
 
+# Nginx and most load balancers give up 60 s after they have sent a request, so the service answers earlier. One second
+# of the rest is for the last read of the job.
+LONGEST_WAIT_SECONDS = 54.0
 POLL_SECONDS = 1.0
 MOST_WAITING = 1000
 MOST_OF_A_CALLER = 400
 
 Key = TypeVar("Key", str, UUID)
+
+
+def answer_at(arrived: float, wait: float) -> float:
+    """Returns when a request that arrived at `arrived` and may wait for `wait` seconds has to be answered."""
+    return arrived + min(wait, LONGEST_WAIT_SECONDS)
 
 
 class Waiting:

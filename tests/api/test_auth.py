@@ -10,7 +10,7 @@ from app.cli.serving import check_exposure
 from app.settings import Settings, SettingsError
 from testing.forms import FORM_TYPE, file
 from testing.service import Service, callscribe, eventually
-from tests.conftest import ALICE, BOB
+from tests.conftest import ALICE, ALICE_NEW, BOB
 
 NOBODY = "/v1/transcriptions/01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 ROUTES = [
@@ -45,9 +45,24 @@ def test_a_request_without_the_header_is_refused(guarded: Service) -> None:
     assert guarded.client.send(request).status_code == 401
 
 
-@pytest.mark.parametrize("key", [ALICE, BOB])
+@pytest.mark.parametrize("key", [ALICE, ALICE_NEW, BOB])
 def test_each_configured_key_is_accepted(guarded: Service, key: str) -> None:
     assert guarded.client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+def test_the_keys_of_one_name_belong_to_the_same_caller(guarded: Service) -> None:
+    """So a client can change to a new key at any time: it sees its jobs, and repeats its uploads, with both keys."""
+    old, new, other = ({"Authorization": f"Bearer {key}"} for key in (ALICE, ALICE_NEW, BOB))
+    first = guarded.post(headers={**old, "Idempotency-Key": "rotated"})
+    again = guarded.post(headers={**new, "Idempotency-Key": "rotated"})
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json()["id"] == first.json()["id"]
+    assert guarded.post(headers={**other, "Idempotency-Key": "rotated"}).json()["id"] != first.json()["id"]
+    while (answer := guarded.post(headers=old)).status_code == 202:
+        pass
+    assert answer.json()["code"] == "queue_full"
+    assert guarded.post(headers=new).json()["code"] == "queue_full"  # one limit holds for both keys
+    eventually(lambda: guarded.log().count('"caller": "alice"') >= 3)
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/docs", "/openapi.json"])
@@ -100,7 +115,9 @@ def test_a_service_without_keys_refuses_to_listen_on_all_addresses(tmp_path: Pat
     assert "CALLSCRIBE_AUTH=off" in ended.stderr
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", ""])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "[::]", "10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1", "fe80::1%eth0", "example.com", ""]
+)
 def test_a_service_on_a_public_address_needs_keys_or_auth_off(host: str) -> None:
     with pytest.raises(SettingsError, match="CALLSCRIBE_API_KEYS"):
         check_exposure(Settings(), host)
@@ -108,7 +125,9 @@ def test_a_service_on_a_public_address_needs_keys_or_auth_off(host: str) -> None
     check_exposure(Settings.model_validate({"api_keys": "alice:secret"}), host)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "::ffff:127.0.0.1", "localhost", "LOCALHOST"]
+)
 def test_a_service_on_loopback_needs_no_keys(host: str) -> None:
     check_exposure(Settings(), host)
 

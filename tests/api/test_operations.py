@@ -32,7 +32,7 @@ async def test_a_service_with_a_broken_part_is_not_ready_and_says_why() -> None:
     async def broken() -> None:
         raise PermissionError("/secret/folder cannot be written")
 
-    app = app_with(Readiness({"database": fine, "storage": broken}), ApiKeys({"alice": "secret"}))
+    app = app_with(Readiness({"database": fine, "storage": broken}), ApiKeys({"alice": ["secret"]}))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://callscribe") as client:
         response = await client.get("/readyz")
     assert response.status_code == 503

@@ -38,11 +38,11 @@ def test_an_unknown_path_is_a_problem(guarded: Service, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/v1/transcriptions", {"GET", "POST"}),
-        ("PATCH", UNKNOWN_JOB, {"GET", "DELETE"}),
+        ("PUT", "/v1/transcriptions", {"GET", "HEAD", "POST"}),
+        ("PATCH", UNKNOWN_JOB, {"GET", "HEAD", "DELETE"}),
         ("GET", f"{UNKNOWN_JOB}/cancel", {"POST"}),
-        ("POST", "/healthz", {"GET"}),
-        ("TRACE", "/v1/models", {"GET"}),
+        ("POST", "/healthz", {"GET", "HEAD"}),
+        ("TRACE", "/v1/models", {"GET", "HEAD"}),
     ],
 )
 def test_a_method_that_a_path_does_not_have_is_a_problem(

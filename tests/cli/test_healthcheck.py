@@ -19,6 +19,8 @@ from testing.service import Service
         ("python callscribe serve --host 0.0.0.0", ("127.0.0.1", 8000)),
         ("callscribe serve --host :: --port 9000 --no-executor", ("::1", 9000)),
         ("docker-init -- callscribe serve --port=80 --host=10.0.0.5", ("10.0.0.5", 80)),
+        ("callscribe serve --host [::]", ("::1", 8000)),
+        ("callscribe serve --host=", ("127.0.0.1", 8000)),
         ("callscribe worker", None),
         ("docker-init -- callscribe worker", None),
         ("callscribe models fetch small", ("127.0.0.1", 8000)),

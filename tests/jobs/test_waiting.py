@@ -15,8 +15,9 @@ from app.callers import ANONYMOUS
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.errors import NotFound
+from app.jobs import waiting
 from app.jobs.reading import Reader
-from app.jobs.waiting import Waiting
+from app.jobs.waiting import Waiting, answer_at
 from testing.listening import listening
 from testing.rows import SUCCESS, claim, enqueue, execute, finish
 
@@ -101,3 +102,26 @@ async def test_a_failed_query_fails_all_its_readers_and_the_next_query_works(dat
     await execute(database, "ALTER TABLE mislaid RENAME TO transcription")
     assert all(isinstance(each, Exception) for each in found)
     assert (await reader.read(job.id, ANONYMOUS)).job.id == job.id
+
+
+@pytest.mark.parametrize(("wait", "answered"), [(0, 100), (30, 130), (54, 154), (60, 154)])
+def test_a_request_is_answered_before_a_proxy_gives_up(wait: float, answered: float) -> None:
+    assert answer_at(100.0, wait) == answered
+
+
+async def test_the_longest_wait_counts_from_the_arrival_of_the_request(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second request arrives with the first and begins after it. Both are answered when their time is over."""
+    monkeypatch.setattr(waiting, "LONGEST_WAIT_SECONDS", 1.0)
+    job = await enqueue(database)
+    request = f"GET /v1/transcriptions/{job.id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n".encode()
+    async with listening(database, tmp_path) as service, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        started = asyncio.get_running_loop().time()
+        writer.write(request + b"\r\n" + request + b"Connection: close\r\n\r\n")
+        answers = await reader.read()
+        seconds = asyncio.get_running_loop().time() - started
+        writer.close()
+    assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"retry-after: 2") == 2
+    assert 0.9 < seconds < 1.9

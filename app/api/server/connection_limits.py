@@ -110,11 +110,18 @@ def client_of(address: str) -> str:
     For IPv4 it is the address. For IPv6 it is the /64 network, because one client can use every address of its network.
     """
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = parse_address(address)
     except ValueError:
         return address
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
+
+
+def parse_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Returns the address without its zone. Raises ValueError if it is none.
+
+    A socket for both families shows IPv4 clients as IPv4-mapped IPv6 addresses. For these, it returns the IPv4 address.
+    """
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(parsed, "ipv4_mapped", None) or parsed

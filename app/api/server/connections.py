@@ -10,10 +10,13 @@ import struct
 from typing import Any, cast
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from app.api.problems import raw_answer
 from app.api.server.connection_limits import ConnectionLimits
+from app.api.server.parsing import ParsedConnection
 from app.api.server.request_limits import LimitedRequest, RequestLimits
+from app.errors import BadRequest, Unavailable
 
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
@@ -23,19 +26,13 @@ MIN_BYTES_PER_SECOND = 1000
 PIPELINED_REQUESTS = 16
 # The value of SO_LINGER with which the kernel drops its buffered bytes. Otherwise it would offer them for minutes.
 RESET = struct.pack("ii", 1, 0)
-TOO_MANY_CONNECTIONS_PROBLEM = (
-    b'{"type":"urn:callscribe:error:unavailable","title":"The service cannot do this at the moment","status":503,'
-    b'"detail":"Too many connections.","code":"unavailable","request_id":""}'
-)
-TOO_MANY_CONNECTIONS = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
-    b"Retry-After: 5\r\nConnection: close\r\n\r\n%b"
-) % (len(TOO_MANY_CONNECTIONS_PROBLEM), TOO_MANY_CONNECTIONS_PROBLEM)
+TOO_MANY_CONNECTIONS = raw_answer(Unavailable("Too many connections.", retry_after=5), request_id="")
+HEAD_TOO_LONG = f"The first line and the headers of a request may have {HEAD_BYTES} bytes."
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
 
-class Connection(HttpToolsProtocol):
+class Connection(ParsedConnection):
     """A connection that closes itself if its client is silent, sends a head too slowly, or does not read its answers.
 
     It also closes itself if a head is too long. The head of a request is its first line and its headers. Its limits
@@ -91,8 +88,8 @@ class Connection(HttpToolsProtocol):
             self._start_head_timer(HEAD_SECONDS)
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_bytes > HEAD_BYTES:
-            self.transport.close()
+        if self._head_bytes > HEAD_BYTES and not self._is_refused:
+            self.refuse(BadRequest(HEAD_TOO_LONG))
         if len(self.pipeline) > PIPELINED_REQUESTS:
             self.transport.abort()
 
@@ -103,6 +100,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._reset_head_limits()
         self._connection_limits.mark_busy(self)
+        self.scope["state"]["arrived_at"] = self.loop.time()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -122,9 +120,6 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._stop_reading_timer()
         super().resume_writing()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Logs nothing. Java's clients offer HTTP/2 with each request, so uvicorn's warning would only fill the log."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle

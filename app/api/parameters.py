@@ -1,0 +1,72 @@
+"""Refuses query parameters that a route does not declare, and repetitions of those that have one value.
+
+Otherwise the route would ignore a misspelt parameter, and a list would show all transcriptions instead of a few. The
+names come from the declarations of the routes, so that a new route needs nothing for this.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
+
+from app import wording
+from app.api.auth import authenticate, bearer
+from app.api.server.request_limits import GUARDED_PATHS
+from app.errors import FieldError, InvalidRequest
+
+MOST_ERRORS = 10  # a query may have thousands of names, and comparing each with the known ones takes time
+LONGEST_NAME = 100
+LISTS = (list, tuple, set, frozenset)
+
+
+async def refuse_unknown_parameters(request: Request) -> None:
+    """Raises InvalidRequest for query parameters that the request's route does not declare, or of which it wants one.
+
+    It is a dependency of every route. A request without a valid key learns only that it needs one.
+    """
+    if not request.scope["query_string"]:
+        return
+    errors = _errors(request.scope["route"], Counter(name for name, _ in request.query_params.multi_items()))
+    if errors:
+        if request.scope["path"].startswith(GUARDED_PATHS):
+            await authenticate(request, await bearer(request))
+        raise InvalidRequest("Some query parameters are not valid.", errors=errors)
+
+
+def _errors(route: APIRoute, sent: Mapping[str, int]) -> tuple[FieldError, ...]:
+    known = query_parameters(route)
+    wrong = [name for name, times in sent.items() if name not in known or (times > 1 and not known[name])]
+    return tuple(FieldError(f"query.{name[:LONGEST_NAME]}", _problem(name, route)) for name in wrong[:MOST_ERRORS])
+
+
+def _problem(name: str, route: APIRoute) -> str:
+    known = query_parameters(route)
+    if name in known:
+        return "may appear only once"
+    near = wording.suggestion(name, known) if len(name) <= LONGEST_NAME else ""
+    in_body = "; send fields of the request in its body" if "POST" in (route.methods or ()) else ""
+    return f"is not a query parameter of this route{near or in_body}"
+
+
+def query_parameters(route: APIRoute) -> Mapping[str, bool]:
+    """Returns the names of the route's query parameters, each with whether it may appear several times."""
+    fields = get_flat_params(Dependant(query_params=list(_query_fields(route.dependant))))
+    return {field.alias: _is_list(field.field_info.annotation) for field in fields}
+
+
+def _query_fields(dependant: Dependant) -> Iterator[Any]:
+    yield from dependant.query_params
+    for dependency in dependant.dependencies:
+        yield from _query_fields(dependency)
+
+
+def _is_list(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return any(_is_list(branch) for branch in get_args(annotation))
+    return origin in LISTS or annotation in LISTS
