@@ -180,6 +180,16 @@ def _text(example: str) -> dict[str, Any]:
     return {"schema": {"type": "string"}, "example": example}
 
 
+WHISPER_TRANSCRIPT: dict[str, Any] = {
+    "description": "The JSON of the `whisper` command line.",
+    "type": "object",
+    "required": ["text", "segments", "language"],
+    "properties": {
+        "text": {"type": "string"},
+        "segments": {"type": "array", "items": {"type": "object"}},
+        "language": {"type": "string"},
+    },
+}
 TRANSCRIPT: dict[str, Any] = {
     "description": (
         "The transcript. The format `whisper` has the same media type as `json`, but other fields: those that the "
@@ -190,7 +200,7 @@ TRANSCRIPT: dict[str, Any] = {
             "schema": {
                 "anyOf": [
                     {"$ref": REF_TEMPLATE.format(model="TranscriptOut")},
-                    {"title": "Whisper", "type": "object", "required": ["text", "segments", "language"]},
+                    {"$ref": REF_TEMPLATE.format(model="WhisperTranscript")},
                 ]
             },
             "example": TRANSCRIPT_EXAMPLE,
@@ -219,7 +229,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         ref_template=REF_TEMPLATE,
     )
     schemas = {**named["$defs"], **document["components"]["schemas"]}
-    schemas |= SCHEMAS
+    schemas |= {**SCHEMAS, "WhisperTranscript": WHISPER_TRANSCRIPT}
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
         if "application/json" in operation["responses"].get("422", {}).get("content", {}):
             del operation["responses"]["422"]
