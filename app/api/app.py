@@ -16,7 +16,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import Scope
 
 from app import __version__
-from app.api import deliveries, openapi, operations, problems, recordings, transcriptions
+from app.api import deliveries, from_url, openapi, operations, problems, recordings, transcriptions
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.page import documentation
@@ -80,6 +80,7 @@ def create_app() -> FastAPI:
                 "name": "webhooks",
                 "description": "See which receivers were notified of a transcription's end, and notify them again.",
             },
+            {"name": "events", "description": "The requests that the service sends to your `webhook_url`."},
             {"name": "operations", "description": "Check whether the service is alive and ready, and list its models."},
         ],
         generate_unique_id_function=lambda route: route.name,
@@ -87,6 +88,7 @@ def create_app() -> FastAPI:
     )
     app.include_router(page.router)
     app.include_router(transcriptions.router)
+    app.include_router(from_url.router)
     app.include_router(deliveries.router)
     app.include_router(recordings.router)
     app.include_router(operations.router)

@@ -1,6 +1,6 @@
 """The parts of the OpenAPI document that FastAPI cannot derive from the routes.
 
-They are the streamed body of an upload, the examples, and the formats of a transcript.
+They are the examples, the formats of a transcript, and what `openapi_requests` and `openapi_webhooks` write.
 """
 
 from dataclasses import asdict
@@ -11,22 +11,14 @@ from pydantic.json_schema import models_json_schema
 
 from app.api import delivery_views as deliveries
 from app.api import openapi_webhooks
+from app.api.openapi_requests import REF_TEMPLATE, SCHEMAS
 from app.api.problems import Problem
-from app.api.requests import CreateFromUrl, CreateTranscription
+from app.api.requests import CreateFromUrl
 from app.intake.ask import DEFAULT_PRIORITY
 from app.jobs.events import TranscriptionEvent
 from app.jobs.views import EXAMPLE_ID, OptionsOut, TranscriptionOut, shown_options
 from app.transcripts.transcript import Options
 from app.transcripts.view import TranscriptOut
-
-REF_TEMPLATE = "#/components/schemas/{model}"
-
-OPTIONS_EXAMPLE: dict[str, Any] = {
-    "channels": "split",
-    "channel_labels": ["agent", "customer"],
-    "language": "auto",
-    "external_id": "crm-48151",
-}
 
 PENDING_EXAMPLE: dict[str, Any] = {
     "id": EXAMPLE_ID,
@@ -140,40 +132,6 @@ def _example(name: str) -> dict[str, Any]:
     return {"application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"}}}}
 
 
-def _curl(*lines: str) -> dict[str, str]:
-    return {"lang": "Shell", "label": "curl", "source": " \\\n  ".join(lines)}
-
-
-def _upload_schema() -> dict[str, Any]:
-    schema = CreateTranscription.model_json_schema(ref_template=REF_TEMPLATE)
-    schema.pop("$defs")
-    return {
-        **schema,
-        "title": "CreateFromFile",
-        "description": "A form with the recording in the part `file`, and with each option in a part of its own.",
-        "properties": {
-            "file": {
-                "type": "string",
-                "format": "binary",
-                "contentMediaType": "application/octet-stream",
-                "description": (
-                    "The recording. It is an audio or video file in a common format, such as WAV, MP3, M4A, Ogg, FLAC, "
-                    "AMR or WebM."
-                ),
-            },
-            **{name: _without_null(field) for name, field in schema["properties"].items()},
-        },
-        "required": ["file"],
-    }
-
-
-def _without_null(field: dict[str, Any]) -> dict[str, Any]:
-    """Returns the schema of a field without null, because a form cannot hold null. Clients leave the field out."""
-    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
-    rest = {key: value for key, value in field.items() if key != "anyOf" and value is not None}
-    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
-
-
 LOCATION = {"Location": {"description": "The path of the transcription.", "schema": {"type": "string"}}}
 RETRY_AFTER = {
     "Retry-After": {
@@ -184,35 +142,6 @@ RETRY_AFTER = {
     }
 }
 
-CREATE: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": _upload_schema(),
-                "encoding": {"metadata": {"contentType": "application/json"}},
-                "example": {"file": "the bytes of call.wav", **OPTIONS_EXAMPLE},
-            },
-            "application/json": {
-                "schema": {"$ref": REF_TEMPLATE.format(model="CreateFromUrl")},
-                "example": {"url": "https://recordings.example.com/48151.wav", **OPTIONS_EXAMPLE},
-            },
-        },
-    },
-    "x-codeSamples": [
-        _curl(
-            "curl http://127.0.0.1:8000/v1/transcriptions",
-            "-H 'Authorization: Bearer '$KEY",
-            "-F file=@call.wav",
-            "-F channels=split -F channel_labels=agent -F channel_labels=customer",
-        ),
-        _curl(
-            "curl http://127.0.0.1:8000/v1/transcriptions",
-            "-H 'Authorization: Bearer '$KEY -H 'Content-Type: application/json'",
-            """-d '{"url": "https://recordings.example.com/48151.wav", "channels": "split"}'""",
-        ),
-    ],
-}
 
 ACCEPTED: dict[str, Any] = {
     "description": "The service has accepted the job and stored it durably, and also the file if you sent one.",
@@ -251,6 +180,16 @@ def _text(example: str) -> dict[str, Any]:
     return {"schema": {"type": "string"}, "example": example}
 
 
+WHISPER_TRANSCRIPT: dict[str, Any] = {
+    "description": "The JSON of the `whisper` command line.",
+    "type": "object",
+    "required": ["text", "segments", "language"],
+    "properties": {
+        "text": {"type": "string"},
+        "segments": {"type": "array", "items": {"type": "object"}},
+        "language": {"type": "string"},
+    },
+}
 TRANSCRIPT: dict[str, Any] = {
     "description": (
         "The transcript. The format `whisper` has the same media type as `json`, but other fields: those that the "
@@ -261,7 +200,7 @@ TRANSCRIPT: dict[str, Any] = {
             "schema": {
                 "anyOf": [
                     {"$ref": REF_TEMPLATE.format(model="TranscriptOut")},
-                    {"title": "Whisper", "type": "object", "required": ["text", "segments", "language"]},
+                    {"$ref": REF_TEMPLATE.format(model="WhisperTranscript")},
                 ]
             },
             "example": TRANSCRIPT_EXAMPLE,
@@ -290,6 +229,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         ref_template=REF_TEMPLATE,
     )
     schemas = {**named["$defs"], **document["components"]["schemas"]}
+    schemas |= {**SCHEMAS, "WhisperTranscript": WHISPER_TRANSCRIPT}
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
         if "application/json" in operation["responses"].get("422", {}).get("content", {}):
             del operation["responses"]["422"]

@@ -33,7 +33,8 @@ def _operation(event: str, examples: dict[str, Any]) -> dict[str, Any]:
     data = examples[example]
     body = {"type": event, "timestamp": data["completed_at"], "data": data}
     return {
-        "tags": ["webhooks"],
+        "tags": ["events"],
+        "x-internal": True,  # openapi-generator would write these requests into its clients, and not as valid Python
         "operationId": event.replace(".", "_"),
         "summary": summary,
         "description": (

@@ -3,14 +3,14 @@
 import asyncio
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from app import wording
-from app.api import openapi
+from app.api import openapi, openapi_requests
 from app.api.accept import choose_format
 from app.api.auth import CallerDep
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, WaitingDep
@@ -44,6 +44,7 @@ from app.jobs.waiting import answer_at
 from app.process.tasks import run_unless
 from app.transcripts import formats
 
+JSON, FORM = "application/json", "multipart/form-data"
 RETRY_AFTER_SECONDS = 2
 CROWDED_RETRY_AFTER_SECONDS = 5  # for clients that may not wait because too many others do
 
@@ -51,31 +52,44 @@ router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
 
 
+CREATED: dict[int | str, dict[str, Any]] = {
+    200: openapi.REPEATED,
+    202: openapi.ACCEPTED,
+    **responses(
+        *COMMON_ERRORS,
+        RequestTimeout,
+        TooLarge,
+        UnsupportedMedia,
+        InvalidRequest,
+        IdempotencyKeyReused,
+        UrlNotAllowed,
+        NoAudio,
+        BadMedia,
+        TooLong,
+        QueueFull,
+        InsufficientStorage,
+        ShuttingDown,
+    ),
+}
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="A text that you choose for this request. If you send the same request again with the same "
+        "key, the service returns the same transcription, and does not make a second one. It refuses a "
+        "different request with that key.",
+    ),
+]
+
+
 @router.post(
     "",
     status_code=202,
     response_model=TranscriptionOut,
     summary="Post a recording",
-    openapi_extra=openapi.CREATE,
-    responses={
-        200: openapi.REPEATED,
-        202: openapi.ACCEPTED,
-        **responses(
-            *COMMON_ERRORS,
-            RequestTimeout,
-            TooLarge,
-            UnsupportedMedia,
-            InvalidRequest,
-            IdempotencyKeyReused,
-            UrlNotAllowed,
-            NoAudio,
-            BadMedia,
-            TooLong,
-            QueueFull,
-            InsufficientStorage,
-            ShuttingDown,
-        ),
-    },
+    openapi_extra=openapi_requests.CREATE,
+    responses=CREATED,
 )
 async def create_transcription(
     request: Request,
@@ -83,33 +97,25 @@ async def create_transcription(
     caller: CallerDep,
     intake: IntakeDep,
     reader: ReaderDep,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            description="A text that you choose for this request. If you send the same request again with the same "
-            "key, the service returns the same transcription, and does not make a second one. It refuses a "
-            "different request with that key.",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> TranscriptionOut:
-    """Queues a recording for transcription. Send the file itself, or a URL from which the service fetches it.
+    """Queues a recording for transcription.
 
-    The service answers after it has stored the job durably, and also the file if you sent one. To follow the job, read
-    the transcription with `?wait=60` until its status is `completed`, `failed` or `cancelled`.
+    The service answers after it has stored the file and the job durably. To follow the job, read the transcription with
+    `?wait=60` until its status is `completed`, `failed` or `cancelled`. This path also takes the JSON of
+    `POST /v1/transcriptions/from-url`.
     """
     if intake.closed:
         raise ShuttingDown(retry_after=5)
     content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type not in ("application/json", "multipart/form-data"):
+    media_type = media_type_of(request)
+    if media_type not in (JSON, FORM):
         raise UnsupportedMedia("Send multipart/form-data with a part `file`, or application/json with a `url`.")
     announced = int(request.headers.get("content-length", 0))
     if announced > intake.limits.upload_bytes + FORM_BYTES:
         raise TooLarge(f"The recording is larger than {intake.limits.upload_bytes} bytes.")
     recording: Stored | Remote
-    if media_type == "application/json":
+    if media_type == JSON:
         asked = await CreateFromUrl.from_json_stream(request.stream())
         recording, ask = Remote(asked.url), asked.ask()
     else:
@@ -123,6 +129,10 @@ async def create_transcription(
     response.headers["Location"] = f"/v1/transcriptions/{accepted.job.id}"
     read = await reader.with_notify_state(accepted.job)
     return TranscriptionOut.of(read.job, read.notify_state)
+
+
+def media_type_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 @router.get(
@@ -158,7 +168,7 @@ async def list_transcriptions(
 
 
 @router.get(
-    "/{transcription_id}",
+    "/{transcription_id:uuid}",  # `from-url` is no id, so that `Allow` names only the methods of that path
     response_model=TranscriptionOut,
     summary="Read a transcription",
     responses={200: openapi.READ, **responses(*COMMON_ERRORS, NotFound, InvalidRequest)},
@@ -224,7 +234,7 @@ async def cancel_transcription(
 
 
 @router.delete(
-    "/{transcription_id}",
+    "/{transcription_id:uuid}",
     status_code=204,
     summary="Delete a transcription",
     response_description="The transcription is deleted.",

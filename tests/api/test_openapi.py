@@ -101,3 +101,31 @@ def test_every_error_is_a_problem_whose_codes_are_described(name: str) -> None:
             examples = response["content"]["application/problem+json"]["examples"]
             assert {example["value"]["status"] for example in examples.values()} == {int(status)}
             assert all(f"`{code}`" in response["description"] for code in examples)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_operation_takes_two_media_types_because_generated_clients_send_only_one(name: str) -> None:
+    assert len(OPERATIONS[name].get("requestBody", {}).get("content", {"": {}})) == 1
+
+
+def test_events_share_no_tag_with_operations_because_generated_clients_name_files_by_tags() -> None:
+    events = [item["post"] for item in DOCUMENT["webhooks"].values()]
+    assert all(event["x-internal"] for event in events)
+    of_events = {tag for event in events for tag in event["tags"]}
+    assert of_events.isdisjoint({tag for operation in OPERATIONS.values() for tag in operation["tags"]})
+    assert of_events < {tag["name"] for tag in DOCUMENT["tags"]}
+
+
+@pytest.mark.parametrize("name", ["CreateFromFile", "CreateFromUrl"])
+def test_requests_have_no_defaults_because_some_generated_clients_send_them(name: str) -> None:
+    fields = DOCUMENT["components"]["schemas"][name]["properties"]
+    assert [field for field in fields if "default" in fields[field]] == []
+    assert "The default is `auto`." in fields["language"]["description"]
+    assert "The default is" not in fields["external_id"]["description"]
+
+
+def test_each_list_in_a_form_is_a_repeated_field() -> None:
+    form = OPERATIONS["POST /v1/transcriptions"]["requestBody"]["content"]["multipart/form-data"]
+    lists = {name for name, field in resolve(form["schema"])["properties"].items() if field["type"] == "array"}
+    assert {"channel_labels", "hotwords", "webhook_url", "callback_url"} <= lists
+    assert form["encoding"] == {name: {"style": "form", "explode": True} for name in lists}

@@ -254,15 +254,3 @@ def test_the_page_cuts_nothing_off_on_a_narrow_screen(service: Service, browser:
         browser.driver.refresh()
         assert browser.find("h1").text
         assert browser.run("return document.documentElement.scrollWidth") == 320
-
-
-@pytest.mark.slow
-@in_a_browser
-def test_the_api_documentation_can_be_read_and_tried(service: Service, browser: Browser) -> None:
-    browser.driver.get(f"{service.url}/docs")
-    browser.find("#operations-operations-read_health summary, #operations-operations-read_health button").click()
-    browser.find("#operations-operations-read_health .try-out__btn").click()
-    browser.find("#operations-operations-read_health .execute").click()
-    assert '"ok"' in browser.find("#operations-operations-read_health .live-responses-table pre code").text
-    assert browser.complaints() == []
-    assert browser.origins() == {service.url}

@@ -40,6 +40,8 @@ START = b"""SwaggerUIBundle({
   layout: "BaseLayout",
   deepLinking: true,
   presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+  // Without its checkboxes "Send empty value", Swagger UI leaves empty fields out of a form.
+  plugins: [() => ({ wrapComponents: { ParameterIncludeEmpty: () => () => null } })],
 });
 """
 

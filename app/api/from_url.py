@@ -1,0 +1,42 @@
+"""The route `/v1/transcriptions/from-url`: a recording that the service fetches.
+
+It exists because most generated clients send only one kind of body to a path, and prefer JSON if they may choose. They
+could not upload a file if the OpenAPI document named JSON for `POST /v1/transcriptions` too.
+"""
+
+from fastapi import APIRouter, Request, Response
+
+from app.api import openapi_requests
+from app.api.auth import CallerDep
+from app.api.dependencies import IntakeDep, ReaderDep
+from app.api.transcriptions import CREATED, JSON, IdempotencyKey, create_transcription, media_type_of
+from app.errors import UnsupportedMedia
+from app.jobs.views import TranscriptionOut
+
+router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
+
+
+@router.post(
+    "/from-url",
+    status_code=202,
+    response_model=TranscriptionOut,
+    summary="Post the URL of a recording",
+    openapi_extra=openapi_requests.CREATE_FROM_URL,
+    responses=CREATED,
+)
+async def create_transcription_from_url(
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    intake: IntakeDep,
+    reader: ReaderDep,
+    idempotency_key: IdempotencyKey = None,
+) -> TranscriptionOut:
+    """Queues a recording that the service fetches from a URL.
+
+    The service answers after it has stored the job durably, and fetches the recording afterwards. You can send the same
+    JSON to `POST /v1/transcriptions`.
+    """
+    if media_type_of(request) != JSON:
+        raise UnsupportedMedia("Send application/json with a `url`.")
+    return await create_transcription(request, response, caller, intake, reader, idempotency_key)

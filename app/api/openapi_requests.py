@@ -1,0 +1,127 @@
+"""The bodies of the two routes that create transcriptions, in the OpenAPI document.
+
+They are written by hand because these routes read their bodies while they arrive, so FastAPI does not see them. The
+schemas must work in Swagger UI, which fills a form with examples, and in the clients that people generate.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.api.requests import CreateFromUrl, CreateTranscription
+
+REF_TEMPLATE = "#/components/schemas/{model}"
+EMPTY: dict[str, Any] = {"array": [], "object": {}}  # what an empty field of a form looks like; otherwise it is ""
+
+OPTIONS_EXAMPLE: dict[str, Any] = {
+    "channels": "split",
+    "channel_labels": ["agent", "customer"],
+    "language": "auto",
+    "external_id": "crm-48151",
+}
+
+
+def _curl(*lines: str) -> dict[str, str]:
+    return {"lang": "Shell", "label": "curl", "source": " \\\n  ".join(lines)}
+
+
+def _upload_schema() -> dict[str, Any]:
+    schema = _request_schema(CreateTranscription)
+    return {
+        **schema,
+        "title": "CreateFromFile",
+        "description": "A form with the recording in the part `file`, and with each option in a part of its own.",
+        "properties": {
+            "file": {
+                "type": "string",
+                "format": "binary",
+                "contentMediaType": "application/octet-stream",
+                "description": (
+                    "The recording. It is an audio or video file in a common format, such as WAV, MP3, M4A, Ogg, FLAC, "
+                    "AMR or WebM."
+                ),
+            },
+            **{name: _form_field(field) for name, field in schema["properties"].items()},
+        },
+        "required": ["file"],
+    }
+
+
+def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Returns the schema of a request, in which no field has a `default`.
+
+    Client generators send defaults although the user did not set them, or demand these fields. If a field is missing,
+    the service's own default applies, which may differ between API keys. The description names the usual default.
+    """
+    schema = model.model_json_schema(ref_template=REF_TEMPLATE)
+    schema.pop("$defs", None)
+    properties = {name: _without_default(field) for name, field in schema["properties"].items()}
+    return {**schema, "properties": properties}
+
+
+def _without_default(field: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in field.items() if key != "default"}
+    if field.get("default") is None:
+        return kept
+    return {**kept, "description": f"{field['description']} The default is `{str(field['default']).lower()}`."}
+
+
+def _form_field(field: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a field in a form.
+
+    A form cannot hold null, so clients leave the field out. A list is a repeated field, so a list of one is the same as
+    one value. The empty example keeps Swagger UI from filling the field with an invented value.
+    """
+    kinds = [kind for kind in field.get("anyOf", field.get("oneOf", [field])) if kind != {"type": "null"}]
+    kinds = [inner for kind in kinds for inner in kind.get("anyOf", kind.get("oneOf", [kind]))]
+    kind = next((kind for kind in kinds if kind.get("type") == "array"), kinds[0])
+    if kind["type"] == "array":
+        items = {key: value for key, value in kind["items"].items() if key != "format"}
+        kind = {**kind, "items": {**items, "examples": [""]}}
+    return {**kind, "description": field["description"], "examples": [EMPTY.get(kind["type"], "")]}
+
+
+def _list_fields(form: dict[str, Any]) -> Iterator[str]:
+    return (name for name, field in form["properties"].items() if field.get("type") == "array")
+
+
+CREATE_FROM_FILE = _upload_schema()
+SCHEMAS = {"CreateFromFile": CREATE_FROM_FILE, "CreateFromUrl": _request_schema(CreateFromUrl)}
+CREATE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {"$ref": REF_TEMPLATE.format(model="CreateFromFile")},
+                "encoding": {name: {"style": "form", "explode": True} for name in _list_fields(CREATE_FROM_FILE)},
+            },
+        },
+    },
+    "x-codeSamples": [
+        _curl(
+            "curl http://127.0.0.1:8000/v1/transcriptions",
+            "-H 'Authorization: Bearer '$KEY",
+            "-F file=@call.wav",
+            "-F channels=split -F channel_labels=agent -F channel_labels=customer",
+        ),
+    ],
+}
+CREATE_FROM_URL: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF_TEMPLATE.format(model="CreateFromUrl")},
+                "example": {"url": "https://recordings.example.com/48151.wav", **OPTIONS_EXAMPLE},
+            },
+        },
+    },
+    "x-codeSamples": [
+        _curl(
+            "curl http://127.0.0.1:8000/v1/transcriptions/from-url",
+            "-H 'Authorization: Bearer '$KEY -H 'Content-Type: application/json'",
+            """-d '{"url": "https://recordings.example.com/48151.wav", "channels": "split"}'""",
+        ),
+    ],
+}
