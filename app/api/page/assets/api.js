@@ -1,28 +1,40 @@
 // The only file that calls the service's HTTP API. It keeps the API key, if there is one, in this tab's sessionStorage.
+// All addresses are relative to the page, so that the service may stand behind a path prefix.
 
 const KEY = "callscribe.key";
 const RETRY_SECONDS = 2;
 const WAIT_SECONDS = 3;
+const HIDDEN_WAIT_SECONDS = 30;
+const TRANSIENT = [0, 429, 503];
 
 let askForKey = async () => false;
 let asking = null;
 
 export class Problem extends Error {
-  constructor({ title, detail, status, request_id: requestId, errors = [] }) {
+  constructor({ title, detail, status, code, request_id: requestId, errors = [] }, retryAfter = null) {
     super(title);
-    Object.assign(this, { title, detail, status, requestId, errors });
+    Object.assign(this, { title, detail, status, code, requestId, errors, retryAfter });
   }
 
-  static of(status, text, requestId) {
+  // `header` returns the value of one of the answer's headers, or null.
+  static of(status, text, header) {
+    const retryAfter = Number.parseInt(header("Retry-After"), 10) || null;
     try {
-      return new Problem(JSON.parse(text));
+      return new Problem(JSON.parse(text), retryAfter);
     } catch {
-      return new Problem({ title: "The service sent an answer that this page does not understand", detail: `The HTTP status was ${status}.`, status, request_id: requestId });
+      const detail = `The HTTP status was ${status}.`;
+      const requestId = header("X-Request-ID");
+      return new Problem({ title: "The service sent an answer that this page does not understand", detail, status, request_id: requestId }, retryAfter);
     }
   }
 
   static unreachable() {
     return new Problem({ title: "The service cannot be reached", detail: "Check your connection, then try again.", status: 0 });
+  }
+
+  // Whether the same request may succeed later, although nothing about it has changed.
+  get isTransient() {
+    return TRANSIENT.includes(this.status);
   }
 }
 
@@ -53,53 +65,62 @@ async function withKey(request) {
   }
 }
 
+export const pathOf = (id) => `v1/transcriptions/${encodeURIComponent(id)}`;
+
 export function call(path, { method = "GET", signal } = {}) {
   return withKey(async (headers) => {
     const response = await fetch(path, { method, signal, headers }).catch((error) => {
       throw error.name === "AbortError" ? error : Problem.unreachable();
     });
     if (response.ok) return response;
-    throw Problem.of(response.status, await response.text(), response.headers.get("X-Request-ID"));
+    throw Problem.of(response.status, await response.text(), (name) => response.headers.get(name));
   });
 }
 
 export const read = async (path, signal) => (await call(path, { signal })).json();
 
-export function upload(form, onProgress, signal) {
-  return withKey((headers) => new Promise((resolve, reject) => {
+// Posts a recording and returns its job. `body` is a FormData with the file, or JSON text with its URL.
+export function create(body, idempotencyKey, onProgress, signal) {
+  const type = typeof body === "string" ? { "Content-Type": "application/json" } : {};
+  return withKey((key) => new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const request = new XMLHttpRequest(); // because `fetch` does not report the progress of an upload
-    request.open("POST", "/v1/transcriptions");
+    request.open("POST", "v1/transcriptions");
+    const headers = { ...key, ...type, "Idempotency-Key": idempotencyKey };
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
-    request.onload = () => request.status < 300
+    request.onload = () => request.status >= 200 && request.status < 300
       ? resolve(JSON.parse(request.responseText))
-      : reject(Problem.of(request.status, request.responseText, request.getResponseHeader("X-Request-ID")));
+      : reject(Problem.of(request.status, request.responseText, (name) => request.getResponseHeader(name)));
     request.onerror = () => reject(Problem.unreachable());
     request.onabort = () => reject(new DOMException("", "AbortError"));
-    signal.addEventListener("abort", () => request.abort());
-    request.send(form);
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.send(body);
   }));
 }
 
 // Reads a job again and again, and yields it each time, until its status is final. If the service cannot be reached or is
 // busy, it yields null and tries again.
 export async function* follow(id, signal) {
-  for (let wait = 0; ; wait = WAIT_SECONDS) {
+  for (let wait = 0; ; wait = document.hidden ? HIDDEN_WAIT_SECONDS : WAIT_SECONDS) {
     const asked = performance.now();
     try {
-      const job = await read(`/v1/transcriptions/${id}?wait=${wait}`, signal);
+      const job = await read(`${pathOf(id)}?wait=${wait}`, signal);
       yield job;
       if (!["pending", "in_progress"].includes(job.status)) return;
-      if (wait && performance.now() - asked < 1000) await pause(signal); // because a service that is stopping answers immediately
+      if (wait && performance.now() - asked < 1000) await pause(RETRY_SECONDS, signal); // because a service that is stopping answers immediately
     } catch (error) {
-      if (![0, 429, 503].includes(error.status)) throw error;
+      if (!error.isTransient) throw error;
       yield null;
-      await pause(signal);
+      await pause(error.retryAfter ?? RETRY_SECONDS, signal);
     }
   }
 }
 
-async function pause(signal) {
-  await new Promise((resolve) => setTimeout(resolve, RETRY_SECONDS * 1000));
+export async function pause(seconds, signal) {
   signal.throwIfAborted();
+  await new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+  });
 }

@@ -1,17 +1,18 @@
-// The dialogue: a list of turns that can be read, searched and played.
+// The dialogue: a list of turns that can be read and played.
 
-import { byId, clock, element } from "./elements.js";
+import { byId, element } from "./elements.js";
 import { playFrom } from "./player.js";
+import { searchIn } from "./search.js";
+import { clock } from "./words.js";
 
 const audio = byId("audio");
 const list = byId("dialogue");
-const search = byId("search");
 let turns = [];
 
 export function showDialogue(transcript) {
   const speakers = speakersOf(transcript);
   turns = transcript.turns.map((turn) => {
-    const words = element("span", { className: "words" }, turn.text);
+    const words = element("span", { className: "words", dir: "auto" }, turn.text);
     const button = element(
       "button",
       { type: "button", className: `turn ${voiceOf(turn.speaker, speakers)}`, tabIndex: -1 },
@@ -27,8 +28,7 @@ export function showDialogue(transcript) {
   byId("no-turns").hidden = turns.length > 0;
   byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
   list.replaceChildren(...turns.map((turn) => turn.item));
-  search.value = "";
-  filter();
+  searchIn(turns);
 }
 
 // Speakers in the order of their channels, because the order decides their colours.
@@ -38,42 +38,18 @@ export const speakersOf = (transcript) => [...new Set(transcript.channels.map((c
 // the first colour.
 export const voiceOf = (speaker, speakers) => `voice-${Math.max(0, speakers.indexOf(speaker)) % 4}`;
 
-function filter() {
-  const wanted = search.value.trim().toLocaleLowerCase();
-  for (const turn of turns) {
-    turn.item.hidden = !turn.text.toLocaleLowerCase().includes(wanted);
-    turn.words.replaceChildren(...marked(turn.text, wanted));
-  }
-  const found = turns.filter((turn) => !turn.item.hidden);
-  byId("found").textContent = wanted ? `${found.length} of ${turns.length} turns` : "";
-  if (found.length) makeReachable(found.find((turn) => turn.button.tabIndex === 0) ?? found[0]);
-}
-
-function marked(text, wanted) {
-  const lower = text.toLocaleLowerCase();
-  if (!wanted || lower.length !== text.length) return [text];
-  const parts = [];
-  let end = 0;
-  for (let at = lower.indexOf(wanted); at >= 0; at = lower.indexOf(wanted, end)) {
-    parts.push(text.slice(end, at), element("mark", {}, text.slice(at, at + wanted.length)));
-    end = at + wanted.length;
-  }
-  return [...parts, text.slice(end)];
-}
-
 // Only one turn is in the tab order. The arrow keys move to the others.
 function makeReachable(chosen) {
   for (const turn of turns) turn.button.tabIndex = turn === chosen ? 0 : -1;
 }
 
 function move(event) {
-  const shown = turns.filter((turn) => !turn.item.hidden);
-  const at = shown.findIndex((turn) => turn.button === document.activeElement);
-  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1 }[event.key];
-  if (to === undefined || !shown[to]) return;
+  const at = turns.findIndex((turn) => turn.button === document.activeElement);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: turns.length - 1 }[event.key];
+  if (to === undefined || !turns[to]) return;
   event.preventDefault();
-  makeReachable(shown[to]);
-  shown[to].button.focus();
+  makeReachable(turns[to]);
+  turns[to].button.focus();
 }
 
 function markPlaying() {
@@ -87,5 +63,4 @@ list.addEventListener("focusin", (event) => {
   const focused = turns.find((turn) => turn.button === event.target);
   if (focused) makeReachable(focused);
 });
-search.addEventListener("input", filter);
 for (const event of ["timeupdate", "seeked", "ended"]) audio.addEventListener(event, markPlaying);

@@ -1,4 +1,4 @@
-// Makes elements and formats values. Everything that the service sends becomes text nodes, never markup.
+// Makes elements. Everything that the service sends becomes text nodes, never markup.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -8,24 +8,13 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-export function clock(seconds) {
-  const whole = Math.floor(seconds);
-  const minutes = Math.floor(whole / 60) % 60;
-  const hours = Math.floor(whole / 3600);
-  const digits = (number) => String(number).padStart(2, "0");
-  return hours ? `${hours}:${digits(minutes)}:${digits(whole % 60)}` : `${minutes}:${digits(whole % 60)}`;
+// Returns a name from outside. `bdi` keeps a name that is written from right to left from moving the text beside it.
+export const named = (name) => element("bdi", {}, name);
+
+// Writes only what has changed, so that a screen reader stays where it is and does not read an unchanged text again.
+export function write(target, text) {
+  if (target.textContent !== text) target.textContent = text;
 }
 
-const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
-
-export function languageName(code) {
-  try {
-    return names.of(code);
-  } catch {
-    return code;
-  }
-}
-
-export function size(bytes) {
-  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-}
+export const terms = (facts) =>
+  facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, ...[value].flat())));

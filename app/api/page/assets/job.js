@@ -1,68 +1,88 @@
-// The second view: a job's progress, then its recording, dialogue, facts and downloads.
+// The view of one call: its progress, then its recording, dialogue, facts and downloads.
 
-import { call, follow, read } from "./api.js";
+import { call, follow, pathOf, read } from "./api.js";
+import { setUpActions, showCancel } from "./actions.js";
 import { showDialogue } from "./dialogue.js";
-import { byId, clock, element, languageName } from "./elements.js";
-import { announce, hideProgress, onCancel, showProblem, showProgress } from "./messages.js";
-import { load, showWaveforms } from "./player.js";
-import { factsOfTalk, showTalk } from "./talk.js";
-import { examinedOnce, ownRecordings } from "./upload.js";
+import { showDownloads } from "./downloads.js";
+import { byId, named, write } from "./elements.js";
+import { showAbout, showFacts, showWarnings } from "./facts.js";
+import { announce, showProblem } from "./messages.js";
+import { examinedOnce, load, showWaveforms } from "./player.js";
+import { showTalk } from "./talk.js";
+import { ownRecordings } from "./uploads.js";
+import { adviceOn, isUnfinished, nameOf, percent, statusOf } from "./words.js";
 
-const FORMATS = { json: "json", text: "txt", srt: "srt", vtt: "vtt", tsv: "tsv", whisper: "whisper.json" };
 const NOT_FETCHED = "The service has not fetched this recording yet.";
-const GONE = "The service does not have this recording.";
-const STEPS = { pending: "Waiting in the queue", in_progress: "Transcribing" };
+const GONE = "The service does not keep this recording.";
 
 export async function showJob(id, signal, focus) {
-  for (const part of ["player", "no-audio", "summary", "transcript"]) byId(part).hidden = true;
+  for (const part of ["player", "no-audio", "summary", "transcript", "progress", "actions", "about", "job-line"]) byId(part).hidden = true;
   byId("facts").replaceChildren();
-  byId("job-title").textContent = "Recording";
-  byId("job").hidden = false;
-  const path = encodeURIComponent(id);
-  onCancel(() => call(`/v1/transcriptions/${path}/cancel`, { method: "POST" }).catch(showProblem));
-  let first = true;
-  let hasRecording = false;
-  for await (const job of follow(path, signal)) {
-    if (job === null) {
-      showProgress("The service cannot be reached or is busy. The page keeps trying.", null);
-      continue;
+  byId("job-title").textContent = "Call";
+  let shown = null;
+  try {
+    for await (const job of follow(id, signal)) {
+      if (job === null) showProgress("The service cannot be reached or is busy. The page keeps trying.", null);
+      else shown = await showChange(job, shown, signal, focus);
     }
-    if (first) introduce(job, signal, focus);
-    first = false;
-    if (!hasRecording) {
-      hasRecording = ownRecordings.has(job.id) || job.links.audio !== null;
-      if (hasRecording) fetchRecording(job, signal).catch(showProblem);
-      else showNoAudio(job.status in STEPS ? NOT_FETCHED : GONE);
-    }
-    showStatus(job);
-    if (job.status === "completed") await showResult(job, signal);
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 422) throw error;
+    byId("progress").hidden = true;
+    showProblem({ message: "There is no such call", detail: "It was deleted, or its address is wrong, or it belongs to another API key." });
   }
+}
+
+// Shows what the service says of a job now. `before` is what it said last, or null. Returns what is shown.
+async function showChange(job, before, signal, focus) {
+  if (before === null) introduce(job, signal, focus);
+  const hasRecording = ownRecordings.has(job.id) || job.links.audio !== null;
+  if (hasRecording && !before?.hasRecording) fetchRecording(job, signal).catch(showProblem);
+  if (!hasRecording && !byId("audio").src) showNoAudio(isUnfinished(job) ? NOT_FETCHED : GONE);
+  showAbout(job);
+  showCancel(job);
+  if (isUnfinished(job)) showStep(job);
+  else await showEnd(job, signal);
+  return { hasRecording };
 }
 
 function introduce(job, signal, focus) {
-  const title = job.audio.filename ?? "Unnamed recording";
-  document.title = `${title} – Callscribe`;
-  byId("job-title").textContent = title;
+  document.title = `${nameOf(job)} – Callscribe`;
+  byId("job-title").replaceChildren(named(nameOf(job)));
   if (focus) byId("job-title").focus();
   byId("own-copy").onchange = (event) => event.target.files.length && showRecording(event.target.files[0], job, signal);
+  setUpActions(job, signal);
 }
 
-function showStatus(job) {
-  if (job.status in STEPS) {
-    showProgress(STEPS[job.status], job.status === "pending" ? null : job.progress);
-    return;
+function showStep(job) {
+  showProgress(job.status === "pending" ? "Waiting in the queue" : statusOf(job), job.status === "pending" ? null : job.progress);
+}
+
+// `done` is between 0 and 1, or null if the progress is not known. A screen reader announces each step when it begins, and
+// then each quarter of it.
+function showProgress(step, done) {
+  write(byId("step"), step);
+  if (done === null) byId("bar").removeAttribute("value");
+  else byId("bar").value = done;
+  byId("progress").hidden = false;
+  announce(done === null ? step : `Transcribing, ${percent(Math.floor(done * 4) / 4)}`);
+}
+
+async function showEnd(job, signal) {
+  byId("progress").hidden = true;
+  announce(`This call is ${statusOf(job).toLowerCase()}`);
+  if (job.status === "completed") return showResult(job, signal);
+  showFacts([["Status", statusOf(job)]]);
+  if (job.error) {
+    const { code, message } = job.error;
+    showProblem({ message: "This call could not be transcribed", detail: message, advice: `${adviceOn(code)} (${code})` });
   }
-  hideProgress();
-  announce(`The transcription is ${job.status}`);
-  showFacts([["Status", job.status]]);
-  if (job.error) showProblem({ message: job.error.message, detail: `The transcription failed: ${job.error.code}` });
 }
 
 async function fetchRecording(job, signal) {
   const own = ownRecordings.get(job.id);
   if (own) return showRecording(own, job, signal);
   try {
-    return await showRecording(await (await call(job.links.audio, { signal })).blob(), job, signal);
+    return await showRecording(await (await call(`${pathOf(job.id)}/audio`, { signal })).blob(), job, signal);
   } catch (error) {
     if (error.status !== 404) throw error;
     return showNoAudio(GONE);
@@ -89,45 +109,11 @@ byId("audio").addEventListener("error", () => {
 });
 
 async function showResult(job, signal) {
-  const transcript = await read(job.links.transcript, signal);
-  showFacts(factsOf(transcript));
-  const warnings = transcript.warnings.map(({ message, start }) =>
-    element("li", {}, start == null ? message : `${clock(start)} ${message}`));
-  byId("warnings").replaceChildren(...warnings);
-  byId("warnings").hidden = warnings.length === 0;
+  const transcript = await read(`${pathOf(job.id)}/transcript`, signal);
+  showFacts(transcript);
+  showWarnings(transcript.warnings);
   showTalk(transcript);
   showDownloads(job, signal);
   showDialogue(transcript);
   byId("summary").hidden = byId("transcript").hidden = false;
-}
-
-function factsOf(transcript) {
-  return [
-    ["Duration", clock(transcript.duration)],
-    ["Language", transcript.language ? languageName(transcript.language) : "no speech"],
-    ...factsOfTalk(transcript),
-  ];
-}
-
-function showFacts(facts) {
-  const items = facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
-  byId("facts").replaceChildren(...items);
-}
-
-function showDownloads(job, signal) {
-  const buttons = Object.entries(FORMATS).map(([format, extension]) => {
-    const button = element("button", { type: "button" }, format);
-    button.addEventListener("click", () => download(job, format, extension, signal).catch(showProblem));
-    return button;
-  });
-  byId("downloads-title").parentElement.replaceChildren(byId("downloads-title"), ...buttons);
-}
-
-// A plain link would send the request without the key.
-async function download(job, format, extension, signal) {
-  const response = await call(`${job.links.transcript}?format=${format}`, { signal });
-  const address = URL.createObjectURL(await response.blob());
-  const stem = (job.audio.filename ?? job.id).replace(/\.[^.]*$/, "");
-  element("a", { href: address, download: `${stem}.${extension}` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

@@ -1,13 +1,15 @@
-// Shows one of two views. At the address `/` the reader posts a recording, at `/#<id>` they follow a job and read its dialogue.
+// Shows one of two views. At the address of the page the reader adds recordings and sees all calls. At `#<id>` they follow one
+// call and read its dialogue.
 
 import { forgetKey, storedKey, useKey, whenKeyIsNeeded } from "./api.js";
+import { setUpAdding } from "./add.js";
+import { showCalls } from "./calls.js";
 import { byId } from "./elements.js";
 import { showJob } from "./job.js";
-import { unload } from "./player.js";
-import { setUpUpload, showNew } from "./upload.js";
 import { hideProblem, showProblem } from "./messages.js";
+import { showLanguages } from "./options.js";
+import { unload } from "./player.js";
 
-const views = ["new", "job", "progress"];
 let leaving = new AbortController();
 
 async function showView({ focus = true } = {}) {
@@ -15,13 +17,22 @@ async function showView({ focus = true } = {}) {
   leaving = new AbortController();
   unload();
   hideProblem();
-  for (const view of views) byId(view).hidden = true;
   const id = location.hash.slice(1);
+  byId("home").hidden = id !== "";
+  byId("job").hidden = id === "";
+  byId("to-calls").ariaCurrent = id ? null : "page";
   try {
-    await (id ? showJob(id, leaving.signal, focus) : showNew(leaving.signal, focus));
+    await (id ? showJob(id, leaving.signal, focus) : showHome(leaving.signal, focus));
   } catch (error) {
     showProblem(error);
   }
+}
+
+async function showHome(signal, focus) {
+  document.title = "Calls – Callscribe";
+  if (focus) byId("home-title").focus();
+  await showCalls(signal);
+  await showLanguages(signal);
 }
 
 function askForKey(refused) {
@@ -51,10 +62,10 @@ byId("key-form").addEventListener("submit", (event) => {
 byId("key-cancel").addEventListener("click", () => byId("key-dialog").close());
 byId("forget").addEventListener("click", () => {
   forgetKey();
-  location.assign("/");
+  location.assign(location.pathname);
 });
 byId("forget").hidden = storedKey() === null;
 whenKeyIsNeeded(askForKey);
 window.addEventListener("hashchange", () => showView());
-setUpUpload(() => leaving.signal);
+setUpAdding();
 showView({ focus: false });

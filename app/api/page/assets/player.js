@@ -7,14 +7,21 @@ const MAX_SECONDS = 3600;
 const DECODED_HERTZ = 8000; // an hour of two channels takes 230 MB until the peaks are computed
 const COLUMNS = 1000;
 const BAR_PIXELS = 3;
+const PATIENCE_MILLISECONDS = 10_000; // because a hidden tab may not load media
 
 const audio = byId("audio");
 const waveforms = byId("waveforms");
 let drawn = [];
+const examined = new WeakMap(); // recording → the promise that `examine` returned
 
 // Returns {seconds, peaks}, where `peaks` holds the highest amplitudes of each channel. Returns null if the recording is too
 // large to decode here, or if the browser cannot decode it.
-export async function examine(blob) {
+export function examinedOnce(blob) {
+  if (!examined.has(blob)) examined.set(blob, examine(blob));
+  return examined.get(blob);
+}
+
+async function examine(blob) {
   if (blob.size > MAX_BYTES) return null;
   try {
     const seconds = await secondsOf(blob);
@@ -33,6 +40,7 @@ function secondsOf(blob) {
   const known = new Promise((resolve, reject) => {
     probe.onloadedmetadata = () => resolve(probe.duration);
     probe.onerror = () => reject(probe.error);
+    setTimeout(reject, PATIENCE_MILLISECONDS);
     probe.src = address;
   });
   return known.finally(() => URL.revokeObjectURL(address));

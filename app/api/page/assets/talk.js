@@ -1,7 +1,8 @@
 // The facts of a call: how much each speaker talks, overlaps, interruptions and holds.
 
 import { speakersOf, voiceOf } from "./dialogue.js";
-import { byId, clock, element } from "./elements.js";
+import { byId, element } from "./elements.js";
+import { clock, percent } from "./words.js";
 
 const HEADS = ["Speaker", "Speaking time", "Share", "Interruptions", "Longest monologue"];
 
@@ -27,7 +28,7 @@ function row({ channel, speech_seconds: seconds, share, interruptions, longest_m
   const { label } = transcript.channels.find(({ index }) => index === channel);
   const cells = [
     clock(seconds),
-    share === null ? "–" : `${Math.round(share * 100)} %`,
+    share === null ? "–" : percent(share),
     `${interruptions} ×`,
     longest ? `${clock(longest.end - longest.start)} from ${clock(longest.start)}` : "–",
   ];

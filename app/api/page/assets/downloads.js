@@ -1,0 +1,32 @@
+// Buttons that download the transcript in each format.
+
+import { call, pathOf } from "./api.js";
+import { byId, element } from "./elements.js";
+import { showProblem } from "./messages.js";
+
+const FORMATS = {
+  text: ["Text", "txt"],
+  srt: ["SRT", "srt"],
+  vtt: ["WebVTT", "vtt"],
+  tsv: ["TSV", "tsv"],
+  json: ["JSON", "json"],
+  whisper: ["Whisper JSON", "whisper.json"],
+};
+
+export function showDownloads(job, signal) {
+  const buttons = Object.entries(FORMATS).map(([format, [label, extension]]) => {
+    const button = element("button", { type: "button" }, label);
+    button.addEventListener("click", () => download(job, format, extension, signal).catch(showProblem));
+    return button;
+  });
+  byId("downloads").replaceChildren(...buttons);
+}
+
+// A plain link would send the request without the key.
+async function download(job, format, extension, signal) {
+  const response = await call(`${pathOf(job.id)}/transcript?format=${format}`, { signal });
+  const address = URL.createObjectURL(await response.blob());
+  const stem = (job.audio.filename ?? job.id).replace(/\.[^.]*$/, "");
+  element("a", { href: address, download: `${stem}.${extension}` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}

@@ -1,0 +1,75 @@
+// The facts of a call: what it is and whence it came, how its transcription went, and its warnings.
+
+import { byId, element, named, terms } from "./elements.js";
+import { playFrom } from "./player.js";
+import { factsOfTalk } from "./talk.js";
+import { channelsIn, clock, dateOf, isUnfinished, languageName, notificationOf, sentence, size, statusOf, timingsOf } from "./words.js";
+
+// Takes a transcript, or a list of names and values.
+export function showFacts(facts) {
+  byId("facts").replaceChildren(...terms(Array.isArray(facts) ? facts : factsOf(facts)));
+}
+
+const factsOf = (transcript) => [
+  ["Duration", clock(transcript.duration)],
+  ["Language", transcript.language ? languageName(transcript.language) : "no speech"],
+  ...factsOfTalk(transcript),
+];
+
+export function showAbout(job) {
+  const line = [dateOf(job.created_at), job.external_id].filter(Boolean).map((text) => element("span", {}, named(text)));
+  byId("job-line").replaceChildren(...line);
+  byId("about-list").replaceChildren(...terms(aboutOf(job).filter(([, value]) => value !== null && value !== "")));
+  byId("about").hidden = byId("job-line").hidden = false;
+}
+
+function aboutOf(job) {
+  const { audio, options } = job;
+  return [
+    ["Status", statusOf(job)],
+    ["Added", dateOf(job.created_at)],
+    ["Ended", job.completed_at && dateOf(job.completed_at)],
+    ["Fetched from", audio.source === "upload" ? null : named(audio.source)],
+    ["External ID", job.external_id && named(job.external_id)],
+    ["Metadata", metadataOf(job.metadata)],
+    ["Recording", recordingOf(audio)],
+    ["Speakers", options.channels === "split" ? "One per channel" : "All on one channel"],
+    ["Language", languageOf(job)],
+    ["Expected words", [options.prompt, ...options.hotwords].filter(Boolean).join(", ")],
+    ["Model", options.model],
+    ["Timings", timingsOf(job.timings)],
+    ["Attempts", job.attempts > 1 ? `${job.attempts}: the service had to begin again` : String(job.attempts)],
+    ["Notification", notificationOf(job)],
+    ["ID", element("code", {}, job.id)],
+  ];
+}
+
+function metadataOf(metadata) {
+  const entries = Object.entries(metadata);
+  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+  return entries.length ? [element("ul", {}, ...entries.map(([name, value]) => element("li", {}, named(`${name}: ${text(value)}`))))] : null;
+}
+
+function recordingOf({ codec, sample_rate: rate, channels, bytes }) {
+  const parts = [codec, rate && `${rate / 1000} kHz`, channels && channelsIn(channels), bytes && size(bytes)];
+  return sentence(parts.filter(Boolean).join(", "));
+}
+
+function languageOf({ options, language, ...job }) {
+  if (options.task === "translate") return `Translated into English${language ? ` from ${languageName(language)}` : ""}`;
+  if (options.language !== "auto") return languageName(options.language);
+  if (isUnfinished(job)) return "To be detected";
+  return language ? `${languageName(language)}, detected` : null;
+}
+
+export function showWarnings(warnings) {
+  byId("warnings").replaceChildren(...warnings.map(({ message, start, end }) => element("li", {}, ...timeOf(start, end), message)));
+  byId("warnings-part").hidden = warnings.length === 0;
+}
+
+// The seconds that a warning is about. They can be played.
+function timeOf(start, end) {
+  if (start === null || start === undefined) return [];
+  const text = end === null || end === undefined ? clock(start) : `${clock(start)}–${clock(end)}`;
+  return [element("button", { type: "button", className: "plain time", ariaLabel: `Play from ${text}`, onclick: () => playFrom(start) }, text), " "];
+}

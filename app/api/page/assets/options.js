@@ -1,0 +1,65 @@
+// The options of the recordings that are to be sent: the form's fields, and the requests that are made of them.
+
+import { read } from "./api.js";
+import { byId, element, write } from "./elements.js";
+import { examinedOnce } from "./player.js";
+import { languageName } from "./words.js";
+
+const form = byId("upload");
+
+// Offers the languages of the model that the service uses by default.
+export async function showLanguages(signal) {
+  if (byId("language").length > 1) return;
+  const { items } = await read("v1/models", signal);
+  const languages = items.find((model) => model.default).languages.map((code) => [languageName(code), code]);
+  byId("language").append(...languages.sort().map(([name, value]) => element("option", { value }, name)));
+}
+
+// Returns a function that makes the body of a request, with the options as they are now.
+export function bodyMaker(source) {
+  const options = chosenOptions();
+  return async () => {
+    if (!(source instanceof File)) return JSON.stringify({ url: source, ...options });
+    const found = await examinedOnce(source);
+    return asForm(source, found?.peaks.length === 1 ? withOneChannel(options) : options);
+  };
+}
+
+function chosenOptions() {
+  const { channels, language, prompt } = Object.fromEntries(new FormData(form));
+  return {
+    channels,
+    language,
+    ...(channels === "split" ? { channel_labels: positional(new FormData(form).getAll("channel_labels")) } : {}),
+    ...(prompt.trim() ? { prompt: prompt.trim() } : {}),
+  };
+}
+
+const withOneChannel = ({ channel_labels: _, ...options }) => ({ ...options, channels: "mix" });
+
+function asForm(file, options) {
+  const fields = new FormData();
+  for (const [name, value] of Object.entries(options)) for (const each of [value].flat()) fields.append(name, each);
+  fields.append("file", file);
+  return fields;
+}
+
+// The service assigns labels to channels by position. So a blank label before another one is not left out: it becomes the name
+// that the service gives to a channel without a label.
+function positional(labels) {
+  const names = labels.map((label) => label.trim());
+  return names.slice(0, names.findLastIndex(Boolean) + 1).map((name, index) => name || `channel_${index}`);
+}
+
+function summarize() {
+  const { channels, channel_labels: labels = [] } = chosenOptions();
+  const speakers = channels === "split" ? ["one speaker per channel", labels.join(", ")].filter(Boolean).join(": ") : "all speakers on one channel";
+  const language = byId("language").selectedOptions[0];
+  write(byId("chosen-options"), `${speakers}; ${language.value === "auto" ? "language detected automatically" : language.text}`);
+  byId("labels").disabled = channels === "mix";
+}
+
+export function setUpOptions() {
+  for (const event of ["input", "change"]) form.addEventListener(event, summarize);
+  summarize();
+}

@@ -1,0 +1,69 @@
+// Values of the service → words for people. Pure.
+
+const STATUSES = { pending: "Waiting", in_progress: "Transcribing", completed: "Transcribed", failed: "Failed", cancelled: "Cancelled" };
+const NOTIFICATIONS = { notifying: "Being sent", notified: "Sent", notification_failed: "Could not be delivered" };
+const OPERATOR = "The recording is not the cause. Ask the operator of the service, and name the ID of this call.";
+const ADVICE = {
+  fetch_failed: "Check that the address is right and that the service may read it, then add the recording again.",
+  bad_media: "Check that the file plays on your computer. If it does, convert it to WAV and add it again.",
+  no_audio: "The file holds no sound. Check that you have added the right file.",
+  too_long: "Cut the recording into shorter parts, and add each of them.",
+  worker_crashed: OPERATOR,
+  gpu_out_of_memory: OPERATOR,
+};
+
+export const isUnfinished = (job) => job.status === "pending" || job.status === "in_progress";
+export const nameOf = (job) => job.audio.filename ?? "Unnamed recording";
+export const adviceOn = (code) => ADVICE[code] ?? "Add the recording again. If it fails again, ask the operator of the service.";
+export const notificationOf = (job) => NOTIFICATIONS[job.notify_status] ?? null;
+
+export function statusOf(job) {
+  if (job.status === "in_progress") return `${STATUSES.in_progress}, ${percent(job.progress)}`;
+  if (job.status === "pending" && job.attempts > 0) return "Waiting to be tried again";
+  return STATUSES[job.status] ?? job.status;
+}
+
+export const percent = (part) => `${Math.round(part * 100)} %`;
+
+export const dateOf = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+
+export function clock(seconds) {
+  const whole = Math.floor(seconds);
+  const minutes = Math.floor(whole / 60) % 60;
+  const hours = Math.floor(whole / 3600);
+  const digits = (number) => String(number).padStart(2, "0");
+  return hours ? `${hours}:${digits(minutes)}:${digits(whole % 60)}` : `${minutes}:${digits(whole % 60)}`;
+}
+
+export function period(seconds) {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+export function timingsOf({ queued, decoding, transcribing }) {
+  const parts = [["waited", queued], ["decoded in", decoding], ["transcribed in", transcribing]];
+  const known = parts.filter(([, seconds]) => seconds !== null).map(([verb, seconds]) => `${verb} ${period(seconds)}`);
+  return sentence(known.join(", "));
+}
+
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
+
+export function languageName(code) {
+  try {
+    return names.of(code);
+  } catch {
+    return code;
+  }
+}
+
+export function size(bytes) {
+  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+export const channelsIn = (count) => (count === 1 ? "one channel" : `${count} channels`);
+export const recordingsIn = (count) => (count === 1 ? "1 recording" : `${count} recordings`);
