@@ -3,6 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
 # Tests wait more than they compute, so three processes keep two cores busy.
@@ -14,23 +15,33 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## install the environment in .venv, with the bundled models
+setup: $(STAMP) ## install everything into .venv, also what tests and checks need
 
-# uv installs in seconds. If uv fails, pip installs, because pip may be configured with mirrors that uv does not know.
-$(STAMP): requirements-dev.lock pyproject.toml
+# uv installs in seconds. pip may know mirrors and proxies that uv does not know, so pip tries it if uv fails.
+define install
+$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes $(1) || { \
+  echo 'uv could not install the packages, for the reason above. This is no failure yet: pip tries it now, and needs some minutes.'; \
+  $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes $(1); }
+endef
+
+$(RUNS): requirements.lock requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
-	@echo 'Installing into $(VENV): about 1.4 GB, a minute or two the first time'
+	@echo 'Installing the service into $(VENV): 800 MB of disk, a minute or two the first time'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9 \
-	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-dev.lock \
-	  || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9 || true
+	@$(call install,-r requirements.lock -r requirements-build.lock)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## start the service, post a sample call, print the dialogue, stop
+$(STAMP): $(RUNS) requirements-dev.lock
+	@echo 'Installing what tests and checks need into $(VENV): 600 MB more'
+	@$(call install,-r requirements-dev.lock)
+	@touch $@
+
+demo: $(RUNS) ## start the service, post a sample call, print the dialogue, stop
 	$(BIN)/python samples/demo.py
 
-run: setup ## run the service on 127.0.0.1:8000 until Ctrl-C
+run: $(RUNS) ## run the service on 127.0.0.1:8000 until Ctrl-C
 	$(BIN)/callscribe serve
 
 # A path below tests/, or a -k expression such as "queue and not model".
@@ -71,6 +82,8 @@ format: setup ## format the code as `make lint` requires
 lock: ## write the lock files again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra models --universal --generate-hashes --no-emit-index-url \
 	  --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile --group pyproject.toml:build --constraint requirements.lock --universal --generate-hashes \
+	  --no-emit-index-url --quiet --output-file requirements-build.lock
 	$(BIN)/uv pip compile pyproject.toml --extra models --group dev --constraint requirements.lock --universal \
-	  --generate-hashes --no-emit-index-url --no-emit-package pesq --no-emit-package soundfile \
+	  --constraint requirements-build.lock --generate-hashes --no-emit-index-url --no-emit-package pesq --no-emit-package soundfile \
 	  --quiet --output-file requirements-dev.lock

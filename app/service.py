@@ -144,6 +144,13 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             await shutdown.drain()
 
 
+async def report_ready(parts: Parts, event: str, **facts: str) -> None:
+    """Log the event when the process can do its work, which is when the models are loaded."""
+    if parts.executor:
+        await parts.executor.loaded.wait()
+    log.info(event, **facts)
+
+
 def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
     limits = Limits(
         settings.max_upload_bytes,

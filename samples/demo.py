@@ -28,6 +28,13 @@ TRANSCRIBE_LIMIT_SECONDS = 600
 STOP_LIMIT_SECONDS = 30
 DEVICE = "CALLSCRIBE_DEVICE"  # kept from the environment, because people run the demo to try a device
 
+NEXT = """
+Next:
+  make run                                           runs the service at http://127.0.0.1:8000/ until Ctrl-C
+  http://127.0.0.1:8000/                             is then a page to drop recordings on
+  http://127.0.0.1:8000/docs                         is the API, to read and to try
+  .venv/bin/callscribe transcribe your-call.mp3      transcribes a file without the service"""
+
 # A proxy named in the environment must not come between the demo and its own machine.
 open_url = build_opener(ProxyHandler({})).open
 
@@ -138,7 +145,7 @@ def transcribe_sample_call() -> None:
         dialogue = fetch(f"{link}/transcript?format=text").decode()
         seconds = time.monotonic() - posted
         say(dialogue.rstrip())
-    say(f"\nFrom posting the recording to its transcript: {seconds:.1f} s.")
+    say(f"\nFrom posting the recording to its transcript: {seconds:.1f} s. {NEXT}")
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from app.api.server.request_limits import RequestLimits
 from app.api.server.request_log import RequestLogMiddleware
 from app.process.garbage import spare_what_stays
 from app.process.open_files import most_connections
-from app.service import GRACE_SECONDS, Service
+from app.service import GRACE_SECONDS, report_ready, Service
 
 DESCRIPTION = """
 Callscribe turns phone-call recordings into text. Post a recording, and the service answers `202` with a transcription.
@@ -170,7 +170,10 @@ async def serve(
             spare_what_stays()
             name, number = listener.getsockname()[:2]
             authority = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
-            log.info("serving", page=f"http://{authority}/", data_dir=str(data_dir))
+            log.info("starting", data_dir=str(data_dir))
+            page = f"http://{authority}/"
+            ready = f"Callscribe is ready: the page is {page} and the API's documentation {page}docs"
+            announcing = asyncio.create_task(report_ready(service.parts, ready))
             stopping = asyncio.create_task(service.parts.shutdown.requested.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping; a second signal stops immediately", running_jobs_may_take_seconds=GRACE_SECONDS)
@@ -178,6 +181,7 @@ async def serve(
             server.should_exit = True
             await asyncio.gather(serving, service.parts.shutdown.drain())
             stopping.cancel()
+            announcing.cancel()
             return service.parts.shutdown.requested.is_set() and not service.parts.shutdown.failed
     finally:
         server.should_exit = True

@@ -132,11 +132,13 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
 async def _work(settings: Settings) -> bool:
     """Runs jobs until a signal stops the process or a part fails. Returns whether it was a signal."""
     from app.process.garbage import spare_what_stays
-    from app.service import open_parts
+    from app.service import open_parts, report_ready
 
     async with open_parts(settings, executor=True) as parts:
         spare_what_stays()
         database = "embedded" if settings.database_url is None else str(settings.database_url)
-        structlog.stdlib.get_logger("callscribe").info("working", data_dir=str(settings.data_dir), database=database)
+        ready = report_ready(parts, "Callscribe's worker is ready", data_dir=str(settings.data_dir), database=database)
+        announcing = asyncio.create_task(ready)
         await parts.shutdown.requested.wait()
+        announcing.cancel()
         return not parts.shutdown.failed

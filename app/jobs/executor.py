@@ -5,7 +5,7 @@ and fails when it has stopped working.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.jobs.runner import JobRunner
 from app.process.threads import in_daemon_thread
@@ -18,10 +18,13 @@ WATCH_SECONDS = 5.0
 class Executor:
     engine: Engine
     runner: JobRunner
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the models are loaded and jobs begin to run."""
 
     async def run(self) -> None:
         """Load the models, then run jobs until the runner is drained. Raises if the engine stops working."""
         await asyncio.gather(in_daemon_thread(self.engine.load, "load-models"), self.runner.fitness.try_out())
+        self.loaded.set()
         watching = asyncio.create_task(self._watch())
         running = asyncio.create_task(self.runner.run())
         try:
