@@ -125,7 +125,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             keep_audio_days=settings.keep_audio_days,
             keep_transcript_days=settings.keep_transcript_days,
         )
-        at_end = AtEnd(event_of, forget_audio=retention.forgets_audio)
+        at_end = AtEnd(partial(event_of, root_path=settings.root_path), forget_audio=retention.forgets_audio)
         sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard))
         jobs = None
         if executor:

@@ -19,6 +19,7 @@ from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
 
 PREFIX = "CALLSCRIBE_"
 PRIORITIES = tuple("0123456789")
+ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
 # The types of CTranslate2 that the engine can use. Only loading a model shows whether this machine supports a type.
 ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
@@ -68,6 +69,13 @@ def _split_secrets(value: Any) -> Any:
     for secret in secrets:
         key_of(secret)
     return secrets
+
+
+def _root_path(value: Any) -> Any:
+    path = str(value).rstrip("/")
+    if path and not ROOT_PATH.fullmatch(path):
+        raise ValueError("must be a path such as /speech, and not begin with /v1, /docs or /page")
+    return path
 
 
 def _split_receivers(value: Any) -> Any:
@@ -209,6 +217,11 @@ class Settings(BaseSettings):
         default=512,
         ge=0,
         description="How many connections one address may hold. 0 means any number, for use behind a proxy.",
+    )
+    root_path: Annotated[str, BeforeValidator(_root_path)] = Field(
+        default="",
+        description="Path under which a proxy publishes the service, such as `/speech`. Links in answers and webhooks "
+        "begin with it. The service takes requests with it and without it.",
     )
     min_free_bytes: ByteSize = Field(
         default=ByteSize(1024**3),

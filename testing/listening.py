@@ -77,7 +77,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         executor=None,
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )
-    app = create_app()
+    app = create_app(chosen.root_path)
     app.state.service = assemble_service(chosen, parts, database)
     server = Server(app, chosen.max_connections_per_client)
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -35,6 +35,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         "STORE_URL": "/srv/audio",
         "MODEL": "small, /models/mine",
         "DEVICE_INDEX": "0, 1",
+        "ROOT_PATH": "/calls/speech/",
         "API_KEYS": "crm:a:b ,desk:c, crm:d",
         "MAX_UPLOAD_BYTES": "1.5GiB",
         "ALLOWED_NETWORKS": "10.0.0.0/8, fd00::/8, 192.0.2.7",
@@ -47,6 +48,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert settings.audio_place == Path("/srv/audio")
     assert settings.model == ("small", "/models/mine")
     assert settings.device_index == (0, 1)
+    assert settings.root_path == "/calls/speech"
     assert settings.api_keys == {"crm": (SecretStr("a:b"), SecretStr("d")), "desk": (SecretStr("c"),)}
     assert settings.max_upload_bytes == 1.5 * 1024**3
     assert [str(network) for network in settings.allowed_networks] == ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]
@@ -69,6 +71,11 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("COMPUTE_TYPE", "bfloat16"),
         ("BATCH_SIZE", "0"),
         ("API_KEYS", "secret-without-a-name"),
+        ("ROOT_PATH", "speech"),
+        ("ROOT_PATH", "/speech?"),
+        ("ROOT_PATH", "//speech"),
+        ("ROOT_PATH", "https://calls.example.com/speech"),
+        ("ROOT_PATH", "/v1"),
         ("API_KEYS", "crm:"),
         ("API_KEYS", "crm:secret,crm:secret"),
         ("API_KEYS", "crm:secret,desk:secret"),

@@ -58,10 +58,10 @@ KEEP_ALIVE_SECONDS = 75
 log = structlog.stdlib.get_logger("callscribe")
 
 
-def create_app() -> FastAPI:
+def create_app(root_path: str = "") -> FastAPI:
     """Returns the application with its routes, middlewares and OpenAPI document.
 
-    It answers only probes until `app.state.service` is an open service.
+    It answers only probes until `app.state.service` is an open service. A proxy may publish it under `root_path`.
     """
     app = FastAPI(
         title="Callscribe",
@@ -69,6 +69,7 @@ def create_app() -> FastAPI:
         summary="Turns phone-call recordings into text.",
         description=DESCRIPTION,
         openapi_url=None,
+        servers=[{"url": root_path}] if root_path else None,
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=[
@@ -86,6 +87,8 @@ def create_app() -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         dependencies=[Depends(refuse_unknown_parameters)],
     )
+    if root_path:
+        app.include_router(page.redirect_to_slash(root_path))
     app.include_router(page.router)
     app.include_router(transcriptions.router)
     app.include_router(from_url.router)
@@ -101,6 +104,7 @@ def create_app() -> FastAPI:
     app.include_router(documentation.routes(app.openapi))
     app.openapi_schema = openapi.complete(app.openapi())  # after the last route, because each new route discards it
     app.state.service = None
+    app.state.root_path = root_path
     return app
 
 
@@ -122,6 +126,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=int(GRACE_SECONDS),
         )
         super().__init__(config)
+        self._root_path: str = app.state.root_path
         self._connection_limits = ConnectionLimits(most_connections(), max_connections_per_client)
 
         def client_of_request(scope: Scope) -> Hashable:
@@ -146,6 +151,7 @@ class Server(uvicorn.Server):
             {},
             connection_limits=self._connection_limits,
             request_limits=self._request_limits,
+            root_path=self._root_path,
         )
 
 
@@ -155,13 +161,14 @@ async def serve(
     *,
     max_connections_per_client: int,
     data_dir: Path,
+    root_path: str,
 ) -> bool:
     """Serves HTTP until a signal stops the process or a part of the service fails. Returns whether it was a signal.
 
     The process answers HTTP before its database is up, so that probes can distinguish a process that still waits from a
     dead one.
     """
-    app = create_app()
+    app = create_app(root_path)
     server = Server(app, max_connections_per_client)
     serving = asyncio.create_task(server.serve([listener]))
     try:

@@ -30,6 +30,11 @@ def service_of(request: Request) -> Service:
     return service
 
 
+async def _root_path(request: Request) -> str:
+    root_path: str = request.app.state.root_path
+    return root_path
+
+
 async def _database(request: Request) -> Database:
     return service_of(request).database
 
@@ -58,6 +63,7 @@ async def _store(request: Request) -> AudioStore:
     return service_of(request).parts.store
 
 
+RootPathDep = Annotated[str, Depends(_root_path)]  # links in answers begin with it
 DatabaseDep = Annotated[Database, Depends(_database)]
 IntakeDep = Annotated[Intake, Depends(_intake)]
 ReaderDep = Annotated[Reader, Depends(_reader)]

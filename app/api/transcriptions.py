@@ -13,7 +13,7 @@ from app import wording
 from app.api import openapi, openapi_requests
 from app.api.accept import choose_format
 from app.api.auth import CallerDep
-from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, WaitingDep
+from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, RootPathDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.problems import COMMON_ERRORS, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
@@ -97,6 +97,7 @@ async def create_transcription(
     caller: CallerDep,
     intake: IntakeDep,
     reader: ReaderDep,
+    root_path: RootPathDep,
     idempotency_key: IdempotencyKey = None,
 ) -> TranscriptionOut:
     """Queues a recording for transcription.
@@ -126,9 +127,10 @@ async def create_transcription(
     abandoned = partial(_client_hangs_up, request)
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
     response.status_code = 202 if accepted.is_new else 200
-    response.headers["Location"] = f"/v1/transcriptions/{accepted.job.id}"
     read = await reader.with_notify_state(accepted.job)
-    return TranscriptionOut.of(read.job, read.notify_state)
+    shown = TranscriptionOut.of(read.job, read.notify_state, root_path=root_path)
+    response.headers["Location"] = shown.links.self
+    return shown
 
 
 def media_type_of(request: Request) -> str:
@@ -144,6 +146,7 @@ def media_type_of(request: Request) -> str:
 async def list_transcriptions(
     caller: CallerDep,
     reader: ReaderDep,
+    root_path: RootPathDep,
     status: Annotated[Status | None, Query(description="Return only transcriptions with this status.")] = None,
     external_id: Annotated[
         str | None,
@@ -163,7 +166,7 @@ async def list_transcriptions(
     To read the next page, send the `next_cursor` of this page as `cursor`. On the last page, `next_cursor` is null.
     """
     page = await reader.page(Wanted(status, external_id, cursor, limit), caller)
-    items = [TranscriptionOut.of(read.job, read.notify_state) for read in page.items]
+    items = [TranscriptionOut.of(read.job, read.notify_state, root_path=root_path) for read in page.items]
     return TranscriptionList(items=items, next_cursor=None if page.is_last else str(items[-1].id))
 
 
@@ -181,6 +184,7 @@ async def read_transcription(
     reader: ReaderDep,
     waiting: WaitingDep,
     intake: IntakeDep,
+    root_path: RootPathDep,
     wait: Annotated[
         float,
         Query(
@@ -210,7 +214,7 @@ async def read_transcription(
     if not read.final:
         crowded = wait and changed is None
         response.headers["Retry-After"] = str(CROWDED_RETRY_AFTER_SECONDS if crowded else RETRY_AFTER_SECONDS)
-    return TranscriptionOut.of(read.job, read.notify_state)
+    return TranscriptionOut.of(read.job, read.notify_state, root_path=root_path)
 
 
 @router.post(
@@ -225,12 +229,13 @@ async def cancel_transcription(
     database: DatabaseDep,
     retention: RetentionDep,
     at_end: AtEndDep,
+    root_path: RootPathDep,
 ) -> TranscriptionOut:
     """Cancels a transcription. A job that waits ends immediately, and a job that runs ends within seconds."""
     async with database.transaction() as session:
         closed = await changing.request_cancel(session, transcription_id, caller, at_end)
     await retention.erase_audio(transcription_id, closed.forgotten_audio)
-    return TranscriptionOut.of(closed.job)
+    return TranscriptionOut.of(closed.job, root_path=root_path)
 
 
 @router.delete(

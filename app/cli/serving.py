@@ -51,6 +51,7 @@ def serve(
             listener,
             max_connections_per_client=settings.max_connections_per_client,
             data_dir=settings.data_dir,
+            root_path=settings.root_path,
         )
     )
 

@@ -27,20 +27,20 @@ class TranscriptionEvent(BaseModel):
     data: TranscriptionOut
 
 
-def event_of(job: Transcription) -> NewEvent | None:
-    """The event of a job that has ended, or None if it has no receivers."""
+def event_of(job: Transcription, *, root_path: str = "") -> NewEvent | None:
+    """The event of a job that has ended, or None if it has no receivers. Its links begin with `root_path`."""
     receivers = _targets(job)
-    return NewEvent(job.id, _type_of(job), _body(job), receivers) if receivers else None
+    return NewEvent(job.id, _type_of(job), _body(job, root_path), receivers) if receivers else None
 
 
 def _type_of(job: Transcription) -> str:
     return f"transcription.{job.status}"
 
 
-def _body(job: Transcription) -> bytes:
+def _body(job: Transcription, root_path: str) -> bytes:
     """The bytes of the event, under 20 kB. A longer one loses its prompt, hotwords and some warnings."""
     event = TranscriptionEvent.model_validate(
-        {"type": _type_of(job), "timestamp": job.completed_at, "data": TranscriptionOut.of(job)}
+        {"type": _type_of(job), "timestamp": job.completed_at, "data": TranscriptionOut.of(job, root_path=root_path)}
     )
     whole = event.model_dump_json().encode()
     if len(whole) < MAX_BODY_BYTES:

@@ -113,10 +113,13 @@ class TranscriptionOut(BaseModel):
     links: Links
 
     @classmethod
-    def of(cls, job: Transcription, notify_state: NotifyState | None = None) -> Self:
-        """What clients see of a job. Without a notify_state no receiver has been notified yet."""
+    def of(cls, job: Transcription, notify_state: NotifyState | None = None, *, root_path: str = "") -> Self:
+        """What clients see of a job. Without a notify_state no receiver has been notified yet.
+
+        Its links begin with `root_path`, under which a proxy may publish the service.
+        """
         notify_state = notify_state or NotifyState()
-        path = f"/v1/transcriptions/{job.id}"
+        path = f"{root_path}/v1/transcriptions/{job.id}"
         error = ErrorOut(code=job.error_code, message=job.error_message or "") if job.error_code else None
         queued = (job.started_at - job.created_at).total_seconds() if job.started_at else None
         return cls(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Header
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from app.errors import NotFound
 
@@ -70,6 +70,17 @@ def respond(asset: Asset, if_none_match: str | None) -> Response:
     if asset.headers["ETag"] in (if_none_match or ""):
         return Response(status_code=304, headers=asset.headers)
     return Response(asset.body, headers=asset.headers)
+
+
+def redirect_to_slash(root_path: str) -> APIRouter:
+    """Returns a route that leads from `/speech` to `/speech/`, because the addresses in the page are relative."""
+    redirecting = APIRouter(include_in_schema=False)
+
+    @redirecting.get(root_path)
+    async def redirect() -> RedirectResponse:
+        return RedirectResponse(f"{root_path}/")
+
+    return redirecting
 
 
 @router.api_route("/", methods=["GET", "HEAD"])

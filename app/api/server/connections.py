@@ -40,9 +40,15 @@ class Connection(ParsedConnection):
     """
 
     def __init__(
-        self, *args: Any, connection_limits: ConnectionLimits, request_limits: RequestLimits, **kwargs: Any
+        self,
+        *args: Any,
+        connection_limits: ConnectionLimits,
+        request_limits: RequestLimits,
+        root_path: str,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._root_path = root_path.encode()
         self._connection_limits = connection_limits
         self._request_limits = request_limits
         self._limited: LimitedRequest | None = None
@@ -101,6 +107,8 @@ class Connection(ParsedConnection):
         self._reset_head_limits()
         self._connection_limits.mark_busy(self)
         self.scope["state"]["arrived_at"] = self.loop.time()
+        if self._root_path and self.url.startswith(self._root_path + b"/"):
+            self.url = self.url.removeprefix(self._root_path)  # so that a proxy may remove it or pass it on
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
