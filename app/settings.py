@@ -18,6 +18,19 @@ from app.speech.families import default_model
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
 
 PREFIX = "CALLSCRIBE_"
+OPTIONS = {"HOST": "--host", "PORT": "--port"}
+OTHER_NAMES = {  # what people write who know other programs
+    "DB_URL": "DATABASE_URL",
+    "DSN": "DATABASE_URL",
+    "DEBUG": "LOG_LEVEL",
+    "GPU": "DEVICE",
+    "GPUS": "DEVICE_INDEX",
+    "S3_URL": "STORE_URL",
+    "BUCKET": "STORE_URL",
+    "TOKEN": "API_KEYS",
+    "RETENTION_DAYS": "KEEP_AUDIO_DAYS",
+}
+OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*")
 PRIORITIES = tuple("0123456789")
 ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
@@ -272,7 +285,23 @@ def load_settings() -> Settings:
 
 
 def unknown_settings() -> list[str]:
-    """Returns a warning for each CALLSCRIBE_ variable that is not a setting, with the most similar setting."""
-    known = [PREFIX + field.upper() for field in Settings.model_fields]
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
-    return [f"{name} is not a setting{wording.suggestion(name, known)}" for name in unknown]
+    """Returns a warning for each CALLSCRIBE_ variable that is not a setting, with what was probably meant.
+
+    Kubernetes sets variables such as CALLSCRIBE_PORT=tcp://10.0.0.1:8000 for a service that is called `callscribe`.
+    """
+    known = [field.upper() for field in Settings.model_fields]
+    given = {name.removeprefix(PREFIX): value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    unknown = sorted(name for name in given if name not in known and not _is_of_kubernetes(name, given[name]))
+    return [f"{PREFIX}{name} is not a setting{_hint(name, known)}" for name in unknown]
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    return "://" in value if name == "PORT" else bool(OF_KUBERNETES.fullmatch(name))
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """Returns the end of a warning. Names are compared without the prefix, which would make all of them similar."""
+    if name in OPTIONS:
+        return f"; it is an option: callscribe serve {OPTIONS[name]}"
+    meant = OTHER_NAMES.get(name)
+    return f"; did you mean {PREFIX}{meant}?" if meant else wording.suggestion(name, known, prefix=PREFIX)

@@ -36,7 +36,7 @@ def in_words(error: Mapping[str, Any]) -> str:
     return words or re.sub(r"^\w+ should ", "must ", str(error["msg"])).removeprefix("Value error, ")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Returns `; did you mean NEAR?` with the most similar known name, or an empty text if no name is similar."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""

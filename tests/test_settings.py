@@ -170,9 +170,34 @@ def test_an_invalid_setting_stops_the_start(tmp_path: Path, command: str, settin
     assert not (tmp_path / "postgres").exists()
 
 
-def test_a_misspelt_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CALLSCRIBE_API_KEY", "crm:secret")
-    assert unknown_settings() == ["CALLSCRIBE_API_KEY is not a setting; did you mean CALLSCRIBE_API_KEYS?"]
+@pytest.mark.parametrize(
+    ("name", "warning"),
+    [
+        ("API_KEY", "; did you mean CALLSCRIBE_API_KEYS?"),
+        ("MODELS", "; did you mean CALLSCRIBE_MODEL?"),
+        ("DB_URL", "; did you mean CALLSCRIBE_DATABASE_URL?"),
+        ("MAX_UPLOAD_SIZE", "; did you mean CALLSCRIBE_MAX_UPLOAD_BYTES?"),
+        ("PORT", "; it is an option: callscribe serve --port"),
+        ("HOST", "; it is an option: callscribe serve --host"),
+        ("LANGUAGE", ""),
+    ],
+)
+def test_an_unknown_setting_is_reported_with_what_was_probably_meant(
+    monkeypatch: pytest.MonkeyPatch, name: str, warning: str
+) -> None:
+    monkeypatch.setenv(PREFIX + name, "8001")
+    assert unknown_settings() == [f"{PREFIX}{name} is not a setting{warning}"]
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "CALLSCRIBE_SERVICE_HOST": "10.0.0.1",
+        "CALLSCRIBE_SERVICE_PORT_HTTP": "8000",
+        "CALLSCRIBE_PORT": "tcp://10.0.0.1:8000",
+        "CALLSCRIBE_PORT_8000_TCP_ADDR": "10.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert unknown_settings() == []
 
 
 def test_keys_are_not_shown() -> None:
