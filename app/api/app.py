@@ -33,7 +33,7 @@ from app.api.server.request_limits import RequestLimits
 from app.api.server.request_log import RequestLogMiddleware
 from app.process.garbage import spare_what_stays
 from app.process.open_files import most_connections
-from app.service import GRACE_SECONDS, report_ready, Service
+from app.service import GRACE_SECONDS, Service, report_ready
 
 DESCRIPTION = """
 Callscribe turns phone-call recordings into text. Post a recording, and the service answers `202` with a transcription.

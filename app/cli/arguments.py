@@ -4,38 +4,35 @@ Each function raises typer.BadParameter if an argument cannot be used.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
-from app.cli.files import ALL, clashes, recordings
+from app.cli.files import Output, clashes, recordings
 from app.speech.families import abilities
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options
 
+PRINTABLE_TOGETHER = (
+    Format.TEXT,
+    Format.JSON,
+)  # the other formats describe one recording from its beginning to its end
 
-def options(
-    model: str, language: str, task: str, channels: str, labels: Sequence[str], *, word_timestamps: bool
-) -> Options:
+
+def options(given: Options) -> Options:
     """Returns the options for all recordings. Raises if the model cannot do what they ask for."""
-    if channels not in ("mix", "split"):
-        raise typer.BadParameter("must be mix or split", param_hint="--channels")
-    if task not in ("transcribe", "translate"):
-        raise typer.BadParameter("must be transcribe or translate", param_hint="--task")
+    model, language = given.model, given.language
     if language != "auto" and language not in abilities(model).languages:
         raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
-    if task == "translate" and not abilities(model).translates:
+    if given.task == "translate" and not abilities(model).translates:
         raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
+    labels = given.channel_labels
+    if labels and given.channels != "split":
+        raise typer.BadParameter("needs --channels split, which separates the channels", param_hint="--channel-label")
     if len(set(labels)) < len(labels):
         raise typer.BadParameter("must differ from one another", param_hint="--channel-label")
-    return Options(
-        model=model,
-        language=None if language == "auto" else language,
-        task="translate" if task == "translate" else "transcribe",
-        channels="split" if channels == "split" else "mix",
-        channel_labels=tuple(labels),
-        word_timestamps=word_timestamps,
-    )
+    return replace(given, language=None if language == "auto" else language)
 
 
 def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
@@ -49,12 +46,21 @@ def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
     return found
 
 
-def formats(name: str, *, printed: bool) -> tuple[Format, ...]:
-    """Returns the formats that the name means. It may not mean several if they are printed."""
-    if name == "all":
-        if printed:
-            raise typer.BadParameter("all needs --output-dir", param_hint="--format")
-        return ALL
-    if name not in list(Format):
-        raise typer.BadParameter(f"must be one of {', '.join(Format)}, all", param_hint="--format")
-    return (Format(name),)
+def without_finished(files: Sequence[Path], output: Output) -> list[Path]:
+    """Returns the recordings that have no transcript yet, and prints how many have one. Raises without a folder."""
+    if output.folder is None:
+        raise typer.BadParameter("needs --output-dir", param_hint="--skip-existing")
+    left = [file for file in files if not all(path.exists() for path in output.paths(file).values())]
+    if len(left) < len(files):
+        typer.echo(f"callscribe: {len(files) - len(left)} skipped, because their transcripts exist", err=True)
+    return left
+
+
+def formats(names: Sequence[str], *, printed: bool, recordings: int) -> tuple[Format, ...]:
+    """Returns the formats that the names mean. If they are printed, there is one, and one reader can separate files."""
+    chosen = tuple(Format) if "all" in names else tuple(dict.fromkeys(map(Format, names)))
+    if printed and len(chosen) > 1:
+        raise typer.BadParameter("several formats need --output-dir", param_hint="--format")
+    if printed and recordings > 1 and chosen[0] not in PRINTABLE_TOGETHER:
+        raise typer.BadParameter(f"{chosen[0]} of several recordings needs --output-dir", param_hint="--format")
+    return chosen

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress, TaskID
 
 from app.audio.decode import decode
+from app.cli.tally import Tally
 from app.errors import AppError
 from app.speech.batching.batcher import EngineStopped
 from app.speech.call.warnings import with_loss
@@ -30,31 +31,37 @@ SUFFIXES = frozenset(
     ".3gp .aac .ac3 .aif .aiff .amr .au .avi .awb .caf .dss .flac .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpga"
     " .mpeg .oga .ogg .opus .ts .tta .voc .vox .w64 .wav .webm .wma .wv".split()
 )
-EXTENSIONS = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.WHISPER: "json"}
-# The formats that the `whisper` command line writes with `--output_format all`.
-ALL = (Format.TEXT, Format.VTT, Format.SRT, Format.TSV, Format.WHISPER)
+EXTENSIONS = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.WHISPER: "whisper.json"}
 
 
 @dataclass(frozen=True)
 class Output:
     """Where transcripts go, and in which formats.
 
-    If there is a `folder`, each format becomes a file in it. Otherwise there is one format, and it is printed.
+    If there is a `folder`, each format becomes a file in it. Otherwise there is one format, and it is printed. `headed`
+    prints the name of the recording above its text.
     """
 
     forms: tuple[Format, ...]
     folder: Path | None
+    headed: bool = False
+
+    def paths(self, recording: Path) -> dict[Format, Path]:
+        """Returns the files of one recording. There are none without a folder."""
+        if self.folder is None:
+            return {}
+        return {form: self.folder / f"{recording.stem}.{EXTENSIONS[form]}" for form in self.forms}
 
     def write(self, recording: Path, transcript: Transcript) -> str:
         """Writes the files, each completely or not at all. Returns the text to print, if any. Raises OSError."""
         texts = {form: render(transcript, _printable(recording.name), form) for form in self.forms}
         if self.folder is None:
-            return "".join(texts.values())
-        for form, text in texts.items():
-            path = self.folder / f"{recording.stem}.{EXTENSIONS[form]}"
+            head = f"==> {_printable(str(recording))} <==\n" if self.headed and Format.TEXT in texts else ""
+            return head + "".join(texts.values())
+        for form, path in self.paths(recording).items():
             part = path.with_name(f".{path.name}.part")
             try:
-                part.write_text(text, encoding="utf-8")
+                part.write_text(texts[form], encoding="utf-8")
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -102,26 +109,28 @@ class Transcription:
     max_seconds: float
     progress: Progress
 
-    async def run(self, files: Sequence[Path], show: Callable[[str], None]) -> int:
+    tally: Tally = field(default_factory=Tally)
+
+    async def run(self, files: Sequence[Path], show: Callable[[str], None]) -> Tally:
         """Transcribes the files, and calls `show` with each text to print, in the order of the files.
 
-        Returns how many files failed. An exception from `show`, EngineStopped or DeviceLost ends the work on all files.
+        An exception from `show`, EngineStopped or DeviceLost ends the work on all files.
         """
-        slots, failed = asyncio.Semaphore(RECORDINGS_TOGETHER), 0
+        slots = asyncio.Semaphore(RECORDINGS_TOGETHER)
         total = self.progress.add_task(f"{len(files)} recordings", total=len(files), visible=len(files) > 1)
         tasks = [asyncio.create_task(self._attempt(file, slots, total)) for file in files]
         try:
             for task in tasks:
                 outcome = await task
                 if isinstance(outcome, Failure):
-                    failed += 1
+                    self.tally.failed += 1
                 elif outcome:
                     show(outcome)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return failed
+        return self.tally
 
     async def _attempt(self, file: Path, slots: asyncio.Semaphore, total: TaskID) -> str | Failure:
         async with slots:
@@ -143,15 +152,15 @@ class Transcription:
         return outcome
 
     def _warn(self, file: Path, transcript: Transcript) -> None:
-        """Prints the warnings, unless they are in the output already, as JSON has them.
+        """Counts the transcript if it has warnings. Prints them, unless the only output is JSON, which has them.
 
         It leaves out the warnings that a window was recognized again.
         """
-        if Format.JSON in self.output.forms:
-            return
         labels = {channel.index: channel.label for channel in transcript.channels}
-        for warning in transcript.warnings:
-            if warning.code != WarningCode.WINDOW_REDECODED:
+        warnings = [warning for warning in transcript.warnings if warning.code != WarningCode.WINDOW_REDECODED]
+        self.tally.warned += bool(warnings)
+        if self.output.forms != (Format.JSON,):
+            for warning in warnings:
                 at = "" if warning.start is None else f"[{clock(warning.start)}] "
                 whose = f"{one_line(labels[warning.channel])}: " if warning.channel in labels else ""
                 self._report(file, f"{at}{whose}{warning.message}")

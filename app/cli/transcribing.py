@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,13 +17,18 @@ from rich.progress import Progress
 
 from app.audio.containment.fence import close_to_other_processes
 from app.cli.preparation import checked_settings, leave
+from app.cli.tally import Tally
 from app.process.memory import share_memory
 from app.settings import Settings
 from app.transcripts.formats import Format
-from app.transcripts.transcript import Options
+from app.transcripts.transcript import Channels, Options, Task
 
 if TYPE_CHECKING:
     from app.cli.files import Output
+
+WARNED = 3
+
+FormatName = StrEnum("FormatName", [*((form.name, form.value) for form in Format), ("ALL", "all")])  # type: ignore[misc]
 
 
 def transcribe(
@@ -30,12 +36,16 @@ def transcribe(
         list[Path], typer.Argument(exists=True, help="Recordings, and folders with recordings.", metavar="PATH…")
     ],
     channels: Annotated[
-        str, typer.Option(help="split if each channel has a speaker of its own, mix to join all channels.")
+        Channels, typer.Option(help="split if each channel has a speaker of its own, mix to join all channels.")
     ] = "mix",
     channel_label: Annotated[
-        list[str] | None, typer.Option(help="Name of the first channel. Repeat the option for the next ones.")
+        list[str] | None,
+        typer.Option(help="With split, the name of the first channel. Repeat the option for the next ones."),
     ] = None,
-    form: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(Format)}, or all.")] = Format.TEXT,
+    form: Annotated[
+        list[FormatName] | None,
+        typer.Option("--format", "-f", help="Repeat the option for several formats.", show_default="text"),
+    ] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -46,22 +56,32 @@ def transcribe(
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="ISO 639-1 code such as en, or auto to detect it.")] = "auto",
-    task: Annotated[str, typer.Option(help="transcribe, or translate (into English).")] = "transcribe",
+    task: Annotated[Task, typer.Option(help="translate gives the words in English.")] = "transcribe",
     model: Annotated[
         str | None, typer.Option(help="Whisper model. Without it, the first one of CALLSCRIBE_MODEL.")
     ] = None,
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Add the times of words to json and whisper.")
     ] = False,
+    prompt: Annotated[str | None, typer.Option(help="Text with names and terms that the model should expect.")] = None,
+    hotwords: Annotated[
+        list[str] | None, typer.Option(help="Word that the model should expect. Repeat the option for more words.")
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out recordings whose transcripts are in the output folder.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with status 3 if there are warnings for a transcript.")
+    ] = False,
 ) -> None:
     """Transcribe files and folders on this machine, without a server or a database.
 
     The command skips folders inside a folder.
     In a folder, it takes the files with a usual ending, such as .wav or .mp3.
-    With --output-dir, the transcript of call.wav is call.txt, .srt, .vtt, .tsv or .json.
-    The formats json and whisper both write call.json.
-    With --format all, the command writes text, srt, vtt, tsv and whisper, as the whisper command does.
+    With --output-dir, the transcripts of call.wav are call.txt, .srt, .vtt, .tsv, .json and .whisper.json.
+    A transcript is written completely or not at all, so --skip-existing can continue after an interruption.
     The exit status is 0 if all recordings were transcribed, 1 if some failed, and 2 if an option is wrong.
+    With --strict it is 3 if all were transcribed, but some have warnings.
     """
     close_to_other_processes()
     share_memory()
@@ -71,24 +91,36 @@ def transcribe(
     settings = checked_settings()
     settings = settings.model_copy(update={"model": (model,)}) if model else settings
     options = arguments.options(
-        settings.model[0], language, task, channels, channel_label or (), word_timestamps=word_timestamps
+        Options(
+            model=settings.model[0],
+            language=language,
+            task=task,
+            channels=channels,
+            channel_labels=tuple(channel_label or ()),
+            word_timestamps=word_timestamps,
+            prompt=prompt,
+            hotwords=tuple(hotwords or ()),
+        )
     )
     files = arguments.files(paths, named_apart=output_dir is not None)
-    output = Output(arguments.formats(form, printed=output_dir is None), output_dir)
-    leave(_exit_status(settings, files, options, output, output_dir))
+    forms = arguments.formats(
+        [name.value for name in form or ()] or ["text"], printed=output_dir is None, recordings=len(files)
+    )
+    output = Output(forms, output_dir, headed=len(files) > 1)
+    if skip_existing:
+        files = arguments.without_finished(files, output)
+    leave(_exit_status(settings, files, options, output, strict=strict))
 
 
-def _exit_status(
-    settings: Settings, files: list[Path], options: Options, output: "Output", output_dir: Path | None
-) -> int:
+def _exit_status(settings: Settings, files: list[Path], options: Options, output: "Output", *, strict: bool) -> int:
     """Transcribes the files, and prints to standard error what went wrong. Returns the exit status of the command."""
     from app.speech.batching.batcher import EngineStopped
     from app.speech.model import DeviceLost
 
     try:
-        if output_dir:
-            output_dir.mkdir(parents=True, exist_ok=True)
-        failed = asyncio.run(_transcribe(settings, files, options, output))
+        if output.folder:
+            output.folder.mkdir(parents=True, exist_ok=True)
+        done = asyncio.run(_transcribe(settings, files, options, output)) if files else Tally()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except (EngineStopped, DeviceLost):
@@ -99,9 +131,11 @@ def _exit_status(
         return 128 + signal.SIGPIPE
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--output-dir") from None
-    if output_dir:
-        typer.echo(f"callscribe: {len(files) - failed} of {len(files)} transcribed, in {output_dir}", err=True)
-    return 1 if failed else 0
+    if output.folder:
+        typer.echo(f"callscribe: {len(files) - done.failed} of {len(files)} transcribed, in {output.folder}", err=True)
+    if done.failed:
+        return 1
+    return WARNED if strict and done.warned else 0
 
 
 def _print(text: str) -> None:
@@ -110,8 +144,8 @@ def _print(text: str) -> None:
     typer.echo(text.rstrip("\n").encode(encoding, "replace").decode(encoding))
 
 
-async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> int:
-    """Prints the transcripts or writes them to files. Returns how many recordings failed."""
+async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> "Tally":
+    """Prints the transcripts or writes them to files."""
     from app.cli.files import Transcription
     from app.service import engine_config
     from app.speech.engine import Engine

@@ -187,7 +187,10 @@ def _cut(pieces: Sequence[_Piece], lead: str) -> Iterator[tuple[Sequence[_Piece]
 
 
 def _lines(pieces: Sequence[_Piece], lead: str) -> tuple[str, ...]:
-    """One line, or two of about the same length. If one of them is too long, the pieces do not fit into one cue."""
+    """One line, or two of about the same length. If one of them is too long, the pieces do not fit into one cue.
+
+    If the text cannot be broken, but fits into a line without the speaker's name, the name has a line of its own.
+    """
     if _columns(lead) > LONGEST_LEAD_COLUMNS:
         return (lead.rstrip(), _text(pieces))
     whole = lead + _text(pieces)
@@ -195,7 +198,9 @@ def _lines(pieces: Sequence[_Piece], lead: str) -> tuple[str, ...]:
         return (whole,)
     pairs = {at: (lead + _text(pieces[:at]), _text(pieces[at:])) for at in range(1, len(pieces))}
     fitting = [at for at, pair in pairs.items() if all(_columns(line) <= LINE_COLUMNS for line in pair)]
-    return pairs[_best_break(pieces, fitting)] if fitting else (whole,)
+    if fitting:
+        return pairs[_best_break(pieces, fitting)]
+    return (lead.rstrip(), _text(pieces)) if lead and _columns(_text(pieces)) <= LINE_COLUMNS else (whole,)
 
 
 def _best_break(pieces: Sequence[_Piece], candidates: Iterable[int]) -> int:

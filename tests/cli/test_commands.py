@@ -12,7 +12,7 @@ import srt  # type: ignore[import-untyped]
 import webvtt
 
 from testing.hearing import FEW, missed
-from testing.recordings import call, said
+from testing.recordings import call, said, tone
 from testing.service import callscribe, eventually, start_callscribe
 
 
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_recording_is_reported_and_the_others_are_transcribed(
     assert transcript["talk"]["channels"][0]["share"] == 1.0
 
 
-def test_a_folder_is_transcribed_into_files_with_the_names_that_whisper_gives(tmp_path: Path) -> None:
+def test_a_folder_is_transcribed_into_a_file_for_each_format(tmp_path: Path) -> None:
     calls, out = tmp_path / "calls", tmp_path / "out" / "new"
     calls.mkdir()
     (calls / "call.01.wav").write_bytes(call(0, 6))
@@ -99,9 +99,11 @@ def test_a_folder_is_transcribed_into_files_with_the_names_that_whisper_gives(tm
     } <= set(warnings)
     assert summary == f"callscribe: 2 of 2 transcribed, in {out}"
     assert {path.name for path in out.iterdir()} == {
-        f"{stem}.{ending}" for stem in ("call.01", "second") for ending in ("txt", "srt", "vtt", "tsv", "json")
+        f"{stem}.{ending}"
+        for stem in ("call.01", "second")
+        for ending in ("txt", "srt", "vtt", "tsv", "json", "whisper.json")
     }
-    result = json.loads((out / "call.01.json").read_text())
+    result = json.loads((out / "call.01.whisper.json").read_text())
     assert (set(result), result["language"]) == ({"text", "segments", "language"}, "en")
     words = [word["word"] for segment in result["segments"] for word in segment["words"]]
     assert all(word.startswith(" ") for word in words)
@@ -164,17 +166,50 @@ def test_ctrl_c_ends_the_command_and_leaves_nothing_behind(tmp_path: Path) -> No
         (("--channel-label", "agent", "--channel-label", "agent"), "--channel-label"),
         (("--format", "pdf"), "--format"),
         (("--format", "all"), "--output-dir"),
+        (("--format", "srt", "--format", "vtt"), "--output-dir"),
+        (("--format", "srt", "{file}.other.wav"), "--output-dir"),
+        (("--skip-existing",), "--output-dir"),
+        (("--channel-label", "agent"), "--channels split"),
         (("--output-dir", "{file}"), "--output-dir"),
     ],
 )
 def test_the_error_names_an_invalid_option(tmp_path: Path, options: tuple[str, ...], named: str) -> None:
     recording = tmp_path / "call.wav"
     recording.write_bytes(call(0, 1))
+    (tmp_path / "call.wav.other.wav").write_bytes(call(0, 1))
     filled = [option.format(file=recording) for option in options]
     refused = callscribe("transcribe", str(recording), *filled, folder=tmp_path)
     assert refused.returncode == 2
     assert named in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_finished_recordings_are_skipped_and_strict_reports_warnings(tmp_path: Path) -> None:
+    speech, silence, out = tmp_path / "speech.wav", tmp_path / "silence.wav", tmp_path / "out"
+    speech.write_bytes(call(0, 6))
+    silence.write_bytes(tone())
+    out.mkdir()
+    (out / "speech.txt").write_text("done before")
+    done = callscribe(
+        "transcribe", str(speech), str(silence), "-o", str(out), "--skip-existing", "--strict", folder=tmp_path
+    )
+    assert done.returncode == 3
+    skipped, warning, summary = done.stderr.splitlines()
+    assert skipped == "callscribe: 1 skipped, because their transcripts exist"
+    assert warning.startswith(f"callscribe: {silence}: ")
+    assert summary == f"callscribe: 1 of 1 transcribed, in {out}"
+    assert (out / "speech.txt").read_text() == "done before"
+
+
+def test_a_prompt_and_hotwords_reach_the_model_and_printed_transcripts_have_names(tmp_path: Path) -> None:
+    for name in ("one.wav", "two.wav"):
+        (tmp_path / name).write_bytes(call(0, 6))
+    files = [str(tmp_path / name) for name in ("one.wav", "two.wav")]
+    done = callscribe("transcribe", *files, "--prompt", "Greene Gardenne", "--hotwords", "Annah", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = (done.stdout.index(f"==> {file} <==\n") for file in files)
+    assert first < second
+    assert any(word in done.stdout for word in ("Greene", "Gardenne", "Annah"))
 
 
 def test_transcripts_that_would_be_written_over_one_another_are_refused(tmp_path: Path) -> None:

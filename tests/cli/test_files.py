@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from app.audio.pcm import PcmFile
 from app.cli.files import Output, Transcription
+from app.cli.tally import Tally
 from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
 from app.transcripts.formats import Format
@@ -53,8 +54,8 @@ def recordings(folder: Path, *names: bytes) -> list[Path]:
 async def test_a_file_name_that_is_not_unicode_is_written_and_printed_with_question_marks(tmp_path: Path) -> None:
     files, printed = recordings(tmp_path, b"llamada_\xf1.wav"), list[str]()
 
-    assert await work(Engine(None)).run(files, printed.append) == 0
-    assert await work(Engine(None), tmp_path).run(files, printed.append) == 0
+    assert await work(Engine(None)).run(files, printed.append) == Tally()
+    assert await work(Engine(None), tmp_path).run(files, printed.append) == Tally()
 
     assert [json.loads(text.encode())["id"] for text in printed] == ["llamada_?.wav"]
     assert json.loads(files[0].with_suffix(".json").read_bytes())["id"] == "llamada_?.wav"
@@ -65,9 +66,9 @@ async def test_a_failed_recording_is_reported_in_one_text_line_and_the_others_ar
 ) -> None:
     files, printed = recordings(tmp_path, b"\xf1.wav", b"\xf2.wav"), list[str]()
 
-    failed = await work(Engine(ValueError("two\nlines"), None)).run(files, printed.append)
+    tally = await work(Engine(ValueError("two\nlines"), None)).run(files, printed.append)
 
-    assert (failed, len(printed)) == (1, 1)
+    assert (tally.failed, len(printed)) == (1, 1)
     assert capsys.readouterr().out == f"callscribe: {tmp_path}/?.wav: two lines\n"
 
 
@@ -75,7 +76,7 @@ async def test_a_cut_off_recording_gets_a_warning(tmp_path: Path) -> None:
     half, printed = tmp_path / "half.wav", list[str]()
     half.write_bytes(SAMPLE_CALL.read_bytes()[:461_389])
 
-    assert await work(Engine(None)).run([half], printed.append) == 0
+    assert await work(Engine(None)).run([half], printed.append) == Tally(warned=1)
 
     assert [warning["code"] for warning in json.loads(printed[0])["warnings"]] == ["truncated"]
 
@@ -95,7 +96,7 @@ async def test_warnings_are_printed_for_formats_that_cannot_hold_them(
     warned = replace(NOTHING_SAID, channels=channels, warnings=warnings)
     [file] = recordings(tmp_path, b"call.wav")
 
-    assert await work(Engine(None, transcript=warned), form=form).run([file], list[str]().append) == 0
+    assert await work(Engine(None, transcript=warned), form=form).run([file], list[str]().append) == Tally(warned=1)
 
     printed_warnings = capsys.readouterr().out.splitlines()
     assert printed_warnings == is_printed * [

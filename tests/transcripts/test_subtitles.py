@@ -114,3 +114,13 @@ def test_a_long_name_gets_its_own_line(length: int) -> None:
     assert all(len(line) <= 42 for cue in shown for line in cue.lines)
     assert len(shown) < 5
     assert " ".join(cue.lines[1] for cue in shown) == PLATE
+
+
+def test_a_word_that_fits_only_without_the_speakers_name_is_below_the_name() -> None:
+    [cue] = cues([said(0, 3, "Donaudampfschifffahrtsgesellschaft")], name_speakers=True)
+
+    assert cue.lines == ("agent: Donaudampfschifffahrtsgesellschaft",)
+
+    [cue] = cues([said(0, 3, "Donaudampfschifffahrtsgesellschafts" + "büro")], name_speakers=True)
+
+    assert cue.lines == ("agent:", "Donaudampfschifffahrtsgesellschaftsbüro")
