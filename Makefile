@@ -49,7 +49,8 @@ CHOSEN = $(if $(filter tests/%,$(ONE)),$(ONE),-k "$(ONE)")
 PYTEST = $(BIN)/pytest $(if $(DURATIONS),--durations $(DURATIONS))
 
 test: setup ## run the fast tests, on a real Postgres and the real model: make test [ONE=tests/jobs/test_queue.py] [DURATIONS=15]
-	$(PYTEST) $(if $(ONE),$(CHOSEN),-m "not slow" $(PARALLEL))
+	@$(PYTEST) $(if $(ONE),$(CHOSEN),-m "not slow" $(PARALLEL)) || { status=$$?; \
+	  [ $$status = 4 ] || [ $$status = 5 ] && echo "ONE is a path below tests/, or a part of a test's name; nothing is called '$(ONE)'"; exit $$status; }
 
 proofs: setup ## run the slow tests: page in a browser, wheel, fuzzed API, and small forms of soak, bench and chaos: make proofs [DURATIONS=15]
 	$(PYTEST) -m slow $(PARALLEL)

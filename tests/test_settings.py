@@ -158,7 +158,7 @@ def test_audio_may_be_kept_in_a_bucket(monkeypatch: pytest.MonkeyPatch, value: s
         (
             "worker",
             {"DEVICE": "cpu", "COMPUTE_TYPE": "float16"},
-            "No model can run on this processor: 'float16' is not known there, set CALLSCRIBE_COMPUTE_TYPE to ",
+            "No model can run on this processor: it cannot compute with float16; set CALLSCRIBE_COMPUTE_TYPE to auto, ",
         ),
     ],
 )

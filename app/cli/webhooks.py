@@ -4,6 +4,7 @@ The database is slow to import, so the commands import it when they run.
 """
 
 import asyncio
+import signal
 from typing import Annotated
 
 import typer
@@ -77,6 +78,8 @@ def listen_for_webhooks(
     from app.cli.webhook_listener import listener
 
     secrets, origin = _verifying_with(secret)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell lets its background programs ignore SIGINT
+        signal.signal(stop, signal.default_int_handler)
     try:
         with listener("127.0.0.1", port, secrets, typer.echo) as receiver:
             address = f"http://127.0.0.1:{receiver.server_port}/"

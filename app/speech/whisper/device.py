@@ -59,7 +59,10 @@ def _lack(device: Device) -> str:
     of_each = [ctranslate2.get_supported_compute_types(device.kind, index) for index in device.indexes]
     known = set.intersection(*of_each) - NOT_FOR_ARRAYS
     if device.compute_type not in known:
-        return f"{device.compute_type!r} is not known there, set CALLSCRIBE_COMPUTE_TYPE to {', '.join(sorted(known))}"
+        return (
+            f"it cannot compute with {device.compute_type}; set CALLSCRIBE_COMPUTE_TYPE to auto, or to one of"
+            f" {', '.join(sorted(known))}"
+        )
     return ""
 
 

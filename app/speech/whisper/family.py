@@ -21,7 +21,10 @@ class WhisperFamily:
         from app.speech.whisper.device import find_device
 
         find_device(choice)
-        weights.require_known(name)
+        try:
+            weights.require_known(name)
+        except ModelUnavailable as error:
+            raise ModelUnavailable(f"CALLSCRIBE_MODEL: {error}") from None
 
     def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
         from app.speech.whisper import recognizing

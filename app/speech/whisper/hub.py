@@ -4,6 +4,7 @@ A name on the hub means whatever its owner pushed last. So the commits and weigh
 The commit of any other model is looked up once and kept. See docs/decisions/0023.
 """
 
+import errno
 import hashlib
 import json
 import shutil
@@ -136,6 +137,29 @@ def fetch(repository: Repository, models_dir: Path) -> Path:
         reference.parent.mkdir(exist_ok=True)
         reference.write_text(snapshot.name)
     return snapshot
+
+
+def reason(error: Exception) -> str:
+    """Why a download failed, as the end of a sentence."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    match error:
+        case GatedRepoError():
+            return "its owner gives it only to accounts that asked for it, so set HF_TOKEN"
+        case RepositoryNotFoundError():
+            return "the hub has no model of this name, or shows it only to an account (HF_TOKEN)"
+        case RevisionNotFoundError():
+            return "it has no such commit, branch or tag"
+        case OSError() if error.errno == errno.ENOSPC:
+            return "the disk is full"
+        case _ if _is_of_the_network(error):
+            return "the hub cannot be reached from this machine"
+    return f"the hub's client failed with {type(error).__name__}"
+
+
+def _is_of_the_network(error: Exception) -> bool:
+    """Returns whether a connection failed. The hub's client changes its HTTP library, so only the name is certain."""
+    return "TransportError" in {kind.__name__ for kind in type(error).__mro__} or isinstance(error, ConnectionError)
 
 
 def _download(name: str, models_dir: Path, revision: str | None, *, offline: bool) -> Path:

@@ -68,8 +68,8 @@ def require_known(name: str) -> None:
     is_hubs = short in available_models() or HUB_NAME.fullmatch(short)
     if not (name in BUNDLED or _folder(name) or (is_hubs and bool(at) == bool(REVISION.fullmatch(revision)))):
         raise ModelUnavailable(
-            f"CALLSCRIBE_MODEL: {name!r} is no model: name a size ({', '.join(available_models())}),"
-            " a hub's model such as Systran/faster-whisper-small, either with @commit, or the folder of a converted one"
+            f"{name!r} is no model: name a size ({', '.join(available_models())}), a model of the hub such as"
+            " Systran/faster-whisper-small, either with @commit, or the folder of a converted model"
         )
 
 
@@ -92,14 +92,16 @@ def fetch(name: str, models_dir: Path) -> Path:
     """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""
     if folder := locate(name, models_dir):
         return folder
+    require_known(name)
     try:
         return hub.fetch(Repository.named(name), models_dir)
     except NotAsPublished as error:
         raise ModelUnavailable(f"The model {name!r} was downloaded and erased again: {error}") from None
     except Exception as error:
         raise ModelUnavailable(
-            f"The model {name!r} is not on disk and cannot be downloaded: set CALLSCRIBE_MODEL to the folder of a"
-            f" converted model, or to one of {', '.join(bundled_models()) or 'the bundled models, once installed'}"
+            f"The model {name!r} is not on disk and cannot be downloaded: {hub.reason(error)}. Without the hub, set"
+            " CALLSCRIBE_MODEL to the folder of a converted model, or to one of"
+            f" {', '.join(bundled_models()) or 'the bundled models, once installed'}"
         ) from error
 
 

@@ -67,6 +67,9 @@ def serving() -> Iterator[Hub]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             server.asked.append(path)
+            if NAME not in path:
+                self.give(b"", {"X-Error-Code": "RepoNotFound"}, 401)
+                return
             if "/tree/" in path:
                 tree = [
                     {"type": "file", "path": each["rfilename"], "size": each["size"], "oid": each["blobId"]}
@@ -207,8 +210,19 @@ def test_files_that_changed_on_disk_are_fetched_again(hub_server: Hub, tmp_path:
 
 def test_an_unreachable_hub_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     point_to("http://127.0.0.1:9", monkeypatch)
-    with pytest.raises(ModelUnavailable, match="cannot be downloaded"):
+    with pytest.raises(ModelUnavailable, match="the hub cannot be reached from this machine"):
         fetch("tiny", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "nobody/nothing@v1"])
+def test_a_name_that_the_hub_does_not_have_is_reported(hub_server: Hub, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelUnavailable, match="the hub has no model of this name"):
+        fetch(name, tmp_path)
+
+
+def test_a_misspelt_size_is_refused_without_asking_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="'smal' is no model"):
+        fetch("smal", tmp_path)
 
 
 def test_the_command_reports_a_damaged_file_in_one_text_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,6 @@ def test_the_error_for_a_missing_model_is_one_text_line(name: str, tmp_path: Pat
         fetch(name, tmp_path)
 
     assert name in str(raised.value)
-    assert "set CALLSCRIBE_MODEL to " in str(raised.value)
+    assert "is no model: name a size (" in str(raised.value)
     assert "base" in str(raised.value)
     assert "\n" not in str(raised.value)
