@@ -1,7 +1,9 @@
 """The docs stay true: everything that they name exists, and they name everything that they have to."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from app.jobs.lifecycle import Status
 from app.settings import PREFIX, Settings
 from app.transcripts.formats import Format
 from app.transcripts.transcript import WarningCode
-from testing.service import Service
+from testing.ports import free_ports
+from testing.service import Service, serving
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -83,6 +86,36 @@ def test_the_readme_commands_print_the_transcript_that_the_readme_shows(service:
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, cwd=tmp_path, check=True)
     [promised] = re.findall(r"```text\n(\[00:00\].*?)\n…", README, re.DOTALL)
     assert _words(promised) in _words(done.stdout)
+
+
+def test_the_readme_commands_fetch_a_url_and_receive_the_webhook(tmp_path: Path) -> None:
+    [commands] = re.findall(r"```sh\n(# A server for the sample call.*?)```", README, re.DOTALL)
+    origin, receiver = free_ports(2)
+    with serving(tmp_path / "service", ALLOWED_NETWORKS="127.0.0.0/8") as service:
+        for written, here in {
+            "http://127.0.0.1:8000": service.url,
+            "8090": str(origin),
+            "9000": str(receiver),
+            "--directory samples": f"--directory {ROOT}/samples",
+            ".venv/bin/callscribe webhooks": f"{sys.executable} -m app.cli webhooks",
+        }.items():
+            commands = commands.replace(written, here)
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "CALLSCRIBE_DATA_DIR": str(service.folder)}
+        done = subprocess.run(
+            ["bash", "-euc", commands], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+        )
+    assert "signature valid" in done.stdout
+    assert '"type": "transcription.completed"' in done.stdout
+    assert "order-47291" in done.stdout
+
+
+def test_the_readme_commands_cancel_and_erase(service: Service) -> None:
+    [commands] = re.findall(r"```sh\n(# Cancel a job.*?)```", README, re.DOTALL)
+    id_ = service.post().json()["id"]
+    script = f"ID={id_}\n{commands.replace('http://127.0.0.1:8000', service.url)}"
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    assert '"status":"cancelled"' in done.stdout or '"code":"already_final"' in done.stdout
+    assert service.client.get(f"/v1/transcriptions/{id_}").status_code == 404
 
 
 def _words(text: str) -> str:
