@@ -31,7 +31,7 @@ class Route:
 def all_routes() -> Sequence[Route]:
     contexts: Any = iter_route_contexts(create_app().routes)
     return [
-        Route(method, context.original_route.path, context.original_route)
+        Route(method, context.original_route.path_format, context.original_route)
         for context in contexts
         for method in sorted(context.original_route.methods - {"HEAD"})
     ]

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api import openapi_requests
 from app.api.auth import CallerDep
-from app.api.dependencies import IntakeDep, ReaderDep
+from app.api.dependencies import IntakeDep, ReaderDep, RootPathDep
 from app.api.transcriptions import CREATED, JSON, IdempotencyKey, create_transcription, media_type_of
 from app.errors import UnsupportedMedia
 from app.jobs.views import TranscriptionOut
@@ -30,6 +30,7 @@ async def create_transcription_from_url(
     caller: CallerDep,
     intake: IntakeDep,
     reader: ReaderDep,
+    root_path: RootPathDep,
     idempotency_key: IdempotencyKey = None,
 ) -> TranscriptionOut:
     """Queues a recording that the service fetches from a URL.
@@ -39,4 +40,4 @@ async def create_transcription_from_url(
     """
     if media_type_of(request) != JSON:
         raise UnsupportedMedia("Send application/json with a `url`.")
-    return await create_transcription(request, response, caller, intake, reader, idempotency_key)
+    return await create_transcription(request, response, caller, intake, reader, root_path, idempotency_key)
