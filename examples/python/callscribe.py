@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Mapping
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class CallFailed(Exception):
     """The message says why there is no dialogue."""
 
 
-def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+def verify(secret: str, headers: Message, body: bytes, now: float) -> bool:
     """Whether a webhook is genuine and fresh. `body` has the bytes as they were received."""
     event_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not timestamp.isdecimal() or abs(now - int(timestamp)) > TOLERANCE_SECONDS:
@@ -53,7 +54,7 @@ class Receiver(BaseHTTPRequestHandler):
 
     events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         genuine = verify(WEBHOOK_SECRET, self.headers, body, time.time())
         if genuine:
