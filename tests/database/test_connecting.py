@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -17,8 +18,13 @@ from app.database.connections import Database, DatabaseUnavailable, is_absence, 
 from app.database.embedded import EmbeddedPostgres
 from testing.ports import free_ports
 
-PGBOUNCER = shutil.which("pgbouncer")
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+REQUIRED = bool(os.environ.get("NEED_POOLER"))  # set by .ci/run, so that CI cannot skip these tests
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
+
+
+def needs_pooler(test: Any) -> Any:
+    return pytest.mark.slow(pytest.mark.skipif(not (PGBOUNCER or REQUIRED), reason="PgBouncer is not installed")(test))
 
 
 async def settings_of(database: Database, *names: str) -> list[str]:
@@ -208,7 +214,7 @@ async def _until_open(port: int) -> None:
                 return
 
 
-@pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
+@needs_pooler
 async def test_a_pooler_in_session_mode_works_with_its_default_settings(database: Database, tmp_path: Path) -> None:
     async with pooled(database, tmp_path, "session") as address:
         await migrate(address)
@@ -217,7 +223,7 @@ async def test_a_pooler_in_session_mode_works_with_its_default_settings(database
         await through.close()
 
 
-@pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
+@needs_pooler
 async def test_a_pooler_in_transaction_mode_ends_the_start_with_one_line(database: Database, tmp_path: Path) -> None:
     async with pooled(database, tmp_path, "transaction") as address:
         with pytest.raises(DatabaseUnavailable, match="a pooler in transaction mode"):
