@@ -18,6 +18,15 @@ def field(name: str, value: str | bytes) -> bytes:
     return f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + content + b"\r\n"
 
 
+def part(disposition: str | bytes, content: bytes = b"", *headers: str) -> bytes:
+    """Returns a part of a form with a `Content-Disposition` as a client writes it, and other headers."""
+    written = disposition.encode() if isinstance(disposition, str) else disposition
+    more = "".join(f"\r\n{header}" for header in headers).encode()
+    return (
+        b"--" + BOUNDARY.encode() + b"\r\nContent-Disposition: form-data; " + written + more + b"\r\n\r\n" + content
+    ) + b"\r\n"
+
+
 def file(content: bytes | None = None, name: str = "call.wav") -> bytes:
     """Returns the part `file` of a form. Its content is a short tone unless a test gives another one."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'

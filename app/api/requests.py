@@ -4,11 +4,11 @@ To add an option, add a field here and a field of the same name in `Options`. Th
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
 from itertools import chain
-from types import UnionType
-from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,9 +24,10 @@ from pydantic import (
 from pydantic_core import from_json
 
 from app import wording
+from app.api.form_fields import field_of, values_of
 from app.api.problems import MANY, ONE, field_errors
 from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check_callback, check_url
-from app.errors import FieldError, InvalidRequest, TooLarge
+from app.errors import InvalidRequest, TooLarge
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
 from app.jobs.models import stored_options
 from app.network.guard import MAX_URL_CHARACTERS
@@ -206,20 +207,14 @@ class CreateTranscription(BaseModel):
         )
 
     @classmethod
-    def from_form(cls, fields: list[tuple[str, str]]) -> Self:
-        """Reads the fields of a form, in which a list is a repeated field and an object is JSON text.
+    def has_field(cls, name: str) -> bool:
+        """Whether a part of a form with this name, such as `hotwords[]`, belongs to a field."""
+        return field_of(name) in cls.model_fields
 
-        Raises InvalidRequest if a field is not valid.
-        """
-        values: dict[str, Any] = {}
-        for name, text in fields:
-            if name in LIST_FIELDS:
-                values.setdefault(name, []).append(text)
-            elif name in values:
-                raise InvalidRequest(f"The field {name!r} is repeated.", errors=(FieldError(name, "is repeated"),))
-            else:
-                values[name] = _form_value(name, text)
-        return _validated(cls, values)
+    @classmethod
+    def from_form(cls, fields: list[tuple[str, str]]) -> Self:
+        """Reads the fields of a form. Raises InvalidRequest if a field is not valid."""
+        return _validated(cls, values_of(cls, fields))
 
 
 class CreateFromUrl(CreateTranscription):
@@ -245,43 +240,19 @@ class CreateFromUrl(CreateTranscription):
             if len(body) > JSON_BODY_BYTES:
                 raise TooLarge(f"The JSON body is larger than {JSON_BODY_BYTES} bytes.")
         try:
-            values = from_json(body, allow_inf_nan=False)
+            values = from_json(body.removeprefix(BOM_UTF8).decode(), allow_inf_nan=False)
+        except UnicodeDecodeError:
+            raise InvalidRequest("The body is not UTF-8. Send the JSON in UTF-8.") from None
         except ValueError as error:
             raise InvalidRequest(f"The body is not JSON: {error}.") from None
         if not isinstance(values, dict):
             raise InvalidRequest("The body must be a JSON object.")
-        return _validated(cls, values)
+        return _validated(cls, {name: value for name, value in values.items() if not cls._is_empty(name, value)})
 
-
-def _types(annotation: Any) -> set[Any]:
-    """Returns the classes that a field's values may have."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _types(arguments[0])
-    if origin in (Union, UnionType):
-        return set().union(*map(_types, arguments))
-    return {origin or annotation}
-
-
-def _fields_of(*types: type) -> frozenset[str]:
-    known = CreateTranscription.model_fields.items()
-    return frozenset(name for name, field in known if not _types(field.annotation).isdisjoint(types))
-
-
-LIST_FIELDS = _fields_of(list)
-BOOLEAN_FIELDS = _fields_of(bool)
-JSON_FIELDS = _fields_of(dict, int, float)
-
-
-def _form_value(name: str, text: str) -> Any:
-    if name in BOOLEAN_FIELDS:
-        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-    if name in JSON_FIELDS:
-        try:
-            return from_json(text, allow_inf_nan=False)
-        except ValueError:
-            return text
-    return text
+    @classmethod
+    def _is_empty(cls, name: str, value: object) -> bool:
+        """Whether a field counts as not given. An empty URL does not, because the field is required."""
+        return name in cls.model_fields and name != "url" and (value is None or value == "")
 
 
 def _validated(model: type[Model], values: dict[str, Any]) -> Model:

@@ -113,7 +113,8 @@ async def create_transcription(
     if media_type not in (JSON, FORM):
         raise UnsupportedMedia("Send multipart/form-data with a part `file`, or application/json with a `url`.")
     announced = int(request.headers.get("content-length", 0))
-    if announced > intake.limits.upload_bytes + FORM_BYTES:
+    max_bytes = intake.limits.upload_bytes + FORM_BYTES
+    if announced > max_bytes:
         raise TooLarge(f"The recording is larger than {intake.limits.upload_bytes} bytes.")
     recording: Stored | Remote
     if media_type == JSON:
@@ -121,7 +122,9 @@ async def create_transcription(
         recording, ask = Remote(asked.url), asked.ask()
     else:
         async with intake.receiving(caller, idempotency_key, announced) as save:
-            form = await read_form(request.stream(), content_type, save)
+            form = await read_form(
+                request.stream(), content_type, save, is_field=CreateTranscription.has_field, max_bytes=max_bytes
+            )
             ask = CreateTranscription.from_form(form.fields).ask()
         recording = Stored(form.audio, form.filename)
     abandoned = partial(_client_hangs_up, request)

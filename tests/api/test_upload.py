@@ -116,7 +116,10 @@ def test_a_form_may_arrive_byte_by_byte(guarded: Service) -> None:
     [
         ("../../etc/passwd", "passwd"),
         ("C:\\calls\\a.wav", "a.wav"),
-        ("a\tb.wav", "ab.wav"),
+        ("a\tb\u202e\x7f.wav", "ab.wav"),
+        ("9\u202fPM.wav", "9\u202fPM.wav"),
+        ("x" * 300 + ".wav", "x" * 251 + ".wav"),
+        ("x" * 200 + "." + "y" * 200, "x" * 200 + "." + "y" * 54),
         ("é.wav", "é.wav"),
         ("", None),
     ],

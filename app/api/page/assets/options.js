@@ -39,7 +39,8 @@ const withOneChannel = ({ channel_labels: _, ...options }) => ({ ...options, cha
 
 function asForm(file, options) {
   const fields = new FormData();
-  for (const [name, value] of Object.entries(options)) for (const each of [value].flat()) fields.append(name, each);
+  // With brackets, a comma in a label does not separate labels.
+  for (const [name, value] of Object.entries(options)) for (const each of [value].flat()) fields.append(Array.isArray(value) ? `${name}[]` : name, each);
   fields.append("file", file);
   return fields;
 }
