@@ -5,19 +5,32 @@ Each function raises typer.BadParameter if an argument cannot be used.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import typer
 
+from app.audio.raw import rate_trouble
 from app.cli.files import ALL, clashes, recordings
 from app.speech.families import abilities
 from app.transcripts.formats import Format
-from app.transcripts.transcript import Options
+from app.transcripts.transcript import Encoding, Options
 
 
 def options(
-    model: str, language: str, task: str, channels: str, labels: Sequence[str], *, word_timestamps: bool
+    model: str,
+    language: str,
+    task: str,
+    channels: str,
+    labels: Sequence[str],
+    *,
+    word_timestamps: bool,
+    raw: tuple[str | None, int | None] = (None, None),
 ) -> Options:
-    """Returns the options for all recordings. Raises if the model cannot do what they ask for."""
+    """Returns the options for all recordings. Raises if the model cannot do what they ask for.
+
+    `raw` has the encoding and the sample rate of recordings without a header.
+    """
+    encoding, sample_rate = _raw(*raw)
     if channels not in ("mix", "split"):
         raise typer.BadParameter("must be mix or split", param_hint="--channels")
     if task not in ("transcribe", "translate"):
@@ -35,7 +48,18 @@ def options(
         channels="split" if channels == "split" else "mix",
         channel_labels=tuple(labels),
         word_timestamps=word_timestamps,
+        encoding=encoding,
+        sample_rate=sample_rate,
     )
+
+
+def _raw(encoding: str | None, sample_rate: int | None) -> tuple[Encoding | None, int | None]:
+    known = next((each for each in get_args(Encoding) if each == encoding), None)
+    if encoding is not None and known is None:
+        raise typer.BadParameter(f"must be one of {', '.join(get_args(Encoding))}", param_hint="--encoding")
+    if trouble := rate_trouble(known, sample_rate):
+        raise typer.BadParameter(trouble.replace("the field encoding", "--encoding"), param_hint="--sample-rate")
+    return known, sample_rate
 
 
 def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:

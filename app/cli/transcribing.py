@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -19,7 +19,7 @@ from app.cli.preparation import checked_settings, leave
 from app.process.memory import share_memory
 from app.settings import Settings
 from app.transcripts.formats import Format
-from app.transcripts.transcript import Options
+from app.transcripts.transcript import Encoding, Options
 
 if TYPE_CHECKING:
     from app.cli.files import Output
@@ -53,6 +53,16 @@ def transcribe(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Add the times of words to json and whisper.")
     ] = False,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What recordings without a header hold: {', '.join(get_args(Encoding))}. "
+            "Without it, the ending of the name says it, such as .ulaw."
+        ),
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(min=4_000, max=192_000, help="Sample rate in Hz of recordings with that --encoding.")
+    ] = None,
 ) -> None:
     """Transcribe files and folders on this machine, without a server or a database.
 
@@ -71,7 +81,13 @@ def transcribe(
     settings = checked_settings()
     settings = settings.model_copy(update={"model": (model,)}) if model else settings
     options = arguments.options(
-        settings.model[0], language, task, channels, channel_label or (), word_timestamps=word_timestamps
+        settings.model[0],
+        language,
+        task,
+        channels,
+        channel_label or (),
+        word_timestamps=word_timestamps,
+        raw=(encoding, sample_rate),
     )
     files = arguments.files(paths, named_apart=output_dir is not None)
     output = Output(arguments.formats(form, printed=output_dir is None), output_dir)
