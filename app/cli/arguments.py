@@ -9,15 +9,14 @@ from pathlib import Path
 
 import typer
 
+from app.audio.raw import rate_trouble
 from app.cli.files import Output, clashes, recordings
 from app.speech.families import abilities
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options
 
-PRINTABLE_TOGETHER = (
-    Format.TEXT,
-    Format.JSON,
-)  # the other formats describe one recording from its beginning to its end
+# In the other formats, readers could not tell where one recording ends and the next one begins.
+PRINTABLE_TOGETHER = (Format.TEXT, Format.JSON)
 
 
 def options(given: Options) -> Options:
@@ -32,6 +31,8 @@ def options(given: Options) -> Options:
         raise typer.BadParameter("needs --channels split, which separates the channels", param_hint="--channel-label")
     if len(set(labels)) < len(labels):
         raise typer.BadParameter("must differ from one another", param_hint="--channel-label")
+    if trouble := rate_trouble(given.encoding, given.sample_rate):
+        raise typer.BadParameter(trouble.replace("the field encoding", "--encoding"), param_hint="--sample-rate")
     return replace(given, language=None if language == "auto" else language)
 
 

@@ -21,7 +21,7 @@ from app.cli.tally import Tally
 from app.process.memory import share_memory
 from app.settings import Settings
 from app.transcripts.formats import Format
-from app.transcripts.transcript import Channels, Options, Task
+from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 if TYPE_CHECKING:
     from app.cli.files import Output
@@ -63,6 +63,15 @@ def transcribe(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Add the times of words to json and whisper.")
     ] = False,
+    encoding: Annotated[
+        Encoding | None,
+        typer.Option(
+            help="What recordings without a header hold. Without it, the ending of the name says it, such as .ulaw."
+        ),
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(min=4_000, max=192_000, help="Sample rate in Hz of recordings with that --encoding.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text with names and terms that the model should expect.")] = None,
     hotwords: Annotated[
         list[str] | None, typer.Option(help="Word that the model should expect. Repeat the option for more words.")
@@ -100,12 +109,12 @@ def transcribe(
             word_timestamps=word_timestamps,
             prompt=prompt,
             hotwords=tuple(hotwords or ()),
+            encoding=encoding,
+            sample_rate=sample_rate,
         )
     )
     files = arguments.files(paths, named_apart=output_dir is not None)
-    forms = arguments.formats(
-        [name.value for name in form or ()] or ["text"], printed=output_dir is None, recordings=len(files)
-    )
+    forms = arguments.formats(form or [Format.TEXT], printed=output_dir is None, recordings=len(files))
     output = Output(forms, output_dir, headed=len(files) > 1)
     if skip_existing:
         files = arguments.without_finished(files, output)
