@@ -15,7 +15,7 @@ from app.database.address import Address, parse_address
 from app.deliveries.receivers import MAX_RECEIVERS, check_callback, check_url
 from app.deliveries.signing import key_of
 from app.speech.families import default_model
-from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
+from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 
 PREFIX = "CALLSCRIBE_"
 OPTIONS = {"HOST": "--host", "PORT": "--port"}
@@ -53,7 +53,7 @@ def _address(value: Any) -> Any:
 def _place(value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
         try:
-            return parse_s3_url(value)
+            return parse_s3_place(value)
         except ValueError as error:
             raise ValueError(f"must be a folder or s3://bucket/prefix; it {error}") from None
     if isinstance(value, str) and SCHEME.match(value):

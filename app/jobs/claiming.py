@@ -61,6 +61,8 @@ _TAKE = """
         lease_until = now() + :lease,
         attempts = attempts + 1,
         progress = 0,
+        retry_code = NULL,
+        retry_message = NULL,
         started_at = coalesce(started_at, now())
     FROM claimable WHERE transcription.id = claimable.id
     RETURNING transcription.*

@@ -15,7 +15,7 @@ from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
 from app.jobs import erasure, queue
-from app.jobs.blame import DISK_PAUSE, ENGINE_FAILED, STORE_PAUSE, outcome_of
+from app.jobs.blame import DISK_FULL, ENGINE_FAILED, STORE_PAUSE, outcome_of
 from app.jobs.capacity import Capacity, Pauses, free_fetches, free_slots
 from app.jobs.claiming import Claimed
 from app.jobs.ending import AtEnd, Written
@@ -164,7 +164,7 @@ class JobRunner:
         options = stored_options.validate_python(job.options)
         if running.audio_key is None:
             fetched = await self._recordings.fetch(job)
-            running.audio_key = fetched.key
+            running.audio_key = fetched.audio.key
             if not await self._recordings.attach(job, fetched):
                 return LeaseLost()
             self._signals.wake(PENDING_TOPIC)  # the job waits for no server any more, so another fetch may begin
@@ -210,7 +210,7 @@ class JobRunner:
         if isinstance(outcome, Hindered):
             outcome = await self._judge_hindrance(running.job, error)
         elif isinstance(error, InsufficientStorage) and await self._recordings.is_there_space():
-            outcome = Interrupted(DISK_PAUSE, alone=True)  # it, or what its server announces, is too large
+            outcome = replace(DISK_FULL, alone=True)  # it, or what its server announces, is too large
         if isinstance(outcome, Interrupted):
             log.warning("the job returns to the queue", error=str(error), pause_seconds=outcome.pause.total_seconds())
             self._pause(outcome, fetches=running.is_being_fetched or isinstance(error, NotWritten))
