@@ -68,7 +68,7 @@ async def _claim_from(
     lease = {"worker": worker, "lease": leases.LEASE}
     jobs = []
     if capacity.places and last_chance:
-        jobs += await _changed_by(session, claims.one_on_its_last_chance.bindparams(**lease))
+        jobs += await _changed_by(session, claims.one_more(capacity, **lease))
         for job in jobs:
             capacity = without(capacity, job.caller, (job.source_host or "") if claims is TO_FETCH else "")
     if capacity.places:
@@ -155,6 +155,19 @@ async def is_untended(session: AsyncSession) -> bool:
     )
     running = select(Transcription.id).where(Transcription.status == Status.IN_PROGRESS)
     return (await session.exec(select(and_(due.exists(), ~running.exists())))).one()
+
+
+async def unserved_models(session: AsyncSession, served: Sequence[str]) -> list[str]:
+    """The models of jobs that have been due for a while, if `served` lacks them and no worker runs a job of theirs."""
+    model = col(Transcription.options)["model"].astext
+    running = select(model).where(Transcription.status == Status.IN_PROGRESS)
+    waiting = select(model).where(
+        Transcription.status == Status.PENDING,
+        col(Transcription.run_at) < func.now() - UNTENDED,
+        model.not_in(served),
+        model.not_in(running),
+    )
+    return sorted((await session.exec(waiting.distinct())).all())
 
 
 async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Transcription]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -332,6 +333,12 @@ def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:
     refused(post_url(guarded, "https://example.com/call.wav"), 429, "queue_full")
 
 
+def story(service: Service, job_id: str) -> list[tuple[str, str]]:
+    """The levels and the events of a job's log lines, which a search for its id in the field `job` finds."""
+    lines = [json.loads(line) for line in service.log().splitlines() if line.startswith("{")]
+    return [(line["level"], line["event"]) for line in lines if line.get("job") == job_id]
+
+
 async def test_the_service_fetches_and_transcribes_even_after_it_was_killed(
     workspace: Path, origin: Origin, postgres: str, template: str
 ) -> None:
@@ -352,6 +359,13 @@ async def test_the_service_fetches_and_transcribes_even_after_it_was_killed(
             assert missed(said(0, 6), service.read(job["links"]["transcript"])["text"]) <= FEW
             missing = service.ended(answered(post_url(service, origin.url("/nothing.wav"))))
             assert missing["error"] == {"code": "fetch_failed", "message": f"{GONE}."}
+            assert story(service, job["id"]) == [
+                ("info", "request"),
+                ("info", "attempt started"),
+                ("info", "recording fetched"),
+                ("info", "transcription completed"),
+            ]
+            assert story(service, missing["id"])[-1] == ("warning", "transcription failed")
             recovered = service.ended(killed)
             assert (recovered["status"], recovered["attempts"]) == ("completed", 2)
             assert SECRET not in service.log()
