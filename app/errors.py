@@ -182,13 +182,18 @@ class JobError(AppError):
 
 
 class FetchFailed(JobError):
-    """The service could not fetch the recording from its URL. `transient` says whether another try may succeed."""
+    """The service could not fetch the recording from its URL. `transient` says whether another try may succeed.
+
+    `not_ready` says that the recording is not at its address, but may come there soon, because some phone systems send
+    the address before they have written the recording. Then another try may succeed too.
+    """
 
     code, title = "fetch_failed", "The recording could not be fetched"
 
-    def __init__(self, detail: str = "", *, transient: bool = False) -> None:
+    def __init__(self, detail: str = "", *, transient: bool = False, not_ready: bool = False) -> None:
         super().__init__(detail)
-        self.transient = transient
+        self.transient = transient or not_ready
+        self.not_ready = not_ready
 
 
 class TranscriptionFailed(JobError):

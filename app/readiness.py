@@ -171,3 +171,11 @@ async def workers_at_work(database: Database) -> None:
     async with database.transaction() as session:
         if await queue.is_untended(session):
             raise Doubtful("some have been waiting for a minute, and none is running: is there a worker?")
+
+
+async def models_served(database: Database, models: Sequence[str]) -> None:
+    async with database.transaction() as session:
+        unserved = await queue.unserved_models(session, models)
+    if unserved:
+        waiting = "jobs wait for a model that no worker seems to serve"
+        raise Doubtful(waiting, f"{waiting}: {', '.join(unserved)}")

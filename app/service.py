@@ -36,6 +36,7 @@ from app.jobs.reading import Reader
 from app.jobs.recording import Decoder, Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
+from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
 from app.network.guard import NetworkGuard
 from app.process.shutdown import Shutdown, on_signals
@@ -54,7 +55,6 @@ from app.storage.s3_url import S3Url
 from app.storage.store import AudioStore
 from app.storage.workspace import Workspace
 
-GRACE_SECONDS = 10.0
 SENDING_GRACE_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe")
@@ -123,20 +123,28 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             database,
             store,
             keep_audio_days=settings.keep_audio_days,
+            keep_failed_audio_days=settings.keep_failed_audio_days,
             keep_transcript_days=settings.keep_transcript_days,
+            free_space=free_space if isinstance(settings.audio_place, Path) else None,
         )
-        at_end = AtEnd(partial(event_of, root_path=settings.root_path), forget_audio=retention.forgets_audio)
+        at_end = AtEnd(
+            partial(event_of, root_path=settings.root_path), retention.forgets_audio, retention.forgets_failed_audio
+        )
         sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard))
         jobs = None
         if executor:
             engine, name = Engine(engine_config(settings)), f"{socket.gethostname()}:{os.getpid()}"
             recordings = Recordings(database, store, fetcher, _decoder(settings, store, workspace))
-            runner = JobRunner(database, signals, recordings, engine, retention, at_end, worker=name)
+            runner = JobRunner(
+                database, signals, recordings, engine, retention, at_end, worker=name, models=settings.model
+            )
             jobs = Executor(engine, runner)
-        workers = [(jobs.runner, GRACE_SECONDS)] if jobs else []
+        workers = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
         on_signals(shutdown.request)
-        work = [signals.run(), retention.run(), sender.run(), log_containment(), *([jobs.run()] if jobs else [])]
+        unserved = UnservedModels(database, settings.model)
+        work = [signals.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
+        work += [jobs.run()] if jobs else []
         async with _running(work, shutdown):
             yield Parts(
                 database, signals, guard, workspace, store, free_space, fetcher, retention, at_end, jobs, shutdown
@@ -187,6 +195,7 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
         {
             "storage": partial(readiness.one_machine, parts.store, parts.database),
             "jobs": partial(readiness.workers_at_work, parts.database),
+            "models": partial(readiness.models_served, parts.database, settings.model),
         },
     )
 

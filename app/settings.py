@@ -15,7 +15,7 @@ from app.database.address import Address, parse_address
 from app.deliveries.receivers import MAX_RECEIVERS, check_callback, check_url
 from app.deliveries.signing import key_of
 from app.speech.families import default_model
-from app.storage.s3_url import BUCKET, S3Url, parse_s3_url
+from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 
 PREFIX = "CALLSCRIBE_"
 OPTIONS = {"HOST": "--host", "PORT": "--port"}
@@ -34,12 +34,17 @@ OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*")
 PRIORITIES = tuple("0123456789")
 ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
+LogLevel = Literal["debug", "info", "warning", "error"]
 # The types of CTranslate2 that the engine can use. Only loading a model shows whether this machine supports a type.
 ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
 
 
 class SettingsError(Exception):
     """Says that a setting cannot be used. The message is one line of text, which names the setting."""
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _split(value: Any) -> Any:
@@ -53,7 +58,7 @@ def _address(value: Any) -> Any:
 def _place(value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
         try:
-            return parse_s3_url(value)
+            return parse_s3_place(value)
         except ValueError as error:
             raise ValueError(f"must be a folder or s3://bucket/prefix; it {error}") from None
     if isinstance(value, str) and SCHEME.match(value):
@@ -246,6 +251,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Days that a recording is kept after its job has ended. 0 erases it when the job ends.",
     )
+    keep_failed_audio_days: int = Field(
+        default=3,
+        ge=0,
+        description="Days that the recording of a failed job is kept, so that you can look at it. If `KEEP_AUDIO_DAYS` "
+        "is more, that holds.",
+    )
     keep_transcript_days: int | None = Field(
         default=None,
         ge=1,
@@ -254,6 +265,17 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] | None = Field(
         default=None,
         description="`text` for people, `json` for programs. If unset, `text` on a terminal, otherwise `json`.",
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+        default="info",
+        description="The least important log lines that are written: `debug`, `info`, `warning` or `error`.",
+    )
+    shutdown_grace_seconds: float = Field(
+        default=10,
+        ge=0,
+        le=86_400,
+        description="How many seconds running jobs may still take when the process is stopped. Then they return to the "
+        "queue.",
     )
 
     @property

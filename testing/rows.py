@@ -21,7 +21,8 @@ from app.jobs.models import NewJob, Transcription, stored_options
 from app.jobs.queue_limit import QueueLimit
 from app.transcripts.transcript import Options, Transcript
 
-OPTIONS = stored_options.dump_python(Options(model="base"), mode="json")
+MODEL = "base"
+OPTIONS = stored_options.dump_python(Options(model=MODEL), mode="json")
 SILENCE = Transcript(None, None, 1.0, (), ())
 KEEP_AUDIO, FORGET_AUDIO = AtEnd(event_of, forget_audio=False), AtEnd(event_of, forget_audio=True)
 TESTER = Caller("test")
@@ -96,12 +97,14 @@ async def fill(database: Database, jobs: int, callers: int, *, stored: bool = Tr
         INSERT INTO transcription (id, caller, fingerprint, metadata, options, priority, webhook_urls,
             callback_urls, status, progress, attempts, crashes, run_at, cancel_requested, source, audio_key, bytes,
             sha256, warnings, created_at)
-        SELECT gen_random_uuid(), 'key-' || n % :callers, 'f', '{}', '{}', 5 + n % 3, '[]', '[]', 'pending',
+        SELECT gen_random_uuid(), 'key-' || n % :callers, 'f', '{}',
+            jsonb_build_object('model', CAST(:model AS text)), 5 + n % 3, '[]', '[]', 'pending',
             0, 0, 0, now(), false, 'upload', CASE WHEN :stored THEN gen_random_uuid()::text END, 1, 's', '[]', now()
         FROM generate_series(1, :jobs) AS n
         """,
         jobs=jobs,
         callers=callers,
         stored=stored,
+        model=MODEL,
     )
     await execute(database, "ANALYZE transcription")

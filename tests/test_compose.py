@@ -12,7 +12,7 @@ import yaml
 
 from app.storage.s3 import BucketUnavailable
 from app.storage.s3_store import S3AudioStore
-from app.storage.s3_url import parse_s3_url
+from app.storage.s3_url import parse_s3_place
 from app.storage.workspace import Workspace
 from testing.s3_server import S3Server, weed_serving
 
@@ -21,7 +21,7 @@ FILES = ("docker-compose.yml", "docker-compose.s3.yml")
 OVERLAY = yaml.safe_load((ROOT / FILES[1]).read_text())
 S3: dict[str, Any] = OVERLAY["services"]["s3"]
 SERVICE: dict[str, Any] = OVERLAY["services"]["callscribe"]
-STORE = parse_s3_url(SERVICE["environment"]["CALLSCRIBE_STORE_URL"])
+STORE = parse_s3_place(SERVICE["environment"]["CALLSCRIBE_STORE_URL"])
 SECRET = "a-secret"
 
 

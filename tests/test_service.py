@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from app.database.connections import Database
 from app.jobs import executor
 from app.jobs import recording as job_recording
 from app.jobs.lifecycle import Status
+from app.jobs.topics import changed_topic
 from app.service import open_parts
 from app.settings import Settings
 from app.storage.folder_store import MARKER
@@ -54,3 +55,35 @@ async def test_a_process_ends_as_soon_as_its_engine_ends(
     assert parts.shutdown.failed
     back = await read(database, job.id)
     assert (back.status, back.crashes, back.attempts) == (Status.PENDING, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("grace_seconds", "prompt", "status", "attempts"),
+    [(0, "hang", Status.PENDING, 0), (30, "sleep 0.3", Status.COMPLETED, 1)],
+    ids=["given back", "completed"],
+)
+async def test_running_jobs_get_the_grace_period_of_the_settings(
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    grace_seconds: float,
+    prompt: str,
+    status: Status,
+    attempts: int,
+) -> None:
+    async def recording() -> AsyncIterator[bytes]:
+        yield tone()
+
+    monkeypatch.setattr(service, "Engine", double.EngineDouble)
+    address = database.address.text
+    settings = Settings(data_dir=tmp_path, database_url=address, shutdown_grace_seconds=grace_seconds)
+    async with open_parts(settings, executor=True) as parts:
+        audio = await parts.store.save("call", recording(), 1_000_000)
+        job = await enqueue(database, audio_key=audio.key, options=Options(model="base", prompt=prompt))
+        with parts.signals.subscribe(changed_topic(job.id)) as changed:
+            async with asyncio.timeout(30):
+                while (await read(database, job.id)).status == Status.PENDING:
+                    with suppress(TimeoutError):  # the first notification may come before the process listens
+                        await asyncio.wait_for(changed.wait(), 0.1)
+    ended = await read(database, job.id)
+    assert (ended.status, ended.attempts) == (status, attempts)

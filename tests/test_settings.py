@@ -27,6 +27,7 @@ def test_every_setting_has_a_default() -> None:
     assert settings.model[0] == "base"
     assert settings.max_upload_bytes == 2 * 1024**3
     assert settings.api_keys == {}
+    assert (settings.log_level, settings.shutdown_grace_seconds, settings.keep_failed_audio_days) == ("info", 10, 3)
 
 
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +41,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         "MAX_UPLOAD_BYTES": "1.5GiB",
         "ALLOWED_NETWORKS": "10.0.0.0/8, fd00::/8, 192.0.2.7",
         "LOG_FORMAT": "",
+        "LOG_LEVEL": "WARNING",
     }
     for name, value in given.items():
         monkeypatch.setenv(PREFIX + name, value)
@@ -53,6 +55,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert settings.max_upload_bytes == 1.5 * 1024**3
     assert [str(network) for network in settings.allowed_networks] == ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]
     assert settings.log_format is None
+    assert settings.log_level == "warning"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,11 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("MIN_FREE_BYTES", "-1"),
         ("KEEP_AUDIO_DAYS", "-1"),
         ("KEEP_TRANSCRIPT_DAYS", "0"),
+        ("KEEP_FAILED_AUDIO_DAYS", "-1"),
         ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "verbose"),
+        ("SHUTDOWN_GRACE_SECONDS", "-1"),
+        ("SHUTDOWN_GRACE_SECONDS", "soon"),
     ],
 )
 def test_the_error_for_an_invalid_setting_is_one_text_line_that_names_it(

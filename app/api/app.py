@@ -33,7 +33,7 @@ from app.api.server.request_limits import RequestLimits
 from app.api.server.request_log import RequestLogMiddleware
 from app.process.garbage import spare_what_stays
 from app.process.open_files import most_connections
-from app.service import GRACE_SECONDS, Service, report_ready
+from app.service import Service, report_ready
 
 DESCRIPTION = """
 Callscribe turns phone-call recordings into text. Post a recording, and the service answers `202` with a transcription.
@@ -54,6 +54,7 @@ durations are seconds.
 # service closed it, a request that is on its way would fail. When there are too many connections, unused ones are
 # closed earlier to make room (`server.connection_limits`).
 KEEP_ALIVE_SECONDS = 75
+REQUEST_GRACE_SECONDS = 10  # for requests that are under way when the process is stopped
 
 log = structlog.stdlib.get_logger("callscribe")
 
@@ -123,7 +124,7 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=int(GRACE_SECONDS),
+            timeout_graceful_shutdown=REQUEST_GRACE_SECONDS,
         )
         super().__init__(config)
         self._root_path: str = app.state.root_path
@@ -183,7 +184,10 @@ async def serve(
             announcing = asyncio.create_task(report_ready(service.parts, ready))
             stopping = asyncio.create_task(service.parts.shutdown.requested.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            log.info("stopping; a second signal stops immediately", running_jobs_may_take_seconds=GRACE_SECONDS)
+            log.info(
+                "stopping; a second signal stops immediately",
+                running_jobs_may_take_seconds=service.parts.shutdown.grace_seconds,
+            )
             service.close()
             server.should_exit = True
             await asyncio.gather(serving, service.parts.shutdown.drain())

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
+from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
 
 
 class AttemptOut(BaseModel):
@@ -31,7 +31,10 @@ class DeliveryOut(BaseModel):
         "event."
     )
     type: str = Field(examples=["transcription.completed"])
-    style: Style
+    style: str = Field(
+        examples=["webhook"],
+        description="`webhook` or `callback`. Later versions may add styles that are not listed here.",
+    )
     url: str
     status: DeliveryStatus
     next_attempt_at: datetime | None = Field(

@@ -41,6 +41,7 @@ PENDING_EXAMPLE: dict[str, Any] = {
     "attempts": 0,
     "language": None,
     "error": None,
+    "retry": None,
     "warnings": [],
     "external_id": "crm-48151",
     "metadata": {},

@@ -129,6 +129,7 @@ async def create_transcription(
         recording = Stored(form.audio, form.filename)
     abandoned = partial(_client_hangs_up, request)
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
+    request.state.job = str(accepted.job.id)  # for the request's log line
     response.status_code = 202 if accepted.is_new else 200
     read = await reader.with_notify_state(accepted.job)
     shown = TranscriptionOut.of(read.job, read.notify_state, root_path=root_path)

@@ -44,7 +44,7 @@ def serve(
     if executor:
         check_engine(settings)
     listener = listen(host, port)
-    set_up_logging(settings.log_format)
+    set_up_logging(settings.log_format, settings.log_level)
     _run_until_stopped(
         serve_http(
             open_service(settings, executor=executor),
@@ -65,7 +65,7 @@ def worker() -> None:
     settings = checked_settings()
     _close_to_other_users(settings)
     check_engine(settings)
-    set_up_logging(settings.log_format)
+    set_up_logging(settings.log_format, settings.log_level)
     _run_until_stopped(_work(settings))
 
 

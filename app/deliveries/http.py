@@ -19,8 +19,8 @@ import httpx
 from app.deliveries import signing
 from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Outgoing, Reply, Result
 from app.deliveries.models import Style
-from app.deliveries.receivers import request_target
 from app.errors import UrlNotAllowed
+from app.network.exchange import request_target
 from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused, causes
 from app.network.wire import AnswerTooLong
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from app.errors import FieldError, InvalidRequest
+from app.network.exchange import request_target
 from app.network.guard import NetworkGuard, has_unfit_characters
 
 PLACEHOLDERS = ("file_name", "external_id", "id", "status")
@@ -22,7 +23,6 @@ MAX_CHARACTERS = 2048
 MAX_FILLED_CHARACTERS = 7680  # of path and query: together with the host less than the guard allows
 # These values are known only when the transcription ends. Until then, checks use values that are at least as long.
 NOT_KNOWN_YET = {"id": "0" * 36, "status": "completed"}
-NOT_SENT = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
 SPECIAL_SEGMENTS = ("", ".", "..")  # servers resolve them, or merge `//`
 
 
@@ -54,17 +54,6 @@ def unsafe_placeholders(url: str, values: Mapping[str, str]) -> list[str]:
         if names and _may_be_special(filled(segment, values)):
             found.update(dict.fromkeys(names))
     return list(found)
-
-
-def request_target(url: str) -> bytes:
-    """Returns the path and query of a URL as they are sent. Only characters that HTTP cannot carry are percent-encoded.
-
-    httpx would also resolve dot segments, and so call another path than the one that was checked and shown.
-    """
-    host = re.split("[/?#]", url.partition("://")[2])[0]
-    rest = url.partition("://")[2][len(host) :].partition("#")[0]
-    sent = NOT_SENT.sub(lambda found: quote(found[0], safe=""), rest)
-    return (sent if sent.startswith("/") else f"/{sent}").encode("ascii")
 
 
 def check_url(url: str) -> str:

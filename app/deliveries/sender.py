@@ -18,6 +18,7 @@ from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.deliveries import outbox
 from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Reply
+from app.deliveries.models import Delivery, DeliveryStatus
 from app.deliveries.outbox import Leased
 from app.errors import InternalError
 
@@ -103,23 +104,38 @@ class DeliverySender:
                 raise
             log.warning("attempt not recorded", delivery=str(leased.id), error=type(error).__name__)
             return
-        log.info(
-            "delivery attempted",
-            delivery=str(leased.id),
-            type=leased.type,
-            host=leased.host,
-            status_code=reply.status_code,
-            error=reply.error,
-            ms=reply.milliseconds,
-            waited_ms=round(leased.waited_seconds * 1000),
-            status=row.status if row else "lease lost",
-            attempts=row.attempts if row else None,
-        )
+        _log_attempt(leased, reply, row)
 
     async def _give_back(self, leased: Leased) -> None:
         with suppress(*DATABASE_TROUBLE):  # the lease ends by itself, only later
             async with self._database.transaction() as session:
                 await outbox.give_back(session, leased)
+
+
+def _log_attempt(leased: Leased, reply: Reply, row: Delivery | None) -> None:
+    """Write the log line of an attempt. `row` is the delivery after it, or None if the lease was lost meanwhile."""
+    facts = {
+        "job": str(leased.transcription_id),
+        "delivery": str(leased.id),
+        "type": leased.type,
+        "host": leased.host,
+        "status_code": reply.status_code,
+        "error": reply.error,
+        "ms": reply.milliseconds,
+        "waited_ms": round(leased.waited_seconds * 1000),
+    }
+    if row is None:
+        log.warning("the lease of a delivery is lost, so its attempt was not recorded", **facts)
+        return
+    facts["attempts"] = row.attempts
+    match row.status:
+        case DeliveryStatus.DELIVERED:
+            log.info("the receiver was notified", **facts)
+        case DeliveryStatus.FAILED:
+            log.warning("the receiver was not notified, and there are no more attempts", **facts)
+        case _:
+            next_attempt = row.next_attempt_at.isoformat(timespec="seconds")
+            log.info("the receiver was not notified, and another attempt follows", not_before=next_attempt, **facts)
 
 
 def _broken(leased: Leased, error: Exception) -> Reply:

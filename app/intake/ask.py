@@ -6,9 +6,7 @@ These are values without behaviour. A form, a JSON body, a folder or a message c
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import PurePath
 from typing import Any
-from unicodedata import category
 
 from app.jobs.models import Transcription
 from app.storage.store import StoredAudio
@@ -17,9 +15,6 @@ from app.transcripts.transcript import Options
 DEFAULT_MODEL = ""
 """In the options of an Ask, this stands for the first model that the service serves."""
 DEFAULT_PRIORITY = 5
-MAX_NAME_CHARACTERS = 255
-MAX_ENDING_CHARACTERS = 16
-JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True)
@@ -75,22 +70,3 @@ def _flat(ask: Ask) -> dict[str, Any]:
     values = asdict(ask)
     del values["options"]
     return {**values, **asdict(ask.options), "priority": priority}
-
-
-def shown_name(filename: str | None) -> str | None:
-    """A sender's name for a file, as it is shown: without folders and control characters.
-
-    It has at most 255 characters. If the name is longer, its ending, such as `.wav`, is kept.
-    """
-    if filename is None:
-        return None
-    name = "".join(filter(_is_shown, filename.replace("\\", "/").rsplit("/", 1)[-1]))
-    ending = PurePath(name).suffix
-    if len(name) > MAX_NAME_CHARACTERS and len(ending) <= MAX_ENDING_CHARACTERS:
-        return name[: MAX_NAME_CHARACTERS - len(ending)] + ending
-    return name[:MAX_NAME_CHARACTERS] or None
-
-
-def _is_shown(character: str) -> bool:
-    """Macs write unusual spaces into names, and Persian and Indic scripts need joiners. Python prints neither."""
-    return character.isprintable() or category(character) == "Zs" or character in JOINERS

@@ -20,14 +20,15 @@ from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.errors import AppError, FieldError, InvalidRequest, TooLong, Unavailable
-from app.intake.ask import DEFAULT_PRIORITY, Accepted, Ask, Remote, Stored, fingerprint, shown_name
+from app.intake.ask import DEFAULT_PRIORITY, Accepted, Ask, Remote, Stored, fingerprint
 from app.jobs import changing
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
 from app.process.places import FairPlaces, Rank
 from app.process.tasks import never, run_unless
-from app.sources.fetch import Fetcher, last_component
+from app.sources.fetch import Fetcher
+from app.sources.names import last_component, shown_name
 from app.speech.families import abilities
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, StoredAudio, StoreUnavailable

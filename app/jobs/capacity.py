@@ -31,6 +31,7 @@ class Held:
 class Capacity:
     """How many more jobs of one kind may be claimed: in all, of each API key and from each host.
 
+    `models` names the models whose jobs may be claimed; None means all.
     `of_caller` and `of_host` name keys and hosts that hold places already. For all others, `each_caller` and
     `each_host` are the limits; None means all places. `crowded` means that running jobs hold all places.
     """
@@ -41,6 +42,7 @@ class Capacity:
     of_caller: Mapping[str, int] = field(default_factory=dict)
     of_host: Mapping[str, int] = field(default_factory=dict)
     crowded: bool = False
+    models: Sequence[str] | None = None
 
     @property
     def most_of_a_caller(self) -> int:

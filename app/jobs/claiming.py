@@ -54,6 +54,10 @@ CONTENDED = 64
 
 LAST_CHANCE = bindparam("last_chance", MAX_CRASHES - 1, type_=Integer, literal_execute=True)
 
+# A job whose model this worker does not serve stays for other workers. CASE keeps PostgreSQL from a guess that few rows
+# match, because it would then read all rows of a key and sort them instead of stopping at the first ones.
+_SERVED = "CASE WHEN :models IS NULL OR options ->> 'model' = ANY(:models) THEN true ELSE false END"
+
 _TAKE = """
     UPDATE transcription SET
         status = 'in_progress',
@@ -62,6 +66,8 @@ _TAKE = """
         lease_until = now() + :lease,
         attempts = attempts + 1,
         progress = 0,
+        retry_code = NULL,
+        retry_message = NULL,
         started_at = coalesce(started_at, now())
     FROM claimable WHERE transcription.id = claimable.id
     RETURNING transcription.*
@@ -100,7 +106,8 @@ _FAIR = """
         FROM lane JOIN share USING (caller) CROSS JOIN LATERAL (
             SELECT id, {host} AS host, run_at, row_number() OVER (ORDER BY run_at, id) AS place FROM transcription
             WHERE status = 'pending' AND {recording} AND priority = lane.priority AND caller = lane.caller
-                AND run_at <= now() AND crashes < :last_chance AND (share.new OR NOT {host} = ANY(:full_hosts))
+                AND run_at <= now() AND crashes < :last_chance AND {served}
+                AND (share.new OR NOT {host} = ANY(:full_hosts))
             ORDER BY run_at, id LIMIT :slots + :contended / (SELECT count(*) FROM lane)
         ) AS waiting
         WHERE share.free > 0
@@ -138,6 +145,7 @@ _ONE_ON_ITS_LAST_CHANCE = """
     WITH claimable AS MATERIALIZED (
         SELECT id FROM transcription
         WHERE status = 'pending' AND {recording} AND run_at <= now() AND crashes >= :last_chance
+            AND {served}
         ORDER BY priority, run_at, id
         LIMIT 1
         FOR UPDATE SKIP LOCKED
@@ -152,12 +160,12 @@ _OF_ANOTHER_KEY = """
     SELECT priority, caller FROM transcription
     WHERE status = 'pending' AND {recording} AND caller <> ALL(:full_callers) {more_urgent}
         AND (caller <> ALL(:callers) OR NOT {host} = ANY(:full_hosts))
-        AND run_at <= now() AND crashes < :last_chance
+        AND run_at <= now() AND crashes < :last_chance AND {served}
         AND priority <= coalesce((
             SELECT min(urgency) FROM generate_series(0, 9) AS urgency WHERE EXISTS (
                 SELECT FROM transcription
                 WHERE status = 'pending' AND {recording} AND priority = urgency AND caller = :own_caller
-                    AND run_at <= now() AND crashes < :last_chance
+                    AND run_at <= now() AND crashes < :last_chance AND {served}
             )
         ), 9)
     ORDER BY priority, caller LIMIT 1
@@ -184,8 +192,13 @@ class Claims:
             hosts=list(capacity.of_host),
             free_of_hosts=list(capacity.of_host.values()),
             full_hosts=_full(capacity.of_host),
+            models=_models(capacity),
             **lease,
         )
+
+    def one_more(self, capacity: Capacity, **lease: object) -> TextClause:
+        """The statement that claims one job on its last chance."""
+        return self.one_on_its_last_chance.bindparams(models=_models(capacity), **lease)
 
     def waiting_for_place_of(self, statement: TextClause, caller: str, capacity: Capacity) -> TextClause:
         """The statement that looks for a job of another key than `caller` which would get the place of its job."""
@@ -194,7 +207,12 @@ class Claims:
             full_callers=[caller, *_full(capacity.of_caller)],
             callers=list(capacity.of_caller),
             full_hosts=_full(capacity.of_host),
+            models=_models(capacity),
         )
+
+
+def _models(capacity: Capacity) -> list[str] | None:
+    return None if capacity.models is None else list(capacity.models)
 
 
 def _full(names: Mapping[str, int]) -> list[str]:
@@ -203,22 +221,24 @@ def _full(names: Mapping[str, int]) -> list[str]:
 
 def _claims(recording: str, host: str) -> Claims:
     numbers = [bindparam(name, type_=Integer, literal_execute=True) for name in ("slots", "each_caller", "each_host")]
-    texts = [bindparam(name, type_=ARRAY(Text)) for name in ("callers", "hosts", "full_hosts")]
+    texts = [bindparam(name, type_=ARRAY(Text)) for name in ("callers", "hosts", "full_hosts", "models")]
     counts = [bindparam(name, type_=ARRAY(Integer)) for name in ("free_of_callers", "free_of_hosts")]
-    fair = text(_FAIR.format(recording=recording, host=host) + _TAKE).bindparams(
+    fair = text(_FAIR.format(recording=recording, host=host, served=_SERVED) + _TAKE).bindparams(
         *numbers, *texts, *counts, bindparam("contended", CONTENDED, type_=Integer, literal_execute=True), LAST_CHANCE
     )
     return Claims(
         fair,
-        text(_ONE_ON_ITS_LAST_CHANCE.format(recording=recording) + _TAKE).bindparams(LAST_CHANCE),
+        text(_ONE_ON_ITS_LAST_CHANCE.format(recording=recording, served=_SERVED) + _TAKE).bindparams(
+            LAST_CHANCE, bindparam("models", type_=ARRAY(Text))
+        ),
         _of_another_key(recording, host, "AND priority < :priority"),
         _of_another_key(recording, host, ""),
     )
 
 
 def _of_another_key(recording: str, host: str, more_urgent: str) -> TextClause:
-    names = [bindparam(name, type_=ARRAY(Text)) for name in ("full_callers", "callers", "full_hosts")]
-    statement = text(_OF_ANOTHER_KEY.format(recording=recording, host=host, more_urgent=more_urgent))
+    names = [bindparam(name, type_=ARRAY(Text)) for name in ("full_callers", "callers", "full_hosts", "models")]
+    statement = text(_OF_ANOTHER_KEY.format(recording=recording, host=host, more_urgent=more_urgent, served=_SERVED))
     return statement.bindparams(*names, LAST_CHANCE)
 
 

@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.deliveries import outbox
 from app.deliveries.outbox import NewEvent
-from app.jobs.lifecycle import FINAL
+from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import Transcription
 
 
@@ -23,11 +23,15 @@ class AtEnd:
     """What else is written when a job ends.
 
     `event_of` makes the event for the receivers of the job, or returns None if there are no receivers. If
-    `forget_audio` is true, the row forgets its recording.
+    `forget_audio` is true, the row forgets its recording. `forget_failed_audio` says so of a job that has failed.
     """
 
     event_of: Callable[[Transcription], NewEvent | None]
     forget_audio: bool
+    forget_failed_audio: bool = True
+
+    def forgets_audio_of(self, status: Status) -> bool:
+        return self.forget_audio and (self.forget_failed_audio or status != Status.FAILED)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEn
     """
     forgotten = None
     if job.status in FINAL:
-        if at_end.forget_audio:
+        if at_end.forgets_audio_of(job.status):
             forgotten, job.audio_key = job.audio_key, None
         if (event := at_end.event_of(job)) is not None:
             await outbox.add(session, event)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import Text, bindparam, func, text
+from sqlalchemy import Interval, Text, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -24,12 +24,16 @@ async def any_audio(session: AsyncSession) -> bool:
     return rows.first() is not None
 
 
-async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
-    """Clear the recordings of up to `limit` jobs that ended at least `age` ago. Returns their keys."""
+async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timedelta, limit: int) -> list[str | None]:
+    """Clear the recordings of up to `limit` jobs that ended at least `age` ago, or `failed_age` if they have failed.
+
+    Returns their keys.
+    """
     statement = text("""
         WITH due AS MATERIALIZED (
             SELECT id, audio_key FROM transcription
-            WHERE audio_key IS NOT NULL AND completed_at <= now() - :age
+            WHERE audio_key IS NOT NULL AND completed_at <= now() - :least
+                AND completed_at <= now() - CASE status WHEN 'failed' THEN :failed_age ELSE :age END
             ORDER BY completed_at
             LIMIT :limit
             FOR UPDATE SKIP LOCKED
@@ -37,7 +41,12 @@ async def forget_audio(session: AsyncSession, age: timedelta, limit: int) -> lis
         UPDATE transcription SET audio_key = NULL
         FROM due WHERE transcription.id = due.id
         RETURNING due.audio_key
-    """).bindparams(age=age, limit=limit)
+    """).bindparams(
+        bindparam("age", age, type_=Interval),
+        bindparam("failed_age", failed_age, type_=Interval),
+        bindparam("least", min(age, failed_age), type_=Interval),  # so that the index is read only as far as needed
+        limit=limit,
+    )
     return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
 
 

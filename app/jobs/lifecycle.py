@@ -10,11 +10,13 @@ from enum import StrEnum
 from math import inf
 from typing import ClassVar
 
-from app.errors import FetchFailed, GpuOutOfMemory, WorkerCrashed
+from app.errors import FetchFailed, GpuOutOfMemory, Unavailable, WorkerCrashed
 from app.transcripts.transcript import Transcript
 
 ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
 FETCH_DELAYS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2))  # a server may restart
+# Phone systems send the address of a recording up to a minute before the recording is there.
+NOT_READY_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 30))
 GPU_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 1, 2, 5, 10, 20, 40))  # others may hold its memory
 HINDRANCE_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 40, 80, 160, 300))
 # How long a job's fetches may take, one after the other, while other keys wait. Each further one may take until its
@@ -83,11 +85,15 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Failed:
-    """`transient` means that the cause may pass, so that the job is tried again."""
+    """`transient` means that the cause may pass, so that the job is tried again.
+
+    `not_ready` means that the recording is not at its URL yet, so that it is tried again for only about a minute.
+    """
 
     code: str
     message: str
     transient: bool = False
+    not_ready: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,11 +105,14 @@ class Cancelled:
 class Interrupted:
     """The job returns to the queue without a counted attempt and waits for `pause`, because it is not to blame.
 
-    `alone` means that the cause concerns no other job, so that the worker goes on with the others.
+    `alone` means that the cause concerns no other job, so that the worker goes on with the others. `code` and `message`
+    say to clients why the job waits.
     """
 
     pause: timedelta = timedelta(0)
     alone: bool = False
+    code: str | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,9 @@ class Hindered:
     The job returns to the queue without a counted attempt. It waits longer each time, so that a recording that causes
     the trouble does not keep the workers busy.
     """
+
+    code: ClassVar[str] = Unavailable.code
+    message: ClassVar[str] = "The worker that ran the job had trouble of its own."
 
 
 @dataclass(frozen=True)
@@ -165,7 +177,7 @@ class NextState:
 
 def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
     """The state that follows an attempt. `history` counts this attempt already, and what ended it too."""
-    tries = max(1, history.attempts - history.crashes)
+    tries = _tries(history)
     match outcome:
         case Succeeded():
             return NextState(Status.COMPLETED, None, history.attempts)
@@ -188,8 +200,31 @@ def next_state(outcome: Outcome, history: History, now: datetime) -> NextState:
             return NextState(Status.CANCELLED, None, history.attempts)
 
 
+def _tries(history: History) -> int:
+    return max(1, history.attempts - history.crashes)
+
+
+def why_it_waits(outcome: Outcome) -> tuple[str | None, str | None]:
+    """The code and the message that clients see while a job waits for another try after this outcome."""
+    if isinstance(outcome, Failed | Interrupted | Hindered):
+        return outcome.code, outcome.message
+    return None, None
+
+
+def final_message(outcome: Failed | Crashed, history: History) -> str:
+    """What clients read after the last try. If a fetch was tried again, it says how often and for how long."""
+    tries = _tries(history)
+    if isinstance(outcome, Crashed) or outcome.code != FetchFailed.code or not outcome.transient or tries == 1:
+        return outcome.message
+    minutes = round(sum(_delays(outcome), timedelta()) / timedelta(minutes=1))
+    span = "a minute" if minutes == 1 else f"{minutes} minutes"
+    return f"{outcome.message} The service tried {tries} times, for about {span}."
+
+
 def _delays(failure: Failed) -> tuple[timedelta, ...]:
     """How long to wait before each further try."""
+    if failure.not_ready:
+        return NOT_READY_DELAYS
     return {FetchFailed.code: FETCH_DELAYS, GpuOutOfMemory.code: GPU_DELAYS}.get(failure.code, ENGINE_DELAYS)
 
 

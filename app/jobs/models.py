@@ -115,6 +115,8 @@ class Transcription(SQLModel, table=True):
     language: str | None = Field(default=None, sa_type=Text)
     error_code: str | None = Field(default=None, sa_type=Text)
     error_message: str | None = Field(default=None, sa_type=Text)
+    retry_code: str | None = Field(default=None, sa_type=Text)
+    retry_message: str | None = Field(default=None, sa_type=Text)
     warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
 
     created_at: datetime = Field(sa_type=DateTime(timezone=True))

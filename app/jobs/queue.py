@@ -28,7 +28,9 @@ from app.jobs.lifecycle import (
     SlowFetch,
     Status,
     Succeeded,
+    final_message,
     next_state,
+    why_it_waits,
 )
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
 from app.jobs.topics import PENDING_TOPIC, changed_topic
@@ -66,7 +68,7 @@ async def _claim_from(
     lease = {"worker": worker, "lease": leases.LEASE}
     jobs = []
     if capacity.places and last_chance:
-        jobs += await _changed_by(session, claims.one_on_its_last_chance.bindparams(**lease))
+        jobs += await _changed_by(session, claims.one_more(capacity, **lease))
         for job in jobs:
             capacity = without(capacity, job.caller, (job.source_host or "") if claims is TO_FETCH else "")
     if capacity.places:
@@ -90,10 +92,14 @@ async def another_waits_to_fetch(session: AsyncSession, job: Claimed, capacity: 
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
 
 
-async def attach_audio(session: AsyncSession, job: Claimed, audio: StoredAudio) -> bool:
-    """Write where the recording of a claimed job is now. If the lease was lost, write nothing and return False."""
+async def attach_audio(session: AsyncSession, job: Claimed, audio: StoredAudio, filename: str | None = None) -> bool:
+    """Write where the recording of a claimed job is now, and its name if `filename` is not None.
+
+    If the lease was lost, write nothing and return False.
+    """
     statement = update(Transcription).where(*leases.is_leased(job)).returning(col(Transcription.id))
-    written = statement.values(audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
+    named = {} if filename is None else {"filename": filename}
+    written = statement.values(audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256, **named)
     return (await session.exec(written)).first() is not None
 
 
@@ -106,13 +112,14 @@ async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: 
     if row is None:
         return None
     ended = await now(session)
-    _write_next_state(row, outcome, ended)
+    history = _write_next_state(row, outcome, ended)
     if isinstance(outcome, Succeeded):
         assert stored is not None
         session.add(StoredTranscript(transcription_id=row.id, transcript=stored))
         _write_result(row, outcome)
     if isinstance(outcome, Failed | Crashed) and row.status is Status.FAILED:
-        row.error_code, row.error_message = outcome.code, outcome.message
+        row.error_code, row.error_message = outcome.code, final_message(outcome, history)
+    row.retry_code, row.retry_message = why_it_waits(outcome) if row.status is Status.PENDING else (None, None)
     written = await write_with_end(session, row, at_end)
     await notify(session, changed_topic(row.id))
     if row.status is Status.PENDING and row.run_at <= ended:  # a worker's poll finds a job that is due later
@@ -120,7 +127,8 @@ async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: 
     return written
 
 
-def _write_next_state(row: Transcription, outcome: Outcome, ended: datetime) -> None:
+def _write_next_state(row: Transcription, outcome: Outcome, ended: datetime) -> History:
+    """Write the state that follows the attempt. Returns what has happened to the job so far."""
     row.crashes += isinstance(outcome, Crashed)
     row.hindrances = min(row.hindrances + isinstance(outcome, Hindered), MAX_COUNTED)
     row.slow_fetches += isinstance(outcome, SlowFetch)
@@ -129,6 +137,7 @@ def _write_next_state(row: Transcription, outcome: Outcome, ended: datetime) -> 
     row.status, row.run_at, row.attempts = state.status, state.run_at or row.run_at, state.attempts
     row.lease_token = row.leased_by = row.lease_until = None
     row.completed_at = ended if state.status.final else None
+    return history
 
 
 def _write_result(row: Transcription, success: Succeeded) -> None:
@@ -146,6 +155,19 @@ async def is_untended(session: AsyncSession) -> bool:
     )
     running = select(Transcription.id).where(Transcription.status == Status.IN_PROGRESS)
     return (await session.exec(select(and_(due.exists(), ~running.exists())))).one()
+
+
+async def unserved_models(session: AsyncSession, served: Sequence[str]) -> list[str]:
+    """The models of jobs that have been due for a while, if `served` lacks them and no worker runs a job of theirs."""
+    model = col(Transcription.options)["model"].astext
+    running = select(model).where(Transcription.status == Status.IN_PROGRESS)
+    waiting = select(model).where(
+        Transcription.status == Status.PENDING,
+        col(Transcription.run_at) < func.now() - UNTENDED,
+        model.not_in(served),
+        model.not_in(running),
+    )
+    return sorted((await session.exec(waiting.distinct())).all())
 
 
 async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Transcription]:

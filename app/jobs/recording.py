@@ -24,9 +24,9 @@ from app.errors import InsufficientStorage
 from app.jobs import erasure, queue
 from app.jobs.claiming import Claimed
 from app.process.places import FairPlaces, Rank
-from app.sources.fetch import Fetcher
+from app.sources.fetch import Fetched, Fetcher
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
-from app.storage.store import AudioStore, StoredAudio
+from app.storage.store import AudioStore
 from app.storage.workspace import Workspace
 from app.transcripts.transcript import Options
 
@@ -122,27 +122,28 @@ class Recordings:
     fetcher: Fetcher
     decoder: Decoder
 
-    async def fetch(self, job: Claimed) -> StoredAudio:
+    async def fetch(self, job: Claimed) -> Fetched:
         """Fetch the recording into the store. Raises what the fetcher raises."""
         with full_disk_as_insufficient_storage():
             # The key belongs to this attempt, because an earlier one that seemed dead may still be writing.
-            audio = await self.fetcher.fetch(job.source, str(job.lease_token))
-        log.info("recording fetched", bytes=audio.bytes)
-        return audio
+            fetched = await self.fetcher.fetch(job.source, str(job.lease_token))
+        log.info("recording fetched", bytes=fetched.audio.bytes)
+        return fetched
 
     async def is_there_space(self) -> bool:
         """Whether the disk has space for a recording now, whatever its size turns out to be."""
         return await self.fetcher.has_space()
 
-    async def attach(self, job: Claimed, audio: StoredAudio) -> bool:
-        """Write to the row where the recording is, so that later attempts need not fetch it.
+    async def attach(self, job: Claimed, fetched: Fetched) -> bool:
+        """Write to the row where the recording is and what its name is, so that later attempts need not fetch it.
 
         Tries again if the connection is lost. Erases the recording if no row needs it. Returns whether this worker
         still has the job. Raises NotWritten.
         """
+        audio = fetched.audio
 
         async def attach(session: AsyncSession) -> tuple[bool, set[str]]:
-            attached = await queue.attach_audio(session, job, audio)
+            attached = await queue.attach_audio(session, job, audio, fetched.filename)
             return attached, await erasure.needed_audio(session, [audio.key])
 
         try:

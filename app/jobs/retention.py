@@ -1,7 +1,8 @@
 """Erases recordings and transcriptions of ended jobs after the time that they are kept. Every process does so.
 
 The row forgets its recording before the store erases it. If recordings are not kept, that happens in the transaction
-that ends the job. If a crash interrupts the erasing, the recording is an orphan: a file that no row needs.
+that ends the job. Recordings of failed jobs may be kept for longer, so that an operator can look at them. If a crash
+interrupts the erasing, the recording is an orphan: a file that no row needs.
 """
 
 import asyncio
@@ -14,8 +15,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.database.connections import Database
 from app.database.retries import every
+from app.errors import InsufficientStorage
 from app.jobs import erasure
-from app.storage.store import AudioStore
+from app.storage.disk import FreeSpace
+from app.storage.store import AudioStore, StoreUnavailable
 
 SWEEP_SECONDS = 60.0
 ORPHAN_SECONDS = 3600.0
@@ -29,7 +32,8 @@ log = structlog.stdlib.get_logger("callscribe.retention")
 class Retention:
     """Erases recordings `keep_audio_days` after their job's end, transcriptions `keep_transcript_days` after it.
 
-    0 days keep a recording until its job ends; None keeps transcriptions for ever.
+    0 days keep a recording until its job ends; None keeps transcriptions for ever. Recordings of failed jobs are kept
+    for `keep_failed_audio_days` if that is longer, but only while there is `free_space`, if that is not None.
     """
 
     def __init__(
@@ -38,11 +42,15 @@ class Retention:
         store: AudioStore,
         *,
         keep_audio_days: int = 0,
+        keep_failed_audio_days: int = 0,
         keep_transcript_days: int | None = None,
+        free_space: FreeSpace | None = None,
     ) -> None:
         self._database = database
         self._store = store
+        self._free_space = free_space
         self._keep_audio = timedelta(days=keep_audio_days)
+        self._keep_failed_audio = timedelta(days=max(keep_audio_days, keep_failed_audio_days))
         self._keep_transcript = None if keep_transcript_days is None else timedelta(days=keep_transcript_days)
         self._unneeded = set[str]()  # found by the last search for orphans
 
@@ -57,6 +65,11 @@ class Retention:
         """Whether a recording is erased as soon as its job ends."""
         return not self._keep_audio
 
+    @property
+    def forgets_failed_audio(self) -> bool:
+        """Whether that holds for a job that fails too."""
+        return not self._keep_failed_audio
+
     async def erase_audio(self, job_id: UUID, key: str | None) -> None:
         """Erase a recording that its row has forgotten, if there is one. If that fails, the recording is an orphan."""
         if key is not None:
@@ -67,15 +80,38 @@ class Retention:
         keep_transcript = self._keep_transcript
         if keep_transcript is not None:
             await self._erase_batches(lambda session: erasure.erase_ended(session, keep_transcript, BATCH))
-        await self._erase_batches(lambda session: erasure.forget_audio(session, self._keep_audio, BATCH))
+        await self._forget_audio(self._keep_failed_audio)
+        if self._keep_failed_audio > self._keep_audio and await self._is_disk_short():
+            erased = await self._forget_audio(self._keep_audio)
+            if erased:
+                log.warning("recordings of failed jobs were erased early: the disk is almost full", erased=erased)
 
-    async def _erase_batches(self, erase: Callable[[AsyncSession], Awaitable[list[str | None]]]) -> None:
+    async def _forget_audio(self, keep_failed: timedelta) -> int:
+        return await self._erase_batches(
+            lambda session: erasure.forget_audio(session, self._keep_audio, keep_failed, BATCH)
+        )
+
+    async def _is_disk_short(self) -> bool:
+        if self._free_space is None:
+            return False
+        try:
+            await self._free_space.require()
+        except InsufficientStorage:
+            return True
+        except StoreUnavailable:  # the disk does not answer
+            pass
+        return False
+
+    async def _erase_batches(self, erase: Callable[[AsyncSession], Awaitable[list[str | None]]]) -> int:
+        """Returns how many rows were changed."""
+        changed = 0
         while True:
             async with self._database.transaction() as session:
                 keys = await erase(session)
             refused = await self._erase_all([key for key in keys if key is not None])
+            changed += len(keys)
             if len(keys) < BATCH or refused:  # make no more orphans for now while the store is in trouble
-                return
+                return changed
 
     async def _erase_all(self, keys: Sequence[str]) -> int:
         """Erase recordings. Returns how many of them the store refused.

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
@@ -14,8 +15,8 @@ from app.database.notifications import Signals
 from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
-from app.jobs import erasure, queue
-from app.jobs.blame import DISK_PAUSE, ENGINE_FAILED, STORE_PAUSE, outcome_of
+from app.jobs import erasure, queue, story
+from app.jobs.blame import DISK_FULL, ENGINE_FAILED, STORE_PAUSE, outcome_of
 from app.jobs.capacity import Capacity, Pauses, free_fetches, free_slots
 from app.jobs.claiming import Claimed
 from app.jobs.ending import AtEnd, Written
@@ -26,7 +27,6 @@ from app.jobs.lifecycle import (
     MAX_HINDRANCES,
     AudioFacts,
     Crashed,
-    Failed,
     Hindered,
     Interrupted,
     Outcome,
@@ -55,7 +55,7 @@ log = structlog.stdlib.get_logger("callscribe.jobs")
 class JobRunner:
     """Runs up to SLOTS jobs with a stored recording at the same time, and as many whose recording must be fetched.
 
-    The engine batches the windows of all of them.
+    The engine batches the windows of all of them. Only jobs of `models` are claimed; None means all models.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class JobRunner:
         at_end: AtEnd,
         *,
         worker: str,
+        models: Sequence[str] | None = None,
     ) -> None:
         self._database = database
         self._signals = signals
@@ -76,6 +77,7 @@ class JobRunner:
         self._retention = retention
         self._at_end = at_end
         self._worker = worker
+        self._models = models
         self._loop = WorkLoop[Running, Outcome | LeaseLost](
             signals, PENDING_TOPIC, claim=self._claim, run=self._run, record=self._record
         )
@@ -123,7 +125,7 @@ class JobRunner:
         held = [running.held for running in self._loop.running]
         slots = free_slots(held, self._pauses, time.monotonic())
         fetches = free_fetches(held, self._pauses, time.monotonic())
-        return slots, fetches
+        return replace(slots, models=self._models), replace(fetches, models=self._models)
 
     def _most_claims(self) -> int | None:
         """On probation, the worker runs one job at a time, of either kind, until one succeeds. Otherwise no limit."""
@@ -151,6 +153,7 @@ class JobRunner:
     async def _run(self, running: Running) -> Outcome | LeaseLost:
         """Work on a job. When a client cancels or deletes it, a heartbeat stops it."""
         bind_contextvars(job=str(running.job.id))
+        story.attempt_began(running.job)
         with self._signals.subscribe(cancelled_topic(running.job.id)) as cancelled:
             watch = asyncio.create_task(self._heartbeat.beat_on(cancelled))
             try:
@@ -164,7 +167,7 @@ class JobRunner:
         options = stored_options.validate_python(job.options)
         if running.audio_key is None:
             fetched = await self._recordings.fetch(job)
-            running.audio_key = fetched.key
+            running.audio_key = fetched.audio.key
             if not await self._recordings.attach(job, fetched):
                 return LeaseLost()
             self._signals.wake(PENDING_TOPIC)  # the job waits for no server any more, so another fetch may begin
@@ -184,16 +187,10 @@ class JobRunner:
         outcome = await self._judge(running, ended) if isinstance(ended, Exception) else ended or Interrupted()
         if not isinstance(outcome, LeaseLost):
             outcome, written = await self._finish(job, outcome)
-        if written is None:
+        if written is None or isinstance(outcome, LeaseLost):
             log.warning("the lease is lost, so nothing was written", outcome=type(outcome).__name__)
         else:
-            log.info(
-                "attempt ended",
-                status=written.job.status,
-                outcome=type(outcome).__name__,
-                reason=outcome.message if isinstance(outcome, Failed) else None,
-                attempts=written.job.attempts,
-            )
+            story.attempt_ended(written.job, outcome)
         if isinstance(outcome, Succeeded):
             self.fitness.succeeded()
         await self._retention.erase_audio(job.id, await self._unneeded_audio(running, written))
@@ -210,9 +207,9 @@ class JobRunner:
         if isinstance(outcome, Hindered):
             outcome = await self._judge_hindrance(running.job, error)
         elif isinstance(error, InsufficientStorage) and await self._recordings.is_there_space():
-            outcome = Interrupted(DISK_PAUSE, alone=True)  # it, or what its server announces, is too large
+            outcome = replace(DISK_FULL, alone=True)  # it, or what its server announces, is too large
         if isinstance(outcome, Interrupted):
-            log.warning("the job returns to the queue", error=str(error), pause_seconds=outcome.pause.total_seconds())
+            log.warning("the service had trouble with the job", error=in_words(error))
             self._pause(outcome, fetches=running.is_being_fetched or isinstance(error, NotWritten))
         return outcome
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 from app.deliveries.notify_status import NotifyState, NotifyStatus
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription, stored_options
-from app.sources.fetch import shown_url
+from app.sources.names import shown_url
 from app.transcripts.transcript import Options, Task
 from app.transcripts.view import Seconds, WarningOut
 
@@ -58,6 +58,14 @@ class ErrorOut(BaseModel):
     message: str
 
 
+class RetryOut(BaseModel):
+    """Why the last attempt of a waiting job ended, and when the next one is due."""
+
+    code: str = Field(examples=["fetch_failed"], description="A code of an error, as in `error.code`.")
+    message: str
+    at: datetime = Field(description="The service does not try again before this time.")
+
+
 class TimingsOut(BaseModel):
     """How many seconds the job waited, was decoded and was transcribed. A value is null until it is known."""
 
@@ -100,6 +108,9 @@ class TranscriptionOut(BaseModel):
         "stays null if the recording has no speech."
     )
     error: ErrorOut | None = Field(description="Why the job failed. Null if it did not fail.")
+    retry: RetryOut | None = Field(
+        description="Why the job waits for another try. Null unless its status is `pending` and an attempt has ended."
+    )
     warnings: list[WarningOut]
     external_id: str | None
     metadata: dict[str, Any]
@@ -132,6 +143,7 @@ class TranscriptionOut(BaseModel):
             attempts=job.attempts,
             language=job.language,
             error=error,
+            retry=_retry(job),
             warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
             external_id=job.external_id,
             metadata=job.metadata_,
@@ -142,6 +154,12 @@ class TranscriptionOut(BaseModel):
             timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
             links=Links(self=path, transcript=f"{path}/transcript", audio=f"{path}/audio" if job.audio_key else None),
         )
+
+
+def _retry(job: Transcription) -> RetryOut | None:
+    if job.status != Status.PENDING or job.retry_code is None:
+        return None
+    return RetryOut(code=job.retry_code, message=job.retry_message or "", at=job.run_at)
 
 
 class TranscriptionList(BaseModel):

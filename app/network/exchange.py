@@ -5,10 +5,12 @@ use (h11) is written in Python. It needed 18 s of the event loop for a header of
 without a limit. Which addresses are allowed is the guard's decision.
 """
 
+import re
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import quote
 
 import httptools
 import httpx
@@ -19,6 +21,18 @@ from app.network.wire import AnswerTooLong, Wire
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_HEAD_BYTES = 64 * 1024  # of everything before the content, interim answers included
 MAX_FIELDS = 256  # headers, including those of interim answers and trailers
+NOT_SENT = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
+
+
+def request_target(url: str) -> bytes:
+    """Returns the path and query of a URL as they are sent. Only characters that HTTP cannot carry are percent-encoded.
+
+    httpx would also resolve dot segments, and so call another path than the one that was checked, shown or signed.
+    """
+    host = re.split("[/?#]", url.partition("://")[2])[0]
+    rest = url.partition("://")[2][len(host) :].partition("#")[0]
+    sent = NOT_SENT.sub(lambda found: quote(found[0], safe=""), rest)
+    return (sent if sent.startswith("/") else f"/{sent}").encode("ascii")
 
 
 async def ask(

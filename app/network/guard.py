@@ -175,13 +175,16 @@ def _trusted() -> ssl.SSLContext:
 def host_of(url: str) -> str:
     """Returns the server of a URL as `name:port`, in the same way for all spellings of the name.
 
-    The limits for each host count by it.
+    The limits for each host count by it. A URL without a host gives its scheme, such as `file:`, so that it shares no
+    limit with other schemes.
     """
     try:
         parsed = httpx.URL(url)
         host, port = _ascii_host(parsed).rstrip(".").lower(), parsed.port or DEFAULT_PORTS.get(parsed.scheme, 443)
     except (httpx.InvalidURL, ValueError):  # a request to it would fail anyway
         return url.partition("://")[2].partition("/")[0]
+    if not host:
+        return f"{parsed.scheme}:"
     address = _literal(host)
     mapped = getattr(address, "ipv4_mapped", None)
     return f"{mapped or address or host}:{port}"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+GIVE_BACK_SECONDS = 5.0  # what was stopped has to be written within this time, or its lease ends by itself
+
 
 class Drainable(Protocol):
     """A part whose work should end in order, such as a worker."""
@@ -30,6 +32,11 @@ class Shutdown:
         self.requested = asyncio.Event()
         self.failed = False
 
+    @property
+    def grace_seconds(self) -> float:
+        """How long running work may still take."""
+        return max((seconds for _, seconds in self._parts), default=0.0)
+
     def request(self) -> None:
         """The first request stops the process in order. The second one ends it immediately."""
         if self.requested.is_set():
@@ -37,7 +44,7 @@ class Shutdown:
         self.requested.set()
 
     async def drain(self) -> None:
-        """Let the work of each part end for its grace period. Then wait as long again until it is given back.
+        """Let the work of each part end for its grace period. Then wait up to GIVE_BACK_SECONDS until it is given back.
 
         If the database is away, work is given back when its leases end. Only the first call does anything.
         """
@@ -47,7 +54,7 @@ class Shutdown:
         for part, seconds in self._parts:
             await part.drain(seconds)
             with suppress(TimeoutError):
-                await asyncio.wait_for(part.idle(), seconds)
+                await asyncio.wait_for(part.idle(), GIVE_BACK_SECONDS)
 
 
 def on_signals(stop: Callable[[], object]) -> None:

@@ -6,18 +6,24 @@ that they are the same for all sources.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from app.errors import FetchFailed, FieldError, InsufficientStorage, TooLarge, UrlNotAllowed
+from app.sources.content import Content, RequireSpace, recording_in
+from app.sources.names import name_in
 from app.storage.disk import FreeSpace
 from app.storage.store import AudioStore, StoredAudio, StoreUnavailable
 
-RequireSpace = Callable[[int], Awaitable[None]]
-"""Raises InsufficientStorage if there is no space for this number of bytes."""
+
+@dataclass(frozen=True)
+class Fetched:
+    """A fetched recording, and its name if the server named it."""
+
+    audio: StoredAudio
+    filename: str | None
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,13 @@ class Source(Protocol):
     def require_allowed(self, url: str) -> None:
         """Raises UrlNotAllowed if the URL can be refused without a look-up or a request."""
 
-    def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
-        """Yields the recording's bytes as they arrive. First calls `require_space` with the announced number of bytes.
+    def read(
+        self, url: str, max_bytes: int, require_space: RequireSpace, content: Content
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields the content of the URL as it arrives, after it has filled in what the server says about `content`.
 
-        Raises FetchFailed if the recording cannot be read or announces more than `max_bytes`, and raises what
-        `require_space` raises.
+        First calls `require_space` with the announced number of bytes. Raises FetchFailed if the recording cannot be
+        read or announces more than `max_bytes`, and raises what `require_space` raises.
         """
 
 
@@ -81,7 +89,7 @@ class Fetcher:
             return False
         return True
 
-    async def fetch(self, url: str, key: str) -> StoredAudio:
+    async def fetch(self, url: str, key: str) -> Fetched:
         """Fetch the recording at `url` and store it under `key`. If this raises, it has stored nothing.
 
         Raises FetchFailed, InsufficientStorage, and what the store raises.
@@ -89,14 +97,16 @@ class Fetcher:
         source = self._sources.get(_scheme(url))
         if source is None:
             raise FetchFailed("This service does not fetch URLs of that scheme.")
-        seconds = self._pace.deadline_seconds
+        seconds, content = self._pace.deadline_seconds, Content()
         try:
             async with (
                 asyncio.timeout(seconds),
-                aclosing(source.read(url, self._max_bytes, self._free_space.require)) as chunks,
+                aclosing(source.read(url, self._max_bytes, self._free_space.require, content)) as chunks,
                 aclosing(_paced(chunks, self._pace)) as paced,
+                aclosing(recording_in(paced, content)) as recording,
             ):
-                return await self._store.save(key, self._free_space.guard(paced), self._max_bytes)
+                audio = await self._store.save(key, self._free_space.guard(recording), self._max_bytes)
+                return Fetched(audio, name_in(content.disposition))
         except TooLarge:
             raise FetchFailed(f"The recording is larger than {self._max_bytes} bytes.") from None
         except TimeoutError:
@@ -124,20 +134,6 @@ async def _paced(chunks: AsyncGenerator[bytes, None], pace: Pace) -> AsyncGenera
             waited, arrived = 0.0, 0
         await asyncio.sleep(0)  # so that other tasks run too, even if the source always has a chunk ready
         yield chunk
-
-
-def shown_url(source: str) -> str:
-    """Returns a recording's URL as clients and logs show it: without credentials, query and fragment.
-
-    Those may contain secrets.
-    """
-    parts = urlsplit(source)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def last_component(url: str) -> str:
-    """Returns the last part of a URL's path as the name of the recording. It is percent-decoded, and may be empty."""
-    return unquote(urlsplit(url).path.rsplit("/", 1)[-1])
 
 
 def _scheme(url: str) -> str:

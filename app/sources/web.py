@@ -9,23 +9,26 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
 
 from app import __version__
 from app.errors import FetchFailed
+from app.network.exchange import request_target
 from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused, causes
 from app.network.wire import AnswerTooLong
-from app.sources.fetch import RequireSpace
+from app.sources.content import Content, RequireSpace
+from app.sources.refusals import refusal
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 20.0  # the longest silence before the answer, or within it
 MAX_REDIRECTS = 3
 MAX_RESUMES = 3
 RESUME_PAUSE_SECONDS = 0.5
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # after these statuses, another try may succeed
+REASON_SECONDS = 2.0
+REASON_BYTES = 4 * 1024  # of an answer that is no recording are looked at
 HEADERS = {"User-Agent": f"callscribe/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 BROKEN = "The connection broke before the recording was complete"
@@ -59,8 +62,10 @@ class WebSource:
         """Raises UrlNotAllowed if the guard can refuse the URL without a look-up."""
         self._guard.require_allowed(url)
 
-    async def read(self, url: str, max_bytes: int, require_space: RequireSpace) -> AsyncGenerator[bytes, None]:
-        """Yields the recording as it arrives. Resumes after a broken connection if the server sent a strong ETag.
+    async def read(
+        self, url: str, max_bytes: int, require_space: RequireSpace, content: Content
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields the content as it arrives. Resumes after a broken connection if the server sent a strong ETag.
 
         Without one, nothing proves that the missing part belongs to the same recording. Then this raises FetchFailed.
         """
@@ -69,7 +74,9 @@ class WebSource:
             for resumes_left in range(MAX_RESUMES, -1, -1):
                 try:
                     async with _answer(client, url, arrived) as response:
-                        await require_space(_require_recording(response, arrived, max_bytes))
+                        await _require_content(response, arrived)
+                        await require_space(_announced(response, arrived, max_bytes))
+                        _describe(content, response)
                         async for chunk in response.aiter_raw():
                             arrived.bytes += len(chunk)
                             yield chunk
@@ -86,7 +93,8 @@ async def _answer(client: httpx.AsyncClient, url: str, arrived: _Arrived) -> Asy
 
     The answer is closed at the end of the block. Raises FetchFailed for more redirects, or for one from https to http.
     """
-    request: httpx.Request | None = client.build_request("GET", url, headers=arrived.headers())
+    target = {"target": request_target(url)}  # unchanged, because a signature may cover it byte for byte
+    request: httpx.Request | None = client.build_request("GET", url, headers=arrived.headers(), extensions=target)
     for _ in range(1 + MAX_REDIRECTS):
         assert request is not None
         response = await client.send(request, stream=True)
@@ -97,27 +105,44 @@ async def _answer(client: httpx.AsyncClient, url: str, arrived: _Arrived) -> Asy
         finally:
             await response.aclose()
         before, request = request, response.next_request
-        if request is not None and (before.url.scheme, request.url.scheme) == ("https", "http"):
-            raise FetchFailed("The server redirects from https to http.")
+        if request is not None:
+            request.extensions = {name: each for name, each in request.extensions.items() if name != "target"}
+            if (before.url.scheme, request.url.scheme) == ("https", "http"):
+                raise FetchFailed("The server redirects from https to http.")
     raise FetchFailed(f"The server redirects more than {MAX_REDIRECTS} times.")
 
 
-def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: int) -> int:
-    """Raises FetchFailed unless the answer's content is the recording, or the missing part of it.
-
-    Returns the number of bytes that the answer announces, or 0 if it announces none.
-    """
+async def _require_content(response: httpx.Response, arrived: _Arrived) -> None:
+    """Raises FetchFailed unless the answer's content is that of the URL, or the missing part of it."""
     status, headers = response.status_code, response.headers
     if arrived.bytes and status == 200:
         raise FetchFailed(f"{BROKEN}, and the server does not send the rest by itself.", transient=True)
     if status != (206 if arrived.bytes else 200):
-        raise FetchFailed(f"The server answered {status}.", transient=status in TRANSIENT)
-    if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise FetchFailed("The server sent the recording in a content encoding, although the request excluded that.")
+        raise refusal(status, await _beginning(response))
     if headers.get("Transfer-Encoding", "chunked").lower() not in ("chunked", "identity"):
         raise FetchFailed("The server sent the recording in a transfer encoding that the request did not allow.")
     if arrived.bytes and not headers.get("Content-Range", "").startswith(f"bytes {arrived.bytes}-"):
         raise FetchFailed(f"{BROKEN}, and the server sent another part than the rest.", transient=True)
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """The beginning of a body that is no recording. Empty if it does not arrive."""
+    beginning = b""
+    with suppress(httpx.TransportError, TimeoutError):
+        async with asyncio.timeout(REASON_SECONDS):
+            async for chunk in response.aiter_raw():
+                beginning += chunk
+                if len(beginning) >= REASON_BYTES:
+                    break
+    return beginning[:REASON_BYTES]
+
+
+def _announced(response: httpx.Response, arrived: _Arrived, max_bytes: int) -> int:
+    """Returns the number of bytes that the answer announces, or 0 if it announces none.
+
+    Raises FetchFailed if they are too many, or belong to another version than the part that has arrived.
+    """
+    headers = response.headers
     length = headers.get("Content-Length", "")
     announced = int(length) if length.isdecimal() else 0
     if arrived.bytes + announced > max_bytes:
@@ -128,6 +153,13 @@ def _require_recording(response: httpx.Response, arrived: _Arrived, max_bytes: i
     if STRONG_ETAG.fullmatch(etag):
         arrived.etag = etag
     return announced
+
+
+def _describe(content: Content, response: httpx.Response) -> None:
+    content.media_type = response.headers.get("Content-Type", "")
+    content.encoding = response.headers.get("Content-Encoding", "")
+    raw = (value for name, value in response.headers.raw if name.lower() == b"content-disposition")
+    content.disposition = next(raw, b"")
 
 
 def _failure(error: httpx.TransportError) -> FetchFailed:

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from obstore import sign_async
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -27,6 +29,7 @@ CHECK_SECONDS = 3.0
 ANSWER_SECONDS = 20.0  # for one answer with all retries, because the library itself would try for minutes
 PROGRESS_SECONDS = 30.0  # for a part of an upload, or a block of a download
 UNDO_SECONDS = 3.0  # a shutdown cannot wait longer for a store that does not answer
+SIGNED_FOR = timedelta(minutes=1)
 NOTHING = ".nothing"  # the name of no object
 NO_ANSWER = "no answer"
 ROLE_ASKED_FOR = re.compile(r"Error performing [A-Z]+ http://[^/\s]+/latest/(api/token|meta-data/)")
@@ -58,17 +61,22 @@ class BucketUnavailable(StoreUnavailable):
 class Download:
     """An object that is being read. `total_bytes` is the size of the whole object, also if only a part is read.
 
-    After a broken connection, reading continues at the same offset. `blocks` raises BucketUnavailable.
+    `media_type`, `encoding` and `disposition` are what the object's writer said about its content. After a broken
+    connection, reading continues at the same offset. `blocks` raises BucketUnavailable.
     """
 
     total_bytes: int
     blocks: AsyncIterator[bytes]
+    media_type: str = ""
+    encoding: str = ""
+    disposition: str = ""
 
 
 class Bucket:
     """The objects of a bucket, or those under `prefix`. All methods raise BucketUnavailable."""
 
     def __init__(self, name: str, prefix: str = "") -> None:
+        self._name = name
         self._objects = S3Store(
             name, prefix=prefix or None, client_options=CLIENT, retry_config=RETRIES, disable_bulk_delete=True
         )
@@ -82,7 +90,8 @@ class Bucket:
         options: GetOptions = {} if span is None else {"range": (span.start, span.stop)}
         with _own_errors(key):
             async with _within(ANSWER_SECONDS):
-                found = await self._objects.get_async(key, options=options)
+                objects, path = await self._with_path(key)
+                found = await objects.get_async(path, options=options)
 
         async def blocks() -> AsyncIterator[bytes]:
             stream = aiter(found.stream(min_chunk_size=READ_BYTES))
@@ -94,7 +103,33 @@ class Bucket:
                     return
                 yield bytes(block)
 
-        return Download(found.meta["size"], blocks())
+        said = found.attributes
+        return Download(
+            found.meta["size"],
+            blocks(),
+            said.get("Content-Type", ""),
+            said.get("Content-Encoding", ""),
+            said.get("Content-Disposition", ""),
+        )
+
+    async def _with_path(self, key: str) -> tuple[S3Store, str]:
+        """A store and the path by which it finds `key`. The library refuses or changes paths with empty parts.
+
+        So the beginning of such a key, up to its last `//`, becomes a part of the endpoint. A signed URL tells where
+        the bucket is, because the library finds that in many variables.
+        """
+        start, empty, end = f"/{key}".rpartition("//")
+        if not empty:
+            return self._objects, key
+        signed = await sign_async(self._objects, "GET", NOTHING, SIGNED_FOR)
+        place = signed.partition("?")[0].removesuffix(NOTHING).removesuffix("/") + quote(f"{start}/")
+        return S3Store(
+            self._name,
+            endpoint=place,
+            virtual_hosted_style_request=True,
+            client_options=CLIENT,
+            retry_config=RETRIES,
+        ), end
 
     async def write(self, key: str, blocks: AsyncIterator[bytes]) -> None:
         """Upload a stream in parts while it arrives. The bucket gets all of it or nothing.

@@ -29,12 +29,21 @@ def parse_s3_url(url: str) -> S3Url:
     if parts.query or parts.fragment:
         raise ValueError("holds a ? or #; percent-encode those of the key")
     try:
-        key = unquote(parts.path, errors="strict").removeprefix("/").removesuffix("/")
+        key = unquote(parts.path, errors="strict").removeprefix("/")
         key.encode()
     except UnicodeError:
         raise ValueError("has a key that is not UTF-8") from None
     if CONTROL_CHARACTERS.search(url + key):
         raise ValueError("has a key with control characters")
-    if key and not {"", ".", ".."}.isdisjoint(key.split("/")):
-        raise ValueError("has a key with parts that are empty, . or ..")
+    if not {".", ".."}.isdisjoint(key.split("/")):
+        raise ValueError("has a key with parts that are . or ..")
     return S3Url(parts.netloc, key)
+
+
+def parse_s3_place(url: str) -> S3Url:
+    """Parse an address under which objects are written. It may end in a slash. Raises ValueError as `parse_s3_url`."""
+    place = parse_s3_url(url)
+    key = place.key.removesuffix("/")
+    if key and "" in key.split("/"):
+        raise ValueError("has a key with parts that are empty")
+    return S3Url(place.bucket, key)

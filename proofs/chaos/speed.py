@@ -16,7 +16,7 @@ from app.network.guard import causes
 from proofs.chaos import audit
 from proofs.chaos.figures import Figure, percentile, rate
 from proofs.chaos.stage import Stage
-from testing.rows import KEEP_AUDIO, fill
+from testing.rows import KEEP_AUDIO, MODEL, fill
 
 CLAIMERS = 8
 KEYS = 20
@@ -81,7 +81,7 @@ async def _claim_and_end(database: Database, worker: str, count: int, claimed: T
 async def _claim(database: Database, worker: str, claimed: Tally) -> Sequence[Claimed]:
     started = time.monotonic()
     async with database.transaction() as session:
-        jobs = await queue.claim(session, worker, Capacity(1))
+        jobs = await queue.claim(session, worker, Capacity(1, models=(MODEL,)))
     claimed.seconds.append(time.monotonic() - started)
     claimed.jobs += [str(job.id) for job in jobs]
     claimed.empty += not jobs

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from standardwebhooks import Webhook
 
@@ -123,3 +124,23 @@ def test_a_secret_from_the_settings_cannot_be_rotated_by_command(tmp_path: Path)
     assert "CALLSCRIBE_WEBHOOK_SECRET" in given.stderr
     wrong = callscribe("webhooks", "secret", folder=tmp_path, WEBHOOK_SECRET="whsec_short")
     assert (wrong.returncode, "whsec_short" in wrong.stderr) == (2, False)
+
+
+async def test_a_delivery_of_a_style_that_only_a_newer_version_knows_is_listed(
+    postgres: str, template: str, workspace: Path
+) -> None:
+    def list_and_redeliver(service: Service, job: dict[str, Any]) -> list[str]:
+        [listed] = service.read(f"{job['links']['self']}/deliveries")["items"]
+        again = service.client.post(f"/v1/deliveries/{listed['id']}/redeliver")
+        assert again.status_code == 202
+        return [listed["style"], again.json()["style"]]
+
+    async with clone(postgres, template) as address:
+        folder, defaults = workspace / "styles", {"CALLBACK_URLS": "http://127.0.0.1:9/", "ALLOWED_NETWORKS": PRIVATE}
+        with serving(folder, "--no-executor", DATABASE_URL=address, **defaults) as service:
+            job = await cancelled(service)
+            database = await asyncpg.connect(address)
+            await database.execute("ALTER TABLE delivery DROP CONSTRAINT delivery_style")
+            await database.execute("UPDATE delivery SET style = 'stream'")
+            await database.close()
+            assert await asyncio.to_thread(list_and_redeliver, service, job) == ["stream", "stream"]

@@ -23,10 +23,10 @@ from app.deliveries.receivers import (
     Receivers,
     check_callback,
     filled,
-    request_target,
     unsafe_placeholders,
 )
 from app.errors import InvalidRequest, UrlNotAllowed
+from app.network.exchange import request_target
 from app.network.guard import NetworkGuard, host_of
 from tests.deliveries.conftest import THIS_MACHINE
 
@@ -176,6 +176,7 @@ def test_different_spellings_of_a_host_count_as_one_host() -> None:
     counted = [{host_of(url) for url in spellings} for spellings in SPELLINGS]
     assert counted == [{"example.com:443"}, {"xn--mnchen-3ya.example:443"}, {"127.0.0.1:80"}, {"2606:4700::1111:443"}]
     assert host_of("https://example.com:8443/") == "example.com:8443"
+    assert (host_of("file:///calls/a.json"), host_of("folder:calls")) == ("file:", "folder:")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import func
 from sqlmodel import col, update
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from app.database.connections import Database
 from app.database.notifications import notify
@@ -206,6 +207,15 @@ async def test_logs_contain_only_the_host_of_a_url(
     logged = "".join(capsys.readouterr())
     assert f"127.0.0.1:{receiver.port}" in logged
     assert "s3cret" not in logged
+
+
+async def test_only_a_delivery_that_is_given_up_is_logged_as_a_warning(database: Database, receiver: Receiver) -> None:
+    with capture_logs() as logs:
+        async with sending(database):
+            job = await end(database, receiver.url("/200"), receiver.url("/500"), receiver.url("/410"))
+            await tried(database, job.id)
+    found = {line["status_code"]: (line["log_level"], line["job"]) for line in logs if "status_code" in line}
+    assert found == {200: ("info", str(job.id)), 500: ("info", str(job.id)), 410: ("warning", str(job.id))}
 
 
 async def make_due(database: Database) -> None:

@@ -12,6 +12,7 @@ from app.jobs.lifecycle import (
     FINAL,
     HINDRANCE_DELAYS,
     MAX_CRASHES,
+    NOT_READY_DELAYS,
     TRANSITIONS,
     AudioFacts,
     Cancelled,
@@ -27,8 +28,10 @@ from app.jobs.lifecycle import (
     Succeeded,
     Timings,
     come_back_after,
+    final_message,
     longest_fetch_seconds,
     next_state,
+    why_it_waits,
 )
 from app.transcripts.transcript import Transcript
 
@@ -78,7 +81,7 @@ def test_a_transient_failure_waits_longer_each_time_and_ends_after_the_last_try(
 
 
 def test_a_fetch_that_fails_for_now_is_tried_again_for_some_minutes() -> None:
-    failure = Failed("fetch_failed", "503", transient=True)
+    failure = Failed("fetch_failed", "The server answered 503.", transient=True)
     states = [next_state(failure, History(attempt), NOW) for attempt in range(1, len(FETCH_DELAYS) + 2)]
     assert [state.run_at for state in states[:-1]] == [NOW + timedelta(seconds=n) for n in (5, 30, 120)]
     assert {state.status for state in states[:-1]} == {Status.PENDING}
@@ -130,3 +133,41 @@ def test_the_diagram_shows_exactly_the_transitions_that_exist() -> None:
 @pytest.mark.parametrize("outcome", [Interrupted(), Hindered(), SlowFetch(), Crashed(), FAILURE])
 def test_a_job_with_a_request_to_cancel_never_goes_back_to_the_queue(outcome: Outcome) -> None:
     assert next_state(outcome, History(1, cancel_requested=True), NOW).status is Status.CANCELLED
+
+
+def test_a_recording_that_is_not_ready_is_tried_for_about_a_minute() -> None:
+    failure = Failed("fetch_failed", "The server answered 404.", transient=True, not_ready=True)
+    states = [next_state(failure, History(attempt), NOW) for attempt in range(1, len(NOT_READY_DELAYS) + 2)]
+    waits = [state.run_at - NOW for state in states if state.run_at]
+    assert [state.status for state in states] == [Status.PENDING] * len(waits) + [Status.FAILED]
+    assert timedelta(seconds=60) <= sum(waits, timedelta()) <= timedelta(seconds=75)
+
+
+@pytest.mark.parametrize(
+    ("failure", "history", "message"),
+    [
+        (Failed("fetch_failed", "404.", True, True), History(5), "404. The service tried 5 times, for about a minute."),
+        (Failed("fetch_failed", "503.", True), History(6, 2), "503. The service tried 4 times, for about 3 minutes."),
+        (Failed("fetch_failed", "410."), History(3), "410."),
+        (Failed("transcription_failed", "Broken.", True), History(3), "Broken."),
+        (Crashed(), History(3, 3), Crashed.message),
+    ],
+)
+def test_the_final_message_of_a_fetch_says_how_often_it_was_tried(
+    failure: Failed | Crashed, history: History, message: str
+) -> None:
+    assert final_message(failure, history) == message
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Failed("fetch_failed", "503.", True), "fetch_failed"),
+        (Interrupted(timedelta(30), code="unavailable", message="The store is away."), "unavailable"),
+        (Hindered(), "unavailable"),
+        (Interrupted(), None),
+        (SlowFetch(), None),
+    ],
+)
+def test_a_job_that_waits_for_a_cause_names_it(outcome: Outcome, code: str | None) -> None:
+    assert why_it_waits(outcome)[0] == code

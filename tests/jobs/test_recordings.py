@@ -1,6 +1,8 @@
 """Jobs whose recording a worker fetches from a real HTTP server, on a real database and through the API."""
 
 import asyncio
+import gzip
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,8 +20,9 @@ from app.jobs import changing, leases, queue, recording
 from app.jobs.blame import STORE_PAUSE
 from app.jobs.capacity import FETCHES, NO_CAPACITY, SLOTS, Capacity
 from app.jobs.claiming import Claimed
-from app.jobs.lifecycle import Status
+from app.jobs.lifecycle import NOT_READY_DELAYS, Status
 from app.jobs.models import Transcription
+from app.jobs.views import RetryOut, TranscriptionOut
 from app.storage.store import StoredAudio
 from testing.forms import refused
 from testing.hearing import FEW, missed
@@ -32,6 +35,9 @@ from tests.conftest import clone
 from tests.jobs.conftest import asked
 
 SECRET = "signature-4711"
+NOTHING = "The server answered 404: there is no recording at this address"
+GONE = "The server answered 410: the recording is no longer at this address"
+PAGE = "The address answered with a web page, not a recording. It may require a login, or the link may have expired"
 FINGERPRINT = "b7eb9ab2b112e7e4fa50890b8144b451ef01580ff989ac281d65186f468835bf"
 
 
@@ -85,13 +91,44 @@ async def test_a_fetch_from_a_server_in_trouble_is_repeated_later_and_no_crash_i
     assert (job.status, job.attempts, job.crashes) == (Status.COMPLETED, 2, 0)
 
 
+async def test_a_recording_that_is_not_there_yet_is_fetched_when_it_is(bench: Bench, origin: Origin) -> None:
+    origin.answers["/call.wav"] = lambda exchange: exchange.whole(b"", 404)
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"), filename="call.wav")
+        waiting = await bench.until(job_id, partial(waits_after, 1))
+        shown = TranscriptionOut.of(waiting)
+        assert shown.retry == RetryOut(code="fetch_failed", message=f"{NOTHING}.", at=waiting.run_at)
+        assert shown.error is None
+        origin.answers["/call.wav"] = lambda exchange: exchange.whole(
+            gzip.compress(tone()), Content_Encoding="gzip", Content_Disposition='attachment; filename="RE42.wav"'
+        )
+        await bench.hurry(job_id)
+        job = await bench.ended(job_id)
+    assert (job.status, job.attempts, job.filename, job.bytes) == (Status.COMPLETED, 2, "RE42.wav", len(tone()))
+    assert (TranscriptionOut.of(job).retry, job.retry_code, job.retry_message) == (None, None, None)
+
+
+async def test_a_recording_that_never_comes_fails_after_a_minute_and_says_so(bench: Bench, origin: Origin) -> None:
+    origin.answers["/call.wav"] = lambda exchange: exchange.whole(b"", 404)
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/call.wav"))
+        for attempts in range(1, len(NOT_READY_DELAYS) + 1):
+            await bench.until(job_id, partial(waits_after, attempts))
+            await bench.hurry(job_id)
+        job = await bench.ended(job_id)
+    message = f"{NOTHING}. The service tried 5 times, for about a minute."
+    assert (job.status, job.error_code, job.error_message) == (Status.FAILED, "fetch_failed", message)
+    assert (len(origin.asked), TranscriptionOut.of(job).retry) == (5, None)
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "message"),
     [
-        (lambda exchange: exchange.whole(b"", 404), "fetch_failed", "The server answered 404."),
-        (lambda exchange: exchange.whole(b"<html>log in</html>"), "unsupported_media", None),
+        (lambda exchange: exchange.whole(b"", 410), "fetch_failed", f"{GONE}."),
+        (lambda exchange: exchange.whole(b"<html>log in</html>"), "fetch_failed", f"{PAGE}."),
+        (lambda exchange: exchange.whole(b"not a recording"), "unsupported_media", None),
     ],
-    ids=["not found", "not a recording"],
+    ids=["gone", "web page", "not a recording"],
 )
 async def test_a_job_fails_immediately_if_another_try_cannot_help(
     bench: Bench, origin: Origin, answer: Any, code: str, message: str | None
@@ -191,10 +228,10 @@ async def test_a_fetched_recording_is_kept_if_the_database_connection_is_lost(
 ) -> None:
     attach, calls = queue.attach_audio, 0
 
-    async def lose_the_first_reply(session: Any, job: Claimed, audio: StoredAudio) -> bool:
+    async def lose_the_first_reply(session: Any, job: Claimed, audio: StoredAudio, filename: str | None) -> bool:
         nonlocal calls
         calls += 1
-        attached = await attach(session, job, audio)
+        attached = await attach(session, job, audio, filename)
         if calls == 1:
             await (session.commit() if committed else session.rollback())
             raise ConnectionResetError
@@ -212,7 +249,7 @@ async def test_a_fetched_recording_is_kept_if_the_database_connection_is_lost(
 async def test_a_fetch_that_the_database_cannot_record_is_repeated_only_after_a_pause(
     bench: Bench, origin: Origin, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
-    async def in_vain(session: Any, job: Claimed, audio: StoredAudio) -> bool:
+    async def in_vain(session: Any, job: Claimed, audio: StoredAudio, filename: str | None) -> bool:
         if refused:
             await session.exec(text("SELECT 1 / 0"))
         raise ConnectionResetError
@@ -296,6 +333,12 @@ def test_a_full_queue_accepts_no_more_urls(guarded: Service) -> None:
     refused(post_url(guarded, "https://example.com/call.wav"), 429, "queue_full")
 
 
+def story(service: Service, job_id: str) -> list[tuple[str, str]]:
+    """The levels and the events of a job's log lines, which a search for its id in the field `job` finds."""
+    lines = [json.loads(line) for line in service.log().splitlines() if line.startswith("{")]
+    return [(line["level"], line["event"]) for line in lines if line.get("job") == job_id]
+
+
 async def test_the_service_fetches_and_transcribes_even_after_it_was_killed(
     workspace: Path, origin: Origin, postgres: str, template: str
 ) -> None:
@@ -315,7 +358,14 @@ async def test_the_service_fetches_and_transcribes_even_after_it_was_killed(
             assert (job["audio"]["bytes"], job["audio"]["channels"]) == (len(call(0, 6)), 2)
             assert missed(said(0, 6), service.read(job["links"]["transcript"])["text"]) <= FEW
             missing = service.ended(answered(post_url(service, origin.url("/nothing.wav"))))
-            assert missing["error"] == {"code": "fetch_failed", "message": "The server answered 404."}
+            assert missing["error"] == {"code": "fetch_failed", "message": f"{GONE}."}
+            assert story(service, job["id"]) == [
+                ("info", "request"),
+                ("info", "attempt started"),
+                ("info", "recording fetched"),
+                ("info", "transcription completed"),
+            ]
+            assert story(service, missing["id"])[-1] == ("warning", "transcription failed")
             recovered = service.ended(killed)
             assert (recovered["status"], recovered["attempts"]) == ("completed", 2)
             assert SECRET not in service.log()
@@ -329,6 +379,6 @@ async def test_the_service_fetches_and_transcribes_even_after_it_was_killed(
         origin.answers |= {
             "/agent.wav": lambda exchange: exchange.whole(call(0, 6)),
             "/hanging.wav": lambda exchange: exchange.whole(tone()),
-            "/nothing.wav": lambda exchange: exchange.whole(b"", 404),
+            "/nothing.wav": lambda exchange: exchange.whole(b"", 410),
         }
         await asyncio.to_thread(afterwards, killed, **settings)

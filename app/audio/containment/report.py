@@ -55,6 +55,10 @@ async def log_containment() -> None:
         return
     pieces = {"no_new_privileges": found.no_new_privileges, "landlock": found.landlock, "seccomp": found.seccomp}
     if found.complete:
-        log.info("the decoder is contained", **pieces)
+        log.info("recordings are decoded in a sandbox", **pieces)
     else:
-        log.warning("the decoder is not fully contained on this machine", **pieces, possible=list(found.possible))
+        log.warning(
+            "the sandbox in which recordings are decoded has gaps on this machine",
+            **pieces,
+            possible=list(found.possible),
+        )
