@@ -49,15 +49,15 @@ def _upload_schema() -> dict[str, Any]:
 
 
 def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Returns the schema of a request, in which no field has a `default`.
+    """Returns the schema of a request for programs that generate clients of it.
 
-    Client generators send defaults although the user did not set them, or demand these fields. If a field is missing,
-    the service's own default applies, which may differ between API keys. The description names the usual default.
+    No field has a `default`, because some clients send defaults that the user did not set, and others demand these
+    fields. If a field is missing, the service's own default applies, which may differ between API keys.
     """
     schema = model.model_json_schema(ref_template=REF_TEMPLATE)
     schema.pop("$defs", None)
-    properties = {name: _without_default(field) for name, field in schema["properties"].items()}
-    return {**schema, "properties": properties}
+    fields = {name: _one_or_many_as_list(_without_default(field)) for name, field in schema["properties"].items()}
+    return {**schema, "properties": fields}
 
 
 def _without_default(field: dict[str, Any]) -> dict[str, Any]:
@@ -67,15 +67,31 @@ def _without_default(field: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "description": f"{field['description']} The default is `{str(field['default']).lower()}`."}
 
 
+def _one_or_many_as_list(field: dict[str, Any]) -> dict[str, Any]:
+    """Returns the field as a list if it takes a value or a list of such values. Generated Java knows no such choice."""
+    kinds = _kinds(field)
+    if len(kinds) == 1:
+        return field
+    [many] = [kind for kind in kinds if kind["type"] == "array"]
+    description = f"{field['description']} A single value may stand without a list."
+    return {**field, "anyOf": [many, {"type": "null"}], "description": description}
+
+
+def _kinds(field: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the schemas of the values that a field takes, except null."""
+    choices = field.get("anyOf") or field.get("oneOf")
+    if choices is None:
+        return [] if field == {"type": "null"} else [field]
+    return [kind for choice in choices for kind in _kinds(choice)]
+
+
 def _form_field(field: dict[str, Any]) -> dict[str, Any]:
     """Returns the schema of a field in a form.
 
-    A form cannot hold null, so clients leave the field out. A list is a repeated field, so a list of one is the same as
-    one value. The empty example keeps Swagger UI from filling the field with an invented value.
+    A form cannot hold null, so clients leave the field out. The empty example keeps Swagger UI from filling the field
+    with an invented value.
     """
-    kinds = [kind for kind in field.get("anyOf", field.get("oneOf", [field])) if kind != {"type": "null"}]
-    kinds = [inner for kind in kinds for inner in kind.get("anyOf", kind.get("oneOf", [kind]))]
-    kind = next((kind for kind in kinds if kind.get("type") == "array"), kinds[0])
+    [kind] = _kinds(field)
     if kind["type"] == "array":
         items = {key: value for key, value in kind["items"].items() if key != "format"}
         kind = {**kind, "items": {**items, "examples": [""]}}
