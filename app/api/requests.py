@@ -26,12 +26,13 @@ from pydantic_core import from_json
 from app import wording
 from app.api.form_fields import field_of, values_of
 from app.api.problems import MANY, ONE, field_errors
+from app.audio.raw import rate_trouble
 from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check_callback, check_url
 from app.errors import InvalidRequest, TooLarge
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
 from app.jobs.models import stored_options
 from app.network.guard import MAX_URL_CHARACTERS
-from app.transcripts.transcript import Channels, Options, Task
+from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 JSON_BODY_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 4096
@@ -154,6 +155,19 @@ class CreateTranscription(BaseModel):
         description="Words that the model should expect. They share limited space with `prompt`. If there are many, "
         "the model reads less of the prompt.",
     )
+    encoding: Encoding | None = Field(
+        default=None,
+        description="What a recording without a header holds, for example `mulaw` for a raw telephone recording. It is "
+        "one channel. If you leave the field out, the ending of the file's name says it, such as `.ulaw` or `.sln16`. "
+        "A header inside the file is always believed instead.",
+    )
+    sample_rate: int | None = Field(
+        default=None,
+        ge=4_000,
+        le=192_000,
+        description="The sample rate in Hz of a recording with the `encoding` that you send. If you leave the field "
+        "out, it is 16000 for `g722` and 8000 for all others.",
+    )
     priority: int = Field(
         default=DEFAULT_PRIORITY,
         ge=0,
@@ -188,6 +202,12 @@ class CreateTranscription(BaseModel):
     def _few_receivers(self) -> Self:
         if len(as_list(self.webhook_url) or []) + len(as_list(self.callback_url) or []) > MAX_RECEIVERS:
             raise ValueError(f"webhook_url and callback_url may have at most {MAX_RECEIVERS} URLs together")
+        return self
+
+    @model_validator(mode="after")
+    def _rate_of_the_encoding(self) -> Self:
+        if trouble := rate_trouble(self.encoding, self.sample_rate):
+            raise InvalidRequest("Some fields are not valid.", errors=(FieldError("sample_rate", trouble),))
         return self
 
     def ask(self) -> Ask:

@@ -1,57 +1,41 @@
-"""Finds recordings that are shorter than their header announces.
+"""Finds recordings that are shorter than their header announces; pure.
 
 It exists because a copy that was interrupted is well formed up to its end, so that decoding it raises no error.
 """
 
-import os
-import struct
-from pathlib import Path
-
 # The headers of these containers count samples. For other containers FFmpeg guesses from the bit rate, uses the
-# timestamps of what is there, or reports the longest of several tracks.
+# timestamps of what is there, or reports the longest of several tracks. `decoder/wav.py` reads the headers of WAV.
 COUNTING_CONTAINERS = frozenset({"aiff", "au", "flac", "mov"})
 PLACEHOLDER_BYTES = 0x7F00_0000  # a recorder that cannot go back to the header writes this or more into it, or 0
-MAX_WAV_CHUNKS = 100
 TOLERATED_SECONDS = 2.0
 TOLERATED_SHARE = 0.02
 
 
-def announced_seconds(path: Path, container: str, header_seconds: float | None, decoded_seconds: float) -> float | None:
+def announced_seconds(
+    container: str, file_bytes: int, header_seconds: float | None, decoded_seconds: float
+) -> float | None:
     """Returns how long the recording announces to be if clearly less of it was decoded, and None otherwise.
 
-    It also returns None if the header cannot be believed. `decoded_seconds` is not 0. Blocks while it reads the header.
-    Raises OSError.
+    It also returns None if the header cannot be believed.
     """
-    if not path.is_file():
+    if container not in COUNTING_CONTAINERS or not header_seconds:
         return None
-    if container == "wav":
-        share = _wav_share(path)
-    elif container in COUNTING_CONTAINERS and header_seconds:
-        share = decoded_seconds / header_seconds
-    else:
+    if decoded_seconds and file_bytes * header_seconds / decoded_seconds >= PLACEHOLDER_BYTES:
         return None
-    if not share or path.stat().st_size / share >= PLACEHOLDER_BYTES:
-        return None
-    announced = decoded_seconds / share
-    return announced if announced - decoded_seconds > max(TOLERATED_SECONDS, TOLERATED_SHARE * announced) else None
+    return _if_clearly_more(header_seconds, decoded_seconds)
 
 
-def _wav_share(path: Path) -> float | None:
-    """Returns the share of the announced samples that a WAV file has, as a fraction of 1; None if it announces none.
+def announced_wav_seconds(wav: tuple[float, float] | None, decoded_seconds: float) -> float | None:
+    """Does the same for WAV. `wav` has the seconds that its headers announce, and the share of them that is there.
 
-    It counts bytes, because FFmpeg reports the duration of what is there for some codecs, and the announced duration
-    for others.
+    The share counts, because the headers of some codecs say only roughly how many bytes a second has.
     """
-    with path.open("rb") as file:
-        end, at = os.fstat(file.fileno()).st_size, 12
-        for _ in range(MAX_WAV_CHUNKS):
-            file.seek(at)
-            chunk = file.read(8)
-            if len(chunk) < 8:
-                return None
-            name, size = struct.unpack("<4sI", chunk)
-            at += 8
-            if name == b"data":
-                return (end - at) / size if size else None
-            at += size + size % 2
-    return None
+    if wav is None:
+        return None
+    seconds, share = wav
+    return _if_clearly_more(decoded_seconds / share if share else seconds, decoded_seconds)
+
+
+def _if_clearly_more(announced: float, decoded_seconds: float) -> float | None:
+    clearly = announced - decoded_seconds > max(TOLERATED_SECONDS, TOLERATED_SHARE * announced)
+    return announced if clearly else None

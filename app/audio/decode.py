@@ -7,16 +7,18 @@ nothing but the recording and its PCM files (`containment/`). Only `decoder/` ma
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from app.audio.completeness import announced_seconds
+from app.audio.completeness import announced_seconds, announced_wav_seconds
 from app.audio.decoder_process import DecoderUnavailable as DecoderUnavailable
 from app.audio.decoder_process import ask, not_the_recordings_fault
+from app.audio.mixing import mix
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
+from app.audio.raw import RawSound
 from app.errors import BadMedia, MediaError, NoAudio, TooLong, UnsupportedMedia
 from app.process.threads import in_daemon_thread
 
@@ -28,14 +30,29 @@ ERRORS: dict[str, type[MediaError]] = {error.code: error for error in (Unsupport
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """The chosen audio track as the header describes it. Names are FFmpeg's, such as `wav` and `pcm_mulaw`."""
+    """The audio tracks as the header describes them. Names are FFmpeg's, such as `wav` and `pcm_mulaw`.
+
+    The first track decides codec and rate. They are None for some recordings that have a header and no sound.
+    """
 
     container: str
-    codec: str
-    sample_rate: int
+    codec: str | None
+    sample_rate: int | None
     channels: int
     duration_seconds: float | None
     """What the header announces, or what follows from the bit rate. None if neither is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Sound that did not become samples: its seconds if they are known, or else its bytes if they are known.
+
+    It is `damaged`, in a whole `track`, in a `channel` that appears too late, or in `bytes` that FFmpeg cannot read.
+    """
+
+    kind: Literal["damaged", "track", "channel", "bytes"]
+    seconds: float | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +66,44 @@ class DecodedAudio:
     """One file for a mix, and otherwise a file for each channel in the recording's order. All have the same length."""
     announced_seconds: float | None = None
     """What the header announces if clearly less was decoded. None if all was decoded or the header is not believed."""
+    losses: tuple[Loss, ...] = ()
 
 
-async def probe(path: Path, *, timeout_seconds: float = 30.0) -> MediaInfo:
+async def probe(path: Path, raw: RawSound | None = None, *, timeout_seconds: float = 30.0) -> MediaInfo:
     """Read the header of the recording at `path`. This takes a tenth of a second or two.
+
+    `raw` says what the recording holds if it has no header.
 
     Raises UnsupportedMedia for a file that is empty, not media, has an unreadable header, more than 8 channels or a
     sample rate outside 4 to 384 kHz; NoAudio for media without an audio track; BadMedia if FFmpeg crashed on the
     recording or used up its CPU time; and DecoderUnavailable if the recording is not to blame.
     """
     limits = {"memory_bytes": MEMORY_BYTES, "cpu_seconds": PROBE_CPU_SECONDS, "file_bytes": 0}
-    answer = await _ask(path, {"limits": limits}, timeout_seconds)
+    answer = await _ask(path, {"limits": limits, "raw": raw and asdict(raw)}, timeout_seconds)
     return MediaInfo(**answer["info"])
 
 
 async def decode(
-    path: Path, folder: Path, *, split: bool, max_seconds: float, timeout_seconds: float | None = None
+    path: Path,
+    folder: Path,
+    raw: RawSound | None = None,
+    *,
+    split: bool,
+    max_seconds: float,
+    timeout_seconds: float | None = None,
 ) -> DecodedAudio:
-    """Write the recording's audio as PCM files to `folder`: each channel alone (`split`) or their mean.
+    """Write the recording's audio as PCM files to `folder`: each channel alone (`split`) or mixed.
 
-    This decodes the track that is marked as default, or the first one if none is marked. A late start of the track, and
-    a gap of 0.1 s or more in its timestamps, become silence. If the recording is cut off or damaged in places, the rest
-    of it is decoded. `timeout_seconds` defaults to twice the CPU time allowed, which grows with `max_seconds`. After an
-    error or a cancellation there is no PCM file in `folder`. A cancelled call returns only when the decoder's process
-    is gone.
+    The channels of all tracks are the channels of the recording, in order. If the tracks are in several languages, only
+    the default one is decoded. Recordings that were joined to one file are decoded one after the other. A late start of
+    a track, and a gap of 0.1 s or more in its timestamps, become silence. If the recording is cut off or damaged in
+    places, the rest of it is decoded. If it has a header and no sound, there are no samples. `raw` says what the
+    recording holds if it has no header.
 
-    Raises what `probe` raises. Also raises BadMedia if nothing or less than half of the packets can be decoded, TooLong
+    `timeout_seconds` defaults to twice the CPU time allowed, which grows with `max_seconds`. After an error or a
+    cancellation there is no PCM file in `folder`. A cancelled call returns only when the decoder's process is gone.
+
+    Raises what `probe` raises. Also raises BadMedia if less than half of the packets can be decoded, TooLong
     if more than `max_seconds` were decoded, whatever the header says, and OSError with ENOSPC or EDQUOT for a full
     disk.
     """
@@ -85,22 +114,30 @@ async def decode(
             "cpu_seconds": cpu_seconds,
             "file_bytes": (int(max_seconds) + 1) * SAMPLE_RATE * BYTES_PER_SAMPLE,
         },
-        "output": {"folder": str(folder), "rate": SAMPLE_RATE, "split": split, "max_seconds": max_seconds},
+        "output": {"folder": str(folder), "rate": SAMPLE_RATE, "max_seconds": max_seconds},
+        "raw": raw and asdict(raw),
     }
     try:
         answer = await _ask(path, request, timeout_seconds or 2 * cpu_seconds)
         with not_the_recordings_fault("decoded audio cannot be used"):
             channels = _channels(folder, answer["channels"], answer["samples"])
-        info, seconds = MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE
-        header_seconds = info.duration_seconds and info.duration_seconds - answer["skipped_seconds"]
-        with not_the_recordings_fault("the recording cannot be read"):
-            announced = await in_daemon_thread(
-                partial(announced_seconds, path, info.container, header_seconds, seconds), "announced-seconds"
-            )
+        if not split and len(channels) > 1:
+            with not_the_recordings_fault("decoded audio cannot be mixed"):
+                channels = (await in_daemon_thread(partial(mix, channels, folder / "channel-mix.pcm"), "mix"),)
     except BaseException:
         _remove_channels(folder)
         raise
-    return DecodedAudio(info, seconds, channels, announced)
+    info, seconds = MediaInfo(**answer["info"]), answer["samples"] / SAMPLE_RATE
+    losses = tuple(Loss(**loss) for loss in answer["losses"])
+    return DecodedAudio(info, seconds, channels, _announced(path, answer, info.container, seconds), losses)
+
+
+def _announced(path: Path, answer: dict[str, Any], container: str, seconds: float) -> float | None:
+    if container == "wav":
+        return announced_wav_seconds(answer["wav"], seconds)
+    with not_the_recordings_fault("the recording cannot be read"):
+        size = path.stat().st_size
+    return announced_seconds(container, size, answer["header_seconds"], seconds)
 
 
 async def _ask(path: Path, request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress, TaskID
 
 from app.audio.decode import decode
+from app.audio.raw import BY_SUFFIX, raw_sound
 from app.cli.tally import Tally
 from app.errors import AppError
 from app.speech.batching.batcher import EngineStopped
-from app.speech.call.warnings import with_loss
+from app.speech.call.warnings import with_losses
 from app.speech.model import DeviceLost
 from app.transcripts.formats import Format, clock, render
 from app.transcripts.subtitles import one_line
@@ -29,8 +30,8 @@ RECORDINGS_TOGETHER = 4
 # Files in a folder count as recordings if their names end like this. A file that the user names may have any ending.
 SUFFIXES = frozenset(
     ".3gp .aac .ac3 .aif .aiff .amr .au .avi .awb .caf .dss .flac .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpga"
-    " .mpeg .oga .ogg .opus .ts .tta .voc .vox .w64 .wav .webm .wma .wv".split()
-)
+    " .mpeg .oga .ogg .opus .ts .tta .voc .w64 .wav .webm .wma .wv".split()
+) | {f".{suffix}" for suffix in BY_SUFFIX}
 EXTENSIONS = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.WHISPER: "whisper.json"}
 
 
@@ -172,9 +173,10 @@ class Transcription:
     async def _transcribe(self, file: Path, bar: TaskID) -> Transcript:
         with tempfile.TemporaryDirectory(prefix="callscribe-") as folder:
             split = self.options.channels == "split"
-            audio = await decode(file, Path(folder), split=split, max_seconds=self.max_seconds)
+            raw = raw_sound(self.options, file.name)
+            audio = await decode(file, Path(folder), raw, split=split, max_seconds=self.max_seconds)
             transcript = await self.engine.transcribe(audio.channels, self.options, partial(self._show, bar))
-            return with_loss(transcript, audio.announced_seconds)
+            return with_losses(transcript, audio.announced_seconds, audio.losses)
 
     def _show(self, bar: TaskID, done: float) -> None:
         self.progress.update(bar, completed=done)

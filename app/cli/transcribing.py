@@ -21,7 +21,7 @@ from app.cli.tally import Tally
 from app.process.memory import share_memory
 from app.settings import Settings
 from app.transcripts.formats import Format
-from app.transcripts.transcript import Channels, Options, Task
+from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 if TYPE_CHECKING:
     from app.cli.files import Output
@@ -67,6 +67,15 @@ def transcribe(
     hotwords: Annotated[
         list[str] | None, typer.Option(help="Word that the model should expect. Repeat the option for more words.")
     ] = None,
+    encoding: Annotated[
+        Encoding | None,
+        typer.Option(
+            help="What recordings without a header hold. Without it, the ending of a name says it, such as .ulaw."
+        ),
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(min=4_000, max=192_000, help="Sample rate in Hz of recordings with that --encoding.")
+    ] = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out recordings whose transcripts are in the output folder.")
     ] = False,
@@ -100,6 +109,8 @@ def transcribe(
             word_timestamps=word_timestamps,
             prompt=prompt,
             hotwords=tuple(hotwords or ()),
+            encoding=encoding,
+            sample_rate=sample_rate,
         )
     )
     files = arguments.files(paths, named_apart=output_dir is not None)

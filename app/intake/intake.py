@@ -15,6 +15,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import MediaInfo, probe
+from app.audio.raw import raw_sound
 from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries.receivers import PlaceholderValues, Receivers
@@ -125,7 +126,7 @@ class Intake:
             job = self._new_job(recording, ask, caller, idempotency_key)
             earlier = await self._earlier(job)  # before the probe: repetitions come when the load is high already
             if earlier is None:
-                info = await run_unless(abandoned(), self._probe(recording.audio, Rank(job.priority, job.caller)))
+                info = await run_unless(abandoned(), self._probe(recording.audio, job))
         if earlier is not None:
             await self._store.delete(recording.audio.key)
             return Accepted(earlier, is_new=False)
@@ -179,10 +180,11 @@ class Intake:
                 await changing.require_queue_place(session, job.caller, self.limits.queue)
         return earlier
 
-    async def _probe(self, audio: StoredAudio, rank: Rank) -> MediaInfo:
+    async def _probe(self, audio: StoredAudio, job: NewJob) -> MediaInfo:
+        rank = Rank(job.priority, job.caller)
         with self._pending_probe(rank.owner):
             async with self._probing.place(rank), self._store.local_path(audio.key) as path:
-                info = await probe(path)
+                info = await probe(path, raw_sound(job.options, job.filename))
         announced = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
         if announced is not None and announced > self.limits.audio_seconds:
             raise TooLong(f"The recording is longer than {self.limits.audio_seconds:g} s.")

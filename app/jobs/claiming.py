@@ -36,6 +36,7 @@ class Claimed:
     options: dict[str, Any]
     source: str
     source_host: str | None
+    filename: str | None
     audio_key: str | None
     run_at: datetime
     attempts: int

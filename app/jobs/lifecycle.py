@@ -69,8 +69,8 @@ class AudioFacts:
     """What decoding found out about a recording: seconds, FFmpeg's name of the codec, Hz, tracks."""
 
     duration: float
-    codec: str
-    sample_rate: int
+    codec: str | None
+    sample_rate: int | None
     channels: int
 
 

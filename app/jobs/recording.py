@@ -17,6 +17,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.audio.decode import DecodedAudio, decode
+from app.audio.raw import raw_sound
 from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
 from app.database.retries import write_down
 from app.errors import InsufficientStorage
@@ -27,6 +28,7 @@ from app.sources.fetch import Fetcher
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, StoredAudio
 from app.storage.workspace import Workspace
+from app.transcripts.transcript import Options
 
 PLACES = 3
 PLACES_OF_ONE_KEY = 2  # the third is for another key, whose short call need not wait for hours of audio
@@ -62,7 +64,7 @@ class Decoder:
         self._places = FairPlaces(PLACES, PLACES_OF_ONE_KEY)
 
     @asynccontextmanager
-    async def decoded(self, key: str, rank: Rank, *, split: bool) -> AsyncIterator[Decoded]:
+    async def decoded(self, key: str, rank: Rank, options: Options, filename: str | None) -> AsyncIterator[Decoded]:
         """Decode the recording's channels, or their mix, into files that exist until the end of the block.
 
         Raises what `decode` and the store raise. If the disk has too little space, raises OSError, as a full disk does.
@@ -73,7 +75,13 @@ class Decoder:
                 async with self._store.local_path(key) as path:
                     started = time.monotonic()
                     audio = await self._while_there_is_space(
-                        decode(path, folder, split=split, max_seconds=self._max_audio_seconds)
+                        decode(
+                            path,
+                            folder,
+                            raw_sound(options, filename),
+                            split=options.channels == "split",
+                            max_seconds=self._max_audio_seconds,
+                        )
                     )
                     seconds = time.monotonic() - started
             yield Decoded(audio, seconds)

@@ -42,7 +42,7 @@ from app.jobs.running import LeaseLost, Running
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic
 from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
-from app.speech.call.warnings import with_loss
+from app.speech.call.warnings import with_losses
 from app.speech.engine import Transcriber
 from app.speech.model import DeviceLost
 
@@ -169,13 +169,13 @@ class JobRunner:
                 return LeaseLost()
             self._signals.wake(PENDING_TOPIC)  # the job waits for no server any more, so another fetch may begin
         rank = Rank(job.priority, job.caller)
-        decoding = self._recordings.decoder.decoded(running.audio_key, rank, split=options.channels == "split")
+        decoding = self._recordings.decoder.decoded(running.audio_key, rank, options, job.filename)
         async with decoding as decoded:
             audio, started = decoded.audio, time.monotonic()
             transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, rank)
             timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
-        return Succeeded(with_loss(transcript, audio.announced_seconds), facts, timings)
+        return Succeeded(with_losses(transcript, audio.announced_seconds, audio.losses), facts, timings)
 
     async def _record(self, running: Running, ended: Outcome | LeaseLost | Exception | None) -> None:
         """Write how an attempt ended. Without an outcome, the worker gives the job back."""

@@ -13,6 +13,9 @@ from typing import Literal
 
 Task = Literal["transcribe", "translate"]
 Channels = Literal["mix", "split"]
+Encoding = Literal[
+    "mulaw", "alaw", "pcm_s16le", "pcm_s16be", "pcm_u8", "pcm_f32le", "vox", "gsm", "g722", "g723_1", "g726", "g729"
+]
 HoldKind = Literal["silence", "sound"]
 
 # Whisper's own list: whisper/tokenizer.py, split_to_word_tokens
@@ -24,7 +27,8 @@ _SCRIPTS_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003f
 class Options:
     """The client's options.
 
-    `language` is an ISO 639-1 code, or None to detect it. `model` is one of the served names.
+    `language` is an ISO 639-1 code, or None to detect it. `model` is one of the served names. `encoding` and
+    `sample_rate` say what a recording without a header holds; None if its name says it.
     """
 
     model: str
@@ -35,6 +39,8 @@ class Options:
     word_timestamps: bool = False
     prompt: str | None = None
     hotwords: tuple[str, ...] = ()
+    encoding: Encoding | None = None
+    sample_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,8 @@ class WarningCode(StrEnum):
     CLIPPING = "clipping"
     MOSTLY_SILENCE = "mostly_silence"
     TRUNCATED = "truncated"
+    DAMAGED = "damaged"
+    LEFT_OUT = "left_out"
 
 
 @dataclass(frozen=True, slots=True)

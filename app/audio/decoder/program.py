@@ -18,14 +18,18 @@ from typing import Any, BinaryIO
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from app.audio.containment import fence
-from app.audio.decoder import answers, channels, memory, tracks
-from app.audio.decoder.channels import Output
-from app.audio.decoder.recording import Recording
+from app.audio.decoder import answers, channels, empty, memory, sections, tracks
+from app.audio.decoder.answers import Refused
+from app.audio.decoder.channels import ChannelFiles, Output
+from app.audio.decoder.losses import Losses
+from app.audio.decoder.recording import Recording, Section
+from app.audio.decoder.sections import Raw, Sections
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
     """Limit and contain this process, print the first line, and do what the request asks. Returns the second line."""
     output = Output(**request["output"]) if "output" in request else None
+    raw = sections.raw_of(**request["raw"]) if request.get("raw") else None
     if request.get("report"):
         from app.audio.containment import escapes  # it imports modules that decoding does not need
     fence.depend_on_the_service()
@@ -38,14 +42,14 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         return answers.trouble(error, answers.CANNOT_WRITE)
     print_line({"contained_by": fence.contain()})
-    return {"possible": escapes.possible()} if request.get("report") else answer(files, output)
+    return {"possible": escapes.possible()} if request.get("report") else answer(files, output, raw)
 
 
-def answer(files: list[BinaryIO], output: Output | None) -> dict[str, Any]:
+def answer(files: list[BinaryIO], output: Output | None, raw: Raw | None) -> dict[str, Any]:
     """Returns facts of the recording, what is wrong with it, or why this machine could not decode it."""
     recording = Recording()
     try:
-        found = inspect_or_decode(recording, files, output)
+        found = inspect_or_decode(recording, raw, ChannelFiles(files, output) if output else None)
     except Exception as error:  # noqa: BLE001  FFmpeg and PyAV have many exceptions for bytes that are wrong
         found = answers.for_error(error)
     if recording.trouble is not None:
@@ -53,12 +57,63 @@ def answer(files: list[BinaryIO], output: Output | None) -> dict[str, Any]:
     return found
 
 
-def inspect_or_decode(recording: Recording, files: list[BinaryIO], output: Output | None) -> dict[str, Any]:
-    """Read the header, and if there is an output also write the channels. Raises Refused and errors of FFmpeg."""
-    with tracks.open_recording(recording) as container:
-        stream = tracks.choose_stream(container)
-        info = tracks.read_header(container, stream)
-        return {"info": info, **(channels.write_channels(container, stream, files, output) if output else {})}
+def inspect_or_decode(recording: Recording, raw: Raw | None, files: ChannelFiles | None) -> dict[str, Any]:
+    """Read the header, and if there are files also write the channels. Raises Refused and errors of FFmpeg."""
+    found = sections.sections_of(recording, raw)
+    losses = Losses()
+    losses.bytes_left_out(found.unknown_bytes)
+    try:
+        info, header_seconds = each_section(found, losses, files)
+    except Refused:
+        nothing = empty.info_of(recording)
+        if nothing is None:
+            raise
+        info, header_seconds = nothing, None
+    if files is None:
+        return {"info": info}
+    losses.require_most_is_whole()
+    if files.samples == 0 and (losses.read_packets or losses.container_broke or recording.size() > empty.LARGEST_BYTES):
+        raise Refused("bad_media", "No audio could be decoded")
+    while not files.lengths:
+        files.add_channel()
+    files.close()
+    return {
+        "info": info,
+        "channels": len(files.lengths),
+        "samples": files.samples,
+        "header_seconds": header_seconds,
+        "wav": found.wav,
+        "losses": losses.answer(),
+    }
+
+
+def each_section(found: Sections, losses: Losses, files: ChannelFiles | None) -> tuple[dict[str, Any], float | None]:
+    """Read the header of the first section, or decode all of them if there are files.
+
+    Returns facts of the first section, and the seconds that the headers of all announce, if all of them do.
+    """
+    info: dict[str, Any] | None = None
+    header_seconds: float | None = 0.0
+    for section in found.files:
+        try:
+            with tracks.open_recording(section, found.raw) as container:
+                streams = tracks.choose_tracks(container, losses)
+                facts = tracks.read_header(container, streams)
+                info = info or facts
+                if files is None:
+                    break
+                skipped = channels.write_tracks(container, streams, files, losses)
+                if losses.container_broke:
+                    losses.bytes_left_out(section.left())
+        except Refused as error:
+            if info is None or error.code == "too_long":
+                raise
+            losses.bytes_left_out(section.size if isinstance(section, Section) else 0)
+            continue
+        seconds = facts["duration_seconds"]
+        header_seconds = None if seconds is None or header_seconds is None else header_seconds + seconds - skipped
+    assert info is not None
+    return info, header_seconds
 
 
 def print_line(line: dict[str, Any]) -> None:

@@ -23,8 +23,8 @@ RESAMPLER = "filter_size=128:cutoff=0.98"
 """
 
 
-def build_graph(frame: AudioFrame, rate: int, channels: int, *, split: bool) -> Graph:
-    """Returns a filter graph for frames like this one. Its output has `channels` planes."""
+def build_graph(frame: AudioFrame, rate: int) -> Graph:
+    """Returns a filter graph for frames like this one. Its output has a plane for each of their channels."""
     graph = Graph()
     graph.threads = 1
     source = graph.add(
@@ -37,7 +37,7 @@ def build_graph(frame: AudioFrame, rate: int, channels: int, *, split: bool) -> 
     graph.link_nodes(
         source,
         graph.add("aformat", sample_fmts="fltp"),
-        graph.add("pan", _pan(frame.layout.nb_channels, channels) if split else _mix(frame.layout.nb_channels)),
+        graph.add("pan", _each_channel(frame.layout.nb_channels)),
         graph.add("aresample", f"{rate}:{RESAMPLER}"),
         graph.add("aformat", sample_fmts="s16p"),
         graph.add("abuffersink"),
@@ -45,22 +45,16 @@ def build_graph(frame: AudioFrame, rate: int, channels: int, *, split: bool) -> 
     return graph
 
 
-def pull_samples(graph: Graph, channels: int) -> Iterator[list[memoryview]]:
+def pull_samples(graph: Graph) -> Iterator[list[memoryview]]:
     """Yields the blocks of samples that the graph has ready. A block has a view for each channel."""
     with suppress(av.BlockingIOError, av.EOFError):
         while True:
             frame = graph.pull()
             assert isinstance(frame, AudioFrame)
-            planes = [memoryview(frame.planes[channel]) for channel in range(channels)]
+            planes = [memoryview(plane) for plane in frame.planes]
             yield [plane[: frame.samples * 2] for plane in planes]
 
 
-def _mix(channels: int) -> str:
-    """Returns the options of the filter `pan` for the mean of all channels."""
-    return "1c|c0=" + "+".join(f"{1 / channels:.9f}*c{channel}" for channel in range(channels))
-
-
-def _pan(channels: int, outputs: int) -> str:
-    """Returns the options of the filter `pan` that keep each channel. An output without a channel is silent."""
-    parts = [f"c{i}=c{i}" if i < channels else f"c{i}=0*c0" for i in range(outputs)]
-    return "|".join([f"{outputs}c", *parts])
+def _each_channel(channels: int) -> str:
+    """Returns the options of the filter `pan` that keep each channel, whatever its position is called."""
+    return "|".join([f"{channels}c", *(f"c{channel}=c{channel}" for channel in range(channels))])

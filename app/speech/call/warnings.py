@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from app.audio.decode import Loss
 from app.speech.call.bleed import Bleed
 from app.speech.windows.levels import Levels
 from app.transcripts.transcript import Channel, Options, Talk, Transcript, TranscriptWarning, WarningCode
@@ -78,12 +79,25 @@ def _of_silence(found: Findings) -> Iterator[TranscriptWarning]:
         yield TranscriptWarning(WarningCode.MOSTLY_SILENCE, message)
 
 
-def with_loss(transcript: Transcript, announced_seconds: float | None) -> Transcript:
-    """The transcript. If `announced_seconds` is given, it begins with the warning that the recording is cut off."""
-    if announced_seconds is None:
-        return transcript
-    message = (
-        f"The recording is cut off or damaged: it announces {announced_seconds:.1f} s, "
-        f"and {transcript.duration:.1f} s came out"
-    )
-    return replace(transcript, warnings=(TranscriptWarning(WarningCode.TRUNCATED, message), *transcript.warnings))
+def with_losses(transcript: Transcript, announced_seconds: float | None, losses: Sequence[Loss] = ()) -> Transcript:
+    """The transcript. If sound is missing in it, it begins with warnings about that."""
+    warnings = [_of_loss(loss) for loss in losses]
+    if announced_seconds is not None:
+        message = (
+            f"The recording is cut off or damaged: it announces {announced_seconds:.1f} s, "
+            f"and {transcript.duration:.1f} s came out"
+        )
+        warnings.insert(0, TranscriptWarning(WarningCode.TRUNCATED, message))
+    return replace(transcript, warnings=(*warnings, *transcript.warnings)) if warnings else transcript
+
+
+def _of_loss(loss: Loss) -> TranscriptWarning:
+    much = f"{loss.seconds:.1f} s" if loss.seconds is not None else f"{loss.bytes} bytes" if loss.bytes else "A part"
+    if loss.kind == "damaged":
+        return TranscriptWarning(WarningCode.DAMAGED, f"{much} of the recording are damaged and were not transcribed")
+    why = {
+        "track": "another audio track, which is in another language, a comment, or cannot be read",
+        "channel": "more than 8 channels",
+        "bytes": "the file that cannot be read as sound",
+    }[loss.kind]
+    return TranscriptWarning(WarningCode.LEFT_OUT, f"{much} were not transcribed: {why}")

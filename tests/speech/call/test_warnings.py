@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from app.speech.call.bleed import Bleed
-from app.speech.call.warnings import Findings, warnings_of, with_loss
+from app.speech.call.warnings import Findings, warnings_of, with_losses
 from app.speech.windows.levels import Levels
 from app.transcripts.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
 
@@ -65,7 +65,7 @@ def test_the_warning_of_a_cut_off_recording_comes_first() -> None:
     clipped = TranscriptWarning("clipping", "loud", 0)
     transcript = Transcript("en", 0.9, 28.83, (), (), (clipped,))
 
-    assert with_loss(transcript, None) is transcript
-    [first, second] = with_loss(transcript, 57.669).warnings
+    assert with_losses(transcript, None) is transcript
+    [first, second] = with_losses(transcript, 57.669).warnings
     assert (first.code, second) == ("truncated", clipped)
     assert first.message == "The recording is cut off or damaged: it announces 57.7 s, and 28.8 s came out"

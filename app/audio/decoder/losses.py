@@ -1,0 +1,50 @@
+"""Notes what of a recording does not become samples, so that the transcript can say it."""
+
+from typing import Any
+
+from app.audio.decoder.answers import Refused
+
+REPORTED_SECONDS = 0.2  # decoders refuse a first or last packet of many good recordings, and no word is shorter
+REPORTED_BYTES = 64
+
+
+class Losses:
+    """What was left out of one recording.
+
+    `read_packets` counts all packets. `container_broke` says that FFmpeg gave up before the recording's end.
+    """
+
+    def __init__(self) -> None:
+        self.read_packets = 0
+        self.container_broke = False
+        self._broken_packets = 0
+        self._broken_seconds = 0.0
+        self._found: list[dict[str, Any]] = []
+
+    def packet_decoded(self, size: int) -> None:
+        self.read_packets += size > 0  # the last packet of a container is empty
+
+    def packet_broken(self, seconds: float) -> None:
+        self.read_packets += 1
+        self._broken_packets += 1
+        self._broken_seconds += seconds
+
+    def track_left_out(self, seconds: float | None) -> None:
+        self._found.append({"kind": "track", "seconds": seconds})
+
+    def channels_left_out(self, seconds: float) -> None:
+        self._found.append({"kind": "channel", "seconds": seconds})
+
+    def bytes_left_out(self, count: int) -> None:
+        if count >= REPORTED_BYTES:
+            self._found.append({"kind": "bytes", "bytes": count})
+
+    def require_most_is_whole(self) -> None:
+        """Raises Refused if more than half of the packets are broken."""
+        if self._broken_packets > self.read_packets // 2:
+            raise Refused("bad_media", "Most of the recording is broken")
+
+    def answer(self) -> list[dict[str, Any]]:
+        """Returns the fields of each `Loss` in `app/audio/decode.py`."""
+        broken = [{"kind": "damaged", "seconds": self._broken_seconds}]
+        return [*(broken if self._broken_seconds >= REPORTED_SECONDS else []), *self._found]
