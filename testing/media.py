@@ -12,7 +12,6 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -107,16 +106,6 @@ def write_movie(path: Path, samples: NDArray[np.float32] | None, *, start_second
         mux_video(output, video)
         if sound is not None and samples is not None:
             mux_audio(output, sound, samples, start_seconds=start_seconds)
-    return path
-
-
-def write_two_tracks(path: Path, first: NDArray[np.float32], default: NDArray[np.float32], rate: int) -> Path:
-    """Writes a Matroska file in which the second track is the default."""
-    with av.open(str(path), "w", format="matroska") as output:
-        tracks = [add_audio(output, "pcm_s16le", rate, len(samples)) for samples in (first, default)]
-        tracks[0].disposition, tracks[1].disposition = Disposition(0), Disposition.default
-        for track, samples in zip(tracks, (first, default), strict=True):
-            mux_audio(output, track, samples)
     return path
 
 

@@ -26,6 +26,8 @@ def options(given: Options) -> Options:
         raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
     if given.task == "translate" and not abilities(model).translates:
         raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
+    if trouble := rate_trouble(given.encoding, given.sample_rate):
+        raise typer.BadParameter(trouble.replace("the field encoding", "--encoding"), param_hint="--sample-rate")
     labels = given.channel_labels
     if labels and given.channels != "split":
         raise typer.BadParameter("needs --channels split, which separates the channels", param_hint="--channel-label")

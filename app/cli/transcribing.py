@@ -76,6 +76,15 @@ def transcribe(
     hotwords: Annotated[
         list[str] | None, typer.Option(help="Word that the model should expect. Repeat the option for more words.")
     ] = None,
+    encoding: Annotated[
+        Encoding | None,
+        typer.Option(
+            help="What recordings without a header hold. Without it, the ending of a name says it, such as .ulaw."
+        ),
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(min=4_000, max=192_000, help="Sample rate in Hz of recordings with that --encoding.")
+    ] = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out recordings whose transcripts are in the output folder.")
     ] = False,

@@ -44,6 +44,8 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
             "word_timestamps": False,
             "prompt": None,
             "hotwords": [],
+            "encoding": None,
+            "sample_rate": None,
             "priority": 5,
         },
         "progress": 0.0,
@@ -73,6 +75,8 @@ def test_every_option_is_kept(guarded: Service) -> None:
         word_timestamps="true",
         prompt="Müller GmbH",
         hotwords=["Kündigung", "Tarif"],
+        encoding="alaw",
+        sample_rate="16000",
         priority="0",
         external_id="crm/48151 ✓",
         metadata=json.dumps({"queue": "billing", "tags": [1, None, {"a": True}]}),
@@ -86,6 +90,8 @@ def test_every_option_is_kept(guarded: Service) -> None:
         "word_timestamps": True,
         "prompt": "Müller GmbH",
         "hotwords": ["Kündigung", "Tarif"],
+        "encoding": "alaw",
+        "sample_rate": 16000,
         "priority": 0,
     }
     assert job["external_id"] == "crm/48151 ✓"

@@ -31,7 +31,6 @@ from testing.media import (
     write_audio,
     write_movie,
     write_subtitled,
-    write_two_tracks,
     write_with_gap,
 )
 
@@ -133,12 +132,6 @@ async def test_lost_packets_leave_silence_of_their_length(tmp_path: Path) -> Non
     assert dominant_frequency(samples[-8_000:]) == pytest.approx(440, abs=4)
 
 
-async def test_the_default_track_is_taken(tmp_path: Path) -> None:
-    path = write_two_tracks(tmp_path / "call", tones([300], 8_000, 1.0), tones([700], 8_000, 1.0), 8_000)
-    audio = await decode(path, tmp_path, split=True, max_seconds=60)
-    assert dominant_frequency(samples_of(audio)[4_000:12_000]) == pytest.approx(700, abs=4)
-
-
 async def test_the_rate_and_the_channels_may_change_within_a_recording(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "call", tones([300, 500], 44_100, 1.0), 44_100, container="adts", codec="aac")
     other = write_audio(tmp_path / "other", tones([700], 16_000, 1.0), 16_000, container="adts", codec="aac")
@@ -185,13 +178,6 @@ async def test_broken_packets_are_skipped(tmp_path: Path) -> None:
     audio = await decode(path, tmp_path, split=True, max_seconds=60)
     assert audio.duration_seconds == pytest.approx(4.0, abs=0.3)
     assert dominant_frequency(samples_of(audio)[-12_000:-4_000]) == pytest.approx(440, abs=4)
-
-
-async def test_a_recording_without_samples_is_bad(tmp_path: Path) -> None:
-    path = tmp_path / "call"
-    path.write_bytes(wav_header(samples=0))
-    with pytest.raises(BadMedia):
-        await decode(path, tmp_path, split=True, max_seconds=60)
 
 
 async def test_a_recording_with_noise_instead_of_packets_is_bad(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ SMALLEST_REPORTED_BYTES = 64
 MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 SIGNATURES = (  # of containers of which FFmpeg reads only the first, and that no other data looks like by chance
     re.compile(rb"FORM....AIF[FC]", re.DOTALL),
+    re.compile(rb"#!AMR(?:-WB)?\n"),
     re.compile(rb"caff\x00\x01\x00\x00desc"),
     re.compile(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"),
     re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"),
@@ -93,11 +94,10 @@ def _raw_section(recording: Recording, raw: Raw, size: int) -> Recording | Secti
 
 def _of_wav(recording: Recording, size: int) -> Sections:
     sounds, unknown_bytes = wav.stretches(recording, size)
-    announced = [
-        (sound.seconds_of(sound.announced), sound.seconds_of(sound.size)) for sound in sounds if sound.announced
-    ]
-    promised, there = (sum(each) for each in zip(*announced, strict=True)) if announced else (0.0, 0.0)
-    share = (promised, there / promised) if promised else None
+    announced = [sound for sound in sounds if sound.announced]
+    promised = sum(sound.announced or 0 for sound in announced)
+    seconds = sum(sound.seconds_of(sound.announced or 0) for sound in announced)
+    share = (seconds, sum(sound.size for sound in announced) / promised) if promised else None
     if len(sounds) <= 1 and all(sound.is_as_announced for sound in sounds):
         return Sections([recording], None, unknown_bytes, share)
     files: list[Recording | Section] = [wav.section(recording, sound) for sound in sounds if sound.end > sound.start]
