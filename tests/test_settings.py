@@ -148,6 +148,11 @@ def test_audio_may_be_kept_in_a_bucket(monkeypatch: pytest.MonkeyPatch, value: s
     ("command", "settings", "error"),
     [
         ("serve", {"MAX_PENDING": "none"}, "CALLSCRIBE_MAX_PENDING: "),
+        (
+            "serve",
+            {"DATABASE_URL": "postgresql://cs:half1@half2/x#1@127.0.0.1:5432/cs"},
+            "CALLSCRIBE_DATABASE_URL: cannot be read. Percent-encode the special characters in its user and password: ",
+        ),
         ("serve", {"MODEL": "base,nosuch"}, "CALLSCRIBE_MODEL: 'nosuch' "),
         (
             "worker",
@@ -161,6 +166,7 @@ def test_an_invalid_setting_stops_the_start(tmp_path: Path, command: str, settin
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"callscribe: {error}")
     assert ended.stderr.count("\n") == 1
+    assert "half" not in ended.stderr
     assert not (tmp_path / "postgres").exists()
 
 

@@ -176,9 +176,15 @@ async def _unless_absent(write: Callable[[], Coroutine[None, None, str]]) -> str
 
 @pytest.fixture
 async def encrypted(database: Database, tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
-    """The address of the database behind TLS for `localhost`, and the file of the certificate's authority."""
+    """The address of the database behind TLS for `localhost`, and the file of the certificate's authority.
+
+    The server takes only clients with a certificate of that authority. One is in `client.pem` beside the file.
+    """
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
+    authority.configure_trust(tls)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    authority.issue_cert("postgres").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
     authority.cert_pem.write_to_path(str(tmp_path / "root.pem"))
     path = socket_of(database.address.text)
 
@@ -198,8 +204,24 @@ async def encrypted(database: Database, tmp_path: Path) -> AsyncIterator[tuple[s
 
 async def test_a_certificate_is_verified_as_the_address_says(encrypted: tuple[str, Path]) -> None:
     address, authority = encrypted
-    for query in ("sslmode=require", f"sslmode=verify-full&sslrootcert={authority}"):
-        await migrate(f"{address}?{query}")
+    client = authority.with_name("client.pem")
+    for query in ("sslmode=require", "sslmode=prefer", f"sslmode=verify-full&sslrootcert={authority}"):
+        await migrate(f"{address}?{query}&sslcert={client}&sslkey={client}")
+
+
+async def test_the_certificates_of_the_system_may_verify_the_server(
+    encrypted: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, authority = encrypted
+    client = authority.with_name("client.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    await migrate(f"{address}?sslrootcert=system&sslcert={client}&sslkey={client}")
+
+
+async def test_a_name_that_the_certificate_does_not_have_ends_the_start(encrypted: tuple[str, Path]) -> None:
+    address, authority = encrypted
+    with pytest.raises(DatabaseUnavailable, match="IP address mismatch"):
+        await migrate(f"{address.replace('localhost', '127.0.0.1')}?sslmode=verify-full&sslrootcert={authority}")
 
 
 async def test_a_certificate_of_a_stranger_ends_the_start_with_one_line(encrypted: tuple[str, Path]) -> None:
