@@ -14,8 +14,9 @@ import app.deliveries.models
 import app.jobs.models  # noqa: F401  (defines the tables)
 from alembic import context
 from app.database import schema
+from app.database.address import Address
 from app.database.connections import MIGRATION_LOCK, open_engine
-from app.settings import load_settings
+from app.settings import SettingsError, load_settings
 
 
 def run(connection: Connection) -> None:
@@ -40,8 +41,15 @@ def _is_newer(connection: Connection) -> bool:
     return schema.is_newer(schema.read(connection, revisions), context.script)
 
 
+def _configured() -> Address | None:
+    try:
+        return load_settings().database_url
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+
+
 async def main() -> None:
-    address = context.config.attributes.get("address") or load_settings().database_url
+    address = context.config.attributes.get("address") or _configured()
     if address is None:
         raise SystemExit("CALLSCRIBE_DATABASE_URL: set it to migrate by hand; the service migrates when it starts")
     engine = open_engine(address)

@@ -55,6 +55,13 @@ def _address(value: Any) -> Any:
     return parse_address(value) if isinstance(value, str) else value
 
 
+def _expanded(value: Path) -> Path:
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, but the user has no home folder") from None
+
+
 def _place(value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
         try:
@@ -63,7 +70,7 @@ def _place(value: Any) -> Any:
             raise ValueError(f"must be a folder or s3://bucket/prefix; it {error}") from None
     if isinstance(value, str) and SCHEME.match(value):
         raise ValueError("must be a folder or s3://bucket/prefix, with two slashes")
-    return value
+    return _expanded(Path(value)) if isinstance(value, str) else value
 
 
 def _split_networks(value: Any) -> Any:
@@ -140,9 +147,12 @@ def _split_priorities(value: Any) -> Any:
 
 
 def _of_known_keys(priorities: dict[str, int], info: ValidationInfo) -> dict[str, int]:
-    unknown = sorted(set(priorities) - set(info.data.get("api_keys", priorities)))
-    if unknown:
-        raise ValueError(f"names {', '.join(unknown)}, which CALLSCRIBE_API_KEYS does not have")
+    known = info.data.get("api_keys", priorities)
+    for number, name in enumerate(priorities, start=1):
+        if name not in known:  # it may be a key by mistake, so it is not shown
+            raise ValueError(
+                f"name {number} is not in CALLSCRIBE_API_KEYS. Write the name of a key, not the key itself"
+            )
     return priorities
 
 
@@ -155,7 +165,7 @@ class Settings(BaseSettings):
         default=None,
         description="Address of a database, `postgresql://…`. If unset, an embedded one runs under `DATA_DIR`.",
     )
-    data_dir: Path = Field(
+    data_dir: Annotated[Path, AfterValidator(_expanded)] = Field(
         default_factory=lambda: platformdirs.user_data_path("callscribe"),
         description="Folder of the embedded database, local audio and models.",
     )

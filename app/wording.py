@@ -30,6 +30,13 @@ OF_ERRORS: Mapping[str, str] = {
 }
 
 
+def of_disk(error: OSError) -> str:
+    """Returns why a folder or file cannot be used. The text follows its path."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "there is a file where a folder is needed"
+    return error.strerror or type(error).__name__
+
+
 def in_words(error: Mapping[str, Any]) -> str:
     """Returns what is wrong with a value, from an entry of pydantic's `errors()`. The text continues a field's name."""
     words = OF_PATTERNS.get(error.get("ctx", {}).get("pattern", "")) or OF_ERRORS.get(error["type"])

@@ -7,6 +7,7 @@ import ctranslate2
 import pytest
 from pydantic import SecretStr
 
+from app.database.connections import Database
 from app.settings import PREFIX, Settings, SettingsError, load_settings, unknown_settings
 from app.speech.whisper.device import NOT_FOR_ARRAYS
 from app.storage.s3_url import S3Url
@@ -161,6 +162,11 @@ def test_audio_may_be_kept_in_a_bucket(monkeypatch: pytest.MonkeyPatch, value: s
     ("command", "settings", "error"),
     [
         ("serve", {"MAX_PENDING": "none"}, "CALLSCRIBE_MAX_PENDING: "),
+        (
+            "serve",
+            {"DATABASE_URL": "postgresql://cs:half1@half2/x#1@127.0.0.1:5432/cs"},
+            "CALLSCRIBE_DATABASE_URL: cannot be read. Percent-encode the special characters in its user and password: ",
+        ),
         ("serve", {"MODEL": "base,nosuch"}, "CALLSCRIBE_MODEL: 'nosuch' "),
         (
             "worker",
@@ -174,6 +180,7 @@ def test_an_invalid_setting_stops_the_start(tmp_path: Path, command: str, settin
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"callscribe: {error}")
     assert ended.stderr.count("\n") == 1
+    assert "half" not in ended.stderr
     assert not (tmp_path / "postgres").exists()
 
 
@@ -205,6 +212,46 @@ def test_variables_that_kubernetes_sets_for_a_service_are_not_reported(monkeypat
     }.items():
         monkeypatch.setenv(name, value)
     assert unknown_settings() == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("data", "CALLSCRIBE_DATA_DIR: {data}: there is a file where a folder is needed"),
+        ("data/audio", "the folder {data}/audio cannot be used: there is a file where a folder is needed"),
+        ("data/work", "{data}/work cannot be used: there is a file where a folder is needed"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_ends_the_start_with_one_line(
+    database: Database, tmp_path: Path, file: str, line: str
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    places = {"DATA_DIR": f"{tmp_path}/data", "DATABASE_URL": database.address.text}
+    ended = callscribe("serve", "--no-executor", "--port", "0", folder=tmp_path, **places)
+    assert ended.returncode in (1, 2)
+    assert [text for text in ended.stderr.splitlines() if not text.startswith("{")] == [
+        f"callscribe: {line.format(data=tmp_path / 'data')}"
+    ]
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CALLSCRIBE_DATA_DIR", "~/calls")
+    monkeypatch.setenv("CALLSCRIBE_STORE_URL", "~/audio")
+    assert load_settings().data_dir == tmp_path / "calls"
+    assert load_settings().audio_place == tmp_path / "audio"
+    monkeypatch.setenv("CALLSCRIBE_DATA_DIR", "~no-such-user/calls")
+    with pytest.raises(SettingsError, match="CALLSCRIBE_DATA_DIR: begins with ~, but the user has no home folder"):
+        load_settings()
+
+
+def test_a_key_in_the_place_of_its_name_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLSCRIBE_API_KEYS", "crm:secret")
+    monkeypatch.setenv("CALLSCRIBE_PRIORITY_CEILINGS", "crm:3,secret:5")
+    with pytest.raises(SettingsError, match="PRIORITY_CEILINGS: name 2 is not in CALLSCRIBE_API_KEYS") as refused:
+        load_settings()
+    assert "secret" not in str(refused.value)
 
 
 def test_keys_are_not_shown() -> None:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import typer
 
+from app import wording
 from app.settings import Settings, SettingsError, load_settings, unknown_settings
 
 
@@ -24,7 +25,7 @@ def checked_settings() -> Settings:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (settings.data_dir / "models").mkdir(exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"CALLSCRIBE_DATA_DIR: {error.filename}: {error.strerror}") from None
+        raise SettingsError(f"CALLSCRIBE_DATA_DIR: {error.filename}: {wording.of_disk(error)}") from None
     return settings
 
 

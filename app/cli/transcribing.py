@@ -63,15 +63,6 @@ def transcribe(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Add the times of words to json and whisper.")
     ] = False,
-    encoding: Annotated[
-        Encoding | None,
-        typer.Option(
-            help="What recordings without a header hold. Without it, the ending of the name says it, such as .ulaw."
-        ),
-    ] = None,
-    sample_rate: Annotated[
-        int | None, typer.Option(min=4_000, max=192_000, help="Sample rate in Hz of recordings with that --encoding.")
-    ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text with names and terms that the model should expect.")] = None,
     hotwords: Annotated[
         list[str] | None, typer.Option(help="Word that the model should expect. Repeat the option for more words.")

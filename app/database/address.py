@@ -4,16 +4,21 @@ It exists because the driver knows fewer parameters than libpq, and because a wr
 into a log. So no message of this module has a part of the address's user or password. It opens no connection.
 """
 
+import getpass
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode
 
 SCHEME = re.compile(r"postgres(ql)?(\+\w+)?://")
-HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\[\]:@]*))(?::(?P<port>\d{1,5}))?")
+HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<name>[\w.-]*))(?::(?P<port>\d{1,5}))?")
+FOLDER = re.compile(r"(?P<folder>/.*?)(?::(?P<port>\d{1,5}))?")
+OPTION = re.compile(r"(?:-c\s*|--)(?P<name>[A-Za-z_][\w.-]*)=(?P<value>.*)", re.DOTALL)
 ESCAPES = re.compile(r"%(?![0-9A-Fa-f]{2})")
+WRITABLE = "target_session_attrs must be read-write, because the service writes"
 FORM = "must be postgresql://user:password@host/database"
 ENCODE = (
     "cannot be read. Percent-encode the special characters in its user and password: "
@@ -28,14 +33,15 @@ OF_THE_DRIVER = frozenset(
 )
 FILES = ("sslcert", "sslkey", "sslrootcert", "sslcrl")
 WITHOUT_EFFECT = frozenset(
-    # The service tests its connections itself. `pgbouncer` to `schema_cache` are of Prisma, the others of libpq.
+    # The service tests its connections itself. From `pgbouncer` on they are of other drivers, the others of libpq.
     "keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout gssencmode gssdelegation "
     "channel_binding sslcompression sslsni client_encoding load_balance_hosts fallback_application_name "
-    "pgbouncer connection_limit pool_timeout supa".split()
+    "pgbouncer connection_limit pool_timeout socket_timeout statement_cache_size supa uselibpqcompat".split()
 )
 KNOWN = OF_THE_DRIVER | WITHOUT_EFFECT | set("user password host port dbname application_name options".split())
+INSTEAD = {"hostaddr": "Write the address as the host", "sslaccept": "Write sslmode=require or sslmode=verify-full"}
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-WRITES = ("any", "read-write", "primary")
+ATTRIBUTES = ("any", "read-write", "primary")
 OTHER_NAMES = {"dbname": "database", "currentSchema": "schema"}
 SSL = {"true": "require", "1": "require", "false": "disable", "0": "disable"}  # of Node and JDBC
 
@@ -49,7 +55,8 @@ class Host:
 
     def __str__(self) -> str:
         name = self.name or "the default host"
-        return f"{f'[{name}]' if ':' in name else name}{f':{self.port}' if self.port else ''}"
+        in_brackets = ":" in name and not name.startswith("/")
+        return f"{f'[{name}]' if in_brackets else name}{f':{self.port}' if self.port else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,10 @@ class Address:
     database: str | None
     parameters: Mapping[str, str] = field(repr=False)
     """Of the driver, with libpq's names and meaning."""
-    server_settings: Mapping[str, str]
-    """Sent when a session begins."""
+    options: str
+    """Of `options`, what is no setting. Sent during the login, because the provider's proxy may read it."""
+    settings: Mapping[str, str]
+    """Settings of each session."""
     application: str | None
     connect_seconds: float
     ignored: tuple[str, ...]
@@ -122,27 +131,23 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _hosts(hosts: str, ports: str) -> tuple[Host, ...]:
-    numbers = ports.split(",") if ports else []
-    found = []
-    for index, part in enumerate(hosts.split(",")):
-        number = numbers[index if len(numbers) > 1 else 0] if index < len(numbers) or len(numbers) == 1 else ""
-        found.append(_host(unquote(part), number))
-    return tuple(found)
+    names, numbers = hosts.split(","), ports.split(",")
+    if len(numbers) == 1:
+        numbers *= len(names)
+    if len(numbers) != len(names):
+        raise ValueError("must have one port, or as many ports as hosts")
+    return tuple(_host(unquote(name), number) for name, number in zip(names, numbers, strict=True))
 
 
 def _host(text: str, number: str) -> Host:
-    if text.startswith("/"):
-        folder, _, written = text.partition(":")
-        name: str | None = folder
-    else:
-        match = HOST.fullmatch(text)
-        if match is None:
-            raise ValueError(ENCODE)
-        name, written = match["v6"] or match["name"] or None, match["port"] or ""
-    port = number or written
+    match = FOLDER.fullmatch(text) or HOST.fullmatch(text)
+    if match is None:
+        raise ValueError(ENCODE)
+    found = match.groupdict()
+    port = number or found["port"] or ""
     if port and not (port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(ENCODE)
-    return Host(name, int(port) if port else None)
+    return Host(found.get("folder") or found.get("v6") or found.get("name") or None, int(port) if port else None)
 
 
 def _address(
@@ -156,9 +161,13 @@ def _address(
 ) -> Address:
     connect_seconds = _seconds(given.pop("connect_timeout", ""))
     application = given.pop("application_name", None)
-    server_settings = {"options": given.pop("options")} if "options" in given else {}
+    settings, options = _options(given.pop("options", ""))
     if "schema" in given:
-        server_settings["search_path"] = given.pop("schema")
+        settings["search_path"] = given.pop("schema")
+    if user is None:
+        _require_a_user(given)
+    if given.get("gssencmode") == "require":
+        raise ValueError("gssencmode=require is not possible here. Write sslmode=verify-full instead")
     ignored = tuple(sorted(WITHOUT_EFFECT & given.keys()))
     parameters = {name: value for name, value in given.items() if name not in WITHOUT_EFFECT}
     return Address(
@@ -167,12 +176,39 @@ def _address(
         user=user,
         password=password,
         database=database,
-        parameters=_of_the_driver(parameters, several=len(hosts) > 1),
-        server_settings=server_settings,
+        parameters=_of_the_driver(parameters),
+        options=options,
+        settings=settings,
         application=application,
         connect_seconds=connect_seconds,
         ignored=ignored,
     )
+
+
+def _options(text: str) -> tuple[dict[str, str], str]:
+    """Returns the settings in libpq's `options`, such as `-c search_path=calls`, and the other words."""
+    settings, others = {}, []
+    try:
+        words = shlex.split(re.sub(r"(^|\s)-c\s+", r"\1-c", text))
+    except ValueError:
+        raise ValueError("options must be like -c name=value, percent-encoded") from None
+    for word in words:
+        match = OPTION.fullmatch(word)
+        if match is None:
+            others.append(word)
+        else:
+            settings[match["name"].replace("-", "_")] = match["value"]
+    return settings, " ".join(others)
+
+
+def _require_a_user(given: Mapping[str, str]) -> None:
+    """Raises ValueError if nothing names a user to log in as: not the environment, a service or the system."""
+    if os.environ.get("PGUSER") or "service" in given or os.environ.get("PGSERVICE"):
+        return
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        raise ValueError("names no user. Write postgresql://user:password@host/database") from None
 
 
 def _seconds(value: str) -> float:
@@ -185,7 +221,7 @@ def _seconds(value: str) -> float:
     return float(max(seconds, SHORTEST_CONNECT_SECONDS)) if seconds > 0 else DEFAULT_CONNECT_SECONDS
 
 
-def _of_the_driver(given: dict[str, str], *, several: bool) -> dict[str, str]:
+def _of_the_driver(given: dict[str, str]) -> dict[str, str]:
     """Returns the parameters that the driver knows, in its words. Raises ValueError for one that it does not know."""
     if "ssl" in given:
         value = given.pop("ssl")
@@ -193,16 +229,18 @@ def _of_the_driver(given: dict[str, str], *, several: bool) -> dict[str, str]:
     if given.get("sslmode") == "no-verify":  # of Node
         given["sslmode"] = "require"
     if unknown := sorted(given.keys() - OF_THE_DRIVER):
-        raise ValueError(f"the parameter {unknown[0]} is not known here. Remove it from the address")
+        name = unknown[0]
+        raise ValueError(f"has the parameter {name}, which is not known here. {INSTEAD.get(name, 'Remove it')}")
     if given.get("sslmode", "prefer") not in SSL_MODES:
         raise ValueError(f"sslmode must be one of {', '.join(SSL_MODES)}")
+    if given.get("sslrootcert") == "system" and given.setdefault("sslmode", "verify-full") != "verify-full":
+        raise ValueError("sslrootcert=system needs sslmode=verify-full")
     for name in FILES:
         _require_file(name, given.get(name))
-    attribute = given.get("target_session_attrs", "any")
-    if attribute not in WRITES:
-        raise ValueError("target_session_attrs must be read-write, because the service writes")
-    if several:
-        given["target_session_attrs"] = "read-write"
+    if given.pop("target_session_attrs", "any") not in ATTRIBUTES:
+        raise ValueError(WRITABLE)
+    if service := os.environ.get("PGSERVICE"):  # the driver reads it too late
+        given.setdefault("service", service)
     return given
 
 

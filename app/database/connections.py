@@ -23,7 +23,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from alembic import command
 from app.database.address import Address, parse_address
-from app.database.connecting import ABSENCE, APPLICATION, Connector, is_pooled_by_transaction
+from app.database.connecting import ABSENCE, APPLICATION, Connector, first_line, is_pooled_by_transaction
 from app.database.schema import SchemaTooNew
 
 WAIT_SECONDS = 2.0
@@ -92,13 +92,15 @@ def _sqlstate_of(error: BaseException | None) -> str:
     return sqlstate if isinstance(sqlstate, str) else ""
 
 
-# What connecting raises when a repetition would be refused too. A certificate's error is an OSError as well.
+# What connecting raises when a repetition would be refused too.
 REFUSALS = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ClientConfigurationError,
     ssl.SSLError,
 )
+BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the server, or a relay before it, is restarting
+NO_SCHEMA, NO_RIGHT = "3F000", "42501"
 REFUSED_TLS = "rejected SSL upgrade"  # the driver's words
 UNENCRYPTED = "it offers no encryption, which sslmode asks for"
 POOLED = (
@@ -241,20 +243,36 @@ async def migrate(address: str | Address) -> None:
             if await is_pooled_by_transaction(Connector(parsed, statement_seconds=STATEMENT_SECONDS)):
                 raise DatabaseUnavailable(f"the database {parsed} cannot be used: {POOLED}")
             return await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
-        except (*REFUSALS, SchemaTooNew) as error:
+        except SchemaTooNew as error:
             raise DatabaseUnavailable(f"the database {parsed} cannot be used: {error}") from error
         except DATABASE_TROUBLE as error:
             if isinstance(error, OSError) and error.filename is not None:  # a migration's file cannot be read
                 raise
-            if REFUSED_TLS in str(error):
-                raise DatabaseUnavailable(f"the database {parsed} cannot be used: {UNENCRYPTED}") from error
-            reason: object = error
+            if _is_final(error):
+                raise DatabaseUnavailable(f"the database {parsed} cannot be used: {_reason(error)}") from error
             if _waited_for_a_lock(error):  # while a migration waits, all users of the table wait too
-                pause, reason = LOCK_PAUSE_SECONDS, "a table is in use, by a backup or a long transaction"
-            elif not is_absence(error):
+                pause = LOCK_PAUSE_SECONDS
+            elif not (is_absence(error) or _sqlstate(error) == READ_ONLY):
                 raise
-            log.warning("waiting for the database", database=str(parsed), error=str(reason) or type(error).__name__)
+            log.warning("waiting for the database", database=str(parsed), error=_reason(error))
         await asyncio.sleep(pause)
+
+
+def _is_final(error: BaseException) -> bool:
+    """Returns whether no wait helps: the operator has to change the address, the server or the user's rights."""
+    refused = isinstance(error, REFUSALS) and not isinstance(error, BROKEN_OFF)
+    return refused or REFUSED_TLS in str(error) or _sqlstate(error) in (NO_SCHEMA, NO_RIGHT)
+
+
+def _reason(error: BaseException) -> str:
+    if _waited_for_a_lock(error):
+        return "a table is in use, by a backup or a long transaction"
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched) or _sqlstate(error) == READ_ONLY:
+        return "it cannot be written, as a standby or by its default_transaction_read_only"
+    if REFUSED_TLS in str(error):
+        return UNENCRYPTED
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return first_line(cause).removeprefix(f"{type(cause)}: ")
 
 
 def _waited_for_a_lock(error: BaseException) -> bool:

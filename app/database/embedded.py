@@ -21,6 +21,7 @@ from typing import BinaryIO
 import structlog
 from sqlalchemy import URL
 
+from app import wording
 from app.database import postmaster
 from app.database.address import Address, parse_address
 from app.database.connections import Database, DatabaseUnavailable, migrate
@@ -78,7 +79,7 @@ class EmbeddedPostgres:
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._users = postmaster.open_lock(folder.parent / f"{folder.name}.lock")
         except OSError as error:
-            raise DatabaseUnavailable(f"{error.filename} cannot be used: {error.strerror}") from None
+            raise DatabaseUnavailable(f"{error.filename} cannot be used: {wording.of_disk(error)}") from None
         self.server_lock = folder.parent / f"{folder.name}.running"
         self._folder = folder.resolve()
         self._back_off = BackOff()

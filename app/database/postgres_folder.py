@@ -54,6 +54,8 @@ def prepare(folder: Path) -> dict[str, Any]:
     _let_in(owner)
     if not _is_made(folder):
         _make(folder, owner)
+    elif folder.stat().st_uid != owner.pw_uid:
+        _give(folder, owner)
     if folder.stat().st_mode & 0o777 != 0o700:
         folder.chmod(0o700)
     for name in LEFT_BEHIND:
@@ -69,15 +71,23 @@ def data_directory(folder: Path) -> str:
 
 
 def _owner(folder: Path) -> pwd.struct_passwd:
-    """Returns the user that the server runs as: this process's, or if that is root the owner of the folder."""
+    """Returns the user that the server runs as: this process's, or if that is root the owner of the folder.
+
+    Raises UnusableFolder if PostgreSQL would refuse to run as this user in the folder.
+    """
     ours = os.geteuid()
-    if ours == 0:
-        found = folder.stat().st_uid if folder.exists() else 0
-        return pwd.getpwuid(found) if found else _user_for_root()
+    found = folder.stat().st_uid if folder.exists() else ours
+    if ours != 0 and found != ours:
+        raise UnusableFolder(
+            f"the folder {folder} belongs to user {found}, but this process runs as user {ours}. "
+            f"PostgreSQL uses only folders of its own user: run chown -R {ours} on it"
+        )
+    if found == 0:
+        return _user_for_root()
     try:
-        return pwd.getpwuid(ours)
+        return pwd.getpwuid(found)
     except KeyError:
-        raise UnusableFolder(f"PostgreSQL needs a name for user {ours}: add one to /etc/passwd") from None
+        raise UnusableFolder(f"PostgreSQL needs a name for user {found}: add one to /etc/passwd") from None
 
 
 def _user_for_root() -> pwd.struct_passwd:
@@ -119,6 +129,8 @@ def _is_made(folder: Path) -> bool:
         if folder.exists() and any(folder.iterdir()):
             raise UnusableFolder(f"the folder {folder} is not empty and holds no PostgreSQL") from None
         return False
+    except NotADirectoryError:
+        raise UnusableFolder(f"{folder} is not a folder") from None
     if version != VERSION:
         raise UnusableFolder(f"the folder {folder} is of PostgreSQL {version}; this version needs {VERSION}")
     return True
@@ -145,10 +157,18 @@ def _make(folder: Path, owner: pwd.struct_passwd) -> None:
         "--locale-provider=builtin",
         "--builtin-locale=C.UTF-8",
     ]
-    subprocess.run(command, check=True, capture_output=True, text=True, **_running_as(owner, place))  # noqa: S603
+    subprocess.run(  # noqa: S603
+        command, check=True, capture_output=True, text=True, errors="replace", **_running_as(owner, place)
+    )
     if place != folder:
         place.rename(folder)
         _sync(folder.parent)
+
+
+def _give(folder: Path, owner: pwd.struct_passwd) -> None:
+    """Give a folder of root, and everything in it, to the server's user. Root may have copied it from a backup."""
+    for path in (*folder.rglob("*"), folder):  # the folder last, so that an interrupted start repeats this
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
 def _user_map(owner: pwd.struct_passwd) -> str:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from app import wording
 from app.process.threads import BoundedThreads
 from app.storage.disk import is_disk_full
 from app.storage.store import BLOCK_BYTES, Measured, RecordingMissing, StoredAudio, StoreUnavailable
@@ -52,7 +53,7 @@ class LocalAudioStore:
                     self._marker.touch(0o600)
                     _share(self._marker, folder)
             except OSError as error:
-                raise StoreUnavailable(f"the folder {folder} cannot be used: {error.strerror}") from error
+                raise StoreUnavailable(f"the folder {folder} cannot be used: {wording.of_disk(error)}") from error
 
     @property
     def marked(self) -> bool:

@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 from threading import Lock
 from typing import IO
 
+from app import wording
 from app.process.threads import BoundedThreads
 from app.storage.store import StoreUnavailable
 
@@ -40,7 +41,7 @@ class Workspace:
         try:
             self._open()
         except OSError as error:
-            raise StoreUnavailable(f"{error.filename or root} cannot be used: {error.strerror}") from error
+            raise StoreUnavailable(f"{error.filename or root} cannot be used: {wording.of_disk(error)}") from error
 
     def _open(self) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Addresses of databases, as libpq and hosting companies write them, and wrong ones, which never show their secrets."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ SECRET = "half2secret"
         ("postgresql://u@/calls?host=p1,p2&port=5432,5433", "p1:5432 p2:5433", "calls"),
         ("postgresql://u@/calls?host=p1,p2&port=6432", "p1:6432 p2:6432", "calls"),
         ("postgresql:///calls?host=/var/run/postgresql", "/var/run/postgresql", "calls"),
+        ("postgresql://u:p@/calls?host=/cloudsql/project:region:name", "/cloudsql/project:region:name", "calls"),
         ("postgresql://u@%2Fvar%2Frun%2Fpostgresql:5433/calls", "/var/run/postgresql:5433", "calls"),
         ("postgresql://u:p@[2001:db8::1]:5433/calls", "[2001:db8::1]:5433", "calls"),
         ("postgresql://db.example", "db.example", None),
@@ -72,8 +74,14 @@ def test_parameters_of_the_driver_keep_their_names(tmp_path: Path) -> None:
         ("connect_timeout=0", "connect_seconds", 10.0),
         ("", "connect_seconds", 10.0),
         ("application_name=billing", "application", "billing"),
-        ("options=-csearch_path%3Dcalls", "server_settings", {"options": "-csearch_path=calls"}),
-        ("schema=calls", "server_settings", {"search_path": "calls"}),
+        ("options=-csearch_path%3Dcalls", "settings", {"search_path": "calls"}),
+        ("options=-c%20search_path%3Dcalls%20--work-mem=5MB", "settings", {"search_path": "calls", "work_mem": "5MB"}),
+        ("options=-c%20DateStyle%3D%22ISO,%20DMY%22", "settings", {"DateStyle": "ISO, DMY"}),
+        ("options=-c%20search_path%3Da%5C%20b", "settings", {"search_path": "a b"}),
+        ("options=endpoint%3Dep-1%20-cwork_mem%3D5MB", "options", "endpoint=ep-1"),
+        ("options=reference%3Dabc", "options", "reference=abc"),
+        ("schema=calls", "settings", {"search_path": "calls"}),
+        ("sslrootcert=system", "parameters", {"sslrootcert": "system", "sslmode": "verify-full"}),
         ("ssl=true", "parameters", {"sslmode": "require"}),
         ("sslmode=no-verify", "parameters", {"sslmode": "require"}),
         ("sslmode=", "parameters", {}),
@@ -93,19 +101,34 @@ def test_parameters(query: str, name: str, value: object) -> None:
     assert getattr(parse_address(f"postgresql://h/d?{query}"), name) == value
 
 
-def test_of_several_hosts_the_one_that_can_write_is_used() -> None:
-    assert parse_address("postgresql://a,b/d").parameters == {"target_session_attrs": "read-write"}
-    assert parse_address("postgresql://a/d").parameters == {}
+def test_the_environment_may_name_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSERVICE", "calls")
+    assert parse_address("postgresql://").parameters == {"service": "calls"}
+    assert parse_address("postgresql://?service=others").parameters == {"service": "others"}
+
+
+def test_without_any_user_the_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGUSER", "PGSERVICE", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    with pytest.raises(ValueError, match="names no user"):
+        parse_address("postgresql://h/d")
+    assert parse_address("postgresql://cs@h/d").user == "cs"
 
 
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("statement_timeout=5", "the parameter statement_timeout is not known here"),
+        ("statement_timeout=5", "has the parameter statement_timeout, which is not known here"),
         ("sslmode=on", "sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full"),
         ("sslrootcert=/nowhere/root.pem", "the file /nowhere/root.pem of sslrootcert cannot be read"),
         ("target_session_attrs=standby", "target_session_attrs must be read-write"),
         ("connect_timeout=soon", "connect_timeout must be a whole number of seconds"),
+        ("hostaddr=10.0.0.1", "has the parameter hostaddr, which is not known here. Write the address as the host"),
+        ("gssencmode=require", "gssencmode=require is not possible here"),
+        ("sslrootcert=system&sslmode=require", "sslrootcert=system needs sslmode=verify-full"),
+        ("options=-csearch_path%3D%22a", "options must be like -c name=value"),
+        ("host=a,b,c&port=1,2", "must have one port, or as many ports as hosts"),
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_named(query: str, message: str) -> None:

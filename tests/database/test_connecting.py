@@ -14,9 +14,11 @@ import trustme
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from app.database import connections
 from app.database.connections import Database, DatabaseUnavailable, is_absence, migrate
 from app.database.embedded import EmbeddedPostgres
 from testing.ports import free_ports
+from tests.conftest import clone
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 REQUIRED = bool(os.environ.get("NEED_POOLER"))  # set by .ci/run, so that CI cannot skip these tests
@@ -76,6 +78,46 @@ async def test_limits_and_names_are_set_in_the_session(database: Database) -> No
     await named.close()
     assert (idle, memory) == ("15s", "5MB")
     assert name == f"billing callscribe@{next(iter(machines))}"
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("schema=nowhere", "no schema has been selected to create in"),
+        ("options=-cwork_memory%3D5MB", 'unrecognized configuration parameter "work_memory"'),
+        ("options=-cwork_mem%3Dplenty", 'invalid value for parameter "work_mem": "plenty"'),
+        ("options=-cshared_buffers%3D5MB", 'parameter "shared_buffers" cannot be changed without restarting'),
+        ("options=-crole%3Dpg_monitor", "permission denied"),
+        ("user=stranger", "stranger"),
+    ],
+)
+async def test_a_setting_or_a_right_that_is_wrong_ends_the_start_with_one_line(
+    postgres: str, query: str, why: str
+) -> None:
+    async with clone(postgres, "template0") as address:
+        with pytest.raises(DatabaseUnavailable, match=why) as ended:
+            await migrate(f"{address}&{query}")
+    assert "\n" not in str(ended.value)
+
+
+async def test_the_start_waits_until_a_database_that_cannot_be_written_can(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = asyncio.Event()
+    monkeypatch.setattr(connections, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(
+        connections.log, "warning", lambda *_, error, **__: waited.set() if "standby" in error else None
+    )
+    name = database.address.database
+    async with database.engine.begin() as connection:
+        await connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    starting = asyncio.create_task(migrate(database.address))
+    await asyncio.wait_for(waited.wait(), 10)
+    assert not starting.done()
+    async with database.engine.begin() as connection:
+        await connection.execute(text("SET TRANSACTION READ WRITE"))
+        await connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+    await asyncio.wait_for(starting, 10)
 
 
 async def test_hosts_that_do_not_answer_are_passed_over(database: Database) -> None:
@@ -140,9 +182,15 @@ async def _unless_absent(write: Callable[[], Coroutine[None, None, str]]) -> str
 
 @pytest.fixture
 async def encrypted(database: Database, tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
-    """The address of the database behind TLS for `localhost`, and the file of the certificate's authority."""
+    """The address of the database behind TLS for `localhost`, and the file of the certificate's authority.
+
+    The server takes only clients with a certificate of that authority. One is in `client.pem` beside the file.
+    """
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
+    authority.configure_trust(tls)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    authority.issue_cert("postgres").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "client.pem"))
     authority.cert_pem.write_to_path(str(tmp_path / "root.pem"))
     path = socket_of(database.address.text)
 
@@ -162,8 +210,24 @@ async def encrypted(database: Database, tmp_path: Path) -> AsyncIterator[tuple[s
 
 async def test_a_certificate_is_verified_as_the_address_says(encrypted: tuple[str, Path]) -> None:
     address, authority = encrypted
-    for query in ("sslmode=require", f"sslmode=verify-full&sslrootcert={authority}"):
-        await migrate(f"{address}?{query}")
+    client = authority.with_name("client.pem")
+    for query in ("sslmode=require", "sslmode=prefer", f"sslmode=verify-full&sslrootcert={authority}"):
+        await migrate(f"{address}?{query}&sslcert={client}&sslkey={client}")
+
+
+async def test_the_certificates_of_the_system_may_verify_the_server(
+    encrypted: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, authority = encrypted
+    client = authority.with_name("client.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    await migrate(f"{address}?sslrootcert=system&sslcert={client}&sslkey={client}")
+
+
+async def test_a_name_that_the_certificate_does_not_have_ends_the_start(encrypted: tuple[str, Path]) -> None:
+    address, authority = encrypted
+    with pytest.raises(DatabaseUnavailable, match="IP address mismatch"):
+        await migrate(f"{address.replace('localhost', '127.0.0.1')}?sslmode=verify-full&sslrootcert={authority}")
 
 
 async def test_a_certificate_of_a_stranger_ends_the_start_with_one_line(encrypted: tuple[str, Path]) -> None:
@@ -217,14 +281,19 @@ async def _until_open(port: int) -> None:
 @needs_pooler
 async def test_a_pooler_in_session_mode_works_with_its_default_settings(database: Database, tmp_path: Path) -> None:
     async with pooled(database, tmp_path, "session") as address:
-        await migrate(address)
-        through = Database(address)
-        assert await settings_of(through, "idle_in_transaction_session_timeout") == ["15s"]
+        with_settings = f"{address}?schema=public&options=-c%20work_mem%3D5MB"
+        await migrate(with_settings)
+        through = Database(with_settings)
+        names = "idle_in_transaction_session_timeout", "search_path", "work_mem"
+        assert await settings_of(through, *names) == ["15s", "public", "5MB"]
         await through.close()
 
 
 @needs_pooler
-async def test_a_pooler_in_transaction_mode_ends_the_start_with_one_line(database: Database, tmp_path: Path) -> None:
-    async with pooled(database, tmp_path, "transaction") as address:
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+async def test_a_pooler_in_another_mode_ends_the_start_with_one_line(
+    database: Database, tmp_path: Path, mode: str
+) -> None:
+    async with pooled(database, tmp_path, mode) as address:
         with pytest.raises(DatabaseUnavailable, match="a pooler in transaction mode"):
             await migrate(address)

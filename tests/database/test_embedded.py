@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from threading import Thread, get_native_id
 import asyncpg
 import pytest
 
-from app.database import postmaster
+from app.database import postgres_folder, postmaster
 from app.database.connections import Database, DatabaseUnavailable
 from app.database.embedded import LONGEST_PAUSE_SECONDS, STEADY_SECONDS, BackOff, EmbeddedPostgres
 from testing.service import eventually, serving
 
 ODD = "it's a$b;c\\d%20e#f?g@h,i:j&k ünï 日本 " + "x" * 100
 NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 @contextmanager
@@ -91,6 +93,11 @@ async def test_postgres_starts_with_an_odd_folder_name_and_an_odd_environment(
         assert mode_of(folder / "postgres") == 0o700
 
 
+def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
+    with started(tmp_path / os.fsdecode(b"not-utf8-\xff") / "postgres") as (_, address):
+        assert asyncio.run(ask(address)) == 1
+
+
 def test_a_line_break_in_the_name_of_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable, match="has a line break"), started(tmp_path / "a\nb" / "postgres"):
         pass
@@ -104,11 +111,58 @@ def test_a_folder_with_other_files_is_refused_and_left_unchanged(tmp_path: Path)
     assert [path.name for path in (tmp_path / "postgres").iterdir()] == ["letter"]
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "postgres").touch()
+    with pytest.raises(DatabaseUnavailable, match="postgres is not a folder"), started(tmp_path / "postgres"):
+        pass
+
+
 @pytest.fixture
-def opened(made: Path) -> Path:
-    """A data folder that gives rights to other users."""
+def copied(made: Path, tmp_path: Path) -> Path:
+    """A copy of a data folder, which belongs to this user."""
+    shutil.copytree(made, tmp_path / "postgres", copy_function=shutil.copyfile)
+    return tmp_path / "postgres"
+
+
+@as_root
+async def test_root_may_copy_a_folder_back(copied: Path) -> None:
+    with started(copied) as (_, address):
+        assert await ask(address) == 1
+
+
+@as_root
+def test_a_folder_of_a_user_without_a_name_is_refused(copied: Path) -> None:
+    os.chown(copied, 4_000_000, -1)
+    with pytest.raises(DatabaseUnavailable, match="needs a name for user 4000000"), started(copied):
+        pass
+
+
+def _refusal_to_nobody(folder: Path) -> str:
+    os.setuid(NOBODY)
+    try:
+        postgres_folder.prepare(folder)
+    except postgres_folder.UnusableFolder as error:
+        return str(error)
+    return "prepared"
+
+
+@as_root
+def test_a_folder_of_another_user_is_refused_with_the_command_that_helps(workspace: Path) -> None:
+    folder = workspace / "of-root"
+    folder.mkdir()
+    folder.chmod(0o770)
+    workspace.chmod(0o755)
+    with get_context("spawn").Pool(1) as another_user:
+        refused = another_user.apply(_refusal_to_nobody, (folder,))
+    assert refused.startswith(f"the folder {folder} belongs to user 0, but this process runs as user {NOBODY}.")
+    assert f"run chown -R {NOBODY} on it" in refused
+
+
+@pytest.fixture(params=[0o2070, 0o777], ids=["of a volume's group", "everything"])
+def opened(made: Path, request: pytest.FixtureRequest) -> Path:
+    """A data folder that gives rights to other users, as volumes do and as people do who had trouble with rights."""
     for path in (made, *made.rglob("*")):
-        path.chmod(path.stat().st_mode | 0o070)
+        path.chmod(path.stat().st_mode | request.param)
     (made / "pg_hba.conf").write_text("local all all trust\n")
     return made
 
@@ -134,7 +188,7 @@ def _refusal_of_user_nobody(address: str) -> str:
         return type(error).__name__
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@as_root
 def test_another_user_cannot_connect(workspace: Path) -> None:
     folder = workspace / "others" / "postgres"
     with started(folder) as (_, address), get_context("spawn").Pool(1) as another_user:
