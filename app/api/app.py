@@ -56,6 +56,9 @@ durations are seconds.
 KEEP_ALIVE_SECONDS = 75
 REQUEST_GRACE_SECONDS = 10  # for requests that are under way when the process is stopped
 
+# From these addresses `X-Forwarded-For` is believed. The last is how a socket for both families shows the first.
+PROXIES = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
+
 log = structlog.stdlib.get_logger("callscribe")
 
 
@@ -123,6 +126,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            forwarded_allow_ips=PROXIES,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=REQUEST_GRACE_SECONDS,
         )

@@ -18,6 +18,7 @@ OFFERS = {
     "websocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
     "unknown": b"Upgrade: foo/2, bar\r\nConnection: keep-alive, upgrade\r\n",
     "repeated": b"Upgrade: h2c\r\nConnection: upgrade\r\nUpgrade: h2c\r\n",
+    "with Expect": b"Connection: Upgrade\r\nUpgrade: h2c\r\nExpect: 100-continue\r\n",
     "header Upgrade only": b"Upgrade: h2c\r\n",
     "header Connection only": b"Connection: upgrade\r\n",
 }
@@ -48,6 +49,9 @@ async def answers(port: int, writes: Iterable[bytes]) -> list[tuple[int, dict[st
     received = []
     async with asyncio.timeout(20):
         while status := await reader.readline():
+            if b" 100 " in status:
+                await reader.readline()
+                continue
             head = await reader.readuntil(b"\r\n\r\n")
             [length] = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-len")]
             received.append((int(status.split()[1]), json.loads(await reader.readexactly(int(length)))))
