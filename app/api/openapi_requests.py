@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from app.api.requests import CreateFromUrl, CreateTranscription
 
 REF_TEMPLATE = "#/components/schemas/{model}"
-EMPTY: dict[str, Any] = {"array": [], "object": {}}  # what an empty field of a form looks like; otherwise it is ""
 
 OPTIONS_EXAMPLE: dict[str, Any] = {
     "channels": "split",
@@ -88,14 +87,18 @@ def _kinds(field: dict[str, Any]) -> list[dict[str, Any]]:
 def _form_field(field: dict[str, Any]) -> dict[str, Any]:
     """Returns the schema of a field in a form.
 
-    A form cannot hold null, so clients leave the field out. The empty example keeps Swagger UI from filling the field
+    A form cannot hold null, so clients leave the field out. An object is JSON text, because generated clients write
+    objects in different ways, and some of them not as JSON. The empty example keeps Swagger UI from filling the field
     with an invented value.
     """
     [kind] = _kinds(field)
+    if kind["type"] == "object":
+        text = {"type": "string", "examples": [""]}
+        return {**text, "description": f"{field['description']} In a form, it is JSON text."}
     if kind["type"] == "array":
         items = {key: value for key, value in kind["items"].items() if key != "format"}
         kind = {**kind, "items": {**items, "examples": [""]}}
-    return {**kind, "description": field["description"], "examples": [EMPTY.get(kind["type"], "")]}
+    return {**kind, "description": field["description"], "examples": [[] if kind["type"] == "array" else ""]}
 
 
 def _list_fields(form: dict[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ with callscribe.ApiClient(callscribe.Configuration(host=url)) as client:
         channels="split",
         channel_labels=["agent", "customer"],
         word_timestamps=True,
-        metadata={"queue": "orders"},
+        metadata='{"queue": "orders"}',
         webhook_url=["https://crm.example/a,b", "https://crm.example/c"],
     )
     job = calls.read_transcription(created.id, wait=50)

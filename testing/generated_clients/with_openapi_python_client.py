@@ -23,7 +23,7 @@ with Client(base_url=url, timeout=70) as client, recording.open("rb") as file:
         channels=models.CreateFromFileChannels.SPLIT,
         channel_labels=["agent", "customer"],
         word_timestamps=True,
-        metadata=models.CreateFromFileMetadata.from_dict({"queue": "orders"}),
+        metadata='{"queue": "orders"}',
         webhook_url=["https://crm.example/a,b", "https://crm.example/c"],
     )
     created = create_transcription.sync(client=client, body=form)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from testing.browser import INSTALLED, MISSING, REQUIRED, Browser, browsing
@@ -103,9 +102,7 @@ def test_an_upload_sends_lists_as_repeated_fields_and_metadata_as_text(docs: Bro
     Select(docs.find(f"{upload.part('channels')} select")).select_by_visible_text("split")
     Select(docs.find(f"{upload.part('word_timestamps')} select")).select_by_visible_text("true")
     upload.add_items("channel_labels", "agent", "customer, maybe")
-    metadata = docs.find(f"{upload.part('metadata')} textarea")
-    metadata.send_keys(Keys.CONTROL, "a")
-    metadata.send_keys('{"queue": "orders"}')
+    upload.fill("metadata", '{"queue": "orders"}')
     status, job = upload.execute()
     assert (status, job["metadata"]) == ("202", {"queue": "orders"})
     asked = {"language": "en", "priority": 7, "channels": "split", "word_timestamps": True}
