@@ -92,7 +92,9 @@ async def test_a_store_waits_for_the_marker_of_a_folder_that_is_not_new(tmp_path
 def test_a_path_that_cannot_be_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for open_folder in (LocalAudioStore, Workspace):
-        with pytest.raises(StoreUnavailable, match="file/audio cannot be used: Not a directory"):
+        with pytest.raises(
+            StoreUnavailable, match="file/audio cannot be used: there is a file where a folder is needed"
+        ):
             open_folder(tmp_path / "file" / "audio")
 
 
