@@ -399,4 +399,4 @@ async def test_what_was_left_out_is_in_the_warnings_of_the_job(bench: Bench) -> 
     assert job.status == Status.COMPLETED
     [warning] = job.warnings
     assert warning["code"] == "left_out"
-    assert warning["message"].startswith("100 bytes were not transcribed")
+    assert warning["message"].startswith("100 bytes of the file were not transcribed")
