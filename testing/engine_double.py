@@ -15,6 +15,7 @@ from pathlib import Path
 
 from app.audio.decode import DecodedAudio, MediaInfo
 from app.audio.pcm import PcmFile
+from app.audio.raw import RawSound
 from app.errors import TranscriptionFailed
 from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
@@ -26,12 +27,18 @@ INFO = MediaInfo("wav", "pcm_s16le", 8000, 1, 0.2)
 SILENCE = Transcript(None, None, 0.2, (Channel(0, "speaker", None, None, 0.0),), ())
 
 
-async def probe(path: Path) -> MediaInfo:
+async def probe(path: Path, raw: RawSound | None = None) -> MediaInfo:
     return INFO
 
 
 async def decode(
-    path: Path, folder: Path, *, split: bool, max_seconds: float, timeout_seconds: float | None = None
+    path: Path,
+    folder: Path,
+    raw: RawSound | None = None,
+    *,
+    split: bool,
+    max_seconds: float,
+    timeout_seconds: float | None = None,
 ) -> DecodedAudio:
     channel = folder / "channel-0.pcm"
     channel.write_bytes(bytes(6400))

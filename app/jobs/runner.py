@@ -165,14 +165,16 @@ class JobRunner:
         """Fetch the recording if it is not stored, decode it, and transcribe it."""
         job = running.job
         options = stored_options.validate_python(job.options)
+        filename = job.filename
         if running.audio_key is None:
             fetched = await self._recordings.fetch(job)
             running.audio_key = fetched.audio.key
+            filename = fetched.filename or filename
             if not await self._recordings.attach(job, fetched):
                 return LeaseLost()
             self._signals.wake(PENDING_TOPIC)  # the job waits for no server any more, so another fetch may begin
         rank = Rank(job.priority, job.caller)
-        decoding = self._recordings.decoder.decoded(running.audio_key, rank, options, job.filename)
+        decoding = self._recordings.decoder.decoded(running.audio_key, rank, options, filename)
         async with decoding as decoded:
             audio, started = decoded.audio, time.monotonic()
             transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, rank)

@@ -13,20 +13,22 @@ from testing.media import ENCODED, GSM_TONE, write_audio, write_movie
 from testing.recordings import SAMPLE_CALL
 
 SECONDS = 1.5
+JOINED = ("wav", "mp4", "aiff", "caf", "w64", "amr")
 
 
 def recordings() -> list[bytes]:
-    """Returns a recording in each encoding, and movies with sound and without."""
+    """Returns a recording in each encoding, movies with sound and without, and files that were joined."""
     with tempfile.TemporaryDirectory(prefix="callscribe-fuzz-") as folder:
         path = Path(folder) / "call"
-        made = [GSM_TONE, SAMPLE_CALL.read_bytes()[:24_000]]
+        made, joined = [GSM_TONE, SAMPLE_CALL.read_bytes()[:24_000]], []
         for container, codec, rate, channels in ENCODED:
             voices = speech(rate)
             samples = np.stack([voices[channel % len(voices)] for channel in range(channels)])
             made.append(write_audio(path, samples, rate, container=container, codec=codec).read_bytes())
+            joined += [made[-1] * 2] if container in JOINED else []
         movies = [path.with_suffix(suffix) for suffix in (".mp4", ".mov", ".mkv")]
         made += [write_movie(movie, speech(48_000)).read_bytes() for movie in movies]
-        return [*made, write_movie(path.with_suffix(".avi"), None).read_bytes()]
+        return [*made, *joined, write_movie(path.with_suffix(".avi"), None).read_bytes()]
 
 
 def speech(rate: int) -> NDArray[np.float32]:

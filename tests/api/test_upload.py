@@ -180,3 +180,29 @@ def test_callers_do_not_share_idempotency_keys(guarded: Service) -> None:
     bobs = guarded.post(headers={**key, "Authorization": f"Bearer {BOB}"}, language="de")
     assert (alices.status_code, bobs.status_code) == (202, 202)
     assert alices.json()["id"] != bobs.json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "detail"),
+    [
+        ({"encoding": "ulaw"}, "encoding", "'mulaw', 'alaw', 'pcm_s16le'"),
+        ({"sample_rate": "8000"}, "sample_rate", "needs the field encoding"),
+        ({"encoding": "g722", "sample_rate": "8000"}, "sample_rate", "must be 16000 for g722"),
+        ({"encoding": "mulaw", "sample_rate": "1"}, "sample_rate", "4000"),
+    ],
+)
+def test_a_wrong_encoding_or_rate_is_refused_with_the_right_ones(
+    guarded: Service, fields: dict[str, Any], field: str, detail: str
+) -> None:
+    [error] = refused(guarded.post(**fields), 422, "invalid_request")["errors"]
+    assert error["field"] == field
+    assert detail in error["detail"]
+
+
+def test_raw_sound_is_accepted_by_its_encoding_or_its_name(guarded: Service) -> None:
+    sound = bytes(8_000)
+    named = post_body(guarded, file(sound, name="call.ulaw") + END)
+    assert named.json()["audio"]["codec"] == "pcm_mulaw"
+    audio = guarded.create(sound, encoding="alaw", sample_rate="16000")["audio"]
+    assert (audio["codec"], audio["sample_rate"], audio["duration"]) == ("pcm_alaw", 16_000, 0.5)
+    assert "encoding" in refused(guarded.post(sound), 415, "unsupported_media")["detail"]

@@ -382,3 +382,29 @@ async def test_the_service_fetches_and_transcribes_even_after_it_was_killed(
             "/nothing.wav": lambda exchange: exchange.whole(b"", 410),
         }
         await asyncio.to_thread(afterwards, killed, **settings)
+
+
+async def test_a_recording_that_is_fetched_is_raw_sound_if_its_name_says_so(bench: Bench, origin: Origin) -> None:
+    origin.answers["/call.sln16"] = lambda exchange: exchange.whole(bytes(64_000))
+    async with working(bench):
+        job_id = await bench.add(uuid7(), source=origin.url("/call.sln16"), filename="call.sln16")
+        job = await bench.ended(job_id)
+    assert (job.status, job.duration, job.codec, job.sample_rate) == (Status.COMPLETED, 2, "pcm_s16le", 16_000)
+
+
+async def test_the_name_that_the_server_gives_says_what_raw_sound_holds(bench: Bench, origin: Origin) -> None:
+    name = 'attachment; filename="call.alaw"'
+    origin.answers["/recording"] = lambda exchange: exchange.whole(bytes(16_000), Content_Disposition=name)
+    async with working(bench):
+        job = await bench.ended(await bench.add(uuid7(), source=origin.url("/recording")))
+    assert (job.status, job.duration, job.codec, job.filename) == (Status.COMPLETED, 2, "pcm_alaw", "call.alaw")
+
+
+async def test_what_was_left_out_is_in_the_warnings_of_the_job(bench: Bench) -> None:
+    async with working(bench):
+        unknown = b"LIST\4\0\0\0INFO" + bytes(range(1, 101))
+        job = await bench.ended(await bench.enqueue(tone() + unknown))
+    assert job.status == Status.COMPLETED
+    [warning] = job.warnings
+    assert warning["code"] == "left_out"
+    assert warning["message"].startswith("100 bytes of the file were not transcribed")

@@ -92,12 +92,14 @@ def with_losses(transcript: Transcript, announced_seconds: float | None, losses:
 
 
 def _of_loss(loss: Loss) -> TranscriptWarning:
-    much = f"{loss.seconds:.1f} s" if loss.seconds is not None else f"{loss.bytes} bytes" if loss.bytes else "A part"
     if loss.kind == "damaged":
-        return TranscriptWarning(WarningCode.DAMAGED, f"{much} of the recording are damaged and were not transcribed")
-    why = {
-        "track": "another audio track, which is in another language, a comment, or cannot be read",
-        "channel": "more than 8 channels",
-        "bytes": "the file that cannot be read as sound",
+        message = f"{loss.seconds:.1f} s of the recording are damaged and were not transcribed"
+        return TranscriptWarning(WarningCode.DAMAGED, message)
+    much = "an unknown number of seconds" if loss.seconds is None else f"{loss.seconds:.1f} s"
+    message = {
+        "track": f"An audio track of {much} was not transcribed. It is in another language, is another version of the "
+        "sound, cannot be read, or has more channels than the 8 that a recording may have",
+        "channel": f"A ninth channel was not transcribed, which appears for {much}",
+        "bytes": f"{loss.bytes} bytes of the file were not transcribed, because they cannot be read as sound",
     }[loss.kind]
-    return TranscriptWarning(WarningCode.LEFT_OUT, f"{much} were not transcribed: {why}")
+    return TranscriptWarning(WarningCode.LEFT_OUT, message)

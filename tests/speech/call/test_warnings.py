@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.audio.decode import Loss
 from app.speech.call.bleed import Bleed
 from app.speech.call.warnings import Findings, warnings_of, with_losses
 from app.speech.windows.levels import Levels
@@ -61,11 +62,17 @@ def test_the_warning_of_clipping_says_how_much() -> None:
     assert warning.message.startswith("3.1% of the samples are at full scale")
 
 
+LOSSES = (Loss("damaged", 3.21), Loss("track", 60.0))
+
+
 def test_the_warning_of_a_cut_off_recording_comes_first() -> None:
     clipped = TranscriptWarning("clipping", "loud", 0)
     transcript = Transcript("en", 0.9, 28.83, (), (), (clipped,))
 
     assert with_losses(transcript, None) is transcript
+    [damaged, left_out] = with_losses(replace(transcript, warnings=()), None, LOSSES).warnings
+    assert (damaged.code, damaged.message[:6]) == ("damaged", "3.2 s ")
+    assert (left_out.code, left_out.message[:29]) == ("left_out", "An audio track of 60.0 s was ")
     [first, second] = with_losses(transcript, 57.669).warnings
     assert (first.code, second) == ("truncated", clipped)
     assert first.message == "The recording is cut off or damaged: it announces 57.7 s, and 28.8 s came out"
