@@ -336,4 +336,4 @@ def _hint(name: str, known: list[str]) -> str:
     if name in OPTIONS:
         return f"; it is an option: callscribe serve {OPTIONS[name]}"
     meant = OTHER_NAMES.get(name)
-    return f"; did you mean {PREFIX}{meant}?" if meant else wording.suggestion(name, known, prefix=PREFIX)
+    return f"; did you mean {PREFIX}{meant}?" if meant in known else wording.suggestion(name, known, prefix=PREFIX)

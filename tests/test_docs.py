@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from app.settings import PREFIX, Settings
 from app.transcripts.formats import Format
 from app.transcripts.transcript import WarningCode
 from testing.ports import free_ports
-from testing.service import Service, serving
+from testing.service import PROGRAM, Service, serving
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -109,13 +111,47 @@ def test_the_readme_commands_fetch_a_url_and_receive_the_webhook(tmp_path: Path)
     assert "order-47291" in done.stdout
 
 
-def test_the_readme_commands_cancel_and_erase(service: Service) -> None:
+def test_the_readme_commands_cancel_and_erase(guarded: Service) -> None:
     [commands] = re.findall(r"```sh\n(# Cancel a job.*?)```", README, re.DOTALL)
-    id_ = service.post().json()["id"]
-    script = f"ID={id_}\n{commands.replace('http://127.0.0.1:8000', service.url)}"
+    commands = commands.replace("curl", f"curl -H 'Authorization: {guarded.client.headers['Authorization']}'")
+    id_ = guarded.create()["id"]
+    script = f"ID={id_}\n{commands.replace('http://127.0.0.1:8000', guarded.url)}"
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
-    assert f'"id":"{id_}"' in done.stdout or '"code":"already_final"' in done.stdout
-    assert service.client.get(f"/v1/transcriptions/{id_}").status_code == 404
+    assert '"status":"cancelled"' in done.stdout
+    assert guarded.client.get(f"/v1/transcriptions/{id_}").status_code == 404
+
+
+@pytest.mark.slow
+def test_the_readme_commands_transcribe_without_a_server(tmp_path: Path) -> None:
+    [commands] = re.findall(r"```sh\n(\.venv/bin/callscribe transcribe.*?)```", README, re.DOTALL)
+    [endings] = re.findall(r"--format all +# (.*)", commands)
+    script = commands.replace(".venv/bin/callscribe", f"{sys.executable} -m app.cli").replace(
+        "samples/", f"{ROOT}/samples/"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-euc", script], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+    )
+    assert "agent: Thank you for calling" in done.stdout
+    assert {path.name for path in (tmp_path / "transcripts").iterdir()} == {
+        f"sample_call{ending}" for ending in endings.split()
+    }
+    assert done.stderr.endswith("callscribe: 1 skipped, because their transcripts exist\n")
+
+
+def test_systemd_stops_only_the_service_itself_and_accepts_the_unit(tmp_path: Path) -> None:
+    [unit] = re.findall(r"```ini\n(\[Unit\].*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    parsed = ConfigParser(strict=False)
+    parsed.read_string(unit)
+    assert parsed["Service"]["KillMode"] == "mixed"
+    program, *arguments = parsed["Service"]["ExecStart"].split()
+    assert subprocess.run([*PROGRAM, *arguments, "--help"], capture_output=True, check=False).returncode == 0
+    if analyze := shutil.which("systemd-analyze"):
+        (tmp_path / "callscribe.service").write_text(unit.replace(program, sys.executable))
+        checked = subprocess.run(
+            [analyze, "verify", tmp_path / "callscribe.service"], capture_output=True, text=True, check=False
+        )
+        assert "callscribe.service:" not in checked.stderr
 
 
 def _words(text: str) -> str:

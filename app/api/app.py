@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,13 @@ class Server(uvicorn.Server):
         )
 
 
+def page_of(listener: socket.socket) -> str:
+    """Returns the URL that opens the page on this machine, because no browser opens 0.0.0.0 or :: reliably."""
+    name, number = listener.getsockname()[:2]
+    name = "127.0.0.1" if ip_address(name).is_unspecified else name
+    return f"http://[{name}]:{number}/" if ":" in name else f"http://{name}:{number}/"
+
+
 async def serve(
     opening: AbstractAsyncContextManager[Service],
     listener: socket.socket,
@@ -180,10 +188,8 @@ async def serve(
         async with opening as service:
             app.state.service = service
             spare_what_stays()
-            name, number = listener.getsockname()[:2]
-            authority = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
             log.info("starting", data_dir=str(data_dir))
-            page = f"http://{authority}/"
+            page = page_of(listener)
             ready = f"Callscribe is ready: the page is {page} and the API's documentation {page}docs"
             announcing = asyncio.create_task(report_ready(service.parts, ready))
             stopping = asyncio.create_task(service.parts.shutdown.requested.wait())

@@ -42,7 +42,10 @@ def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
     """Returns the recordings that the paths name. With `named_apart`, raises if two transcripts would have one name."""
     found = recordings(paths)
     if not found:
-        raise typer.BadParameter("the folder holds no recording; folders inside it are not searched", param_hint="PATH")
+        raise typer.BadParameter(
+            "no recording in the folder; name its files, or the folders inside it, which are not searched",
+            param_hint="PATH",
+        )
     if named_apart and (same := clashes(found)):
         names = ", ".join(map(str, same))
         raise typer.BadParameter(f"these would be written over one another: {names}", param_hint="PATH")

@@ -140,7 +140,7 @@ def _exit_status(settings: Settings, files: list[Path], options: Options, output
         return 128 + signal.SIGPIPE
     except OSError as error:
         raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--output-dir") from None
-    if output.folder:
+    if output.folder and files:
         typer.echo(f"callscribe: {len(files) - done.failed} of {len(files)} transcribed, in {output.folder}", err=True)
     if done.failed:
         return 1

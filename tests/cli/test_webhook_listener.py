@@ -12,7 +12,7 @@ import pytest
 
 from app.cli.webhook_listener import listener
 from app.deliveries import signing
-from testing.service import start_callscribe
+from testing.service import PROGRAM, environment, start_callscribe
 from tests.deliveries.conftest import SECRET
 
 BODY = b'{"type": "transcription.completed"}'
@@ -64,4 +64,22 @@ def test_the_listener_says_where_its_secret_comes_from_but_does_not_print_it(
         listening.send_signal(signal.SIGINT)
     assert line.endswith(f" until Ctrl-C; verifying with the secret of {origin}\n")
     assert SECRET not in line
+    assert listening.returncode == 0
+
+
+def _ignore_ctrl_c() -> None:
+    """Does what a shell does for a program that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_listener_can_be_stopped_in_the_background(tmp_path: Path, stop: signal.Signals) -> None:
+    command = [*PROGRAM, "webhooks", "listen", "--port", "0", "--secret", SECRET]
+    with subprocess.Popen(
+        command, env=environment(tmp_path), stderr=subprocess.PIPE, text=True, preexec_fn=_ignore_ctrl_c
+    ) as listening:
+        assert listening.stderr is not None
+        listening.stderr.readline()
+        listening.send_signal(stop)
+        assert listening.stderr.read() == ""
     assert listening.returncode == 0
