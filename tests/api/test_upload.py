@@ -52,6 +52,7 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         "attempts": 0,
         "language": None,
         "error": None,
+        "retry": None,
         "warnings": [],
         "external_id": None,
         "metadata": {},
