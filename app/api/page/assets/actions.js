@@ -33,6 +33,8 @@ async function cancel(job) {
 
 function askAndDelete(job, signal) {
   byId("delete-name").replaceChildren(named(nameOf(job)));
+  byId("delete-cancels").hidden = byId("cancel").hidden;
+  byId("delete-remains").hidden = job.audio.source === "upload";
   dialog.returnValue = "";
   dialog.onclose = () => dialog.returnValue === "delete" && erase(job, signal);
   dialog.showModal();

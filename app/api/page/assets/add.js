@@ -25,7 +25,7 @@ function chooseAddresses() {
   const urls = address.value.split(/\s+(?=[a-z][a-z0-9+.-]*:\/\/)/i).map((url) => url.trim()).filter(Boolean);
   const wrong = urls.find((url) => !SCHEME.test(url));
   const isWrong = wrong !== undefined || urls.length === 0;
-  write(byId("address-problem"), isWrong ? "Enter a whole address, which begins with https:// or s3://" : "");
+  write(byId("address-problem"), isWrong ? "Enter a whole URL, which begins with https:// or s3://" : "");
   address.setAttribute("aria-invalid", String(isWrong));
   if (isWrong) return address.focus();
   for (const url of urls) choose(url);

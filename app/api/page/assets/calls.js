@@ -90,7 +90,7 @@ function show(jobs) {
 
 function makeRow(job) {
   const row = {
-    link: element("a", { href: `#${job.id}` }, named(nameOf(job))),
+    link: element("a", { href: `#${job.id}`, title: nameOf(job) }, named(nameOf(job))),
     about: element("span", { className: "quiet" }),
     status: element("span", { className: "status" }),
     length: element("span", { className: "length" }),
@@ -106,7 +106,7 @@ function update(row, job) {
   const about = [job.external_id, source].filter(Boolean);
   if (row.about.dataset.of !== about.join("\n")) {
     row.about.dataset.of = about.join("\n");
-    row.about.replaceChildren(...about.map((text) => element("span", {}, named(text))));
+    row.about.replaceChildren(...about.map((text) => element("span", { title: text }, named(text))));
   }
   row.status.className = `status ${job.status}`;
   write(row.status, job.notify_status === "notification_failed" ? `${statusOf(job)}, not notified` : statusOf(job));

@@ -3,7 +3,7 @@
 import { byId, element, named, terms } from "./elements.js";
 import { playFrom } from "./player.js";
 import { factsOfTalk } from "./talk.js";
-import { channelsIn, clock, dateOf, isUnfinished, languageName, notificationOf, sentence, size, statusOf, timingsOf } from "./words.js";
+import { channelsIn, clock, dateOf, isUnfinished, languageName, linesOf, notificationOf, size, statusOf, timingsOf } from "./words.js";
 
 // Takes a transcript, or a list of names and values.
 export function showFacts(facts) {
@@ -38,21 +38,20 @@ function aboutOf(job) {
     ["Expected words", [options.prompt, ...options.hotwords].filter(Boolean).join(", ")],
     ["Model", options.model],
     ["Timings", timingsOf(job.timings)],
-    ["Attempts", job.attempts > 1 ? `${job.attempts}: the service had to begin again` : String(job.attempts)],
+    ["Attempts", job.attempts > 1 ? `${job.attempts} (the service tried again)` : String(job.attempts)],
     ["Notification", notificationOf(job)],
     ["ID", element("code", {}, job.id)],
   ];
 }
 
 function metadataOf(metadata) {
-  const entries = Object.entries(metadata);
-  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
-  return entries.length ? [element("ul", {}, ...entries.map(([name, value]) => element("li", {}, named(`${name}: ${text(value)}`))))] : null;
+  const lines = linesOf(metadata);
+  return lines.length ? [element("ul", {}, ...lines.map(([name, value]) => element("li", {}, named(`${name}: ${value}`))))] : null;
 }
 
 function recordingOf({ codec, sample_rate: rate, channels, bytes }) {
   const parts = [codec, rate && `${rate / 1000} kHz`, channels && channelsIn(channels), bytes && size(bytes)];
-  return sentence(parts.filter(Boolean).join(", "));
+  return parts.filter(Boolean).join(", ");
 }
 
 function languageOf({ options, language, ...job }) {

@@ -28,7 +28,7 @@ export async function showJob(id, signal, focus) {
   } catch (error) {
     if (error.status !== 404 && error.status !== 422) throw error;
     byId("progress").hidden = true;
-    showProblem({ message: "There is no such call", detail: "It was deleted, or its address is wrong, or it belongs to another API key." });
+    showProblem({ message: "There is no such call", detail: "It was deleted, or the link is wrong, or it belongs to another API key." });
   }
 }
 
@@ -54,7 +54,8 @@ function introduce(job, signal, focus) {
 }
 
 function showStep(job) {
-  showProgress(job.status === "pending" ? "Waiting in the queue" : statusOf(job), job.status === "pending" ? null : job.progress);
+  const isFresh = job.status === "pending" && job.attempts === 0;
+  showProgress(isFresh ? "Waiting in the queue" : statusOf(job), job.status === "pending" ? null : job.progress);
 }
 
 // `done` is between 0 and 1, or null if the progress is not known. A screen reader announces each step when it begins, and

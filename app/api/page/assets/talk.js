@@ -4,7 +4,7 @@ import { speakersOf, voiceOf } from "./dialogue.js";
 import { byId, element } from "./elements.js";
 import { clock, percent } from "./words.js";
 
-const HEADS = ["Speaker", "Speaking time", "Share", "Interruptions", "Longest monologue"];
+const HEADS = ["Speaker", "Speaks", "Share", "Interrupts", "Longest monologue"];
 
 export function showTalk(transcript) {
   const several = transcript.talk.overlaps !== null;

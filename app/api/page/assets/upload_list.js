@@ -6,6 +6,7 @@ import { examinedOnce } from "./player.js";
 import { atWork, canTryAgain, chosen, remove, send, uploads } from "./uploads.js";
 import { channelsIn, percent, recordingsIn, size } from "./words.js";
 
+const FIELDS = { url: "The URL", language: "The language", channel_labels: "The names of the speakers", prompt: "The list of names and special words" };
 const rows = new Map(); // upload → its row
 let examining = Promise.resolve();
 
@@ -29,12 +30,13 @@ function addRow(upload) {
     name: element("span", { className: "name" }, named(upload.name)),
     facts: element("span", { className: "quiet" }),
     state: element("span", { className: "state" }),
+    request: element("span", { className: "hint" }),
     bar: element("progress", { max: 1, ariaLabel: `Upload of ${upload.name}` }),
     open: element("a", { className: "button" }, "Open"),
     again: element("button", { type: "button", onclick: () => send(upload, bodyMaker(upload.source)) }, "Try again"),
     away: element("button", { type: "button", className: "plain", onclick: () => remove(upload) }),
   };
-  row.item = element("li", {}, element("div", { className: "what" }, row.name, " ", row.facts, row.state, row.bar),
+  row.item = element("li", {}, element("div", { className: "what" }, row.name, " ", row.facts, " ", row.state, row.request, row.bar),
     element("div", { className: "buttons" }, row.open, row.again, row.away));
   for (const control of [row.open, row.again]) control.setAttribute("aria-label", `${control.textContent}: ${upload.name}`);
   rows.set(upload, row);
@@ -60,6 +62,7 @@ function update(row, upload) {
   const { state, done } = upload;
   row.item.className = state;
   write(row.state, stateOf(upload));
+  write(row.request, upload.problem?.requestId ? `Request ID: ${upload.problem.requestId}` : "");
   row.bar.hidden = state !== "sending";
   if (state === "sending" && done < 1) row.bar.value = done;
   else row.bar.removeAttribute("value");
@@ -82,10 +85,10 @@ function stateOf({ state, done, problem, delay, source }) {
   }
 }
 
-export function inWords({ message, detail, errors = [], requestId }) {
-  const fields = errors.map((error) => `${error.field} ${error.detail}.`);
-  const sentences = [`${message}.`, ...(fields.length ? fields : [detail])].filter(Boolean);
-  return [...sentences, ...(requestId ? [`(Request ${requestId})`] : [])].join(" ");
+export function inWords({ message, detail, errors = [] }) {
+  const fields = errors.map((error) => `${FIELDS[error.field] ?? `\`${error.field}\``} ${error.detail}`);
+  const sentences = [message, ...(fields.length ? fields : [detail])].filter(Boolean);
+  return sentences.map((text) => text.replace(/\.?$/, ".")).join(" ");
 }
 
 function showCounts() {

@@ -4,7 +4,7 @@ const STATUSES = { pending: "Waiting", in_progress: "Transcribing", completed: "
 const NOTIFICATIONS = { notifying: "Being sent", notified: "Sent", notification_failed: "Could not be delivered" };
 const OPERATOR = "The recording is not the cause. Ask the operator of the service, and name the ID of this call.";
 const ADVICE = {
-  fetch_failed: "Check that the address is right and that the service may read it, then add the recording again.",
+  fetch_failed: "Check that the URL is right and that the service may read it, then add the recording again.",
   bad_media: "Check that the file plays on your computer. If it does, convert it to WAV and add it again.",
   no_audio: "The file holds no sound. Check that you have added the right file.",
   too_long: "Cut the recording into shorter parts, and add each of them.",
@@ -36,6 +36,7 @@ export function clock(seconds) {
 }
 
 export function period(seconds) {
+  if (seconds < 0.05) return "less than 0.1 s";
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
@@ -46,10 +47,18 @@ export function period(seconds) {
 export function timingsOf({ queued, decoding, transcribing }) {
   const parts = [["waited", queued], ["decoded in", decoding], ["transcribed in", transcribing]];
   const known = parts.filter(([, seconds]) => seconds !== null).map(([verb, seconds]) => `${verb} ${period(seconds)}`);
-  return sentence(known.join(", "));
+  const text = known.join(", ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+// Returns the name and the value of each line of metadata. An object in it becomes several lines, such as `agent.name`.
+export function linesOf(metadata, prefix = "") {
+  return Object.entries(metadata).flatMap(([key, value]) => {
+    const name = prefix + key;
+    if (Array.isArray(value) && value.every((each) => Object(each) !== each)) return [[name, value.join(", ")]];
+    return Object(value) === value ? linesOf(value, `${name}.`) : [[name, String(value)]];
+  });
+}
 
 const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
 
