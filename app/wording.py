@@ -8,12 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-LANGUAGE = r"^(auto|[a-z]{2,3})$"
 NO_NUL = r"^[^\u0000]*$"  # Postgres stores no NUL in text
 RECORDING_URL = r"^[A-Za-z][A-Za-z0-9+.-]*://[^\u0000]+$"
 
 OF_PATTERNS: Mapping[str, str] = {
-    LANGUAGE: "must be auto, or an ISO 639-1 code in small letters such as en",
     NO_NUL: "may not hold NUL characters",
     RECORDING_URL: "must be a URL such as https://host/call.wav or s3://bucket/key",
 }

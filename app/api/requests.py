@@ -32,6 +32,7 @@ from app.errors import FieldError, InvalidRequest, TooLarge
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
 from app.jobs.models import stored_options
 from app.network.guard import MAX_URL_CHARACTERS
+from app.speech.language_tags import AUTO, code_of
 from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 JSON_BODY_BYTES = 64 * 1024
@@ -108,11 +109,12 @@ class CreateTranscription(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    language: str = Field(
-        default="auto",
-        pattern=wording.LANGUAGE,
+    language: Annotated[str, AfterValidator(code_of)] = Field(
+        default=AUTO,
+        max_length=64,
         description="The language of the call as an ISO 639-1 code such as `en`, or `auto` if the service should "
-        "detect it.",
+        "detect it. The service also takes tags such as `en-US`, of which only the first part counts, codes of three "
+        "letters such as `eng`, and English names such as `English`.",
     )
     task: Task = Field(
         default="transcribe",
@@ -215,7 +217,7 @@ class CreateTranscription(BaseModel):
         options = self.model_dump(include=set(OPTION_FIELDS))
         options |= {
             "model": self.model or DEFAULT_MODEL,
-            "language": None if self.language == "auto" else self.language,
+            "language": None if self.language == AUTO else self.language,
         }
         return Ask(
             options=stored_options.validate_python(options),

@@ -12,6 +12,7 @@ import typer
 from app.audio.raw import rate_trouble
 from app.cli.files import Output, clashes, recordings
 from app.speech.families import abilities
+from app.speech.language_tags import AUTO, code_of
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options
 
@@ -21,9 +22,7 @@ PRINTABLE_TOGETHER = (Format.TEXT, Format.JSON)
 
 def options(given: Options) -> Options:
     """Returns the options for all recordings. Raises if the model cannot do what they ask for."""
-    model, language = given.model, given.language
-    if language != "auto" and language not in abilities(model).languages:
-        raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
+    model, language = given.model, _language(given.model, given.language or "")
     if given.task == "translate" and not abilities(model).translates:
         raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
     if trouble := rate_trouble(given.encoding, given.sample_rate):
@@ -33,9 +32,19 @@ def options(given: Options) -> Options:
         raise typer.BadParameter("needs --channels split, which separates the channels", param_hint="--channel-label")
     if len(set(labels)) < len(labels):
         raise typer.BadParameter("must differ from one another", param_hint="--channel-label")
-    if trouble := rate_trouble(given.encoding, given.sample_rate):
-        raise typer.BadParameter(trouble.replace("the field encoding", "--encoding"), param_hint="--sample-rate")
-    return replace(given, language=None if language == "auto" else language)
+    return replace(given, language=language)
+
+
+def _language(model: str, language: str) -> str | None:
+    """Returns the code of the language, or None if it should be detected."""
+    try:
+        code = code_of(language)
+    except ValueError:
+        detail = "must be auto, or a language such as en, en-US, eng or English"
+        raise typer.BadParameter(detail, param_hint="--language") from None
+    if code != AUTO and code not in abilities(model).languages:
+        raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
+    return None if code == AUTO else code
 
 
 def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:

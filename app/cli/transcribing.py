@@ -55,7 +55,9 @@ def transcribe(
             help="Folder for the transcripts. Without it, they are printed one after the other.",
         ),
     ] = None,
-    language: Annotated[str, typer.Option(help="ISO 639-1 code such as en, or auto to detect it.")] = "auto",
+    language: Annotated[
+        str, typer.Option(help="Language such as en, en-US or English, or auto to detect it.")
+    ] = "auto",
     task: Annotated[Task, typer.Option(help="translate gives the words in English.")] = "transcribe",
     model: Annotated[
         str | None, typer.Option(help="Whisper model. Without it, the first one of CALLSCRIBE_MODEL.")

@@ -250,7 +250,7 @@ class Intake:
             known = ", ".join(self.models)
             raise InvalidRequest("The model is not served.", errors=(FieldError("model", f"must be one of: {known}"),))
         if asked.language is not None and asked.language not in abilities(model).languages:
-            detail = f"is not a language of the model {model}"
+            detail = f"is not a language of the model {model}; GET /v1/models lists the languages of each model"
             raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))
         if asked.task == "translate" and not abilities(model).translates:
             detail = f"the model {model} was not trained to translate"

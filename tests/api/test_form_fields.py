@@ -265,3 +265,24 @@ def test_a_form_that_goes_on_after_its_end_is_refused_at_the_limit(guarded: Serv
 
     refused(post_body(guarded, endless()), 413, "too_large")
     assert guarded.stored_files() == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"), [("en-US", "en"), ("pt_BR", "pt"), ("German", "de"), ("iw", "he"), ("", "auto")]
+)
+def test_a_language_is_kept_as_its_code_from_a_form_and_from_json(guarded: Service, sent: str, stored: str) -> None:
+    assert accepted(guarded, field("language", sent))["options"]["language"] == stored
+    asked = {"url": "https://93.184.215.14/call.wav", "language": sent}
+    assert guarded.client.post("/v1/transcriptions", json=asked).json()["options"]["language"] == stored
+
+
+def test_a_repetition_may_name_the_same_language_otherwise(guarded: Service) -> None:
+    key = {"Idempotency-Key": "language"}
+    answers = [guarded.post(headers=key, language=language) for language in ("de", "de-AT", "German")]
+    assert [answer.status_code for answer in answers] == [202, 200, 200]
+
+
+def test_a_language_that_no_model_knows_is_refused_and_the_error_says_where_they_are_listed(guarded: Service) -> None:
+    error = complaint(guarded, field("language", "ga-IE"))
+    assert error["field"] == "language"
+    assert error["detail"] == "is not a language of the model base; GET /v1/models lists the languages of each model"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.speech.language_tags import EXPECTED
 from testing.forms import BOUNDARY, END, FORM_TYPE, field, file, post_body, refused
 from testing.media import write_movie
 from testing.recordings import tone
@@ -18,7 +19,7 @@ from tests.conftest import ALICE, BOB
     ("name", "value"),
     [
         ("language", "xx"),
-        ("language", "English"),
+        ("language", "Klingon"),
         ("task", "sing"),
         ("model", "huge"),
         ("channels", "three"),
@@ -50,7 +51,7 @@ def test_the_error_names_an_invalid_option(guarded: Service, name: str, value: s
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("language", "EN", "must be auto, or an ISO 639-1 code in small letters such as en"),
+        ("language", "Klingon", EXPECTED),
         ("url", "notaurl", "must be a URL such as https://host/call.wav or s3://bucket/key"),
         ("external_id", "nul \0", "may not hold NUL characters"),
         ("task", "sing", "must be 'transcribe' or 'translate'"),
