@@ -280,8 +280,7 @@ def test_a_file_whose_answer_was_lost_is_sent_again_and_makes_no_second_job(
     browser.until("document.querySelector('#uploads .refused .state')?.textContent.includes('cannot be reached')")
     assert len(guarded.read("/v1/transcriptions")["items"]) == 1
     browser.find("#uploads li button:not([hidden])").click()
-    browser.find("#job-title")
-    assert browser.find("#job-title").text == "call.wav"
+    browser.until("document.getElementById('job-title').textContent === 'call.wav'")
     assert len(guarded.read("/v1/transcriptions")["items"]) == 1
 
 
@@ -460,7 +459,7 @@ def test_a_dropped_file_is_sent_and_its_name_is_shown_as_text(guarded: Service, 
     )
     assert browser.find("#uploads .name").text == hostile
     browser.find("#start").click()
-    assert browser.find("#job-title").text == hostile
+    browser.until(f"document.getElementById('job-title').textContent === '{hostile}'")
     browser.find("#to-calls").click()
     assert browser.find("#calls a").text == hostile
     assert browser.all("img[src=x]") == []
