@@ -2,20 +2,20 @@
 
 import os
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app import setting_values as values
 from app import wording
-from app.database.address import Address, parse_address
-from app.deliveries.receivers import MAX_RECEIVERS, check_callback, check_url
-from app.deliveries.signing import key_of
+from app.database.address import Address
+from app.deliveries.receivers import MAX_RECEIVERS
 from app.speech.families import default_model
-from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
+from app.storage.s3_url import S3Url
 
 PREFIX = "CALLSCRIBE_"
 OPTIONS = {"HOST": "--host", "PORT": "--port"}
@@ -31,9 +31,7 @@ OTHER_NAMES = {  # what people write who know other programs
     "RETENTION_DAYS": "KEEP_AUDIO_DAYS",
 }
 OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*")
-PRIORITIES = tuple("0123456789")
-ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
+Networks = tuple[IPv4Network | IPv6Network, ...]
 LogLevel = Literal["debug", "info", "warning", "error"]
 # The types of CTranslate2 that the engine can use. Only loading a model shows whether this machine supports a type.
 ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
@@ -43,140 +41,27 @@ class SettingsError(Exception):
     """Says that a setting cannot be used. The message is one line of text, which names the setting."""
 
 
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _address(value: Any) -> Any:
-    return parse_address(value) if isinstance(value, str) else value
-
-
-def _expanded(value: Path) -> Path:
-    try:
-        return value.expanduser()
-    except RuntimeError:
-        raise ValueError("begins with ~, but the user has no home folder") from None
-
-
-def _place(value: Any) -> Any:
-    if isinstance(value, str) and "://" in value:
-        try:
-            return parse_s3_place(value)
-        except ValueError as error:
-            raise ValueError(f"must be a folder or s3://bucket/prefix; it {error}") from None
-    if isinstance(value, str) and SCHEME.match(value):
-        raise ValueError("must be a folder or s3://bucket/prefix, with two slashes")
-    return _expanded(Path(value)) if isinstance(value, str) else value
-
-
-def _split_networks(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return tuple(ip_network(part) for part in _split(value))
-    except ValueError:
-        raise ValueError("write networks such as 10.0.0.0/8, host bits zero, separated by commas") from None
-
-
-def _buckets(value: Any) -> Any:
-    names = _split(value)
-    if not all(BUCKET.fullmatch(name) for name in names):
-        raise ValueError("write names of buckets, separated by commas")
-    return names
-
-
-def _split_secrets(value: Any) -> Any:
-    secrets = _split(value)
-    for secret in secrets:
-        key_of(secret)
-    return secrets
-
-
-def _root_path(value: Any) -> Any:
-    path = str(value).rstrip("/")
-    if path and not ROOT_PATH.fullmatch(path):
-        raise ValueError("must be a path such as /speech, and not begin with /v1, /docs or /page")
-    return path
-
-
-def _split_receivers(value: Any) -> Any:
-    return tuple(check_url(url) for url in _split(value))
-
-
-def _split_callbacks(value: Any) -> Any:
-    return tuple(check_callback(url) for url in _split_receivers(value))
-
-
-def _split_keys(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    keys: dict[str, list[str]] = {}
-    for number, pair in enumerate(_split(value), start=1):
-        name, separator, key = pair.partition(":")
-        if not (name and separator and key):
-            raise ValueError("write name:key pairs, separated by commas")
-        if not _is_sendable(key):
-            raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
-        if any(key in known for known in keys.values()):
-            raise ValueError(f"key {number} appears twice; each key may appear only once")
-        keys.setdefault(name, []).append(key)
-    return keys
-
-
-def _is_sendable(key: str) -> bool:
-    """Returns whether clients can send the key in a header, where spaces and characters outside ASCII get lost."""
-    return key.isascii() and key.isprintable() and " " not in key
-
-
-def _split_priorities(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    priorities: dict[str, int] = {}
-    for pair in _split(value):
-        name, _, priority = pair.rpartition(":")
-        if not name or priority not in PRIORITIES:
-            raise ValueError("write name:priority pairs, priorities from 0 to 9, separated by commas")
-        if name in priorities:
-            raise ValueError("each name may appear only once")
-        priorities[name] = int(priority)
-    return priorities
-
-
-def _of_known_keys(priorities: dict[str, int], info: ValidationInfo) -> dict[str, int]:
-    known = info.data.get("api_keys", priorities)
-    for number, name in enumerate(priorities, start=1):
-        if name not in known:  # it may be a key by mistake, so it is not shown
-            raise ValueError(
-                f"name {number} is not in CALLSCRIBE_API_KEYS. Write the name of a key, not the key itself"
-            )
-    return priorities
-
-
 class Settings(BaseSettings):
     """The service's settings. A wrong setting keeps the service from starting."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
-    database_url: Annotated[Address | None, BeforeValidator(_address)] = Field(
+    database_url: Annotated[Address | None, BeforeValidator(values.address)] = Field(
         default=None,
         description="Address of a database, `postgresql://…`. If unset, an embedded one runs under `DATA_DIR`.",
     )
-    data_dir: Annotated[Path, AfterValidator(_expanded)] = Field(
+    data_dir: Annotated[Path, AfterValidator(values.expanded)] = Field(
         default_factory=lambda: platformdirs.user_data_path("callscribe"),
         description="Folder of the embedded database, local audio and models.",
     )
-    store_url: Annotated[Path | S3Url | None, BeforeValidator(_place)] = Field(
+    store_url: Annotated[Path | S3Url | None, BeforeValidator(values.store_place)] = Field(
         default=None,
         description="Folder or `s3://bucket/prefix` where audio is kept. If unset, it is `DATA_DIR/audio`.",
     )
-    source_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_buckets)] = Field(
+    source_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split_buckets)] = Field(
         default=(), description="Buckets that clients may name in `s3://` URLs, comma separated. If unset, none."
     )
-    model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split)] = Field(
         default_factory=lambda: (default_model(),),
         description="Whisper models to serve, comma separated. The first is the default. Each is a size or a hub name, "
         "both of which may end in `@commit`, or a folder.",
@@ -185,7 +70,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where models run. `auto` uses a GPU if one works, otherwise the processor."
     )
-    device_index: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = Field(
+    device_index: Annotated[tuple[int, ...], NoDecode, BeforeValidator(values.split)] = Field(
         default=(), description="GPUs to use, comma separated. If unset, all are used."
     )
     compute_type: ComputeType = Field(
@@ -198,13 +83,13 @@ class Settings(BaseSettings):
         le=256,
         description="How many windows the model recognizes together. If unset, the device decides.",
     )
-    api_keys: Annotated[dict[str, tuple[SecretStr, ...]], NoDecode, BeforeValidator(_split_keys)] = Field(
+    api_keys: Annotated[dict[str, tuple[SecretStr, ...]], NoDecode, BeforeValidator(values.split_keys)] = Field(
         default_factory=dict,
         description="`name:key` pairs, comma separated. Several keys of one name belong to the same caller, so that "
         "keys can be replaced. Without keys, only this machine is served.",
     )
     priority_ceilings: Annotated[
-        dict[str, int], NoDecode, BeforeValidator(_split_priorities), AfterValidator(_of_known_keys)
+        dict[str, int], NoDecode, BeforeValidator(values.split_priorities), AfterValidator(values.of_known_keys)
     ] = Field(
         default_factory=dict,
         description="`name:priority` pairs, comma separated. The API key of this name may ask for this priority or a "
@@ -214,18 +99,18 @@ class Settings(BaseSettings):
         default="on",
         description="`off` serves every address without keys. Use it only in networks that strangers cannot reach.",
     )
-    allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)] = (
-        Field(default=(), description="Private networks that URLs may lead to, as CIDRs, comma separated.")
-    )
-    webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secrets)] = Field(
+    allowed_networks: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(values.split_networks)
+    ] = Field(default=(), description="Private networks that URLs may lead to, as CIDRs, comma separated.")
+    webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(values.split_secrets)] = Field(
         default=(),
         description="Secret that signs webhooks, `whsec_…`. `new,old` signs with both. If unset, the service makes one "
         "and keeps it in the database.",
     )
-    webhook_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_receivers)] = Field(
+    webhook_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split_receivers)] = Field(
         default=(), max_length=MAX_RECEIVERS, description="Webhooks of jobs that name no webhook, comma separated."
     )
-    callback_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_callbacks)] = Field(
+    callback_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split_callbacks)] = Field(
         default=(), max_length=MAX_RECEIVERS, description="Callbacks of jobs that name no callback, comma separated."
     )
     max_upload_bytes: ByteSize = Field(
@@ -246,7 +131,7 @@ class Settings(BaseSettings):
         ge=0,
         description="How many connections one address may hold. 0 means any number, for use behind a proxy.",
     )
-    root_path: Annotated[str, BeforeValidator(_root_path)] = Field(
+    root_path: Annotated[str, BeforeValidator(values.root_path)] = Field(
         default="",
         description="Path under which a proxy publishes the service, such as `/speech`. Links in answers and webhooks "
         "begin with it. The service takes requests with it and without it.",
@@ -276,7 +161,7 @@ class Settings(BaseSettings):
         default=None,
         description="`text` for people, `json` for programs. If unset, `text` on a terminal, otherwise `json`.",
     )
-    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+    log_level: Annotated[LogLevel, BeforeValidator(values.lower)] = Field(
         default="info",
         description="The least important log lines that are written: `debug`, `info`, `warning` or `error`.",
     )

@@ -1,0 +1,133 @@
+"""Turns the text of a setting into its value. Each function raises ValueError with what to write instead.
+
+A value that is no text is returned unchanged, because tests and programs give values directly.
+"""
+
+import re
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationInfo
+
+from app.database.address import parse_address
+from app.deliveries.receivers import check_callback, check_url
+from app.deliveries.signing import key_of
+from app.storage.s3_url import BUCKET, parse_s3_place
+
+PRIORITIES = tuple("0123456789")
+ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
+
+
+def lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def address(value: Any) -> Any:
+    return parse_address(value) if isinstance(value, str) else value
+
+
+def expanded(value: Path) -> Path:
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, but the user has no home folder") from None
+
+
+def store_place(value: Any) -> Any:
+    if isinstance(value, str) and "://" in value:
+        try:
+            return parse_s3_place(value)
+        except ValueError as error:
+            raise ValueError(f"must be a folder or s3://bucket/prefix; it {error}") from None
+    if isinstance(value, str) and SCHEME.match(value):
+        raise ValueError("must be a folder or s3://bucket/prefix, with two slashes")
+    return expanded(Path(value)) if isinstance(value, str) else value
+
+
+def split_networks(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(part) for part in split(value))
+    except ValueError:
+        raise ValueError("write networks such as 10.0.0.0/8, host bits zero, separated by commas") from None
+
+
+def split_buckets(value: Any) -> Any:
+    names = split(value)
+    if not all(BUCKET.fullmatch(name) for name in names):
+        raise ValueError("write names of buckets, separated by commas")
+    return names
+
+
+def split_secrets(value: Any) -> Any:
+    secrets = split(value)
+    for secret in secrets:
+        key_of(secret)
+    return secrets
+
+
+def root_path(value: Any) -> Any:
+    path = str(value).rstrip("/")
+    if path and not ROOT_PATH.fullmatch(path):
+        raise ValueError("must be a path such as /speech, and not begin with /v1, /docs or /page")
+    return path
+
+
+def split_receivers(value: Any) -> Any:
+    return tuple(check_url(url) for url in split(value))
+
+
+def split_callbacks(value: Any) -> Any:
+    return tuple(check_callback(url) for url in split_receivers(value))
+
+
+def split_keys(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    keys: dict[str, list[str]] = {}
+    for number, pair in enumerate(split(value), start=1):
+        name, separator, key = pair.partition(":")
+        if not (name and separator and key):
+            raise ValueError("write name:key pairs, separated by commas")
+        if not is_sendable(key):
+            raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
+        if any(key in known for known in keys.values()):
+            raise ValueError(f"key {number} appears twice; each key may appear only once")
+        keys.setdefault(name, []).append(key)
+    return keys
+
+
+def is_sendable(key: str) -> bool:
+    """Returns whether clients can send the key in a header, where spaces and characters outside ASCII get lost."""
+    return key.isascii() and key.isprintable() and " " not in key
+
+
+def split_priorities(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    priorities: dict[str, int] = {}
+    for pair in split(value):
+        name, _, priority = pair.rpartition(":")
+        if not name or priority not in PRIORITIES:
+            raise ValueError("write name:priority pairs, priorities from 0 to 9, separated by commas")
+        if name in priorities:
+            raise ValueError("each name may appear only once")
+        priorities[name] = int(priority)
+    return priorities
+
+
+def of_known_keys(priorities: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+    known = info.data.get("api_keys", priorities)
+    for number, name in enumerate(priorities, start=1):
+        if name not in known:  # it may be a key by mistake, so it is not shown
+            raise ValueError(
+                f"name {number} is not in CALLSCRIBE_API_KEYS. Write the name of a key, not the key itself"
+            )
+    return priorities
