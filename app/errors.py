@@ -158,7 +158,7 @@ class MediaError(AppError):
 
 
 class TooLarge(MediaError):
-    code, title, status = "too_large", "The recording has too many bytes", 413
+    code, title, status = "too_large", "The recording or the request has too many bytes", 413
 
 
 class UnsupportedMedia(MediaError):

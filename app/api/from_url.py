@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 from app.api import openapi_requests
 from app.api.auth import CallerDep
 from app.api.dependencies import IntakeDep, ReaderDep, RootPathDep
-from app.api.transcriptions import CREATED, JSON, IdempotencyKey, create_transcription, media_type_of
+from app.api.media_types import JSON, kind_of_body
+from app.api.transcriptions import CREATED, IdempotencyKey, create_transcription
 from app.errors import UnsupportedMedia
 from app.jobs.views import TranscriptionOut
 
@@ -38,6 +39,6 @@ async def create_transcription_from_url(
     The service answers after it has stored the job durably, and fetches the recording afterwards. You can send the same
     JSON to `POST /v1/transcriptions`.
     """
-    if media_type_of(request) != JSON:
+    if kind_of_body(request) != JSON:
         raise UnsupportedMedia("Send application/json with a `url`.")
     return await create_transcription(request, response, caller, intake, reader, root_path, idempotency_key)

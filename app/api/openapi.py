@@ -78,6 +78,7 @@ EXAMPLES: dict[str, Any] = {
         "error": {"code": "bad_media", "message": "The recording is broken"},
         "started_at": "2026-11-21T09:30:00.1Z",
         "completed_at": "2026-11-21T09:30:02Z",
+        "timings": {"queued": 0.1, "decoding": None, "transcribing": None},
     },
     "Cancelled": PENDING_EXAMPLE | {"status": "cancelled", "completed_at": "2026-11-21T09:30:02Z"},
     "Page": {"items": [COMPLETED_EXAMPLE], "next_cursor": EXAMPLE_ID},

@@ -15,6 +15,7 @@ from app.api.accept import choose_format
 from app.api.auth import CallerDep
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, RootPathDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
+from app.api.media_types import JSON, announced_bytes, kind_of_body, require_one_idempotency_key
 from app.api.problems import COMMON_ERRORS, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
 from app.errors import (
@@ -44,7 +45,6 @@ from app.jobs.waiting import answer_at
 from app.process.tasks import run_unless
 from app.transcripts import formats
 
-JSON, FORM = "application/json", "multipart/form-data"
 RETRY_AFTER_SECONDS = 2
 CROWDED_RETRY_AFTER_SECONDS = 5  # for clients that may not wait because too many others do
 
@@ -108,22 +108,22 @@ async def create_transcription(
     """
     if intake.closed:
         raise ShuttingDown(retry_after=5)
-    content_type = request.headers.get("content-type", "")
-    media_type = media_type_of(request)
-    if media_type not in (JSON, FORM):
-        raise UnsupportedMedia("Send multipart/form-data with a part `file`, or application/json with a `url`.")
-    announced = int(request.headers.get("content-length", 0))
-    max_bytes = intake.limits.upload_bytes + FORM_BYTES
-    if announced > max_bytes:
-        raise TooLarge(f"The recording is larger than {intake.limits.upload_bytes} bytes.")
+    require_one_idempotency_key(request)
+    kind, most = kind_of_body(request), intake.limits.upload_bytes
+    max_bytes = most + FORM_BYTES
+    announced = announced_bytes(request, kind, most, max_bytes)
     recording: Stored | Remote
-    if media_type == JSON:
+    if kind == JSON:
         asked = await CreateFromUrl.from_json_stream(request.stream())
         recording, ask = Remote(asked.url), asked.ask()
     else:
         async with intake.receiving(caller, idempotency_key, announced) as save:
             form = await read_form(
-                request.stream(), content_type, save, is_field=CreateTranscription.has_field, max_bytes=max_bytes
+                request.stream(),
+                request.headers["content-type"],
+                save,
+                is_field=CreateTranscription.has_field,
+                max_bytes=max_bytes,
             )
             ask = CreateTranscription.from_form(form.fields).ask()
         recording = Stored(form.audio, form.filename)
@@ -135,10 +135,6 @@ async def create_transcription(
     shown = TranscriptionOut.of(read.job, read.notify_state, root_path=root_path)
     response.headers["Location"] = shown.links.self
     return shown
-
-
-def media_type_of(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 @router.get(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 from uuid import UUID
 
+import structlog
 from uuid_utils.compat import uuid7
 
 from app.audio.decode import MediaInfo, probe
@@ -31,7 +32,7 @@ from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
 from app.speech.families import abilities
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
-from app.storage.store import AudioStore, StoredAudio, StoreUnavailable
+from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailable
 from app.transcripts.transcript import Options
 
 PROBES = 3
@@ -41,6 +42,8 @@ MAX_PENDING_PROBES_OF_ONE_KEY = 96
 PROBE_RETRY_SECONDS = 3
 # Their duration may be a guess by the bit rate, or a placeholder of a recorder that could not go back to correct it.
 ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "aiff", "amr", "eac3", "mp3"})
+
+log = structlog.stdlib.get_logger("callscribe.intake")
 
 Save = Callable[[AsyncIterator[bytes]], Awaitable[StoredAudio]]
 
@@ -90,19 +93,29 @@ class Intake:
 
         If the block raises an error, the saved bytes are erased. `announced_bytes` is 0 if the size is not known.
 
-        Raises InsufficientStorage before a byte is read. Without an idempotency key, it raises QueueFull then too; with
-        a key, `accept` does so later, because a repeated request is answered even if the queue is full. The function
-        raises TooLarge and InsufficientStorage.
+        Raises QueueFull and InsufficientStorage before a byte is read. If the caller's idempotency key is known, it
+        raises neither, because a repetition needs no place: its bytes are only counted and hashed. The function raises
+        TooLarge and InsufficientStorage.
         """
-        await self._free_space.require(announced_bytes)
-        if idempotency_key is None:  # with one, the request may be a repetition, which needs no place in the queue
-            async with self._database.transaction() as session:
-                await changing.require_queue_place(session, caller.name, self.limits.queue)
         key = str(uuid7())
+        async with self._database.transaction() as session:
+            known = idempotency_key and await changing.key_is_known(session, caller.name, idempotency_key)
+            if not known:
+                await changing.require_queue_place(session, caller.name, self.limits.queue)
+
+        async def measure(stream: AsyncIterator[bytes]) -> StoredAudio:
+            measured = Measured(stream, self.limits.upload_bytes)
+            async for _ in measured:
+                pass
+            return replace(measured.stored_as(key), kept=False)
 
         async def save(stream: AsyncIterator[bytes]) -> StoredAudio:
             return await self._store.save(key, self._free_space.guard(stream), self.limits.upload_bytes)
 
+        if known:
+            yield measure
+            return
+        await self._free_space.require(announced_bytes)
         async with self._erased_on_failure(key):
             yield save
 
@@ -122,14 +135,16 @@ class Intake:
         the answer any more. That ends the probe. Raises AppError for every request that is refused.
         """
         if isinstance(recording, Remote):
-            return await self._enqueue(self._new_job(recording, ask, caller, idempotency_key))
+            return await self._accept_remote(recording, ask, caller, idempotency_key)
         async with self._erased_on_failure(recording.audio.key):
-            job = self._new_job(recording, ask, caller, idempotency_key)
-            earlier = await self._earlier(job)  # before the probe: repetitions come when the load is high already
-            if earlier is None:
+            earlier = await self._earlier(recording, ask, caller, idempotency_key)
+            if earlier is None:  # repetitions come when the load is high already, so they are not probed
+                if not recording.audio.kept:
+                    raise Unavailable("The transcription of this key was deleted meanwhile.", retry_after=1)
+                job = self._new_job(recording, ask, caller, idempotency_key)
                 info = await run_unless(abandoned(), self._probe(recording.audio, job))
         if earlier is not None:
-            await self._store.delete(recording.audio.key)
+            await self._erase(recording.audio.key)
             return Accepted(earlier, is_new=False)
         return await self._enqueue(
             replace(
@@ -149,8 +164,20 @@ class Intake:
         except StoreUnavailable:  # a request to delete would fail too; the search for orphans erases it later
             raise
         except BaseException:
-            await self._store.delete(key)
+            await self._erase(key)
             raise
+
+    async def _accept_remote(
+        self, recording: Remote, ask: Ask, caller: Caller, idempotency_key: str | None
+    ) -> Accepted:
+        try:
+            job = self._new_job(recording, ask, caller, idempotency_key)
+        except AppError:  # a repetition is answered even if a setting has changed that would refuse it now
+            earlier = await self._earlier(recording, ask, caller, idempotency_key)
+            if earlier is None:
+                raise
+            return Accepted(earlier, is_new=False)
+        return await self._enqueue(job)
 
     async def _enqueue(self, job: NewJob) -> Accepted:
         """Write the job. If the job is refused or not new, its recording is erased."""
@@ -158,28 +185,30 @@ class Intake:
             async with self._database.transaction() as session:
                 row, is_new = await changing.enqueue(session, job, self.limits.queue)
         except AppError:
-            await self._erase(job)
+            await self._erase(job.audio_key)
             raise
         if not is_new:
-            await self._erase(job)
+            await self._erase(job.audio_key)
         return Accepted(row, is_new)
 
-    async def _erase(self, job: NewJob) -> None:
-        if job.audio_key is not None:
-            await self._store.delete(job.audio_key)
+    async def _erase(self, key: str | None) -> None:
+        """Erase a recording that no job needs. If the store fails, the search for orphans erases it later."""
+        if key is None:
+            return
+        try:
+            await self._store.delete(key)
+        except OSError as error:
+            log.warning("recording not erased", key=key, error=repr(error))
 
-    async def _earlier(self, job: NewJob) -> Transcription | None:
-        """The job that the request repeats; None if the request is new.
-
-        Raises IdempotencyKeyReused. Raises QueueFull if the request is new and has an idempotency key.
-        """
-        if job.idempotency_key is None:
+    async def _earlier(
+        self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None
+    ) -> Transcription | None:
+        """The job that the request repeats; None if the request is new. Raises IdempotencyKeyReused."""
+        if idempotency_key is None:
             return None
+        asked = fingerprint(recording, ask, _name(recording))
         async with self._database.transaction() as session:
-            earlier = await changing.repeated(session, job)
-            if earlier is None:
-                await changing.require_queue_place(session, job.caller, self.limits.queue)
-        return earlier
+            return await changing.repeated(session, caller.name, idempotency_key, asked)
 
     async def _probe(self, audio: StoredAudio, job: NewJob) -> MediaInfo:
         rank = Rank(job.priority, job.caller)
@@ -206,8 +235,9 @@ class Intake:
 
     def _new_job(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""
-        options = self._options(ask.options)
-        filename = shown_name(self._name(recording))
+        if isinstance(recording, Remote):
+            self._fetcher.require_allowed(recording.url)
+        options, filename = self._options(ask.options), _name(recording)
         given = PlaceholderValues(filename, ask.external_id, "url" if isinstance(recording, Remote) else "file")
         job = NewJob(
             id=uuid7() if isinstance(recording, Remote) else UUID(recording.audio.key),
@@ -227,13 +257,6 @@ class Intake:
             return replace(job, source=recording.url, source_host=host_of(recording.url))
         audio = recording.audio
         return replace(job, audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
-
-    def _name(self, recording: Stored | Remote) -> str | None:
-        """Raises UrlNotAllowed."""
-        if isinstance(recording, Stored):
-            return recording.filename
-        self._fetcher.require_allowed(recording.url)
-        return last_component(recording.url)
 
     def _priority(self, asked: int | None, caller: Caller) -> int:
         """The priority in force. Raises InvalidRequest for one that is more urgent than the caller may ask for."""
@@ -256,3 +279,7 @@ class Intake:
             detail = f"the model {model} was not trained to translate"
             raise InvalidRequest("The model cannot translate.", errors=(FieldError("task", detail),))
         return replace(asked, model=model)
+
+
+def _name(recording: Stored | Remote) -> str | None:
+    return shown_name(recording.filename if isinstance(recording, Stored) else last_component(recording.url))

@@ -51,7 +51,7 @@ async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tupl
     Returns the job, and whether it is new. Raises QueueFull, and IdempotencyKeyReused if the key was used for a
     different request.
     """
-    if (earlier := await repeated(session, job)) is not None:
+    if (earlier := await repeated(session, job.caller, job.idempotency_key, job.fingerprint)) is not None:
         return earlier, False
     await require_queue_place(session, job.caller, limit)
     insertion = insert(Transcription).values(_row(job)).on_conflict_do_nothing(constraint="transcription_idempotency")
@@ -69,18 +69,27 @@ def _row(job: NewJob) -> dict[str, Any]:
     return given | {"metadata": job.metadata, "created_at": func.now(), "run_at": func.now()}
 
 
-async def repeated(session: AsyncSession, job: NewJob) -> Transcription | None:
+async def repeated(
+    session: AsyncSession, caller: str, idempotency_key: str | None, fingerprint: str
+) -> Transcription | None:
     """The job of the earlier request that this one repeats, or None if it repeats none.
 
     Raises IdempotencyKeyReused if the caller has used the idempotency key for a different request.
     """
-    if job.idempotency_key is None:
+    if idempotency_key is None:
         return None
-    same_key = (Transcription.caller == job.caller, Transcription.idempotency_key == job.idempotency_key)
-    earlier = (await session.exec(select(Transcription).where(*same_key))).first()
-    if earlier is not None and earlier.fingerprint != job.fingerprint:
+    earlier = (await session.exec(select(Transcription).where(*_same_key(caller, idempotency_key)))).first()
+    if earlier is not None and earlier.fingerprint != fingerprint:
         raise IdempotencyKeyReused("This Idempotency-Key belongs to an earlier, different request.")
     return earlier
+
+
+async def key_is_known(session: AsyncSession, caller: str, idempotency_key: str) -> bool:
+    return (await session.exec(select(Transcription.id).where(*_same_key(caller, idempotency_key)))).first() is not None
+
+
+def _same_key(caller: str, idempotency_key: str) -> tuple[Any, ...]:
+    return Transcription.caller == caller, Transcription.idempotency_key == idempotency_key
 
 
 async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: Caller, at_end: AtEnd) -> Written:

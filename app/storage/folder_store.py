@@ -239,12 +239,24 @@ def _share(new: Path, store: Path) -> None:
 
 
 def _publish(incoming: Path, path: Path) -> None:
-    """Move a complete file to its place. It survives a crash, because both folders are synced after the renaming."""
+    """Move a complete file to its place. It survives a crash, because both folders are synced after the renaming.
+
+    If a folder cannot be synced, the file is erased, because it might not survive.
+    """
     _make_folder(path.parent)
     incoming.rename(path)
-    for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    try:
+        for folder in (path.parent, path.parent.parent):
+            _sync_folder(folder)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -26,11 +26,15 @@ class RecordingMissing(FileNotFoundError):
 
 @dataclass(frozen=True)
 class StoredAudio:
-    """A recording whose last byte is durable. `sha256` is in hexadecimal digits."""
+    """A recording whose last byte is durable. `sha256` is in hexadecimal digits.
+
+    If it is not `kept`, its bytes were only counted and hashed.
+    """
 
     key: str
     bytes: int
     sha256: str
+    kept: bool = True
 
 
 class AudioStore(Protocol):

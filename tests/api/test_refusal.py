@@ -153,6 +153,45 @@ def test_other_content_types_are_refused(guarded: Service, content_type: str) ->
 
 
 @pytest.mark.parametrize(
+    ("content_type", "words"),
+    [
+        ("application/x-www-form-urlencoded", "`curl -d`"),
+        ("", "no `Content-Type`"),
+        ("audio/wav", "`-F file=@call.wav`"),
+        ("application/octet-stream", "`-F file=@call.wav`"),
+        ("text/plain;charset=UTF-8", "`Content-Type: application/json`"),
+    ],
+)
+def test_the_error_for_another_content_type_says_what_to_send(guarded: Service, content_type: str, words: str) -> None:
+    assert words in refused(post_body(guarded, b'{"url": "x"}', content_type), 415, "unsupported_media")["detail"]
+
+
+def test_a_compressed_body_is_refused(guarded: Service) -> None:
+    headers = {"Content-Type": FORM_TYPE, "Content-Encoding": "gzip"}
+    answer = guarded.client.post("/v1/transcriptions", content=b"x", headers=headers)
+    assert "without `Content-Encoding`" in refused(answer, 415, "unsupported_media")["detail"]
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/json", "application/vnd.crm+json"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_json_is_accepted_under_its_other_names(guarded: Service, content_type: str, mark: bytes) -> None:
+    body = mark + b'{"url": "https://93.184.215.14/call.wav"}'
+    assert post_body(guarded, body, content_type).status_code == 202
+
+
+def test_json_that_is_not_utf8_is_refused_and_the_error_says_so(guarded: Service) -> None:
+    body = '{"url": "https://93.184.215.14/call.wav", "prompt": "Müller"}'.encode("latin-1")
+    assert "UTF-8" in refused(post_body(guarded, body, "application/json"), 422, "invalid_request")["detail"]
+
+
+def test_two_idempotency_keys_are_refused(guarded: Service) -> None:
+    headers = [("Content-Type", FORM_TYPE), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = guarded.client.post("/v1/transcriptions", content=file() + END, headers=headers)
+    problem = refused(answer, 422, "invalid_request")
+    assert problem["errors"] == [{"field": "Idempotency-Key", "detail": "must not be repeated"}]
+
+
+@pytest.mark.parametrize(
     "content", [b"", b"no recording " * 1000, tone()[:20]], ids=["empty", "text", "header cut off"]
 )
 def test_a_file_that_is_not_a_recording_is_refused(guarded: Service, content: bytes) -> None:
@@ -264,4 +303,6 @@ def test_a_body_that_is_not_a_json_object_is_refused(guarded: Service, body: byt
 
 
 def test_a_huge_json_body_is_refused(guarded: Service) -> None:
-    refused(post_body(guarded, b" " * 100_000, "application/json; charset=utf-8"), 413, "too_large")
+    for body in (b" " * 100_000, b" " * 1_000_000):
+        problem = refused(post_body(guarded, body, "application/json; charset=utf-8"), 413, "too_large")
+        assert problem["detail"] == "The JSON body is larger than 65536 bytes."

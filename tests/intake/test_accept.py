@@ -8,21 +8,31 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.api.requests import CreateFromUrl, CreateTranscription
 from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries.receivers import Receivers
-from app.errors import IdempotencyKeyReused, InvalidRequest, QueueFull, TooLarge, UnsupportedMedia, UrlNotAllowed
+from app.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    QueueFull,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+    UrlNotAllowed,
+)
 from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
 from app.intake.intake import Intake, Limits
+from app.jobs import changing
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import NetworkGuard
 from app.sources.fetch import Fetcher
 from app.sources.web import WebSource
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
-from app.storage.store import StoredAudio
+from app.storage.store import StoredAudio, StoreUnavailable
 from app.transcripts.transcript import Options
 from testing.recordings import tone
 
@@ -141,6 +151,53 @@ async def test_a_full_queue_is_reported_before_a_byte_is_read(intake: Intake) ->
         await intake.accept(Remote(URL), Ask(), FOLDER)
     with pytest.raises(QueueFull):
         await intake.receiving(FOLDER).__aenter__()
+
+
+def intake_of(database: Database, store: LocalAudioStore, model: str, min_free_bytes: int) -> Intake:
+    guard, free_space = NetworkGuard([]), FreeSpace((store.folder,), min_free_bytes)
+    fetcher = Fetcher({}, store, free_space, max_bytes=100_000)
+    return Intake(database, store, fetcher, [model], Receivers(guard), free_space, Limits(100_000, 60, QueueLimit(1)))
+
+
+async def test_a_repetition_is_answered_after_the_disk_and_the_queue_are_full_and_the_settings_changed(
+    database: Database, intake: Intake, store: LocalAudioStore, file: Path
+) -> None:
+    ask = Ask(Options(model="base"))
+    first = await Inbox(intake, ask).take(file)
+    remote = await intake.accept(Remote(URL), ask, FOLDER, "by-url")
+    later = intake_of(database, store, "tiny.en", 1 << 62)
+    again = await Inbox(later, ask).take(file)
+    assert (again.job.id, again.is_new) == (first.job.id, False)
+    again = await later.accept(Remote(URL), ask, FOLDER, "by-url")
+    assert (again.job.id, again.is_new) == (remote.job.id, False)
+    with pytest.raises(IdempotencyKeyReused):
+        await Inbox(later, replace(ask, priority=9)).take(file)
+    assert kept(store) == [str(first.job.id)]
+
+
+async def test_a_key_whose_job_is_deleted_during_its_repetition_may_be_used_again(
+    database: Database, intake: Intake, store: LocalAudioStore, file: Path
+) -> None:
+    first = await Inbox(intake, Ask()).take(file)
+    async with intake.receiving(FOLDER, file.name) as save:
+        audio = await save(_pieces(tone()))
+        async with database.transaction() as session:
+            await changing.erase(session, first.job.id, FOLDER)
+    with pytest.raises(Unavailable):
+        await intake.accept(Stored(audio, file.name), Ask(), FOLDER, file.name)
+    assert (await Inbox(intake, Ask()).take(file)).is_new
+
+
+async def test_a_store_that_cannot_erase_does_not_hide_why_a_recording_was_refused(
+    intake: Intake, store: LocalAudioStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(key: str) -> None:
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(store, "delete", fail)
+    with capture_logs() as logs, pytest.raises(UnsupportedMedia):
+        await Inbox(intake, Ask()).take(written(tmp_path, b"no recording"))
+    assert [entry["event"] for entry in logs] == ["recording not erased"]
 
 
 AUDIO = Stored(StoredAudio("key", 1, "ab"))

@@ -205,3 +205,16 @@ async def test_the_age_of_a_file_is_measured_by_the_clock_of_its_disk(
     os.utime(tmp_path / "ld" / "old", (now - 7200, now - 7200))
     monkeypatch.setattr(time, "time", lambda: now + 7200)
     assert await store.untouched(3600) == ["old"]
+
+
+async def test_a_recording_is_erased_if_its_folder_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    store = LocalAudioStore(tmp_path / "audio")
+    monkeypatch.setattr(folder_store, "_sync_folder", fail)
+    with pytest.raises(StoreUnavailable):
+        await save(store, "one")
+    assert [path.name for path in store.folder.rglob("*") if path.is_file()] == [MARKER]

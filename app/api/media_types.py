@@ -1,0 +1,52 @@
+"""Which kind of body a request that creates a job has. If it can be neither, the error says what to send instead."""
+
+from fastapi import Request
+
+from app.errors import FieldError, InvalidRequest, TooLarge, UnsupportedMedia
+
+JSON, FORM = "application/json", "multipart/form-data"
+_SEND_A_FILE = (
+    "The body is a file by itself. Send the recording as the part `file` of multipart/form-data; with curl, "
+    "`-F file=@call.wav`."
+)
+_SEND_JSON = (
+    "Send multipart/form-data with a part `file`, or JSON with a `url` and the header `Content-Type: application/json`."
+)
+_INSTEAD = {
+    "": f"The request has no `Content-Type`. {_SEND_JSON}",
+    "application/x-www-form-urlencoded": f"This is what `curl -d` sends without a `Content-Type`. {_SEND_JSON}",
+    "application/octet-stream": _SEND_A_FILE,
+}
+
+
+def kind_of_body(request: Request) -> str:
+    """Returns JSON or FORM. Raises UnsupportedMedia for other bodies, and for compressed ones."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("The body is compressed. Send it without `Content-Encoding`.")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return JSON
+    if kind not in (JSON, FORM):
+        instead = (
+            f"The body is a file by itself. {_SEND_A_FILE}" if kind.startswith(("audio/", "video/")) else _SEND_JSON
+        )
+        raise UnsupportedMedia(_INSTEAD.get(kind, instead))
+    return kind
+
+
+def announced_bytes(request: Request, kind: str, max_upload_bytes: int, max_form_bytes: int) -> int:
+    """Returns how many bytes the request announces, or 0. Raises TooLarge if a form may not have as many.
+
+    The size of JSON is checked while it is read.
+    """
+    announced = int(request.headers.get("content-length", 0))
+    if kind == FORM and announced > max_form_bytes:
+        raise TooLarge(f"The recording is larger than {max_upload_bytes} bytes.")
+    return announced
+
+
+def require_one_idempotency_key(request: Request) -> None:
+    """Raises InvalidRequest if the header is repeated, because the client would not know which one counts."""
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        error = FieldError("Idempotency-Key", "must not be repeated")
+        raise InvalidRequest("The request has two idempotency keys.", errors=(error,))
