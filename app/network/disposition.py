@@ -6,7 +6,7 @@ each encode a name in their own way. Pure.
 
 import re
 from email.errors import HeaderParseError
-from email.header import decode_header, make_header
+from email.header import decode_header
 from itertools import islice
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -14,6 +14,12 @@ MAX_PARAMETERS = 8  # so that a long header takes no long time
 # A quoted value ends at a quotation mark before `;` or the end, because some programs do not escape those within it.
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:\\.|[^\\])*?"(?=\s*(?:;|$))|[^;]*)', re.DOTALL)
 _ENCODED_WORDS = re.compile(r"\s*(?:=\?[\w.-]+\?[BbQq]\?[^?\s]*\?=\s*)+")
+# Python knows more charsets, and some of them, such as punycode, take minutes for the text of a stranger.
+_CHARSETS = re.compile(
+    r"utf-8|us-ascii|iso-8859-(?:[1-9]|1[0-6])|windows-125[0-8]|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis"
+    r"|iso-2022-(?:jp|kr)|euc-(?:jp|kr)",
+    re.IGNORECASE,
+)
 _ESCAPED_UTF8 = re.compile(r"%[89A-Fa-f][0-9A-Fa-f]")
 _ESCAPED_BY_BROWSERS = re.compile(r"%(?:22|0D|0A)", re.IGNORECASE)
 
@@ -53,10 +59,19 @@ def _extended(value: str) -> str | None:
 def _file_name(value: str) -> str:
     if _ENCODED_WORDS.fullmatch(value):
         try:
-            return str(make_header(decode_header(value)))
-        except (LookupError, ValueError, HeaderParseError):
+            return "".join(_decoded(*word) for word in decode_header(value))
+        except (ValueError, HeaderParseError):
             return value
     return _unescaped(_text(value))
+
+
+def _decoded(word: bytes | str, charset: str | None) -> str:
+    """Returns an encoded word of RFC 2047 as text. Raises ValueError if it is not in one of the usual charsets."""
+    if isinstance(word, str):
+        return word
+    if not _CHARSETS.fullmatch(charset or "us-ascii"):
+        raise ValueError("unusual charset")
+    return word.decode(charset or "us-ascii")
 
 
 def _text(value: str) -> str:

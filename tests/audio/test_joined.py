@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.audio.decode import DecodedAudio, Loss, decode
+from app.audio.decoder.losses import MAX_REPORTED, Losses
 from testing.media import dominant_frequency, tones, wav_header, write_audio
 
 RATE = 8_000
@@ -138,6 +139,24 @@ async def test_files_that_were_joined_are_decoded_one_after_the_other(
     assert audio.duration_seconds == pytest.approx(6, abs=0.5)
     assert parts(audio) == [FIRST, SECOND]
     assert (audio.announced_seconds, audio.losses) == (None, ())
+
+
+async def test_of_more_files_than_are_read_the_rest_is_reported(tmp_path: Path) -> None:
+    part = wav(pcm(FIRST)[:800]) + SMALLEST_BLOCK
+    audio = await decoded(part * 1_050, tmp_path)
+    assert audio.duration_seconds == pytest.approx(1_000 * 0.05, abs=0.1)
+    assert audio.losses == (Loss("bytes", bytes=50 * 800),)
+
+
+def test_many_losses_are_added_up() -> None:
+    losses = Losses()
+    for count in range(100):
+        losses.track_left_out(2.0 if count % 2 else None)
+        losses.bytes_left_out(1_000)
+    answer = losses.answer()
+    assert len(answer) == MAX_REPORTED + 2
+    assert sum(loss.get("seconds") or 0 for loss in answer) == 100
+    assert sum(loss.get("bytes") or 0 for loss in answer) == 100_000
 
 
 async def test_joined_files_may_have_other_rates_and_channels(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from app.audio.decoder.answers import Refused
 
 REPORTED_SECONDS = 0.2  # decoders refuse a first or last packet of many good recordings, and no word is shorter
 REPORTED_BYTES = 64
+MAX_REPORTED = 20  # a file may have thousands of tracks, and a reader does not want to see all of them
 
 
 class Losses:
@@ -45,6 +46,16 @@ class Losses:
             raise Refused("bad_media", "Most of the recording is broken")
 
     def answer(self) -> list[dict[str, Any]]:
-        """Returns the fields of each `Loss` in `app/audio/decode.py`."""
+        """Returns the fields of each `Loss` in `app/audio/decode.py`. If there are very many, the rest is added up."""
         broken = [{"kind": "damaged", "seconds": self._broken_seconds}]
-        return [*(broken if self._broken_seconds >= REPORTED_SECONDS else []), *self._found]
+        reported, rest = self._found[:MAX_REPORTED], self._found[MAX_REPORTED:]
+        kinds = dict.fromkeys(loss["kind"] for loss in rest)
+        sums = [_sum([loss for loss in rest if loss["kind"] == kind]) for kind in kinds]
+        return [*(broken if self._broken_seconds >= REPORTED_SECONDS else []), *reported, *sums]
+
+
+def _sum(losses: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns one loss for several of the same kind. Losses whose seconds are not known add nothing to the sum."""
+    name = "bytes" if losses[0]["kind"] == "bytes" else "seconds"
+    known = [loss[name] for loss in losses if loss[name] is not None]
+    return {"kind": losses[0]["kind"], name: sum(known) if known else None}

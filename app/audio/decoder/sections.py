@@ -100,8 +100,9 @@ def _of_wav(recording: Recording, size: int) -> Sections:
     share = (seconds, sum(sound.size for sound in announced) / promised) if promised else None
     if len(sounds) <= 1 and all(sound.is_as_announced for sound in sounds):
         return Sections([recording], None, unknown_bytes, share)
-    files: list[Recording | Section] = [wav.section(recording, sound) for sound in sounds if sound.end > sound.start]
-    return Sections(files[:MAX_SECTIONS], None, unknown_bytes, share)
+    sounds = [sound for sound in sounds if sound.end > sound.start]
+    unknown_bytes += sum(sound.size for sound in sounds[MAX_SECTIONS:])
+    return Sections([wav.section(recording, sound) for sound in sounds[:MAX_SECTIONS]], None, unknown_bytes, share)
 
 
 def _of_movies(recording: Recording, size: int) -> Sections:
@@ -126,8 +127,10 @@ def _of_movies(recording: Recording, size: int) -> Sections:
 
 
 def _cut(recording: Recording, starts: list[int], size: int, unknown_bytes: int = 0) -> Sections:
-    """Returns the file divided at these places."""
+    """Returns the file divided at these places. What is behind the last section that is read counts as unknown."""
     if not starts:
         return Sections([recording], None, unknown_bytes)
-    edges = [0, *starts[: MAX_SECTIONS - 1], size]
+    end = starts[MAX_SECTIONS - 1] if len(starts) >= MAX_SECTIONS else size
+    unknown_bytes += size - end
+    edges = [0, *starts[: MAX_SECTIONS - 1], end]
     return Sections([Section(recording, start, end) for start, end in pairwise(edges)], None, unknown_bytes)

@@ -13,7 +13,7 @@ from app.audio.decoder.recording import Recording, Section
 FORMS = (b"RIFF", b"RF64", b"BW64")
 JOINED = re.compile(rb"(?:RIFF|RF64|BW64)....WAVE(?:fmt |JUNK|ds64|LIST|bext|fact)", re.DOTALL)
 JOINED_BYTES = 16
-MAX_CHUNKS = 1000
+MAX_CHUNKS = 20_000
 KNOWN_CHUNKS = frozenset(
     (b"LIST", b"id3 ", b"ID3 ", b"fact", b"cue ", b"bext", b"JUNK", b"junk", b"PAD ", b"data", b"iXML")
 )
@@ -75,6 +75,8 @@ def stretches(recording: Recording, size: int) -> tuple[list[Stretch], int]:
             elif name == b"ds64":
                 large = int.from_bytes(recording.read_at(body + 8, 8), "little")
             place = _after(recording, end, size)
+    else:
+        unknown = max(0, size - place)
     return found, unknown
 
 
