@@ -7,6 +7,7 @@ import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
@@ -131,3 +132,14 @@ def of_known_keys(priorities: dict[str, int], info: ValidationInfo) -> dict[str,
                 f"name {number} is not in CALLSCRIBE_API_KEYS. Write the name of a key, not the key itself"
             )
     return priorities
+
+
+def require_endpoint(name: str, value: str) -> None:
+    """Raises ValueError for an address of an S3 store that its library could not use. It would end the process."""
+    parts = urlsplit(value)
+    try:
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or "@" in value or any(character.isspace() for character in value):
+        raise ValueError(f"{name}: must be a URL such as https://s3.example.com:9000, without a user")

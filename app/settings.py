@@ -30,6 +30,7 @@ OTHER_NAMES = {  # what people write who know other programs
     "TOKEN": "API_KEYS",
     "RETENTION_DAYS": "KEEP_AUDIO_DAYS",
 }
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*")
 Networks = tuple[IPv4Network | IPv6Network, ...]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -193,6 +194,12 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Reads the settings from the environment. Raises SettingsError for the first wrong one."""
+    try:
+        for name in ENDPOINTS:
+            if address := os.environ.get(name):
+                values.require_endpoint(name, address)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     try:
         return Settings()
     except ValidationError as error:

@@ -17,6 +17,7 @@ OF_PATTERNS: Mapping[str, str] = {
 }
 OF_ERRORS: Mapping[str, str] = {
     "extra_forbidden": "is not a field of this request",
+    "list_type": "must be a list",
     "dict_type": "must be a JSON object",
     "missing": "is missing",
     "string_type": "must be text",

@@ -254,6 +254,19 @@ def test_a_key_in_the_place_of_its_name_is_not_shown(monkeypatch: pytest.MonkeyP
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://u:secret@host", "http://u:sec/ret@c@host", "host:9000", "https://", "http://h:99999", "http://a b"],
+)
+def test_an_address_of_s3_that_cannot_be_used_is_named_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL: must be a URL such as") as refused:
+        load_settings()
+    assert "sec" not in str(refused.value)
+
+
 def test_keys_are_not_shown() -> None:
     shown = repr(Settings.model_validate({"api_keys": "crm:s3cr3t", "webhook_secret": "whsec_" + "a2V5" * 8}))
     assert "s3cr3t" not in shown
