@@ -26,8 +26,11 @@ Part = tuple[str | None, str]
 
 
 def field_of(name: str) -> str:
-    """Returns the field that a part of a form belongs to: `channel_labels` for `channel_labels[]`."""
-    return name.partition("[")[0]
+    """Returns the field that a part of a form belongs to: `channel_labels` for `channel_labels[]`.
+
+    axios calls a field whose value is JSON `metadata{}`.
+    """
+    return name.partition("[")[0].removesuffix("{}")
 
 
 def values_of(model: type[BaseModel], fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def values_of(model: type[BaseModel], fields: Sequence[tuple[str, str]]) -> dict
     for name, text in fields:
         field = field_of(name)
         if field in model.model_fields:
-            parts.setdefault(field, []).append((name[len(field) :] or None, text))
+            parts.setdefault(field, []).append((name.removesuffix("{}")[len(field) :] or None, text))
         else:
             values[name] = _unknown(name, text)
     values |= {field: _value(_types(model, field), field, parts[field]) for field in parts}

@@ -177,6 +177,11 @@ def test_metadata_may_have_its_names_in_brackets(guarded: Service) -> None:
     assert job["metadata"] == {"queue": "orders", "agent": "7"}
 
 
+def test_a_field_may_have_the_name_that_axios_gives_to_json(guarded: Service) -> None:
+    job = accepted(guarded, field("metadata{}", '{"queue": "orders", "agent": 7}'))
+    assert job["metadata"] == {"queue": "orders", "agent": 7}
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
