@@ -4,6 +4,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.URI;
+import java.net.URLEncoder;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
@@ -83,7 +84,7 @@ public final class Callscribe {
             if (!field(job, "status").equals("completed")) {
                 throw new CallFailed("The transcription is not completed: " + job);
             }
-            return send(request(path + "/transcript?format=text")).body();
+            return send(request(URI.create(API_URL).resolve(path + "/transcript?format=text"))).body();
         } finally {
             server.stop(0);
         }
@@ -107,9 +108,9 @@ public final class Callscribe {
                 .formatted(boundary, recording.getFileName())));
         body.writeBytes(Files.readAllBytes(recording));
         body.writeBytes(utf8("\r\n--" + boundary + "--\r\n"));
-        return send(request("/v1/transcriptions")
+        return send(request(URI.create(API_URL + "/v1/transcriptions"))
                 .header("Content-Type", "multipart/form-data; boundary=" + boundary)
-                .header("Idempotency-Key", callId)
+                .header("Idempotency-Key", URLEncoder.encode(callId, StandardCharsets.UTF_8)) // a header is in ASCII
                 .POST(BodyPublishers.ofByteArray(body.toByteArray())));
     }
 
@@ -187,8 +188,8 @@ public final class Callscribe {
         throw new CallFailed("The service did not accept the request in " + TRIES + " tries.");
     }
 
-    private static HttpRequest.Builder request(String path) {
-        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(API_URL + path)).timeout(Duration.ofSeconds(90));
+    private static HttpRequest.Builder request(URI address) {
+        HttpRequest.Builder request = HttpRequest.newBuilder(address).timeout(Duration.ofSeconds(90));
         return API_KEY.isEmpty() ? request : request.header("Authorization", "Bearer " + API_KEY);
     }
 

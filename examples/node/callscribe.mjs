@@ -44,12 +44,12 @@ function receive(events) {
 }
 
 /** Sends a request until the service has time for it. Returns the JSON of the answer. */
-async function send(path, options = {}) {
+async function send(url, options = {}) {
   const headers = { ...(API_KEY && { Authorization: `Bearer ${API_KEY}` }), ...options.headers };
   for (let tries = 0; tries < TRIES; tries++) {
     let answer;
     try {
-      answer = await fetch(API_URL + path, { ...options, headers });
+      answer = await fetch(url, { ...options, headers });
     } catch (error) { // the key makes it safe to repeat the request
       console.error(`${API_URL}: ${error.cause?.message ?? error.message}`);
       await sleep(2000);
@@ -79,7 +79,8 @@ async function post(recording, callId) {
   form.append("external_id", callId);
   form.append("webhook_url", WEBHOOK_URL);
   form.append("file", new Blob([await readFile(recording)]), basename(recording));
-  return send("/v1/transcriptions", { method: "POST", body: form, headers: { "Idempotency-Key": callId } });
+  const headers = { "Idempotency-Key": encodeURIComponent(callId) }; // a header is in ASCII
+  return send(`${API_URL}/v1/transcriptions`, { method: "POST", body: form, headers });
 }
 
 /** Resolves with the job when its webhook has arrived, or immediately if an earlier run of this program posted it. */
@@ -108,7 +109,7 @@ async function main([recording, callId]) {
     await once(server, "listening");
     const job = await transcribed(recording, callId, events);
     if (job.status !== "completed") throw new CallFailed(`The transcription is ${job.status}: ${job.error?.message}`);
-    const { turns } = await send(job.links.transcript);
+    const { turns } = await send(new URL(job.links.transcript, API_URL));
     for (const { start, speaker, text } of turns) {
       const time = new Date(start * 1000).toISOString().slice(14, 19);
       console.log(`[${time}] ${speaker}: ${text}`);

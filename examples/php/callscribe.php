@@ -34,10 +34,20 @@ function verify(string $secret, string $id, string $timestamp, string $signature
     return false;
 }
 
-/** Sends a request until the service has time for it. Returns the JSON of the answer. */
-function send(string $method, string $path, array $headers = [], string $body = ''): array
+function api_url(): string
 {
-    $url = setting('API_URL', 'http://127.0.0.1:8000') . $path;
+    return rtrim(setting('API_URL', 'http://127.0.0.1:8000'), '/');
+}
+
+/** Returns the URL of a link of the service. A link is a path from the root of its host. */
+function url_of(string $link): string
+{
+    return preg_replace('~^(https?://[^/]+).*$~', '$1', api_url()) . $link;
+}
+
+/** Sends a request until the service has time for it. Returns the JSON of the answer. */
+function send(string $method, string $url, array $headers = [], string $body = ''): array
+{
     if (setting('API_KEY') !== '') {
         $headers[] = 'Authorization: Bearer ' . setting('API_KEY');
     }

@@ -19,7 +19,7 @@ function post(string $recording, string $callId): array
         ['channel_labels', 'agent'],
         ['channel_labels', 'customer'],
         ['external_id', $callId],
-        ['webhook_url', setting('WEBHOOK_URL', 'http://127.0.0.1:9000/')],
+        ['webhook_url', setting('WEBHOOK_URL', 'http://127.0.0.1:' . setting('PORT', '9000') . '/')],
     ];
     $body = '';
     foreach ($fields as [$name, $value]) {
@@ -28,8 +28,9 @@ function post(string $recording, string $callId): array
     $name = basename($recording);
     $body .= "--$boundary\r\nContent-Disposition: form-data; name=\"file\"; filename=\"$name\"\r\n\r\n";
     $body .= file_get_contents($recording) . "\r\n--$boundary--\r\n";
-    $headers = ["Content-Type: multipart/form-data; boundary=$boundary", "Idempotency-Key: $callId"];
-    return send('POST', '/v1/transcriptions', $headers, $body);
+    $key = rawurlencode($callId); // a header is in ASCII
+    $headers = ["Content-Type: multipart/form-data; boundary=$boundary", "Idempotency-Key: $key"];
+    return send('POST', api_url() . '/v1/transcriptions', $headers, $body);
 }
 
 if ($argc !== 3) {

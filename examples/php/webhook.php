@@ -30,7 +30,7 @@ $job = json_decode($body, true, flags: JSON_THROW_ON_ERROR)['data'];
 if ($job['status'] !== 'completed') {
     fwrite(STDERR, "{$job['external_id']}: the transcription is {$job['status']}: " . ($job['error']['message'] ?? '') . "\n");
 } else {
-    foreach (send('GET', $job['links']['transcript'])['turns'] as $turn) {
+    foreach (send('GET', url_of($job['links']['transcript']))['turns'] as $turn) {
         fwrite(STDERR, sprintf("[%s] %s: %s\n", gmdate('i:s', (int) $turn['start']), $turn['speaker'], $turn['text']));
     }
 }

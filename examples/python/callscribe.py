@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-API_URL = os.environ.get("API_URL", "http://127.0.0.1:8000")
+API_URL = os.environ.get("API_URL", "http://127.0.0.1:8000").rstrip("/")
 API_KEY = os.environ.get("API_KEY", "")
 PORT = int(os.environ.get("PORT", "9000"))
 WEBHOOK_URL = os.environ.get("WEBHOOK_URL", f"http://127.0.0.1:{PORT}/")
@@ -66,10 +67,10 @@ class Receiver(BaseHTTPRequestHandler):
         pass
 
 
-def send(path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+def send(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Sends a request until the service has time for it. Returns the JSON of the answer."""
     authorization = {"Authorization": f"Bearer {API_KEY}"} if API_KEY else {}
-    request = urllib.request.Request(API_URL + path, body, {**authorization, **(headers or {})})
+    request = urllib.request.Request(url, body, {**authorization, **(headers or {})})
     for _ in range(TRIES):
         try:
             with urllib.request.urlopen(request, timeout=90) as answer:
@@ -109,8 +110,9 @@ def post(recording: Path, call_id: str) -> dict[str, Any]:
     form = "".join(f'{part}"{name}"\r\n\r\n{value}\r\n' for name, value in fields)
     form += f'{part}"file"; filename="{recording.name}"\r\n\r\n'
     body = form.encode() + recording.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Idempotency-Key": call_id}
-    return send("/v1/transcriptions", body, headers)
+    key = urllib.parse.quote(call_id)  # a header is in ASCII
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Idempotency-Key": key}
+    return send(f"{API_URL}/v1/transcriptions", body, headers)
 
 
 def wait_for_end(job: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def transcribe(recording: Path, call_id: str) -> None:
     job = wait_for_end(post(recording, call_id))
     if job["status"] != "completed":
         raise CallFailed(f"The transcription is {job['status']}: {job['error'] and job['error']['message']}")
-    for turn in send(job["links"]["transcript"])["turns"]:
+    for turn in send(urllib.parse.urljoin(API_URL, job["links"]["transcript"]))["turns"]:
         minutes, seconds = divmod(int(turn["start"]), 60)
         print(f"[{minutes:02}:{seconds:02}] {turn['speaker']}: {turn['text']}")
 
