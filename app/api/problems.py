@@ -21,6 +21,7 @@ from app.errors import (
     Forbidden,
     InternalError,
     InvalidRequest,
+    MediaError,
     MethodNotAllowed,
     NotFound,
     Unauthorized,
@@ -65,6 +66,8 @@ class ProblemResponse(JSONResponse):
 def render(request: Request, error: AppError) -> Response:
     """Returns the error as an answer, and keeps its code for the request's log line."""
     request.state.code = error.code
+    if isinstance(error, MediaError):  # its text has nothing that a client wrote
+        request.state.reason = error.detail
     return ProblemResponse(_problem(error, request.state.request_id), error.status, _headers(error))
 
 

@@ -12,7 +12,7 @@ from app.jobs.models import Transcription
 
 IN_WORDS: dict[type, str] = {
     Crashed: "the worker or its device crashed",
-    Interrupted: "the worker gave the job back",
+    Interrupted: "the worker was stopped or had trouble of its own, so this attempt does not count",
     SlowFetch: "the slow fetch made way for a job of another key",
 }
 
@@ -42,13 +42,12 @@ def attempt_ended(job: Transcription, outcome: Outcome) -> None:
             log.info("transcription cancelled", attempts=job.attempts)
         case _:
             code, message = why_it_waits(outcome)
-            reason = message or IN_WORDS.get(type(outcome), type(outcome).__name__)
             log.info(
                 "attempt ended, and the job waits for another one",
-                code=code,
-                reason=reason,
+                reason=message or IN_WORDS.get(type(outcome), type(outcome).__name__),
                 attempts=job.attempts,
                 not_before=job.run_at.isoformat(timespec="seconds"),
+                **({"code": code} if code else {}),
             )
 
 

@@ -72,9 +72,11 @@ async def _unpacked(chunks: AsyncIterator[bytes], content: Content) -> AsyncGene
 
 def _is_gzip(encoding: str) -> bool:
     """Raises FetchFailed for any other encoding."""
-    named = {name.strip().lower() for name in encoding.split(",")} - NO_PACKING
-    if not named <= GZIP:
+    named = [name for part in encoding.split(",") if (name := part.strip().lower()) not in NO_PACKING]
+    if not GZIP.issuperset(named):
         raise FetchFailed("The server sent the recording in a content encoding other than gzip.")
+    if len(named) > 1:
+        raise FetchFailed("The server packed the recording twice.")
     return bool(named)
 
 

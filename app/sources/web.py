@@ -79,6 +79,8 @@ class WebSource:
                         _describe(content, response)
                         async for chunk in response.aiter_raw():
                             arrived.bytes += len(chunk)
+                            if arrived.bytes > max_bytes:  # the store counts only what is unpacked
+                                raise FetchFailed(f"The recording is larger than {max_bytes} bytes.")
                             yield chunk
                         return
                 except httpx.TransportError as error:

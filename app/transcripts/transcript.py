@@ -164,6 +164,7 @@ class WarningCode(StrEnum):
     WINDOW_REDECODED = "window_redecoded"
     WINDOW_DROPPED = "window_dropped"
     MONO_NOT_SPLIT = "mono_not_split"
+    LABELS_UNUSED = "labels_unused"
     CHANNELS_IDENTICAL = "channels_identical"
     CHANNEL_SILENT = "channel_silent"
     NO_SPEECH = "no_speech"

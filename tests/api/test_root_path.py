@@ -40,6 +40,12 @@ async def test_links_begin_with_the_root_path(published: Listening, sent: str) -
     assert cancelled["links"]["self"] == links["self"]
 
 
+async def test_the_root_path_is_removed_once_even_if_an_upgrade_is_offered(published: Listening) -> None:
+    for headers in ({}, {"Connection": "Upgrade", "Upgrade": "h2c"}):
+        assert (await published.client.get(f"{ROOT}{ROOT}/v1/models", headers=headers)).status_code == 404
+        assert (await published.client.get(f"{ROOT}/v1/models", headers=headers)).status_code == 200
+
+
 async def test_links_in_webhooks_begin_with_the_root_path(database: Database) -> None:
     job = await enqueue(database, webhook_urls=["https://crm.example.com/hook"])
     job.status, job.completed_at = Status.CANCELLED, job.created_at

@@ -60,6 +60,7 @@ async def test_gzip_inside_a_recording_without_an_encoding_stays() -> None:
     ("sent", "encoding", "reason"),
     [
         (b"x", "br", "other than gzip"),
+        (GZIPPED, "gzip, x-gzip", "packed the recording twice"),
         (GZIPPED[:-100], "gzip", "end of the gzip data is missing"),
         (GZIPPED[:-8] + bytes(8), "gzip", "gzip data is broken"),
     ],

@@ -107,7 +107,8 @@ class Connection(ParsedConnection):
         self._reset_head_limits()
         self._connection_limits.mark_busy(self)
         self.scope["state"]["arrived_at"] = self.loop.time()
-        if self._root_path and self.url.startswith(self._root_path + b"/"):
+        is_final = not self.parser.should_upgrade()  # otherwise the head is parsed again
+        if is_final and self._root_path and self.url.startswith(self._root_path + b"/"):
             self.url = self.url.removeprefix(self._root_path)  # so that a proxy may remove it or pass it on
         super().on_headers_complete()
 

@@ -65,8 +65,8 @@ def open_recording(recording: Recording | Section, raw: Raw | None = None) -> In
         require_memory(error)
         raise Refused(
             "unsupported_media",
-            "The file is not a recording of a kind that can be read. If it is raw sound without a header, the field "
-            "encoding has to say what it holds",
+            "The file is not a recording that can be read. Raw sound without a header can be read if its encoding is "
+            "named",
         ) from None
 
 
