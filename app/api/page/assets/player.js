@@ -57,6 +57,7 @@ function peaksOf(samples) {
 
 export function load(blob) {
   unload();
+  document.body.classList.add("playable");
   audio.src = URL.createObjectURL(blob);
 }
 
@@ -64,6 +65,7 @@ export function unload() {
   audio.pause();
   if (audio.src) URL.revokeObjectURL(audio.src);
   audio.removeAttribute("src");
+  document.body.classList.remove("playable");
   waveforms.replaceChildren();
   drawn = [];
 }
