@@ -328,8 +328,8 @@ def test_a_call_whose_sound_is_missing_in_part_is_not_listed_like_a_whole_one(
 
     width = browser.find("main").rect["width"]
     browser.find(f"[href='#{cut['id']}']").click()
-    speakers = browser.find("#dialogue") and browser.all(".turn .speaker")
-    assert [speaker.text for speaker in speakers] == ["channel_0", "channel_1"]
+    browser.find("#dialogue")
+    assert [speaker.text for speaker in browser.all(".turn .speaker")] == ["channel_0", "channel_1"]
     assert browser.run(
         "return [...document.querySelectorAll('.turn .speaker')].every((name) => {"
         "  const range = document.createRange(); range.selectNodeContents(name);"
@@ -340,6 +340,9 @@ def test_a_call_whose_sound_is_missing_in_part_is_not_listed_like_a_whole_one(
     browser.all("#own-copy")[0].send_keys(str(SAMPLE_CALL))
     browser.until("document.getElementById('hint').innerText.startsWith('Click a turn to play it')")
     assert "own file" not in browser.find("#hint").text
+    browser.until("document.getElementById('no-audio').innerText.includes('It may be another recording')")
+    assert "sample_call.wav is 0:57 long, but this call is 0:1" in browser.find("#no-audio").text
+    assert "Choose another file" in browser.find("#no-audio").text
 
 
 @pytest.mark.slow
@@ -420,7 +423,10 @@ def test_a_url_that_the_reader_enters_is_fetched_and_its_failure_is_said_in_plai
     assert f"Fetched from\n{keyed.url}/page/page.css" in about
     assert "Status\nFailed" in about
     job = keyed.read(f"/v1/transcriptions/{browser.run('return location.hash.slice(1)')}")
-    assert job["error"]["message"] in browser.find("#problem").text
+    problem = browser.find("#problem").text
+    assert job["error"]["message"].startswith("The file is not a recording of a kind that can be read.")
+    assert "The file is not a recording of a kind that can be read. Check that it plays on your computer." in problem
+    assert "the field encoding" not in problem
     assert not browser.all("#cancel")[0].is_displayed()
 
 

@@ -10,7 +10,7 @@ import { announce, showProblem } from "./messages.js";
 import { examinedOnce, load, showWaveforms } from "./player.js";
 import { showTalk } from "./talk.js";
 import { ownRecordings } from "./uploads.js";
-import { adviceOn, forReaders, isUnfinished, nameOf, percent, statusOf, wasFetched, withNextTry } from "./words.js";
+import { adviceOn, forReaders, isUnfinished, nameOf, ownCopyInWords, percent, statusOf, wasFetched, withNextTry } from "./words.js";
 
 const NOT_FETCHED = "The service has not fetched this recording yet.";
 const NEVER_FETCHED = "The service did not fetch this recording.";
@@ -39,6 +39,7 @@ async function showChange(job, before, signal, focus) {
   const hasRecording = ownRecordings.has(job.id) || job.links.audio !== null;
   if (hasRecording && !before?.hasRecording) fetchRecording(job, signal).catch(showProblem);
   if (!hasRecording && !byId("audio").src) showNoAudio(reasonOfNoAudio(job));
+  byId("own-copy").onchange = () => playOwnCopy(byId("own-copy"), job, signal);
   showAbout(job);
   showCancel(job);
   if (isUnfinished(job)) showStep(job);
@@ -50,7 +51,6 @@ function introduce(job, signal, focus) {
   document.title = `${nameOf(job)} – Callscribe`;
   byId("job-title").replaceChildren(named(nameOf(job)));
   if (focus) byId("job-title").focus();
-  byId("own-copy").onchange = (event) => event.target.files.length && showRecording(event.target.files[0], job, signal);
   setUpActions(job, signal);
 }
 
@@ -88,6 +88,7 @@ async function showEnd(job, signal) {
 }
 
 async function fetchRecording(job, signal) {
+  byId("audio").onloadedmetadata = null;
   const own = ownRecordings.get(job.id);
   if (own) return showRecording(own, job, signal);
   try {
@@ -100,8 +101,23 @@ async function fetchRecording(job, signal) {
 
 function showNoAudio(reason) {
   byId("player").hidden = true;
-  byId("no-audio-reason").textContent = reason;
+  showChoice(reason, "Play your own file");
+}
+
+function showChoice(reason, label) {
+  write(byId("no-audio-reason"), reason);
+  write(byId("own-copy-label"), label);
   byId("no-audio").hidden = false;
+}
+
+// The reader may choose a wrong file, so the choice stays in sight, and the file's length is compared with the call's.
+function playOwnCopy(input, job, signal) {
+  const [file] = input.files;
+  input.value = "";
+  if (!file) return;
+  byId("audio").onloadedmetadata = () =>
+    signal.aborted || showChoice(ownCopyInWords(file.name, byId("audio").duration, job.audio.duration), "Choose another file");
+  showRecording(file, job, signal).catch(showProblem);
 }
 
 async function showRecording(recording, job, signal) {

@@ -48,6 +48,13 @@ function nextTry({ at }, now = new Date()) {
   return isToday ? `at ${time.toLocaleTimeString()}` : `on ${dateOf(at)}`;
 }
 
+export function ownCopyInWords(name, seconds, secondsOfCall) {
+  const differs = secondsOfCall !== null && Math.abs(seconds - secondsOfCall) > 2;
+  return differs
+    ? `Your file ${name} is ${clock(seconds)} long, but this call is ${clock(secondsOfCall)} long. It may be another recording.`
+    : `This is your file ${name}.`;
+}
+
 // The service's advice about raw sound names a field of the API, which this page does not have.
 export const forReaders = (text) =>
   text.replace(/If it is raw sound[^.]*\.?/, "Check that it plays on your computer. Raw sound without a header can be added only by a program, through the API.");
