@@ -255,6 +255,7 @@ def test_of_several_files_a_bad_one_is_refused_and_the_others_become_calls(
     assert "Check that it plays on your computer." in rows[1]
     assert "encoding" not in rows[1]
     assert "Request ID: " in rows[1]
+    assert browser.find("#refusals").text == "5 recordings refused"
     assert [row.text for row in browser.all("#uploads .refused .state")[1:]] == [
         "The URL is not allowed: its scheme must be one of http, https, s3.",
         "The URL is not allowed: it must not contain a user or a password.",
@@ -343,6 +344,8 @@ def test_a_call_whose_sound_is_missing_in_part_is_not_listed_like_a_whole_one(
     browser.until("document.getElementById('no-audio').innerText.includes('It may be another recording')")
     assert "sample_call.wav is 0:57 long, but this call is 0:1" in browser.find("#no-audio").text
     assert "Choose another file" in browser.find("#no-audio").text
+    browser.until("document.querySelectorAll('figcaption').length === 2")
+    assert [figure.text for figure in browser.all("figcaption")] == ["channel_0", "channel_1"]
 
 
 @pytest.mark.slow

@@ -92,6 +92,8 @@ function showCounts() {
   write(byId("start"), `Transcribe ${recordingsIn(count)}`);
   byId("uploads").hidden = uploads.length === 0;
   byId("clear").hidden = !uploads.some(isEnded) || uploads.length < 2;
+  const refused = uploads.filter(({ state }) => state === "refused").length;
+  write(byId("refusals"), uploads.length > 1 && refused ? `${recordingsIn(refused)} refused` : "");
   const left = atWork().length;
   byId("uploading").hidden = left === 0;
   write(byId("uploading"), `Uploading ${recordingsIn(left)}`);
