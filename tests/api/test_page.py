@@ -9,6 +9,7 @@ import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
+from app.audio.raw import BY_SUFFIX
 from testing.browser import INSTALLED, MISSING, REQUIRED, Browser, browsing
 from testing.hearing import FEW, missed
 from testing.ports import free_ports
@@ -87,6 +88,12 @@ def test_the_files_of_the_page_name_no_other_origin_and_build_no_markup_from_tex
     text = path.read_text().replace("http://www.w3.org/2000/svg", "")
     markup = r"innerHTML|insertAdjacentHTML|outerHTML|document\.write|\bstyle=|\bon\w+=\""
     assert not re.search(rf"https?://\w|{markup}", text)
+
+
+def test_the_page_offers_every_name_of_raw_sound_that_the_service_knows() -> None:
+    [accepted] = re.findall(r'accept="([^"]*)"', (ASSETS / "index.html").read_text())
+    names = {name.strip() for name in accepted.split(",")}
+    assert {f".{suffix}" for suffix in BY_SUFFIX} <= names
 
 
 @pytest.mark.slow
@@ -253,7 +260,8 @@ def test_of_several_files_a_bad_one_is_refused_and_the_others_become_calls(
     assert [row.split("\n")[-1] for row in rows] == ["Hide", "Remove", "Hide", "Remove", "Remove", "Remove", "Remove"]
     assert not any("Try again" in row for row in rows)
     assert "Check that it plays on your computer." in rows[1]
-    assert "encoding" not in rows[1]
+    assert "the field encoding" not in rows[1]
+    assert "its name must end with its encoding" in rows[1]
     assert "Request ID: " in rows[1]
     assert browser.find("#refusals").text == "5 recordings refused"
     assert [row.text for row in browser.all("#uploads .refused .state")[1:]] == [

@@ -57,7 +57,7 @@ export function ownCopyInWords(name, seconds, secondsOfCall) {
 
 // The service's advice about raw sound names a field of the API, which this page does not have.
 export const forReaders = (text) =>
-  text.replace(/If it is raw sound[^.]*\.?/, "Check that it plays on your computer. Raw sound without a header can be added only by a program, through the API.");
+  text.replace(/If it is raw sound[^.]*\.?/, "Check that it plays on your computer. If it is raw sound without a header, its name must end with its encoding, such as .ulaw, .alaw or .sln16.");
 
 // Says why a request was refused. The texts about fields begin in several ways, such as "must be" or "its port", so a colon
 // stands before them. What the service says in `detail` needs no title before it, unlike the page's own problems.
