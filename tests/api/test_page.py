@@ -9,8 +9,10 @@ import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
+from app.audio.raw import BY_SUFFIX
 from testing.browser import INSTALLED, MISSING, REQUIRED, Browser, browsing
 from testing.hearing import FEW, missed
+from testing.ports import free_ports
 from testing.recordings import SAMPLE_CALL, call, said, tone
 from testing.service import Service, eventually, serving
 from tests.conftest import ALICE, clone
@@ -88,6 +90,12 @@ def test_the_files_of_the_page_name_no_other_origin_and_build_no_markup_from_tex
     assert not re.search(rf"https?://\w|{markup}", text)
 
 
+def test_the_page_offers_every_name_of_raw_sound_that_the_service_knows() -> None:
+    [accepted] = re.findall(r'accept="([^"]*)"', (ASSETS / "index.html").read_text())
+    names = {name.strip() for name in accepted.split(",")}
+    assert {f".{suffix}" for suffix in BY_SUFFIX} <= names
+
+
 @pytest.mark.slow
 @in_a_browser
 def test_a_reader_posts_follows_reads_plays_searches_and_downloads_a_call(
@@ -135,6 +143,7 @@ def open_with_key(service: Service, browser: Browser) -> None:
         browser.focused.send_keys(key, Keys.ENTER)
         if key != ALICE:
             browser.until("document.getElementById('key-reason').textContent.includes('does not know')")
+            assert not browser.all("#forget")[0].is_displayed()
     browser.find("#forget")
     browser.until("document.getElementById('language').length > 2")
     assert all("401" in complaint for complaint in browser.complaints())
@@ -240,17 +249,27 @@ def test_of_several_files_a_bad_one_is_refused_and_the_others_become_calls(
         (tmp_path / name).write_bytes(content)
     open_with_stored_key(guarded, browser)
     browser.all("#file")[0].send_keys("\n".join(str(tmp_path / name) for name in files))
-    browser.find("#address").send_keys("ftp://files.example/three.wav", Keys.ENTER)
+    urls = "htp://a.example/1.wav https://anna:pw@a.example/2.wav s3://bucket/3.wav https://a.example/" + "x" * 9000
+    browser.find("#address").send_keys(urls, Keys.ENTER)
     browser.find("#start").click()
 
     browser.until("document.querySelectorAll('#uploads .added').length === 2")
-    browser.until("document.querySelectorAll('#uploads .refused').length === 2")
+    browser.until("document.querySelectorAll('#uploads .refused').length === 5")
     rows = [row.text for row in browser.all("#uploads li")]
-    assert ["Added" in row for row in rows] == [True, False, True, False]
-    assert "This cannot be read as a recording." in rows[1]
+    assert ["Added to the calls" in row for row in rows] == [True, False, True, False, False, False, False]
+    assert [row.split("\n")[-1] for row in rows] == ["Hide", "Remove", "Hide", "Remove", "Remove", "Remove", "Remove"]
+    assert not any("Try again" in row for row in rows)
+    assert "Check that it plays on your computer." in rows[1]
+    assert "the field encoding" not in rows[1]
+    assert "its name must end with its encoding" in rows[1]
     assert "Request ID: " in rows[1]
-    assert "Try again" not in rows[1]
-    assert "The URL " in rows[3]
+    assert browser.find("#refusals").text == "5 recordings refused"
+    assert [row.text for row in browser.all("#uploads .refused .state")[1:]] == [
+        "The URL is not allowed: its scheme must be one of http, https, s3.",
+        "The URL is not allowed: it must not contain a user or a password.",
+        "The URL is not allowed: it names a bucket that CALLSCRIBE_SOURCE_BUCKETS does not allow.",
+        "The request is not valid. URL: must have at most 8192 characters.",
+    ]
     browser.until("document.querySelectorAll('#calls li').length === 2")
 
     jobs = {job["audio"]["filename"]: job for job in guarded.read("/v1/transcriptions")["items"]}
@@ -258,6 +277,83 @@ def test_of_several_files_a_bad_one_is_refused_and_the_others_become_calls(
     assert [jobs[name]["options"]["channels"] for name in ("one.wav", "two.wav")] == ["mix", "split"]
     browser.find("#clear").click()
     assert browser.all("#uploads li") == []
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_the_button_that_sends_many_files_stays_in_sight(service: Service, browser: Browser, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.wav" for number in range(12)]
+    for each in files:
+        each.write_bytes(tone(0.1))
+    browser.driver.get(f"{service.url}/")
+    browser.all("#file")[0].send_keys("\n".join(map(str, files)))
+    browser.find("#start")
+    for size in ({**NARROW, "mobile": False, "width": 1000, "height": 600}, NARROW):
+        browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        left, bottom = browser.run(
+            "const {left, bottom} = document.getElementById('start').getBoundingClientRect(); return [left, bottom]"
+        )
+        assert browser.run(f"return document.elementFromPoint({left + 20}, {bottom - 10}).id") == "start"
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_a_call_whose_recording_cannot_be_fetched_yet_shows_why_and_when_it_is_tried_again(
+    keyed: Service, browser: Browser
+) -> None:
+    [port] = free_ports(1)
+    job = keyed.client.post("/v1/transcriptions", json={"url": f"http://127.0.0.1:{port}/late.wav"}).json()
+    eventually(lambda: keyed.read(job["links"]["self"])["retry"] is not None)
+    open_with_stored_key(keyed, browser)
+    assert re.match(r"Waiting to be tried again (at \d|as soon)", browser.find("#calls .status").text)
+
+    browser.find(f"[href='#{job['id']}']").click()
+    browser.until("document.getElementById('retry').textContent")
+    assert browser.find("#retry").text == "The last attempt did not succeed. The server refused the connection."
+    assert re.match(r"Waiting to be tried again (at \d|as soon)", browser.find("#step").text)
+    assert not browser.all("#bar")[0].is_displayed()
+    assert f"\nURL\nhttp://127.0.0.1:{port}/late.wav\n" in browser.find("#about-list").text
+    browser.find("#cancel").click()
+    browser.until("document.getElementById('no-audio-reason').textContent.includes('did not fetch')")
+    assert not browser.all("#retry")[0].is_displayed()
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_a_call_whose_sound_is_missing_in_part_is_not_listed_like_a_whole_one(
+    service: Service, browser: Browser
+) -> None:
+    recording = call(0, 18)
+    cut = service.ended(service.create(recording[: len(recording) * 2 // 3], channels="split"))
+    assert [warning["code"] for warning in cut["warnings"]] == ["truncated"]
+    silent = service.ended(service.create(tone(1.0)))
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**NARROW, "width": 1280, "mobile": False})
+    browser.driver.get(f"{service.url}/")
+    status = browser.find(f"#calls li:has([href='#{cut['id']}']) .status")
+    assert (status.text, status.get_attribute("title")) == ("Transcribed in part", cut["warnings"][0]["message"])
+    other = browser.find(f"#calls li:has([href='#{silent['id']}']) .status")
+    assert other.text == "Transcribed, 1 warning"
+    assert status.value_of_css_property("color") != other.value_of_css_property("color")
+
+    width = browser.find("main").rect["width"]
+    browser.find(f"[href='#{cut['id']}']").click()
+    browser.find("#dialogue")
+    assert [speaker.text for speaker in browser.all(".turn .speaker")] == ["channel_0", "channel_1"]
+    assert browser.run(
+        "return [...document.querySelectorAll('.turn .speaker')].every((name) => {"
+        "  const range = document.createRange(); range.selectNodeContents(name);"
+        "  return range.getClientRects().length === 1; })"
+    )
+    assert browser.find("main").rect["width"] == width
+    assert "choose your own file" in browser.find("#hint").text
+    browser.all("#own-copy")[0].send_keys(str(SAMPLE_CALL))
+    browser.until("document.getElementById('hint').innerText.startsWith('Click a turn to play it')")
+    assert "own file" not in browser.find("#hint").text
+    browser.until("document.getElementById('no-audio').innerText.includes('It may be another recording')")
+    assert "sample_call.wav is 0:57 long, but this call is 0:1" in browser.find("#no-audio").text
+    assert "Choose another file" in browser.find("#no-audio").text
+    browser.until("document.querySelectorAll('figcaption').length === 2")
+    assert [figure.text for figure in browser.all("figcaption")] == ["channel_0", "channel_1"]
 
 
 @pytest.mark.slow
@@ -338,7 +434,10 @@ def test_a_url_that_the_reader_enters_is_fetched_and_its_failure_is_said_in_plai
     assert f"Fetched from\n{keyed.url}/page/page.css" in about
     assert "Status\nFailed" in about
     job = keyed.read(f"/v1/transcriptions/{browser.run('return location.hash.slice(1)')}")
-    assert job["error"]["message"] in browser.find("#problem").text
+    problem = browser.find("#problem").text
+    assert job["error"]["message"].startswith("The file is not a recording of a kind that can be read.")
+    assert "The file is not a recording of a kind that can be read. Check that it plays on your computer." in problem
+    assert "the field encoding" not in problem
     assert not browser.all("#cancel")[0].is_displayed()
 
 
@@ -355,7 +454,7 @@ def test_a_call_names_what_it_is_and_can_be_cancelled_and_deleted(guarded: Servi
     browser.find("#calls a").click()
     browser.until("document.getElementById('step').textContent === 'Waiting in the queue'")
     about = browser.find("#about-list").text
-    for fact in (f"Fetched from\n{url}", "External ID\ncrm-48151", "agent.name: Anna\ntags: a, b", "Model\nbase"):
+    for fact in (f"URL\n{url}", "External ID\ncrm-48151", "agent.name: Anna\ntags: a, b", "Model\nbase"):
         assert fact in about
     browser.find("#cancel").click()
     browser.until("document.getElementById('facts').textContent === 'StatusCancelled'")
@@ -371,6 +470,7 @@ def test_a_call_names_what_it_is_and_can_be_cancelled_and_deleted(guarded: Servi
     assert guarded.client.get(job["links"]["self"]).status_code == 404
     browser.driver.get(f"{guarded.url}/#{job['id']}")
     browser.until("document.getElementById('problem').textContent.includes('There is no such call')")
+    assert "key" not in browser.find("#problem").text
 
 
 @pytest.mark.slow
@@ -389,6 +489,13 @@ def test_the_list_shows_older_calls_on_request_and_changes_without_a_reload(guar
     browser.run("document.querySelector('#calls a').focus()")
     newest = browser.find("#calls .status")
     assert newest.text == "Waiting"
+    browser.run(
+        "const wait = setTimeout; window.delays = [];"
+        "window.setTimeout = (act, ms) => (delays.push(ms), wait(act, Math.min(ms, 100)));"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    browser.until("window.delays.length")
+    assert min(browser.run("return window.delays")) >= 10_000
     cancelled(guarded, jobs[-1])
     browser.until("document.querySelector('#calls .status').textContent === 'Cancelled'")
     assert browser.focused == browser.find("#calls a")

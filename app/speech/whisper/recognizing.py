@@ -222,7 +222,7 @@ def _warning(final: _Final) -> TranscriptWarning | None:
     if final.hypothesis is None:
         return TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here")
     if final.verdict is Verdict.ACCEPTED:
-        message = f"Hard to understand: recognized again, at temperature {final.hypothesis.temperature:g}"
+        message = "Hard to understand: the first result was not plausible, so the model tried again"
     else:
-        message = "Hard to understand: recognized several times without a sure result; the likeliest was kept"
+        message = "Hard to understand: the model tried several times, and the likeliest result was kept"
     return TranscriptWarning(WarningCode.WINDOW_REDECODED, message)

@@ -3,9 +3,9 @@
 import { byId, write } from "./elements.js";
 import { announce } from "./messages.js";
 import { bodyMaker, setUpOptions } from "./options.js";
-import { inWords, showUpload } from "./upload_list.js";
+import { showUpload } from "./upload_list.js";
 import { atWork, choose, chosen, send, uploads, whenUploadsChange } from "./uploads.js";
-import { recordingsIn } from "./words.js";
+import { inWords, recordingsIn } from "./words.js";
 
 const file = byId("file");
 const address = byId("address");

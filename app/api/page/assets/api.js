@@ -4,6 +4,8 @@
 const KEY = "callscribe.key";
 const RETRY_SECONDS = 2;
 const WAIT_SECONDS = 3;
+const LATER_WAIT_SECONDS = 10; // because each request is a log line
+const SHORT_WAITS = 10;
 const HIDDEN_WAIT_SECONDS = 30;
 const TRANSIENT = [0, 429, 503];
 
@@ -49,7 +51,8 @@ export function whenKeyIsNeeded(ask) {
 }
 
 async function hasNewKey(refused) {
-  if (storedKey() !== refused) return storedKey() !== null;
+  if (storedKey() !== null && storedKey() !== refused) return true;
+  forgetKey();
   asking ??= askForKey(refused !== null).finally(() => (asking = null));
   return asking;
 }
@@ -102,7 +105,8 @@ export function create(body, idempotencyKey, onProgress, signal) {
 // Reads a job again and again, and yields it each time, until its status is final. If the service cannot be reached or is
 // busy, it yields null and tries again.
 export async function* follow(id, signal) {
-  for (let wait = 0; ; wait = document.hidden ? HIDDEN_WAIT_SECONDS : WAIT_SECONDS) {
+  for (let requests = 0; ; requests += 1) {
+    const wait = waitAfter(requests);
     const asked = performance.now();
     try {
       const job = await read(`${pathOf(id)}?wait=${wait}`, signal);
@@ -115,6 +119,12 @@ export async function* follow(id, signal) {
       await pause(error.retryAfter ?? RETRY_SECONDS, signal);
     }
   }
+}
+
+function waitAfter(requests) {
+  if (requests === 0) return 0;
+  if (document.hidden) return HIDDEN_WAIT_SECONDS;
+  return requests <= SHORT_WAITS ? WAIT_SECONDS : LATER_WAIT_SECONDS;
 }
 
 export async function pause(seconds, signal) {

@@ -5,11 +5,11 @@ import { pause, read } from "./api.js";
 import { byId, element, named, write } from "./elements.js";
 import { showProblem } from "./messages.js";
 import { whenUploadsChange } from "./uploads.js";
-import { clock, dateOf, isUnfinished, nameOf, statusOf } from "./words.js";
+import { clock, dateOf, isPartial, isUnfinished, nameOf, statusInList } from "./words.js";
 
 const PAGE = 20;
 const LARGEST_PAGE = 100;
-const REFRESH_SECONDS = 5;
+const REFRESH_SECONDS = 10;
 const TROUBLE_SECONDS = 15;
 
 const list = byId("calls");
@@ -108,7 +108,8 @@ function update(row, job) {
     row.about.dataset.of = about.join("\n");
     row.about.replaceChildren(...about.map((text) => element("span", { title: text }, named(text))));
   }
-  row.status.className = `status ${job.status}`;
-  write(row.status, job.notify_status === "notification_failed" ? `${statusOf(job)}, not notified` : statusOf(job));
+  row.status.className = `status ${isPartial(job) ? "partial" : job.status}`;
+  row.status.title = (job.retry ? [job.retry] : job.warnings).map(({ message }) => message).join("\n");
+  write(row.status, statusInList(job));
   write(row.length, job.audio.duration === null ? "" : clock(job.audio.duration));
 }

@@ -27,6 +27,7 @@ export function showDialogue(transcript) {
   if (turns.length) turns[0].button.tabIndex = 0;
   byId("no-turns").hidden = turns.length > 0;
   byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
+  list.style.setProperty("--speaker", `${longestPart(speakers)}ch`);
   list.replaceChildren(...turns.map((turn) => turn.item));
   searchIn(turns);
 }
@@ -37,6 +38,9 @@ export const speakersOf = (transcript) => [...new Set(transcript.channels.map((c
 // Returns the colour of a speaker. If all channels have the same sound, the speaker's name is no channel's label. Then it is
 // the first colour.
 export const voiceOf = (speaker, speakers) => `voice-${Math.max(0, speakers.indexOf(speaker)) % 4}`;
+
+// Returns how many characters the longest word of the speakers' names has, so that no usual name breaks inside a word.
+const longestPart = (speakers) => Math.max(0, ...speakers.flatMap((name) => name.split(/[\s-]+/)).map((part) => part.length)) + 1;
 
 // Only one turn is in the tab order. The arrow keys move to the others.
 function makeReachable(chosen) {

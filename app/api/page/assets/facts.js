@@ -3,7 +3,7 @@
 import { byId, element, named, terms } from "./elements.js";
 import { playFrom } from "./player.js";
 import { factsOfTalk } from "./talk.js";
-import { channelsIn, clock, dateOf, isUnfinished, languageName, linesOf, notificationOf, size, statusOf, timingsOf } from "./words.js";
+import { channelsIn, clock, dateOf, isUnfinished, languageName, linesOf, notificationOf, size, statusOf, timingsOf, wasFetched } from "./words.js";
 
 // Takes a transcript, or a list of names and values.
 export function showFacts(facts) {
@@ -29,7 +29,7 @@ function aboutOf(job) {
     ["Status", statusOf(job)],
     ["Added", dateOf(job.created_at)],
     ["Ended", job.completed_at && dateOf(job.completed_at)],
-    ["Fetched from", audio.source === "upload" ? null : named(audio.source)],
+    [wasFetched(job) ? "Fetched from" : "URL", audio.source === "upload" ? null : named(audio.source)],
     ["External ID", job.external_id && named(job.external_id)],
     ["Metadata", metadataOf(job.metadata)],
     ["Recording", recordingOf(audio)],
@@ -61,8 +61,10 @@ function languageOf({ options, language, ...job }) {
   return language ? `${languageName(language)}, detected` : null;
 }
 
-export function showWarnings(warnings) {
-  byId("warnings").replaceChildren(...warnings.map(({ message, start, end }) => element("li", {}, ...timeOf(start, end), message)));
+export function showWarnings({ warnings, channels }) {
+  const labels = new Map(channels.length > 1 ? channels.map(({ index, label }) => [index, label]) : []);
+  byId("warnings").replaceChildren(...warnings.map(({ message, channel, start, end }) =>
+    element("li", {}, ...timeOf(start, end), ...(labels.has(channel) ? [named(labels.get(channel)), ": "] : []), message)));
   byId("warnings-part").hidden = warnings.length === 0;
 }
 

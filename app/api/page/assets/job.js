@@ -10,9 +10,10 @@ import { announce, showProblem } from "./messages.js";
 import { examinedOnce, load, showWaveforms } from "./player.js";
 import { showTalk } from "./talk.js";
 import { ownRecordings } from "./uploads.js";
-import { adviceOn, isUnfinished, nameOf, percent, statusOf } from "./words.js";
+import { adviceOn, forReaders, isUnfinished, nameOf, ownCopyInWords, percent, statusOf, wasFetched, withNextTry } from "./words.js";
 
 const NOT_FETCHED = "The service has not fetched this recording yet.";
+const NEVER_FETCHED = "The service did not fetch this recording.";
 const GONE = "The service does not keep this recording.";
 
 export async function showJob(id, signal, focus) {
@@ -28,7 +29,7 @@ export async function showJob(id, signal, focus) {
   } catch (error) {
     if (error.status !== 404 && error.status !== 422) throw error;
     byId("progress").hidden = true;
-    showProblem({ message: "There is no such call", detail: "It was deleted, or the link is wrong, or it belongs to another API key." });
+    showProblem({ message: "There is no such call", detail: "It was deleted, or the link is wrong." });
   }
 }
 
@@ -37,7 +38,8 @@ async function showChange(job, before, signal, focus) {
   if (before === null) introduce(job, signal, focus);
   const hasRecording = ownRecordings.has(job.id) || job.links.audio !== null;
   if (hasRecording && !before?.hasRecording) fetchRecording(job, signal).catch(showProblem);
-  if (!hasRecording && !byId("audio").src) showNoAudio(isUnfinished(job) ? NOT_FETCHED : GONE);
+  if (!hasRecording && !byId("audio").src) showNoAudio(reasonOfNoAudio(job));
+  byId("own-copy").onchange = () => playOwnCopy(byId("own-copy"), job, signal);
   showAbout(job);
   showCancel(job);
   if (isUnfinished(job)) showStep(job);
@@ -49,13 +51,19 @@ function introduce(job, signal, focus) {
   document.title = `${nameOf(job)} – Callscribe`;
   byId("job-title").replaceChildren(named(nameOf(job)));
   if (focus) byId("job-title").focus();
-  byId("own-copy").onchange = (event) => event.target.files.length && showRecording(event.target.files[0], job, signal);
   setUpActions(job, signal);
 }
 
+function reasonOfNoAudio(job) {
+  if (wasFetched(job)) return GONE;
+  return isUnfinished(job) ? NOT_FETCHED : NEVER_FETCHED;
+}
+
 function showStep(job) {
-  const isFresh = job.status === "pending" && job.attempts === 0;
-  showProgress(isFresh ? "Waiting in the queue" : statusOf(job), job.status === "pending" ? null : job.progress);
+  const isFresh = job.status === "pending" && job.attempts === 0 && !job.retry;
+  showProgress(isFresh ? "Waiting in the queue" : withNextTry(job), job.status === "pending" ? null : job.progress);
+  byId("bar").hidden = job.retry !== null;
+  write(byId("retry"), job.retry ? `The last attempt did not succeed. ${forReaders(job.retry.message)}` : "");
 }
 
 // `done` is between 0 and 1, or null if the progress is not known. A screen reader announces each step when it begins, and
@@ -64,7 +72,7 @@ function showProgress(step, done) {
   write(byId("step"), step);
   if (done === null) byId("bar").removeAttribute("value");
   else byId("bar").value = done;
-  byId("progress").hidden = false;
+  byId("progress").hidden = byId("bar").hidden = false;
   announce(done === null ? step : `Transcribing, ${percent(Math.floor(done * 4) / 4)}`);
 }
 
@@ -75,11 +83,12 @@ async function showEnd(job, signal) {
   showFacts([["Status", statusOf(job)]]);
   if (job.error) {
     const { code, message } = job.error;
-    showProblem({ message: "This call could not be transcribed", detail: message, advice: `${adviceOn(code)} (${code})` });
+    showProblem({ message: "This call could not be transcribed", detail: forReaders(message), advice: `${adviceOn(code)} (${code})` });
   }
 }
 
 async function fetchRecording(job, signal) {
+  byId("audio").onloadedmetadata = null;
   const own = ownRecordings.get(job.id);
   if (own) return showRecording(own, job, signal);
   try {
@@ -92,8 +101,23 @@ async function fetchRecording(job, signal) {
 
 function showNoAudio(reason) {
   byId("player").hidden = true;
-  byId("no-audio-reason").textContent = reason;
+  showChoice(reason, "Play your own file");
+}
+
+function showChoice(reason, label) {
+  write(byId("no-audio-reason"), reason);
+  write(byId("own-copy-label"), label);
   byId("no-audio").hidden = false;
+}
+
+// The reader may choose a wrong file, so the choice stays in sight, and the file's length is compared with the call's.
+function playOwnCopy(input, job, signal) {
+  const [file] = input.files;
+  input.value = "";
+  if (!file) return;
+  byId("audio").onloadedmetadata = () =>
+    signal.aborted || showChoice(ownCopyInWords(file.name, byId("audio").duration, job.audio.duration), "Choose another file");
+  showRecording(file, job, signal).catch(showProblem);
 }
 
 async function showRecording(recording, job, signal) {
@@ -112,7 +136,7 @@ byId("audio").addEventListener("error", () => {
 async function showResult(job, signal) {
   const transcript = await read(`${pathOf(job.id)}/transcript`, signal);
   showFacts(transcript);
-  showWarnings(transcript.warnings);
+  showWarnings(transcript);
   showTalk(transcript);
   showDownloads(job, signal);
   showDialogue(transcript);

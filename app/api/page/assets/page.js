@@ -38,6 +38,7 @@ async function showHome(signal, focus) {
 function askForKey(refused) {
   const dialog = byId("key-dialog");
   const field = byId("key");
+  byId("forget").hidden = true;
   byId("key-reason").textContent = refused
     ? "The service does not know this key. Enter another one."
     : "This service needs an API key. The page keeps your key until you close this tab.";

@@ -57,6 +57,7 @@ function peaksOf(samples) {
 
 export function load(blob) {
   unload();
+  document.body.classList.add("playable");
   audio.src = URL.createObjectURL(blob);
 }
 
@@ -64,6 +65,7 @@ export function unload() {
   audio.pause();
   if (audio.src) URL.revokeObjectURL(audio.src);
   audio.removeAttribute("src");
+  document.body.classList.remove("playable");
   waveforms.replaceChildren();
   drawn = [];
 }
@@ -78,7 +80,7 @@ export function playFrom(seconds) {
 export function showWaveforms(peaks, labels) {
   const loudest = Math.max(0.01, ...peaks.map((channel) => Math.max(...channel)));
   drawn = peaks.map((channel, index) => {
-    const label = labels[index] ?? `channel ${index}`;
+    const label = labels[index] ?? `channel_${index}`;
     const canvas = element("canvas", { role: "img", ariaLabel: `Waveform: ${label}` });
     waveforms.append(element("figure", { className: `voice-${index % 4}` }, element("figcaption", {}, label), canvas));
     return { canvas, peaks: channel.map((peak) => peak / loudest) };

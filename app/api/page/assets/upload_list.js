@@ -4,9 +4,8 @@ import { byId, element, named, write } from "./elements.js";
 import { bodyMaker } from "./options.js";
 import { examinedOnce } from "./player.js";
 import { atWork, canTryAgain, chosen, remove, send, uploads } from "./uploads.js";
-import { channelsIn, percent, recordingsIn, size } from "./words.js";
+import { channelsIn, inWords, percent, recordingsIn, size } from "./words.js";
 
-const FIELDS = { url: "The URL", language: "The language", channel_labels: "The names of the speakers", prompt: "The list of names and special words" };
 const rows = new Map(); // upload → its row
 let examining = Promise.resolve();
 
@@ -27,7 +26,7 @@ function removeRow(upload) {
 
 function addRow(upload) {
   const row = {
-    name: element("span", { className: "name" }, named(upload.name)),
+    name: element("span", { className: "name", title: upload.name }, named(upload.name)),
     facts: element("span", { className: "quiet" }),
     state: element("span", { className: "state" }),
     request: element("span", { className: "hint" }),
@@ -62,6 +61,7 @@ function update(row, upload) {
   const { state, done } = upload;
   row.item.className = state;
   write(row.state, stateOf(upload));
+  if (state === "refused" && !(upload.source instanceof File)) write(row.facts, "");
   write(row.request, upload.problem?.requestId ? `Request ID: ${upload.problem.requestId}` : "");
   row.bar.hidden = state !== "sending";
   if (state === "sending" && done < 1) row.bar.value = done;
@@ -69,8 +69,9 @@ function update(row, upload) {
   row.open.hidden = state !== "added";
   if (upload.job) row.open.href = `#${upload.job.id}`;
   row.again.hidden = state !== "refused" || !canTryAgain(upload);
-  const label = ["waiting", "sending", "delayed"].includes(state) ? "Cancel" : "Remove";
+  const label = { waiting: "Cancel", sending: "Cancel", delayed: "Cancel", added: "Hide" }[state] ?? "Remove";
   write(row.away, label);
+  row.away.title = state === "added" ? "Hide this row. The call stays among the calls." : "";
   row.away.setAttribute("aria-label", `${label}: ${upload.name}`);
 }
 
@@ -79,16 +80,10 @@ function stateOf({ state, done, problem, delay, source }) {
     case "waiting": return "Waits for the uploads before it";
     case "sending": return source instanceof File && done < 1 ? `Uploading, ${percent(done)}` : "The service checks it";
     case "delayed": return `${problem.code === "queue_full" ? "The queue of the service is full" : "The service is busy"}. The page tries again in ${delay} s.`;
-    case "added": return "Added";
+    case "added": return "Added to the calls";
     case "refused": return inWords(problem);
     default: return "";
   }
-}
-
-export function inWords({ message, detail, errors = [] }) {
-  const fields = errors.map((error) => `${FIELDS[error.field] ?? `\`${error.field}\``} ${error.detail}`);
-  const sentences = [message, ...(fields.length ? fields : [detail])].filter(Boolean);
-  return sentences.map((text) => text.replace(/\.?$/, ".")).join(" ");
 }
 
 function showCounts() {
@@ -97,6 +92,8 @@ function showCounts() {
   write(byId("start"), `Transcribe ${recordingsIn(count)}`);
   byId("uploads").hidden = uploads.length === 0;
   byId("clear").hidden = !uploads.some(isEnded) || uploads.length < 2;
+  const refused = uploads.filter(({ state }) => state === "refused").length;
+  write(byId("refusals"), uploads.length > 1 && refused ? `${recordingsIn(refused)} refused` : "");
   const left = atWork().length;
   byId("uploading").hidden = left === 0;
   write(byId("uploading"), `Uploading ${recordingsIn(left)}`);

@@ -6,7 +6,8 @@ import { Problem, create, pause } from "./api.js";
 const AT_THE_SAME_TIME = 2;
 const DELAY_SECONDS = 5; // if the service is busy and does not say for how long
 const AT_WORK = ["waiting", "sending", "delayed"];
-const AGAIN = [0, 401, 408, 422, 429];
+const AGAIN = [0, 401, 408, 429];
+const UNCHANGEABLE = ["url", "file"]; // fields that no option of the page changes
 
 // Each is {source, name, state, done, problem, job}. The source is a File, or a URL as text. The state is "chosen", then
 // "waiting", "sending" or "delayed", and at the end "added" or "refused".
@@ -53,7 +54,12 @@ export function send(upload, makeBody) {
   startNext();
 }
 
-export const canTryAgain = ({ problem }) => problem !== null && (AGAIN.includes(problem.status) || problem.status >= 500);
+// Whether the same recording may be accepted later, or with other options.
+export function canTryAgain({ problem }) {
+  if (problem === null) return false;
+  if (problem.code === "invalid_request") return !problem.errors.some(({ field }) => UNCHANGEABLE.includes(field));
+  return problem.code === "idempotency_key_reused" || AGAIN.includes(problem.status) || problem.status >= 500;
+}
 
 // Takes a recording off the list. If it is being sent, this ends the upload.
 export function remove(upload) {

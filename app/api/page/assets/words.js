@@ -2,9 +2,12 @@
 
 const STATUSES = { pending: "Waiting", in_progress: "Transcribing", completed: "Transcribed", failed: "Failed", cancelled: "Cancelled" };
 const NOTIFICATIONS = { notifying: "Being sent", notified: "Sent", notification_failed: "Could not be delivered" };
+const FIELDS = { url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words" };
+const MISSING_SOUND = ["truncated", "damaged", "left_out"]; // codes of warnings
 const OPERATOR = "The recording is not the cause. Ask the operator of the service, and name the ID of this call.";
 const ADVICE = {
   fetch_failed: "Check that the URL is right and that the service may read it, then add the recording again.",
+  unsupported_media: "If you have the recording in another format, add that.",
   bad_media: "Check that the file plays on your computer. If it does, convert it to WAV and add it again.",
   no_audio: "The file holds no sound. Check that you have added the right file.",
   too_long: "Cut the recording into shorter parts, and add each of them.",
@@ -17,10 +20,52 @@ export const nameOf = (job) => job.audio.filename ?? "Unnamed recording";
 export const adviceOn = (code) => ADVICE[code] ?? "Add the recording again. If it fails again, ask the operator of the service.";
 export const notificationOf = (job) => NOTIFICATIONS[job.notify_status] ?? null;
 
+export const wasFetched = ({ audio }) => audio.source === "upload" || audio.bytes !== null;
+export const isPartial = (job) => job.status === "completed" && job.warnings.some(({ code }) => MISSING_SOUND.includes(code));
+
 export function statusOf(job) {
   if (job.status === "in_progress") return `${STATUSES.in_progress}, ${percent(job.progress)}`;
-  if (job.status === "pending" && job.attempts > 0) return "Waiting to be tried again";
+  if (job.retry || (job.status === "pending" && job.attempts > 0)) return "Waiting to be tried again";
+  if (isPartial(job)) return "Transcribed in part";
   return STATUSES[job.status] ?? job.status;
+}
+
+// Returns the status with what else a reader of the list should see without opening the call.
+export function statusInList(job) {
+  const { length } = isPartial(job) ? [] : job.warnings;
+  const warnings = length ? [length === 1 ? "1 warning" : `${length} warnings`] : [];
+  const notified = job.notify_status === "notification_failed" ? ["not notified"] : [];
+  return [withNextTry(job), ...warnings, ...notified].join(", ");
+}
+
+export const withNextTry = (job) => (job.retry ? `${statusOf(job)} ${nextTry(job.retry)}` : statusOf(job));
+
+// Returns when the service tries again. Workers may be busy then, so it may be later.
+function nextTry({ at }, now = new Date()) {
+  const time = new Date(at);
+  if (time <= now) return "as soon as a worker is free";
+  const isToday = time.toDateString() === now.toDateString();
+  return isToday ? `at ${time.toLocaleTimeString()}` : `on ${dateOf(at)}`;
+}
+
+export function ownCopyInWords(name, seconds, secondsOfCall) {
+  const differs = secondsOfCall !== null && Math.abs(seconds - secondsOfCall) > 2;
+  return differs
+    ? `Your file ${name} is ${clock(seconds)} long, but this call is ${clock(secondsOfCall)} long. It may be another recording.`
+    : `This is your file ${name}.`;
+}
+
+// The service's advice about raw sound names a field of the API, which this page does not have.
+export const forReaders = (text) =>
+  text.replace(/If it is raw sound[^.]*\.?/, "Check that it plays on your computer. If it is raw sound without a header, its name must end with its encoding, such as .ulaw, .alaw or .sln16.");
+
+// Says why a request was refused. The texts about fields begin in several ways, such as "must be" or "its port", so a colon
+// stands before them. What the service says in `detail` needs no title before it, unlike the page's own problems.
+export function inWords({ message, detail, code, requestId, errors = [] }) {
+  const fields = errors.map((error) => `${FIELDS[error.field] ?? `\`${error.field}\``}: ${error.detail}`);
+  const isWhole = requestId && (fields.length === 0 || code === "url_not_allowed");
+  const about = isWhole ? [detail] : [message, ...(fields.length ? fields : [detail])];
+  return about.filter(Boolean).map((text) => forReaders(text).replace(/\.?$/, ".")).join(" ");
 }
 
 export const percent = (part) => `${Math.round(part * 100)} %`;
