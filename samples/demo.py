@@ -50,7 +50,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def running_service(folder: Path) -> Iterator[str]:
-    """Run `callscribe serve` in `folder`, with default settings except the device and the end. Yields its address when ready."""
+    """Run `callscribe serve` in `folder`, with two settings of its own. Yields its address when ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -64,8 +64,8 @@ def running_service(folder: Path) -> Iterator[str]:
     environment["CALLSCRIBE_SHUTDOWN_GRACE_SECONDS"] = "0"  # the job is not needed any more when the demo stops
     log_path = folder / "serve.log"
     with log_path.open("w") as log:
-        # In a session of its own, the service does not get the terminal's Ctrl-C. It would count as its first signal and
-        # the demo's own as its second one, which stops the service immediately and leaves PostgreSQL running.
+        # In a session of its own, the service does not get the terminal's Ctrl-C. With the demo's own signal it would
+        # get two, and a second signal stops the service immediately and leaves PostgreSQL running.
         service = subprocess.Popen(
             command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -95,7 +95,7 @@ def wait_until_ready(address: str, service: subprocess.Popen[bytes]) -> None:
 
 
 def stop(service: subprocess.Popen[bytes]) -> None:
-    """Stops the service in order, which takes seconds. Ignores further signals, because the service would outlive us."""
+    """Stops the service in order, which takes seconds. Ignores signals meanwhile, or the service would outlive us."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     service.terminate()
