@@ -29,7 +29,7 @@ def still_running(folder: Path) -> list[str]:
     commands = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if str(folder) in os.readlink(process / "cwd"):
+            if str(folder) in str((process / "cwd").readlink()):
                 commands.append((process / "cmdline").read_text())
     return commands
 
