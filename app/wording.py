@@ -39,7 +39,12 @@ def of_disk(error: OSError) -> str:
 def in_words(error: Mapping[str, Any]) -> str:
     """Returns what is wrong with a value, from an entry of pydantic's `errors()`. The text continues a field's name."""
     words = OF_PATTERNS.get(error.get("ctx", {}).get("pattern", "")) or OF_ERRORS.get(error["type"])
-    return words or re.sub(r"^\w+ should ", "must ", str(error["msg"])).removeprefix("Value error, ")
+    return words or of_pydantic(str(error["msg"]))
+
+
+def of_pydantic(message: str) -> str:
+    """Returns a message of pydantic without its own words. The text continues a field's name."""
+    return re.sub(r"^\w+ should ", "must ", message).removeprefix("Value error, ")
 
 
 def suggestion(name: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -26,6 +26,7 @@ FIELDS = (("channels", "split"), ("channel_labels", "agent"), ("channel_labels",
 START_LIMIT_SECONDS = 150
 TRANSCRIBE_LIMIT_SECONDS = 600
 STOP_LIMIT_SECONDS = 30
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DEVICE = "CALLSCRIBE_DEVICE"  # kept from the environment, because people run the demo to try a device
 
 NEXT = """
@@ -49,7 +50,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def running_service(folder: Path) -> Iterator[str]:
-    """Run `callscribe serve` in `folder`, with default settings except the device. Yields its address when ready."""
+    """Run `callscribe serve` in `folder`, with two settings of its own. Yields its address when ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -60,9 +61,14 @@ def running_service(folder: Path) -> Iterator[str]:
         name: value for name, value in os.environ.items() if not name.startswith("CALLSCRIBE_") or name == DEVICE
     }
     environment["CALLSCRIBE_DATA_DIR"] = str(folder / "callscribe")
+    environment["CALLSCRIBE_SHUTDOWN_GRACE_SECONDS"] = "0"  # the job is not needed any more when the demo stops
     log_path = folder / "serve.log"
     with log_path.open("w") as log:
-        service = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        # In a session of its own, the service does not get the terminal's Ctrl-C. With the demo's own signal it would
+        # get two, and a second signal stops the service immediately and leaves PostgreSQL running.
+        service = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         wait_until_ready(address, service)
         yield address
@@ -89,6 +95,9 @@ def wait_until_ready(address: str, service: subprocess.Popen[bytes]) -> None:
 
 
 def stop(service: subprocess.Popen[bytes]) -> None:
+    """Stops the service in order, which takes seconds. Ignores signals meanwhile, or the service would outlive us."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     service.terminate()
     try:
         service.wait(STOP_LIMIT_SECONDS)
@@ -149,13 +158,16 @@ def transcribe_sample_call() -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP, so that the demo goes on
+            signal.signal(number, signal.default_int_handler)
     try:
         transcribe_sample_call()
     except (DemoFailed, OSError, HTTPException) as error:
         sys.exit(f"\nThe demo failed. {error}")
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted; the service is stopped.")
+        say("\nInterrupted; the service is stopped.")
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from testing.service import Service, eventually, serving
 from tests.conftest import ALICE, clone
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+PREFIX = "/speech"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 REQUIRED = bool(os.environ.get("NEED_RUNTIMES"))  # set by .ci/run, so that CI cannot skip these tests
 PROGRAMS = {
@@ -47,6 +48,7 @@ def runs(runtime: str) -> pytest.MarkDecorator:
 async def service(postgres: str, template: str, workspace: Path) -> AsyncIterator[Service]:
     async with clone(postgres, template) as address:
         settings = {"API_KEYS": f"alice:{ALICE}", "WEBHOOK_SECRET": SECRET, "ALLOWED_NETWORKS": "127.0.0.0/8"}
+        settings["ROOT_PATH"] = PREFIX
         with serving(workspace / "examples", key=ALICE, DATABASE_URL=address, **settings) as service:
             yield service
 
@@ -101,10 +103,9 @@ async def busy(service: Service) -> AsyncIterator[BusyRelay]:
 
 async def started(*command: str | Path, receiver: int, api: int) -> Process:
     own = {
-        "API_URL": f"http://127.0.0.1:{api}",
+        "API_URL": f"http://127.0.0.1:{api}{PREFIX}",
         "API_KEY": ALICE,
         "PORT": str(receiver),
-        "WEBHOOK_URL": f"http://127.0.0.1:{receiver}/",
         "WEBHOOK_SECRET": SECRET,
     }
     return await asyncio.create_subprocess_exec(*command, env=os.environ | own, stdout=PIPE, stderr=PIPE)
@@ -154,7 +155,7 @@ async def test_a_program_posts_a_call_checks_its_webhook_and_prints_the_dialogue
 ) -> None:
     runtime, file = PROGRAMS[name]
     [port] = free_ports(1)
-    command = (runtime, EXAMPLES / file, recording, f"call-{name}")
+    command = (runtime, EXAMPLES / file, recording, f"rozmowa Łódź {name}")
     async with busy(service) as relay:
         program = await started(*command, receiver=port, api=relay.port)
         await asyncio.wait_for(relay.refused.wait(), 60)
@@ -166,7 +167,7 @@ async def test_a_program_posts_a_call_checks_its_webhook_and_prints_the_dialogue
 
     again = await ended(await started(*command, receiver=port, api=service.port))
     assert (again[0], again[1]) == (0, output), again
-    [_] = service.read(f"/v1/transcriptions?external_id=call-{name}")["items"]
+    [_] = service.read(f"/v1/transcriptions?external_id=rozmowa Łódź {name}")["items"]
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=runs(PROGRAMS[name][0])) for name in PROGRAMS])
@@ -193,7 +194,7 @@ async def test_php_posts_a_call_and_its_receiver_checks_the_webhook_and_logs_the
             "php", "-S", f"127.0.0.1:{port}", EXAMPLES / "php" / "webhook.php", receiver=port, api=service.port
         )
         try:
-            program = await started("php", post, recording, "call-php", receiver=port, api=relay.port)
+            program = await started("php", post, recording, "rozmowa Łódź", receiver=port, api=relay.port)
             await asyncio.wait_for(relay.refused.wait(), 60)
             await refuses_forged_webhooks(port)
             relay.open.set()

@@ -21,7 +21,6 @@ from app.errors import (
     Forbidden,
     InternalError,
     InvalidRequest,
-    MediaError,
     MethodNotAllowed,
     NotFound,
     Unauthorized,
@@ -64,10 +63,9 @@ class ProblemResponse(JSONResponse):
 
 
 def render(request: Request, error: AppError) -> Response:
-    """Returns the error as an answer, and keeps its code for the request's log line."""
+    """Returns the error as an answer, and keeps its code and its reason for the request's log line."""
     request.state.code = error.code
-    if isinstance(error, MediaError):  # its text has nothing that a client wrote
-        request.state.reason = error.detail
+    request.state.reason = "; ".join([error.detail, *(f"{each.field[:60]}: {each.detail}" for each in error.errors)])
     return ProblemResponse(_problem(error, request.state.request_id), error.status, _headers(error))
 
 

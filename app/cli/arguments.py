@@ -30,8 +30,8 @@ def options(given: Options) -> Options:
     labels = given.channel_labels
     if labels and given.channels != "split":
         raise typer.BadParameter("needs --channels split, which separates the channels", param_hint="--channel-label")
-    if len(set(labels)) < len(labels):
-        raise typer.BadParameter("must differ from one another", param_hint="--channel-label")
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise typer.BadParameter(f"two channels are called {twice[0]!r}", param_hint="--channel-label")
     return replace(given, language=language)
 
 
@@ -40,10 +40,10 @@ def _language(model: str, language: str) -> str | None:
     try:
         code = code_of(language)
     except ValueError:
-        detail = "must be auto, or a language such as en, en-US, eng or English"
+        detail = f"{language!r} is no language; write auto, or a language such as en, en-US, eng or English"
         raise typer.BadParameter(detail, param_hint="--language") from None
     if code != AUTO and code not in abilities(model).languages:
-        raise typer.BadParameter(f"is not a language of the model {model}", param_hint="--language")
+        raise typer.BadParameter(f"{language!r} is not a language of the model {model}", param_hint="--language")
     return None if code == AUTO else code
 
 
@@ -52,7 +52,7 @@ def files(paths: Sequence[Path], *, named_apart: bool) -> list[Path]:
     found = recordings(paths)
     if not found:
         raise typer.BadParameter(
-            "no recording in the folder; name its files, or the folders inside it, which are not searched",
+            f"no recording in {', '.join(map(str, paths))}; name files, or the folders inside, which are not searched",
             param_hint="PATH",
         )
     if named_apart and (same := clashes(found)):

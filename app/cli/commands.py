@@ -3,11 +3,13 @@
 The engine and the web framework are slow to import. Commands import them when they run, so that `--help` is fast.
 """
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from app import __version__
+from app import __version__, wording
 from app.cli.models import models_cli
 from app.cli.serving import serve, worker
 from app.cli.transcribing import transcribe
@@ -16,7 +18,25 @@ from app.errors import AppError
 from app.settings import SettingsError
 from app.speech.model import ModelUnavailable
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class Commands(TyperGroup):
+    """The commands. Typer checks options with pydantic, so this class puts pydantic's messages into plain words."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _in_words(error.message)
+            raise
+
+
+def _in_words(message: str) -> str:
+    choice = re.fullmatch(r"(?:Value error, )?'(.*)' is not one of (.*)\.", message)
+    near = wording.suggestion(choice[1], re.findall(r"'(\S+)'", choice[2])) if choice else ""
+    return wording.of_pydantic(message).removesuffix(".") + near
+
+
+cli = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (serve, worker, transcribe):
     cli.command()(command)
 cli.add_typer(models_cli, name="models")

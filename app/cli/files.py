@@ -143,7 +143,7 @@ class Transcription:
             except (EngineStopped, DeviceLost):
                 raise
             except AppError as error:
-                outcome = Failure(error.detail)
+                outcome = Failure(error.detail.replace("the field encoding has", "the option --encoding has"))
             except Exception as error:  # noqa: BLE001  one recording must not stop the others
                 outcome = Failure(one_line(str(error)) or type(error).__name__)
             self.progress.remove_task(bar)
@@ -157,14 +157,14 @@ class Transcription:
 
         It leaves out the warnings that a window was recognized again.
         """
-        labels = {channel.index: channel.label for channel in transcript.channels}
+        labels = {channel.index: channel.label for channel in transcript.channels if len(transcript.channels) > 1}
         warnings = [warning for warning in transcript.warnings if warning.code != WarningCode.WINDOW_REDECODED]
         self.tally.warned += bool(warnings)
         if self.output.forms != (Format.JSON,):
             for warning in warnings:
                 at = "" if warning.start is None else f"[{clock(warning.start)}] "
                 whose = f"{one_line(labels[warning.channel])}: " if warning.channel in labels else ""
-                self._report(file, f"{at}{whose}{warning.message}")
+                self._report(file, f"warning {warning.code}: {at}{whose}{warning.message}")
 
     def _report(self, file: Path, what: str) -> None:
         line = f"callscribe: {_printable(str(file))}: {what}"

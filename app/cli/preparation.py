@@ -3,6 +3,7 @@
 It exists so that every command treats settings and folders in the same way.
 """
 
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -27,6 +28,17 @@ def checked_settings() -> Settings:
     except OSError as error:
         raise SettingsError(f"CALLSCRIBE_DATA_DIR: {error.filename}: {wording.of_disk(error)}") from None
     return settings
+
+
+def why_no_port(error: Exception) -> str:
+    """Returns why a port cannot be opened. The text follows its number."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    if error.errno == errno.EADDRINUSE:
+        return "it is in use; choose another port"
+    if error.errno == errno.EACCES:
+        return "this user may not open it; choose a port from 1024 on"
+    return os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)
 
 
 def leave(status: int) -> NoReturn:

@@ -4,7 +4,6 @@ The engine and the web framework are slow to import, so the commands import them
 """
 
 import asyncio
-import errno
 import os
 import socket
 from collections.abc import Coroutine
@@ -16,7 +15,7 @@ import typer
 import uvloop
 
 from app.audio.containment.fence import close_to_other_processes
-from app.cli.preparation import checked_settings, leave
+from app.cli.preparation import checked_settings, leave, why_no_port
 from app.process.memory import share_memory
 from app.settings import Settings, SettingsError
 from app.telemetry import set_up_logging
@@ -95,9 +94,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         return socket.create_server(address, family=family, dualstack_ipv6=wanted == "::")
     except (OSError, UnicodeError, ValueError) as error:
-        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "it is in use; choose another port" if in_use else getattr(error, "strerror", None) or str(error)
-        raise SettingsError(f"--host {host} --port {port}: {reason}") from None
+        raise SettingsError(f"--host {host} --port {port}: {why_no_port(error)}") from None
 
 
 def _close_to_other_users(settings: Settings) -> None:

@@ -91,7 +91,8 @@ def transcribe(
     In a folder, it takes the files with a usual ending, such as .wav or .mp3.
     With --output-dir, the transcripts of call.wav are call.txt, .srt, .vtt, .tsv, .json and .whisper.json.
     A transcript is written completely or not at all, so --skip-existing can continue after an interruption.
-    The exit status is 0 if all recordings were transcribed, 1 if some failed, and 2 if an option is wrong.
+    The exit status is 0 if all recordings were transcribed, and 1 if some failed.
+    It is 2 if an option, a path, a setting or the model cannot be used, and 130 after Ctrl-C.
     With --strict it is 3 if all were transcribed, but some have warnings.
     """
     close_to_other_processes()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.preparation import checked_settings
+from app.cli.preparation import checked_settings, why_no_port
 from app.settings import Settings, SettingsError
 
 webhooks_cli = typer.Typer(
@@ -27,6 +27,12 @@ async def _webhook_secrets(settings: Settings, *, rotate: bool = False) -> list[
 
     if settings.webhook_secret:
         return [secret.get_secret_value() for secret in settings.webhook_secret]
+    if settings.database_url is None and not (settings.data_dir / "postgres").exists():
+        typer.echo(
+            f"callscribe: warning: {settings.data_dir} has no database yet, so this makes one, with a new secret. If "
+            "your service uses another folder, set CALLSCRIBE_DATA_DIR to it",
+            err=True,
+        )
     async with open_database(settings.database_url, settings.data_dir) as database, database.transaction() as session:
         await signing_secrets.ensure(session)
         if rotate:
@@ -86,6 +92,6 @@ def listen_for_webhooks(
             typer.echo(f"Receiving at {address} until Ctrl-C; verifying with the secret of {origin}", err=True)
             receiver.serve_forever()
     except OSError as error:
-        raise SettingsError(f"--port {port}: {error.strerror}") from None
+        raise SettingsError(f"--port {port}: {why_no_port(error)}") from None
     except KeyboardInterrupt:
         return

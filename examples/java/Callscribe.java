@@ -133,10 +133,11 @@ public final class Callscribe {
         try (exchange) {
             byte[] body = exchange.getRequestBody().readAllBytes();
             boolean genuine = verify(WEBHOOK_SECRET, exchange, body, Instant.now());
-            if (genuine) {
+            exchange.sendResponseHeaders(genuine ? 204 : 401, -1);
+            exchange.close();
+            if (genuine) { // only now, because the program may end as soon as it has the event
                 events.add(new String(body, StandardCharsets.UTF_8));
             }
-            exchange.sendResponseHeaders(genuine ? 204 : 401, -1);
         }
     }
 

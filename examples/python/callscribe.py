@@ -58,10 +58,10 @@ class Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         genuine = verify(WEBHOOK_SECRET, self.headers, body, time.time())
-        if genuine:
-            self.events.put(json.loads(body))
         self.send_response(204 if genuine else 401)
         self.end_headers()
+        if genuine:  # only now, because the program may end as soon as it has the event
+            self.events.put(json.loads(body))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass

@@ -143,7 +143,7 @@ async def test_gsm_in_a_wav_file_is_no_raw_gsm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["call.raw", "call.pcm", "call", None])
 async def test_without_a_name_that_says_it_the_error_says_what_to_do(name: str | None, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedMedia, match="if its encoding is named"):
+    with pytest.raises(UnsupportedMedia, match="the field encoding has to say what it holds"):
         await decoded(SINE.tobytes(), tmp_path, name or "")
 
 

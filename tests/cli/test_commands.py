@@ -69,7 +69,7 @@ def test_a_file_that_is_no_recording_is_reported_and_the_others_are_transcribed(
     done = callscribe("transcribe", str(note), str(speech), "-o", str(out), "-f", "json", folder=tmp_path)
     assert done.returncode == 1
     reason, summary = done.stderr.splitlines()
-    assert reason.startswith(f"callscribe: {note}: ")
+    assert reason == f"callscribe: {note}: The file is text, not a recording"
     assert summary == f"callscribe: 1 of 2 transcribed, in {out}"
     assert [path.name for path in out.iterdir()] == ["call.json"]
     transcript = json.loads((out / "call.json").read_text())
@@ -94,8 +94,8 @@ def test_a_folder_is_transcribed_into_a_file_for_each_format(tmp_path: Path) -> 
     assert (done.returncode, done.stdout) == (0, "")
     *warnings, summary = done.stderr.splitlines()
     assert {
-        f"callscribe: {calls / 'call.01.wav'}: channel_1: Nobody speaks on the channel",
-        f"callscribe: {calls / 'second.WAV'}: channel_0: Nobody speaks on the channel",
+        f"callscribe: {calls / 'call.01.wav'}: warning no_speech: channel_1: Nobody speaks on the channel",
+        f"callscribe: {calls / 'second.WAV'}: warning no_speech: channel_0: Nobody speaks on the channel",
     } <= set(warnings)
     assert summary == f"callscribe: 2 of 2 transcribed, in {out}"
     assert {path.name for path in out.iterdir()} == {
@@ -184,6 +184,38 @@ def test_the_error_names_an_invalid_option(tmp_path: Path, options: tuple[str, .
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--encoding", "ulaw"), "did you mean mulaw?"),
+        (("--format", "docx"), "--format' / '-f': 'docx' is not one of"),
+        (("--sample-rate", "10"), "must be greater than or equal to 4000"),
+        (("--language", "xx"), "'xx' is not a language of the model base"),
+        (("--language", "Klingon"), "'Klingon' is no language"),
+        (("--channels", "split", "--channel-label", "Ann", "--channel-label", "Ann"), "two channels are called 'Ann'"),
+    ],
+)
+def test_the_error_names_an_invalid_value_in_plain_words(tmp_path: Path, options: tuple[str, ...], reason: str) -> None:
+    refused = callscribe("transcribe", str(SAMPLE_CALL), *options, folder=tmp_path)
+    said_in_one_line = " ".join(refused.stderr.replace("│", " ").split())
+    assert (refused.returncode, reason in said_in_one_line) == (2, True), refused.stderr
+    assert "Value error" not in refused.stderr
+
+
+def test_raw_sound_that_no_option_describes_is_reported_with_the_option(tmp_path: Path) -> None:
+    (tmp_path / "call.raw").write_bytes(bytes(range(256)) * 20)
+    refused = callscribe("transcribe", str(tmp_path / "call.raw"), folder=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("the option --encoding has to say what it holds\n")
+
+
+def test_a_secret_from_a_new_database_comes_with_a_warning(tmp_path: Path) -> None:
+    first, again = (callscribe("webhooks", "secret", folder=tmp_path) for _ in range(2))
+    assert first.stdout.startswith("whsec_")
+    assert first.stderr.startswith(f"callscribe: warning: {tmp_path} has no database yet")
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+
+
 def test_finished_recordings_are_skipped_and_strict_reports_warnings(tmp_path: Path) -> None:
     speech, silence, out = tmp_path / "speech.wav", tmp_path / "silence.wav", tmp_path / "out"
     speech.write_bytes(call(0, 6))
@@ -196,7 +228,7 @@ def test_finished_recordings_are_skipped_and_strict_reports_warnings(tmp_path: P
     assert done.returncode == 3
     skipped, warning, summary = done.stderr.splitlines()
     assert skipped == "callscribe: 1 skipped, because their transcripts exist"
-    assert warning.startswith(f"callscribe: {silence}: ")
+    assert warning.startswith(f"callscribe: {silence}: warning no_speech: ")
     assert summary == f"callscribe: 1 of 1 transcribed, in {out}"
     assert (out / "speech.txt").read_text() == "done before"
 

@@ -98,8 +98,8 @@ async def test_warnings_are_printed_for_formats_that_cannot_hold_them(
 
     printed_warnings = capsys.readouterr().out.splitlines()
     assert printed_warnings == is_printed * [
-        f"callscribe: {file}: Nobody speaks in 90% of the recording",
-        f"callscribe: {file}: [01:02] customer: Nothing that could be believed was heard here",
+        f"callscribe: {file}: warning mostly_silence: Nobody speaks in 90% of the recording",
+        f"callscribe: {file}: warning window_dropped: [01:02] customer: Nothing that could be believed was heard here",
     ]
 
 

@@ -21,9 +21,9 @@ class RequestLogMiddleware:
     """An ASGI middleware that gives each request an id, and logs the request when it ends.
 
     The id comes from the request's `X-Request-ID`. If there is none, or it cannot be used, the middleware makes one.
-    Probes are logged only at the level `debug`. The log line also has the `code` of the problem that was answered, the
-    `reason` why a recording was refused, the `caller`, which is the name of the API key, and the id of a new `job`, if
-    the request's state has them.
+    Probes are logged only at the level `debug`. The log line also has the `code` and the `reason` of the problem that
+    was answered, the `caller`, which is the name of the API key, and the id of a new `job`, if the request's state has
+    them.
     """
 
     def __init__(self, app: ASGIApp) -> None:

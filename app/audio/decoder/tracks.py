@@ -3,6 +3,8 @@
 It allows only formats of recordings, because each parser of FFmpeg is code that a stranger's bytes can reach.
 """
 
+import codecs
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -33,6 +35,7 @@ DECODERS = (
     "wmav1,wmav2,wmavoice,"
 ) + ",".join(sorted(name for name in av.codecs_available if name.startswith(("pcm_", "adpcm_"))))
 RATES = range(4_000, 384_001)
+TEXT_BYTES = 4096
 MAX_CHANNELS = 8
 
 
@@ -63,11 +66,22 @@ def open_recording(recording: Recording | Section, raw: Raw | None = None) -> In
         )
     except FFmpegError as error:
         require_memory(error)
+        recording.seek(0, os.SEEK_SET)
+        if _is_text(recording.read(TEXT_BYTES)):
+            raise Refused("unsupported_media", "The file is text, not a recording") from None
         raise Refused(
             "unsupported_media",
-            "The file is not a recording that can be read. Raw sound without a header can be read if its encoding is "
-            "named",
+            "The file is not a recording of a kind that can be read. If it is raw sound without a header, the field "
+            "encoding has to say what it holds",
         ) from None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character in "\ufeff\t\r\n\f" for character in text)
 
 
 def choose_tracks(container: InputContainer, losses: Losses) -> list[AudioStream]:
