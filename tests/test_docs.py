@@ -90,6 +90,7 @@ def test_the_readme_commands_print_the_transcript_that_the_readme_shows(service:
     assert _words(promised) in _words(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_readme_commands_fetch_a_url_and_receive_the_webhook(tmp_path: Path) -> None:
     [commands] = re.findall(r"```sh\n(# A server for the sample call.*?)```", README, re.DOTALL)
     origin, receiver = free_ports(2)
