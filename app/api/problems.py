@@ -34,6 +34,7 @@ INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of t
 # Every route that needs a key may answer these errors.
 COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, Unavailable)
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+LONGEST_FIELD = 60  # a client chooses the names of unknown fields
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
 log = structlog.stdlib.get_logger("callscribe.http")
@@ -65,7 +66,8 @@ class ProblemResponse(JSONResponse):
 def render(request: Request, error: AppError) -> Response:
     """Returns the error as an answer, and keeps its code and its reason for the request's log line."""
     request.state.code = error.code
-    request.state.reason = "; ".join([error.detail, *(f"{each.field[:60]}: {each.detail}" for each in error.errors)])
+    fields = "; ".join(f"{each.field[:LONGEST_FIELD]}: {each.detail}" for each in error.errors)
+    request.state.reason = f"{error.detail} {fields}" if fields else error.detail
     return ProblemResponse(_problem(error, request.state.request_id), error.status, _headers(error))
 
 

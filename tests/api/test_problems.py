@@ -9,6 +9,7 @@ import pytest
 
 from app.errors import AppError
 from testing.forms import FORM_TYPE
+from testing.recordings import tone
 from testing.service import Service, eventually
 from tests.conftest import ALICE
 
@@ -124,3 +125,10 @@ def test_each_error_has_its_own_code() -> None:
 
     codes = [error.code for error in leaves(AppError)]
     assert len(set(codes)) == len(codes)
+
+
+def test_the_log_says_why_a_request_was_refused(guarded: Service) -> None:
+    guarded.post(b"Dear colleagues, this is no recording.\n")
+    guarded.post(tone(), sample_rate="8000")
+    eventually(lambda: '"reason": "The file is text, not a recording"' in guarded.log())
+    eventually(lambda: '"reason": "Some fields are not valid. sample_rate: needs the field encoding' in guarded.log())
