@@ -119,8 +119,7 @@ def _log_attempt(leased: Leased, reply: Reply, row: Delivery | None) -> None:
         "delivery": str(leased.id),
         "type": leased.type,
         "host": leased.host,
-        "status_code": reply.status_code,
-        "error": reply.error,
+        **({"error": reply.error} if reply.error else {"status_code": reply.status_code}),
         "ms": reply.milliseconds,
         "waited_ms": round(leased.waited_seconds * 1000),
     }
