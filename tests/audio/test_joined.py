@@ -148,6 +148,14 @@ async def test_of_more_files_than_are_read_the_rest_is_reported(tmp_path: Path) 
     assert audio.losses == (Loss("bytes", bytes=50 * 800),)
 
 
+async def test_a_good_file_after_one_that_cannot_be_read_is_decoded(tmp_path: Path) -> None:
+    unknown = bytearray(wav(pcm(FIRST)))
+    unknown[20:22] = b"\x99\x99"  # a codec that does not exist
+    audio = await decoded(bytes(unknown) + wav(pcm(SECOND)), tmp_path)
+    assert audio.duration_seconds == pytest.approx(3, abs=0.01)
+    assert audio.losses == (Loss("bytes", bytes=len(wav(pcm(FIRST)))),)
+
+
 def test_many_losses_are_added_up() -> None:
     losses = Losses()
     for count in range(100):

@@ -88,11 +88,13 @@ def inspect_or_decode(recording: Recording, raw: Raw | None, files: ChannelFiles
 
 
 def each_section(found: Sections, losses: Losses, files: ChannelFiles | None) -> tuple[dict[str, Any], float | None]:
-    """Read the header of the first section, or decode all of them if there are files.
+    """Read the header of the first section that can be read, or decode all of them if there are files.
 
-    Returns facts of the first section, and the seconds that the headers of all announce, if all of them do.
+    Returns facts of that section, and the seconds that the headers of all announce, if all of them do. Raises Refused
+    if no section can be read.
     """
     info: dict[str, Any] | None = None
+    refusal: Refused | None = None
     header_seconds: float | None = 0.0
     for section in found.files:
         try:
@@ -106,12 +108,15 @@ def each_section(found: Sections, losses: Losses, files: ChannelFiles | None) ->
                 if losses.container_broke:
                     losses.bytes_left_out(section.left())
         except Refused as error:
-            if info is None or error.code == "too_long":
+            if error.code == "too_long":
                 raise
+            refusal = refusal or error
             losses.bytes_left_out(section.size if isinstance(section, Section) else 0)
             continue
         seconds = facts["duration_seconds"]
         header_seconds = None if seconds is None or header_seconds is None else header_seconds + seconds - skipped
+    if info is None and refusal is not None:
+        raise refusal
     assert info is not None
     return info, header_seconds
 
