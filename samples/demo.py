@@ -30,6 +30,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DEVICE = "CALLSCRIBE_DEVICE"  # kept from the environment, because people run the demo to try a device
 
 NEXT = """
+
 Next:
   make run                                           runs the service at http://127.0.0.1:8000/ until Ctrl-C
   http://127.0.0.1:8000/                             is then a page to drop recordings on
@@ -154,7 +155,7 @@ def transcribe_sample_call() -> None:
         dialogue = fetch(f"{link}/transcript?format=text").decode()
         seconds = time.monotonic() - posted
         say(dialogue.rstrip())
-    say(f"\nFrom posting the recording to its transcript: {seconds:.1f} s. {NEXT}")
+    say(f"\nFrom posting the recording to its transcript: {seconds:.1f} s.{NEXT}")
 
 
 def main() -> None:

@@ -241,6 +241,7 @@ async def cancel_transcription(
 @router.delete(
     "/{transcription_id:uuid}",
     status_code=204,
+    response_class=Response,
     summary="Delete a transcription",
     response_description="The transcription is deleted.",
     responses=responses(*COMMON_ERRORS, NotFound),

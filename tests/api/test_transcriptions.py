@@ -123,7 +123,9 @@ def test_a_running_job_is_cancelled_after_its_current_window_at_the_latest(
 
 def test_a_deleted_job_is_not_found(guarded: Service) -> None:
     path = guarded.create()["links"]["self"]
-    assert guarded.client.delete(path).status_code == 204
+    deleted = guarded.client.delete(path)
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert "content-type" not in deleted.headers
     assert guarded.client.get(path).status_code == 404
     assert guarded.client.delete(path).status_code == 404
     assert guarded.read("/v1/transcriptions")["items"] == []
