@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from app.process.folders import sync_folder
+
 VERSION = "18"
 SUPERUSER = "postgres"
 ROOTS_USER = "pgserver"  # root may not run PostgreSQL; the package that brings it made this user in earlier versions
@@ -162,7 +164,7 @@ def _make(folder: Path, owner: pwd.struct_passwd) -> None:
     )
     if place != folder:
         place.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
 
 
 def _give(folder: Path, owner: pwd.struct_passwd) -> None:
@@ -192,11 +194,3 @@ def _write(path: Path, text: str, owner: pwd.struct_passwd) -> None:
             os.fchown(file.fileno(), owner.pw_uid, owner.pw_gid)
         file.write(text)
     new.rename(path)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

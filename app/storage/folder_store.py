@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from app import wording
+from app.process.folders import sync_folder
 from app.process.threads import BoundedThreads
 from app.storage.disk import is_disk_full
 from app.storage.store import BLOCK_BYTES, Measured, RecordingMissing, StoredAudio, StoreUnavailable
@@ -247,16 +248,8 @@ def _publish(incoming: Path, path: Path) -> None:
     incoming.rename(path)
     try:
         for folder in (path.parent, path.parent.parent):
-            _sync_folder(folder)
+            sync_folder(folder)
     except OSError:
         with suppress(OSError):
             path.unlink()
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -214,7 +214,7 @@ async def test_a_recording_is_erased_if_its_folder_cannot_be_synced(
         raise OSError(errno.EIO, "Input/output error")
 
     store = LocalAudioStore(tmp_path / "audio")
-    monkeypatch.setattr(folder_store, "_sync_folder", fail)
+    monkeypatch.setattr(folder_store, "sync_folder", fail)
     with pytest.raises(StoreUnavailable):
         await save(store, "one")
     assert [path.name for path in store.folder.rglob("*") if path.is_file()] == [MARKER]
