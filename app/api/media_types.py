@@ -27,9 +27,7 @@ def kind_of_body(request: Request) -> str:
     if kind == "text/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return JSON
     if kind not in (JSON, FORM):
-        instead = (
-            f"The body is a file by itself. {_SEND_A_FILE}" if kind.startswith(("audio/", "video/")) else _SEND_JSON
-        )
+        instead = _SEND_A_FILE if kind.startswith(("audio/", "video/")) else _SEND_JSON
         raise UnsupportedMedia(_INSTEAD.get(kind, instead))
     return kind
 

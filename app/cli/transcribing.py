@@ -156,7 +156,7 @@ def _print(text: str) -> None:
     typer.echo(text.rstrip("\n").encode(encoding, "replace").decode(encoding))
 
 
-async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> "Tally":
+async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> Tally:
     """Prints the transcripts or writes them to files."""
     from app.cli.files import Transcription
     from app.service import engine_config

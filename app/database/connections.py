@@ -276,4 +276,4 @@ def _reason(error: BaseException) -> str:
 
 
 def _waited_for_a_lock(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and _sqlstate(error) == LOCK_NOT_AVAILABLE
+    return _sqlstate(error) == LOCK_NOT_AVAILABLE

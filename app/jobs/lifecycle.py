@@ -152,8 +152,7 @@ class History:
     """What has happened to a job so far.
 
     `hindrances` counts the attempts that a worker's own trouble ended, and `slow_fetches` the attempts that ended as
-    SlowFetch. `attempts` counts the claims, less those that ended without being
-    counted.
+    SlowFetch. `attempts` counts the claims, less those that ended without being counted.
     """
 
     attempts: int

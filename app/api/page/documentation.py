@@ -56,15 +56,15 @@ def routes(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
     def description() -> Asset:
         return asset_of(json.dumps(document(), ensure_ascii=False).encode(), "application/json", POLICY)
 
-    @router.api_route("/docs", methods=["GET", "HEAD"])
+    @router.get("/docs")
     async def read_documentation(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         return respond(page, if_none_match)
 
-    @router.api_route("/openapi.json", methods=["GET", "HEAD"])
+    @router.get("/openapi.json")
     async def read_description(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         return respond(description(), if_none_match)
 
-    @router.api_route("/docs/static/{name}", methods=["GET", "HEAD"])
+    @router.get("/docs/static/{name}")
     async def read_file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
         if name not in files:
             raise NotFound(f"The documentation has no file {name!r}.")

@@ -83,12 +83,12 @@ def redirect_to_slash(root_path: str) -> APIRouter:
     return redirecting
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def read_page(if_none_match: Annotated[str | None, Header()] = None) -> Response:
     return _answer(INDEX, if_none_match)
 
 
-@router.api_route("/page/{name}", methods=["GET", "HEAD"])
+@router.get("/page/{name}")
 async def read_asset(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     return _answer(name, if_none_match)
 

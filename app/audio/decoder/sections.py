@@ -15,7 +15,6 @@ from app.audio.decoder.recording import Recording, Section
 HEAD_BYTES = 64
 MAX_BOXES = 1_000_000
 MAX_SECTIONS = 1_000
-SMALLEST_REPORTED_BYTES = 64
 MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 SIGNATURES = (  # of containers of which FFmpeg reads only the first, and that no other data looks like by chance
     re.compile(rb"FORM....AIF[FC]", re.DOTALL),
