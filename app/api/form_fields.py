@@ -7,12 +7,12 @@ meaning is accepted. A field that may mean two things is refused, and the error 
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import from_json
 
+from app.api.annotations import classes_of
 from app.errors import FieldError, InvalidRequest
 
 BOOLEANS = dict.fromkeys(("true", "1", "on", "yes"), True) | dict.fromkeys(("false", "0", "off", "no"), False)
@@ -26,11 +26,14 @@ Part = tuple[str | None, str]
 
 
 def field_of(name: str) -> str:
-    """Returns the field that a part of a form belongs to: `channel_labels` for `channel_labels[]`.
+    """Returns the field that a part of a form belongs to: `channel_labels` for `channel_labels[]`."""
+    return _split(name)[0]
 
-    axios calls a field whose value is JSON `metadata{}`.
-    """
-    return name.partition("[")[0].removesuffix("{}")
+
+def _split(name: str) -> tuple[str, str | None]:
+    """Returns the field and the brackets in a part's name. axios calls a field whose value is JSON `metadata{}`."""
+    field, bracket, rest = name.removesuffix("{}").partition("[")
+    return field, bracket + rest or None
 
 
 def values_of(model: type[BaseModel], fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -38,9 +41,9 @@ def values_of(model: type[BaseModel], fields: Sequence[tuple[str, str]]) -> dict
     parts: dict[str, list[Part]] = {}
     values: dict[str, Any] = {}
     for name, text in fields:
-        field = field_of(name)
+        field, brackets = _split(name)
         if field in model.model_fields:
-            parts.setdefault(field, []).append((name.removesuffix("{}")[len(field) :] or None, text))
+            parts.setdefault(field, []).append((brackets, text))
         else:
             values[name] = _unknown(name, text)
     values |= {field: _value(_types(model, field), field, parts[field]) for field in parts}
@@ -56,17 +59,7 @@ def _unknown(name: str, text: str) -> str:
 
 @lru_cache
 def _types(model: type[BaseModel], field: str) -> frozenset[Any]:
-    return _classes(model.model_fields[field].annotation)
-
-
-def _classes(annotation: Any) -> frozenset[Any]:
-    """Returns the classes that a field's values may have."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _classes(arguments[0])
-    if origin in (Union, UnionType):
-        return frozenset[Any]().union(*map(_classes, arguments))
-    return frozenset({origin or annotation})
+    return classes_of(model.model_fields[field].annotation)
 
 
 def _value(types: frozenset[Any], field: str, parts: Sequence[Part]) -> Any:

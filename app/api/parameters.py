@@ -6,8 +6,7 @@ names come from the declarations of the routes, so that a new route needs nothin
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
@@ -15,13 +14,14 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
 from app import wording
+from app.api.annotations import classes_of
 from app.api.auth import authenticate, bearer
 from app.api.server.request_limits import GUARDED_PATHS
 from app.errors import FieldError, InvalidRequest
 
 MOST_ERRORS = 10  # a query may have thousands of names, and comparing each with the known ones takes time
 LONGEST_NAME = 100
-LISTS = (list, tuple, set, frozenset)
+LISTS = frozenset({list, tuple, set, frozenset})
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
@@ -56,17 +56,10 @@ def _problem(name: str, route: APIRoute) -> str:
 def query_parameters(route: APIRoute) -> Mapping[str, bool]:
     """Returns the names of the route's query parameters, each with whether it may appear several times."""
     fields = get_flat_params(Dependant(query_params=list(_query_fields(route.dependant))))
-    return {field.alias: _is_list(field.field_info.annotation) for field in fields}
+    return {field.alias: not LISTS.isdisjoint(classes_of(field.field_info.annotation)) for field in fields}
 
 
 def _query_fields(dependant: Dependant) -> Iterator[Any]:
     yield from dependant.query_params
     for dependency in dependant.dependencies:
         yield from _query_fields(dependency)
-
-
-def _is_list(annotation: Any) -> bool:
-    origin = get_origin(annotation)
-    if origin in (Union, UnionType):
-        return any(_is_list(branch) for branch in get_args(annotation))
-    return origin in LISTS or annotation in LISTS
