@@ -12,12 +12,12 @@ MAX_REPORTED = 20  # a file may have thousands of tracks, and a reader does not 
 class Losses:
     """What was left out of one recording.
 
-    `read_packets` counts all packets. `container_broke` says that FFmpeg gave up before the recording's end.
+    `read_packets` counts all packets. `broken_containers` counts how often FFmpeg gave up before the end of a section.
     """
 
     def __init__(self) -> None:
         self.read_packets = 0
-        self.container_broke = False
+        self.broken_containers = 0
         self._broken_packets = 0
         self._broken_seconds = 0.0
         self._found: list[dict[str, Any]] = []

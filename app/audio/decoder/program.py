@@ -72,7 +72,9 @@ def inspect_or_decode(recording: Recording, raw: Raw | None, files: ChannelFiles
     if files is None:
         return {"info": info}
     losses.require_most_is_whole()
-    if files.samples == 0 and (losses.read_packets or losses.container_broke or recording.size() > empty.LARGEST_BYTES):
+    if files.samples == 0 and (
+        losses.read_packets or losses.broken_containers or recording.size() > empty.LARGEST_BYTES
+    ):
         raise Refused("bad_media", "No audio could be decoded")
     while not files.lengths:
         files.add_channel()
@@ -104,8 +106,9 @@ def each_section(found: Sections, losses: Losses, files: ChannelFiles | None) ->
                 info = info or facts
                 if files is None:
                     break
+                broken_before = losses.broken_containers
                 skipped = channels.write_tracks(container, streams, files, losses)
-                if losses.container_broke:
+                if losses.broken_containers > broken_before:
                     losses.bytes_left_out(section.left())
         except Refused as error:
             if error.code == "too_long":

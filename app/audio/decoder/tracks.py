@@ -180,7 +180,7 @@ def _packets(
             yield cast("Packet[AudioStream]", packet)
     except FFmpegError as error:
         require_memory(error)
-        losses.container_broke = True
+        losses.broken_containers += 1
 
 
 def _seconds_of_packet(packet: "Packet[AudioStream]") -> float:
