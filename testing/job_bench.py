@@ -32,6 +32,7 @@ from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from app.storage.workspace import Workspace
 from app.transcripts.transcript import Options, Transcript
+from testing.files import files_in
 from testing.rows import FORGET_AUDIO
 
 SILENCE = Transcript(None, None, 1.0, (), ())
@@ -161,7 +162,7 @@ class Bench:
             await notify(session, PENDING_TOPIC)
 
     def audio_files(self) -> list[Path]:
-        return [path for path in self.store.folder.rglob("[!.]*") if path.is_file()]
+        return files_in(self.store.folder)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from app.settings import Settings
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from app.storage.workspace import Workspace
+from testing.files import files_in
 from testing.rows import FORGET_AUDIO
 
 
@@ -38,7 +39,7 @@ class Listening:
     audio: Path
 
     def stored_files(self) -> list[Path]:
-        return [path for path in self.audio.rglob("[!.]*") if path.is_file()]
+        return files_in(self.audio)
 
 
 def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from testing.files import files_in
 from testing.ports import free_ports
 from testing.recordings import tone
 
@@ -44,11 +45,11 @@ class Service:
 
     def stored_files(self) -> list[Path]:
         """Returns all files in the audio store, complete or not."""
-        return [path for path in (self.folder / "audio").rglob("[!.]*") if path.is_file()]
+        return files_in(self.folder / "audio")
 
     def work_files(self) -> list[Path]:
         """Returns the files with the decoded audio of running jobs."""
-        return [path for path in (self.folder / "work").rglob("[!.]*") if path.is_file()]
+        return files_in(self.folder / "work")
 
     def post(
         self, recording: bytes | None = None, headers: dict[str, str] | None = None, **fields: Any

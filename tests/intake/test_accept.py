@@ -34,6 +34,7 @@ from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from app.storage.store import StoredAudio, StoreUnavailable
 from app.transcripts.transcript import Options
+from testing.files import files_in
 from testing.recordings import tone
 
 FOLDER = Caller("folder")
@@ -85,7 +86,7 @@ def written(folder: Path, content: bytes) -> Path:
 
 
 def kept(store: LocalAudioStore) -> list[str]:
-    return [path.name for path in store.folder.rglob("[!.]*") if path.is_file()]
+    return [path.name for path in files_in(store.folder)]
 
 
 async def test_a_file_of_a_folder_becomes_a_job(intake: Intake, store: LocalAudioStore, file: Path) -> None:

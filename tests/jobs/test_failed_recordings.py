@@ -1,13 +1,10 @@
 """Recordings of failed jobs stay for some days, so that an operator can look at them."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func
-from sqlmodel import col, update
 from structlog.testing import capture_logs
 
 from app.database.connections import Database
@@ -15,12 +12,12 @@ from app.jobs import changing
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
 from app.jobs.lifecycle import Failed, Outcome, Status
-from app.jobs.models import Transcription
 from app.jobs.retention import Retention
 from app.jobs.views import TranscriptionOut
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
-from testing.rows import SUCCESS, TESTER, claim, enqueue, finish, read
+from testing.files import files_in
+from testing.rows import SUCCESS, TESTER, claim, date_end, enqueue, finish, read
 
 KEEP_FAILED = AtEnd(event_of, forget_audio=True, forget_failed_audio=False)
 BROKEN = Failed("bad_media", "The recording is broken.")
@@ -41,14 +38,12 @@ async def ended(
     await store.save(str(job_id), stream(), 100)
     [job] = await claim(database)
     await finish(database, job, outcome, at_end)
-    async with database.transaction() as session:
-        at = func.now() - timedelta(days=days_ago)
-        await session.exec(update(Transcription).where(col(Transcription.id) == job_id).values(completed_at=at))
+    await date_end(database, job_id, days_ago)
     return job_id
 
 
 def recordings(store: LocalAudioStore) -> set[str]:
-    return {path.name for path in store.folder.rglob("[!.]*") if path.is_file()}
+    return {path.name for path in files_in(store.folder)}
 
 
 async def test_only_a_failed_job_keeps_its_recording(database: Database, store: LocalAudioStore) -> None:

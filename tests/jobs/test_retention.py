@@ -4,14 +4,12 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func
-from sqlmodel import col, select, update
+from sqlmodel import select
 from uuid_utils.compat import uuid7
 
 from app.database.connections import Database
@@ -23,12 +21,14 @@ from app.jobs.models import StoredTranscript, Transcription
 from app.jobs.retention import Retention
 from app.storage.folder_store import LocalAudioStore
 from app.storage.store import AudioStore, StoreUnavailable
+from testing.files import files_in
 from testing.rows import (
     FORGET_AUDIO,
     KEEP_AUDIO,
     SUCCESS,
     TESTER,
     claim,
+    date_end,
     enqueue,
     execute,
     expire_leases,
@@ -59,20 +59,17 @@ async def ended(database: Database, store: LocalAudioStore, *, days_ago: float, 
     await enqueue(database, id=job_id, audio_key=str(job_id), priority=0, **columns)
     (job,) = await claim(database)
     assert await finish(database, job, SUCCESS) == Status.COMPLETED
-    async with database.transaction() as session:
-        at = func.now() - timedelta(days=days_ago)
-        await session.exec(update(Transcription).where(col(Transcription.id) == job_id).values(completed_at=at))
+    await date_end(database, job_id, days_ago)
     return job_id
 
 
 def recordings(store: LocalAudioStore) -> set[str]:
-    return {path.name for path in store.folder.rglob("[!.]*") if path.is_file()}
+    return {path.name for path in files_in(store.folder)}
 
 
 def age(store: LocalAudioStore, seconds: float) -> None:
-    for path in store.folder.rglob("[!.]*"):
-        if path.is_file():
-            os.utime(path, (time.time() - seconds, time.time() - seconds))
+    for path in files_in(store.folder):
+        os.utime(path, (time.time() - seconds, time.time() - seconds))
 
 
 async def search_twice(retention: Retention) -> None:

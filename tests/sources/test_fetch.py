@@ -20,6 +20,7 @@ from app.sources.fetch import Fetched, Fetcher, Pace
 from app.sources.web import WebSource
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
+from testing.files import files_in
 from testing.origin import Answer, Exchange, Origin, answering
 
 CONTENT = bytes(range(256)) * 400
@@ -59,13 +60,13 @@ class Bench:
         """The failure of a fetch. It stores nothing, and its text contains no secret and no words of the server."""
         with pytest.raises(FetchFailed) as failure:
             await self.fetch(url, pace, trust)
-        assert [path for path in self.store.folder.rglob("[!.]*") if path.is_file()] == []
+        assert files_in(self.store.folder) == []
         assert SECRET not in failure.value.detail
         assert "<html>" not in failure.value.detail
         return failure.value
 
     def content(self) -> bytes:
-        [path] = [path for path in self.store.folder.rglob("[!.]*") if path.is_file()]
+        [path] = files_in(self.store.folder)
         return path.read_bytes()
 
 
