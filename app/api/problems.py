@@ -198,7 +198,7 @@ def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     """Returns the entries of the OpenAPI document for the errors that a route may answer, one for each HTTP status."""
     entries: dict[int | str, dict[str, Any]] = {}
     for status in sorted({error.status for error in errors}):
-        same = [error for error in dict.fromkeys(errors) if error.status == status]
+        same = [error for error in errors if error.status == status]
         entries[status] = {
             "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{error.code}`" for error in same),
             "content": {

@@ -26,7 +26,7 @@ from pydantic_core import from_json
 from app import wording
 from app.api.form_fields import field_of, values_of
 from app.api.problems import MANY, ONE, field_errors
-from app.audio.raw import rate_trouble
+from app.audio.raw import HIGHEST_RATE, LOWEST_RATE, rate_trouble
 from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check_callback, check_url
 from app.errors import FieldError, InvalidRequest, TooLarge
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
@@ -165,8 +165,8 @@ class CreateTranscription(BaseModel):
     )
     sample_rate: int | None = Field(
         default=None,
-        ge=4_000,
-        le=192_000,
+        ge=LOWEST_RATE,
+        le=HIGHEST_RATE,
         description="The sample rate in Hz of a recording with the `encoding` that you send. If you leave the field "
         "out, it is 16000 for `g722` and 8000 for all others.",
     )

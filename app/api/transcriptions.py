@@ -23,7 +23,6 @@ from app.errors import (
     BadMedia,
     IdempotencyKeyReused,
     InsufficientStorage,
-    InvalidRequest,
     NoAudio,
     NotAcceptable,
     NotCompleted,
@@ -60,7 +59,6 @@ CREATED: dict[int | str, dict[str, Any]] = {
         RequestTimeout,
         TooLarge,
         UnsupportedMedia,
-        InvalidRequest,
         IdempotencyKeyReused,
         UrlNotAllowed,
         NoAudio,
@@ -141,7 +139,7 @@ async def create_transcription(
     "",
     response_model=TranscriptionList,
     summary="List transcriptions",
-    responses={200: openapi.LISTED, **responses(*COMMON_ERRORS, InvalidRequest)},
+    responses={200: openapi.LISTED, **responses(*COMMON_ERRORS)},
 )
 async def list_transcriptions(
     caller: CallerDep,
@@ -174,7 +172,7 @@ async def list_transcriptions(
     "/{transcription_id:uuid}",  # `from-url` is no id, so that `Allow` names only the methods of that path
     response_model=TranscriptionOut,
     summary="Read a transcription",
-    responses={200: openapi.READ, **responses(*COMMON_ERRORS, NotFound, InvalidRequest)},
+    responses={200: openapi.READ, **responses(*COMMON_ERRORS, NotFound)},
 )
 async def read_transcription(
     transcription_id: TranscriptionId,
@@ -264,7 +262,7 @@ async def delete_transcription(
     summary="Read the transcript",
     responses={
         200: openapi.TRANSCRIPT,
-        **responses(*COMMON_ERRORS, NotFound, NotAcceptable, NotCompleted, InvalidRequest),
+        **responses(*COMMON_ERRORS, NotFound, NotAcceptable, NotCompleted),
     },
 )
 async def read_transcript(

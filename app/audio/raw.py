@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from app.transcripts.transcript import Encoding, Options
 
 USUAL_RATE = 8_000
+LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
 FIXED_RATES: dict[Encoding, int] = {"gsm": 8_000, "g722": 16_000, "g723_1": 8_000, "g726": 8_000, "g729": 8_000}
 """The encodings that have only one sample rate."""
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.audio.containment.fence import close_to_other_processes
+from app.audio.raw import HIGHEST_RATE, LOWEST_RATE
 from app.cli.preparation import checked_settings, leave
 from app.cli.tally import Tally
 from app.process.memory import share_memory
@@ -76,7 +77,8 @@ def transcribe(
         ),
     ] = None,
     sample_rate: Annotated[
-        int | None, typer.Option(min=4_000, max=192_000, help="Sample rate in Hz of recordings with that --encoding.")
+        int | None,
+        typer.Option(min=LOWEST_RATE, max=HIGHEST_RATE, help="Sample rate in Hz of recordings with that --encoding."),
     ] = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out recordings whose transcripts are in the output folder.")
