@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.speech.language_tags import code_of
+from app.speech.language_tags import code_of, name_of
 from app.speech.whisper.languages import languages
 
 
@@ -66,3 +66,32 @@ def test_a_text_that_names_no_language_is_refused(asked: str) -> None:
 def test_every_language_of_a_model_keeps_its_code(code: str) -> None:
     assert code_of(code) == code
     assert code_of(f"{code}-XX") == code
+
+
+@pytest.mark.parametrize("code", languages("large-v3"))
+def test_every_language_of_a_model_has_a_name_that_is_understood_again(code: str) -> None:
+    name = name_of(code)
+    assert len(name) > 3 or name == "lao"
+    assert name == name.lower()
+    assert code_of(name) == code
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("en", "english"),
+        ("zh", "chinese"),
+        ("yue", "cantonese"),
+        ("es", "spanish"),
+        ("nl", "dutch"),
+        ("no", "norwegian"),
+        ("ht", "haitian creole"),
+        ("ps", "pashto"),
+        ("lb", "luxembourgish"),
+        ("haw", "hawaiian"),
+        ("lo", "lao"),
+        ("ga", "ga"),
+    ],
+)
+def test_a_language_has_the_name_that_whisper_writes(code: str, name: str) -> None:
+    assert name_of(code) == name

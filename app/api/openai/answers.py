@@ -57,12 +57,12 @@ class Wanted:
     named: bool = False
 
 
-def render(transcript: Transcript, wanted: Wanted, recorded_channels: int | None) -> str:
-    """The body of the answer. `recorded_channels` is how many channels the recording has, or None if not known."""
+def render(transcript: Transcript, wanted: Wanted) -> str:
+    """The body of the answer."""
     named = transcript if wanted.named else _with_letters(transcript)
     match wanted.format:
         case ResponseFormat.JSON:
-            return _dump(_plain(named, recorded_channels))
+            return _dump(_plain(named))
         case ResponseFormat.VERBOSE_JSON:
             return _dump(_verbose(named, wanted))
         case ResponseFormat.DIARIZED_JSON:
@@ -120,16 +120,18 @@ def _with_letter(segment: Segment) -> Segment:
     return replace(segment, speaker=ascii_uppercase[segment.channel])
 
 
-def _plain(transcript: Transcript, recorded_channels: int | None) -> dict[str, Any]:
-    """Of a recording of several channels there are segments too, with their speakers if each channel has one."""
-    body = {"text": transcript.text, "usage": usage(transcript.duration), "languages": _languages(transcript)}
+def _plain(transcript: Transcript) -> dict[str, Any]:
+    """OpenAI sends no segments here. We do, because a client joins their texts to the text of a telephone call."""
     is_dialogue = len(transcript.channels) > 1
-    if is_dialogue or (recorded_channels or 1) > 1:
-        body["segments"] = [
-            {**_span(segment), "text": segment.text, **({"speaker": segment.speaker} if is_dialogue else {})}
+    return {
+        "text": transcript.text,
+        "usage": usage(transcript.duration),
+        "languages": _languages(transcript),
+        "segments": [
+            {**_span(segment), "text": _spaced(segment), **({"speaker": segment.speaker} if is_dialogue else {})}
             for segment in transcript.segments
-        ]
-    return body
+        ],
+    }
 
 
 def _languages(transcript: Transcript) -> list[dict[str, str]]:
@@ -167,10 +169,15 @@ def _verbose_segment(segment: Segment, number: int) -> dict[str, Any]:
         "id": number,
         "seek": int(segment.start * 100),
         **_span(segment),
-        "text": f" {segment.text}" if segment.has_spaces else segment.text,
+        "text": _spaced(segment),
         "tokens": [],
         **{score: round(getattr(segment, score) or 0.0, 4) for score in formats.SCORES},
     }
+
+
+def _spaced(segment: Segment) -> str:
+    """The text with a space before it, as Whisper writes it, because some clients join the texts without one."""
+    return f" {segment.text}" if segment.has_spaces else segment.text
 
 
 def _word(word: Word) -> dict[str, Any]:

@@ -1,0 +1,273 @@
+"""OpenAI's clients get the exception that fits, and repeat only what may pass on a second try."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import httpx2
+import openai
+import pytest
+from fastapi import Request
+from pydantic import JsonValue
+
+from app.api.openai.errors import Failure, OpenAIError, failure_of, failure_of_job, speaks_openai
+from app.api.problems import openai_responses, render, render_failure
+from app.errors import (
+    AppError,
+    BadMedia,
+    BadRequest,
+    FieldError,
+    Forbidden,
+    GpuOutOfMemory,
+    InsufficientStorage,
+    InternalError,
+    InvalidRequest,
+    JobError,
+    MethodNotAllowed,
+    NoAudio,
+    NotFound,
+    QueueFull,
+    RequestTimeout,
+    ShuttingDown,
+    TooLarge,
+    TooLong,
+    TranscriptionFailed,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+    UrlNotAllowed,
+    WorkerCrashed,
+)
+from app.jobs.lifecycle import Status
+from testing.service import Service, eventually
+
+DOOR = "/v1/audio/transcriptions"
+
+
+def kinds(root: type[AppError]) -> Iterator[type[AppError]]:
+    for kind in root.__subclasses__():
+        if hasattr(kind, "code"):
+            yield kind
+        yield from kinds(kind)
+
+
+def refused(error: AppError | Failure) -> tuple[openai.APIError, int]:
+    """What openai-python raises for this answer, and how many requests it has sent until then."""
+    requests: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        scope = {"type": "http", "path": DOOR, "state": {"request_id": "crm-48151"}}
+        asked = Request(scope)
+        response = render(asked, error) if isinstance(error, AppError) else render_failure(asked, error)
+        headers = {**dict(response.headers), "X-Request-ID": "crm-48151"}
+        return httpx2.Response(response.status_code, headers=headers, content=bytes(response.body))
+
+    transport = httpx2.MockTransport(answer)
+    with openai.OpenAI(
+        api_key="x",
+        base_url="http://callscribe.example/v1",
+        max_retries=2,
+        http_client=httpx2.Client(transport=transport),
+    ) as client:
+        client._sleep_for_retry = lambda **_: None  # type: ignore[method-assign]
+        with pytest.raises(openai.APIError) as raised:
+            client.audio.transcriptions.create(file=("call.wav", b"RIFF"), model="whisper-1")
+    return raised.value, len(requests)
+
+
+WRONG_LANGUAGE = InvalidRequest("The language is not known.", errors=(FieldError("language", "is not a language"),))
+NO_FILE = InvalidRequest("There is no file.", errors=(FieldError("file", "is missing"),))
+
+
+class ModelNotFound(AppError):
+    """Any class with this code: the table does not ask for the class."""
+
+    code, title, status = "model_not_found", "The model is not served", 422
+
+
+@pytest.mark.parametrize(
+    ("error", "exception", "kind", "param", "code", "requests"),
+    [
+        (InvalidRequest(), openai.BadRequestError, "invalid_request_error", None, "invalid_request", 1),
+        (WRONG_LANGUAGE, openai.BadRequestError, "invalid_request_error", "language", "unsupported_value", 1),
+        (NO_FILE, openai.BadRequestError, "invalid_request_error", "file", "missing_required_parameter", 1),
+        (BadRequest(), openai.BadRequestError, "invalid_request_error", None, "bad_request", 1),
+        (UrlNotAllowed(), openai.BadRequestError, "invalid_request_error", None, "url_not_allowed", 1),
+        (NoAudio(), openai.BadRequestError, "invalid_request_error", "file", "no_audio", 1),
+        (BadMedia(), openai.BadRequestError, "invalid_request_error", "file", "bad_media", 1),
+        (TooLong(), openai.BadRequestError, "invalid_request_error", "file", "too_long", 1),
+        (Unauthorized(), openai.AuthenticationError, "invalid_request_error", None, "invalid_api_key", 1),
+        (Forbidden(), openai.PermissionDeniedError, "invalid_request_error", None, "forbidden", 1),
+        (NotFound(), openai.NotFoundError, "invalid_request_error", None, "not_found", 1),
+        (ModelNotFound(), openai.NotFoundError, "invalid_request_error", None, "model_not_found", 1),
+        (QueueFull(retry_after=7), openai.RateLimitError, "rate_limit_error", None, "rate_limit_exceeded", 3),
+        (InternalError(), openai.InternalServerError, "server_error", None, "internal_error", 3),
+        (Unavailable(retry_after=5), openai.InternalServerError, "server_error", None, "unavailable", 3),
+        (ShuttingDown(), openai.InternalServerError, "server_error", None, "shutting_down", 3),
+        (InsufficientStorage(), openai.InternalServerError, "server_error", None, "insufficient_storage", 3),
+        (TooLarge(), openai.APIStatusError, "invalid_request_error", "file", "too_large", 1),
+        (UnsupportedMedia(), openai.APIStatusError, "invalid_request_error", "file", "unsupported_media", 1),
+        (MethodNotAllowed(), openai.APIStatusError, "invalid_request_error", None, "method_not_allowed", 1),
+        (RequestTimeout(), openai.APIStatusError, "timeout_error", None, "request_timeout", 3),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, AppError) else "",
+)
+def test_openai_python_raises_the_class_that_fits_and_repeats_what_may_pass(
+    error: AppError, exception: type[openai.APIError], kind: str, param: str | None, code: str, requests: int
+) -> None:
+    raised, sent = refused(error)
+    assert type(raised) is exception
+    assert (raised.type, raised.param, raised.code, sent) == (kind, param, code, requests)
+    assert isinstance(raised, openai.APIStatusError)
+    assert raised.request_id == "crm-48151"
+    assert error.detail in raised.message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exception", "kind", "param"),
+    [
+        (Status.FAILED, BadMedia.code, openai.BadRequestError, "invalid_request_error", "file"),
+        (Status.FAILED, UnsupportedMedia.code, openai.BadRequestError, "invalid_request_error", "file"),
+        (Status.FAILED, NoAudio.code, openai.BadRequestError, "invalid_request_error", "file"),
+        (Status.FAILED, TooLong.code, openai.BadRequestError, "invalid_request_error", "file"),
+        (Status.FAILED, TranscriptionFailed.code, openai.InternalServerError, "server_error", None),
+        (Status.FAILED, WorkerCrashed.code, openai.InternalServerError, "server_error", None),
+        (Status.FAILED, GpuOutOfMemory.code, openai.InternalServerError, "server_error", None),
+        (Status.CANCELLED, None, openai.ConflictError, "invalid_request_error", None),
+    ],
+)
+def test_a_job_that_ended_without_a_transcript_is_asked_for_only_once(
+    status: Status, code: str | None, exception: type[openai.APIError], kind: str, param: str | None
+) -> None:
+    message = "Why it ended." if code else None
+    raised, sent = refused(failure_of_job(status, code, message))
+    assert type(raised) is exception
+    assert (raised.type, raised.param, raised.code, sent) == (kind, param, code or "cancelled", 1)
+    assert (message or "cancelled") in raised.message
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds(AppError) if not issubclass(kind, JobError)])
+def test_every_error_of_a_request_has_openais_shape(kind: type[AppError]) -> None:
+    failure = failure_of(kind())
+    OpenAIError.model_validate(failure.body, strict=True)
+    assert list(failure.detail) == ["message", "type", "param", "code"]
+    assert failure.status not in (422, 507), "openai-python has no class of ours for them"
+    assert ("x-should-retry" in failure.headers) == (
+        400 <= failure.status < 500 and failure.status not in {408, 409, 429}
+    )
+
+
+def test_an_answer_keeps_the_headers_of_its_error() -> None:
+    assert failure_of(Unauthorized(headers={"WWW-Authenticate": "Bearer"})).headers["WWW-Authenticate"] == "Bearer"
+    assert failure_of(MethodNotAllowed(headers={"Allow": "POST"})).headers["Allow"] == "POST"
+    assert failure_of(QueueFull(retry_after=7)).headers == {"Retry-After": "7"}
+    assert failure_of(InsufficientStorage()).headers == {"Retry-After": "60"}
+
+
+def test_the_message_names_each_field_and_says_what_is_wrong_with_it() -> None:
+    wrong = (FieldError("temperature", "must be a number"), FieldError("x" * 1000, "is not a field of this request"))
+    failure = failure_of(InvalidRequest("Some fields are not valid.", errors=wrong))
+    assert failure.param == "temperature"
+    assert failure.message == (
+        f"Some fields are not valid. temperature: must be a number; {'x' * 60}: is not a field of this request"
+    )
+
+
+def test_an_error_in_a_stream_is_raised_with_the_same_fields() -> None:
+    failure = failure_of_job(Status.FAILED, "worker_crashed", "Every worker that ran this job crashed")
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        events = [{"type": "transcript.text.delta", "delta": "Anna"}, failure.body]
+        text = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+        return httpx2.Response(200, headers={"Content-Type": "text/event-stream"}, text=text)
+
+    transport = httpx2.MockTransport(answer)
+    with openai.OpenAI(
+        api_key="x", base_url="http://callscribe.example/v1", http_client=httpx2.Client(transport=transport)
+    ) as client:
+        stream = client.audio.transcriptions.create(file=("call.wav", b"RIFF"), model="whisper-1", stream=True)
+        assert next(stream).type == "transcript.text.delta"
+        with pytest.raises(openai.APIError, match="Every worker that ran this job crashed") as raised:
+            next(stream)
+    assert (raised.value.type, raised.value.code) == ("server_error", "worker_crashed")
+
+
+def test_the_openapi_document_names_the_errors_as_they_are_answered() -> None:
+    entries = openai_responses(Unauthorized, InvalidRequest, TooLong, QueueFull, InsufficientStorage, Unavailable)
+    assert {status: entry["description"] for status, entry in entries.items()} == {
+        400: "Bad Request: `invalid_request`, `too_long`",
+        401: "Unauthorized: `invalid_api_key`",
+        429: "Too Many Requests: `rate_limit_exceeded`",
+        503: "Service Unavailable: `insufficient_storage`, `unavailable`",
+    }
+    for entry in entries.values():
+        content = entry["content"]["application/json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/OpenAIError"}
+        for example in content["examples"].values():
+            OpenAIError.model_validate(example["value"], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "openais"),
+    [
+        ("/v1/audio/transcriptions", True),
+        ("/v1/audio/speech", True),
+        ("/v1/audio", True),
+        ("/v1/transcribe", True),
+        ("/v1/models/base", True),
+        ("/v1/models/Systran/faster-whisper:tiny", True),
+        ("/v1/models", False),
+        ("/v1/modelsX", False),
+        ("/v1/transcriptions", False),
+        ("/v1/transcribed", False),
+        ("/v1/audios", False),
+        ("/", False),
+    ],
+)
+def test_the_path_decides_the_shape_of_errors(path: str, openais: bool) -> None:
+    assert speaks_openai(path) is openais
+
+
+def answered(response: httpx.Response, status: int) -> dict[str, JsonValue]:
+    assert (response.status_code, response.headers["Content-Type"]) == (status, "application/json")
+    assert list(response.json()) == ["error"]
+    OpenAIError.model_validate_json(response.content, strict=True)
+    return dict(response.json()["error"])
+
+
+def test_an_unknown_path_below_the_door_is_answered_in_openais_shape_and_logged(guarded: Service) -> None:
+    response = guarded.client.get("/v1/audio/nothing", headers={"X-Request-ID": "openai-unknown-path"})
+    assert answered(response, 404)["code"] == "not_found"
+    assert (response.headers["X-Request-ID"], response.headers["x-should-retry"]) == ("openai-unknown-path", "false")
+
+    def logged() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in guarded.log().splitlines() if "openai-unknown-path" in line]
+
+    eventually(lambda: bool(logged()))
+    (entry,) = logged()
+    assert (entry["status"], entry["code"], entry["reason"]) == (
+        404,
+        "not_found",
+        "There is no resource at /v1/audio/nothing.",
+    )
+
+
+def test_a_refusal_before_any_route_has_openais_shape(guarded: Service) -> None:
+    error = answered(guarded.client.get("/v1/audio/nothing", headers={"Host": "call scribe"}), 400)
+    assert (error["code"], error["type"]) == ("bad_request", "invalid_request_error")
+
+
+def test_the_list_of_models_answers_clients_of_both_kinds(guarded: Service) -> None:
+    response = guarded.client.get("/v1/models", headers={"Authorization": "Bearer guess"})
+    problem = response.json()
+    assert (response.status_code, response.headers["Content-Type"]) == (401, "application/problem+json")
+    assert (problem["code"], problem["status"]) == ("unauthorized", 401)
+    assert problem["error"] == {
+        "message": problem["detail"],
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_api_key",
+    }
+    assert "error" not in guarded.client.get("/v1/transcriptions", headers={"Authorization": "Bearer guess"}).json()
