@@ -140,6 +140,22 @@ class StoredTranscript(SQLModel, table=True):
     transcript: str = Field(sa_type=Text)
 
 
+class AwaitedJob(SQLModel, table=True):
+    """A job whose client waits for its end on an open connection. The row stays for a while after the job's end.
+
+    `request_hash` stands for the recording and everything that was asked for it. At `awaited_until` the job counts as
+    abandoned, unless a process that holds a connection of such a client has moved that time.
+    """
+
+    __tablename__ = "awaited_job"
+    __table_args__ = (Index("awaited_job_request", "caller", "request_hash"),)
+
+    transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
+    caller: str = Field(sa_type=Text)
+    request_hash: str = Field(sa_type=Text)
+    awaited_until: datetime = Field(sa_type=DateTime(timezone=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
     """What a request puts into the queue: the columns of its row that are not a default."""
