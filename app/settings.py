@@ -158,6 +158,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Days after which an ended transcription is erased. If unset, it is kept forever.",
     )
+    openai_keep_abandoned: bool = Field(
+        default=False,
+        description="Whether a job from `/v1/audio/…` goes on after its client has hung up. Otherwise it is cancelled "
+        "if the client does not repeat the request within 20 seconds.",
+    )
     log_format: Literal["text", "json"] | None = Field(
         default=None,
         description="`text` for people, `json` for programs. If unset, `text` on a terminal, otherwise `json`.",

@@ -5,9 +5,8 @@ every way in, and a failure leaves nothing in the store. How a recording came in
 codes belong to `app.api`.
 """
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 from uuid import UUID
@@ -15,7 +14,7 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from app.audio.decode import MediaInfo, probe
+from app.audio.decode import MediaInfo
 from app.audio.raw import raw_sound
 from app.callers import Caller
 from app.database.connections import Database
@@ -26,15 +25,14 @@ from app.errors import (
     InsufficientStorage,
     InvalidRequest,
     QueueFull,
-    TooLong,
     Unavailable,
 )
 from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
+from app.intake.prober import Prober
 from app.jobs import awaited, changing
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
-from app.process.places import FairPlaces, Rank
 from app.process.tasks import never, run_unless
 from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
@@ -43,14 +41,7 @@ from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailable
 from app.transcripts.transcript import Options
 
-PROBES = 3
-PROBES_OF_ONE_KEY = 2
-MAX_PENDING_PROBES = 128  # a probe costs 0.1 s of a core, so the last one waits about 10 s: clients wait that long
-MAX_PENDING_PROBES_OF_ONE_KEY = 96
-PROBE_RETRY_SECONDS = 3
 MOST_BESIDE_RECORDING = 256 * 1024  # bytes that a request may have beside its recording
-# Their duration may be a guess by the bit rate, or a placeholder of a recorder that could not go back to correct it.
-ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "aiff", "amr", "eac3", "mp3"})
 
 log = structlog.stdlib.get_logger("callscribe.intake")
 
@@ -95,8 +86,7 @@ class Intake:
         self._free_space = free_space
         self.limits = limits
         self.closed = False
-        self._probing = FairPlaces(PROBES, PROBES_OF_ONE_KEY)
-        self._pending_probes: Counter[str] = Counter()
+        self._prober = Prober(store, limits.audio_seconds)
 
     @asynccontextmanager
     async def receiving(
@@ -183,7 +173,7 @@ class Intake:
                     await self._is_known(caller, None, recording.audio.bytes)
                     raise Unavailable("The transcription of this request was deleted meanwhile.", retry_after=1)
                 job = self._new_job(recording, ask, caller, idempotency_key)
-                info = await run_unless(abandoned(), self._probe(recording.audio, job))
+                info = await run_unless(abandoned(), self._prober.probe(job))
                 require(info)
         if earlier is not None:
             await self._erase(recording.audio.key)
@@ -267,29 +257,6 @@ class Intake:
         resolved = replace(ask, options=self._options(ask.options))
         named = raw_sound(resolved.options, recording.filename) is not None
         return fingerprint(recording, resolved, _name(recording) if named else None)
-
-    async def _probe(self, audio: StoredAudio, job: NewJob) -> MediaInfo:
-        rank = Rank(job.priority, job.caller)
-        with self._pending_probe(rank.owner):
-            async with self._probing.place(rank), self._store.local_path(audio.key) as path:
-                info = await probe(path, raw_sound(job.options, job.filename))
-        announced = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
-        if announced is not None and announced > self.limits.audio_seconds:
-            raise TooLong(f"The recording is longer than {self.limits.audio_seconds:g} s.")
-        return info
-
-    @contextmanager
-    def _pending_probe(self, caller: str) -> Iterator[None]:
-        """Raises Unavailable if too many recordings in all, or of this caller, are being probed or wait for that."""
-        pending = self._pending_probes
-        if pending.total() >= MAX_PENDING_PROBES or pending[caller] >= MAX_PENDING_PROBES_OF_ONE_KEY:
-            raise Unavailable("Too many recordings wait to be looked at.", retry_after=PROBE_RETRY_SECONDS)
-        self._pending_probes[caller] += 1
-        try:
-            yield
-        finally:
-            self._pending_probes[caller] -= 1
-            self._pending_probes = +self._pending_probes
 
     def _new_job(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""
