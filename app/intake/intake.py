@@ -6,7 +6,7 @@ codes belong to `app.api`.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -22,6 +22,7 @@ from app.database.connections import Database
 from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.errors import AppError, FieldError, InvalidRequest, TooLong, Unavailable
 from app.intake.ask import DEFAULT_PRIORITY, Accepted, Ask, Remote, Stored, fingerprint
+from app.intake.model_names import ModelNames
 from app.jobs import changing
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
@@ -69,7 +70,7 @@ class Intake:
         database: Database,
         store: AudioStore,
         fetcher: Fetcher,
-        models: Sequence[str],
+        models: ModelNames,
         receivers: Receivers,
         free_space: FreeSpace,
         limits: Limits,
@@ -268,10 +269,10 @@ class Intake:
 
     def _options(self, asked: Options) -> Options:
         """The options in force. Raises InvalidRequest for what this service does not offer."""
-        model = asked.model or self.models[0]
-        if model not in self.models:
-            known = ", ".join(self.models)
-            raise InvalidRequest("The model is not served.", errors=(FieldError("model", f"must be one of: {known}"),))
+        model = self.models.resolve(asked.model)
+        if model is None:
+            detail = f"must be one of: {self.models.in_words()}"
+            raise InvalidRequest("The model is not served.", errors=(FieldError("model", detail),))
         if asked.language is not None and asked.language not in abilities(model).languages:
             detail = f"is not a language of the model {model}; GET /v1/models lists the languages of each model"
             raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))
