@@ -27,6 +27,7 @@ from app.deliveries.http import http_channels, open_client
 from app.deliveries.receivers import Receivers
 from app.deliveries.sender import DeliverySender
 from app.intake.intake import Intake, Limits
+from app.intake.model_names import ModelNames
 from app.jobs import erasure
 from app.jobs.awaiting import Awaiting
 from app.jobs.ending import AtEnd
@@ -171,7 +172,8 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
         settings.priority_ceilings,
     )
     receivers = Receivers(parts.guard, settings.webhook_urls, settings.callback_urls)
-    intake = Intake(database, parts.store, parts.fetcher, settings.model, receivers, parts.free_space, limits)
+    models = ModelNames(settings.model, settings.model_aliases)
+    intake = Intake(database, parts.store, parts.fetcher, models, receivers, parts.free_space, limits)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,

@@ -99,10 +99,10 @@ async def read_readiness(
 )
 async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
     """Lists the models that you can choose for a transcription. The first one is the default."""
-    default, *_ = intake.models
+    models = intake.models
     return ModelList(
         items=[
-            ModelOut(name=name, default=name == default, languages=list(abilities(name).languages))
-            for name in intake.models
+            ModelOut(name=name, default=name == models.default, languages=list(abilities(name).languages))
+            for name in models.served
         ]
     )

@@ -5,7 +5,7 @@ every way in, and a failure leaves nothing in the store. How a recording came in
 codes belong to `app.api`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -28,6 +28,7 @@ from app.errors import (
     Unavailable,
 )
 from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
+from app.intake.model_names import ModelNames
 from app.intake.prober import Prober
 from app.jobs import awaited, changing
 from app.jobs.models import NewJob, Transcription
@@ -73,7 +74,7 @@ class Intake:
         database: Database,
         store: AudioStore,
         fetcher: Fetcher,
-        models: Sequence[str],
+        models: ModelNames,
         receivers: Receivers,
         free_space: FreeSpace,
         limits: Limits,
@@ -293,10 +294,10 @@ class Intake:
 
     def _options(self, asked: Options) -> Options:
         """The options in force. Raises InvalidRequest for what this service does not offer."""
-        model = asked.model or self.models[0]
-        if model not in self.models:
-            known = ", ".join(self.models)
-            raise InvalidRequest("The model is not served.", errors=(FieldError("model", f"must be one of: {known}"),))
+        model = self.models.resolve(asked.model)
+        if model is None:
+            detail = f"must be one of: {self.models.in_words()}"
+            raise InvalidRequest("The model is not served.", errors=(FieldError("model", detail),))
         if asked.language is not None and asked.language not in abilities(model).languages:
             detail = f"is not a language of the model {model}; GET /v1/models lists the languages of each model"
             raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))
