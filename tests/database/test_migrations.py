@@ -48,8 +48,11 @@ ROWS = (
     INSERT INTO delivery_attempt (id, delivery_id, started_at, milliseconds, status_code, response)
     VALUES (gen_random_uuid(), '{DELIVERY}', now(), 1, 500, '')
     """,
+    f"INSERT INTO awaited_job VALUES ('{JOB}', 'test', 'hash', now())",
     "INSERT INTO webhook_secret (id, secret, created_at) VALUES (gen_random_uuid(), 'whsec_AA==', now())",
 )
+# Younger than the first migration. A downgrade removes these tables. Their rows matter only while a job runs.
+SHORT_LIVED = frozenset({"awaited_job"})
 
 
 @pytest.fixture
@@ -128,7 +131,10 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     for revision in reversed(newest_first[:-1]):
         await upgrade(address, revision)
         assert await schema(address) == schemas[revision], revision
-    assert await rows(address) == contents
+    after = await rows(address)
+    assert {table: after[table] for table in after if table not in SHORT_LIVED} == {
+        table: contents[table] for table in contents if table not in SHORT_LIVED
+    }
     [job] = await claim(database)
     assert job.id == waiting.id
     await database.close()
