@@ -39,6 +39,8 @@ ROWS = (
         false, 'upload', '[]', now(), now())
     """,
     f"INSERT INTO transcript VALUES ('{JOB}', 'good morning')",
+    f"INSERT INTO transcript_part VALUES ('{JOB}', gen_random_uuid(), 0, 1.5, '[]')",
+    f"INSERT INTO awaited_job VALUES ('{JOB}', 'test', 'hash', now())",
     f"INSERT INTO event VALUES ('{EVENT}', '{JOB}', 'transcription.completed', 'body', now())",
     f"""
     INSERT INTO delivery (id, event_id, style, url, host, status, attempts, tries, next_attempt_at, created_at)
@@ -48,11 +50,10 @@ ROWS = (
     INSERT INTO delivery_attempt (id, delivery_id, started_at, milliseconds, status_code, response)
     VALUES (gen_random_uuid(), '{DELIVERY}', now(), 1, 500, '')
     """,
-    f"INSERT INTO awaited_job VALUES ('{JOB}', 'test', 'hash', now())",
     "INSERT INTO webhook_secret (id, secret, created_at) VALUES (gen_random_uuid(), 'whsec_AA==', now())",
 )
-# Younger than the first migration. A downgrade removes these tables. Their rows matter only while a job runs.
-SHORT_LIVED = frozenset({"awaited_job"})
+
+OF_RUNNING_JOBS = {"transcript_part", "awaited_job"}  # a way down drops their rows, because an older version has no such table
 
 
 @pytest.fixture
@@ -131,10 +132,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     for revision in reversed(newest_first[:-1]):
         await upgrade(address, revision)
         assert await schema(address) == schemas[revision], revision
-    after = await rows(address)
-    assert {table: after[table] for table in after if table not in SHORT_LIVED} == {
-        table: contents[table] for table in contents if table not in SHORT_LIVED
-    }
+    assert await rows(address) == contents | dict.fromkeys(OF_RUNNING_JOBS)
     [job] = await claim(database)
     assert job.id == waiting.id
     await database.close()
