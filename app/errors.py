@@ -39,6 +39,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+LONGEST_FIELD = 60  # a client chooses the names of unknown fields
+
 
 @dataclass(frozen=True)
 class FieldError:
@@ -74,6 +76,17 @@ class AppError(Exception):
         self.retry_after = self.retry_after if retry_after is None else retry_after
         self.headers = dict(headers or {})
         self.errors = errors
+
+    @property
+    def reason(self) -> str:
+        """The detail, and what is wrong with each field, in one text."""
+        fields = "; ".join(f"{each.field[:LONGEST_FIELD]}: {each.detail}" for each in self.errors)
+        return f"{self.detail} {fields}" if fields else self.detail
+
+    @property
+    def answer_headers(self) -> Mapping[str, str]:
+        """The headers of the answer, with `Retry-After` if the request should be repeated."""
+        return self.headers if self.retry_after is None else {**self.headers, "Retry-After": str(self.retry_after)}
 
 
 class RequestError(AppError):

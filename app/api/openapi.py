@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from app.api import delivery_views as deliveries
 from app.api import openapi_webhooks
+from app.api.openai.errors import OpenAIError
 from app.api.openapi_requests import REF_TEMPLATE, SCHEMAS
 from app.api.problems import Problem
 from app.api.requests import CreateFromUrl
@@ -225,7 +226,7 @@ PART_OF_AUDIO = AUDIO | {"description": "The bytes of the recording that `Range`
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Returns the document with the webhooks and schemas that FastAPI does not see, and without its 422 answers."""
-    written_by_hand: list[type[BaseModel]] = [Problem, TranscriptOut, TranscriptionEvent]
+    written_by_hand: list[type[BaseModel]] = [Problem, OpenAIError, TranscriptOut, TranscriptionEvent]
     _, named = models_json_schema(
         [*((model, "serialization") for model in written_by_hand), (CreateFromUrl, "validation")],
         ref_template=REF_TEMPLATE,

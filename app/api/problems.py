@@ -1,6 +1,9 @@
-"""Answers every error in the same form: RFC 9457 `application/problem+json`."""
+"""Answers every error in the same form: RFC 9457 `application/problem+json`.
 
-from collections.abc import Callable, Mapping
+Below the paths that OpenAI's clients use, errors have OpenAI's form instead.
+"""
+
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.openai import errors as openai
 from app.database.connections import DATABASE_TROUBLE, is_refusal, is_unexpected
 from app.errors import (
     AppError,
@@ -34,7 +38,6 @@ INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of t
 # Every route that needs a key may answer these errors.
 COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, Unavailable)
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-LONGEST_FIELD = 60  # a client chooses the names of unknown fields
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
 log = structlog.stdlib.get_logger("callscribe.http")
@@ -57,6 +60,9 @@ class Problem(BaseModel):
     code: str = Field(description="The kind of error. Its name never changes.", examples=["not_found"])
     request_id: str = Field(description="The id of this request in the service's log. Quote it to the operator.")
     errors: list[FieldProblem] | None = Field(default=None, description="The fields that were refused, and why.")
+    error: openai.OpenAIErrorDetail | None = Field(
+        default=None, description="The same error for OpenAI's clients. Only `/v1/models` has it."
+    )
 
 
 class ProblemResponse(JSONResponse):
@@ -64,16 +70,33 @@ class ProblemResponse(JSONResponse):
 
 
 def render(request: Request, error: AppError) -> Response:
-    """Returns the error as an answer, and keeps its code and its reason for the request's log line."""
-    request.state.code = error.code
-    fields = "; ".join(f"{each.field[:LONGEST_FIELD]}: {each.detail}" for each in error.errors)
-    request.state.reason = f"{error.detail} {fields}" if fields else error.detail
-    return ProblemResponse(_problem(error, request.state.request_id), error.status, _headers(error))
+    """Returns the error as an answer, and keeps its code and its reason for the request's log line.
+
+    The path of the request decides whether the answer is a problem or has the form of OpenAI's errors.
+    """
+    request.state.code, request.state.reason = error.code, error.reason
+    path = request.scope["path"]
+    if openai.speaks_openai(path):
+        return _openai_response(openai.failure_of(error))
+    problem = _problem(error, request.state.request_id)
+    if path == openai.MODELS_PATH:
+        problem |= openai.failure_of(error).body
+    return ProblemResponse(problem, error.status, error.answer_headers)
+
+
+def render_failure(request: Request, failure: openai.Failure) -> Response:
+    """Returns a failure as an answer in the form of OpenAI's errors, and keeps its code and message for the log."""
+    request.state.code, request.state.reason = failure.code, failure.message
+    return _openai_response(failure)
+
+
+def _openai_response(failure: openai.Failure) -> Response:
+    return JSONResponse(failure.body, failure.status, failure.headers)
 
 
 def raw_answer(error: AppError, request_id: str) -> bytes:
     """Returns the bytes of an answer, for a connection without a request that could reach the application."""
-    answer = ProblemResponse(_problem(error, request_id), error.status, {**_headers(error), "Connection": "close"})
+    answer = ProblemResponse(_problem(error, request_id), error.status, {**error.answer_headers, "Connection": "close"})
     head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
     status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
     return status.encode() + head + b"\r\n" + bytes(answer.body)
@@ -89,10 +112,6 @@ def _problem(error: AppError, request_id: str) -> dict[str, Any]:
         request_id=request_id,
         errors=[FieldProblem(field=field.field, detail=field.detail) for field in error.errors] or None,
     ).model_dump(exclude_none=True)
-
-
-def _headers(error: AppError) -> Mapping[str, str]:
-    return error.headers if error.retry_after is None else {**error.headers, "Retry-After": str(error.retry_after)}
 
 
 def install(app: FastAPI) -> None:
@@ -220,3 +239,21 @@ def _example(error: type[AppError]) -> dict[str, Any]:
         "code": error.code,
         "request_id": "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e",
     }
+
+
+def openai_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """Returns the entries of the OpenAPI document for the errors of a route that OpenAI's clients use."""
+    entries: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({openai.status_of(error) for error in errors}):
+        examples = {
+            failure.code: {"value": failure.body}
+            for failure in (openai.failure_of(error()) for error in errors)
+            if failure.status == status
+        }
+        entries[status] = {
+            "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{code}`" for code in examples),
+            "content": {
+                openai.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/OpenAIError"}, "examples": examples}
+            },
+        }
+    return entries

@@ -1,0 +1,205 @@
+"""A transcript in the shapes that OpenAI's clients read. Pure: it knows no HTTP and no database.
+
+The shapes are the models of the packages `openai` for Python and npm. Clients in other languages read strictly, so
+every field that those models require is there, and no number is null.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import ceil
+from string import ascii_uppercase
+from typing import Any
+
+from app.speech.language_tags import name_of
+from app.transcripts import formats
+from app.transcripts.dialogue import turns
+from app.transcripts.subtitles import one_line
+from app.transcripts.transcript import Segment, Task, Transcript, Word
+
+# The models of OpenAI's clients require a language even if there is no speech.
+UNKNOWN_LANGUAGE = "unknown"
+SEGMENT = "transcript.text.segment"
+
+
+class ResponseFormat(StrEnum):
+    JSON = "json"
+    TEXT = "text"
+    SRT = "srt"
+    VTT = "vtt"
+    VERBOSE_JSON = "verbose_json"
+    DIARIZED_JSON = "diarized_json"
+
+    @property
+    def media_type(self) -> str:
+        """The media type with which OpenAI answers. It sends srt as plain text."""
+        return _MEDIA_TYPES.get(self, "application/json")
+
+
+_MEDIA_TYPES = {
+    ResponseFormat.TEXT: "text/plain; charset=utf-8",
+    ResponseFormat.SRT: "text/plain; charset=utf-8",
+    ResponseFormat.VTT: "text/vtt; charset=utf-8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the client asked for. `words` and `segments` matter for `verbose_json` only.
+
+    If the client has `named` the speakers, their names are kept. Otherwise the speakers are A, B, C … by channel.
+    """
+
+    format: ResponseFormat = ResponseFormat.JSON
+    task: Task = "transcribe"
+    words: bool = False
+    segments: bool = True
+    named: bool = False
+
+
+def render(transcript: Transcript, wanted: Wanted, recorded_channels: int | None) -> str:
+    """The body of the answer. `recorded_channels` is how many channels the recording has, or None if not known."""
+    named = transcript if wanted.named else _with_letters(transcript)
+    match wanted.format:
+        case ResponseFormat.JSON:
+            return _dump(_plain(named, recorded_channels))
+        case ResponseFormat.VERBOSE_JSON:
+            return _dump(_verbose(named, wanted))
+        case ResponseFormat.DIARIZED_JSON:
+            return _dump(_diarized(named, wanted.task))
+        case ResponseFormat.TEXT:
+            return f"{named.text}\n"
+        case ResponseFormat.SRT:
+            return formats.render(named, "", formats.Format.SRT)
+        case ResponseFormat.VTT:
+            return formats.render(named, "", formats.Format.VTT)
+
+
+def usage(seconds: float) -> dict[str, Any]:
+    """What the request used. OpenAI rounds up to whole seconds, and some clients read only whole numbers here."""
+    return {"type": "duration", "seconds": ceil(seconds)}
+
+
+def dialogue_text(transcript: Transcript, *, named: bool) -> str:
+    """The dialogue, with one line `speaker: text` for each turn."""
+    return _lines(transcript if named else _with_letters(transcript))
+
+
+def delta_event(text: str) -> dict[str, Any]:
+    """A stream's event for text that is final and follows the text of the events before it."""
+    return {"type": "transcript.text.delta", "delta": text}
+
+
+def segment_event(segment: Segment, number: int, *, named: bool) -> dict[str, Any]:
+    """A stream's event for a segment of a dialogue. `number` counts from 1, as in the segments of `diarized_json`."""
+    return _diarized_segment(segment if named else _with_letter(segment), number)
+
+
+def done_event(transcript: Transcript, wanted: Wanted) -> dict[str, Any]:
+    """The last event of a stream, with the whole text."""
+    diarized = wanted.format is ResponseFormat.DIARIZED_JSON
+    text = dialogue_text(transcript, named=wanted.named) if diarized else transcript.text
+    return {
+        "type": "transcript.text.done",
+        "text": text,
+        "languages": _languages(transcript),
+        "usage": usage(transcript.duration),
+    }
+
+
+def _dump(body: dict[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False)
+
+
+def _with_letters(transcript: Transcript) -> Transcript:
+    channels = (replace(channel, label=ascii_uppercase[channel.index]) for channel in transcript.channels)
+    return replace(transcript, channels=tuple(channels), segments=tuple(map(_with_letter, transcript.segments)))
+
+
+def _with_letter(segment: Segment) -> Segment:
+    return replace(segment, speaker=ascii_uppercase[segment.channel])
+
+
+def _plain(transcript: Transcript, recorded_channels: int | None) -> dict[str, Any]:
+    """Of a recording of several channels there are segments too, with their speakers if each channel has one."""
+    body = {"text": transcript.text, "usage": usage(transcript.duration), "languages": _languages(transcript)}
+    is_dialogue = len(transcript.channels) > 1
+    if is_dialogue or (recorded_channels or 1) > 1:
+        body["segments"] = [
+            {**_span(segment), "text": segment.text, **({"speaker": segment.speaker} if is_dialogue else {})}
+            for segment in transcript.segments
+        ]
+    return body
+
+
+def _languages(transcript: Transcript) -> list[dict[str, str]]:
+    spoken = [transcript.language, *(channel.language for channel in transcript.channels)]
+    return [{"code": code} for code in dict.fromkeys(spoken) if code is not None]
+
+
+def _verbose(transcript: Transcript, wanted: Wanted) -> dict[str, Any]:
+    body = {
+        "task": wanted.task,
+        "language": _language(transcript, wanted.task),
+        "duration": round(transcript.duration, 3),
+        "text": transcript.text,
+    }
+    if wanted.segments:
+        body["segments"] = [_verbose_segment(segment, number) for number, segment in enumerate(transcript.segments)]
+    if wanted.words:
+        words = (word for segment in transcript.segments for word in segment.words or ())
+        body["words"] = [_word(word) for word in sorted(words, key=lambda word: word.start)]
+    return body | {"usage": usage(transcript.duration)}
+
+
+def _language(transcript: Transcript, task: Task) -> str:
+    if task == "translate":
+        return "english"
+    return name_of(transcript.language) if transcript.language else UNKNOWN_LANGUAGE
+
+
+def _verbose_segment(segment: Segment, number: int) -> dict[str, Any]:
+    """As Whisper writes a segment. We keep no tokens, so there are none; `seek` is the frame of the start.
+
+    A score that the model does not measure is 0, which no client takes for a sign of a bad segment.
+    """
+    return {
+        "id": number,
+        "seek": int(segment.start * 100),
+        **_span(segment),
+        "text": f" {segment.text}" if segment.has_spaces else segment.text,
+        "tokens": [],
+        **{score: round(getattr(segment, score) or 0.0, 4) for score in formats.SCORES},
+    }
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {"word": word.word.strip(), **_span(word)}
+
+
+def _span(timed: Segment | Word) -> dict[str, float]:
+    return {"start": round(timed.start, 3), "end": round(timed.end, 3)}
+
+
+def _diarized(transcript: Transcript, task: Task) -> dict[str, Any]:
+    return {
+        "task": task,
+        "duration": round(transcript.duration, 3),
+        "text": _lines(transcript),
+        "segments": [_diarized_segment(segment, number) for number, segment in enumerate(transcript.segments, start=1)],
+        "usage": usage(transcript.duration),
+    }
+
+
+def _diarized_segment(segment: Segment, number: int) -> dict[str, Any]:
+    return {
+        "type": SEGMENT,
+        "id": f"seg_{number:03}",
+        **_span(segment),
+        "text": segment.text,
+        "speaker": segment.speaker,
+    }
+
+
+def _lines(transcript: Transcript) -> str:
+    return "\n".join(f"{one_line(turn.speaker)}: {one_line(turn.text)}" for turn in turns(transcript.segments))
