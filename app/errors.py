@@ -9,6 +9,7 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── Unauthorized            unauthorized             401
     │   ├── Forbidden               forbidden                403
     │   ├── NotFound                not_found                404
+    │   ├── ModelNotFound           model_not_found          404
     │   ├── MethodNotAllowed        method_not_allowed       405
     │   ├── NotAcceptable           not_acceptable           406
     │   ├── RequestTimeout          request_timeout          408
@@ -111,6 +112,12 @@ class Forbidden(RequestError):
 
 class NotFound(RequestError):
     code, title, status = "not_found", "There is no such resource", 404
+
+
+class ModelNotFound(RequestError):
+    """Only routes that are shaped like OpenAI's raise it, because OpenAI's clients know this code."""
+
+    code, title, status = "model_not_found", "There is no model of this name", 404
 
 
 class MethodNotAllowed(RequestError):

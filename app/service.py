@@ -27,7 +27,9 @@ from app.deliveries.http import http_channels, open_client
 from app.deliveries.receivers import Receivers
 from app.deliveries.sender import DeliverySender
 from app.intake.intake import Intake, Limits
+from app.intake.model_names import ModelNames
 from app.jobs import erasure
+from app.jobs.awaiting import Awaiting
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
 from app.jobs.executor import Executor
@@ -89,6 +91,7 @@ class Service:
     intake: Intake
     reader: Reader
     waiting: Waiting
+    awaiting: Awaiting
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -102,7 +105,9 @@ class Service:
 async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[Service]:
     """Open everything that `serve` needs besides its HTTP server."""
     async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
-        yield assemble_service(settings, parts, database)
+        service = assemble_service(settings, parts, database)
+        async with _running([service.awaiting.run()], parts.shutdown):
+            yield service
 
 
 @asynccontextmanager
@@ -167,7 +172,8 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
         settings.priority_ceilings,
     )
     receivers = Receivers(parts.guard, settings.webhook_urls, settings.callback_urls)
-    intake = Intake(database, parts.store, parts.fetcher, settings.model, receivers, parts.free_space, limits)
+    models = ModelNames(settings.model, settings.model_aliases)
+    intake = Intake(database, parts.store, parts.fetcher, models, receivers, parts.free_space, limits)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
@@ -175,6 +181,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
         intake=intake,
         reader=Reader(database),
         waiting=Waiting(database, parts.signals),
+        awaiting=Awaiting(parts.database, parts.retention, parts.at_end, keep_abandoned=settings.openai_keep_abandoned),
         api_keys=ApiKeys(keys if settings.auth == "on" else None),
         readiness=_readiness(settings, parts, intake),
     )

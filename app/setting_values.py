@@ -19,6 +19,7 @@ from app.storage.s3_url import BUCKET, parse_s3_place
 PRIORITIES = tuple("0123456789")
 ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
+ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")  # what a path and a form's field carry unchanged
 
 
 def lower(value: Any) -> Any:
@@ -87,6 +88,36 @@ def split_receivers(value: Any) -> Any:
 
 def split_callbacks(value: Any) -> Any:
     return tuple(check_callback(url) for url in split_receivers(value))
+
+
+def split_aliases(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    aliases: dict[str, str] = {}
+    for pair in split(value):
+        name, _, model = (part.strip() for part in pair.partition("="))
+        if not (name and model):
+            raise ValueError(f"write name=model pairs, separated by commas; {pair!r} is not one")
+        if not ALIAS.fullmatch(name):
+            raise ValueError(
+                f"{name!r} must be of ASCII letters, digits and . _ : / @ + -, and begin with a letter or digit"
+            )
+        if name in aliases:
+            raise ValueError(f"{name} appears twice; each name may appear only once")
+        aliases[name] = model
+    return aliases
+
+
+def of_served_models(aliases: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    served = info.data.get("model")
+    if served is None:  # the error about the models is reported instead
+        return aliases
+    for name, model in aliases.items():
+        if name in served:
+            raise ValueError(f"{name} is the name of a model in CALLSCRIBE_MODEL already")
+        if model not in served:
+            raise ValueError(f"{name} means {model!r}, but CALLSCRIBE_MODEL has only {', '.join(served)}")
+    return aliases
 
 
 def split_keys(value: Any) -> Any:

@@ -68,6 +68,13 @@ class Settings(BaseSettings):
         "both of which may end in `@commit`, or a folder.",
         min_length=1,
     )
+    model_aliases: Annotated[
+        dict[str, str], NoDecode, BeforeValidator(values.split_aliases), AfterValidator(values.of_served_models)
+    ] = Field(
+        default_factory=dict,
+        description="Other names of served models, as `name=model` pairs, comma separated, such as "
+        "`whisper-large=large-v3,openai/fast=base`. Clients may use them wherever they name a model.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where models run. `auto` uses a GPU if one works, otherwise the processor."
     )
@@ -157,6 +164,11 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         description="Days after which an ended transcription is erased. If unset, it is kept forever.",
+    )
+    openai_keep_abandoned: bool = Field(
+        default=False,
+        description="Whether a job from `/v1/audio/…` goes on after its client has hung up. Otherwise it is cancelled "
+        "if the client does not repeat the request within 20 seconds.",
     )
     log_format: Literal["text", "json"] | None = Field(
         default=None,

@@ -52,6 +52,7 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         intake=unused,
         reader=unused,
         waiting=unused,
+        awaiting=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
     )

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from app.api.app import create_app
 
-VALUES = {"name": "page.js", "transcription_id": "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"}
+VALUES = {"name": "page.js", "model_id": "base", "transcription_id": "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"}
 
 
 @dataclass(frozen=True)

@@ -122,10 +122,14 @@ async def guarded_database(postgres: str, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def guarded_service(guarded_database: str, workspace: Path) -> Iterator[Service]:
-    """A service without a worker, with API keys, small limits and three models. The client sends a key of alice."""
+    """A service without a worker, with API keys, small limits, three models and two aliases of models.
+
+    The client sends a key of alice.
+    """
     settings = {"DATABASE_URL": guarded_database, "API_KEYS": f"alice:{ALICE},bob:{BOB},alice:{ALICE_NEW}", **LIMITS}
-    models = "base,large-v3-turbo,tiny.en"
-    with serving(workspace / "guarded", "--no-executor", key=ALICE, MODEL=models, **settings) as service:
+    models, aliases = "base,large-v3-turbo,tiny.en", "qwen3-asr-1.7b=base,Systran/faster-whisper:tiny=tiny.en"
+    settings |= {"MODEL": models, "MODEL_ALIASES": aliases}
+    with serving(workspace / "guarded", "--no-executor", key=ALICE, **settings) as service:
         yield service
 
 

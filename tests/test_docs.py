@@ -13,7 +13,7 @@ import pytest
 from app import errors
 from app.deliveries.notify_status import NotifyStatus
 from app.errors import AppError
-from app.intake.intake import MAX_PENDING_PROBES
+from app.intake.prober import MAX_PENDING_PROBES
 from app.jobs.lifecycle import Status
 from app.settings import PREFIX, Settings
 from app.transcripts.formats import Format

@@ -36,6 +36,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         "DATABASE_URL": "postgresql://localhost/calls",
         "STORE_URL": "/srv/audio",
         "MODEL": "small, /models/mine",
+        "MODEL_ALIASES": "openai/whisper-large:v3.0 = small, mine=/models/mine",
         "DEVICE_INDEX": "0, 1",
         "ROOT_PATH": "/calls/speech/",
         "API_KEYS": "crm:a:b ,desk:c, crm:d",
@@ -50,6 +51,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert str(settings.database_url) == "localhost, database calls"
     assert settings.audio_place == Path("/srv/audio")
     assert settings.model == ("small", "/models/mine")
+    assert settings.model_aliases == {"openai/whisper-large:v3.0": "small", "mine": "/models/mine"}
     assert settings.device_index == (0, 1)
     assert settings.root_path == "/calls/speech"
     assert settings.api_keys == {"crm": (SecretStr("a:b"), SecretStr("d")), "desk": (SecretStr("c"),)}
@@ -69,6 +71,11 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("STORE_URL", "s3://user:secret@calls"),
         ("SOURCE_BUCKETS", "calls, s3://archive"),
         ("MODEL", ","),
+        ("MODEL_ALIASES", "fast"),
+        ("MODEL_ALIASES", "=base"),
+        ("MODEL_ALIASES", "fast="),
+        ("MODEL_ALIASES", "fast model=base"),
+        ("MODEL_ALIASES", "/fast=base"),
         ("DEVICE", "tpu"),
         ("DEVICE_INDEX", "first"),
         ("COMPUTE_TYPE", "int3"),
@@ -124,6 +131,12 @@ def test_the_error_for_an_invalid_setting_is_one_text_line_that_names_it(
         ("STORE_URL", "ftp://files/calls", "must be a folder or s3://bucket/prefix; it does not begin with s3://"),
         ("DATABASE_URL", "mysql://localhost/calls", "must be postgresql://user:password@host/database"),
         ("COMPUTE_TYPE", "int3", "must be 'auto', 'float16'"),
+        ("MODEL_ALIASES", "fast=base,slow", "write name=model pairs, separated by commas; 'slow' is not one"),
+        ("MODEL_ALIASES", "fast=small", "fast means 'small', but CALLSCRIBE_MODEL has only base"),
+        ("MODEL_ALIASES", "fast=base,quick=fast", "quick means 'fast', but CALLSCRIBE_MODEL has only base"),
+        ("MODEL_ALIASES", "fast=fast", "fast means 'fast', but CALLSCRIBE_MODEL has only base"),
+        ("MODEL_ALIASES", "base=base", "base is the name of a model in CALLSCRIBE_MODEL already"),
+        ("MODEL_ALIASES", "fast=base,fast=base", "fast appears twice; each name may appear only once"),
     ],
 )
 def test_the_error_for_an_invalid_setting_says_what_it_must_be(

@@ -17,7 +17,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import Scope
 
 from app import __version__
-from app.api import deliveries, from_url, openapi, operations, problems, recordings, transcriptions
+from app.api import deliveries, from_url, models, openapi, operations, problems, recordings, transcriptions
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.page import documentation
@@ -100,6 +100,7 @@ def create_app(root_path: str = "") -> FastAPI:
     app.include_router(deliveries.router)
     app.include_router(recordings.router)
     app.include_router(operations.router)
+    app.include_router(models.router)
     problems.install(app)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(AvailabilityMiddleware)

@@ -64,6 +64,10 @@ class Form:
     audio: StoredAudio
 
 
+def _nothing(name: str) -> bool:
+    return False
+
+
 async def read_form(
     stream: AsyncIterator[bytes],
     content_type: str,
@@ -71,10 +75,13 @@ async def read_form(
     *,
     is_field: Callable[[str], bool],
     max_bytes: int,
+    files: Sequence[str] = ("file",),
+    ignores: Callable[[str], bool] = _nothing,
 ) -> Form:
-    """Reads a whole form, and passes the bytes of its part `file` to `save`.
+    """Reads a whole form, and passes the bytes of its file to `save`.
 
-    Clients may send a field as a file too, as browsers do with a Blob. `is_field` says which names are fields.
+    `files` are the names that the part with the file may have. Clients may send a field as a file too, as browsers do
+    with a Blob. `is_field` says which names are fields. The bytes of parts that it `ignores` are not kept.
 
     Raises InvalidRequest, TooLarge if the form has more than `max_bytes`, and the errors of `save`. If it raises after
     it has called `save`, the caller has to erase what was saved.
@@ -86,32 +93,36 @@ async def read_form(
     events = _events(_at_most(max_bytes, stream), _boundary(content_type))
     async for event in events:
         assert isinstance(event, PartBegin)
-        if event.name == "file":
+        if event.name in files:
             if audio is not None:
-                raise InvalidRequest("Send exactly one file in a request.", errors=(FieldError("file", "is repeated"),))
+                repeated = FieldError(event.name, "is repeated")
+                raise InvalidRequest("Send exactly one file in a request.", errors=(repeated,))
             filename = event.filename
             audio = await save(_recording(events, filename))
+        elif ignores(event.name):
+            async for _ in _part(events):
+                pass
         elif event.filename is not None and event.media_type != JSON_TYPE and not is_field(event.name):
-            raise _misnamed(event.name)
+            raise _misnamed(event.name, files[0])
         else:
             value = await _value(events, left)
             left -= len(value)
             fields.append((event.name, _text(event, value)))
     if audio is None:
-        raise _without_file(fields)
+        raise _without_file(fields, files[0])
     return Form(fields, filename, audio)
 
 
-def _misnamed(name: str) -> InvalidRequest:
-    detail = f"Send the recording in the part named `file`. This form has a file in a part named `{name[:100]}`."
-    return InvalidRequest(detail, errors=(FieldError(name, "must be named file"),))
+def _misnamed(name: str, file: str) -> InvalidRequest:
+    detail = f"Send the recording in the part named `{file}`. This form has a file in a part named `{name[:100]}`."
+    return InvalidRequest(detail, errors=(FieldError(name, f"must be named {file}"),))
 
 
-def _without_file(fields: Sequence[tuple[str, str]]) -> InvalidRequest:
-    detail = "The form has no part named `file`."
+def _without_file(fields: Sequence[tuple[str, str]], file: str) -> InvalidRequest:
+    detail = f"The form has no part named `{file}`."
     if any(name == "url" for name, _ in fields):
         detail += f" {URL_FORM}"
-    return InvalidRequest(detail, errors=(FieldError("file", "is missing"),))
+    return InvalidRequest(detail, errors=(FieldError(file, "is missing"),))
 
 
 async def _at_most(max_bytes: int, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

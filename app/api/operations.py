@@ -1,17 +1,16 @@
-"""Routes that say whether the process is alive, whether it can work, and which models it has."""
+"""Routes that say whether the process is alive, and whether it can work."""
 
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.auth import CallerDep, authenticate, bearer, is_loopback
-from app.api.dependencies import IntakeDep, service_if_open
-from app.api.problems import COMMON_ERRORS, responses
+from app.api.auth import authenticate, bearer, is_loopback
+from app.api.dependencies import service_if_open
+from app.api.problems import responses
 from app.callers import ANONYMOUS
 from app.errors import Forbidden, InvalidRequest, Unauthorized
 from app.readiness import STARTING
-from app.speech.families import abilities
 
 router = APIRouter(tags=["operations"])
 
@@ -26,20 +25,6 @@ class Readiness(BaseModel):
     status: Literal["ready", "not_ready"] = Field(examples=["ready"])
     reasons: list[str] = Field(examples=[[]])
     warnings: list[str] = Field(examples=[[]])
-
-
-class ModelOut(BaseModel):
-    """A model that you can choose for a transcription."""
-
-    name: str = Field(examples=["base"])
-    default: bool = Field(examples=[True])
-    languages: list[str] = Field(
-        description="The ISO 639-1 codes of the languages that it knows.", examples=[["en", "es"]]
-    )
-
-
-class ModelList(BaseModel):
-    items: list[ModelOut] = Field(examples=[[{"name": "base", "default": True, "languages": ["en", "es"]}]])
 
 
 @router.get(
@@ -91,18 +76,4 @@ async def read_readiness(
         status="not_ready" if findings.reasons else "ready",
         reasons=[finding.shown(details=details) for finding in findings.reasons],
         warnings=[finding.shown(details=details) for finding in findings.warnings],
-    )
-
-
-@router.get(
-    "/v1/models", summary="List the models", response_description="The models.", responses=responses(*COMMON_ERRORS)
-)
-async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
-    """Lists the models that you can choose for a transcription. The first one is the default."""
-    default, *_ = intake.models
-    return ModelList(
-        items=[
-            ModelOut(name=name, default=name == default, languages=list(abilities(name).languages))
-            for name in intake.models
-        ]
     )

@@ -34,10 +34,16 @@ class Remote:
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked for a recording. Without a priority or receivers, the service's defaults apply."""
+    """What is asked for a recording. Without a priority or receivers, the defaults apply.
+
+    `default_priority` is that of the way in. `is_awaited` says that the sender waits for the job's end on its
+    connection. It repeats its request without an idempotency key, and loses interest in the job when it hangs up.
+    """
 
     options: Options = Options(model=DEFAULT_MODEL)  # noqa: RUF009  frozen
     priority: int | None = None
+    default_priority: int = DEFAULT_PRIORITY
+    is_awaited: bool = False
     external_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     webhook_url: str | list[str] | None = None
@@ -46,7 +52,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The job, and whether it is new. A repeated idempotency key leads to the job of the first request."""
+    """The job, and whether it is new. A repeated request leads to the job of the first one."""
 
     job: Transcription
     is_new: bool
@@ -66,7 +72,8 @@ def fingerprint(recording: Stored | Remote, ask: Ask, filename: str | None) -> s
 
 
 def _flat(ask: Ask) -> dict[str, Any]:
-    priority = DEFAULT_PRIORITY if ask.priority is None else ask.priority
+    priority = ask.default_priority if ask.priority is None else ask.priority
     values = asdict(ask)
-    del values["options"]
+    for name in ("options", "default_priority", "is_awaited"):
+        del values[name]
     return {**values, **asdict(ask.options), "priority": priority}

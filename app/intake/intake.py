@@ -5,9 +5,8 @@ every way in, and a failure leaves nothing in the store. How a recording came in
 codes belong to `app.api`.
 """
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 from uuid import UUID
@@ -15,18 +14,26 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from app.audio.decode import MediaInfo, probe
+from app.audio.decode import MediaInfo
 from app.audio.raw import raw_sound
 from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries.receivers import PlaceholderValues, Receivers
-from app.errors import AppError, FieldError, InvalidRequest, TooLong, Unavailable
-from app.intake.ask import DEFAULT_PRIORITY, Accepted, Ask, Remote, Stored, fingerprint
-from app.jobs import changing
+from app.errors import (
+    AppError,
+    FieldError,
+    InsufficientStorage,
+    InvalidRequest,
+    QueueFull,
+    Unavailable,
+)
+from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
+from app.intake.model_names import ModelNames
+from app.intake.prober import Prober
+from app.jobs import awaited, changing
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
-from app.process.places import FairPlaces, Rank
 from app.process.tasks import never, run_unless
 from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
@@ -35,13 +42,7 @@ from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailable
 from app.transcripts.transcript import Options
 
-PROBES = 3
-PROBES_OF_ONE_KEY = 2
-MAX_PENDING_PROBES = 128  # a probe costs 0.1 s of a core, so the last one waits about 10 s: clients wait that long
-MAX_PENDING_PROBES_OF_ONE_KEY = 96
-PROBE_RETRY_SECONDS = 3
-# Their duration may be a guess by the bit rate, or a placeholder of a recorder that could not go back to correct it.
-ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "aiff", "amr", "eac3", "mp3"})
+MOST_BESIDE_RECORDING = 256 * 1024  # bytes that a request may have beside its recording
 
 log = structlog.stdlib.get_logger("callscribe.intake")
 
@@ -61,6 +62,10 @@ class Limits:
     urgency: Mapping[str, int] = field(default_factory=dict)
 
 
+def _anything(info: MediaInfo) -> None:
+    pass
+
+
 class Intake:
     """The one way to a new job. `closed` is set when the service stops."""
 
@@ -69,7 +74,7 @@ class Intake:
         database: Database,
         store: AudioStore,
         fetcher: Fetcher,
-        models: Sequence[str],
+        models: ModelNames,
         receivers: Receivers,
         free_space: FreeSpace,
         limits: Limits,
@@ -82,26 +87,33 @@ class Intake:
         self._free_space = free_space
         self.limits = limits
         self.closed = False
-        self._probing = FairPlaces(PROBES, PROBES_OF_ONE_KEY)
-        self._pending_probes: Counter[str] = Counter()
+        self._prober = Prober(store, limits.audio_seconds)
 
     @asynccontextmanager
     async def receiving(
-        self, caller: Caller, idempotency_key: str | None = None, announced_bytes: int = 0
+        self,
+        caller: Caller,
+        idempotency_key: str | None = None,
+        announced_bytes: int = 0,
+        *,
+        is_awaited: bool = False,
     ) -> AsyncIterator[Save]:
         """Gives a function that saves one recording from a stream. After the block, `accept` takes the recording over.
 
         If the block raises an error, the saved bytes are erased. `announced_bytes` is 0 if the size is not known.
 
         Raises QueueFull and InsufficientStorage before a byte is read. If the caller's idempotency key is known, it
-        raises neither, because a repetition needs no place: its bytes are only counted and hashed. The function raises
-        TooLarge and InsufficientStorage.
+        raises neither, because a repetition needs no place: its bytes are only counted and hashed. The same holds for
+        an awaited request that announces about as many bytes as one of the caller's awaited jobs has. The function
+        raises TooLarge and InsufficientStorage.
         """
         key = str(uuid7())
-        async with self._database.transaction() as session:
-            known = idempotency_key and await changing.key_is_known(session, caller.name, idempotency_key)
+        try:
+            known = await self._is_known(caller, idempotency_key, announced_bytes)
+        except (QueueFull, InsufficientStorage):
+            known = is_awaited and await self._may_repeat(caller, announced_bytes)
             if not known:
-                await changing.require_queue_place(session, caller.name, self.limits.queue)
+                raise
 
         async def measure(stream: AsyncIterator[bytes]) -> StoredAudio:
             measured = Measured(stream, self.limits.upload_bytes)
@@ -115,9 +127,23 @@ class Intake:
         if known:
             yield measure
             return
-        await self._free_space.require(announced_bytes)
         async with self._erased_on_failure(key):
             yield save
+
+    async def _is_known(self, caller: Caller, idempotency_key: str | None, announced_bytes: int) -> bool:
+        """Whether the caller has used the idempotency key. Raises QueueFull and InsufficientStorage if it has not."""
+        async with self._database.transaction() as session:
+            if idempotency_key and await changing.key_is_known(session, caller.name, idempotency_key):
+                return True
+            await changing.require_queue_place(session, caller.name, self.limits.queue)
+        await self._free_space.require(announced_bytes)
+        return False
+
+    async def _may_repeat(self, caller: Caller, announced_bytes: int) -> bool:
+        """Whether a request of this size may repeat one whose job the caller awaits."""
+        least = announced_bytes - MOST_BESIDE_RECORDING
+        async with self._database.transaction() as session:
+            return await awaited.may_be_repeated(session, caller.name, least, announced_bytes)
 
     async def accept(
         self,
@@ -127,12 +153,17 @@ class Intake:
         idempotency_key: str | None = None,
         *,
         abandoned: Callable[[], Coroutine[Any, Any, NoReturn]] = never,
+        require: Callable[[MediaInfo], None] = _anything,
     ) -> Accepted:
         """Enqueue a job, or find the job of an earlier request with the same caller and idempotency key.
 
+        An awaited request has no idempotency key. It finds the job of an earlier request of the same caller with the
+        same recording and options (`jobs.awaited`).
+
         A stored recording is erased if no new job needs it. It stays if an error of the database interrupts the writing
         of the job, because the job may have been written. `abandoned` raises an error when the sender does not wait for
-        the answer any more. That ends the probe. Raises AppError for every request that is refused.
+        the answer any more. That ends the probe. `require` may raise an error because of what the recording holds.
+        Raises AppError for every request that is refused.
         """
         if isinstance(recording, Remote):
             return await self._accept_remote(recording, ask, caller, idempotency_key)
@@ -140,9 +171,11 @@ class Intake:
             earlier = await self._earlier(recording, ask, caller, idempotency_key)
             if earlier is None:  # repetitions come when the load is high already, so they are not probed
                 if not recording.audio.kept:
-                    raise Unavailable("The transcription of this key was deleted meanwhile.", retry_after=1)
+                    await self._is_known(caller, None, recording.audio.bytes)
+                    raise Unavailable("The transcription of this request was deleted meanwhile.", retry_after=1)
                 job = self._new_job(recording, ask, caller, idempotency_key)
-                info = await run_unless(abandoned(), self._probe(recording.audio, job))
+                info = await run_unless(abandoned(), self._prober.probe(job))
+                require(info)
         if earlier is not None:
             await self._erase(recording.audio.key)
             return Accepted(earlier, is_new=False)
@@ -153,7 +186,8 @@ class Intake:
                 codec=info.codec,
                 sample_rate=info.sample_rate,
                 channels=info.channels,
-            )
+            ),
+            self._request_hash(recording, ask) if ask.is_awaited else None,
         )
 
     @asynccontextmanager
@@ -179,11 +213,14 @@ class Intake:
             return Accepted(earlier, is_new=False)
         return await self._enqueue(job)
 
-    async def _enqueue(self, job: NewJob) -> Accepted:
+    async def _enqueue(self, job: NewJob, request_hash: str | None = None) -> Accepted:
         """Write the job. If the job is refused or not new, its recording is erased."""
         try:
             async with self._database.transaction() as session:
-                row, is_new = await changing.enqueue(session, job, self.limits.queue)
+                if request_hash is None:
+                    row, is_new = await changing.enqueue(session, job, self.limits.queue)
+                else:
+                    row, is_new = await changing.enqueue_awaited(session, job, request_hash, self.limits.queue)
         except AppError:
             await self._erase(job.audio_key)
             raise
@@ -204,34 +241,23 @@ class Intake:
         self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None
     ) -> Transcription | None:
         """The job that the request repeats; None if the request is new. Raises IdempotencyKeyReused."""
+        if ask.is_awaited and isinstance(recording, Stored):
+            async with self._database.transaction() as session:
+                return await awaited.join(session, caller.name, self._request_hash(recording, ask))
         if idempotency_key is None:
             return None
         asked = fingerprint(recording, ask, _name(recording))
         async with self._database.transaction() as session:
             return await changing.repeated(session, caller.name, idempotency_key, asked)
 
-    async def _probe(self, audio: StoredAudio, job: NewJob) -> MediaInfo:
-        rank = Rank(job.priority, job.caller)
-        with self._pending_probe(rank.owner):
-            async with self._probing.place(rank), self._store.local_path(audio.key) as path:
-                info = await probe(path, raw_sound(job.options, job.filename))
-        announced = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
-        if announced is not None and announced > self.limits.audio_seconds:
-            raise TooLong(f"The recording is longer than {self.limits.audio_seconds:g} s.")
-        return info
+    def _request_hash(self, recording: Stored, ask: Ask) -> str:
+        """A hash of the recording and of all that is asked for it.
 
-    @contextmanager
-    def _pending_probe(self, caller: str) -> Iterator[None]:
-        """Raises Unavailable if too many recordings in all, or of this caller, are being probed or wait for that."""
-        pending = self._pending_probes
-        if pending.total() >= MAX_PENDING_PROBES or pending[caller] >= MAX_PENDING_PROBES_OF_ONE_KEY:
-            raise Unavailable("Too many recordings wait to be looked at.", retry_after=PROBE_RETRY_SECONDS)
-        self._pending_probes[caller] += 1
-        try:
-            yield
-        finally:
-            self._pending_probes[caller] -= 1
-            self._pending_probes = +self._pending_probes
+        The file's name counts only if it says what the recording holds, because some clients make a new name each time.
+        """
+        resolved = replace(ask, options=self._options(ask.options))
+        named = raw_sound(resolved.options, recording.filename) is not None
+        return fingerprint(recording, resolved, _name(recording) if named else None)
 
     def _new_job(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""
@@ -249,7 +275,7 @@ class Intake:
             options=options,
             webhook_urls=self._receivers.webhooks(ask.webhook_url),
             callback_urls=self._receivers.callbacks(ask.callback_url, given),
-            priority=self._priority(ask.priority, caller),
+            priority=self._priority(ask, caller),
             source="upload",
             filename=filename,
         )
@@ -258,20 +284,20 @@ class Intake:
         audio = recording.audio
         return replace(job, audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
 
-    def _priority(self, asked: int | None, caller: Caller) -> int:
+    def _priority(self, ask: Ask, caller: Caller) -> int:
         """The priority in force. Raises InvalidRequest for one that is more urgent than the caller may ask for."""
-        most_urgent = self.limits.urgency.get(caller.name, 0)
+        most_urgent, asked = self.limits.urgency.get(caller.name, 0), ask.priority
         if asked is not None and asked < most_urgent:
             detail = f"must be {most_urgent} to 9: this API key may not ask for a more urgent one"
             raise InvalidRequest("The priority is not allowed.", errors=(FieldError("priority", detail),))
-        return max(DEFAULT_PRIORITY if asked is None else asked, most_urgent)
+        return max(ask.default_priority if asked is None else asked, most_urgent)
 
     def _options(self, asked: Options) -> Options:
         """The options in force. Raises InvalidRequest for what this service does not offer."""
-        model = asked.model or self.models[0]
-        if model not in self.models:
-            known = ", ".join(self.models)
-            raise InvalidRequest("The model is not served.", errors=(FieldError("model", f"must be one of: {known}"),))
+        model = self.models.resolve(asked.model)
+        if model is None:
+            detail = f"must be one of: {self.models.in_words()}"
+            raise InvalidRequest("The model is not served.", errors=(FieldError("model", detail),))
         if asked.language is not None and asked.language not in abilities(model).languages:
             detail = f"is not a language of the model {model}; GET /v1/models lists the languages of each model"
             raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))

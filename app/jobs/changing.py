@@ -18,6 +18,7 @@ from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
 from app.errors import AlreadyFinal, IdempotencyKeyReused, QueueFull
+from app.jobs import awaited
 from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
 from app.jobs.models import NewJob, Transcription, stored_options, unknown
@@ -60,6 +61,21 @@ async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tupl
         return await enqueue(session, job, limit)
     await notify(session, PENDING_TOPIC)
     return inserted, True
+
+
+async def enqueue_awaited(
+    session: AsyncSession, job: NewJob, request_hash: str, limit: QueueLimit
+) -> tuple[Transcription, bool]:
+    """Insert a job that a client waits for, or join the job of an earlier request with the same hash.
+
+    Returns the job, and whether it is new. Raises QueueFull.
+    """
+    await awaited.lock(session, job.caller, request_hash)
+    if (earlier := await awaited.join(session, job.caller, request_hash)) is not None:
+        return earlier, False
+    inserted, is_new = await enqueue(session, job, limit)
+    await awaited.add(session, inserted.id, job.caller, request_hash)
+    return inserted, is_new
 
 
 def _row(job: NewJob) -> dict[str, Any]:

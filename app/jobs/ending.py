@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.deliveries import outbox
 from app.deliveries.outbox import NewEvent
+from app.jobs import parts
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import Transcription
 
@@ -49,9 +50,12 @@ class Written:
 async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEnd) -> Written:
     """Write the job. If it has ended, its event is written too, so that either both exist or neither does.
 
-    The recording is cleared first, so that the event does not mention a recording that is about to be erased.
+    The recording is cleared first, so that the event does not mention a recording that is about to be erased. The text
+    that the attempt has reported goes with the attempt.
     """
     forgotten = None
+    if job.status != Status.IN_PROGRESS and job.options.get("reports_text"):
+        await parts.remove(session, job.id)
     if job.status in FINAL:
         if at_end.forgets_audio_of(job.status):
             forgotten, job.audio_key = job.audio_key, None

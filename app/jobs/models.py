@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     Index,
+    Integer,
     SmallInteger,
     Text,
     UniqueConstraint,
@@ -24,10 +25,11 @@ from sqlmodel import Field, SQLModel
 
 from app.errors import NotFound
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, Status
-from app.transcripts.transcript import Options, Transcript
+from app.transcripts.transcript import Options, Segment, Transcript
 
 stored_options = TypeAdapter(Options)
 stored_transcripts = TypeAdapter(Transcript)
+stored_segments = TypeAdapter(tuple[Segment, ...])
 
 
 def _in(column: str, values: list[str]) -> str:
@@ -138,6 +140,38 @@ class StoredTranscript(SQLModel, table=True):
 
     transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
     transcript: str = Field(sa_type=Text)
+
+
+class AwaitedJob(SQLModel, table=True):
+    """A job whose client waits for its end on an open connection. The row stays for a while after the job's end.
+
+    `request_hash` stands for the recording and everything that was asked for it. At `awaited_until` the job counts as
+    abandoned, unless a process that holds a connection of such a client has moved that time.
+    """
+
+    __tablename__ = "awaited_job"
+    __table_args__ = (Index("awaited_job_request", "caller", "request_hash"),)
+
+    transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
+    caller: str = Field(sa_type=Text)
+    request_hash: str = Field(sa_type=Text)
+    awaited_until: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class TranscriptPart(SQLModel, table=True):
+    """Segments that became final while a job runs, as JSON text. The rows exist only until the attempt ends.
+
+    `lease_token` is that of the attempt. `number` counts its parts from 0. All segments that begin before `until`, in
+    seconds, are in this part or in an earlier one.
+    """
+
+    __tablename__ = "transcript_part"
+
+    transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
+    lease_token: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=Integer, sa_column_kwargs={"autoincrement": False})
+    until: float = Field(sa_type=Float)
+    segments: str = Field(sa_type=Text)
 
 
 @dataclass(frozen=True, kw_only=True)

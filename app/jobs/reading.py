@@ -20,8 +20,10 @@ from app.deliveries import outbox
 from app.deliveries.models import Delivery, DeliveryAttempt, Event
 from app.deliveries.notify_status import NotifyState
 from app.errors import NotCompleted
+from app.jobs import parts
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts, unknown
+from app.jobs.parts import TextSoFar
 from app.jobs.scope import seen_by, sees
 from app.transcripts.transcript import Transcript
 
@@ -111,6 +113,19 @@ class Reader:
         if stored is None:
             raise NotCompleted(f"The transcription is {status}.")
         return await asyncio.to_thread(lambda: render(stored_transcripts.validate_json(stored.transcript)))
+
+    async def text_so_far(self, transcription_id: UUID, caller: Caller, after: float = 0.0) -> TextSoFar:
+        """The final segments of a running job that begin at `after` or later.
+
+        There are none if the job was not asked to report its text, does not run, or has ended. If a job runs again
+        after its worker was lost, its text comes again from its beginning. A client that asks with the `until` that it
+        got last gets no text twice.
+        """
+        async with self._database.transaction() as session:
+            found = await parts.read(session, transcription_id, seen_by(caller), after)
+        if found is None:
+            raise unknown(transcription_id)
+        return await asyncio.to_thread(parts.joined, found, after)
 
     async def recording(self, transcription_id: UUID, caller: Caller) -> Transcription:
         """The job, for its recording's key, name and size."""

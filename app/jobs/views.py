@@ -33,7 +33,8 @@ class Audio(BaseModel):
     channels: int | None
 
 
-_OPTION_KINDS = {option.name: (option.type, ...) for option in fields(Options)}
+_NOT_ASKED = {"reports_text"}  # set by a way in, and not a field of a request
+_OPTION_KINDS = {option.name: (option.type, ...) for option in fields(Options) if option.name not in _NOT_ASKED}
 _SHOWN_KINDS: dict[str, Any] = {"language": (str, ...), "task": (Task, ...)} | {
     **{name: kind for name, kind in _OPTION_KINDS.items() if name != "language"},
     "priority": (int, ...),
@@ -47,7 +48,8 @@ OptionsOut = create_model(
 
 def shown_options(stored: Mapping[str, Any], priority: int) -> dict[str, Any]:
     """Options as clients see them. Those that are newer than the job have their defaults."""
-    options = asdict(stored_options.validate_python(stored))
+    every = asdict(stored_options.validate_python(stored))
+    options = {name: value for name, value in every.items() if name in _OPTION_KINDS}
     return {**options, "language": options["language"] or "auto", "priority": priority}
 
 

@@ -28,7 +28,8 @@ class Options:
     """The client's options.
 
     `language` is an ISO 639-1 code, or None to detect it. `model` is one of the served names. `encoding` and
-    `sample_rate` say what a recording without a header holds; None if its name says it.
+    `sample_rate` say what a recording without a header holds; None if its name says it. If `reports_text`, the worker
+    writes the text that is final while the job runs. The way in sets it for a client that reads along.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Options:
     hotwords: tuple[str, ...] = ()
     encoding: Encoding | None = None
     sample_rate: int | None = None
+    reports_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ ROWS = (
         false, 'upload', '[]', now(), now())
     """,
     f"INSERT INTO transcript VALUES ('{JOB}', 'good morning')",
+    f"INSERT INTO transcript_part VALUES ('{JOB}', gen_random_uuid(), 0, 1.5, '[]')",
+    f"INSERT INTO awaited_job VALUES ('{JOB}', 'test', 'hash', now())",
     f"INSERT INTO event VALUES ('{EVENT}', '{JOB}', 'transcription.completed', 'body', now())",
     f"""
     INSERT INTO delivery (id, event_id, style, url, host, status, attempts, tries, next_attempt_at, created_at)
@@ -50,6 +52,8 @@ ROWS = (
     """,
     "INSERT INTO webhook_secret (id, secret, created_at) VALUES (gen_random_uuid(), 'whsec_AA==', now())",
 )
+
+OF_RUNNING_JOBS = {"transcript_part", "awaited_job"}  # a way down drops their rows, because an older version has no such table
 
 
 @pytest.fixture
@@ -128,7 +132,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     for revision in reversed(newest_first[:-1]):
         await upgrade(address, revision)
         assert await schema(address) == schemas[revision], revision
-    assert await rows(address) == contents
+    assert await rows(address) == contents | dict.fromkeys(OF_RUNNING_JOBS)
     [job] = await claim(database)
     assert job.id == waiting.id
     await database.close()

@@ -25,6 +25,7 @@ from app.errors import (
 )
 from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
 from app.intake.intake import Intake, Limits
+from app.intake.model_names import ModelNames
 from app.jobs import changing
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import NetworkGuard
@@ -71,7 +72,7 @@ def intake(database: Database, store: LocalAudioStore) -> Intake:
     guard, free_space = NetworkGuard([ip_network("127.0.0.0/8")]), FreeSpace((store.folder,), 0)
     fetcher = Fetcher({"https": WebSource(guard)}, store, free_space, max_bytes=100_000)
     limits = Limits(100_000, 60, QueueLimit(2), {"folder": 3})
-    return Intake(database, store, fetcher, ["base"], Receivers(guard), free_space, limits)
+    return Intake(database, store, fetcher, ModelNames(["base"]), Receivers(guard), free_space, limits)
 
 
 @pytest.fixture
@@ -157,7 +158,9 @@ async def test_a_full_queue_is_reported_before_a_byte_is_read(intake: Intake) ->
 def intake_of(database: Database, store: LocalAudioStore, model: str, min_free_bytes: int) -> Intake:
     guard, free_space = NetworkGuard([]), FreeSpace((store.folder,), min_free_bytes)
     fetcher = Fetcher({}, store, free_space, max_bytes=100_000)
-    return Intake(database, store, fetcher, [model], Receivers(guard), free_space, Limits(100_000, 60, QueueLimit(1)))
+    return Intake(
+        database, store, fetcher, ModelNames([model]), Receivers(guard), free_space, Limits(100_000, 60, QueueLimit(1))
+    )
 
 
 async def test_a_repetition_is_answered_after_the_disk_and_the_queue_are_full_and_the_settings_changed(

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.audio import decode
 from app.database.connections import Database
-from app.intake import intake
+from app.intake import prober
 from testing.forms import refused
 from testing.listening import Listening, listening
 from testing.recordings import tone
@@ -66,8 +66,8 @@ async def test_a_repeated_request_is_answered_while_all_probes_hang(
     async with listening(database, tmp_path) as service:
         first = await post(service, "call-1")
         probes.hang()
-        others = [asyncio.create_task(post(service)) for _ in range(intake.PROBES_OF_ONE_KEY)]
-        await soon(lambda: len(probes.children()) == intake.PROBES_OF_ONE_KEY)
+        others = [asyncio.create_task(post(service)) for _ in range(prober.PROBES_OF_ONE_KEY)]
+        await soon(lambda: len(probes.children()) == prober.PROBES_OF_ONE_KEY)
         again, other = await post(service, "call-1"), await post(service, "call-1", language="de")
         for client in others:
             assert not client.done()
@@ -92,22 +92,22 @@ async def test_a_client_that_hangs_up_before_its_probe_leaves_nothing(
 ) -> None:
     probes.hang()
     async with listening(database, tmp_path) as service:
-        clients = [asyncio.create_task(post(service, f"call-{n}")) for n in range(intake.PROBES_OF_ONE_KEY)]
-        await soon(lambda: len(probes.children()) == intake.PROBES_OF_ONE_KEY)
+        clients = [asyncio.create_task(post(service, f"call-{n}")) for n in range(prober.PROBES_OF_ONE_KEY)]
+        await soon(lambda: len(probes.children()) == prober.PROBES_OF_ONE_KEY)
         waiting = asyncio.create_task(post(service, "queued"))
-        await soon(lambda: len(service.stored_files()) == intake.PROBES_OF_ONE_KEY + 1)
+        await soon(lambda: len(service.stored_files()) == prober.PROBES_OF_ONE_KEY + 1)
         await hung_up(waiting)
-        await soon(lambda: len(service.stored_files()) == intake.PROBES_OF_ONE_KEY)
+        await soon(lambda: len(service.stored_files()) == prober.PROBES_OF_ONE_KEY)
         for client in clients:
             await hung_up(client)
         await soon(lambda: service.stored_files() == [])
         assert probes.children() == []
         probes.work()
-        accepted = await asyncio.gather(*(post(service, f"call-{n}") for n in range(intake.PROBES_OF_ONE_KEY)))
-        assert [answer.status_code for answer in accepted] == [202] * intake.PROBES_OF_ONE_KEY
+        accepted = await asyncio.gather(*(post(service, f"call-{n}") for n in range(prober.PROBES_OF_ONE_KEY)))
+        assert [answer.status_code for answer in accepted] == [202] * prober.PROBES_OF_ONE_KEY
         assert sorted(await ids(service)) == sorted(answer.json()["id"] for answer in accepted)
     logged = "".join(capsys.readouterr())
-    assert logged.count("status=499") == intake.PROBES_OF_ONE_KEY + 1
+    assert logged.count("status=499") == prober.PROBES_OF_ONE_KEY + 1
     assert "error" not in logged
 
 
@@ -135,15 +135,15 @@ async def test_a_job_is_written_even_if_its_client_hangs_up_meanwhile(
 async def test_one_recording_too_many_is_refused_and_leaves_nothing(
     database: Database, tmp_path: Path, probes: Probes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "MAX_PENDING_PROBES", intake.PROBES_OF_ONE_KEY)
+    monkeypatch.setattr(prober, "MAX_PENDING_PROBES", prober.PROBES_OF_ONE_KEY)
     probes.hang()
     async with listening(database, tmp_path) as service:
-        clients = [asyncio.create_task(post(service)) for _ in range(intake.MAX_PENDING_PROBES)]
-        await soon(lambda: len(probes.children()) == intake.MAX_PENDING_PROBES)
+        clients = [asyncio.create_task(post(service)) for _ in range(prober.MAX_PENDING_PROBES)]
+        await soon(lambda: len(probes.children()) == prober.MAX_PENDING_PROBES)
         answer = await post(service)
         refused(answer, 503, "unavailable")
-        assert answer.headers["Retry-After"] == str(intake.PROBE_RETRY_SECONDS)
-        assert len(service.stored_files()) == intake.MAX_PENDING_PROBES
+        assert answer.headers["Retry-After"] == str(prober.PROBE_RETRY_SECONDS)
+        assert len(service.stored_files()) == prober.MAX_PENDING_PROBES
         for client in clients:
             await hung_up(client)
         await soon(lambda: service.stored_files() == [])

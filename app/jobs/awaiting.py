@@ -1,0 +1,81 @@
+"""Keeps jobs alive whose clients wait on open connections, and cancels those that no client waits for any more.
+
+Each process that answers HTTP says again and again which jobs its clients wait for. The database keeps that, so a
+client may repeat its request at another process, or at the same one after a restart.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import structlog
+
+from app.callers import Caller
+from app.database.connections import Database
+from app.database.retries import UninterruptedTime, every
+from app.errors import AppError
+from app.jobs import awaited, changing
+from app.jobs.ending import AtEnd
+from app.jobs.models import AwaitedJob
+from app.jobs.retention import Retention
+
+BEAT_SECONDS = 5.0
+MOST_CANCELLED = 100  # in one beat
+
+log = structlog.stdlib.get_logger("callscribe.jobs")
+
+
+class Awaiting:
+    """The interest of this process's clients in their jobs. With `keep_abandoned`, no job is cancelled."""
+
+    def __init__(self, database: Database, retention: Retention, at_end: AtEnd, *, keep_abandoned: bool) -> None:
+        self._database = database
+        self._retention = retention
+        self._at_end = at_end
+        self._keep_abandoned = keep_abandoned
+        self._awaited: Counter[UUID] = Counter()
+        self._reaching_the_database = UninterruptedTime()
+
+    @contextmanager
+    def interest(self, transcription_id: UUID) -> Iterator[None]:
+        """Keeps the job awaited until the block ends."""
+        self._awaited[transcription_id] += 1
+        try:
+            yield
+        finally:
+            self._awaited[transcription_id] -= 1
+            if not self._awaited[transcription_id]:
+                del self._awaited[transcription_id]
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        await every(BEAT_SECONDS, self.beat)
+
+    async def beat(self) -> None:
+        """Extend the interest of this process's clients. Then cancel jobs that are abandoned.
+
+        After the database was away, and after a start, the processes and the clients first get time to come back.
+        """
+        async with self._database.transaction() as session:
+            if self._awaited:
+                await awaited.extend(session, list(self._awaited))
+            await awaited.forget_ended(session)
+            abandoned = [] if self._keep_abandoned else await awaited.abandoned(session, MOST_CANCELLED)
+        reached_for = self._reaching_the_database.record(time.monotonic(), longest_gap=2.5 * BEAT_SECONDS)
+        if reached_for >= awaited.GRACE.total_seconds():
+            for each in abandoned:
+                await self._cancel(each)
+
+    async def _cancel(self, abandoned: AwaitedJob) -> None:
+        job_id = abandoned.transcription_id
+        try:
+            async with self._database.transaction() as session:
+                if not await awaited.give_up(session, job_id):
+                    return
+                closed = await changing.request_cancel(session, job_id, Caller(abandoned.caller), self._at_end)
+        except AppError:  # it has ended or was deleted meanwhile
+            return
+        log.info("job cancelled, because no client waits for it any more", job=str(job_id))
+        await self._retention.erase_audio(job_id, closed.forgotten_audio)
