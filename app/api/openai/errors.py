@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.errors import LONGEST_FIELD, AppError
+from app.errors import LONGEST_FIELD, AppError, MediaError
 from app.jobs.lifecycle import Status
 from app.wording import OF_ERRORS
 
@@ -18,9 +18,8 @@ MEDIA_TYPE = "application/json"
 OPENAI_PATHS = ("/v1/audio", "/v1/transcribe", "/v1/models")  # with all paths below them
 MODELS_PATH = "/v1/models"  # answers problems with a member `error`, because clients of both kinds read it
 
-MEDIA_CODES = frozenset({"no_audio", "bad_media", "too_long", "too_large", "unsupported_media"})
+_MEDIA = {kind.code: kind for kind in MediaError.__subclasses__()}
 _STATUSES = {422: 400, 507: 503}
-_STATUSES_OF_CODES = {"model_not_found": 404}
 _TYPES = {408: "timeout_error", 429: "rate_limit_error"}
 _CODES = {"unauthorized": "invalid_api_key", "queue_full": "rate_limit_exceeded"}
 _REPEATED = frozenset({408, 409, 429})
@@ -87,24 +86,24 @@ def failure_of(error: AppError) -> Failure:
 def failure_of_job(status: Status, code: str | None, message: str | None) -> Failure:
     """The end of a job that has no transcript: its status, and the code and message that are stored with it.
 
-    Nothing of this passes on a second try. A job that was cancelled is a conflict, because somebody wanted its end.
+    A second try would end in the same way. A job that was cancelled is a conflict, because somebody wanted its end.
     """
     if status is Status.CANCELLED:
         text = "The transcription was cancelled while the request waited for it."
         return Failure(409, text, "invalid_request_error", None, "cancelled", _NO_RETRY)
-    if code in MEDIA_CODES:
-        return Failure(400, message or "", "invalid_request_error", "file", code or "", _NO_RETRY)
+    if code in _MEDIA:
+        return failure_of(_MEDIA[code](message or ""))
     return Failure(500, message or "", "server_error", None, code or "", _NO_RETRY)
 
 
 def status_of(error: type[AppError]) -> int:
-    return _STATUSES_OF_CODES.get(error.code) or _STATUSES.get(error.status, error.status)
+    return _STATUSES.get(error.status, error.status)
 
 
 def _param(error: AppError) -> str | None:
     if error.errors:
         return error.errors[0].field[:LONGEST_FIELD]
-    return "file" if error.code in MEDIA_CODES else None
+    return "file" if isinstance(error, MediaError) else None
 
 
 def _code(error: AppError) -> str:

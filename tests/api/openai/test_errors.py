@@ -1,7 +1,9 @@
 """OpenAI's clients get the exception that fits, and repeat only what may pass on a second try."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,20 +16,26 @@ from pydantic import JsonValue
 from app.api.openai.errors import Failure, OpenAIError, failure_of, failure_of_job, speaks_openai
 from app.api.problems import openai_responses, render, render_failure
 from app.errors import (
+    AlreadyFinal,
     AppError,
     BadMedia,
     BadRequest,
     FieldError,
     Forbidden,
     GpuOutOfMemory,
+    IdempotencyKeyReused,
     InsufficientStorage,
     InternalError,
     InvalidRequest,
     JobError,
     MethodNotAllowed,
+    ModelNotFound,
     NoAudio,
+    NotAcceptable,
+    NotCompleted,
     NotFound,
     QueueFull,
+    RangeNotSatisfiable,
     RequestTimeout,
     ShuttingDown,
     TooLarge,
@@ -81,12 +89,6 @@ WRONG_LANGUAGE = InvalidRequest("The language is not known.", errors=(FieldError
 NO_FILE = InvalidRequest("There is no file.", errors=(FieldError("file", "is missing"),))
 
 
-class ModelNotFound(AppError):
-    """Any class with this code: the table does not ask for the class."""
-
-    code, title, status = "model_not_found", "The model is not served", 422
-
-
 @pytest.mark.parametrize(
     ("error", "exception", "kind", "param", "code", "requests"),
     [
@@ -129,7 +131,7 @@ def test_openai_python_raises_the_class_that_fits_and_repeats_what_may_pass(
     ("status", "code", "exception", "kind", "param"),
     [
         (Status.FAILED, BadMedia.code, openai.BadRequestError, "invalid_request_error", "file"),
-        (Status.FAILED, UnsupportedMedia.code, openai.BadRequestError, "invalid_request_error", "file"),
+        (Status.FAILED, UnsupportedMedia.code, openai.APIStatusError, "invalid_request_error", "file"),
         (Status.FAILED, NoAudio.code, openai.BadRequestError, "invalid_request_error", "file"),
         (Status.FAILED, TooLong.code, openai.BadRequestError, "invalid_request_error", "file"),
         (Status.FAILED, TranscriptionFailed.code, openai.InternalServerError, "server_error", None),
@@ -157,6 +159,44 @@ def test_every_error_of_a_request_has_openais_shape(kind: type[AppError]) -> Non
     assert ("x-should-retry" in failure.headers) == (
         400 <= failure.status < 500 and failure.status not in {408, 409, 429}
     )
+
+
+NOT_OF_THESE_PATHS = (
+    AlreadyFinal,
+    IdempotencyKeyReused,
+    NotAcceptable,
+    NotCompleted,
+    RangeNotSatisfiable,
+    UrlNotAllowed,
+)
+
+
+def documented() -> dict[int, str]:
+    """The rows of the table in the API guide, by status."""
+    guide = Path("docs/api.md").read_text()
+    table = guide.partition("### Errors for OpenAI's clients")[2].partition("## ")[0]
+    return {int(status): row for row, status in re.findall(r"^(\| (\d{3}) \|.*)$", table, re.MULTILINE)}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(failure_of(kind()) for kind in kinds(AppError) if not issubclass(kind, (JobError, *NOT_OF_THESE_PATHS))),
+        *(
+            failure_of_job(Status.FAILED, kind.code, "Why.")
+            for kind in (TranscriptionFailed, WorkerCrashed, GpuOutOfMemory)
+        ),
+        failure_of_job(Status.CANCELLED, None, None),
+        failure_of(WRONG_LANGUAGE),
+        failure_of(NO_FILE),
+    ],
+    ids=lambda failure: failure.code,
+)
+def test_the_api_guide_names_each_error_with_its_status_and_type(failure: Failure) -> None:
+    row = documented()[failure.status]
+    assert f"`{failure.code}`" in row
+    assert f"`{failure.type}`" in row
+    assert f"`{type(refused(failure)[0]).__name__}`" in row
 
 
 def test_an_answer_keeps_the_headers_of_its_error() -> None:
