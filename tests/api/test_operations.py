@@ -79,6 +79,9 @@ def test_a_service_is_healthy_but_not_ready_until_its_database_answers(workspace
         unready = service.client.get("/readyz")
         assert (unready.status_code, unready.json()["reasons"]) == (503, ["service: starting: waits for the database"])
         refused(service.client.get("/v1/transcriptions"), 503, "unavailable")
+        openais = service.client.get("/v1/models/base")
+        assert (openais.status_code, openais.json()["error"]["code"]) == (503, "unavailable")
+        assert (openais.headers["Retry-After"], "x-should-retry" in openais.headers) == ("5", False)
         absent.symlink_to(str(sockets))
         eventually(lambda: service.client.get("/readyz").status_code == 200)
         assert service.read("/v1/transcriptions")["items"] == []

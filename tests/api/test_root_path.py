@@ -46,6 +46,13 @@ async def test_the_root_path_is_removed_once_even_if_an_upgrade_is_offered(publi
         assert (await published.client.get(f"{ROOT}/v1/models", headers=headers)).status_code == 200
 
 
+@pytest.mark.parametrize("sent", [ROOT, ""], ids=["passed on", "removed"])
+async def test_errors_have_the_form_of_openais_clients_under_the_root_path_too(published: Listening, sent: str) -> None:
+    refused = await published.client.get(f"{sent}/v1/audio/nothing")
+    assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/json")
+    assert refused.json()["error"]["code"] == "not_found"
+
+
 async def test_links_in_webhooks_begin_with_the_root_path(database: Database) -> None:
     job = await enqueue(database, webhook_urls=["https://crm.example.com/hook"])
     job.status, job.completed_at = Status.CANCELLED, job.created_at

@@ -294,6 +294,15 @@ def test_an_unknown_path_below_the_door_is_answered_in_openais_shape_and_logged(
     )
 
 
+def test_a_missing_key_and_a_wrong_method_keep_the_headers_of_their_errors(guarded: Service) -> None:
+    strange = guarded.client.get("/v1/models/base", headers={"Authorization": "Bearer guess"})
+    assert answered(strange, 401)["code"] == "invalid_api_key"
+    assert strange.headers["WWW-Authenticate"] == "Bearer"
+    wrong = guarded.client.delete("/v1/models/base")
+    assert answered(wrong, 405)["code"] == "method_not_allowed"
+    assert set(wrong.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+
+
 def test_a_refusal_before_any_route_has_openais_shape(guarded: Service) -> None:
     error = answered(guarded.client.get("/v1/audio/nothing", headers={"Host": "call scribe"}), 400)
     assert (error["code"], error["type"]) == ("bad_request", "invalid_request_error")
