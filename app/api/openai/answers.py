@@ -47,7 +47,7 @@ _MEDIA_TYPES = {
 class Wanted:
     """What the client asked for. `words` and `segments` matter for `verbose_json` only.
 
-    If the client has `named` the speakers, their names are kept. Otherwise the speakers are A, B, C … by channel.
+    If the client has `named` speakers, their names are kept. The others are A, B, C … by channel.
     """
 
     format: ResponseFormat = ResponseFormat.JSON
@@ -59,7 +59,7 @@ class Wanted:
 
 def render(transcript: Transcript, wanted: Wanted) -> str:
     """The body of the answer."""
-    named = transcript if wanted.named else _with_letters(transcript)
+    named = _with_speakers(transcript, named=wanted.named)
     match wanted.format:
         case ResponseFormat.JSON:
             return _dump(_plain(named))
@@ -82,7 +82,7 @@ def usage(seconds: float) -> dict[str, Any]:
 
 def dialogue_text(transcript: Transcript, *, named: bool) -> str:
     """The dialogue, with one line `speaker: text` for each turn."""
-    return _lines(transcript if named else _with_letters(transcript))
+    return _lines(_with_speakers(transcript, named=named))
 
 
 def delta_event(text: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def delta_event(text: str) -> dict[str, Any]:
 
 def segment_event(segment: Segment, number: int, *, named: bool) -> dict[str, Any]:
     """A stream's event for a segment of a dialogue. `number` counts from 1, as in the segments of `diarized_json`."""
-    return _diarized_segment(segment if named else _with_letter(segment), number)
+    return _diarized_segment(_with_speaker(segment, named=named), number)
 
 
 def done_event(transcript: Transcript, wanted: Wanted) -> dict[str, Any]:
@@ -111,13 +111,22 @@ def _dump(body: dict[str, Any]) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-def _with_letters(transcript: Transcript) -> Transcript:
-    channels = (replace(channel, label=ascii_uppercase[channel.index]) for channel in transcript.channels)
-    return replace(transcript, channels=tuple(channels), segments=tuple(map(_with_letter, transcript.segments)))
+def _with_speakers(transcript: Transcript, *, named: bool) -> Transcript:
+    channels = (replace(each, label=_speaker(each.label, each.index, named=named)) for each in transcript.channels)
+    segments = (_with_speaker(segment, named=named) for segment in transcript.segments)
+    return replace(transcript, channels=tuple(channels), segments=tuple(segments))
 
 
-def _with_letter(segment: Segment) -> Segment:
-    return replace(segment, speaker=ascii_uppercase[segment.channel])
+def _with_speaker(segment: Segment, *, named: bool) -> Segment:
+    return replace(segment, speaker=_speaker(segment.speaker, segment.channel, named=named))
+
+
+def _speaker(label: str, channel: int, *, named: bool) -> str:
+    """The client's name of a speaker, or a letter. The decoder takes at most eight channels, so there is one for each.
+
+    A label such as `channel_1` is what the service gives to a channel for which the client has sent no name.
+    """
+    return label if named and label != f"channel_{channel}" else ascii_uppercase[channel]
 
 
 def _plain(transcript: Transcript) -> dict[str, Any]:

@@ -201,6 +201,13 @@ def test_diarized_json_has_a_text_line_for_each_turn_and_names_its_speakers() ->
     assert [segment["speaker"] for segment in letters["segments"]] == ["A", "A", "B", "A"]
 
 
+def test_a_speaker_without_a_name_is_a_letter_beside_speakers_with_names() -> None:
+    nameless = replace(CUSTOMER, label="channel_1")
+    half = transcript(said(0, 1, "Hi.", AGENT), said(1, 2, "Hola.", nameless), channels=(AGENT, nameless))
+    assert dialogue_text(half, named=True) == "Agent: Hi.\nB: Hola."
+    assert segment_event(half.segments[1], 2, named=True)["speaker"] == "B"
+
+
 def test_a_name_with_a_line_break_begins_no_new_text_line() -> None:
     renamed = transcript(said(0, 1, "Hi\nthere.", replace(ALONE, label="An\nna")))
     assert dialogue_text(renamed, named=True) == "An na: Hi there."
