@@ -83,12 +83,12 @@ def failure_of(error: AppError) -> Failure:
     )
 
 
-def failure_of_job(status: Status, code: str | None, message: str | None) -> Failure:
+def failure_of_job(status: str, code: str | None, message: str | None) -> Failure:
     """The end of a job that has no transcript: its status, and the code and message that are stored with it.
 
     A second try would end in the same way. A job that was cancelled is a conflict, because somebody wanted its end.
     """
-    if status is Status.CANCELLED:
+    if status == Status.CANCELLED:  # a job's row has a plain text
         text = "The transcription was cancelled while the request waited for it."
         return Failure(409, text, "invalid_request_error", None, "cancelled", _NO_RETRY)
     if code in _MEDIA:

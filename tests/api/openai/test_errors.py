@@ -138,10 +138,11 @@ def test_openai_python_raises_the_class_that_fits_and_repeats_what_may_pass(
         (Status.FAILED, WorkerCrashed.code, openai.InternalServerError, "server_error", None),
         (Status.FAILED, GpuOutOfMemory.code, openai.InternalServerError, "server_error", None),
         (Status.CANCELLED, None, openai.ConflictError, "invalid_request_error", None),
+        ("cancelled", None, openai.ConflictError, "invalid_request_error", None),
     ],
 )
 def test_a_job_that_ended_without_a_transcript_is_asked_for_only_once(
-    status: Status, code: str | None, exception: type[openai.APIError], kind: str, param: str | None
+    status: str, code: str | None, exception: type[openai.APIError], kind: str, param: str | None
 ) -> None:
     message = "Why it ended." if code else None
     raised, sent = refused(failure_of_job(status, code, message))
