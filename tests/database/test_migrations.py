@@ -53,7 +53,10 @@ ROWS = (
     "INSERT INTO webhook_secret (id, secret, created_at) VALUES (gen_random_uuid(), 'whsec_AA==', now())",
 )
 
-OF_RUNNING_JOBS = {"transcript_part", "awaited_job"}  # a way down drops their rows, because an older version has no such table
+OF_RUNNING_JOBS = {
+    "transcript_part",
+    "awaited_job",
+}  # a way down drops their rows, because an older version has no such table
 
 
 @pytest.fixture
