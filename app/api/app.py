@@ -20,6 +20,7 @@ from app import __version__
 from app.api import deliveries, from_url, models, openapi, operations, problems, recordings, transcriptions
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
+from app.api.openai import routes as openai
 from app.api.page import documentation
 from app.api.page import routes as page
 from app.api.parameters import refuse_unknown_parameters
@@ -83,6 +84,10 @@ def create_app(root_path: str = "") -> FastAPI:
                 "description": "Post recordings, follow their transcriptions, and read their transcripts.",
             },
             {
+                "name": "openai",
+                "description": "Transcribe with the clients of OpenAI's API. Their base URL is `/v1` of this service.",
+            },
+            {
                 "name": "webhooks",
                 "description": "See which receivers were notified of a transcription's end, and notify them again.",
             },
@@ -97,6 +102,7 @@ def create_app(root_path: str = "") -> FastAPI:
     app.include_router(page.router)
     app.include_router(transcriptions.router)
     app.include_router(from_url.router)
+    app.include_router(openai.router)
     app.include_router(deliveries.router)
     app.include_router(recordings.router)
     app.include_router(operations.router)

@@ -10,7 +10,6 @@ from fastapi import Depends, FastAPI, Request
 
 from app.database.connections import Database
 from app.intake.intake import Intake
-from app.jobs.awaiting import Awaiting
 from app.jobs.ending import AtEnd
 from app.jobs.reading import Reader
 from app.jobs.retention import Retention
@@ -52,10 +51,6 @@ async def _waiting(request: Request) -> Waiting:
     return service_of(request).waiting
 
 
-async def _awaiting(request: Request) -> Awaiting:
-    return service_of(request).awaiting
-
-
 async def _retention(request: Request) -> Retention:
     return service_of(request).parts.retention
 
@@ -68,12 +63,16 @@ async def _store(request: Request) -> AudioStore:
     return service_of(request).parts.store
 
 
+async def _service(request: Request) -> Service:
+    return service_of(request)
+
+
+ServiceDep = Annotated[Service, Depends(_service)]  # for routes that need most of its parts
 RootPathDep = Annotated[str, Depends(_root_path)]  # links in answers begin with it
 DatabaseDep = Annotated[Database, Depends(_database)]
 IntakeDep = Annotated[Intake, Depends(_intake)]
 ReaderDep = Annotated[Reader, Depends(_reader)]
 WaitingDep = Annotated[Waiting, Depends(_waiting)]
-AwaitingDep = Annotated[Awaiting, Depends(_awaiting)]
 RetentionDep = Annotated[Retention, Depends(_retention)]
 AtEndDep = Annotated[AtEnd, Depends(_at_end)]
 StoreDep = Annotated[AudioStore, Depends(_store)]

@@ -19,11 +19,21 @@ _INSTEAD = {
 }
 
 
-def kind_of_body(request: Request) -> str:
-    """Returns JSON or FORM. Raises UnsupportedMedia for other bodies, and for compressed ones."""
+def require_form(request: Request, file: str) -> None:
+    """Raises UnsupportedMedia if the body is no form. `file` is the name of the part with the recording."""
+    if _media_type(request) != FORM:
+        raise UnsupportedMedia(f"Send multipart/form-data, with the recording in a part named `{file}`.")
+
+
+def _media_type(request: Request) -> str:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("The body is compressed. Send it without `Content-Encoding`.")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def kind_of_body(request: Request) -> str:
+    """Returns JSON or FORM. Raises UnsupportedMedia for other bodies, and for compressed ones."""
+    kind = _media_type(request)
     if kind == "text/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return JSON
     if kind not in (JSON, FORM):

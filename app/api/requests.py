@@ -37,6 +37,7 @@ from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 JSON_BODY_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 4096
+MAX_PROMPT_CHARACTERS = 2000
 OPTION_FIELDS = frozenset(field.name for field in fields(Options))
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -146,7 +147,7 @@ class CreateTranscription(BaseModel):
     )
     prompt: str | None = Field(
         default=None,
-        max_length=2000,
+        max_length=MAX_PROMPT_CHARACTERS,
         pattern=wording.NO_NUL,
         description="A text with names and terms that the model should expect. With a small model, a prompt can make "
         "the transcript worse, so compare the results with and without it.",
@@ -236,7 +237,7 @@ class CreateTranscription(BaseModel):
     @classmethod
     def from_form(cls, fields: list[tuple[str, str]]) -> Self:
         """Reads the fields of a form. Raises InvalidRequest if a field is not valid."""
-        return _validated(cls, values_of(cls, fields))
+        return validated(cls, values_of(cls, fields))
 
 
 class CreateFromUrl(CreateTranscription):
@@ -269,7 +270,7 @@ class CreateFromUrl(CreateTranscription):
             raise InvalidRequest(f"The body is not JSON: {error}.") from None
         if not isinstance(values, dict):
             raise InvalidRequest("The body must be a JSON object.")
-        return _validated(cls, {name: value for name, value in values.items() if not cls._is_empty(name, value)})
+        return validated(cls, {name: value for name, value in values.items() if not cls._is_empty(name, value)})
 
     @classmethod
     def _is_empty(cls, name: str, value: object) -> bool:
@@ -277,7 +278,8 @@ class CreateFromUrl(CreateTranscription):
         return name in cls.model_fields and name != "url" and (value is None or value == "")
 
 
-def _validated(model: type[Model], values: dict[str, Any]) -> Model:
+def validated(model: type[Model], values: dict[str, Any]) -> Model:
+    """Raises InvalidRequest."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -3,11 +3,10 @@
 import asyncio
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from starlette.requests import ClientDisconnect
 
 from app import wording
 from app.api import openapi, openapi_requests
@@ -15,6 +14,7 @@ from app.api.accept import choose_format
 from app.api.auth import CallerDep
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, RootPathDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
+from app.api.hang_ups import client_hangs_up
 from app.api.media_types import JSON, announced_bytes, kind_of_body, require_one_idempotency_key
 from app.api.problems import COMMON_ERRORS, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
@@ -125,7 +125,7 @@ async def create_transcription(
             )
             ask = CreateTranscription.from_form(form.fields).ask()
         recording = Stored(form.audio, form.filename)
-    abandoned = partial(_client_hangs_up, request)
+    abandoned = partial(client_hangs_up, request)
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
     request.state.job = str(accepted.job.id)  # for the request's log line
     response.status_code = 202 if accepted.is_new else 200
@@ -206,7 +206,7 @@ async def read_transcription(
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
                 change = asyncio.wait_for(changed.wait(), deadline - loop.time())
-                await run_unless(_client_hangs_up(request), change)
+                await run_unless(client_hangs_up(request), change)
             changed.clear()
             read = await reader.read(transcription_id, caller)
     if not read.final:
@@ -280,13 +280,3 @@ async def read_transcript(
     render = partial(formats.render, transcription_id=str(transcription_id), target=target)
     body = await reader.transcript(transcription_id, caller, render)
     return Response(body, media_type=target.media_type, headers={"Vary": "Accept"})
-
-
-async def _client_hangs_up(request: Request) -> NoReturn:
-    """Waits until the client hangs up, then raises ClientDisconnect. The request's body must have been read before.
-
-    A client that only closes its sending side counts as hung up, because uvicorn then closes the other side.
-    """
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    raise ClientDisconnect

@@ -251,11 +251,11 @@ class Intake:
             return await changing.repeated(session, caller.name, idempotency_key, asked)
 
     def _request_hash(self, recording: Stored, ask: Ask) -> str:
-        """A hash of the recording and of all that is asked for it.
+        """A hash of the recording and of all that is asked of its transcript.
 
         The file's name counts only if it says what the recording holds, because some clients make a new name each time.
         """
-        resolved = replace(ask, options=self._options(ask.options))
+        resolved = replace(ask, options=replace(self._options(ask.options), reports_text=False))
         named = raw_sound(resolved.options, recording.filename) is not None
         return fingerprint(recording, resolved, _name(recording) if named else None)
 

@@ -51,13 +51,17 @@ class Waiting:
         self._jobs: Counter[UUID] = Counter()
         self._polling: asyncio.Task[None] | None = None
 
+    def has_room(self, caller: str) -> bool:
+        """Whether one more client with this key may wait."""
+        return self._callers.total() < self._most and self._callers[caller] < self._most_of_a_caller
+
     @contextmanager
     def join(self, transcription_id: UUID, caller: str) -> Iterator[asyncio.Event | None]:
         """Wait as one of the clients until the block ends. Gives an event that is set when the job may have changed.
 
         Gives None if too many clients wait already.
         """
-        if self._callers.total() >= self._most or self._callers[caller] >= self._most_of_a_caller:
+        if not self.has_room(caller):
             yield None
             return
         with (

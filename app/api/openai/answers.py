@@ -75,6 +75,11 @@ def render(transcript: Transcript, wanted: Wanted) -> str:
             return formats.render(named, "", formats.Format.VTT)
 
 
+def only_text(transcript: Transcript) -> str:
+    """The body of an answer with nothing but the text."""
+    return _dump({"text": transcript.text})
+
+
 def usage(seconds: float) -> dict[str, Any]:
     """What the request used. OpenAI rounds up to whole seconds, and some clients read only whole numbers here."""
     return {"type": "duration", "seconds": ceil(seconds)}

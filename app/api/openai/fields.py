@@ -1,0 +1,154 @@
+"""Reads the form of a client of OpenAI's API: what it asks for, and which answer it wants.
+
+Such clients send every list in their own way, and fields that this service does not know. So more is accepted here than
+in our own forms: an empty field counts as absent, an unknown one is ignored, and of a repeated value the last counts.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from pydantic_core import from_json
+
+from app.api.form_fields import BOOLEANS, field_of
+from app.api.openai.answers import ResponseFormat, Wanted
+from app.api.openai.names import model_named
+from app.api.requests import MAX_PROMPT_CHARACTERS, CreateTranscription, validated
+from app.audio.decode import MediaInfo
+from app.errors import FieldError, InvalidRequest
+from app.intake.ask import Ask
+from app.intake.model_names import ModelNames
+from app.transcripts.transcript import Task
+
+PRIORITY = 3
+"""Somebody waits for the answer, so these jobs come before those that nobody waits for."""
+
+LISTS = frozenset({"languages", "keywords", "timestamp_granularities", "known_speaker_names", "channel_labels"})
+SINGLE = frozenset({"model", "language", "prompt", "response_format", "temperature", "stream", "channels"})
+GRANULARITIES = ("segment", "word")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a client asks for, and the shape of the answer. If it `streams`, the answer comes in events."""
+
+    ask: Ask
+    wanted: Wanted
+    streams: bool
+
+    def require(self, info: MediaInfo) -> None:
+        """Raises InvalidRequest if the answer must name speakers, and the recording has only one channel."""
+        if self.wanted.format is ResponseFormat.DIARIZED_JSON and info.channels < 2:
+            detail = (
+                "diarized_json needs a recording with a channel for each speaker: the service cannot separate speakers "
+                "within one channel"
+            )
+            raise _refused("response_format", detail)
+
+
+def is_known(name: str) -> bool:
+    """Whether a part of a form with this name is read. Other parts are ignored."""
+    return field_of(name) in LISTS | SINGLE
+
+
+def read_fields(fields: Sequence[tuple[str, str]], models: ModelNames, task: Task) -> Asked:
+    """Reads the fields of a form. Raises InvalidRequest, and ModelNotFound."""
+    single = {field_of(name): text for name, text in fields if field_of(name) in SINGLE and text.strip()}
+    lists: dict[str, list[str]] = {}
+    for name, text in fields:
+        if field_of(name) in LISTS:
+            lists.setdefault(field_of(name), []).extend(_items(field_of(name), text))
+    _temperature(single.get("temperature"))
+    wanted, streams = _wanted(single, lists, task), _stream(single.get("stream"))
+    with in_openais_words():
+        ask = validated(CreateTranscription, _values(single, lists, wanted, models)).ask()
+    options = replace(ask.options, reports_text=streams)
+    return Asked(replace(ask, options=options, default_priority=PRIORITY, is_awaited=True), wanted, streams)
+
+
+@contextmanager
+def in_openais_words() -> Iterator[None]:
+    """Raises errors about fields of our own requests as errors about the fields that the client has sent."""
+    names = {"hotwords": "keywords", "channel_labels": "known_speaker_names", "task": "model"}
+    try:
+        yield
+    except InvalidRequest as error:
+        renamed = tuple(
+            FieldError(names.get(each.field.partition(".")[0], each.field), each.detail) for each in error.errors
+        )
+        raise InvalidRequest(error.detail, errors=renamed) from None
+
+
+def _values(
+    single: Mapping[str, str], lists: Mapping[str, list[str]], wanted: Wanted, models: ModelNames
+) -> dict[str, Any]:
+    """The values of our own request. A prompt that is too long loses its beginning, as it does at OpenAI."""
+    labels = lists.get("known_speaker_names") or lists.get("channel_labels") or []
+    splits = bool(labels) or wanted.format is ResponseFormat.DIARIZED_JSON
+    values: dict[str, Any] = {
+        "model": model_named(models, single.get("model", "").strip()),
+        "task": wanted.task,
+        "channels": single.get("channels", "split" if splits else "mix").strip(),
+        "channel_labels": labels,
+        "word_timestamps": wanted.words,
+        "hotwords": lists.get("keywords", []),
+    }
+    if lists.get("languages"):
+        values["languages"] = lists["languages"]
+    if "language" in single:
+        values["language"] = single["language"]
+    if "prompt" in single:
+        values["prompt"] = single["prompt"][-MAX_PROMPT_CHARACTERS:]
+    return values
+
+
+def _wanted(single: Mapping[str, str], lists: Mapping[str, list[str]], task: Task) -> Wanted:
+    asked = single.get("response_format", ResponseFormat.JSON).strip()
+    if asked not in list(ResponseFormat):
+        raise _refused("response_format", f"must be one of: {', '.join(ResponseFormat)}")
+    granularities = lists.get("timestamp_granularities", [])
+    if not set(granularities) <= set(GRANULARITIES):
+        raise _refused("timestamp_granularities", f"must hold nothing but: {', '.join(GRANULARITIES)}")
+    words = "word" in granularities and asked == ResponseFormat.VERBOSE_JSON
+    named = bool(lists.get("known_speaker_names") or lists.get("channel_labels"))
+    return Wanted(ResponseFormat(asked), task, words, not words or "segment" in granularities, named)
+
+
+def _stream(text: str | None) -> bool:
+    streams = BOOLEANS.get((text or "false").strip().lower())
+    if streams is None:
+        raise _refused("stream", "must be true or false")
+    return streams
+
+
+def _temperature(text: str | None) -> None:
+    """Raises InvalidRequest for a temperature that OpenAI would refuse.
+
+    The value itself has no effect, because the engine chooses the temperature by the quality of the result.
+    """
+    try:
+        is_valid = text is None or 0 <= float(text) <= 1
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise _refused("temperature", "must be a number from 0 to 1")
+
+
+def _items(field: str, text: str) -> list[str]:
+    """The items in one part of a list: one, or several as JSON text. An empty one counts as absent."""
+    if not text.lstrip().startswith("["):
+        return [text.strip()] if text.strip() else []
+    try:
+        items = from_json(text)
+    except ValueError:
+        return [text.strip()]
+    if not all(isinstance(item, str) for item in items):
+        raise _refused(field, "must be a list of texts")
+    return [item.strip() for item in items if item.strip()]
+
+
+def _refused(field: str, detail: str) -> InvalidRequest:
+    return InvalidRequest("Some fields are not valid.", errors=(FieldError(field, detail),))

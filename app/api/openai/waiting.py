@@ -1,0 +1,81 @@
+"""Waits for the end of a job on the connection of the client that has asked for it.
+
+A client that waits costs no database connection and no thread. When it hangs up, nobody waits for the job any more, and
+the job is cancelled unless the client repeats its request (`jobs.awaiting`).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+from uuid import UUID
+
+from app.api.openai.errors import Failure, failure_of, failure_of_job
+from app.callers import Caller
+from app.errors import ShuttingDown, Unavailable
+from app.jobs import awaited
+from app.jobs.lifecycle import Status
+from app.jobs.reading import Read
+from app.process.tasks import run_unless
+from app.service import Service
+
+CROWDED_RETRY_AFTER_SECONDS = 5
+STOPPING_RETRY_AFTER_SECONDS = 1  # the next process knows the job
+
+
+def require_room(service: Service, caller: Caller) -> None:
+    """Raises Unavailable if so many clients wait that this one may not, and ShuttingDown."""
+    if not service.waiting.has_room(caller.name):
+        raise Unavailable("Too many clients wait for transcriptions.", retry_after=CROWDED_RETRY_AFTER_SECONDS)
+    require_open(service)
+
+
+def require_open(service: Service) -> None:
+    """Raises ShuttingDown if the process stops."""
+    if service.intake.closed:
+        raise ShuttingDown(retry_after=STOPPING_RETRY_AFTER_SECONDS)
+
+
+@contextmanager
+def waiting_for(service: Service, job_id: UUID, caller: Caller) -> Iterator[asyncio.Event]:
+    """Keeps the job alive until the block ends. Gives an event that is set when the job may have changed.
+
+    Raises Unavailable if too many clients wait.
+    """
+    with service.waiting.join(job_id, caller.name) as changed, service.awaiting.interest(job_id):
+        if changed is None:
+            require_room(service, caller)
+        assert changed is not None
+        yield changed
+
+
+async def end_of(
+    service: Service, job_id: UUID, caller: Caller, hang_up: Callable[[], Coroutine[Any, Any, NoReturn]]
+) -> Read:
+    """The job, once it has ended. Raises what `hang_up` raises, ShuttingDown, and NotFound if the job was deleted."""
+    with waiting_for(service, job_id, caller) as changed:
+        read = await service.reader.read(job_id, caller)
+        while not read.final:
+            require_open(service)
+            await run_unless(hang_up(), changed.wait())
+            changed.clear()
+            read = await service.reader.read(job_id, caller)
+    return read
+
+
+async def failure_at_end(service: Service, read: Read) -> Failure | None:
+    """Why an ended job has no transcript, or None if it has one.
+
+    If the job was cancelled because no client seemed to wait, this one should repeat its request. That happens if this
+    process did not reach the database for a while.
+    """
+    job = read.job
+    if job.status == Status.COMPLETED:
+        return None
+    if job.status == Status.CANCELLED:
+        async with service.database.transaction() as session:
+            given_up = await awaited.is_given_up(session, job.id)
+        if given_up:
+            detail = "The service lost contact with its database while the request waited. Repeat the request."
+            return failure_of(Unavailable(detail, retry_after=STOPPING_RETRY_AFTER_SECONDS))
+    return failure_of_job(job.status, job.error_code, job.error_message)
