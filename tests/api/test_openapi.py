@@ -11,6 +11,7 @@ import jsonschema_rs
 import pytest
 
 from app.api.app import create_app
+from app.api.openai.errors import speaks_openai
 from testing.service import Service
 from tests.conftest import ALICE
 
@@ -71,7 +72,7 @@ def test_every_operation_is_described(name: str) -> None:
     assert operation["description"]
     assert all(parameter["description"] for parameter in operation.get("parameters", []))
     assert ("401" in operation["responses"]) == (name not in NEED_NO_KEY)
-    assert ("404" in operation["responses"]) == ("_id}" in name)
+    assert ("404" in operation["responses"]) == ("_id}" in name or operation["tags"] == ["openai"])
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -95,12 +96,20 @@ def examples_of(content: dict[str, Any]) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_error_is_a_problem_whose_codes_are_described(name: str) -> None:
+def test_every_error_has_the_form_of_its_path_and_its_codes_are_described(name: str) -> None:
     for status, response in OPERATIONS[name]["responses"].items():
         if int(status) >= 400 and name != "GET /readyz":
-            examples = response["content"]["application/problem+json"]["examples"]
-            assert {example["value"]["status"] for example in examples.values()} == {int(status)}
-            assert all(f"`{code}`" in response["description"] for code in examples)
+            [(media_type, content)] = response["content"].items()
+            values = {code: example["value"] for code, example in content["examples"].items()}
+            if speaks_openai(name.partition(" ")[2]):
+                assert media_type == "application/json"
+                assert {code: value["error"]["code"] for code, value in values.items()} == {
+                    code: code for code in values
+                }
+            else:
+                assert media_type == "application/problem+json"
+                assert {value["status"] for value in values.values()} == {int(status)}
+            assert all(f"`{code}`" in response["description"] for code in values)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

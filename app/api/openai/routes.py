@@ -82,7 +82,7 @@ async def _answer(request: Request, caller: Caller, service: Service, task: Task
     if asked.streams:
         stream = events(service, job.id, caller, wanted)
         return StreamingResponse(stream, media_type=MEDIA_TYPE, headers={**HEADERS, JOB_ID: str(job.id)})
-    body = partial(render, wanted=wanted, recorded_channels=job.channels)
+    body = partial(render, wanted=wanted)
     return await _whole(request, caller, service, job, wanted.format.media_type, body)
 
 
