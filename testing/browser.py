@@ -24,6 +24,10 @@ ARGUMENTS = """
     --headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --no-proxy-server
     --disable-background-networking --disable-component-update --disable-sync --window-size=1000,900
 """.split()
+PLAIN_HOST = (
+    "callscribe.test"  # leads to this machine, but unlike `localhost` the browser does not trust it without TLS
+)
+NAMES = f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"
 NETWORK = ("http", "https", "ws", "wss")
 HIDDEN = "none of {} is shown"
 
@@ -85,7 +89,7 @@ def browsing(folder: Path) -> Iterator[Browser]:
     assert DRIVER is not None, MISSING
     options = ChromeOptions()
     options.binary_location = CHROMIUM
-    for argument in (*ARGUMENTS, f"--user-data-dir={folder / 'profile'}"):
+    for argument in (*ARGUMENTS, NAMES, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(argument)
     options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

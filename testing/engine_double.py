@@ -21,6 +21,7 @@ from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
 from app.speech.engine import USUAL_RANK, EngineConfig
 from app.speech.model import DeviceLost
+from app.speech.reports import OnFinal
 from app.transcripts.transcript import Channel, Options, Transcript
 
 INFO = MediaInfo("wav", "pcm_s16le", 8000, 1, 0.2)
@@ -61,6 +62,7 @@ class EngineDouble:
         options: Options,
         on_progress: Callable[[float], None],
         rank: Rank = USUAL_RANK,
+        on_final: OnFinal | None = None,
     ) -> Transcript:
         if not self.ready:
             raise EngineStopped

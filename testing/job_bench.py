@@ -28,6 +28,7 @@ from app.network.guard import NetworkGuard
 from app.process.places import Rank
 from app.sources.fetch import Fetcher, Pace
 from app.sources.web import WebSource
+from app.speech.reports import OnFinal
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from app.storage.workspace import Workspace
@@ -57,6 +58,7 @@ class EngineDouble:
         options: Options,
         on_progress: Callable[[float], None],
         rank: Rank = Rank(),  # noqa: B008  frozen, as in the protocol
+        on_final: OnFinal | None = None,
     ) -> Transcript:
         self.ranks.append(rank)
         self.given.append(channels)

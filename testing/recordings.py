@@ -35,6 +35,12 @@ def call(start: float, end: float) -> bytes:
     return _with_length(header, audio[round(start * CALL_BYTES_PER_SECOND) : round(end * CALL_BYTES_PER_SECOND)])
 
 
+def first_on_both(recording: bytes) -> bytes:
+    """A stretch of the sample call whose second channel repeats the first."""
+    start = recording.index(b"data") + 8
+    return recording[:start] + bytes(sample for sample in recording[start::2] for _ in range(2))
+
+
 def said(start: float, end: float, speaker: str | None = None) -> str:
     """Returns the text of the turns that are between two moments of the sample call, of both speakers or of one."""
     return " ".join(

@@ -36,6 +36,7 @@ from app.jobs.lifecycle import (
 )
 from app.jobs.making_way import who_makes_way
 from app.jobs.models import stored_options
+from app.jobs.part_writer import reported_text
 from app.jobs.recording import NotWritten, Recordings
 from app.jobs.retention import Retention
 from app.jobs.running import LeaseLost, Running
@@ -177,7 +178,10 @@ class JobRunner:
         decoding = self._recordings.decoder.decoded(running.audio_key, rank, options, filename)
         async with decoding as decoded:
             audio, started = decoded.audio, time.monotonic()
-            transcript = await self._transcriber.transcribe(audio.channels, options, running.set_progress, rank)
+            async with reported_text(self._database, job, wanted=options.reports_text) as on_final:
+                transcript = await self._transcriber.transcribe(
+                    audio.channels, options, running.set_progress, rank, on_final
+                )
             timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
         return Succeeded(with_losses(transcript, audio.announced_seconds, audio.losses), facts, timings)

@@ -6,7 +6,7 @@ The engine loads the models, starts their threads, and puts the parts of this ro
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.call.assemble import Call, assemble
 from app.speech.model import DeviceChoice, LoadedModel, Model
 from app.speech.reader import ChannelScan
+from app.speech.reports import FinalReports, OnFinal
 from app.speech.session import PendingWindow, Session
 from app.speech.settling import recognize_batch
 from app.speech.windows import voice_activity
@@ -65,6 +66,7 @@ class Transcriber(Protocol):
         options: Options,
         on_progress: Callable[[float], None],
         rank: Rank = USUAL_RANK,
+        on_final: OnFinal | None = None,
     ) -> Transcript: ...
 
 
@@ -102,11 +104,13 @@ class Engine:
         options: Options,
         on_progress: Callable[[float], None],
         rank: Rank = USUAL_RANK,
+        on_final: OnFinal | None = None,
     ) -> Transcript:
         """Transcribes one recording. `channels` holds its mix, or a file for each channel: 16 kHz, 16 bits.
 
         A channel that copies another is not transcribed. `on_progress` is called on the event loop with the part of
-        the speech that is done, 0–1. If the caller is cancelled, the windows that are queued are dropped.
+        the speech that is done, 0–1. `on_final` is called on the event loop with the text that became final meanwhile,
+        and with the rest of the text at the end. If the caller is cancelled, the windows that are queued are dropped.
 
         Raises OSError if the samples cannot be read, MemoryError, GpuOutOfMemory, EngineStopped, and DeviceLost if the
         device broke during a batch with windows of this recording. Any other error is a fault of the model or of this
@@ -131,11 +135,16 @@ class Engine:
         async with self._whole_reads.place(rank):
             levels = await asyncio.to_thread(measure, channels)
         call = Call(tuple(channels), options, levels, duration)
-        job = Session(self._models[options.model], call, rank, report)
+        reports = FinalReports(call, on_final) if on_final else None
+        job = Session(self._models[options.model], call, rank, report, reports.frontier if reports else None)
         batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
-        listened = await asyncio.wrap_future(job.result)
+        with reports.of(job) if reports else nullcontext():
+            listened = await asyncio.wrap_future(job.result)
         async with self._whole_reads.place(rank):
-            return await asyncio.to_thread(assemble, call, listened)
+            transcript = await asyncio.to_thread(assemble, call, listened)
+        if reports:
+            reports.end(transcript)
+        return transcript
 
     def close(self) -> None:
         """Ends the threads after their current batches. All other jobs end with EngineStopped. Models stay in memory.

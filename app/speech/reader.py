@@ -6,6 +6,7 @@ Windows are prepared one at a time, so that the memory for a channel does not gr
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 
@@ -72,6 +73,7 @@ class ChannelScan:
             windows += self._finder.finish(self._samples)
         self._windows.extend(windows)
         self.job.found(windows, len(samples) / SAMPLE_RATE)
+        self.job.unread_from(self._index, inf if self._all_read else self._finder.open_from)
 
     def _prepare(self, window: Window) -> PendingWindow:
         request = WindowRequest(self.job.call.options, window.seconds, self._language or "", self._detects)

@@ -12,6 +12,7 @@ from threading import Lock
 
 from app.process.places import Rank
 from app.speech.call.assemble import Call, Listened, ReadChannel
+from app.speech.call.final_text import Frontier
 from app.speech.call.segments import Heard
 from app.speech.model import Model, WindowRequest
 from app.speech.windows.cutting import Window
@@ -42,12 +43,20 @@ class PendingWindow:
 class Session:
     """The state of one call of `transcribe`, which the batcher calls a job. Any thread may call its methods."""
 
-    def __init__(self, model: Model, call: Call, rank: Rank, report: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        call: Call,
+        rank: Rank,
+        report: Callable[[float], None],
+        frontier: Frontier | None = None,
+    ) -> None:
         self.rank = rank
         self.model = model
         self.result: Future[Listened] = Future()
         self.call = call
         self._report = report
+        self._frontier = frontier
         self._lock = Lock()
         self._unread_seconds = sum(call.channels[index].duration_seconds for index in call.levels.distinct)
         self._found = self._done = self._progress = 0.0
@@ -79,6 +88,19 @@ class Session:
             self._pending += len(windows)
             self._found += sum(window.seconds for window in windows)
             self._unread_seconds -= seconds_read
+            if self._frontier is not None:
+                self._frontier.found(windows)
+
+    def unread_from(self, channel: int, seconds: float) -> None:
+        """Records how far a channel is read: no window that is found in it later begins before `seconds`."""
+        if self._frontier is not None:
+            with self._lock:
+                self._frontier.unread_from(channel, seconds)
+
+    def heard_since(self, known: int) -> tuple[Sequence[Heard], float]:
+        """What was heard after the first `known` windows, and the time before which no more words can be found."""
+        with self._lock:
+            return tuple(self._heard[known:]), self._frontier.time if self._frontier is not None else 0.0
 
     def vote(self, probabilities: Mapping[str, float], seconds: float) -> None:
         """Counts the languages that were detected in a window, for channels with too little speech to decide alone."""
@@ -112,6 +134,8 @@ class Session:
                 self._heard.append(heard)
             if warning:
                 self._warnings.append(warning)
+            if self._frontier is not None:
+                self._frontier.settled(window, missed)
             self._report_progress()
             self._end_if_done()
 

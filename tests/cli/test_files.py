@@ -13,6 +13,7 @@ from app.cli.files import Output, Transcription
 from app.cli.tally import Tally
 from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
+from app.speech.reports import OnFinal
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Channel, Options, Transcript, TranscriptWarning, WarningCode
 from testing.recordings import SAMPLE_CALL, tone
@@ -34,6 +35,7 @@ class Engine:
         options: Options,
         on_progress: Callable[[float], None],
         rank: Rank = USUAL_RANK,
+        on_final: OnFinal | None = None,
     ) -> Transcript:
         if error := next(self._errors):
             raise error

@@ -68,13 +68,7 @@ def assemble(call: Call, listened: Listened) -> Transcript:
     """Returns the transcript. Blocks, because it reads some samples again. Raises OSError if they are gone."""
     read, heard = listened.read, listened.heard
 
-    def loudness_of(channel: int, start: float, end: float) -> float:
-        return loudness(call.channels[channel], start, end)
-
-    def likeness_of(channel: int, other: int, start: float, end: float) -> float:
-        return likeness(call.channels[channel], call.channels[other], start, end)
-
-    all_words = ChannelWords(heard, loudness_of, likeness_of)
+    all_words = _channel_words(call, heard)
     own, bleed = without_bleed(heard, all_words)
     facts = talk(_own_runs(read, own, bleed, all_words), call.duration, lambda span: _has_sound(call, span))
     channels = _channels(call, read, facts, own)
@@ -93,6 +87,22 @@ def assemble(call: Call, listened: Listened) -> Transcript:
         ),
         talk=facts,
     )
+
+
+def own_words(call: Call, heard: Sequence[Heard]) -> Sequence[Heard]:
+    """What was heard without the bleed. Blocks, because it reads samples. Raises OSError if they are gone."""
+    own, _ = without_bleed(heard, _channel_words(call, heard))
+    return own
+
+
+def _channel_words(call: Call, heard: Sequence[Heard]) -> ChannelWords:
+    def loudness_of(channel: int, start: float, end: float) -> float:
+        return loudness(call.channels[channel], start, end)
+
+    def likeness_of(channel: int, other: int, start: float, end: float) -> float:
+        return likeness(call.channels[channel], call.channels[other], start, end)
+
+    return ChannelWords(heard, loudness_of, likeness_of)
 
 
 def _own_runs(

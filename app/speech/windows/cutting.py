@@ -138,6 +138,17 @@ class WindowFinder:
         self._close_window()
         return self._take_windows()
 
+    @property
+    def open_from(self) -> float:
+        """No window that is still to come begins before this time, in seconds."""
+        if self._joined:
+            start = self._joined[0].start
+        elif self._unpadded:
+            start = self._unpadded.piece.start - self._pad_before
+        else:
+            start = (self._run_start if self._run else self._frame) * FRAME_SAMPLES - PAD_SAMPLES
+        return max(0, start) / SAMPLE_RATE
+
     def _hear(self, probability: float) -> None:
         if not self._run:
             if probability < SPEECH_THRESHOLD:

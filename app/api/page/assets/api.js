@@ -11,6 +11,7 @@ const TRANSIENT = [0, 429, 503];
 
 let askForKey = async () => false;
 let asking = null;
+let wasRefused = false; // whether the service has refused a request for want of a valid key
 
 export class Problem extends Error {
   constructor({ title, detail, status, code, request_id: requestId, errors = [] }, retryAfter = null) {
@@ -42,6 +43,7 @@ export class Problem extends Error {
 
 export const storedKey = () => sessionStorage.getItem(KEY);
 export const useKey = (key) => sessionStorage.setItem(KEY, key);
+export const needsKey = () => wasRefused || storedKey() !== null;
 export const forgetKey = () => sessionStorage.removeItem(KEY);
 
 // Sets the function that asks the reader for a key. `ask` gets true if the service has refused a key. Its promise resolves to
@@ -63,7 +65,9 @@ async function withKey(request) {
     try {
       return await request(key === null ? {} : { Authorization: `Bearer ${key}` });
     } catch (error) {
-      if (error.status !== 401 || !(await hasNewKey(key))) throw error;
+      if (error.status !== 401) throw error;
+      wasRefused = true;
+      if (!(await hasNewKey(key))) throw error;
     }
   }
 }

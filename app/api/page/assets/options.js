@@ -25,7 +25,7 @@ export function bodyMaker(source) {
   };
 }
 
-function chosenOptions() {
+export function chosenOptions() {
   const { channels, language, prompt } = Object.fromEntries(new FormData(form));
   return {
     channels,

@@ -9,6 +9,7 @@ import { showJob } from "./job.js";
 import { hideProblem, showProblem } from "./messages.js";
 import { showLanguages } from "./options.js";
 import { unload } from "./player.js";
+import { setUpCode, showCode } from "./use_from.js";
 
 let leaving = new AbortController();
 
@@ -31,7 +32,7 @@ async function showView({ focus = true } = {}) {
 async function showHome(signal, focus) {
   document.title = "Calls – Callscribe";
   if (focus) byId("home-title").focus();
-  await showCalls(signal);
+  await showCalls(signal).finally(showCode); // because the answer shows whether the service needs a key
   await showLanguages(signal);
 }
 
@@ -69,4 +70,5 @@ byId("forget").hidden = storedKey() === null;
 whenKeyIsNeeded(askForKey);
 window.addEventListener("hashchange", () => showView());
 setUpAdding();
+setUpCode();
 showView({ focus: false });

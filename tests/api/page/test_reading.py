@@ -1,0 +1,211 @@
+"""A reader follows a call in a real browser, and reads, plays, searches and downloads it."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import srt  # type: ignore[import-untyped]
+from selenium.webdriver.common.keys import Keys
+
+from testing.browser import Browser
+from testing.hearing import FEW, missed
+from testing.ports import free_ports
+from testing.recordings import SAMPLE_CALL, said
+from testing.service import Service, eventually, serving
+from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
+from tests.conftest import ALICE, clone
+
+
+@pytest.fixture(scope="module")
+async def keyed(postgres: str, template: str, workspace: Path) -> AsyncIterator[Service]:
+    """A service with a key, which keeps recordings, and may fetch them from this machine."""
+    async with clone(postgres, template) as address:
+        settings = {"API_KEYS": f"alice:{ALICE}", "KEEP_AUDIO_DAYS": "1", "ALLOWED_NETWORKS": "127.0.0.0/8"}
+        with serving(workspace / "page", key=ALICE, DATABASE_URL=address, **settings) as service:
+            yield service
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_a_reader_posts_follows_reads_plays_searches_and_downloads_a_call(
+    keyed: Service, browser: Browser, downloads: Path
+) -> None:
+    open_with_key(keyed, browser)
+    assert browser.find("#no-calls").text.startswith("No calls yet")
+    assert browser.driver.title == "Calls – Callscribe"
+
+    browser.run(
+        "window.steps = []; new MutationObserver(() => steps.push(document.getElementById('step').textContent))"
+        ".observe(document.getElementById('step'), {childList: true})"
+    )
+    browser.all("#file")[0].send_keys(str(SAMPLE_CALL))
+    browser.until("document.getElementById('uploads').textContent.includes('2 channels')")
+    assert browser.find("#start").text == "Transcribe 1 recording"
+    browser.find("#start").send_keys(Keys.ENTER)
+    browser.find(".turn")
+    assert browser.run("return window.steps")[0].startswith(("Waiting in the queue", "Transcribing"))
+
+    check_dialogue(browser)
+    assert [figure.text for figure in browser.all("figcaption")] == ["agent", "customer"]
+    play_by_keyboard(browser)
+    search(browser)
+
+    browser.find("#downloads button:nth-of-type(2)").send_keys(Keys.ENTER)
+    subtitles = downloads / "sample_call.srt"
+    eventually(subtitles.exists)
+    assert missed(said(0, 60), " ".join(cue.content for cue in srt.parse(subtitles.read_text()))) <= FEW
+
+    browser.driver.refresh()
+    turn = browser.find(".turn")
+    assert missed(said(0, 6), turn.text) <= FEW
+    browser.until("document.querySelectorAll('canvas').length === 2")
+    assert browser.complaints() == []
+    assert browser.origins() == {keyed.url}
+
+
+def open_with_key(service: Service, browser: Browser) -> None:
+    """The page asks for the key, and asks again if the key is wrong. Only the keyboard is used."""
+    browser.driver.get(f"{service.url}/")
+    for key in ("a-wrong-guess", ALICE):
+        browser.find("#key")
+        assert browser.focused.get_attribute("id") == "key"
+        browser.focused.send_keys(key, Keys.ENTER)
+        if key != ALICE:
+            browser.until("document.getElementById('key-reason').textContent.includes('does not know')")
+            assert not browser.all("#forget")[0].is_displayed()
+    browser.find("#forget")
+    browser.until("document.getElementById('language').length > 2")
+    assert all("401" in complaint for complaint in browser.complaints())
+
+
+def check_dialogue(browser: Browser) -> None:
+    turns = browser.all(".turn")
+    assert [turn.text.split("\n")[1] for turn in turns[:2]] == ["agent", "customer"]
+    assert missed(said(0, 6), turns[0].text) <= FEW
+    assert missed(said(6, 12.5), turns[1].text) <= FEW
+    waveforms, dialogue = browser.find("#waveforms").rect, browser.find("#dialogue").rect
+    assert dialogue["x"] >= waveforms["x"] + waveforms["width"]  # beside the waveforms
+    browser.until("document.getElementById('facts').textContent.includes('English')")
+    facts = browser.find("#facts").text
+    assert re.search(r"Speaking at the same time\n(never|\d+ ×, \d+\.\d s)\nInterruptions\n\d+", facts)
+    rows = [row.text for row in browser.all("#talk-rows tr")]
+    assert [row.split()[0] for row in rows] == ["agent", "customer"]
+    shares = [int(share) for share in re.findall(r"(\d+) %", " ".join(rows))]
+    assert len(shares) == 2
+    assert sum(shares) in (99, 100, 101)
+    assert shares[0] > shares[1]
+    assert all(re.search(r"\d+:\d\d from \d+:\d\d$", row) for row in rows)
+
+
+def play_by_keyboard(browser: Browser) -> None:
+    """Tab moves from the search field to the dialogue, the arrow key to the second turn, and Enter plays that turn."""
+    search = browser.find("#search")
+    search.send_keys(Keys.TAB)
+    browser.focused.send_keys(Keys.ARROW_DOWN)
+    browser.focused.send_keys(Keys.ENTER)
+    second = browser.all(".turn")[1]
+    assert browser.focused == second
+    started = browser.until("document.getElementById('audio').currentTime")
+    browser.until(f"document.getElementById('audio').currentTime > {started} + 0.2")
+    browser.until("document.querySelectorAll('.turn')[1].ariaCurrent === 'true'")
+    assert started >= 5
+    browser.run("document.getElementById('audio').pause()")
+
+
+def search(browser: Browser) -> None:
+    """Searches in capital letters for a word that is spoken more than once, and moves between its places."""
+    field = browser.find("#search")
+    words = re.findall(r"[a-z]{4,}", " ".join(turn.text for turn in browser.all(".turn .words")).casefold())
+    word = max(words, key=words.count)
+    field.send_keys(word.upper())
+    marks = browser.all("mark")
+    assert {mark.text.casefold() for mark in marks} == {word}
+    assert len(marks) >= words.count(word) >= 2
+    assert all(turn.is_displayed() for turn in browser.all(".turn"))
+
+    moves = [(Keys.ENTER, 1), (Keys.SHIFT + Keys.ENTER + Keys.NULL, 0), (Keys.SHIFT + Keys.ENTER, len(marks) - 1)]
+    for keys, place in moves:
+        field.send_keys(keys)
+        assert browser.find("#found").text == f"{place + 1} of {len(marks)}"
+        assert browser.all("mark.current") == [marks[place]]
+    browser.find("#next").click()
+    assert browser.find("#found").text == f"1 of {len(marks)}"
+    field.send_keys("qqq")
+    assert browser.find("#found").text == "No match"
+    assert not browser.find("#next").is_enabled()
+    field.clear()
+    field.send_keys(" ", Keys.BACKSPACE)
+    assert browser.all("mark") == []
+
+
+@pytest.mark.slow
+@in_a_browser
+@pytest.mark.parametrize("size", [{**NARROW, "mobile": False, "width": 1000, "height": 400}, NARROW])
+def test_the_search_stays_in_sight_while_the_dialogue_scrolls(
+    keyed: Service, browser: Browser, size: dict[str, int]
+) -> None:
+    recordings = keyed.read("/v1/transcriptions?status=completed")["items"]
+    job = next((each for each in recordings if each["audio"]["duration"] > 30), None)
+    job = job or keyed.create(SAMPLE_CALL.read_bytes(), channels="split")
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    open_with_stored_key(keyed, browser, f"#{job['id']}")
+    browser.find(".turn")
+    browser.run("document.querySelector('#dialogue li:last-child').scrollIntoView({block: 'end'})")
+    left, top, bottom = browser.run(
+        "const {left, top, bottom} = document.getElementById('search').getBoundingClientRect();"
+        "return [left, top, bottom]"
+    )
+    assert browser.run("return scrollY") > 100
+    assert 0 <= top < bottom <= 100
+    at = f"{left + 20}, {(top + bottom) / 2}"
+    assert browser.run(f"return document.elementFromPoint({at}).id") == "search"
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_a_call_whose_recording_cannot_be_fetched_yet_shows_why_and_when_it_is_tried_again(
+    keyed: Service, browser: Browser
+) -> None:
+    [port] = free_ports(1)
+    job = keyed.client.post("/v1/transcriptions", json={"url": f"http://127.0.0.1:{port}/late.wav"}).json()
+    eventually(lambda: keyed.read(job["links"]["self"])["retry"] is not None)
+    open_with_stored_key(keyed, browser)
+    assert re.match(r"Waiting to be tried again (at \d|as soon)", browser.find("#calls .status").text)
+
+    browser.find(f"[href='#{job['id']}']").click()
+    browser.until("document.getElementById('retry').textContent")
+    assert browser.find("#retry").text == "The last attempt did not succeed. The server refused the connection."
+    assert re.match(r"Waiting to be tried again (at \d|as soon)", browser.find("#step").text)
+    assert not browser.all("#bar")[0].is_displayed()
+    assert f"\nURL\nhttp://127.0.0.1:{port}/late.wav\n" in browser.find("#about-list").text
+    browser.find("#cancel").click()
+    browser.until("document.getElementById('no-audio-reason').textContent.includes('did not fetch')")
+    assert not browser.all("#retry")[0].is_displayed()
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_a_url_that_the_reader_enters_is_fetched_and_its_failure_is_said_in_plain_words(
+    keyed: Service, browser: Browser
+) -> None:
+    open_with_stored_key(keyed, browser)
+    field = browser.find("#address")
+    field.send_keys("calls/1.wav", Keys.ENTER)
+    assert "Enter a whole URL" in browser.find("#address-problem").text
+    assert field.get_attribute("aria-invalid") == "true"
+    field.clear()
+    field.send_keys(f"{keyed.url}/page/page.css", Keys.ENTER)
+    assert not browser.all("#address-problem")[0].text
+    browser.find("#start").click()
+
+    browser.until("document.getElementById('problem').textContent.includes('This call could not be transcribed')")
+    about = browser.find("#about-list").text
+    assert f"Fetched from\n{keyed.url}/page/page.css" in about
+    assert "Status\nFailed" in about
+    job = keyed.read(f"/v1/transcriptions/{browser.run('return location.hash.slice(1)')}")
+    problem = browser.find("#problem").text
+    assert job["error"]["message"].startswith("The file is text, not a recording")
+    assert "The file is text, not a recording" in problem
+    assert "the field encoding" not in problem
+    assert not browser.all("#cancel")[0].is_displayed()
