@@ -7,14 +7,16 @@ from schemathesis.transport.serialization import Binary
 
 from testing.recordings import tone
 
+RECEIVERS = ("webhook_url", "callback_url")
+
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
     """Replaces each file by a tone, because random bytes are no recording, and removes the URLs of receivers."""
-    if not isinstance(body, dict) or not isinstance(body.get("file"), Binary):
+    if not isinstance(body, dict):
         return body
-    kept = {name: value for name, value in body.items() if name not in ("webhook_url", "callback_url")}
-    return {**kept, "file": tone()}
+    files = {name: tone() for name in ("file", "audio") if isinstance(body.get(name), Binary)}
+    return {name: value for name, value in body.items() if name not in RECEIVERS} | files if files else body
 
 
 @schemathesis.hook

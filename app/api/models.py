@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from app.api.auth import CallerDep
 from app.api.dependencies import IntakeDep
 from app.api.openai.names import model_named, names_of
-from app.api.problems import COMMON_ERRORS, responses
+from app.api.problems import COMMON_ERRORS, openai_responses, responses
 from app.errors import ModelNotFound
 from app.intake.model_names import ModelNames
 from app.speech.families import abilities
@@ -107,7 +107,7 @@ async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
     "/{model_id:path}",
     summary="Read a model",
     response_description="The model.",
-    responses=responses(*COMMON_ERRORS, ModelNotFound),
+    responses=openai_responses(*COMMON_ERRORS, ModelNotFound),
 )
 async def read_model(
     model_id: Annotated[str, Path(description="A name of a model. It may hold `/`, also as `%2F`.")],

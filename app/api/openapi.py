@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from app.api import delivery_views as deliveries
 from app.api import openapi_webhooks
 from app.api.openai.errors import OpenAIError
+from app.api.openai.openapi import with_nulls
 from app.api.openapi_requests import REF_TEMPLATE, SCHEMAS
 from app.api.problems import Problem
 from app.api.requests import CreateFromUrl
@@ -236,6 +237,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
         if "application/json" in operation["responses"].get("422", {}).get("content", {}):
             del operation["responses"]["422"]
+        with_nulls(operation)
     kept = {name: schema for name, schema in sorted(schemas.items()) if "ValidationError" not in name}
     examples = {name: {"value": value} for name, value in EXAMPLES.items()}
     components = {**document["components"], "schemas": kept, "examples": examples}

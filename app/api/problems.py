@@ -37,6 +37,7 @@ UNAVAILABLE_DETAIL = "The database, the audio store or the decoder cannot be use
 INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of this answer."
 # Every route that needs a key may answer these errors.
 COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, Unavailable)
+ERROR_SCHEMA = {"$ref": "#/components/schemas/OpenAIError"}
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
@@ -252,8 +253,6 @@ def openai_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]
         }
         entries[status] = {
             "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{code}`" for code in examples),
-            "content": {
-                openai.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/OpenAIError"}, "examples": examples}
-            },
+            "content": {openai.MEDIA_TYPE: {"schema": ERROR_SCHEMA, "examples": examples}},
         }
     return entries

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.errors import LONGEST_FIELD, AppError, MediaError
+from app.errors import LONGEST_FIELD, AppError, MediaError, ModelNotFound
 from app.jobs.lifecycle import Status
 from app.wording import OF_ERRORS
 
@@ -103,7 +103,9 @@ def status_of(error: type[AppError]) -> int:
 def _param(error: AppError) -> str | None:
     if error.errors:
         return error.errors[0].field[:LONGEST_FIELD]
-    return "file" if isinstance(error, MediaError) else None
+    if isinstance(error, MediaError):
+        return "file"
+    return "model" if isinstance(error, ModelNotFound) else None
 
 
 def _code(error: AppError) -> str:

@@ -6,7 +6,8 @@ They are written by hand because these routes read their forms while they arrive
 from typing import Any
 
 from app.api.openai.answers import ResponseFormat
-from app.api.problems import COMMON_ERRORS, openai_responses
+from app.api.openai.errors import MEDIA_TYPE
+from app.api.problems import COMMON_ERRORS, ERROR_SCHEMA, openai_responses
 from app.errors import (
     BadMedia,
     InsufficientStorage,
@@ -28,6 +29,27 @@ _JSON_EXAMPLES: dict[str, Any] = {
         "usage": {"type": "duration", "seconds": 8},
         "languages": [{"code": "en"}],
         "segments": [{"start": 0.2, "end": 2.9, "text": f" {TEXT_EXAMPLE}"}],
+    },
+    "verbose_json": {
+        "task": "transcribe",
+        "language": "english",
+        "duration": 7.1,
+        "text": TEXT_EXAMPLE,
+        "segments": [
+            {
+                "id": 0,
+                "seek": 20,
+                "start": 0.2,
+                "end": 2.9,
+                "text": f" {TEXT_EXAMPLE}",
+                "tokens": [],
+                "temperature": 0.0,
+                "avg_logprob": -0.1834,
+                "compression_ratio": 0.97,
+                "no_speech_prob": 0.0112,
+            }
+        ],
+        "usage": {"type": "duration", "seconds": 8},
     },
     "diarized_json": {
         "task": "transcribe",
@@ -82,7 +104,10 @@ TRANSCRIBED: dict[int | str, dict[str, Any]] = {
                 "examples": {name: {"value": value} for name, value in _JSON_EXAMPLES.items()},
             },
             "text/plain": {"schema": {"type": "string"}, "example": f"{TEXT_EXAMPLE}\n"},
-            "text/vtt": {"schema": {"type": "string"}},
+            "text/vtt": {
+                "schema": {"type": "string"},
+                "example": f"WEBVTT\n\n00:00.200 --> 00:02.900\n{TEXT_EXAMPLE}\n",
+            },
             "text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS_EXAMPLE},
         },
     },
@@ -175,3 +200,12 @@ TRANSCRIBE = _form(
 )
 TRANSLATE = _form(_SHARED)
 TRANSCRIBE_AUDIO = _form({"model": _MODEL, "language": _LANGUAGE}, "audio")
+
+
+def with_nulls(operation: dict[str, Any]) -> None:
+    """Writes `"param": null` into the examples of errors again, because FastAPI drops nulls in them."""
+    for response in operation["responses"].values():
+        content = response.get("content", {}).get(MEDIA_TYPE, {})
+        if content.get("schema") == ERROR_SCHEMA:
+            for example in content["examples"].values():
+                example["value"]["error"].setdefault("param", None)

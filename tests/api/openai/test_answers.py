@@ -33,6 +33,8 @@ from app.api.openai.answers import (
     usage,
 )
 from app.transcripts.transcript import Channel, Segment, Task, Transcript, Word
+from testing.recordings import call
+from testing.service import Service
 
 AGENT, CUSTOMER = Channel(0, "Agent", "en", 0.98, 4.0), Channel(1, "Customer", "es", 0.7, 2.5)
 ALONE = Channel(0, "speaker", "en", 0.98, 4.0)
@@ -290,3 +292,22 @@ def test_the_last_event_has_the_text_of_the_whole_body() -> None:
             "languages": [{"code": "en"}, {"code": "es"}],
             "usage": whole["usage"],
         }
+
+
+@pytest.mark.parametrize("form", [ResponseFormat.VERBOSE_JSON, ResponseFormat.DIARIZED_JSON])
+def test_what_the_running_service_answers_is_valid_for_the_strict_models_too(
+    service: Service, form: ResponseFormat
+) -> None:
+    """The Python client itself does not validate, so it would show nothing of a missing field."""
+    asked = {"response_format": form, "timestamp_granularities[]": ["word", "segment"]}
+    files = {"file": ("call.wav", call(0, 6))}
+    answer = service.client.post("/v1/audio/transcriptions", files=files, data=asked, timeout=60)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, form.media_type)
+    MODELS["transcribe", form].model_validate_json(answer.content, strict=True)
+    read = answer.json()
+    assert "Anna" in read["text"]
+    if form is ResponseFormat.VERBOSE_JSON:
+        assert "Anna" in {word["word"].strip(".,") for word in read["words"]}
+    else:
+        assert read["text"].startswith("A: ")
+        assert {segment["speaker"] for segment in read["segments"]} == {"A"}

@@ -103,7 +103,7 @@ NO_FILE = InvalidRequest("There is no file.", errors=(FieldError("file", "is mis
         (Unauthorized(), openai.AuthenticationError, "invalid_request_error", None, "invalid_api_key", 1),
         (Forbidden(), openai.PermissionDeniedError, "invalid_request_error", None, "forbidden", 1),
         (NotFound(), openai.NotFoundError, "invalid_request_error", None, "not_found", 1),
-        (ModelNotFound(), openai.NotFoundError, "invalid_request_error", None, "model_not_found", 1),
+        (ModelNotFound(), openai.NotFoundError, "invalid_request_error", "model", "model_not_found", 1),
         (QueueFull(retry_after=7), openai.RateLimitError, "rate_limit_error", None, "rate_limit_exceeded", 3),
         (InternalError(), openai.InternalServerError, "server_error", None, "internal_error", 3),
         (Unavailable(retry_after=5), openai.InternalServerError, "server_error", None, "unavailable", 3),
