@@ -29,6 +29,7 @@ from app.errors import (
 )
 from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
 from app.intake.model_names import ModelNames
+from app.intake.offered import options_in_force
 from app.intake.prober import Prober
 from app.jobs import awaited, changing
 from app.jobs.models import NewJob, Transcription
@@ -37,7 +38,6 @@ from app.network.guard import host_of
 from app.process.tasks import never, run_unless
 from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
-from app.speech.families import abilities
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailable
 from app.transcripts.transcript import Options
@@ -294,17 +294,7 @@ class Intake:
 
     def _options(self, asked: Options) -> Options:
         """The options in force. Raises InvalidRequest for what this service does not offer."""
-        model = self.models.resolve(asked.model)
-        if model is None:
-            detail = f"must be one of: {self.models.in_words()}"
-            raise InvalidRequest("The model is not served.", errors=(FieldError("model", detail),))
-        if asked.language is not None and asked.language not in abilities(model).languages:
-            detail = f"is not a language of the model {model}; GET /v1/models lists the languages of each model"
-            raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))
-        if asked.task == "translate" and not abilities(model).translates:
-            detail = f"the model {model} was not trained to translate"
-            raise InvalidRequest("The model cannot translate.", errors=(FieldError("task", detail),))
-        return replace(asked, model=model)
+        return options_in_force(asked, self.models)
 
 
 def _name(recording: Stored | Remote) -> str | None:
