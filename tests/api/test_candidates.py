@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from openai import OpenAI
 
 from testing.forms import END, field, file, post_body, refused
 from testing.recordings import tone
@@ -102,6 +103,34 @@ def test_a_repetition_may_name_the_same_candidates_otherwise(guarded: Service) -
     key, same, other = {"Idempotency-Key": "candidates"}, ("de,en", "German,eng,de-AT"), "en,fr"
     answers = [guarded.post(tone(), headers=key, languages=languages) for languages in (*same, other)]
     assert [answer.status_code for answer in answers] == [202, 200, 422]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"languages[]": ["en", "auto"]}, "languages"),
+        ({"languages": ["en", "ga"]}, "languages"),
+        ({"languages": '["en", "de"]', "language": "de"}, "languages"),
+    ],
+)
+def test_the_door_of_openai_refuses_candidates_that_cannot_be_used(
+    guarded: Service, fields: dict[str, Any], param: str
+) -> None:
+    answer = guarded.client.post("/v1/audio/transcriptions", files={"file": tone()}, data=fields)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, param, "unsupported_value")
+    assert guarded.stored_files() == []
+
+
+def test_clients_of_openai_may_name_candidates(service: Service) -> None:
+    with OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0) as client:
+        written = client.audio.transcriptions.create(
+            model="gpt-transcribe",
+            file=sample("pl", "liczenie").path,
+            languages=["en", "pl"],
+            response_format="verbose_json",
+        )
+    assert written.language == "polish"
 
 
 def test_a_call_is_transcribed_in_one_of_its_candidates(service: Service) -> None:
