@@ -98,9 +98,8 @@ def _values(
         "channel_labels": labels,
         "word_timestamps": wanted.words,
         "hotwords": lists.get("keywords", []),
+        "languages": lists.get("languages", []),
     }
-    if lists.get("languages"):
-        values["languages"] = lists["languages"]
     if "language" in single:
         values["language"] = single["language"]
     if "prompt" in single:
