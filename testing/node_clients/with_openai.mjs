@@ -1,9 +1,9 @@
-// Uses OpenAI's client for Node. Prints what it read as JSON: `with_openai.mjs URL RECORDING CALL`.
+// Uses OpenAI's client for Node. Prints what it read as JSON: `with_openai.mjs URL RECORDING CALL LONG`.
 
 import fs from "node:fs";
 import OpenAI from "openai";
 
-const [url, recording, call] = process.argv.slice(2);
+const [url, recording, call, long] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "unused", maxRetries: 0 });
 const transcriptions = client.audio.transcriptions;
 const file = () => fs.createReadStream(recording);
@@ -43,8 +43,8 @@ const counting = (...request) => {
   requests += 1;
   return fetch(...request);
 };
-const hasty = new OpenAI({ baseURL: `${url}/v1`, apiKey: "unused", timeout: 100, maxRetries: 50, fetch: counting });
-const repeated = await hasty.audio.transcriptions.create({ model: "whisper-1", file: file(), prompt: "From Node." });
+const hasty = new OpenAI({ baseURL: `${url}/v1`, apiKey: "unused", timeout: 3000, maxRetries: 50, fetch: counting });
+const repeated = await hasty.audio.transcriptions.create({ model: "whisper-1", file: fs.createReadStream(long) });
 read.repeated = { text: repeated.text, requests };
 
 const refusals = {

@@ -17,7 +17,7 @@ from testing.service import Service
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
 RUN = {"python": "python3", "js": "node", "sh": "bash"}
 WRITTEN = "http://127.0.0.1:8000"
-SECONDS = 12.0
+SECONDS = 12.5
 pytestmark = pytest.mark.slow
 
 
