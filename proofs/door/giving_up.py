@@ -23,11 +23,11 @@ LEFT_TABLES = ("awaited_job", "transcript_part", "transcript")
 
 
 async def hang_ups(folder: Path, *, seconds: float) -> list[Figure]:
-    """A client hangs up while its job runs, and one while its job waits: both jobs are cancelled."""
+    """A client of a stream hangs up while its job runs, and another one while its job waits. Both jobs are cancelled."""
     folder.mkdir(exist_ok=True)
     with serving(folder / "data", DEVICE="cpu") as service:
         async with visiting(service) as site:
-            running, took = await _abandoned(site, long_call(folder, seconds), "in_progress")
+            running, took = await _abandoned(site, long_call(folder, seconds), "in_progress", stream="true")
             left = await _left_of(site, running["id"])
     with serving(folder / "waiting", "--no-executor") as service:
         async with visiting(service) as site:
@@ -108,9 +108,9 @@ def _one_job(whose: str, jobs: Sequence[Any]) -> list[Figure]:
     ]
 
 
-async def _abandoned(site: Site, recording: bytes, status: str) -> tuple[Any, float]:
+async def _abandoned(site: Site, recording: bytes, status: str, **fields: str) -> tuple[Any, float]:
     """Hangs up when the job has this status. Returns the job's row at its end, and the seconds that this took."""
-    async with connected(site.service.port, recording):
+    async with connected(site.service.port, recording, **fields):
         job = await site.newest(status)
     hung_up = time.monotonic()
     row = await site.ended(job)
