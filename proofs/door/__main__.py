@@ -27,7 +27,7 @@ SCENARIOS: Mapping[str, Callable[[Path], Awaitable[list[Figure]]]] = {
     "first-words": partial(first_words, seconds=240.0),
     "hang-ups": partial(hang_ups, seconds=3600.0),
     "kept": kept,
-    "repeats": partial(repeats, timeout_seconds=5.0),
+    "repeats": partial(repeats, timeout_seconds=8.0),
     "kills": partial(kills, seconds=240.0),
     "same-text": same_text,
 }

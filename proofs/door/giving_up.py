@@ -23,7 +23,7 @@ LEFT_TABLES = ("awaited_job", "transcript_part", "transcript")
 
 
 async def hang_ups(folder: Path, *, seconds: float) -> list[Figure]:
-    """A client of a stream hangs up while its job runs, and another one while its job waits. Both jobs are cancelled."""
+    """A client of a stream hangs up while its job runs, and another one while its job waits: both are cancelled."""
     folder.mkdir(exist_ok=True)
     with serving(folder / "data", DEVICE="cpu") as service:
         async with visiting(service) as site:

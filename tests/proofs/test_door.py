@@ -29,7 +29,7 @@ async def test_each_format_and_each_stream_ends_with_its_job(workspace: Path) ->
 
 @pytest.mark.slow
 async def test_a_client_library_that_repeats_its_request_gets_the_text_of_one_job(workspace: Path) -> None:
-    assert broken(await repeats(workspace / "door-repeats", timeout_seconds=5.0)) == []
+    assert broken(await repeats(workspace / "door-repeats", timeout_seconds=8.0)) == []
 
 
 @pytest.mark.slow
