@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test proofs lint format check bench chaos fuzz soak lock
+.PHONY: help setup demo run test proofs lint format check bench chaos door fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,7 +52,7 @@ test: setup ## run the fast tests, on a real Postgres and the real model: make t
 	@$(PYTEST) $(if $(ONE),$(CHOSEN),-m "not slow" $(PARALLEL)) || { status=$$?; \
 	  [ $$status = 4 ] || [ $$status = 5 ] && echo "ONE is a path below tests/, or a part of a test's name; nothing is called '$(ONE)'"; exit $$status; }
 
-proofs: setup ## run the slow tests: page in a browser, wheel, fuzzed API, and small forms of soak, bench and chaos: make proofs [DURATIONS=15]
+proofs: setup ## run the slow tests: page in a browser, wheel, fuzzed API, and small forms of soak, bench, chaos and door: make proofs [DURATIONS=15]
 	$(PYTEST) -m slow $(PARALLEL)
 
 check: lint test proofs ## check format, lint, types and import contracts, and run all tests; CI also runs a short chaos
@@ -65,6 +65,9 @@ fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1] [PATIE
 
 chaos: setup ## break a running service in many ways and account for every job: make chaos [SEED=…] [LONG=1] [ONLY=…]
 	$(BIN)/python -m proofs.chaos $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY))
+
+door: setup ## show that clients of the OpenAI API lose nothing and wait no longer than needed: make door [ONLY="waiting kills"]
+	$(BIN)/python -m proofs.door $(if $(ONLY),--only $(ONLY))
 
 soak: setup ## transcribe hours of audio and hundreds of jobs, and check the memory: make soak [ONLY="long many"] [ROUNDS=5]
 	$(BIN)/python -m proofs.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))

@@ -32,11 +32,12 @@ from testing.rows import FORGET_AUDIO
 
 @dataclass(frozen=True)
 class Listening:
-    """A running server: its port, a client of it, and the folder of its recordings."""
+    """A running server: its port, a client of it, the folder of its recordings, and its service."""
 
     port: int
     client: httpx.AsyncClient
     audio: Path
+    service: Service
 
     def stored_files(self) -> list[Path]:
         return files_in(self.audio)
@@ -80,12 +81,12 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )
     app = create_app(chosen.root_path)
-    app.state.service = assemble_service(chosen, parts, database)
+    app.state.service = service = assemble_service(chosen, parts, database)
     server = Server(app, chosen.max_connections_per_client)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         serving = asyncio.create_task(server.serve([listener]))
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-            yield Listening(port, client, audio)
+            yield Listening(port, client, audio, service)
         server.should_exit = True
         await serving

@@ -1,7 +1,9 @@
 """Makes recordings with PyAV: tones in many containers and codecs, movies, and unusual headers."""
 
 import base64
+import io
 import struct
+import wave
 import zlib
 from collections.abc import Sequence
 from fractions import Fraction
@@ -92,6 +94,18 @@ def write_audio(path: Path, samples: NDArray[np.float32], rate: int, *, containe
     with av.open(str(path), "w", format=container) as output:
         mux_audio(output, add_audio(output, codec, rate, len(samples)), samples)
     return path
+
+
+def as_pcm(recording: bytes) -> bytes:
+    """Returns a WAV file with G.711 as one with PCM of 16 bits, which programs without FFmpeg can read."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(recording), "r") as source, wave.open(file, "wb") as written:
+        stream = source.streams.audio[0]
+        written.setparams((stream.channels, 2, stream.rate, 0, "NONE", ""))
+        for frame in source.decode(stream):
+            assert frame.format.name == "s16"
+            written.writeframes(frame.to_ndarray().tobytes())
+    return file.getvalue()
 
 
 def write_movie(path: Path, samples: NDArray[np.float32] | None, *, start_seconds: float = 0.0) -> Path:

@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from testing.environments import environment
 from testing.hearing import FEW, missed
 from testing.recordings import call, said
 from testing.service import Service
@@ -32,25 +32,10 @@ def run(*command: str | Path, folder: Path, path: Path) -> subprocess.CompletedP
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the generators' programs, in a new environment."""
     folder = tmp_path_factory.mktemp("generators")
-    programs = folder / "environment" / "bin"
-    made = run(sys.executable, "-m", "venv", "--without-pip", folder / "environment", folder=folder, path=programs)
-    assert made.returncode == 0, made.stderr
-    python, uv = programs / "python", Path(sys.executable).with_name("uv")
-    quick = (uv, "pip", "install", "--quiet", "--python", python)
-    patient = (
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        python,
-        "install",
-        "--quiet",
-    )  # pip may know more mirrors than uv
-    tried = (run(*command, *PACKAGES, folder=folder, path=programs) for command in (quick, patient))
-    installed = next((each for each in tried if each.returncode == 0), None)
-    if installed is None and not REQUIRED:
+    programs = environment(folder / "environment", PACKAGES)
+    if programs is None and not REQUIRED:
         pytest.skip("the generators cannot be installed here")
-    assert installed is not None
+    assert programs is not None
     return programs
 
 

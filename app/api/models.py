@@ -56,7 +56,7 @@ class ModelOut(ModelFacts):
     )
 
 
-class NamedModel(OpenAIModel, ModelFacts):
+class NamedModel(ModelFacts, OpenAIModel):
     """What a name of a model means: the members that OpenAI's clients read, and the facts of the model."""
 
     alias_of: str | None = Field(

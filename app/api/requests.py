@@ -32,7 +32,7 @@ from app.errors import FieldError, InvalidRequest, TooLarge
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
 from app.jobs.models import stored_options
 from app.network.guard import MAX_URL_CHARACTERS
-from app.speech.language_tags import AUTO, code_of
+from app.speech.language_tags import AUTO, candidate_of, code_of
 from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 JSON_BODY_BYTES = 64 * 1024
@@ -61,6 +61,10 @@ def _strings(value: JsonValue) -> Iterator[str]:
     elif isinstance(value, dict):
         yield from value
         yield from chain.from_iterable(map(_strings, value.values()))
+
+
+def _each_once(languages: list[str]) -> list[str]:
+    return list(dict.fromkeys(languages))
 
 
 def _refuse_diarization(diarize: bool) -> bool:
@@ -102,6 +106,7 @@ CallbackUrls = Annotated[
     Annotated[CallbackUrl, Tag(ONE)] | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
     Discriminator(_one_or_many),
 ]
+Candidate = Annotated[str, Field(max_length=64), AfterValidator(candidate_of)]
 Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
 
 
@@ -116,6 +121,13 @@ class CreateTranscription(BaseModel):
         description="The language of the call as an ISO 639-1 code such as `en`, or `auto` if the service should "
         "detect it. The service also takes tags such as `en-US`, of which only the first part counts, codes of three "
         "letters such as `eng`, and English names such as `English`.",
+    )
+    languages: Annotated[list[Candidate], AfterValidator(_each_once)] = Field(
+        default_factory=list,
+        max_length=100,
+        description="The languages that the call may be in, written as in `language`. The service then detects the "
+        "language among these only. A call that changes its language may be in several of them. Send either `language` "
+        "or `languages`.",
     )
     task: Task = Field(
         default="transcribe",

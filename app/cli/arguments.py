@@ -22,7 +22,15 @@ PRINTABLE_TOGETHER = (Format.TEXT, Format.JSON)
 
 def options(given: Options) -> Options:
     """Returns the options for all recordings. Raises if the model cannot do what they ask for."""
-    model, language = given.model, _language(given.model, given.language or "")
+    model, language = given.model, _language(given.model, given.language or "", "--language")
+    languages = tuple(dict.fromkeys(_language(model, each, "--languages") for each in given.languages))
+    if languages and language:
+        raise typer.BadParameter(
+            "is for calls whose language is detected: leave --language out", param_hint="--languages"
+        )
+    candidates = tuple(each for each in languages if each)
+    if len(candidates) < len(languages):
+        raise typer.BadParameter("write languages such as en,es; auto is none of them", param_hint="--languages")
     if given.task == "translate" and not abilities(model).translates:
         raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
     if trouble := rate_trouble(given.encoding, given.sample_rate):
@@ -32,18 +40,18 @@ def options(given: Options) -> Options:
         raise typer.BadParameter("needs --channels split, which separates the channels", param_hint="--channel-label")
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise typer.BadParameter(f"two channels are called {twice[0]!r}", param_hint="--channel-label")
-    return replace(given, language=language)
+    return replace(given, language=language, languages=candidates)
 
 
-def _language(model: str, language: str) -> str | None:
+def _language(model: str, language: str, option: str) -> str | None:
     """Returns the code of the language, or None if it should be detected."""
     try:
         code = code_of(language)
     except ValueError:
         detail = f"{language!r} is no language; write auto, or a language such as en, en-US, eng or English"
-        raise typer.BadParameter(detail, param_hint="--language") from None
+        raise typer.BadParameter(detail, param_hint=option) from None
     if code != AUTO and code not in abilities(model).languages:
-        raise typer.BadParameter(f"{language!r} is not a language of the model {model}", param_hint="--language")
+        raise typer.BadParameter(f"{language!r} is not a language of the model {model}", param_hint=option)
     return None if code == AUTO else code
 
 

@@ -59,6 +59,10 @@ def transcribe(
     language: Annotated[
         str, typer.Option(help="Language such as en, en-US or English, or auto to detect it.")
     ] = "auto",
+    languages: Annotated[
+        str,
+        typer.Option(help="Languages such as en,es: the language is detected among these only.", show_default=False),
+    ] = "",
     task: Annotated[Task, typer.Option(help="translate gives the words in English.")] = "transcribe",
     model: Annotated[
         str | None, typer.Option(help="Whisper model. Without it, the first one of CALLSCRIBE_MODEL.")
@@ -108,6 +112,7 @@ def transcribe(
         Options(
             model=settings.model[0],
             language=language,
+            languages=tuple(name for name in map(str.strip, languages.split(",")) if name),
             task=task,
             channels=channels,
             channel_labels=tuple(channel_label or ()),

@@ -29,6 +29,7 @@ from app.errors import (
 )
 from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
 from app.intake.model_names import ModelNames
+from app.intake.offered import options_in_force
 from app.intake.prober import Prober
 from app.jobs import awaited, changing
 from app.jobs.models import NewJob, Transcription
@@ -37,10 +38,8 @@ from app.network.guard import host_of
 from app.process.tasks import never, run_unless
 from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
-from app.speech.families import abilities
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailable
-from app.transcripts.transcript import Options
 
 MOST_BESIDE_RECORDING = 256 * 1024  # bytes that a request may have beside its recording
 
@@ -255,7 +254,7 @@ class Intake:
 
         The file's name counts only if it says what the recording holds, because some clients make a new name each time.
         """
-        resolved = replace(ask, options=replace(self._options(ask.options), reports_text=False))
+        resolved = replace(ask, options=replace(options_in_force(ask.options, self.models), reports_text=False))
         named = raw_sound(resolved.options, recording.filename) is not None
         return fingerprint(recording, resolved, _name(recording) if named else None)
 
@@ -263,7 +262,7 @@ class Intake:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""
         if isinstance(recording, Remote):
             self._fetcher.require_allowed(recording.url)
-        options, filename = self._options(ask.options), _name(recording)
+        options, filename = options_in_force(ask.options, self.models), _name(recording)
         given = PlaceholderValues(filename, ask.external_id, "url" if isinstance(recording, Remote) else "file")
         job = NewJob(
             id=uuid7() if isinstance(recording, Remote) else UUID(recording.audio.key),
@@ -291,20 +290,6 @@ class Intake:
             detail = f"must be {most_urgent} to 9: this API key may not ask for a more urgent one"
             raise InvalidRequest("The priority is not allowed.", errors=(FieldError("priority", detail),))
         return max(ask.default_priority if asked is None else asked, most_urgent)
-
-    def _options(self, asked: Options) -> Options:
-        """The options in force. Raises InvalidRequest for what this service does not offer."""
-        model = self.models.resolve(asked.model)
-        if model is None:
-            detail = f"must be one of: {self.models.in_words()}"
-            raise InvalidRequest("The model is not served.", errors=(FieldError("model", detail),))
-        if asked.language is not None and asked.language not in abilities(model).languages:
-            detail = f"is not a language of the model {model}; GET /v1/models lists the languages of each model"
-            raise InvalidRequest("The language is not known.", errors=(FieldError("language", detail),))
-        if asked.task == "translate" and not abilities(model).translates:
-            detail = f"the model {model} was not trained to translate"
-            raise InvalidRequest("The model cannot translate.", errors=(FieldError("task", detail),))
-        return replace(asked, model=model)
 
 
 def _name(recording: Stored | Remote) -> str | None:

@@ -8,6 +8,9 @@ import re
 
 AUTO = "auto"
 EXPECTED = "must be auto, or a language such as en, en-US, eng or English; GET /v1/models lists the languages"
+EXPECTED_CANDIDATE = (
+    "must be a language such as en, en-US, eng or English, and not auto; GET /v1/models lists the languages"
+)
 # A tag or a locale: a code, then parts that name a script, a region or a charset, as in `zh-Hans-CN` and `de_DE.UTF-8`.
 _TAG = re.compile(r"([a-z]{2,3})(?:[-_.@][a-z0-9]+)*", re.ASCII)
 # Each language: its code here, then its codes in ISO 639-2 and 639-3 and outdated ones, then its names in Whisper. The
@@ -49,6 +52,17 @@ def code_of(language: str) -> str:
     if tag is None:
         raise ValueError(EXPECTED)
     return _CODES.get(tag[1], tag[1])
+
+
+def candidate_of(language: str) -> str:
+    """Returns the code of a language that may be detected, as `code_of` does. Raises ValueError also for `auto`."""
+    try:
+        code = code_of(language)
+    except ValueError:
+        code = AUTO
+    if code == AUTO:
+        raise ValueError(EXPECTED_CANDIDATE)
+    return code
 
 
 def name_of(code: str) -> str:

@@ -78,7 +78,8 @@ class WindowRequest:
     """What a family is asked about one window with `seconds` of speech.
 
     `language` is that of the channel, or empty while it is not known. If `language_is_detected`, the window may be in
-    another one. The engine keeps `state` for the family. It is what `prepare` or the last `Again` gave, or None.
+    another one. If there are `options.languages`, it may only be in one of them (`candidates.among`). The engine keeps
+    `state` for the family. It is what `prepare` or the last `Again` gave, or None.
     """
 
     options: Options

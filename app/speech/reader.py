@@ -12,6 +12,7 @@ import numpy as np
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.call.assemble import ReadChannel
+from app.speech.candidates import among
 from app.speech.model import Samples, WindowRequest
 from app.speech.session import PendingWindow, Session
 from app.speech.windows.cutting import FRAME_SAMPLES, Window, WindowFinder
@@ -41,6 +42,7 @@ class ChannelScan:
         self._finder = WindowFinder(job.model.window_seconds * SAMPLE_RATE)
         self._windows: deque[Window] = deque()
         self._language = job.call.options.language if len(job.model.languages) > 1 else job.model.languages[0]
+        self._candidates = job.call.options.languages
         self._detects = self._language is None
         self._model_detects = True  # until a window shows that the model detects no languages
         self._votes: dict[str, float] = defaultdict(float)
@@ -79,8 +81,9 @@ class ChannelScan:
         request = WindowRequest(self.job.call.options, window.seconds, self._language or "", self._detects)
         prepared = self.job.model.prepare(request, lambda: read_window(self._pcm, window))
         if prepared.languages:
-            self.job.vote(prepared.languages, window.seconds)
-            for language, probability in prepared.languages.items():
+            probabilities = among(self._candidates, prepared.languages)
+            self.job.vote(probabilities, window.seconds)
+            for language, probability in probabilities.items():
                 self._votes[language] += probability * window.seconds
         elif self._language is None:
             self._model_detects = False
@@ -90,7 +93,8 @@ class ChannelScan:
         """Decides the channel's language as soon as it is clear, and then returns the windows that were held back.
 
         Each window counts by its length. If a channel has only a word or two in a doubtful language, it takes the
-        likeliest language of the call so far.
+        likeliest language of the call so far. If the model finds none of the client's candidates in the call, the
+        channel takes the first candidate.
         """
         self._undecided += prepared
         likeliest = max(self._votes, key=self._votes.__getitem__, default=None)
@@ -100,7 +104,8 @@ class ChannelScan:
         waited_enough = len(self._undecided) >= LANGUAGE_WINDOWS or self.exhausted
         if not (clear and enough) and not waited_enough:
             return []
-        self._language = likeliest if clear or enough else self.job.likeliest_language()
+        first = next(iter(self._candidates), None)
+        self._language = likeliest if clear or enough else self.job.likeliest_language() or first
         undecided, self._undecided = self._undecided, []
         language = self._language or ""
         return [replace(pending, request=replace(pending.request, language=language)) for pending in undecided]

@@ -27,13 +27,15 @@ _SCRIPTS_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003f
 class Options:
     """The client's options.
 
-    `language` is an ISO 639-1 code, or None to detect it. `model` is one of the served names. `encoding` and
-    `sample_rate` say what a recording without a header holds; None if its name says it. If `reports_text`, the worker
-    writes the text that is final while the job runs. The way in sets it for a client that reads along.
+    `language` is an ISO 639-1 code, or None to detect it. `languages` are the only languages that may be detected; if
+    empty, all that the model knows. `model` is one of the served names. `encoding` and `sample_rate` say what a
+    recording without a header holds; None if its name says it. If `reports_text`, the worker writes the text that is
+    final while the job runs. The way in sets it for a client that reads along.
     """
 
     model: str
     language: str | None = None
+    languages: tuple[str, ...] = ()
     task: Task = "transcribe"
     channels: Channels = "mix"
     channel_labels: tuple[str, ...] = ()

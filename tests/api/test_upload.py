@@ -37,6 +37,7 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         },
         "options": {
             "language": "auto",
+            "languages": [],
             "task": "transcribe",
             "model": "base",
             "channels": "mix",
@@ -84,6 +85,7 @@ def test_every_option_is_kept(guarded: Service) -> None:
     )
     assert job["options"] == {
         "language": "de",
+        "languages": [],
         "task": "translate",
         "model": "base",
         "channels": "split",

@@ -16,3 +16,25 @@ def test_a_language_may_be_a_tag_or_a_name(asked: str, code: str | None) -> None
 def test_an_unknown_language_is_refused(asked: str) -> None:
     with pytest.raises(typer.BadParameter, match="language"):
         options(Options("base", language=asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "codes"), [((), ()), (("en", "es-MX"), ("en", "es")), (("English", "eng"), ("en",)), (("de",), ("de",))]
+)
+def test_candidates_may_be_tags_or_names(asked: tuple[str, ...], codes: tuple[str, ...]) -> None:
+    assert options(Options("base", languages=asked)).languages == codes
+
+
+@pytest.mark.parametrize(
+    ("language", "asked", "error"),
+    [
+        (None, ("en", "auto"), "auto is none"),
+        (None, ("en", "ga"), "'ga' is not a language of the model base"),
+        (None, ("en", "Klingon"), "'Klingon' is no language"),
+        ("de", ("en", "de"), "leave --language out"),
+    ],
+)
+def test_candidates_that_cannot_be_used_are_refused(language: str | None, asked: tuple[str, ...], error: str) -> None:
+    with pytest.raises(typer.BadParameter, match=error) as refusal:
+        options(Options("base", language=language, languages=asked))
+    assert refusal.value.param_hint == "--languages"

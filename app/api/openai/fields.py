@@ -88,16 +88,18 @@ def _values(
     """The values of our own request. A prompt that is too long loses its beginning, as it does at OpenAI."""
     labels = lists.get("known_speaker_names") or lists.get("channel_labels") or []
     splits = bool(labels) or wanted.format is ResponseFormat.DIARIZED_JSON
+    channels = single.get("channels", "split" if splits else "mix").strip()
+    if channels != "split" and wanted.format is ResponseFormat.DIARIZED_JSON:
+        raise _refused("channels", "must be split for diarized_json, because each speaker has a channel")
     values: dict[str, Any] = {
         "model": model_named(models, single.get("model", "").strip()),
         "task": wanted.task,
-        "channels": single.get("channels", "split" if splits else "mix").strip(),
+        "channels": channels,
         "channel_labels": labels,
         "word_timestamps": wanted.words,
         "hotwords": lists.get("keywords", []),
+        "languages": lists.get("languages", []),
     }
-    if lists.get("languages"):
-        values["languages"] = lists["languages"]
     if "language" in single:
         values["language"] = single["language"]
     if "prompt" in single:

@@ -38,9 +38,12 @@ class _Text:
             before = [self._last] if self._last else []
             added = joined_text([*before, segment])[len(joined_text(before)) :]
             self._last, self._segments = segment, self._segments + 1
-            yield delta_event(added)
-            if self._wanted.format is ResponseFormat.DIARIZED_JSON:
-                yield segment_event(segment, self._segments, named=self._wanted.named)
+            if self._wanted.format is not ResponseFormat.DIARIZED_JSON:
+                yield delta_event(added)
+                continue
+            whole = segment_event(segment, self._segments, named=self._wanted.named)
+            yield {**delta_event(added), "segment_id": whole["id"]}
+            yield whole
 
 
 async def events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted) -> AsyncIterator[str]:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from app.errors import GpuOutOfMemory
+from app.speech.candidates import among
 from app.speech.model import (
     Again,
     Answer,
@@ -132,7 +133,8 @@ class WhisperRecognizer:
             if request.language_is_detected and request.seconds >= OWN_LANGUAGE_SECONDS
         ]
         for row, probabilities in zip(long, self.whisper.detect_languages(encoded, long), strict=True):
-            language, probability = max(probabilities.items(), key=lambda item: item[1])
+            possible = among(requests[row].options.languages, probabilities)
+            language, probability = max(possible.items(), key=lambda item: item[1], default=("", 0.0))
             if probability >= OWN_LANGUAGE_PROBABILITY:
                 requests[row] = replace(requests[row], language=language)
         return requests

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.api.openai.fields import read_fields
 from app.api.openai.names import OPENAI_NAMES, model_named, names_of
 from app.errors import ModelNotFound
 from app.intake.model_names import ModelNames
@@ -19,6 +20,13 @@ def test_a_served_model_or_an_alias_of_the_same_name_comes_first() -> None:
     assert model_named(OWN, "gpt-transcribe") == "gpt-transcribe"
     assert model_named(OWN, "whisper-1") == "gpt-transcribe"
     assert model_named(OWN, "gpt-4o-transcribe") == "small"
+
+
+def test_a_form_names_a_model_in_all_these_ways() -> None:
+    for name, model in (("whisper-1", "gpt-transcribe"), (" gpt-4o-transcribe ", "small"), ("", "small")):
+        assert read_fields([("model", name)], OWN, "transcribe").ask.options.model == model
+    with pytest.raises(ModelNotFound):
+        read_fields([("model", "whisper-2")], OWN, "transcribe")
 
 
 def test_each_name_is_listed_once() -> None:

@@ -1,0 +1,83 @@
+"""The examples of docs/clients.md in Python, JavaScript and shell transcribe a call when they are run as they stand."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from testing.client_packages import node_clients, python_clients
+from testing.hearing import FEW, missed
+from testing.media import as_pcm
+from testing.recordings import call, said
+from testing.service import Service
+
+PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
+RUN = {"python": "python3", "js": "node", "sh": "bash"}
+WRITTEN = "http://127.0.0.1:8000"
+SECONDS = 12.5
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Recipe:
+    heading: str
+    language: str
+    code: str
+
+
+def recipes() -> dict[str, Recipe]:
+    """Returns the examples that call a service, by their heading and place below it."""
+    found = {}
+    for section in re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]:
+        heading = section.splitlines()[0]
+        blocks = re.findall(rf"^```({'|'.join(RUN)})\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+        for place, (language, code) in enumerate(blocks):
+            if WRITTEN in code:
+                found[f"{heading}, {place + 1}"] = Recipe(heading, language, code)
+    return found
+
+
+RECIPES = recipes()
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return python_clients(tmp_path_factory.mktemp("python"))
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return node_clients(tmp_path_factory.mktemp("node"))
+
+
+def test_the_page_has_recipes_for_all_clients_that_can_be_installed() -> None:
+    tested = {recipe.heading for recipe in RECIPES.values()}
+    assert tested == {"curl", "openai (Python)", "openai (JavaScript)", "LiteLLM", "LangChain", "Vercel AI SDK"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_recipe_prints_what_was_said(
+    service: Service, recipe: Recipe, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder, path = tmp_path, os.environ["PATH"]
+    if recipe.language == "python":
+        path = f"{request.getfixturevalue('python')}:{path}"
+    if recipe.language == "js":
+        folder = request.getfixturevalue("node")  # where `import` finds the clients
+    (folder / "call.wav").write_bytes(as_pcm(call(0.0, SECONDS)))
+    program = folder / {"python": "recipe.py", "js": "recipe.mjs", "sh": "recipe.sh"}[recipe.language]
+    program.write_text(recipe.code.replace(WRITTEN, service.url))
+    ran = subprocess.run(
+        [RUN[recipe.language], program],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert missed(said(0.0, SECONDS), ran.stdout) <= FEW, ran.stdout

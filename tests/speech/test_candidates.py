@@ -1,0 +1,85 @@
+"""If a client names candidates, every language that is detected is one of them. The engine runs the real `base`."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from app.speech.candidates import among
+from app.speech.engine import Engine
+from app.speech.whisper.adapter import Encoded, Whisper
+from app.transcripts.transcript import Options
+from testing.hearing import FEW, FOX, ignore, missed
+from testing.speech_samples import sample, samples
+from tests.speech.conftest import Record, silence, speech
+
+FOUND = {"en": 0.1, "es": 0.3, "fr": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("candidates", "expected"),
+    [
+        ((), FOUND),
+        (("en", "es"), {"en": 0.25, "es": 0.75}),
+        (("es", "pl"), {"es": 1.0, "pl": 0.0}),
+        (("fr",), {"fr": 1.0}),
+        (("pl", "de"), {}),
+    ],
+)
+def test_the_probabilities_of_the_candidates_add_up_to_one(
+    candidates: Sequence[str], expected: Mapping[str, float]
+) -> None:
+    assert among(candidates, FOUND) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("language", "name", "taken_for"), [("it", "ciao_mondo", "ro"), ("pl", "pangrama", "en")])
+async def test_a_language_that_is_taken_for_another_one_is_detected_among_candidates(
+    engine: Engine, record: Record, language: str, name: str, taken_for: str
+) -> None:
+    call, asked = record(speech(sample(language, name))), Options("base", languages=("de", language))
+
+    free, limited = await asyncio.gather(
+        engine.transcribe([call], Options("base"), ignore), engine.transcribe([call], asked, ignore)
+    )
+
+    assert free.language == taken_for
+    assert limited.language == language
+    assert {segment.language for segment in limited.segments} == {language}
+
+
+async def test_a_call_in_a_third_language_comes_out_in_a_candidate(engine: Engine, record: Record) -> None:
+    french = [speech(sample("fr", name)) for name in ("comptage", "pangrama", "comptage", "pangrama")]
+    channels = [record(*french), record(silence(2), speech(sample("pt", "contagem")))]
+    options = Options("base", channels="split", languages=("en", "es"))
+
+    transcript = await engine.transcribe(channels, options, ignore)
+
+    assert transcript.segments
+    assert {segment.language for segment in transcript.segments} <= {"en", "es"}
+    assert {channel.language for channel in transcript.channels} <= {"en", "es"}
+    assert transcript.language in ("en", "es")
+
+
+async def test_a_call_that_changes_between_candidates_is_recognized_in_both(engine: Engine, record: Record) -> None:
+    english, spanish = ([speech(each) for each in samples(language)] * 2 for language in ("en", "es"))
+    call = record(silence(1), *english, silence(1), *spanish)
+
+    transcript = await engine.transcribe([call], Options("base", languages=("es", "en")), ignore)
+
+    assert {segment.language for segment in transcript.segments} == {"en", "es"}
+    assert missed(FOX.text, transcript.text) <= FEW
+
+
+async def test_the_first_candidate_is_taken_if_the_model_finds_none_of_them(
+    engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sure_of_german(whisper: Whisper, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
+        return [{"de": 1.0} for _ in rows]
+
+    monkeypatch.setattr(Whisper, "detect_languages", sure_of_german)
+    call = record(speech(FOX), speech(FOX), speech(FOX))
+
+    transcript = await engine.transcribe([call], Options("base", languages=("en", "fr")), ignore)
+
+    assert {segment.language for segment in transcript.segments} == {"en"}
+    assert (transcript.language, transcript.language_probability) == ("en", None)
