@@ -27,10 +27,10 @@ Part = tuple[str | None, str]
 
 def field_of(name: str) -> str:
     """Returns the field that a part of a form belongs to: `channel_labels` for `channel_labels[]`."""
-    return _split(name)[0]
+    return split(name)[0]
 
 
-def _split(name: str) -> tuple[str, str | None]:
+def split(name: str) -> tuple[str, str | None]:
     """Returns the field and the brackets in a part's name. axios calls a field whose value is JSON `metadata{}`."""
     field, bracket, rest = name.removesuffix("{}").partition("[")
     return field, bracket + rest or None
@@ -41,7 +41,7 @@ def values_of(model: type[BaseModel], fields: Sequence[tuple[str, str]]) -> dict
     parts: dict[str, list[Part]] = {}
     values: dict[str, Any] = {}
     for name, text in fields:
-        field, brackets = _split(name)
+        field, brackets = split(name)
         if field in model.model_fields:
             parts.setdefault(field, []).append((brackets, text))
         else:
@@ -110,7 +110,7 @@ def _list(field: str, parts: Sequence[Part]) -> Any:
     if len(parts) == 1 and parts[0][0] is None:
         items = _separated(field, parts[0][1])
     else:
-        items = [text for _, text in _in_order(field, parts)]
+        items = [text for _, text in in_order(field, parts)]
         if any(_is_json_list(text) for text in items):
             raise _refused(field, f"has a JSON list as one of its items: {_list_form(field)}")
     given = [item for item in items if not (isinstance(item, str) and not item.strip())]
@@ -119,8 +119,11 @@ def _list(field: str, parts: Sequence[Part]) -> Any:
     return items if field in POSITIONAL_LISTS else given
 
 
-def _in_order(field: str, parts: Sequence[Part]) -> Sequence[Part]:
-    """Returns the parts as they came, or sorted if all have numbers such as `channel_labels[0]`."""
+def in_order(field: str, parts: Sequence[Part]) -> Sequence[Part]:
+    """Returns the parts as they came, or sorted if all have numbers such as `channel_labels[0]`.
+
+    Raises InvalidRequest for other brackets.
+    """
     if all(brackets in (None, "[]") for brackets, _ in parts):
         return parts
     numbered = {f"[{number}]": number for number in range(len(parts))}

@@ -16,6 +16,8 @@ from fastapi.routing import APIRoute
 from app import wording
 from app.api.annotations import classes_of
 from app.api.auth import authenticate, bearer
+from app.api.openai.errors import speaks_openai
+from app.api.openai.fields import is_known
 from app.api.server.request_limits import GUARDED_PATHS
 from app.errors import FieldError, InvalidRequest
 
@@ -27,11 +29,16 @@ LISTS = frozenset({list, tuple, set, frozenset})
 async def refuse_unknown_parameters(request: Request) -> None:
     """Raises InvalidRequest for query parameters that the request's route does not declare, or of which it wants one.
 
-    It is a dependency of every route. A request without a valid key learns only that it needs one.
+    It is a dependency of every route. A request without a valid key learns only that it needs one. Clients of OpenAI's
+    API add parameters such as `api-version`, for a gateway before the service. Their routes ignore parameters, except
+    those that have the name of a form's field.
     """
     if not request.scope["query_string"]:
         return
-    errors = _errors(request.scope["route"], Counter(name for name, _ in request.query_params.multi_items()))
+    sent = Counter(name for name, _ in request.query_params.multi_items())
+    if speaks_openai(request.scope["path"]):
+        sent = Counter({name: times for name, times in sent.items() if is_known(name)})
+    errors = _errors(request.scope["route"], sent)
     if errors:
         if request.scope["path"].startswith(GUARDED_PATHS):
             await authenticate(request, await bearer(request))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from app.api.form_fields import BOOLEANS, field_of
+from app.api.form_fields import BOOLEANS, Part, field_of, in_order, split
 from app.api.openai.answers import ResponseFormat, Wanted
 from app.api.openai.names import model_named
 from app.api.requests import MAX_PROMPT_CHARACTERS, CreateTranscription, validated
@@ -26,6 +26,7 @@ PRIORITY = 3
 
 LISTS = frozenset({"languages", "keywords", "timestamp_granularities", "known_speaker_names", "channel_labels"})
 SINGLE = frozenset({"model", "language", "prompt", "response_format", "temperature", "stream", "channels"})
+POSITIONAL = frozenset({"known_speaker_names", "channel_labels"})
 GRANULARITIES = ("segment", "word")
 
 T = TypeVar("T")
@@ -57,10 +58,7 @@ def is_known(name: str) -> bool:
 def read_fields(fields: Sequence[tuple[str, str]], models: ModelNames, task: Task) -> Asked:
     """Reads the fields of a form. Raises InvalidRequest, and ModelNotFound."""
     single = {field_of(name): text for name, text in fields if field_of(name) in SINGLE and text.strip()}
-    lists: dict[str, list[str]] = {}
-    for name, text in fields:
-        if field_of(name) in LISTS:
-            lists.setdefault(field_of(name), []).extend(_items(field_of(name), text))
+    lists = _lists(fields)
     _temperature(single.get("temperature"))
     wanted, streams = _wanted(single, lists, task), _stream(single.get("stream"))
     with in_openais_words():
@@ -76,9 +74,8 @@ def in_openais_words() -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:
-        renamed = tuple(
-            FieldError(names.get(each.field.partition(".")[0], each.field), each.detail) for each in error.errors
-        )
+        sent = ((each.field.partition(".")[0], each.detail) for each in error.errors)
+        renamed = tuple(FieldError(names.get(field, field), detail) for field, detail in sent)
         raise InvalidRequest(error.detail, errors=renamed) from None
 
 
@@ -139,17 +136,38 @@ def _temperature(text: str | None) -> None:
         raise _refused("temperature", "must be a number from 0 to 1")
 
 
-def _items(field: str, text: str) -> list[str]:
-    """The items in one part of a list: one, or several as JSON text. An empty one counts as absent."""
+def _lists(fields: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    parts: dict[str, list[Part]] = {}
+    for name, text in fields:
+        field, brackets = split(name)
+        if field in LISTS:
+            parts.setdefault(field, []).append((brackets, text))
+    return {field: _without_empty(field, _items(field, sent)) for field, sent in parts.items()}
+
+
+def _items(field: str, parts: Sequence[Part]) -> list[str]:
+    """The items of a list. A part holds one item, or several as JSON text."""
+    return [item for _, text in in_order(field, parts) for item in _items_of_part(field, text)]
+
+
+def _items_of_part(field: str, text: str) -> list[str]:
     if not text.lstrip().startswith("["):
-        return [text.strip()] if text.strip() else []
+        return [text.strip()]
     try:
         items = from_json(text)
     except ValueError:
         return [text.strip()]
     if not all(isinstance(item, str) for item in items):
         raise _refused(field, "must be a list of texts")
-    return [item.strip() for item in items if item.strip()]
+    return [item.strip() for item in items]
+
+
+def _without_empty(field: str, items: list[str]) -> list[str]:
+    """The items that are not empty. Raises InvalidRequest if one is missing whose place has a meaning."""
+    given = [item for item in items if item]
+    if field in POSITIONAL and given and len(given) < len(items):
+        raise _refused(field, "has an empty name: send a name for each channel, in the order of the channels")
+    return given
 
 
 def _refused(field: str, detail: str) -> InvalidRequest:

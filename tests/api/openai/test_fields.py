@@ -109,6 +109,25 @@ def test_names_of_speakers_split_the_channels_in_every_format(name: str) -> None
     found.require(_recording(channels=1))
 
 
+def test_names_of_speakers_keep_their_places() -> None:
+    swapped = asked(("known_speaker_names[1]", "customer"), ("known_speaker_names[0]", "agent"))
+    assert swapped.ask.options.channel_labels == ("agent", "customer")
+    assert not asked(("known_speaker_names[]", ""), ("known_speaker_names[]", "")).wanted.named
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("known_speaker_names[]", ""), ("known_speaker_names[]", "customer")],
+        [("known_speaker_names", '["", "customer"]')],
+        [("channel_labels", "agent"), ("channel_labels", " ")],
+    ],
+)
+def test_an_empty_name_beside_others_is_refused_because_the_others_would_move(fields: list[tuple[str, str]]) -> None:
+    [(_, detail)] = refusal(*fields)
+    assert "empty name" in detail
+
+
 def test_only_the_end_of_a_long_prompt_counts() -> None:
     assert asked(("prompt", "a" * 3000 + "b" * 2000)).ask.options.prompt == "b" * 2000
 
@@ -132,6 +151,7 @@ def test_a_temperature_that_openai_would_refuse_is_refused(text: str) -> None:
         ("language", "!", "language"),
         ("channels", "both", "channels"),
         ("keywords", "[1]", "keywords"),
+        ("languages[]", "!", "languages"),
         ("keywords[]", "x" * 101, "keywords"),
         ("known_speaker_names[]", "x" * 41, "known_speaker_names"),
         ("prompt", "a\0b", "prompt"),
