@@ -28,6 +28,7 @@ from app.network.guard import NetworkGuard
 from app.process.places import Rank
 from app.sources.fetch import Fetcher, Pace
 from app.sources.web import WebSource
+from app.speech.call.final_text import FinalText
 from app.speech.reports import OnFinal
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
@@ -48,6 +49,8 @@ class EngineDouble:
         self.release = asyncio.Event()
         self.cancelled = 0
         self.result = SILENCE
+        self.final: Sequence[FinalText] = ()
+        self.reports_to: list[OnFinal | None] = []
         self.ranks: list[Rank] = []
         self.given: list[Sequence[PcmFile]] = []
         self.started = asyncio.Event()
@@ -62,7 +65,11 @@ class EngineDouble:
     ) -> Transcript:
         self.ranks.append(rank)
         self.given.append(channels)
+        self.reports_to.append(on_final)
         on_progress(0.5)
+        if on_final is not None:
+            for text in self.final:
+                on_final(text)
         self.started.set()
         if self.hang:
             try:

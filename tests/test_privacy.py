@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from app.database.connections import Database
-from app.transcripts.transcript import TranscriptWarning
+from app.jobs import parts
+from app.jobs.claiming import Claimed
+from app.transcripts.transcript import Options, Segment, TranscriptWarning
 from testing.recordings import tone
-from testing.rows import SUCCESS, claim, finish
+from testing.rows import SUCCESS, claim, enqueue, finish
 from testing.service import Service, serving
 from tests.conftest import ALICE
 
@@ -45,6 +47,15 @@ def send(service: Service) -> dict[str, Any]:
     return job
 
 
+async def running_with_text(database: Database) -> Claimed:
+    """A job whose worker has written the first of its text."""
+    await enqueue(database, options=Options("base", reports_text=True))
+    [job] = await claim(database)
+    async with database.transaction() as session:
+        await parts.write(session, job, parts.Part(0, 2.0, (Segment(0, 0, "speaker", 0.0, 1.0, CANARY, "en"),)))
+    return job
+
+
 async def test_deleting_a_transcription_leaves_no_byte_of_it(database: Database, tmp_path: Path) -> None:
     address = database.address.text
     with serving(tmp_path, "--no-executor", key=ALICE, DATABASE_URL=address, API_KEYS=f"alice:{ALICE}") as service:
@@ -56,5 +67,8 @@ async def test_deleting_a_transcription_leaves_no_byte_of_it(database: Database,
         assert CANARY.encode() in written(tmp_path / "audio")
         assert service.client.delete(links["self"]).status_code == 204
         assert service.client.get(links["self"]).status_code == 404
+        running = await running_with_text(database)
+        assert CANARY in await dumped(database)
+        assert service.client.delete(f"/v1/transcriptions/{running.id}").status_code == 204
     assert CANARY not in await dumped(database)
     assert CANARY.encode() not in written(tmp_path)  # the audio, the temporary files and the log are in it

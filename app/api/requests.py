@@ -136,8 +136,8 @@ class CreateTranscription(BaseModel):
     model: str | None = Field(
         default=None,
         max_length=255,
-        description="The name of a model from `GET /v1/models`. If you leave the field out, the service uses the first "
-        "model.",
+        description="The name of a model from `GET /v1/models`, or one of its aliases. If you leave the field out, the "
+        "service uses the first model.",
     )
     channels: Channels = Field(
         default="mix",

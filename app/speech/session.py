@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 from app.process.places import Rank
@@ -35,6 +36,12 @@ class PendingWindow:
     repeats: int = 0
 
     @property
+    def hurries(self) -> Callable[[], bool] | None:
+        """Whether this window delays text that is reported: the windows after it may be settled already."""
+        frontier = self.job.frontier
+        return None if frontier is None else partial(frontier.is_held_by, self.window)
+
+    @property
     def kind(self) -> Hashable:
         """Windows of one kind have the same model, which says that they may be in the same batch."""
         return id(self.job.model), self.job.model.kind(self.request)
@@ -56,7 +63,7 @@ class Session:
         self.result: Future[Listened] = Future()
         self.call = call
         self._report = report
-        self._frontier = frontier
+        self.frontier = frontier
         self._lock = Lock()
         self._unread_seconds = sum(call.channels[index].duration_seconds for index in call.levels.distinct)
         self._found = self._done = self._progress = 0.0
@@ -88,19 +95,19 @@ class Session:
             self._pending += len(windows)
             self._found += sum(window.seconds for window in windows)
             self._unread_seconds -= seconds_read
-            if self._frontier is not None:
-                self._frontier.found(windows)
+            if self.frontier is not None:
+                self.frontier.found(windows)
 
     def unread_from(self, channel: int, seconds: float) -> None:
         """Records how far a channel is read: no window that is found in it later begins before `seconds`."""
-        if self._frontier is not None:
+        if self.frontier is not None:
             with self._lock:
-                self._frontier.unread_from(channel, seconds)
+                self.frontier.unread_from(channel, seconds)
 
     def heard_since(self, known: int) -> tuple[Sequence[Heard], float]:
         """What was heard after the first `known` windows, and the time before which no more words can be found."""
         with self._lock:
-            return tuple(self._heard[known:]), self._frontier.time if self._frontier is not None else 0.0
+            return tuple(self._heard[known:]), self.frontier.time if self.frontier is not None else 0.0
 
     def vote(self, probabilities: Mapping[str, float], seconds: float) -> None:
         """Counts the languages that were detected in a window, for channels with too little speech to decide alone."""
@@ -134,8 +141,8 @@ class Session:
                 self._heard.append(heard)
             if warning:
                 self._warnings.append(warning)
-            if self._frontier is not None:
-                self._frontier.settled(window, missed)
+            if self.frontier is not None:
+                self.frontier.settled(window, missed)
             self._report_progress()
             self._end_if_done()
 

@@ -17,7 +17,7 @@ from testing.recordings import SAMPLE_CALL, call
 from testing.service import serving
 from testing.speech_samples import sample
 
-PLAIN = ("text", "srt", "vtt")
+SUBTITLES = ("srt", "vtt")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def cases(folder: Path) -> list[Case]:
     """Returns eight recordings: one and two channels, 8 and 16 kHz, three codecs, six languages."""
     return [
         Case("call.wav", SAMPLE_CALL.read_bytes()),
-        Case("split.wav", call(0, 30), {"channels": "split"}, {"channels": "split"}),
+        Case("split.wav", call(0, 30), {"channels": "split"}, {"channels": "split", "channel_labels": ["A", "B"]}),
         Case("english.wav", call(10, 25), {"language": "en"}, {"language": "en"}),
         Case("spanish.mp3", _as_mp3(sample("es", "pangrama").path, folder / "spanish.mp3")),
         Case("chinese.wav", _read("zh", "pangrama")),
@@ -54,16 +54,19 @@ async def same_text(folder: Path, *, count: int = 8) -> list[Figure]:
 async def _compared(site: Site, case: Case) -> list[Figure]:
     job = site.service.create(case.recording, **case.there)
     there = transcript_of(site.service, job)
-    link = job["links"]["transcript"]
-    json = await ask(site.client, case.recording, case.name, **case.here)
-    verbose = await ask(site.client, case.recording, case.name, response_format="verbose_json", **case.here)
-    texts = {"json": json.text, "verbose_json": verbose.text}
-    differing = [f"{kind}: {text!r}, not {there['text']!r}" for kind, text in texts.items() if text != there["text"]]
-    for name in PLAIN:
-        here = await ask(site.client, case.recording, case.name, response_format=name, **case.here)
-        expected = (await site.client.get(link, params={"format": name})).content
-        if here.content != expected:
-            differing.append(f"{name}: {here.content!r}, not {expected!r}")
+    answers = {
+        name: await ask(site.client, case.recording, case.name, response_format=name, **case.here)
+        for name in ("json", "verbose_json", "text", *SUBTITLES)
+    }
+    bodies = {
+        "json": (answers["json"].text, there["text"]),
+        "verbose_json": (answers["verbose_json"].text, there["text"]),
+        "text": (answers["text"].content.decode(), f"{there['text']}\n"),
+    }
+    for name in SUBTITLES:
+        expected = await site.client.get(job["links"]["transcript"], params={"format": name})
+        bodies[name] = answers[name].content.decode(), expected.text
+    differing = [f"{name}: {here!r}, not {wanted!r}" for name, (here, wanted) in bodies.items() if here != wanted]
     words = len(there["text"].split())
     return [
         Figure.none(f"{case.name}, {there['language']}, {words} words: different bodies", len(differing), differing),

@@ -44,7 +44,9 @@ const counting = (...request) => {
   return fetch(...request);
 };
 const hasty = new OpenAI({ baseURL: `${url}/v1`, apiKey: "unused", timeout: 3000, maxRetries: 50, fetch: counting });
-const repeated = await hasty.audio.transcriptions.create({ model: "whisper-1", file: fs.createReadStream(long) });
+// From memory, because the client does not repeat a request whose file is a stream.
+const inMemory = await OpenAI.toFile(fs.readFileSync(long), "long.wav");
+const repeated = await hasty.audio.transcriptions.create({ model: "whisper-1", file: inMemory });
 read.repeated = { text: repeated.text, requests };
 
 const refusals = {

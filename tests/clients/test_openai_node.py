@@ -72,11 +72,11 @@ def test_a_client_that_times_out_and_repeats_gets_the_text(read: dict[str, Any])
 def test_refusals_are_errors_of_the_right_class(read: dict[str, Any]) -> None:
     assert read["refused"] == {
         "format": refused("BadRequestError", 400, "unsupported_value", "response_format"),
-        "model": refused("NotFoundError", 404, "model_not_found", None),
-        "retrieved": refused("NotFoundError", 404, "model_not_found", None),
+        "model": refused("NotFoundError", 404, "model_not_found", "model"),
+        "retrieved": refused("NotFoundError", 404, "model_not_found", "model"),
         "file": refused("APIError", 415, "unsupported_media", "file"),
     }
 
 
-def refused(kind: str, status: int, code: str, param: str | None) -> dict[str, Any]:
+def refused(kind: str, status: int, code: str, param: str) -> dict[str, Any]:
     return {"kind": kind, "status": status, "code": code, "param": param, "type": "invalid_request_error"}

@@ -222,9 +222,9 @@ REFUSALS = {
         transcribing(temperature=2.5), openai.BadRequestError, 400, "unsupported_value", "temperature"
     ),
     "a model that cannot translate": Refusal(translate, openai.BadRequestError, 400, "unsupported_value", "model"),
-    "an unknown model": Refusal(transcribing(model="whisper-9"), openai.NotFoundError, 404, "model_not_found"),
+    "an unknown model": Refusal(transcribing(model="whisper-9"), openai.NotFoundError, 404, "model_not_found", "model"),
     "an unknown model, retrieved": Refusal(
-        lambda client: client.models.retrieve("whisper-9"), openai.NotFoundError, 404, "model_not_found"
+        lambda client: client.models.retrieve("whisper-9"), openai.NotFoundError, 404, "model_not_found", "model"
     ),
     "a recording that is too large": Refusal(
         transcribing(file=("call.wav", bytes(200_000))), openai.APIStatusError, 413, "too_large", "file"

@@ -4,6 +4,7 @@ import pytest
 
 from app.database.connections import Database
 from app.jobs.views import TranscriptionOut
+from app.transcripts.transcript import Options
 from testing.rows import OPTIONS, enqueue
 
 
@@ -19,3 +20,9 @@ async def test_an_option_that_only_a_newer_version_knows_is_not_shown(database: 
     job = await enqueue(database)
     job.options = OPTIONS | {"from_the_future": True}
     assert "from_the_future" not in TranscriptionOut.of(job).options.model_dump()
+
+
+async def test_an_option_that_no_client_sends_is_not_shown(database: Database) -> None:
+    job = await enqueue(database, options=Options("base", reports_text=True))
+    assert job.options["reports_text"] is True
+    assert "reports_text" not in TranscriptionOut.of(job).options.model_dump()

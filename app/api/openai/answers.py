@@ -135,15 +135,18 @@ def _speaker(label: str, channel: int, *, named: bool) -> str:
 
 
 def _plain(transcript: Transcript) -> dict[str, Any]:
-    """OpenAI sends no segments here. We do, because a client joins their texts to the text of a telephone call."""
+    """OpenAI sends no segments here. We do, because a client joins their texts to the text of a telephone call.
+
+    They are those of `verbose_json`, because another client refuses an answer with segments that lack a member.
+    """
     is_dialogue = len(transcript.channels) > 1
     return {
         "text": transcript.text,
         "usage": usage(transcript.duration),
         "languages": _languages(transcript),
         "segments": [
-            {**_span(segment), "text": _spaced(segment), **({"speaker": segment.speaker} if is_dialogue else {})}
-            for segment in transcript.segments
+            {**_verbose_segment(segment, number), **({"speaker": segment.speaker} if is_dialogue else {})}
+            for number, segment in enumerate(transcript.segments)
         ],
     }
 

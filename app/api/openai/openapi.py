@@ -28,7 +28,20 @@ _JSON_EXAMPLES: dict[str, Any] = {
         "text": TEXT_EXAMPLE,
         "usage": {"type": "duration", "seconds": 8},
         "languages": [{"code": "en"}],
-        "segments": [{"start": 0.2, "end": 2.9, "text": f" {TEXT_EXAMPLE}"}],
+        "segments": [
+            {
+                "id": 0,
+                "seek": 20,
+                "start": 0.2,
+                "end": 2.9,
+                "text": f" {TEXT_EXAMPLE}",
+                "tokens": [],
+                "temperature": 0.0,
+                "avg_logprob": -0.21,
+                "compression_ratio": 1.05,
+                "no_speech_prob": 0.01,
+            }
+        ],
     },
     "verbose_json": {
         "task": "transcribe",

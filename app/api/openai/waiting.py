@@ -20,7 +20,8 @@ from app.process.tasks import run_unless
 from app.service import Service
 
 CROWDED_RETRY_AFTER_SECONDS = 5
-STOPPING_RETRY_AFTER_SECONDS = 1  # the next process knows the job
+STOPPING_RETRY_AFTER_SECONDS = 5  # a restart takes about as long; then the repeated request finds its job
+GIVEN_UP_RETRY_AFTER_SECONDS = 1
 
 
 def require_room(service: Service, caller: Caller) -> None:
@@ -77,5 +78,5 @@ async def failure_at_end(service: Service, read: Read) -> Failure | None:
             given_up = await awaited.is_given_up(session, job.id)
         if given_up:
             detail = "The service lost contact with its database while the request waited. Repeat the request."
-            return failure_of(Unavailable(detail, retry_after=STOPPING_RETRY_AFTER_SECONDS))
+            return failure_of(Unavailable(detail, retry_after=GIVEN_UP_RETRY_AFTER_SECONDS))
     return failure_of_job(job.status, job.error_code, job.error_message)

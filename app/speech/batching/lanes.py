@@ -19,6 +19,10 @@ RECOVERY = 100
 # counts as one priority more urgent, so that no item starves.
 PATIENCE = 24
 
+# After this number of steps, a lane with an item that hurries counts as a full batch. It overtakes no lane that is more
+# urgent.
+SHORT_PATIENCE = 2
+
 
 @dataclass(frozen=True)
 class _Queued(Generic[ItemT]):
@@ -34,11 +38,14 @@ class Lanes(Generic[ItemT]):
         self._since_trouble = 0
         self._lanes: dict[Hashable, list[_Queued[ItemT]]] = {}
         self._waits_since: dict[Hashable, int] = {}
+        self._may_hurry: set[Hashable] = set()
         self._steps = 0
 
     def put(self, item: ItemT, kind: Hashable) -> None:
         self._lanes.setdefault(kind, []).append(_Queued(item, self._steps))
         self._waits_since.setdefault(kind, self._steps)
+        if item.hurries is not None:
+            self._may_hurry.add(kind)
 
     def most_urgent(self) -> int | None:
         """The priority of the most urgent item, or None if there is none. While an item waits, it gets more urgent."""
@@ -65,9 +72,10 @@ class Lanes(Generic[ItemT]):
         self._forget_empty()
 
     def take_full(self) -> list[ItemT]:
-        """A full batch, or the items of a lane that has been overtaken too often. Empty if there is neither."""
+        """A full batch, or the items of a lane that has waited too long. Empty if there is neither."""
         for kind in self._most_urgent_first():
-            if len(self._lanes[kind]) >= self._batch_size or self._is_overdue(kind):
+            patience = SHORT_PATIENCE if kind in self._may_hurry and self._hurries(kind) else PATIENCE
+            if len(self._lanes[kind]) >= self._batch_size or self._waited(kind) >= patience:
                 return self._take(kind, self._batch_size)
         return []
 
@@ -88,7 +96,13 @@ class Lanes(Generic[ItemT]):
         return []
 
     def _is_overdue(self, kind: Hashable) -> bool:
-        return self._steps - self._waits_since[kind] >= PATIENCE
+        return self._waited(kind) >= PATIENCE
+
+    def _waited(self, kind: Hashable) -> int:
+        return self._steps - self._waits_since[kind]
+
+    def _hurries(self, kind: Hashable) -> bool:
+        return any(each.item.hurries is not None and each.item.hurries() for each in self._lanes[kind])
 
     def _priority_now(self, queued: _Queued[ItemT]) -> int:
         return queued.item.job.rank.priority - (self._steps - queued.since) // PATIENCE
@@ -119,3 +133,4 @@ class Lanes(Generic[ItemT]):
     def _forget_empty(self) -> None:
         self._lanes = {kind: lane for kind, lane in self._lanes.items() if lane}
         self._waits_since = {kind: since for kind, since in self._waits_since.items() if kind in self._lanes}
+        self._may_hurry &= self._lanes.keys()

@@ -1,6 +1,6 @@
 """What the batcher knows of its work: jobs, their sources, and the items that sources give."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol, TypeVar
 
 from app.process.places import Rank
@@ -32,6 +32,13 @@ class Item(OfJob, Protocol):
 
     @property
     def kind(self) -> Hashable: ...
+
+    @property
+    def hurries(self) -> Callable[[], bool] | None:
+        """Returns whether a reader waits for this item now, so that it should not wait until a batch is full.
+
+        None if nobody ever waits for the items of its job.
+        """
 
 
 ItemT_co = TypeVar("ItemT_co", bound=Item, covariant=True)

@@ -61,6 +61,10 @@ class Frontier:
             del self._unsettled[window.start]
         self._move()
 
+    def is_held_by(self, window: Window) -> bool:
+        """Whether the text after this window waits for it. Any thread may ask, without the lock."""
+        return window.start <= self.time + 2 * ROUNDING_SECONDS
+
     def _move(self) -> None:
         time = min((*self._unread_from.values(), *self._unsettled)) - ROUNDING_SECONDS
         if time > self.time:

@@ -220,7 +220,7 @@ async def test_a_client_repeats_its_request_if_the_process_stops(database: Datab
         service.service.close()
         whole, streamed = await asyncio.gather(*waiting)
         late = await post(service)
-    assert [(answer.status_code, answer.headers["Retry-After"]) for answer in (whole, late)] == [(503, "1")] * 2
+    assert [(answer.status_code, answer.headers["Retry-After"]) for answer in (whole, late)] == [(503, "5")] * 2
     assert error_of(late)["code"] == "shutting_down"
     assert events_of(streamed)[-1]["error"]["code"] == "shutting_down"
 

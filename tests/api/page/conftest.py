@@ -1,15 +1,16 @@
 """What the tests of the page share: one browser, and the way to open the page with a key."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from testing.browser import INSTALLED, MISSING, REQUIRED, Browser, browsing
-from testing.service import Service
-from tests.conftest import ALICE
+from testing.service import Service, serving
+from tests.conftest import ALICE, clone
 
 in_a_browser = pytest.mark.skipif(not INSTALLED and not REQUIRED, reason=MISSING)
+PREFIX = "/speech"
 NARROW = {"width": 320, "height": 700, "deviceScaleFactor": 1, "mobile": True}
 
 
@@ -44,3 +45,23 @@ def open_with_stored_key(service: Service, browser: Browser, place: str = "") ->
     browser.run(f"sessionStorage.setItem('callscribe.key', '{ALICE}')")
     browser.driver.get(f"{service.url}/{place}")
     browser.find("h1")
+
+
+@pytest.fixture(scope="package")
+async def published(postgres: str, template: str, workspace: Path) -> AsyncIterator[Service]:
+    """A service with a key, under a path."""
+    async with clone(postgres, template) as address:
+        settings = {"API_KEYS": f"alice:{ALICE}", "ROOT_PATH": PREFIX}
+        with serving(workspace / "published", key=ALICE, DATABASE_URL=address, **settings) as service:
+            yield service
+
+
+def shown_code(browser: Browser, language: str, kind: str) -> str:
+    """Opens the box and the tab, and returns the code that is in sight."""
+    browser.run("document.getElementById('use').open = true")
+    browser.find(f"#use-{language}").click()
+    code = browser.find(f"#use-{language}-code .{kind} pre code")
+    assert len([panel for panel in browser.all("#use [role=tabpanel]") if panel.is_displayed()]) == 1
+    text = code.get_property("textContent")
+    assert isinstance(text, str)
+    return text

@@ -49,6 +49,7 @@ class Number:
     job: Sum
     value: int
     kind: str = "number"
+    hurries: Callable[[], bool] | None = None
 
 
 @dataclass

@@ -1,7 +1,8 @@
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.process.places import Rank
-from app.speech.batching.lanes import PATIENCE, RECOVERY, Lanes
+from app.speech.batching.lanes import PATIENCE, RECOVERY, SHORT_PATIENCE, Lanes
 
 
 @dataclass(eq=False)
@@ -18,6 +19,7 @@ class Item:
     value: int
     kind: str = "common"
     job: Call = field(default_factory=Call)
+    hurries: Callable[[], bool] | None = None
 
 
 def lanes(*items: Item, batch_size: int = 4) -> Lanes[Item]:
@@ -129,3 +131,22 @@ def test_urgent_items_do_not_starve_the_others() -> None:
         taken += values(queue.take_full())
 
     assert -1 in taken
+
+
+def test_an_item_that_hurries_does_not_wait_for_a_full_batch() -> None:
+    is_waited_for = [False]
+    queue = lanes(Item(0), Item(1, hurries=lambda: is_waited_for[0]))
+    for _ in range(SHORT_PATIENCE):
+        queue.overtake()
+    assert queue.take_full() == []
+    is_waited_for[0] = True
+    assert values(queue.take_full()) == [0, 1]
+
+
+def test_an_item_that_hurries_goes_after_more_urgent_batches() -> None:
+    urgent, read_along = Call(rank=Rank(priority=1)), Call(rank=Rank(priority=5))
+    queue = lanes(Item(9, "b", read_along, hurries=lambda: True), *(Item(n, "a", urgent) for n in range(4)))
+    for _ in range(SHORT_PATIENCE):
+        queue.overtake()
+    assert values(queue.take_full()) == [0, 1, 2, 3]
+    assert values(queue.take_full()) == [9]

@@ -133,3 +133,14 @@ def test_a_time_in_a_window_is_converted_to_a_time_in_the_recording(
     start: float, end: float, begins_phrase: bool, located: tuple[float, float]
 ) -> None:
     assert WINDOW.locate(start, end, begins_phrase=begins_phrase) == pytest.approx(located)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 12), st.sampled_from([0.02, 0.3, 0.9])), max_size=20))
+def test_no_window_begins_before_the_time_that_was_announced(runs: Runs) -> None:
+    probabilities = frames([(0.1, 0.0), *runs])
+    finder, announced = WindowFinder(18 * SAMPLE_RATE), 0.0
+    for at in range(0, len(probabilities), 100):
+        assert all(window.start >= announced for window in finder.feed(probabilities[at:][:100]))
+        assert finder.open_from >= announced
+        announced = finder.open_from
+    assert all(window.start >= announced for window in finder.finish(len(probabilities) * FRAME_SAMPLES))

@@ -10,7 +10,7 @@ import { uploads, whenUploadsChange } from "./uploads.js";
 const SHOWN_MILLISECONDS = 3000;
 const ANY_FILE = "call.wav";
 const KINDS = {
-  job: ["Durable job", "Posts a recording, waits, and reads the dialogue. Once the service has answered, recording and job survive restarts."],
+  job: ["Durable job", "Posts a recording, waits, and reads the dialogue. Once the service has answered, the job survives restarts."],
   openai: ["OpenAI-compatible", "One request, which waits for the text, as OpenAI's API has it."],
 };
 

@@ -1,0 +1,117 @@
+"""The code of the box "Use it from …", which the tests run against the service as a reader does who has copied it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testing.browser import Browser
+from testing.client_packages import node_clients
+from testing.hearing import FEW, missed
+from testing.recordings import call, said
+from testing.service import Service
+from tests.api.page.conftest import PREFIX, in_a_browser, open_with_stored_key, shown_code
+from tests.conftest import ALICE
+
+REQUIRED = bool(os.environ.get("NEED_RUNTIMES"))  # set by .ci/run, so that CI cannot skip these tests
+WITHOUT_NODE = pytest.mark.skipif(shutil.which("node") is None and not REQUIRED, reason="node is not installed")
+PROGRAMS = {"curl": ("sh", "code.sh"), "python": (sys.executable, "code.py"), "node": ("node", "code.mjs")}
+NAME_TO_KEEP = """n it's; a "b", $HOME `id` <c> ü 通話.wav"""
+HOSTILE_NAME = "\\" + NAME_TO_KEEP  # the service takes a backslash as a folder's end, as on Windows
+HOSTILE_LABELS = ["@/etc/passwd", """Ann's "x", $HOME; type=a/b\\ ü"""]
+PROMPT = 'Green Garden\'s "Anna"'
+pytestmark = [pytest.mark.slow, in_a_browser]
+
+
+@pytest.fixture(params=["curl", "python", pytest.param("node", marks=WITHOUT_NODE)])
+def language(request: pytest.FixtureRequest) -> str:
+    assert isinstance(request.param, str)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the packages for Node."""
+    return node_clients(tmp_path_factory.mktemp("packages")) / "node_modules"
+
+
+@pytest.fixture(params=["job", "openai"])
+def kind(request: pytest.FixtureRequest, tmp_path: Path, language: str) -> str:
+    if (language, request.param) == ("node", "openai"):
+        (tmp_path / "node_modules").symlink_to(request.getfixturevalue("packages"))
+    assert isinstance(request.param, str)
+    return request.param
+
+
+def run(language: str, code: str, folder: Path, **environment: str) -> str:
+    """Runs the code from a file, and returns what it prints."""
+    program, name = PROGRAMS[language]
+    (folder / name).write_text(code)
+    inherited = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
+    done = subprocess.run(
+        [program, name],
+        cwd=folder,
+        env={**inherited, "PYTHONUTF8": "1", **environment},
+        capture_output=True,
+        timeout=90,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+    return done.stdout.decode()
+
+
+def test_the_code_for_a_service_without_keys_prints_what_was_said(
+    service: Service, browser: Browser, tmp_path: Path, language: str, kind: str
+) -> None:
+    (tmp_path / "call.wav").write_bytes(call(0, 12.5))
+    browser.driver.get(f"{service.url}/")
+    browser.find("#calls li, #no-calls")
+    code = shown_code(browser, language, kind)
+    assert "CALLSCRIBE_KEY" not in code
+    assert not browser.all("#use-key")[0].is_displayed()
+    printed = run(language, code, tmp_path)
+    if kind == "job":
+        turns = [line for line in printed.splitlines() if line.startswith("[00:")]
+        assert [turn.partition(": ")[0] for turn in turns] == ["[00:00] agent", "[00:06] customer"]
+        printed = " ".join(turn.partition(": ")[2] for turn in turns)
+    elif language == "curl":
+        printed = json.loads(printed)["text"]
+    assert missed(said(0, 12.5), printed) <= FEW
+
+
+def test_the_code_has_the_path_the_options_and_the_file_and_reads_the_key_from_the_environment(
+    published: Service, browser: Browser, tmp_path: Path, language: str, kind: str
+) -> None:
+    """Names of files and speakers may hold everything that a shell, curl or a programming language treats specially."""
+    for job in published.read("/v1/transcriptions")["items"]:  # because a repeated request gets the job that is there
+        published.client.delete(job["links"]["self"])
+    (tmp_path / HOSTILE_NAME).write_bytes(call(0, 6))
+    open_with_stored_key(published, browser, f"{PREFIX.lstrip('/')}/")
+    browser.until("document.getElementById('language').length > 2")
+    choose_options(browser, tmp_path / HOSTILE_NAME)
+
+    code = shown_code(browser, language, kind)
+    assert f"{published.url}{PREFIX}/v1" in code
+    assert ALICE not in browser.run("return document.documentElement.outerHTML")
+    assert browser.find("#use-variable").text == "export CALLSCRIBE_KEY=…"
+    assert browser.find("#use-base").text == f"{published.url}{PREFIX}/v1"
+    assert missed(said(0, 6), run(language, code, tmp_path, CALLSCRIBE_KEY=ALICE)) <= FEW
+
+    [job] = published.read("/v1/transcriptions")["items"]
+    assert job["audio"]["filename"] == NAME_TO_KEEP
+    chosen = {"channels": "split", "channel_labels": HOSTILE_LABELS, "language": "en", "prompt": PROMPT}
+    assert {name: job["options"][name] for name in chosen} == chosen
+
+
+def choose_options(browser: Browser, recording: Path) -> None:
+    browser.find("#upload summary").click()
+    for field, label in zip(browser.all("[name=channel_labels]"), HOSTILE_LABELS, strict=True):
+        field.clear()
+        field.send_keys(label)
+    browser.find("#language").send_keys("English")
+    browser.find("[name=prompt]").send_keys(PROMPT)
+    browser.all("#file")[0].send_keys(str(recording))
