@@ -1,12 +1,15 @@
 """Models under their own names and under aliases: as an option of a transcription, and in the lists of both worlds."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI, AuthenticationError, NotFoundError, OpenAI
 
 from app.api.openai.names import OPENAI_NAMES
+from app.database.connections import Database
 from testing.forms import refused
+from testing.listening import listening
 from testing.recordings import tone
 from testing.service import Service
 from tests.conftest import ALICE
@@ -116,15 +119,33 @@ def test_an_id_may_hold_a_slash_as_it_is_and_percent_encoded(guarded: Service) -
         assert guarded.read(f"/v1/models/{path}")["name"] == "tiny.en"
 
 
+async def test_an_id_may_be_a_folder_or_a_revision_and_an_alias_may_take_a_name_of_openai(
+    database: Database, tmp_path: Path
+) -> None:
+    served = ["/models/calls v2", "Systran/faster-whisper-small@0123abc", "distil-large-v3"]
+    names = {"model": ",".join(served), "model_aliases": "whisper-1=distil-large-v3"}
+    async with listening(database, tmp_path, **names) as service:
+        url = f"http://127.0.0.1:{service.port}/v1"
+        async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            for name in served:
+                facts = (await client.models.retrieve(name)).to_dict()
+                assert (facts["id"], facts["name"], facts["alias_of"]) == (name, name, None)
+            meant = [(await client.models.retrieve(name)).to_dict()["name"] for name in OPENAI_NAMES]
+        job = await service.client.post("/v1/transcriptions", json={"url": URL, "model": "whisper-1"})
+        unescaped = await service.client.get(f"/v1/models/{served[1]}")
+    assert meant == [served[2], *[served[0]] * (len(OPENAI_NAMES) - 1)]
+    assert (job.status_code, job.json()["options"]["model"]) == (202, served[2])
+    assert unescaped.json()["name"] == served[1]
+
+
 @pytest.mark.parametrize(
     "name",
     ["whisper-2", "BASE", "base/", "Systran/faster-whisper", "base@main", "..%2Fbase", "base%00", "%F0%9F%8E%A4"],
 )
 def test_an_unknown_model_is_not_found(guarded: Service, name: str) -> None:
     answer = guarded.client.get(f"/v1/models/{name}")
-    assert answer.status_code == 404
-    assert "model_not_found" in answer.text
-    assert "base, large-v3-turbo, tiny.en, qwen3-asr-1.7b" in answer.text
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert "Use one of: base, large-v3-turbo, tiny.en, qwen3-asr-1.7b" in answer.json()["error"]["message"]
 
 
 def test_a_path_without_a_name_is_not_the_default_model(guarded: Service) -> None:
@@ -134,8 +155,9 @@ def test_a_path_without_a_name_is_not_the_default_model(guarded: Service) -> Non
 
 
 def test_clients_of_openai_raise_their_own_errors(guarded: Service, client: OpenAI) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError) as unknown:
         client.models.retrieve("whisper-2")
+    assert unknown.value.code == "model_not_found"
     stranger = client.with_options(api_key="wrong")
     with pytest.raises(AuthenticationError):
         stranger.models.list()
