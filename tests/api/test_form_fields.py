@@ -220,11 +220,12 @@ def test_an_empty_value_in_json_counts_as_not_given(guarded: Service, value: str
         assert job.json()[same] == plain[same]
 
 
-def test_an_unknown_field_is_refused_even_if_it_is_empty(guarded: Service) -> None:
-    assert complaint(guarded, field("langauge", ""))["field"] == "langauge"
-    asked = {"url": "https://93.184.215.14/call.wav", "langauge": None}
+@pytest.mark.parametrize("name", ["langauge", "reports_text"])  # the latter is an option that only a way in sets
+def test_an_unknown_field_is_refused_even_if_it_is_empty(guarded: Service, name: str) -> None:
+    assert complaint(guarded, field(name, ""))["field"] == name
+    asked = {"url": "https://93.184.215.14/call.wav", name: None}
     problem = refused(guarded.client.post("/v1/transcriptions", json=asked), 422, "invalid_request")
-    assert problem["errors"] == [{"field": "langauge", "detail": "is not a field of this request"}]
+    assert problem["errors"] == [{"field": name, "detail": "is not a field of this request"}]
 
 
 @pytest.mark.parametrize("text", ["call.wav", "", "/calls/Anruf Müller.wav"])

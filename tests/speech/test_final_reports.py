@@ -98,7 +98,7 @@ async def test_a_fault_in_the_reports_is_logged_and_does_not_fail_the_recording(
     monkeypatch.setattr(FinalTextFinder, "take", break_down)
     caplog.set_level(logging.ERROR, "app.speech")
     reported: list[FinalText] = []
-    recording = record(speech(FOX))
+    recording = record(silence(1), speech(FOX))
 
     transcript = await engine.transcribe([recording], Options(model="base"), ignore, on_final=reported.append)
 
