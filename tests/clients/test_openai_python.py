@@ -10,6 +10,7 @@ import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAI
 from openai.types.audio import Transcription
 
+from testing.breaking_relay import breaking
 from testing.hearing import FEW, FOX, missed
 from testing.recordings import call, said, tone
 from testing.service import Service
@@ -18,7 +19,6 @@ from tests.conftest import ALICE
 
 SPOKEN = FOX.path
 SECONDS = 12.5
-LONG = call(0.0, 40.0) * 4  # files that are joined are transcribed one after the other
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,13 @@ class Counted:
     service: Service
     key: str = ALICE
     retries: int = 2
-    timeout: float = 30.0
     requests: list[object] = field(default_factory=list)
 
     @property
     def client(self) -> OpenAI:
         http = DefaultHttpxClient(trust_env=False, event_hooks={"request": [self.requests.append]})
         url = f"{self.service.url}/v1"
-        return OpenAI(base_url=url, api_key=self.key, max_retries=self.retries, timeout=self.timeout, http_client=http)
+        return OpenAI(base_url=url, api_key=self.key, max_retries=self.retries, http_client=http)
 
 
 def test_json_has_the_text_and_how_many_seconds_are_billed(client: OpenAI) -> None:
@@ -170,24 +169,18 @@ def test_a_header_leads_to_the_job_with_its_dialogue(client: OpenAI, service: Se
     assert missed(FOX.text, raw.parse().text) <= FEW
 
 
-@pytest.mark.slow
-def test_a_client_that_times_out_and_repeats_gets_the_text_of_one_job(service: Service) -> None:
-    counted = Counted(service, retries=50, timeout=3.0)
+async def test_a_client_repeats_if_its_answer_is_lost_and_gets_the_text_of_the_same_job(service: Service) -> None:
     before = ids(service)
-    with counted.client as client:
-        answer = client.audio.transcriptions.create(model="whisper-1", file=("long.wav", LONG), language="en")
-    assert missed(said(0.0, 40.0), answer.text) <= FEW
-    assert len(counted.requests) > 1
-    [_] = ids(service) - before
-
-
-@pytest.mark.slow
-def test_repeats_wait_for_one_job_while_no_worker_takes_it(guarded: Service) -> None:
-    counted = Counted(guarded, retries=1, timeout=3.0)
-    with counted.client as client, pytest.raises(openai.APITimeoutError):
-        client.audio.transcriptions.create(model="whisper-1", file=("call.wav", tone()))
-    assert len(counted.requests) == 2
-    [_] = ids(guarded)
+    async with (
+        breaking(service.port, break_after=0, breaks=1) as relay,
+        DefaultAsyncHttpxClient(trust_env=False) as http,
+        AsyncOpenAI(base_url=f"http://127.0.0.1:{relay.port}/v1", api_key="unused", http_client=http) as client,
+    ):
+        answer = await client.audio.transcriptions.create(model="whisper-1", file=("lost.wav", call(0.5, 6.0)))
+    assert missed(said(0.5, 6.0), answer.text) <= FEW
+    assert relay.breaks_left == 0
+    [id_] = ids(service) - before
+    assert service.read(f"/v1/transcriptions/{id_}")["attempts"] == 1
 
 
 def ids(service: Service) -> set[str]:
