@@ -62,7 +62,8 @@ class Problem(BaseModel):
     request_id: str = Field(description="The id of this request in the service's log. Quote it to the operator.")
     errors: list[FieldProblem] | None = Field(default=None, description="The fields that were refused, and why.")
     error: openai.OpenAIErrorDetail | None = Field(
-        default=None, description="The same error for OpenAI's clients. Only `/v1/models` has it."
+        default=None,
+        description="The same error for OpenAI's clients. Only `/v1/models` and paths without a route have it.",
     )
 
 
@@ -73,14 +74,15 @@ class ProblemResponse(JSONResponse):
 def render(request: Request, error: AppError) -> Response:
     """Returns the error as an answer, and keeps its code and its reason for the request's log line.
 
-    The path of the request decides whether the answer is a problem or has the form of OpenAI's errors.
+    The path of the request decides whether the answer is a problem or has the form of OpenAI's errors. At a path
+    without a route it is both, because a client of OpenAI's API with a wrong base URL should learn of its mistake.
     """
     request.state.code, request.state.reason = error.code, error.reason
     path = request.scope["path"]
     if openai.speaks_openai(path):
         return _openai_response(openai.failure_of(error))
     problem = _problem(error, request.state.request_id)
-    if path == openai.MODELS_PATH:
+    if path == openai.MODELS_PATH or "route" not in request.scope:
         problem |= openai.failure_of(error).body
     return ProblemResponse(problem, error.status, error.answer_headers)
 
@@ -151,7 +153,7 @@ def field_errors(errors: Any) -> tuple[FieldError, ...]:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known: dict[int, Callable[[], AppError]] = {
-        404: lambda: NotFound(f"There is no resource at {request.url.path}."),
+        404: lambda: NotFound(f"There is no resource at {request.url.path}.{_hint_for_openai(request)}"),
         405: lambda: MethodNotAllowed(
             f"The path {request.url.path} does not support {request.method}.",
             headers={"Allow": ", ".join(_allowed_methods(request))},
@@ -160,6 +162,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code in known:
         return render(request, known[error.status_code]())
     return render(request, InvalidRequest(str(error.detail), headers=error.headers))
+
+
+def _hint_for_openai(request: Request) -> str:
+    """Returns what to say to a client of OpenAI's API that has a wrong base URL."""
+    resources = ("/audio/transcriptions", "/audio/translations", "/models")
+    if not request.scope["path"].endswith(resources):
+        return ""
+    return " The base URL of a client of OpenAI's API must be the address of the service, followed by `/v1`."
 
 
 async def _disconnect(request: Request, error: Exception) -> Response:

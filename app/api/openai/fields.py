@@ -2,6 +2,7 @@
 
 Such clients send every list in their own way, and fields that this service does not know. So more is accepted here than
 in our own forms: an empty field counts as absent, an unknown one is ignored, and of a repeated value the last counts.
+Some fields of our own forms are taken too, so that a CRM can find its call again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from app.api.form_fields import BOOLEANS, Part, field_of, in_order, split
+from app.api.form_fields import BOOLEANS, Part, field_of, in_order, split, values_of
 from app.api.openai.answers import ResponseFormat, Wanted
 from app.api.openai.names import model_named
 from app.api.requests import MAX_PROMPT_CHARACTERS, CreateTranscription, validated
@@ -26,6 +27,9 @@ PRIORITY = 3
 
 LISTS = frozenset({"languages", "keywords", "timestamp_granularities", "known_speaker_names", "channel_labels"})
 SINGLE = frozenset({"model", "language", "prompt", "response_format", "temperature", "stream", "channels"})
+OWN = frozenset({"external_id", "metadata", "webhook_url", "callback_url", "priority", "encoding", "sample_rate"})
+"""Fields of our own form that OpenAI's does not have. They mean the same here."""
+SEPARATED = frozenset({"languages", "timestamp_granularities"})  # no item of these has a comma
 POSITIONAL = frozenset({"known_speaker_names", "channel_labels"})
 GRANULARITIES = ("segment", "word")
 
@@ -52,7 +56,7 @@ class Asked:
 
 def is_known(name: str) -> bool:
     """Whether a part of a form with this name is read. Other parts are ignored."""
-    return field_of(name) in LISTS | SINGLE
+    return field_of(name) in LISTS | SINGLE | OWN
 
 
 def read_fields(fields: Sequence[tuple[str, str]], models: ModelNames, task: Task) -> Asked:
@@ -61,8 +65,9 @@ def read_fields(fields: Sequence[tuple[str, str]], models: ModelNames, task: Tas
     lists = _lists(fields)
     _temperature(single.get("temperature"))
     wanted, streams = _wanted(single, lists, task), _stream(single.get("stream"))
+    own = values_of(CreateTranscription, [(name, text) for name, text in fields if field_of(name) in OWN])
     with in_openais_words():
-        ask = validated(CreateTranscription, _values(single, lists, wanted, models)).ask()
+        ask = validated(CreateTranscription, own | _values(single, lists, wanted, models)).ask()
     options = replace(ask.options, reports_text=streams)
     return Asked(replace(ask, options=options, default_priority=PRIORITY, is_awaited=True), wanted, streams)
 
@@ -151,6 +156,8 @@ def _items(field: str, parts: Sequence[Part]) -> list[str]:
 
 
 def _items_of_part(field: str, text: str) -> list[str]:
+    if field in SEPARATED and not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",")]
     if not text.lstrip().startswith("["):
         return [text.strip()]
     try:

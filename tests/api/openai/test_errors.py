@@ -321,3 +321,18 @@ def test_the_list_of_models_answers_clients_of_both_kinds(guarded: Service) -> N
         "code": "invalid_api_key",
     }
     assert "error" not in guarded.client.get("/v1/transcriptions", headers={"Authorization": "Bearer guess"}).json()
+
+
+@pytest.mark.parametrize("path", ["/audio/transcriptions", "/v1/v1/audio/transcriptions", "/models"])
+def test_a_client_with_a_wrong_base_url_reads_what_the_base_url_must_be(guarded: Service, path: str) -> None:
+    answer = guarded.client.post(path) if "audio" in path else guarded.client.get(path)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    error = answer.json()["error"]
+    assert error["message"] == answer.json()["detail"]
+    assert error["message"].endswith("must be the address of the service, followed by `/v1`.")
+
+
+def test_a_path_of_another_kind_gets_no_advice_about_a_base_url(guarded: Service) -> None:
+    assert guarded.client.post("/v1/chat/completions").json()["error"]["message"] == (
+        "There is no resource at /v1/chat/completions."
+    )

@@ -71,6 +71,25 @@ def test_a_list_may_be_written_in_any_way(fields: list[tuple[str, str]]) -> None
     assert asked(*fields).ask.options.hotwords == ("a", "b, c")
 
 
+@pytest.mark.parametrize("text", ["en,de", "en, de", '["en", "de"]'])
+def test_lists_whose_items_have_no_commas_may_be_separated_by_commas(text: str) -> None:
+    assert asked(("languages", text)).ask.options.languages == ("en", "de")
+    words = asked(("timestamp_granularities", "word,segment"), ("response_format", "verbose_json"))
+    assert (words.wanted.words, words.wanted.segments) == (True, True)
+
+
+def test_some_fields_of_our_own_form_are_taken_too() -> None:
+    found = asked(
+        ("external_id", "crm-48151"),
+        ("metadata", '{"queue": "orders"}'),
+        ("webhook_url", "https://crm.example/calls"),
+        ("priority", "7"),
+    ).ask
+    assert (found.external_id, found.metadata, found.priority) == ("crm-48151", {"queue": "orders"}, 7)
+    assert found.webhook_url == ["https://crm.example/calls"]
+    assert refusal(("metadata", "orders"))[0][0] == "metadata"
+
+
 def test_empty_fields_count_as_absent() -> None:
     names = ("model", "language", "prompt", "response_format", "temperature", "stream", "keywords[]", "channels")
     assert asked(*((name, " ") for name in names)) == asked()
