@@ -125,7 +125,7 @@ class Reader:
             found = await parts.read(session, transcription_id, seen_by(caller), after)
         if found is None:
             raise unknown(transcription_id)
-        return await asyncio.to_thread(parts.joined, found, after)
+        return await asyncio.to_thread(parts.joined, found, after) if found else TextSoFar((), after)
 
     async def recording(self, transcription_id: UUID, caller: Caller) -> Transcription:
         """The job, for its recording's key, name and size."""
