@@ -33,6 +33,7 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
         ├── FetchFailed             fetch_failed
         ├── TranscriptionFailed     transcription_failed
         ├── WorkerCrashed           worker_crashed
+        ├── Abandoned               abandoned
         └── GpuOutOfMemory          gpu_out_of_memory
 """
 
@@ -227,3 +228,9 @@ class WorkerCrashed(JobError):
 class GpuOutOfMemory(JobError):
     code, title = "gpu_out_of_memory", "The GPU does not have enough memory for this recording"
     transient = True  # because another program may use the GPU's memory for a while
+
+
+class Abandoned(JobError):
+    """The service cancelled the job, because the client that waited for it on its connection hung up."""
+
+    code, title = "abandoned", "No client waited for the transcription any more"

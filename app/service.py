@@ -29,10 +29,10 @@ from app.deliveries.sender import DeliverySender
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
 from app.jobs import erasure
-from app.jobs.awaiting import Awaiting
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
 from app.jobs.executor import Executor
+from app.jobs.interest import Interest
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.reading import Reader
 from app.jobs.recording import Decoder, Recordings
@@ -91,7 +91,7 @@ class Service:
     intake: Intake
     reader: Reader
     waiting: Waiting
-    awaiting: Awaiting
+    interest: Interest
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -106,7 +106,7 @@ async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[S
     """Open everything that `serve` needs besides its HTTP server."""
     async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
         service = assemble_service(settings, parts, database)
-        async with _running([service.awaiting.run()], parts.shutdown):
+        async with _running([service.interest.run()], parts.shutdown):
             yield service
 
 
@@ -181,7 +181,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
         intake=intake,
         reader=Reader(database),
         waiting=Waiting(database, parts.signals),
-        awaiting=Awaiting(parts.database, parts.retention, parts.at_end, keep_abandoned=settings.openai_keep_abandoned),
+        interest=Interest(parts.database, parts.retention, parts.at_end, keep_abandoned=settings.openai_keep_abandoned),
         api_keys=ApiKeys(keys if settings.auth == "on" else None),
         readiness=_readiness(settings, parts, intake),
     )

@@ -53,7 +53,7 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         intake=unused,
         reader=unused,
         waiting=unused,
-        awaiting=unused,
+        interest=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
     )

@@ -106,9 +106,9 @@ def _object(field: str, parts: Sequence[Part]) -> Any:
 
 
 def _list(field: str, parts: Sequence[Part]) -> Any:
-    """Returns the items of a list. One field without brackets may have several items, see `_separated`."""
+    """Returns the items of a list. One field without brackets may have several items, see `separated`."""
     if len(parts) == 1 and parts[0][0] is None:
-        items = _separated(field, parts[0][1])
+        items = separated(field, parts[0][1])
     else:
         items = [text for _, text in in_order(field, parts)]
         if any(_is_json_list(text) for text in items):
@@ -132,7 +132,7 @@ def in_order(field: str, parts: Sequence[Part]) -> Sequence[Part]:
     return sorted(parts, key=lambda part: numbered[part[0] or ""])
 
 
-def _separated(field: str, text: str) -> list[Any]:
+def separated(field: str, text: str) -> list[Any]:
     """Returns the items of a list that is in one field, as JSON or with commas. Raises InvalidRequest.
 
     A URL may contain commas, so only one before the next `https://` or `http://` separates URLs.

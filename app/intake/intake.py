@@ -32,6 +32,7 @@ from app.intake.model_names import ModelNames
 from app.intake.offered import options_in_force
 from app.intake.prober import Prober
 from app.jobs import awaited, changing
+from app.jobs.awaited import Upload
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
@@ -108,9 +109,9 @@ class Intake:
         """
         key = str(uuid7())
         try:
-            known = await self._is_known(caller, idempotency_key, announced_bytes)
+            known = await self._needs_no_room(caller, idempotency_key, announced_bytes)
         except (QueueFull, InsufficientStorage):
-            known = is_awaited and await self._may_repeat(caller, announced_bytes)
+            known = is_awaited and await self._may_repeat(self.upload_of(caller, announced_bytes))
             if not known:
                 raise
 
@@ -129,8 +130,8 @@ class Intake:
         async with self._erased_on_failure(key):
             yield save
 
-    async def _is_known(self, caller: Caller, idempotency_key: str | None, announced_bytes: int) -> bool:
-        """Whether the caller has used the idempotency key. Raises QueueFull and InsufficientStorage if it has not."""
+    async def _needs_no_room(self, caller: Caller, idempotency_key: str | None, announced_bytes: int) -> bool:
+        """Whether the caller has used the idempotency key. If not, raises QueueFull and InsufficientStorage."""
         async with self._database.transaction() as session:
             if idempotency_key and await changing.key_is_known(session, caller.name, idempotency_key):
                 return True
@@ -138,11 +139,14 @@ class Intake:
         await self._free_space.require(announced_bytes)
         return False
 
-    async def _may_repeat(self, caller: Caller, announced_bytes: int) -> bool:
-        """Whether a request of this size may repeat one whose job the caller awaits."""
-        least = announced_bytes - MOST_BESIDE_RECORDING
+    def upload_of(self, caller: Caller, announced_bytes: int) -> Upload:
+        """What is known of a recording while it arrives. `announced_bytes` is 0 if the size is not known."""
+        least = max(0, announced_bytes - MOST_BESIDE_RECORDING)
+        return Upload(caller.name, least, announced_bytes or self.limits.upload_bytes)
+
+    async def _may_repeat(self, upload: Upload) -> bool:
         async with self._database.transaction() as session:
-            return await awaited.may_be_repeated(session, caller.name, least, announced_bytes)
+            return await awaited.may_be_repeated(session, upload)
 
     async def accept(
         self,
@@ -170,8 +174,10 @@ class Intake:
             earlier = await self._earlier(recording, ask, caller, idempotency_key)
             if earlier is None:  # repetitions come when the load is high already, so they are not probed
                 if not recording.audio.kept:
-                    await self._is_known(caller, None, recording.audio.bytes)
-                    raise Unavailable("The transcription of this request was deleted meanwhile.", retry_after=1)
+                    await self._needs_no_room(caller, None, recording.audio.bytes)
+                    raise Unavailable(
+                        "The recording was not stored, because an earlier one was expected.", retry_after=1
+                    )
                 job = self._new_job(recording, ask, caller, idempotency_key)
                 info = await run_unless(abandoned(), self._prober.probe(job))
                 require(info)

@@ -5,6 +5,7 @@ recognized by who asks, and what for. It joins the job of the first request, so 
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -63,14 +64,32 @@ async def add(session: AsyncSession, transcription_id: UUID, caller: str, reques
     await session.flush()
 
 
-async def may_be_repeated(session: AsyncSession, caller: str, least_bytes: int, most_bytes: int) -> bool:
-    """Whether the caller has such a job with a recording of this size, which a further request may repeat."""
-    statement = (
-        select(Transcription.id)
-        .join(AwaitedJob)
-        .where(AwaitedJob.caller == caller, col(Transcription.bytes).between(least_bytes, most_bytes))
-    )
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A request of a caller while its recording arrives. The recording has from `least_bytes` to `most_bytes`."""
+
+    caller: str
+    least_bytes: int
+    most_bytes: int
+
+    @property
+    def may_repeat(self) -> tuple[ColumnElement[bool], ...]:
+        """The rows of jobs and of awaited jobs, joined, that the request may repeat."""
+        size = col(Transcription.bytes).between(self.least_bytes, self.most_bytes)
+        return col(AwaitedJob.transcription_id) == Transcription.id, col(AwaitedJob.caller) == self.caller, size
+
+
+async def may_be_repeated(session: AsyncSession, upload: Upload) -> bool:
+    """Whether the caller has a job that the request may repeat."""
+    statement = select(Transcription.id, AwaitedJob.transcription_id).where(*upload.may_repeat)
     return (await session.exec(statement.limit(1))).first() is not None
+
+
+async def extend_repeated(session: AsyncSession, upload: Upload) -> None:
+    """Moves the time at which jobs count as abandoned that the request may repeat."""
+    going_on = col(Transcription.completed_at).is_(None)
+    statement = update(AwaitedJob).where(*upload.may_repeat, going_on)
+    await session.exec(statement.values(awaited_until=func.now() + GRACE))
 
 
 async def extend(session: AsyncSession, ids: Collection[UUID]) -> None:
@@ -94,11 +113,6 @@ async def give_up(session: AsyncSession, transcription_id: UUID) -> bool:
     """Forgets that a job is awaited. Returns false if a client has joined it meanwhile."""
     statement = delete(AwaitedJob).where(col(AwaitedJob.transcription_id) == transcription_id, _is_abandoned())
     return bool((await session.exec(statement)).rowcount)
-
-
-async def is_given_up(session: AsyncSession, transcription_id: UUID) -> bool:
-    """Whether the job was cancelled because no client waited for it."""
-    return await session.get(AwaitedJob, transcription_id) is None
 
 
 async def forget_ended(session: AsyncSession) -> None:

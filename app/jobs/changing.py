@@ -17,7 +17,7 @@ from app.callers import Caller
 from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
-from app.errors import AlreadyFinal, IdempotencyKeyReused, QueueFull
+from app.errors import AlreadyFinal, AppError, IdempotencyKeyReused, QueueFull
 from app.jobs import awaited
 from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
@@ -108,16 +108,21 @@ def _same_key(caller: str, idempotency_key: str) -> tuple[Any, ...]:
     return Transcription.caller == caller, Transcription.idempotency_key == idempotency_key
 
 
-async def request_cancel(session: AsyncSession, transcription_id: UUID, caller: Caller, at_end: AtEnd) -> Written:
+async def request_cancel(
+    session: AsyncSession, transcription_id: UUID, caller: Caller, at_end: AtEnd, *, why: AppError | None = None
+) -> Written:
     """Cancel a job. A waiting job ends immediately. A running job ends when its worker has read the notification.
 
-    Raises NotFound, and AlreadyFinal if the job has ended before.
+    `why` is shown as the job's error if the service itself cancels it. Raises NotFound, and AlreadyFinal if the job
+    has ended before.
     """
     job = await _lock(session, transcription_id, caller)
     if job.status in FINAL:
         raise AlreadyFinal(f"The transcription is {job.status} already.")
     ended = await now(session)
     job.cancel_requested = True
+    if why is not None:
+        job.error_code, job.error_message = why.code, why.detail
     if job.status == Status.PENDING:
         job.status, job.completed_at = Status.CANCELLED, ended
     else:

@@ -117,6 +117,8 @@ async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: 
         assert stored is not None
         session.add(StoredTranscript(transcription_id=row.id, transcript=stored))
         _write_result(row, outcome)
+    if row.status is Status.COMPLETED:  # a cancellation that came too late has left its reason
+        row.error_code = row.error_message = None
     if isinstance(outcome, Failed | Crashed) and row.status is Status.FAILED:
         row.error_code, row.error_message = outcome.code, final_message(outcome, history)
     row.retry_code, row.retry_message = why_it_waits(outcome) if row.status is Status.PENDING else (None, None)

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from app.deliveries.notify_status import NotifyState, NotifyStatus
-from app.jobs.lifecycle import Status
+from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import Transcription, stored_options
 from app.sources.names import shown_url
 from app.transcripts.transcript import Options, Task
@@ -109,7 +109,9 @@ class TranscriptionOut(BaseModel):
         description="The language that was requested or detected. It is null until the transcription is completed, and "
         "stays null if the recording has no speech."
     )
-    error: ErrorOut | None = Field(description="Why the job failed. Null if it did not fail.")
+    error: ErrorOut | None = Field(
+        description="Why the job failed, or why the service cancelled it by itself. Otherwise null."
+    )
     retry: RetryOut | None = Field(
         description="Why the job waits for another try. Null unless its status is `pending` and an attempt has ended."
     )
@@ -133,7 +135,11 @@ class TranscriptionOut(BaseModel):
         """
         notify_state = notify_state or NotifyState()
         path = f"{root_path}/v1/transcriptions/{job.id}"
-        error = ErrorOut(code=job.error_code, message=job.error_message or "") if job.error_code else None
+        error = (
+            ErrorOut(code=job.error_code, message=job.error_message or "")
+            if job.error_code and job.status in FINAL
+            else None
+        )
         queued = (job.started_at - job.created_at).total_seconds() if job.started_at else None
         return cls(
             id=job.id,

@@ -6,13 +6,13 @@ Some fields of our own forms are taken too, so that a CRM can find its call agai
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from app.api.form_fields import BOOLEANS, Part, field_of, in_order, split, values_of
+from app.api.form_fields import BOOLEANS, Part, field_of, in_order, separated, split, values_of
 from app.api.openai.answers import ResponseFormat, Wanted
 from app.api.openai.names import model_named
 from app.api.requests import MAX_PROMPT_CHARACTERS, CreateTranscription, validated
@@ -31,6 +31,8 @@ OWN = frozenset({"external_id", "metadata", "webhook_url", "callback_url", "prio
 """Fields of our own form that OpenAI's does not have. They mean the same here."""
 SEPARATED = frozenset({"languages", "timestamp_granularities"})  # no item of these has a comma
 POSITIONAL = frozenset({"known_speaker_names", "channel_labels"})
+SHAPE = frozenset({"response_format", "timestamp_granularities", "stream"})
+"""Fields that shape the answer only."""
 GRANULARITIES = ("segment", "word")
 
 T = TypeVar("T")
@@ -62,20 +64,29 @@ def is_known(name: str) -> bool:
 def read_fields(fields: Sequence[tuple[str, str]], models: ModelNames, task: Task) -> Asked:
     """Reads the fields of a form. Raises InvalidRequest, and ModelNotFound."""
     single = {field_of(name): text for name, text in fields if field_of(name) in SINGLE and text.strip()}
-    lists = _lists(fields)
-    _temperature(single.get("temperature"))
-    wanted, streams = _wanted(single, lists, task), _stream(single.get("stream"))
-    own = values_of(CreateTranscription, [(name, text) for name, text in fields if field_of(name) in OWN])
-    with in_openais_words():
+    names = {field_of(name) for name, _ in fields}
+    with in_openais_words("known_speaker_names" if "known_speaker_names" in names else "channel_labels"):
+        lists = _lists(fields)
+        _temperature(single.get("temperature"))
+        wanted, streams = _wanted(single, lists, task), _stream(single.get("stream"))
+        own = values_of(CreateTranscription, [(name, text) for name, text in fields if field_of(name) in OWN])
         ask = validated(CreateTranscription, own | _values(single, lists, wanted, models)).ask()
     options = replace(ask.options, reports_text=streams)
     return Asked(replace(ask, options=options, default_priority=PRIORITY, is_awaited=True), wanted, streams)
 
 
+def without_shape(fields: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The fields of a form for a route whose answer has always the same shape."""
+    return [(name, text) for name, text in fields if field_of(name) not in SHAPE]
+
+
 @contextmanager
-def in_openais_words() -> Iterator[None]:
-    """Raises errors about fields of our own requests as errors about the fields that the client has sent."""
-    names = {"hotwords": "keywords", "channel_labels": "known_speaker_names", "task": "model"}
+def in_openais_words(speakers: str = "channel_labels") -> Iterator[None]:
+    """Raises errors about fields of our own requests as errors about the fields that the client has sent.
+
+    `speakers` is the field with the names of the speakers.
+    """
+    names = {"hotwords": "keywords", "channel_labels": speakers, "task": "model"}
     try:
         yield
     except InvalidRequest as error:
@@ -151,22 +162,23 @@ def _lists(fields: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _items(field: str, parts: Sequence[Part]) -> list[str]:
-    """The items of a list. A part holds one item, or several as JSON text."""
-    return [item for _, text in in_order(field, parts) for item in _items_of_part(field, text)]
-
-
-def _items_of_part(field: str, text: str) -> list[str]:
-    if field in SEPARATED and not text.lstrip().startswith("["):
-        return [item.strip() for item in text.split(",")]
-    if not text.lstrip().startswith("["):
-        return [text.strip()]
-    try:
-        items = from_json(text)
-    except ValueError:
-        return [text.strip()]
+    """The items of a list. A field alone and without brackets may have several, as in our own forms."""
+    if len(parts) == 1 and (parts[0][0] is None or field in SEPARATED):
+        items = separated("channel_labels" if field in POSITIONAL else field, parts[0][1])
+    else:
+        items = [item for _, text in in_order(field, parts) for item in _items_of_part(text)]
     if not all(isinstance(item, str) for item in items):
         raise _refused(field, "must be a list of texts")
     return [item.strip() for item in items]
+
+
+def _items_of_part(text: str) -> list[Any]:
+    """One item, or several as JSON text."""
+    if text.lstrip().startswith("["):
+        with suppress(ValueError):
+            items: list[Any] = from_json(text)
+            return items
+    return [text]
 
 
 def _without_empty(field: str, items: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ A request becomes an ordinary job, and its connection waits for the end of the j
 it gets the same job. Everything else about the job is at `/v1/transcriptions/{id}`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
@@ -12,22 +12,25 @@ from starlette.responses import StreamingResponse
 
 from app.api.auth import CallerDep
 from app.api.dependencies import ServiceDep
-from app.api.forms import FORM_BYTES, read_form
+from app.api.forms import FORM_BYTES, Form, read_form
 from app.api.hang_ups import client_hangs_up
 from app.api.media_types import FORM, announced_bytes, require_form
 from app.api.openai import openapi
 from app.api.openai.answers import only_text, render
-from app.api.openai.fields import Asked, in_openais_words, is_known, read_fields
+from app.api.openai.fields import Asked, in_openais_words, is_known, read_fields, without_shape
+from app.api.openai.job_end import end_of, failure_at_end, require_room
 from app.api.openai.streaming import HEADERS, MEDIA_TYPE, events
-from app.api.openai.waiting import end_of, failure_at_end, require_room
 from app.api.problems import render_failure
 from app.callers import Caller
 from app.intake.ask import Stored
+from app.intake.intake import Save
 from app.jobs.models import Transcription
+from app.process.tasks import run_unless
 from app.service import Service
 from app.transcripts.transcript import Task, Transcript
 
 JOB_ID = "X-Callscribe-Id"
+FILE = ("file",)
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -72,7 +75,7 @@ async def transcribe_audio(request: Request, caller: CallerDep, service: Service
     It is for scripts that post to such an address. It waits, and finds repeated requests, as
     `/v1/audio/transcriptions` does.
     """
-    _, job = await _accept(request, caller, service, "transcribe", files=("audio", "file"))
+    _, job = await _accept(request, caller, service, "transcribe", files=("audio", *FILE))
     return await _whole(request, caller, service, job, "application/json", only_text)
 
 
@@ -80,14 +83,13 @@ async def _answer(request: Request, caller: Caller, service: Service, task: Task
     asked, job = await _accept(request, caller, service, task)
     wanted = asked.wanted
     if asked.streams:
-        stream = events(service, job.id, caller, wanted)
-        return StreamingResponse(stream, media_type=MEDIA_TYPE, headers={**HEADERS, JOB_ID: str(job.id)})
+        return await _stream(request, events(service, job.id, caller, wanted), job)
     body = partial(render, wanted=wanted)
     return await _whole(request, caller, service, job, wanted.format.media_type, body)
 
 
 async def _accept(
-    request: Request, caller: Caller, service: Service, task: Task, *, files: Sequence[str] = ("file",)
+    request: Request, caller: Caller, service: Service, task: Task, *, files: Sequence[str] = FILE
 ) -> tuple[Asked, Transcription]:
     """Reads the form and makes a job of it, or finds the job of the request that it repeats."""
     intake = service.intake
@@ -95,27 +97,41 @@ async def _accept(
     require_form(request, files[0])
     most = intake.limits.upload_bytes
     announced = announced_bytes(request, FORM, most, most + FORM_BYTES)
-    async with intake.receiving(caller, None, announced, is_awaited=True) as save:
-        form = await read_form(
-            request.stream(),
-            request.headers["content-type"],
-            save,
-            is_field=is_known,
-            max_bytes=most + FORM_BYTES,
-            files=files,
-            ignores=lambda name: not is_known(name),
-        )
-        asked = read_fields(form.fields, intake.models, task)
-    with in_openais_words():
-        accepted = await intake.accept(
-            Stored(form.audio, form.filename),
-            asked.ask,
-            caller,
-            abandoned=partial(client_hangs_up, request),
-            require=asked.require,
-        )
+    async with service.interest.during(intake.upload_of(caller, announced)):
+        async with intake.receiving(caller, None, announced, is_awaited=True) as save:
+            form = await _read_form(request, save, most + FORM_BYTES, files)
+            fields = form.fields if files == FILE else without_shape(form.fields)
+            asked = read_fields(fields, intake.models, task)
+        recording, abandoned = Stored(form.audio, form.filename), partial(client_hangs_up, request)
+        with in_openais_words():
+            accepted = await intake.accept(recording, asked.ask, caller, abandoned=abandoned, require=asked.require)
     request.state.job = str(accepted.job.id)  # for the request's log line
     return asked, accepted.job
+
+
+async def _read_form(request: Request, save: Save, max_bytes: int, files: Sequence[str]) -> Form:
+    return await read_form(
+        request.stream(),
+        request.headers["content-type"],
+        save,
+        is_field=is_known,
+        max_bytes=max_bytes,
+        files=files,
+        ignores=lambda name: not is_known(name),
+    )
+
+
+async def _stream(request: Request, stream: AsyncIterator[str], job: Transcription) -> Response:
+    """Answers with events. HTTP/1.0 knows no chunks, so its clients get all events at the end."""
+    headers = {**HEADERS, JOB_ID: str(job.id)}
+    if request.scope["http_version"] == "1.0":
+        all_events = await run_unless(client_hangs_up(request), _joined(stream))
+        return Response(all_events, media_type=MEDIA_TYPE, headers=headers)
+    return StreamingResponse(stream, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def _joined(stream: AsyncIterator[str]) -> str:
+    return "".join([event async for event in stream])
 
 
 async def _whole(
@@ -128,7 +144,7 @@ async def _whole(
 ) -> Response:
     """Waits for the job's end and answers with what `body` makes of the transcript."""
     read = await end_of(service, job.id, caller, partial(client_hangs_up, request))
-    failure = await failure_at_end(service, read)
+    failure = failure_at_end(read.job)
     if failure is None:
         content = await service.reader.transcript(job.id, caller, body)
         answer = Response(content, media_type=media_type)

@@ -6,14 +6,17 @@ worker the text goes on where it stopped.
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from app.api.openai.answers import ResponseFormat, Wanted, delta_event, done_event, segment_event
 from app.api.openai.errors import failure_of
-from app.api.openai.waiting import failure_at_end, require_open, waiting_for
+from app.api.openai.job_end import TROUBLE_PAUSE_SECONDS, failure_at_end, require_open, waiting_for
 from app.callers import Caller
+from app.database.connections import DATABASE_TROUBLE
 from app.errors import AppError
 from app.service import Service
 from app.transcripts.transcript import Segment, Transcript, joined_text
@@ -24,11 +27,30 @@ QUIET_SECONDS = 15.0
 KEEP_ALIVE = ": the transcription goes on\n\n"  # a comment, so that no proxy takes the connection for a dead one
 
 
+class _Pulse:
+    """Knows when the stream has been quiet for too long."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def sent(self) -> None:
+        self._last = time.monotonic()
+
+    @property
+    def due_in(self) -> float:
+        return max(0.0, self._last + QUIET_SECONDS - time.monotonic())
+
+
 class _Text:
-    """The text that was sent. Each segment makes an event with the text that it adds, and another one in a dialogue."""
+    """The text that was sent. Each segment makes an event with the text that it adds, and another one in a dialogue.
+
+    `is_complete` says that the job has ended and nothing is left to send.
+    """
+
+    is_complete = False
 
     def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+        self.wanted = wanted
         self._last: Segment | None = None
         self._segments = 0
         self.until = 0.0
@@ -38,10 +60,10 @@ class _Text:
             before = [self._last] if self._last else []
             added = joined_text([*before, segment])[len(joined_text(before)) :]
             self._last, self._segments = segment, self._segments + 1
-            if self._wanted.format is not ResponseFormat.DIARIZED_JSON:
+            if self.wanted.format is not ResponseFormat.DIARIZED_JSON:
                 yield delta_event(added)
                 continue
-            whole = segment_event(segment, self._segments, named=self._wanted.named)
+            whole = segment_event(segment, self._segments, named=self.wanted.named)
             yield {**delta_event(added), "segment_id": whole["id"]}
             yield whole
 
@@ -56,29 +78,49 @@ async def events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted)
 
 
 async def _events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted) -> AsyncIterator[str]:
-    text = _Text(wanted)
+    text, pulse = _Text(wanted), _Pulse()
     with waiting_for(service, job_id, caller) as changed:
-        read = await service.reader.read(job_id, caller)
-        while not read.final:
-            require_open(service)
-            so_far = await service.reader.text_so_far(job_id, caller, text.until)
-            text.until = so_far.until
-            for event in text.events(so_far.segments):
-                yield _event(event)
+        while True:
             try:
-                await asyncio.wait_for(changed.wait(), QUIET_SECONDS)
-            except TimeoutError:
-                yield KEEP_ALIVE
+                async for event in _news(service, job_id, caller, text):
+                    pulse.sent()
+                    yield _event(event)
+                if text.is_complete:
+                    return
+            except DATABASE_TROUBLE:  # the job goes on, and so does the stream when the database is back
+                changed.set()
+                await asyncio.sleep(TROUBLE_PAUSE_SECONDS)
+            require_open(service)
+            while not changed.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), pulse.due_in)
+                if pulse.due_in == 0:
+                    pulse.sent()
+                    yield KEEP_ALIVE
             changed.clear()
-            read = await service.reader.read(job_id, caller)
-    failure = await failure_at_end(service, read)
-    if failure is not None:
-        yield _event(failure.body)
+            if pulse.due_in == 0:  # changes that brought no text do not count
+                pulse.sent()
+                yield KEEP_ALIVE
+
+
+async def _news(service: Service, job_id: UUID, caller: Caller, text: _Text) -> AsyncIterator[dict[str, Any]]:
+    """Yields the events of what is new since the last call."""
+    read = await service.reader.read(job_id, caller)
+    if not read.final:
+        so_far = await service.reader.text_so_far(job_id, caller, text.until)
+        text.until = so_far.until
+        for event in text.events(so_far.segments):
+            yield event
         return
-    transcript = await service.reader.transcript(job_id, caller, _itself)
-    for event in text.events([segment for segment in transcript.segments if segment.start >= text.until]):
-        yield _event(event)
-    yield _event(done_event(transcript, wanted))
+    failure = failure_at_end(read.job)
+    transcript = None if failure else await service.reader.transcript(job_id, caller, _itself)
+    text.is_complete = True
+    if failure is not None:
+        yield failure.body
+    if transcript is not None:
+        for event in text.events([segment for segment in transcript.segments if segment.start >= text.until]):
+            yield event
+        yield done_event(transcript, text.wanted)
 
 
 def _itself(transcript: Transcript) -> Transcript:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.api.openai.answers import ResponseFormat, Wanted
-from app.api.openai.fields import PRIORITY, Asked, is_known, read_fields
+from app.api.openai.fields import PRIORITY, Asked, is_known, read_fields, without_shape
 from app.audio.decode import MediaInfo
 from app.errors import InvalidRequest, ModelNotFound
 from app.intake.ask import Ask
@@ -128,6 +128,17 @@ def test_names_of_speakers_split_the_channels_in_every_format(name: str) -> None
     found.require(_recording(channels=1))
 
 
+@pytest.mark.parametrize("text", ["agent,customer", '["agent", "customer"]'])
+def test_a_field_alone_may_hold_a_whole_list(text: str) -> None:
+    assert asked(("known_speaker_names", text)).ask.options.channel_labels == ("agent", "customer")
+    assert asked(("keywords", text)).ask.options.hotwords == ("agent", "customer")
+
+
+def test_a_route_whose_answer_has_one_shape_ignores_fields_that_shape_the_answer() -> None:
+    fields = [("response_format", "bogus"), ("stream", "true"), ("language", "de")]
+    assert without_shape(fields) == [("language", "de")]
+
+
 def test_names_of_speakers_keep_their_places() -> None:
     swapped = asked(("known_speaker_names[1]", "customer"), ("known_speaker_names[0]", "agent"))
     assert swapped.ask.options.channel_labels == ("agent", "customer")
@@ -173,6 +184,8 @@ def test_a_temperature_that_openai_would_refuse_is_refused(text: str) -> None:
         ("languages[]", "!", "languages"),
         ("keywords[]", "x" * 101, "keywords"),
         ("known_speaker_names[]", "x" * 41, "known_speaker_names"),
+        ("known_speaker_names", "agent, customer", "known_speaker_names"),
+        ("channel_labels[]", "x" * 41, "channel_labels"),
         ("prompt", "a\0b", "prompt"),
     ],
 )

@@ -10,18 +10,21 @@ from uuid import UUID
 import httpx
 import pytest
 
-from app.api.openai import streaming
-from app.callers import ANONYMOUS
+from app.api.openai import job_end, streaming
+from app.callers import ANONYMOUS, Caller
 from app.database.connections import Database
+from app.errors import Abandoned
 from app.jobs import awaited, changing, parts
 from app.jobs import waiting as waiting_room
 from app.jobs.lifecycle import Failed, Outcome
 from app.jobs.parts import Part
+from app.jobs.reading import Read
 from app.transcripts.transcript import Channel, Segment, Transcript
 from testing.listening import Listening, listening
 from testing.recordings import tone
-from testing.rows import FORGET_AUDIO, SUCCESS, claim, execute, finish, read
-from testing.waiting import until
+from testing.rows import FORGET_AUDIO, SUCCESS, claim, execute, finish
+from testing.rows import read as read_row
+from testing.waiting import soon, until
 
 TRANSCRIPTIONS, TRANSCRIBE = "/v1/audio/transcriptions", "/v1/transcribe"
 GOOD_MORNING = Segment(0, 0, "speaker", 0.0, 0.5, "Good morning.", "en")
@@ -95,7 +98,7 @@ async def test_a_key_that_may_not_be_so_urgent_waits_with_its_own_priority(datab
     async with listening(database, tmp_path, **settings) as service:
         service.client.headers["Authorization"] = "Bearer secret"
         waiting = post(service)
-        assert (await read(database, await new_job(database))).priority == 7
+        assert (await read_row(database, await new_job(database))).priority == 7
         await ended(database, SPOKEN)
         assert (await waiting).status_code == 200
 
@@ -205,7 +208,7 @@ async def test_a_client_repeats_its_request_if_its_job_was_given_up_by_mistake(
         await execute(database, "UPDATE awaited_job SET awaited_until = now() - interval '1 s'")
         async with database.transaction() as session:
             assert await awaited.give_up(session, job)
-            await changing.request_cancel(session, job, ANONYMOUS, FORGET_AUDIO)
+            await changing.request_cancel(session, job, ANONYMOUS, FORGET_AUDIO, why=Abandoned())
         answer = await waiting
     assert (answer.status_code, error_of(answer)["code"]) == (503, "unavailable")
     assert answer.headers["Retry-After"] == "1"
@@ -278,6 +281,75 @@ async def test_a_quiet_stream_is_kept_awake_and_ends_with_the_error_of_its_job(
             }
         }
     ]
+
+
+async def test_a_stream_that_only_repeats_known_text_is_kept_awake(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second attempt writes the text of the first one again, and each part of it wakes the stream."""
+    monkeypatch.setattr(streaming, "QUIET_SECONDS", 0.3)
+    async with listening(database, tmp_path) as service:
+        waiting = post(service, stream="true")
+        await new_job(database)
+        [job] = await claim(database)
+        for number in range(10):
+            async with database.transaction() as session:
+                await parts.write(session, job, Part(number, 0.5, (GOOD_MORNING,)))
+            service.service.parts.signals.wake()
+            await asyncio.sleep(0.1)
+        await finish(database, job, SPOKEN)
+        answer = await waiting
+    assert answer.text.count(": the transcription goes on") >= 2
+    assert [event["type"].rpartition(".")[2] for event in events_of(answer)] == ["delta", "delta", "done"]
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+async def test_a_client_keeps_waiting_while_the_database_is_away(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    monkeypatch.setattr(job_end, "TROUBLE_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(streaming, "TROUBLE_PAUSE_SECONDS", 0.05)
+    async with listening(database, tmp_path) as service:
+        waiting = post(service, stream=stream)
+        await new_job(database)
+        read_jobs, troubles = service.service.reader.read, iter(range(3))
+
+        async def read(transcription_id: UUID, caller: Caller) -> Read:
+            if next(troubles, None) is not None:
+                raise ConnectionResetError
+            return await read_jobs(transcription_id, caller)
+
+        monkeypatch.setattr(service.service.reader, "read", read)
+        service.service.parts.signals.wake()
+        await soon(lambda: next(troubles, None) is None)
+        await ended(database, SPOKEN)
+        answer = await waiting
+    assert answer.status_code == 200
+    assert "How are you?" in answer.text
+    assert "error" not in answer.text
+
+
+async def test_a_client_that_knows_no_chunks_gets_all_events_at_the_end(database: Database, tmp_path: Path) -> None:
+    async with listening(database, tmp_path) as service:
+        form = httpx.Request("POST", "http://x", files={"file": ("call.wav", tone())}, data={"stream": "true"})
+        body = form.read()
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        head = f"POST {TRANSCRIPTIONS} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {form.headers['Content-Type']}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await ended(database, SPOKEN)
+        answer = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+    headers, _, events = answer.partition("\r\n\r\n")
+    assert "transfer-encoding" not in headers.lower()
+    assert [line[:5] for line in events.splitlines() if line] == ["data:"] * 3
+
+
+async def test_the_short_route_ignores_fields_that_shape_the_answer(database: Database, tmp_path: Path) -> None:
+    async with listening(database, tmp_path) as service:
+        waiting = post(service, TRANSCRIBE, response_format="diarized_json", stream="true")
+        await ended(database, SPOKEN)
+        assert (await waiting).json() == {"text": "Good morning. How are you?"}
 
 
 async def test_the_recording_is_asked_for_by_the_name_of_its_part(database: Database, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from app.database.connections import Database
-from app.jobs import awaited, awaiting, changing
-from app.jobs.awaiting import Awaiting
-from app.jobs.models import NewJob, Transcription
+from app.jobs import awaited, changing, interest
+from app.jobs.awaited import Upload
+from app.jobs.interest import Interest
+from app.jobs.models import AwaitedJob, NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.retention import Retention
 from app.storage.folder_store import LocalAudioStore
@@ -23,7 +24,7 @@ HASH = "the same recording and options"
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(awaiting, "time", clock)
+    monkeypatch.setattr(interest, "time", clock)
     return clock
 
 
@@ -59,12 +60,12 @@ async def abandon(database: Database, job_id: UUID) -> None:
     )
 
 
-async def beat_for(awaiting: Awaiting, clock: Clock, seconds: float) -> None:
+async def beat_for(kept: Interest, clock: Clock, seconds: float) -> None:
     """Beats as often as a process does in this time."""
-    await awaiting.beat()
+    await kept.beat()
     for _ in range(round(seconds / 5)):
         clock.seconds += 5
-        await awaiting.beat()
+        await kept.beat()
 
 
 async def test_a_repeated_request_joins_the_job_while_it_waits_runs_and_after_it_is_completed(
@@ -111,7 +112,7 @@ async def test_a_job_that_no_client_waits_for_is_cancelled_with_its_event_and_re
     running, _ = await ask(database, request_hash="other")
     await execute(database, "UPDATE transcription SET priority = 0 WHERE id = :id", id=running.id)
     await claim(database)
-    at_work = Awaiting(database, retention, FORGET_AUDIO, keep_abandoned=False)
+    at_work = Interest(database, retention, FORGET_AUDIO, keep_abandoned=False)
     await beat_for(at_work, clock, 30)
     assert (await read(database, waiting.id)).status == "pending"
 
@@ -122,16 +123,15 @@ async def test_a_job_that_no_client_waits_for_is_cancelled_with_its_event_and_re
     ended, asked_to_stop = await read(database, waiting.id), await read(database, running.id)
     assert (ended.status, ended.audio_key) == ("cancelled", None)
     assert (asked_to_stop.status, asked_to_stop.cancel_requested) == ("in_progress", True)
-    async with database.transaction() as session:
-        assert await awaited.is_given_up(session, waiting.id)
+    assert ended.error_code == "abandoned"
 
 
 async def test_a_job_goes_on_while_a_client_waits_for_it(
     database: Database, retention: Retention, clock: Clock
 ) -> None:
     job, _ = await ask(database)
-    at_work = Awaiting(database, retention, FORGET_AUDIO, keep_abandoned=False)
-    with at_work.interest(job.id), at_work.interest(job.id):
+    at_work = Interest(database, retention, FORGET_AUDIO, keep_abandoned=False)
+    with at_work.held(job.id), at_work.held(job.id):
         await beat_for(at_work, clock, 30)
         await abandon(database, job.id)
         clock.seconds += 5
@@ -148,7 +148,7 @@ async def test_after_a_start_and_after_the_database_was_away_clients_get_time_to
 ) -> None:
     job, _ = await ask(database)
     await abandon(database, job.id)
-    at_work = Awaiting(database, retention, FORGET_AUDIO, keep_abandoned=False)
+    at_work = Interest(database, retention, FORGET_AUDIO, keep_abandoned=False)
     await beat_for(at_work, clock, 15)
     clock.seconds += 60
     await beat_for(at_work, clock, 15)
@@ -161,7 +161,7 @@ async def test_after_a_start_and_after_the_database_was_away_clients_get_time_to
 async def test_an_operator_can_keep_abandoned_jobs(database: Database, retention: Retention, clock: Clock) -> None:
     job, _ = await ask(database)
     await abandon(database, job.id)
-    await beat_for(Awaiting(database, retention, FORGET_AUDIO, keep_abandoned=True), clock, 60)
+    await beat_for(Interest(database, retention, FORGET_AUDIO, keep_abandoned=True), clock, 60)
     assert (await read(database, job.id)).status == "pending"
 
 
@@ -182,15 +182,40 @@ async def test_rows_are_forgotten_ten_minutes_after_the_end(
     await date_end(database, old.id, days_ago=1)
     young, _ = await ask(database, request_hash="other")
     await execute(database, "UPDATE awaited_job SET awaited_until = now() - interval '11 min'")
-    await Awaiting(database, retention, FORGET_AUDIO, keep_abandoned=False).beat()
+    await Interest(database, retention, FORGET_AUDIO, keep_abandoned=False).beat()
     async with database.transaction() as session:
-        assert await awaited.is_given_up(session, old.id)
-        assert not await awaited.is_given_up(session, young.id)
+        assert await session.get(AwaitedJob, old.id) is None
+        assert await session.get(AwaitedJob, young.id) is not None
+
+
+OF_THIS_SIZE = Upload(TESTER.name, 900, 1300)
+OTHERS = (Upload(TESTER.name, 1001, 1300), Upload("other", 900, 1300))
 
 
 async def test_a_request_may_repeat_a_job_of_the_same_caller_and_size(database: Database) -> None:
     await ask(database)
     async with database.transaction() as session:
-        assert await awaited.may_be_repeated(session, TESTER.name, 900, 1300)
-        assert not await awaited.may_be_repeated(session, TESTER.name, 1001, 1300)
-        assert not await awaited.may_be_repeated(session, "other", 900, 1300)
+        assert await awaited.may_be_repeated(session, OF_THIS_SIZE)
+        assert [await awaited.may_be_repeated(session, other) for other in OTHERS] == [False, False]
+
+
+async def test_a_job_waits_while_a_request_arrives_that_may_repeat_it(
+    database: Database, retention: Retention, clock: Clock
+) -> None:
+    job, _ = await ask(database)
+    at_work = Interest(database, retention, FORGET_AUDIO, keep_abandoned=False)
+    await beat_for(at_work, clock, 30)
+    await abandon(database, job.id)
+    async with at_work.during(OF_THIS_SIZE):  # which helps before the next beat
+        async with database.transaction() as session:
+            assert not await awaited.give_up(session, job.id)
+        await abandon(database, job.id)
+        clock.seconds += 5
+        await at_work.beat()
+    assert (await read(database, job.id)).status == "pending"
+
+    await abandon(database, job.id)
+    async with at_work.during(OTHERS[0]), at_work.during(OTHERS[1]):
+        clock.seconds += 5
+        await at_work.beat()
+    assert (await read(database, job.id)).status == "cancelled"

@@ -6,8 +6,8 @@ client may repeat its request at another process, or at the same one after a res
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 import structlog
@@ -15,19 +15,21 @@ import structlog
 from app.callers import Caller
 from app.database.connections import Database
 from app.database.retries import UninterruptedTime, every
-from app.errors import AppError
+from app.errors import Abandoned, AppError
 from app.jobs import awaited, changing
+from app.jobs.awaited import Upload
 from app.jobs.ending import AtEnd
 from app.jobs.models import AwaitedJob
 from app.jobs.retention import Retention
 
 BEAT_SECONDS = 5.0
 MOST_CANCELLED = 100  # in one beat
+ABANDONED = "The client closed its connection and did not repeat its request within 20 seconds."
 
 log = structlog.stdlib.get_logger("callscribe.jobs")
 
 
-class Awaiting:
+class Interest:
     """The interest of this process's clients in their jobs. With `keep_abandoned`, no job is cancelled."""
 
     def __init__(self, database: Database, retention: Retention, at_end: AtEnd, *, keep_abandoned: bool) -> None:
@@ -36,10 +38,11 @@ class Awaiting:
         self._at_end = at_end
         self._keep_abandoned = keep_abandoned
         self._awaited: Counter[UUID] = Counter()
+        self._uploads: Counter[Upload] = Counter()
         self._reaching_the_database = UninterruptedTime()
 
     @contextmanager
-    def interest(self, transcription_id: UUID) -> Iterator[None]:
+    def held(self, transcription_id: UUID) -> Iterator[None]:
         """Keeps the job awaited until the block ends."""
         self._awaited[transcription_id] += 1
         try:
@@ -48,6 +51,23 @@ class Awaiting:
             self._awaited[transcription_id] -= 1
             if not self._awaited[transcription_id]:
                 del self._awaited[transcription_id]
+
+    @asynccontextmanager
+    async def during(self, upload: Upload) -> AsyncIterator[None]:
+        """Keeps those jobs awaited that the upload may repeat, until the block ends.
+
+        A repeated request shows which job it repeats only when all of its recording has arrived. That may take longer
+        than the job would wait.
+        """
+        async with self._database.transaction() as session:
+            await awaited.extend_repeated(session, upload)
+        self._uploads[upload] += 1
+        try:
+            yield
+        finally:
+            self._uploads[upload] -= 1
+            if not self._uploads[upload]:
+                del self._uploads[upload]
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -61,6 +81,8 @@ class Awaiting:
         async with self._database.transaction() as session:
             if self._awaited:
                 await awaited.extend(session, list(self._awaited))
+            for upload in list(self._uploads):
+                await awaited.extend_repeated(session, upload)
             await awaited.forget_ended(session)
             abandoned = [] if self._keep_abandoned else await awaited.abandoned(session, MOST_CANCELLED)
         reached_for = self._reaching_the_database.record(time.monotonic(), longest_gap=2.5 * BEAT_SECONDS)
@@ -74,7 +96,9 @@ class Awaiting:
             async with self._database.transaction() as session:
                 if not await awaited.give_up(session, job_id):
                     return
-                closed = await changing.request_cancel(session, job_id, Caller(abandoned.caller), self._at_end)
+                closed = await changing.request_cancel(
+                    session, job_id, Caller(abandoned.caller), self._at_end, why=Abandoned(ABANDONED)
+                )
         except AppError:  # it has ended or was deleted meanwhile
             return
         log.info("job cancelled, because no client waits for it any more", job=str(job_id))

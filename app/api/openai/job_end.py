@@ -1,7 +1,7 @@
 """Waits for the end of a job on the connection of the client that has asked for it.
 
 A client that waits costs no database connection and no thread. When it hangs up, nobody waits for the job any more, and
-the job is cancelled unless the client repeats its request (`jobs.awaiting`).
+the job is cancelled unless the client repeats its request (`jobs.interest`).
 """
 
 import asyncio
@@ -12,9 +12,10 @@ from uuid import UUID
 
 from app.api.openai.errors import Failure, failure_of, failure_of_job
 from app.callers import Caller
-from app.errors import ShuttingDown, Unavailable
-from app.jobs import awaited
+from app.database.connections import DATABASE_TROUBLE
+from app.errors import Abandoned, ShuttingDown, Unavailable
 from app.jobs.lifecycle import Status
+from app.jobs.models import Transcription
 from app.jobs.reading import Read
 from app.process.tasks import run_unless
 from app.service import Service
@@ -22,6 +23,7 @@ from app.service import Service
 CROWDED_RETRY_AFTER_SECONDS = 5
 STOPPING_RETRY_AFTER_SECONDS = 5  # a restart takes about as long; then the repeated request finds its job
 GIVEN_UP_RETRY_AFTER_SECONDS = 1
+TROUBLE_PAUSE_SECONDS = 1.0
 
 
 def require_room(service: Service, caller: Caller) -> None:
@@ -43,7 +45,7 @@ def waiting_for(service: Service, job_id: UUID, caller: Caller) -> Iterator[asyn
 
     Raises Unavailable if too many clients wait.
     """
-    with service.waiting.join(job_id, caller.name) as changed, service.awaiting.interest(job_id):
+    with service.waiting.join(job_id, caller.name) as changed, service.interest.held(job_id):
         if changed is None:
             require_room(service, caller)
         assert changed is not None
@@ -55,28 +57,34 @@ async def end_of(
 ) -> Read:
     """The job, once it has ended. Raises what `hang_up` raises, ShuttingDown, and NotFound if the job was deleted."""
     with waiting_for(service, job_id, caller) as changed:
-        read = await service.reader.read(job_id, caller)
+        read = await run_unless(hang_up(), _read(service, job_id, caller))
         while not read.final:
             require_open(service)
             await run_unless(hang_up(), changed.wait())
             changed.clear()
-            read = await service.reader.read(job_id, caller)
+            read = await run_unless(hang_up(), _read(service, job_id, caller))
     return read
 
 
-async def failure_at_end(service: Service, read: Read) -> Failure | None:
+async def _read(service: Service, job_id: UUID, caller: Caller) -> Read:
+    """The job, as soon as the database can be read. The job goes on meanwhile, so its client should not give up."""
+    while True:
+        try:
+            return await service.reader.read(job_id, caller)
+        except DATABASE_TROUBLE:  # other parts log it
+            require_open(service)
+            await asyncio.sleep(TROUBLE_PAUSE_SECONDS)
+
+
+def failure_at_end(job: Transcription) -> Failure | None:
     """Why an ended job has no transcript, or None if it has one.
 
     If the job was cancelled because no client seemed to wait, this one should repeat its request. That happens if this
     process did not reach the database for a while.
     """
-    job = read.job
     if job.status == Status.COMPLETED:
         return None
-    if job.status == Status.CANCELLED:
-        async with service.database.transaction() as session:
-            given_up = await awaited.is_given_up(session, job.id)
-        if given_up:
-            detail = "The service lost contact with its database while the request waited. Repeat the request."
-            return failure_of(Unavailable(detail, retry_after=GIVEN_UP_RETRY_AFTER_SECONDS))
+    if job.error_code == Abandoned.code:
+        detail = "The service lost contact with its database while the request waited. Repeat the request."
+        return failure_of(Unavailable(detail, retry_after=GIVEN_UP_RETRY_AFTER_SECONDS))
     return failure_of_job(job.status, job.error_code, job.error_message)
