@@ -15,11 +15,13 @@ SPEEDS = ("/healthz", "from the job's end", "answers of all formats", "streams, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_clients_that_wait_cost_no_connection_and_no_thread(workspace: Path) -> None:
     assert broken(await waiting(workspace / "door-waiting", clients=10, seconds=1.0)) == []
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_each_format_and_each_stream_ends_with_its_job(workspace: Path) -> None:
     figures = await ends(workspace / "door-ends", rounds=1)
     assert len(figures) == 14
@@ -27,11 +29,13 @@ async def test_each_format_and_each_stream_ends_with_its_job(workspace: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_repeated_request_gets_the_text_of_the_job_that_a_kill_interrupted(workspace: Path) -> None:
     assert broken(await kills(workspace / "door-kills", seconds=120.0, wait_for_leases=False)) == []
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_both_doors_give_the_same_text(workspace: Path) -> None:
     assert broken(await same_text(workspace / "door-same-text", count=2)) == []
 
