@@ -14,7 +14,7 @@ from proofs.door.site import Site, long_call, visiting, working
 from testing.door import Answer, ask
 from testing.service import Service, serving
 
-PROGRESS = 0.01  # the worker has reported some progress, so the job is in its middle
+AFTER_CLAIM_SECONDS = 1.0  # the worker has decoded the recording, and transcribes it
 
 
 async def kills(folder: Path, *, seconds: float, wait_for_leases: bool = True) -> list[Figure]:
@@ -61,7 +61,8 @@ async def _killed_in_the_middle(service: Service, recording: bytes) -> UUID:
     """Kills the process that a client waits for, while the job runs. Returns the job's id."""
     async with visiting(service) as site:
         asking = asyncio.create_task(ask(site.client, recording))
-        job = await site.newest("in_progress", progress=PROGRESS)
+        job = await site.newest("in_progress")
+        await asyncio.sleep(AFTER_CLAIM_SECONDS)
         service.kill()
         with suppress(httpx.TransportError):
             await asking

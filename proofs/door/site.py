@@ -47,13 +47,13 @@ class Site:
         assert isinstance(ended, datetime)
         return ended
 
-    async def newest(self, *statuses: str, progress: float = 0.0) -> UUID:
-        """Waits until the newest job has one of these statuses and at least this progress. Returns its id."""
-        statement = "SELECT id, status, progress FROM transcription ORDER BY id DESC LIMIT 1"
+    async def newest(self, *statuses: str) -> UUID:
+        """Waits until the newest job has one of these statuses, and returns its id."""
+        statement = "SELECT id, status FROM transcription ORDER BY id DESC LIMIT 1"
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 row = await self.database.fetchrow(statement)
-                if row is not None and row["status"] in statuses and row["progress"] >= progress:
+                if row is not None and row["status"] in statuses:
                     return UUID(str(row["id"]))
                 await asyncio.sleep(POLL_SECONDS)
 
