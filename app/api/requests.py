@@ -3,11 +3,9 @@
 To add an option, add a field here and a field of the same name in `Options`. The rest of the API is derived from these.
 """
 
-import json
 from codecs import BOM_UTF8
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import fields
-from itertools import chain
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -25,6 +23,7 @@ from pydantic_core import from_json
 
 from app import wording
 from app.api.form_fields import field_of, values_of
+from app.api.metadata import checked_metadata
 from app.api.problems import MANY, ONE, field_errors
 from app.audio.raw import HIGHEST_RATE, LOWEST_RATE, rate_trouble
 from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check_callback, check_url
@@ -36,31 +35,11 @@ from app.speech.language_tags import AUTO, candidate_of, code_of
 from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 JSON_BODY_BYTES = 64 * 1024
-MAX_METADATA_BYTES = 4096
+MOST_CHANNELS = 8
 MAX_PROMPT_CHARACTERS = 2000
 OPTION_FIELDS = frozenset(field.name for field in fields(Options))
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-def _checked_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    if len(text.encode()) > MAX_METADATA_BYTES:
-        raise ValueError(f"may have at most {MAX_METADATA_BYTES} bytes of JSON")
-    if any("\0" in string for string in _strings(metadata)):
-        raise ValueError("may not hold NUL characters")
-    return metadata
-
-
-def _strings(value: JsonValue) -> Iterator[str]:
-    """Yields every string in a JSON value, including the keys of objects."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        yield from chain.from_iterable(map(_strings, value))
-    elif isinstance(value, dict):
-        yield from value
-        yield from chain.from_iterable(map(_strings, value.values()))
 
 
 def _each_once(languages: list[str]) -> list[str]:
@@ -79,6 +58,9 @@ def _refuse_diarization(diarize: bool) -> bool:
 def _distinct(labels: list[str]) -> list[str]:
     if len(set(labels)) < len(labels):
         raise ValueError("must differ from one another, because a dialogue names its speakers by them")
+    usual = {f"channel_{number}": number for number in range(MOST_CHANNELS)}
+    if any(usual.get(label, number) != number for number, label in enumerate(labels)):
+        raise ValueError("must not give a channel the name that another one has without a label")
     return labels
 
 
@@ -146,7 +128,7 @@ class CreateTranscription(BaseModel):
     )
     channel_labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
         default_factory=list,
-        max_length=8,
+        max_length=MOST_CHANNELS,
         description="The names of the speakers in the order of the channels, for example `agent` and `customer`.",
     )
     diarize: Annotated[bool, AfterValidator(_refuse_diarization)] = Field(
@@ -196,7 +178,7 @@ class CreateTranscription(BaseModel):
         pattern=wording.NO_NUL,
         description="Your own id for the call. You can use it to find the transcription with `GET /v1/transcriptions`.",
     )
-    metadata: Annotated[dict[str, JsonValue], AfterValidator(_checked_metadata)] = Field(
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(checked_metadata)] = Field(
         default_factory=dict, description="Any JSON object of at most 4 kB. The service returns it unchanged."
     )
     webhook_url: WebUrls | None = Field(

@@ -5,9 +5,10 @@ These are values without behaviour. A form, a JSON body, a folder or a message c
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from app.audio.raw import raw_sound
 from app.jobs.models import Transcription
 from app.storage.store import StoredAudio
 from app.transcripts.transcript import Options
@@ -69,6 +70,17 @@ def fingerprint(recording: Stored | Remote, ask: Ask, filename: str | None) -> s
         request["url"] = recording.url
     request |= {"sha256": recording.audio.sha256 if isinstance(recording, Stored) else None, "filename": filename}
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+def request_hash(recording: Stored, ask: Ask, filename: str | None) -> str:
+    """A hash of the recording and of all that is asked of its transcript, by which a repeated request is found.
+
+    `ask` has the options in force. The file's name counts only if it says what the recording holds, because some
+    clients make a new name each time.
+    """
+    named = raw_sound(ask.options, filename) is not None
+    asked = replace(ask, options=replace(ask.options, reports_text=False))
+    return fingerprint(recording, asked, filename if named else None)
 
 
 def _flat(ask: Ask) -> dict[str, Any]:

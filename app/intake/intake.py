@@ -14,8 +14,6 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from app.audio.decode import MediaInfo
-from app.audio.raw import raw_sound
 from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries.receivers import PlaceholderValues, Receivers
@@ -27,7 +25,7 @@ from app.errors import (
     QueueFull,
     Unavailable,
 )
-from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
+from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint, request_hash
 from app.intake.model_names import ModelNames
 from app.intake.offered import options_in_force
 from app.intake.prober import Prober
@@ -62,7 +60,7 @@ class Limits:
     urgency: Mapping[str, int] = field(default_factory=dict)
 
 
-def _anything(info: MediaInfo) -> None:
+def _any_channels(channels: int) -> None:
     pass
 
 
@@ -156,7 +154,7 @@ class Intake:
         idempotency_key: str | None = None,
         *,
         abandoned: Callable[[], Coroutine[Any, Any, NoReturn]] = never,
-        require: Callable[[MediaInfo], None] = _anything,
+        require: Callable[[int], None] = _any_channels,
     ) -> Accepted:
         """Enqueue a job, or find the job of an earlier request with the same caller and idempotency key.
 
@@ -165,8 +163,8 @@ class Intake:
 
         A stored recording is erased if no new job needs it. It stays if an error of the database interrupts the writing
         of the job, because the job may have been written. `abandoned` raises an error when the sender does not wait for
-        the answer any more. That ends the probe. `require` may raise an error because of what the recording holds.
-        Raises AppError for every request that is refused.
+        the answer any more. That ends the probe. `require` gets the number of channels, and may raise an error. Raises
+        AppError for every request that is refused.
         """
         if isinstance(recording, Remote):
             return await self._accept_remote(recording, ask, caller, idempotency_key)
@@ -179,8 +177,10 @@ class Intake:
                         "The recording was not stored, because an earlier one was expected.", retry_after=1
                     )
                 job = self._new_job(recording, ask, caller, idempotency_key)
-                info = await run_unless(abandoned(), self._prober.probe(job))
-                require(info)
+                info = await run_unless(abandoned(), self._prober.probe(job, is_patient=ask.is_awaited))
+                require(info.channels)
+            elif earlier.channels is not None:
+                require(earlier.channels)
         if earlier is not None:
             await self._erase(recording.audio.key)
             return Accepted(earlier, is_new=False)
@@ -192,7 +192,7 @@ class Intake:
                 sample_rate=info.sample_rate,
                 channels=info.channels,
             ),
-            self._request_hash(recording, ask) if ask.is_awaited else None,
+            self._hash_of(recording, ask) if ask.is_awaited else None,
         )
 
     @asynccontextmanager
@@ -248,21 +248,16 @@ class Intake:
         """The job that the request repeats; None if the request is new. Raises IdempotencyKeyReused."""
         if ask.is_awaited and isinstance(recording, Stored):
             async with self._database.transaction() as session:
-                return await awaited.join(session, caller.name, self._request_hash(recording, ask))
+                return await awaited.join(session, caller.name, self._hash_of(recording, ask))
         if idempotency_key is None:
             return None
         asked = fingerprint(recording, ask, _name(recording))
         async with self._database.transaction() as session:
             return await changing.repeated(session, caller.name, idempotency_key, asked)
 
-    def _request_hash(self, recording: Stored, ask: Ask) -> str:
-        """A hash of the recording and of all that is asked of its transcript.
-
-        The file's name counts only if it says what the recording holds, because some clients make a new name each time.
-        """
-        resolved = replace(ask, options=replace(options_in_force(ask.options, self.models), reports_text=False))
-        named = raw_sound(resolved.options, recording.filename) is not None
-        return fingerprint(recording, resolved, _name(recording) if named else None)
+    def _hash_of(self, recording: Stored, ask: Ask) -> str:
+        resolved = replace(ask, options=options_in_force(ask.options, self.models))
+        return request_hash(recording, resolved, _name(recording))
 
     def _new_job(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""

@@ -16,6 +16,7 @@ PROBES_OF_ONE_KEY = 2
 MAX_PENDING_PROBES = 128  # a probe costs 0.1 s of a core, so the last one waits about 10 s: clients wait that long
 MAX_PENDING_PROBES_OF_ONE_KEY = 96
 PROBE_RETRY_SECONDS = 3
+PATIENCE = 4  # times as many recordings may wait whose sender waits for the transcription anyway
 # Their duration may be a guess by the bit rate, or a placeholder of a recorder that could not go back to correct it.
 ESTIMATING_CONTAINERS = frozenset({"aac", "ac3", "aiff", "amr", "eac3", "mp3"})
 
@@ -28,12 +29,16 @@ class Prober:
         self._longest_seconds = longest_seconds
         self._places = FairPlaces(PROBES, PROBES_OF_ONE_KEY)
         self._pending: Counter[str] = Counter()
+        self._patiently_pending: Counter[str] = Counter()
 
-    async def probe(self, job: NewJob) -> MediaInfo:
-        """What the job's recording holds. Raises MediaError, and Unavailable if too many recordings wait for this."""
+    async def probe(self, job: NewJob, *, is_patient: bool = False) -> MediaInfo:
+        """What the job's recording holds. Raises MediaError, and Unavailable if too many recordings wait for this.
+
+        More recordings may wait whose sender `is_patient`, because it waits for the whole transcription anyway.
+        """
         assert job.audio_key is not None
         rank = Rank(job.priority, job.caller)
-        with self._counted(rank.owner):
+        with self._counted(rank.owner, is_patient=is_patient):
             async with self._places.place(rank), self._store.local_path(job.audio_key) as path:
                 info = await probe(path, raw_sound(job.options, job.filename))
         announced = None if info.container in ESTIMATING_CONTAINERS else info.duration_seconds
@@ -42,14 +47,16 @@ class Prober:
         return info
 
     @contextmanager
-    def _counted(self, caller: str) -> Iterator[None]:
+    def _counted(self, caller: str, *, is_patient: bool) -> Iterator[None]:
         """Raises Unavailable if too many recordings in all, or of this caller, are being probed or wait for that."""
-        pending = self._pending
-        if pending.total() >= MAX_PENDING_PROBES or pending[caller] >= MAX_PENDING_PROBES_OF_ONE_KEY:
+        pending, times = (self._patiently_pending, PATIENCE) if is_patient else (self._pending, 1)
+        most, most_of_caller = times * MAX_PENDING_PROBES, times * MAX_PENDING_PROBES_OF_ONE_KEY
+        if pending.total() >= most or pending[caller] >= most_of_caller:
             raise Unavailable("Too many recordings wait to be looked at.", retry_after=PROBE_RETRY_SECONDS)
-        self._pending[caller] += 1
+        pending[caller] += 1
         try:
             yield
         finally:
-            self._pending[caller] -= 1
-            self._pending = +self._pending
+            pending[caller] -= 1
+            if not pending[caller]:
+                del pending[caller]

@@ -5,10 +5,11 @@ clients that ask at the same time use one connection of the pool, and the other 
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlmodel import col, select
@@ -69,6 +70,7 @@ class Reader:
         self._database = database
         self._asked: dict[UUID, Answer] = {}
         self._reading: asyncio.Task[None] | None = None
+        self._rendering: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def read(self, transcription_id: UUID, caller: Caller) -> Read:
         """The job, read after this call began."""
@@ -113,6 +115,26 @@ class Reader:
         if stored is None:
             raise NotCompleted(f"The transcription is {status}.")
         return await asyncio.to_thread(lambda: render(stored_transcripts.validate_json(stored.transcript)))
+
+    async def shared_transcript(
+        self, transcription_id: UUID, caller: Caller, shape: Hashable, render: Callable[[Transcript], Rendered]
+    ) -> Rendered:
+        """As `transcript`, but rendered once for all clients that ask for the same shape at the same time.
+
+        The clients that wait for one job ask together when it ends.
+        """
+        key = (transcription_id, caller, shape)
+        rendering = self._rendering.get(key)
+        if rendering is None:
+            rendering = asyncio.create_task(self.transcript(transcription_id, caller, render))
+            self._rendering[key] = rendering
+            rendering.add_done_callback(partial(self._rendered, key))
+        return await asyncio.shield(rendering)
+
+    def _rendered(self, key: Hashable, rendering: "asyncio.Task[Any]") -> None:
+        del self._rendering[key]
+        if not rendering.cancelled():
+            rendering.exception()  # its clients may have hung up
 
     async def text_so_far(self, transcription_id: UUID, caller: Caller, after: float = 0.0) -> TextSoFar:
         """The final segments of a running job that begin at `after` or later.

@@ -23,6 +23,7 @@ LONGEST_WAIT_SECONDS = 54.0
 POLL_SECONDS = 1.0
 MOST_WAITING = 1000
 MOST_OF_A_CALLER = 400
+FEW = 20
 
 Key = TypeVar("Key", str, UUID)
 
@@ -52,8 +53,9 @@ class Waiting:
         self._polling: asyncio.Task[None] | None = None
 
     def has_room(self, caller: str) -> bool:
-        """Whether one more client with this key may wait."""
-        return self._callers.total() < self._most and self._callers[caller] < self._most_of_a_caller
+        """Whether one more client with this key may wait. The last quarter of the places is for keys with few."""
+        free, own = self._most - self._callers.total(), self._callers[caller]
+        return free > 0 and own < self._most_of_a_caller and (free > self._most // 4 or own < FEW)
 
     @contextmanager
     def join(self, transcription_id: UUID, caller: str) -> Iterator[asyncio.Event | None]:

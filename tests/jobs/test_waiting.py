@@ -83,6 +83,17 @@ async def test_one_key_cannot_take_all_places_to_wait(database: Database) -> Non
         assert again is not None
 
 
+async def test_the_last_places_to_wait_are_for_keys_that_hold_few(database: Database) -> None:
+    places = Waiting(database, Signals(database), most=120, most_of_a_caller=100)
+    with ExitStack() as stack:
+        for _ in range(90):
+            stack.enter_context(places.join(UNKNOWN_JOB, "a"))
+        assert [places.has_room(caller) for caller in ("a", "b")] == [False, True]
+        for _ in range(20):
+            stack.enter_context(places.join(UNKNOWN_JOB, "b"))
+        assert [places.has_room(caller) for caller in ("a", "b", "c")] == [False, False, True]
+
+
 async def test_reads_at_the_same_time_share_a_query(database: Database, statements: list[str]) -> None:
     jobs = [await enqueue(database) for _ in range(3)]
     reader = Reader(database)

@@ -8,6 +8,7 @@ Some fields of our own forms are taken too, so that a CRM can find its call agai
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from string import ascii_uppercase
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -16,7 +17,6 @@ from app.api.form_fields import BOOLEANS, Part, field_of, in_order, separated, s
 from app.api.openai.answers import ResponseFormat, Wanted
 from app.api.openai.names import model_named
 from app.api.requests import MAX_PROMPT_CHARACTERS, CreateTranscription, validated
-from app.audio.decode import MediaInfo
 from app.errors import FieldError, InvalidRequest
 from app.intake.ask import Ask
 from app.intake.model_names import ModelNames
@@ -25,7 +25,9 @@ from app.transcripts.transcript import Task
 PRIORITY = 3
 """Somebody waits for the answer, so these jobs come before those that nobody waits for."""
 
-LISTS = frozenset({"languages", "keywords", "timestamp_granularities", "known_speaker_names", "channel_labels"})
+LISTS = frozenset(
+    {"languages", "keywords", "hotwords", "timestamp_granularities", "known_speaker_names", "channel_labels"}
+)
 SINGLE = frozenset({"model", "language", "prompt", "response_format", "temperature", "stream", "channels"})
 OWN = frozenset({"external_id", "metadata", "webhook_url", "callback_url", "priority", "encoding", "sample_rate"})
 """Fields of our own form that OpenAI's does not have. They mean the same here."""
@@ -46,14 +48,18 @@ class Asked:
     wanted: Wanted
     streams: bool
 
-    def require(self, info: MediaInfo) -> None:
-        """Raises InvalidRequest if the answer must name speakers, and the recording has only one channel."""
-        if self.wanted.format is ResponseFormat.DIARIZED_JSON and info.channels < 2:
+    def require(self, channels: int) -> None:
+        """Raises InvalidRequest if a recording with so many channels cannot have the answer that is wanted."""
+        if self.wanted.format is ResponseFormat.DIARIZED_JSON and channels < 2:
             detail = (
                 "diarized_json needs a recording with a channel for each speaker: the service cannot separate speakers "
                 "within one channel"
             )
             raise _refused("response_format", detail)
+        names = self.ask.options.channel_labels
+        if taken := set(names).intersection(ascii_uppercase[len(names) : channels]):
+            detail = f"calls one channel {min(taken)}, which is how another one is called: name all channels"
+            raise _refused("known_speaker_names", detail)
 
 
 def is_known(name: str) -> bool:
@@ -110,7 +116,7 @@ def _values(
         "channels": channels,
         "channel_labels": labels,
         "word_timestamps": wanted.words,
-        "hotwords": lists.get("keywords", []),
+        "hotwords": [*lists.get("keywords", []), *lists.get("hotwords", [])],
         "languages": lists.get("languages", []),
     }
     if "language" in single:

@@ -7,7 +7,8 @@ the job is cancelled unless the client repeats its request (`jobs.interest`).
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from app.api.openai.errors import Failure, failure_of, failure_of_job
@@ -24,6 +25,8 @@ CROWDED_RETRY_AFTER_SECONDS = 5
 STOPPING_RETRY_AFTER_SECONDS = 5  # a restart takes about as long; then the repeated request finds its job
 GIVEN_UP_RETRY_AFTER_SECONDS = 1
 TROUBLE_PAUSE_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 def require_room(service: Service, caller: Caller) -> None:
@@ -56,21 +59,22 @@ async def end_of(
     service: Service, job_id: UUID, caller: Caller, hang_up: Callable[[], Coroutine[Any, Any, NoReturn]]
 ) -> Read:
     """The job, once it has ended. Raises what `hang_up` raises, ShuttingDown, and NotFound if the job was deleted."""
+    job = partial(service.reader.read, job_id, caller)
     with waiting_for(service, job_id, caller) as changed:
-        read = await run_unless(hang_up(), _read(service, job_id, caller))
+        read = await run_unless(hang_up(), patiently(service, job))
         while not read.final:
             require_open(service)
             await run_unless(hang_up(), changed.wait())
             changed.clear()
-            read = await run_unless(hang_up(), _read(service, job_id, caller))
+            read = await run_unless(hang_up(), patiently(service, job))
     return read
 
 
-async def _read(service: Service, job_id: UUID, caller: Caller) -> Read:
-    """The job, as soon as the database can be read. The job goes on meanwhile, so its client should not give up."""
+async def patiently(service: Service, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Does what `read` does, as soon as the database answers. The job goes on meanwhile, so its client should wait."""
     while True:
         try:
-            return await service.reader.read(job_id, caller)
+            return await read()
         except DATABASE_TROUBLE:  # other parts log it
             require_open(service)
             await asyncio.sleep(TROUBLE_PAUSE_SECONDS)

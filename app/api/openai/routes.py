@@ -16,12 +16,13 @@ from app.api.forms import FORM_BYTES, Form, read_form
 from app.api.hang_ups import client_hangs_up
 from app.api.media_types import FORM, announced_bytes, require_form
 from app.api.openai import openapi
-from app.api.openai.answers import only_text, render
+from app.api.openai.answers import Wanted, only_text, render
 from app.api.openai.fields import Asked, in_openais_words, is_known, read_fields, without_shape
-from app.api.openai.job_end import end_of, failure_at_end, require_room
+from app.api.openai.job_end import end_of, failure_at_end, patiently, require_room
 from app.api.openai.streaming import HEADERS, MEDIA_TYPE, events
 from app.api.problems import render_failure
 from app.callers import Caller
+from app.errors import AppError
 from app.intake.ask import Stored
 from app.intake.intake import Save
 from app.jobs.models import Transcription
@@ -76,7 +77,7 @@ async def transcribe_audio(request: Request, caller: CallerDep, service: Service
     `/v1/audio/transcriptions` does.
     """
     _, job = await _accept(request, caller, service, "transcribe", files=("audio", *FILE))
-    return await _whole(request, caller, service, job, "application/json", only_text)
+    return await _whole(request, caller, service, job, None)
 
 
 async def _answer(request: Request, caller: Caller, service: Service, task: Task) -> Response:
@@ -84,8 +85,7 @@ async def _answer(request: Request, caller: Caller, service: Service, task: Task
     wanted = asked.wanted
     if asked.streams:
         return await _stream(request, events(service, job.id, caller, wanted), job)
-    body = partial(render, wanted=wanted)
-    return await _whole(request, caller, service, job, wanted.format.media_type, body)
+    return await _whole(request, caller, service, job, wanted)
 
 
 async def _accept(
@@ -135,20 +135,22 @@ async def _joined(stream: AsyncIterator[str]) -> str:
 
 
 async def _whole(
-    request: Request,
-    caller: Caller,
-    service: Service,
-    job: Transcription,
-    media_type: str,
-    body: Callable[[Transcript], str],
+    request: Request, caller: Caller, service: Service, job: Transcription, wanted: Wanted | None
 ) -> Response:
-    """Waits for the job's end and answers with what `body` makes of the transcript."""
-    read = await end_of(service, job.id, caller, partial(client_hangs_up, request))
-    failure = failure_at_end(read.job)
-    if failure is None:
-        content = await service.reader.transcript(job.id, caller, body)
-        answer = Response(content, media_type=media_type)
-    else:
-        answer = render_failure(request, failure)
+    """Waits for the job's end, and answers as it is wanted, or with the text alone."""
+    hang_up = partial(client_hangs_up, request)
+    body: Callable[[Transcript], str] = partial(render, wanted=wanted) if wanted else only_text
+    try:
+        read = await end_of(service, job.id, caller, hang_up)
+        failure = failure_at_end(read.job)
+        if failure is None:
+            read_body = partial(service.reader.shared_transcript, job.id, caller, wanted, body)
+            content = await run_unless(hang_up(), patiently(service, read_body))
+            answer = Response(content, media_type=wanted.format.media_type if wanted else "application/json")
+        else:
+            answer = render_failure(request, failure)
+    except AppError as error:
+        error.headers[JOB_ID] = str(job.id)
+        raise
     answer.headers[JOB_ID] = str(job.id)
     return answer

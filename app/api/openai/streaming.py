@@ -113,7 +113,7 @@ async def _news(service: Service, job_id: UUID, caller: Caller, text: _Text) -> 
             yield event
         return
     failure = failure_at_end(read.job)
-    transcript = None if failure else await service.reader.transcript(job_id, caller, _itself)
+    transcript = None if failure else await service.reader.shared_transcript(job_id, caller, _itself, _itself)
     text.is_complete = True
     if failure is not None:
         yield failure.body

@@ -6,7 +6,6 @@ import pytest
 
 from app.api.openai.answers import ResponseFormat, Wanted
 from app.api.openai.fields import PRIORITY, Asked, is_known, read_fields, without_shape
-from app.audio.decode import MediaInfo
 from app.errors import InvalidRequest, ModelNotFound
 from app.intake.ask import Ask
 from app.intake.model_names import ModelNames
@@ -64,6 +63,7 @@ def test_all_fields_are_read() -> None:
         [("keywords", "a"), ("keywords", "b, c")],
         [("keywords[0]", "a"), ("keywords[1]", "b, c")],
         [("keywords", '["a", "b, c"]')],
+        [("hotwords[]", "a"), ("hotwords[]", "b, c")],
         [("keywords[]", '["a", "b, c", ""]'), ("keywords[]", "")],
     ],
 )
@@ -115,9 +115,9 @@ def test_diarized_json_splits_the_channels() -> None:
     assert found.ask.options.channels == "split"
     assert not found.wanted.named
     with pytest.raises(InvalidRequest, match="valid") as caught:
-        found.require(_recording(channels=1))
+        found.require(1)
     assert caught.value.errors[0].field == "response_format"
-    found.require(_recording(channels=2))
+    found.require(2)
 
 
 @pytest.mark.parametrize("name", ["known_speaker_names[]", "channel_labels"])
@@ -125,7 +125,7 @@ def test_names_of_speakers_split_the_channels_in_every_format(name: str) -> None
     found = asked((name, "agent"), (name, "customer"))
     assert found.ask.options == Options(model="base", channels="split", channel_labels=("agent", "customer"))
     assert found.wanted.named
-    found.require(_recording(channels=1))
+    found.require(1)
 
 
 @pytest.mark.parametrize("text", ["agent,customer", '["agent", "customer"]'])
@@ -156,6 +156,15 @@ def test_names_of_speakers_keep_their_places() -> None:
 def test_an_empty_name_beside_others_is_refused_because_the_others_would_move(fields: list[tuple[str, str]]) -> None:
     [(_, detail)] = refusal(*fields)
     assert "empty name" in detail
+
+
+def test_a_name_that_is_the_letter_of_a_channel_without_a_name_is_refused() -> None:
+    found = asked(("known_speaker_names[]", "B"), ("response_format", "diarized_json"))
+    with pytest.raises(InvalidRequest) as caught:
+        found.require(2)
+    assert caught.value.errors[0].field == "known_speaker_names"
+    asked(("known_speaker_names[]", "A"), ("response_format", "diarized_json")).require(2)
+    asked(("known_speaker_names[]", "B"), ("known_speaker_names[]", "A")).require(2)
 
 
 def test_only_the_end_of_a_long_prompt_counts() -> None:
@@ -197,7 +206,3 @@ def test_a_value_that_cannot_be_used_is_refused_by_the_name_that_the_client_sent
 
 def test_diarized_json_cannot_mix_the_channels() -> None:
     assert [field for field, _ in refusal(("response_format", "diarized_json"), ("channels", "mix"))] == ["channels"]
-
-
-def _recording(*, channels: int) -> MediaInfo:
-    return MediaInfo("wav", "pcm_s16le", 8000, channels, 1.0)

@@ -364,6 +364,44 @@ async def test_the_recording_is_asked_for_by_the_name_of_its_part(database: Data
     ]
 
 
+async def test_a_request_that_joins_a_job_is_checked_as_if_it_made_one(database: Database, tmp_path: Path) -> None:
+    async with listening(database, tmp_path) as service:
+        waiting = post(service, channels="split")
+        await ended(database, SPOKEN)
+        assert (await waiting).status_code == 200
+        refused = await post(service, response_format="diarized_json")
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "response_format")
+
+
+async def test_a_job_is_rendered_once_for_all_clients_that_want_the_same(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(database, tmp_path) as service:
+        read_transcript, reads = service.service.reader.transcript, list[UUID]()
+
+        async def transcript(transcription_id: UUID, caller: Caller, render: Any) -> Any:
+            reads.append(transcription_id)
+            return await read_transcript(transcription_id, caller, render)
+
+        monkeypatch.setattr(service.service.reader, "transcript", transcript)
+        waiting = [post(service) for _ in range(10)] + [post(service, response_format="text") for _ in range(10)]
+        job = await new_job(database)
+        await soon(lambda: service.service.waiting._jobs[job] == 20)
+        await ended(database, SPOKEN)
+        answers = await asyncio.gather(*waiting)
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert reads == [job] * 2
+
+
+async def test_an_answer_that_ends_a_wait_badly_names_the_job_too(database: Database, tmp_path: Path) -> None:
+    async with listening(database, tmp_path) as service:
+        waiting = post(service)
+        job = await new_job(database)
+        await service.client.delete(f"/v1/transcriptions/{job}")
+        answer = await waiting
+    assert (answer.status_code, answer.headers["X-Callscribe-Id"]) == (404, str(job))
+
+
 async def test_large_fields_that_are_not_known_are_skipped(database: Database, tmp_path: Path) -> None:
     fields = {"known_speaker_references[]": "data:audio/wav;base64," + "A" * 100_000}
     async with listening(database, tmp_path) as service:
