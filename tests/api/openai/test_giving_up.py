@@ -12,7 +12,7 @@ import pytest
 from testing.door import MODEL, ask, connected
 from testing.recordings import call, tone
 from testing.service import WAIT_LIMIT_SECONDS, Service
-from testing.waiting import until
+from testing.waiting import soon, until
 from tests.conftest import ALICE, BOB
 
 RETRIES = 2
@@ -87,7 +87,7 @@ async def test_a_job_whose_only_client_hung_up_is_cancelled(guarded: Service, co
     # Does what 20 s without a client do, again and again, because the process may still extend the time once.
     expire = "UPDATE awaited_job SET awaited_until = now() - interval '1 s'"
     await until(lambda: _is_cancelled(guarded, connection, expire))
-    assert guarded.stored_files() == []
+    await soon(lambda: guarded.stored_files() == [])
 
 
 async def _is_cancelled(guarded: Service, connection: Connection, expire: str) -> bool:
