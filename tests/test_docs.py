@@ -15,7 +15,7 @@ from app.deliveries.notify_status import NotifyStatus
 from app.errors import AppError
 from app.intake.prober import MAX_PENDING_PROBES
 from app.jobs.lifecycle import Status
-from app.settings import PREFIX, Settings
+from app.settings import PREFIX, Settings, load_settings
 from app.transcripts.formats import Format
 from app.transcripts.transcript import WarningCode
 from testing.ports import free_ports
@@ -42,6 +42,13 @@ def test_every_setting_is_in_the_readme(field: str) -> None:
 def test_the_readme_and_the_api_guide_name_only_settings_that_exist() -> None:
     named = set(re.findall(rf"{PREFIX}(\w+)", README + API))
     assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_the_readme_s_example_of_an_alias_is_taken_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    [row] = re.findall(rf"^\| `{PREFIX}MODEL_ALIASES` .*", README, re.MULTILINE)
+    [example] = re.findall(r"`([\w-]+=base)`", row)
+    monkeypatch.setenv(f"{PREFIX}MODEL_ALIASES", example)
+    assert load_settings().model_aliases == {"whisper-large-v3": "base"}
 
 
 @pytest.mark.parametrize("code", CODES)

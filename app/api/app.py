@@ -48,8 +48,11 @@ curl 'http://127.0.0.1:8000/v1/transcriptions/{id}?wait=60'
 curl 'http://127.0.0.1:8000/v1/transcriptions/{id}/transcript?format=text'
 ```
 
-Every error is an RFC 9457 problem with a `code` that never changes. Times are RFC 3339 in UTC, and
-durations are seconds.
+Clients of OpenAI's API work with the base URL `http://127.0.0.1:8000/v1` and the model `whisper-1`: see
+`/v1/audio/transcriptions`.
+
+Errors are RFC 9457 problems. Below `/v1/audio/`, `/v1/transcribe` and `/v1/models/` they have the form of OpenAI's
+errors instead. A `code` never changes its meaning. Times are RFC 3339 in UTC, and durations are seconds.
 """
 
 # This is longer than proxies and clients keep an unused connection, so that they close it and not the service. If the
