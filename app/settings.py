@@ -167,8 +167,9 @@ class Settings(BaseSettings):
     )
     openai_keep_abandoned: bool = Field(
         default=False,
-        description="`true`: a job of a request to `/v1/audio/…` or `/v1/transcribe` goes on after its client has hung "
-        "up. `false`: the service cancels it, unless the client repeats the request within 20 seconds.",
+        description="`true`: a job of a request to `/v1/audio/…` or `/v1/transcribe` goes on after its client has "
+        "closed the connection. `false`: the service cancels it, unless the client repeats the request within 20 "
+        "seconds.",
     )
     log_format: Literal["text", "json"] | None = Field(
         default=None,

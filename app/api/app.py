@@ -200,7 +200,10 @@ async def serve(
             spare_what_stays()
             log.info("starting", data_dir=str(data_dir))
             page = page_of(listener)
-            ready = f"Callscribe is ready: the page is {page} and the API's documentation {page}docs"
+            ready = (
+                f"Callscribe is ready: the page is {page}, the API's documentation {page}docs, and the base URL for "
+                f"OpenAI's clients {page}v1"
+            )
             announcing = asyncio.create_task(report_ready(service.parts, ready))
             stopping = asyncio.create_task(service.parts.shutdown.requested.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Answers errors as problems: RFC 9457 `application/problem+json`. Below OpenAI's paths they have OpenAI's form instead.
+"""Answers errors as problems: RFC 9457 `application/problem+json`. On OpenAI's paths they have OpenAI's form instead.
 
 All errors come here, from routes, middlewares and connections, so that a client reads one form on each path.
 """
