@@ -72,8 +72,8 @@ class Settings(BaseSettings):
         dict[str, str], NoDecode, BeforeValidator(values.split_aliases), AfterValidator(values.of_served_models)
     ] = Field(
         default_factory=dict,
-        description="Other names of served models, as `name=model` pairs, comma separated, such as "
-        "`whisper-large=large-v3,openai/fast=base`. Clients may use them wherever they name a model.",
+        description="Other names for models of `MODEL`, as `name=model` pairs, comma separated, such as "
+        "`whisper-large-v3=base`. Clients may use them wherever they name a model.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where models run. `auto` uses a GPU if one works, otherwise the processor."
@@ -167,8 +167,9 @@ class Settings(BaseSettings):
     )
     openai_keep_abandoned: bool = Field(
         default=False,
-        description="Whether a job from `/v1/audio/…` goes on after its client has hung up. Otherwise it is cancelled "
-        "if the client does not repeat the request within 20 seconds.",
+        description="`true`: a job of a request to `/v1/audio/…` or `/v1/transcribe` goes on after its client has "
+        "closed the connection. `false`: the service cancels it, unless the client repeats the request within 20 "
+        "seconds.",
     )
     log_format: Literal["text", "json"] | None = Field(
         default=None,

@@ -22,6 +22,7 @@ OF_ERRORS: Mapping[str, str] = {
     "missing": "is missing",
     "string_type": "must be text",
     "uuid_parsing": "must be a UUID",
+    "bool_parsing": "must be true or false",
     "int_parsing": "must be a whole number",
     "float_parsing": "must be a number",
     "byte_size": "must be a size such as 500MB or 1GiB",

@@ -35,6 +35,7 @@ Next:
   make run                                           runs the service at http://127.0.0.1:8000/ until Ctrl-C
   http://127.0.0.1:8000/                             is then a page to drop recordings on
   http://127.0.0.1:8000/docs                         is the API, to read and to try
+  http://127.0.0.1:8000/v1                           is the base URL for OpenAI's clients
   .venv/bin/callscribe transcribe your-call.mp3      transcribes a file without the service"""
 
 # A proxy named in the environment must not come between the demo and its own machine.

@@ -18,7 +18,6 @@ from testing.environments import environment
 
 PYTHON = (
     "openai==3.57.0",
-    "httpx",
     "litellm==1.110.2",
     "langchain-community==0.4.2",
     "pydub==0.25.1",

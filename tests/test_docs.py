@@ -15,7 +15,7 @@ from app.deliveries.notify_status import NotifyStatus
 from app.errors import AppError
 from app.intake.prober import MAX_PENDING_PROBES
 from app.jobs.lifecycle import Status
-from app.settings import PREFIX, Settings
+from app.settings import PREFIX, Settings, load_settings
 from app.transcripts.formats import Format
 from app.transcripts.transcript import WarningCode
 from testing.ports import free_ports
@@ -24,6 +24,7 @@ from testing.service import PROGRAM, Service, serving
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
+CLIENTS = (ROOT / "docs" / "clients.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
@@ -42,6 +43,13 @@ def test_every_setting_is_in_the_readme(field: str) -> None:
 def test_the_readme_and_the_api_guide_name_only_settings_that_exist() -> None:
     named = set(re.findall(rf"{PREFIX}(\w+)", README + API))
     assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_the_readme_s_example_of_an_alias_is_taken_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    [row] = re.findall(rf"^\| `{PREFIX}MODEL_ALIASES` .*", README, re.MULTILINE)
+    [example] = re.findall(r"`([\w-]+=base)`", row)
+    monkeypatch.setenv(f"{PREFIX}MODEL_ALIASES", example)
+    assert load_settings().model_aliases == {"whisper-large-v3": "base"}
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -76,10 +84,34 @@ def test_the_map_of_the_code_names_exactly_the_modules_that_exist() -> None:
     assert named == modules
 
 
+@pytest.mark.parametrize("heading", ["openai (Python)", "LiteLLM", "LangChain"])
+def test_a_recipe_imports_only_what_its_page_installs(heading: str) -> None:
+    [section] = re.findall(rf"^## {re.escape(heading)}\n(.*?)^## ", CLIENTS, re.DOTALL | re.MULTILINE)
+    [installed] = re.findall(r"^pip install (.*)", section, re.MULTILINE)
+    imported = set(re.findall(r"^(?:import|from) (\w+)", section, re.MULTILINE))
+    assert imported
+    assert imported <= set(installed.replace("-", "_").split()) | sys.stdlib_module_names
+
+
 def test_links_between_documents_lead_to_files_that_exist() -> None:
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "samples").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_links_to_headings_lead_to_headings_that_exist() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    headings = {document.name: _anchors(document.read_text()) for document in documents}
+    for document in documents:
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", document.read_text()):
+            name = Path(target).name or document.name
+            assert anchor in headings[name], f"{document.name}: {target}#{anchor}"
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors that a page gives to its headings: small letters, hyphens for spaces, and no other marks."""
+    headings = re.findall(r"^#+ (.+)", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_readme_commands_print_the_transcript_that_the_readme_shows(service: Service, tmp_path: Path) -> None:

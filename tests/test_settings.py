@@ -131,6 +131,7 @@ def test_the_error_for_an_invalid_setting_is_one_text_line_that_names_it(
         ("STORE_URL", "ftp://files/calls", "must be a folder or s3://bucket/prefix; it does not begin with s3://"),
         ("DATABASE_URL", "mysql://localhost/calls", "must be postgresql://user:password@host/database"),
         ("COMPUTE_TYPE", "int3", "must be 'auto', 'float16'"),
+        ("OPENAI_KEEP_ABANDONED", "maybe", "must be true or false"),
         ("MODEL_ALIASES", "fast=base,slow", "write name=model pairs, separated by commas; 'slow' is not one"),
         ("MODEL_ALIASES", "fast=small", "fast means 'small', but CALLSCRIBE_MODEL has only base"),
         ("MODEL_ALIASES", "fast=base,quick=fast", "quick means 'fast', but CALLSCRIBE_MODEL has only base"),

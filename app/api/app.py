@@ -48,8 +48,11 @@ curl 'http://127.0.0.1:8000/v1/transcriptions/{id}?wait=60'
 curl 'http://127.0.0.1:8000/v1/transcriptions/{id}/transcript?format=text'
 ```
 
-Every error is an RFC 9457 problem with a `code` that never changes. Times are RFC 3339 in UTC, and
-durations are seconds.
+Clients of OpenAI's API work with the base URL `http://127.0.0.1:8000/v1` and the model `whisper-1`: see
+`/v1/audio/transcriptions`.
+
+Errors are RFC 9457 problems. Below `/v1/audio/`, `/v1/transcribe` and `/v1/models/` they have the form of OpenAI's
+errors instead. A `code` never changes its meaning. Times are RFC 3339 in UTC, and durations are seconds.
 """
 
 # This is longer than proxies and clients keep an unused connection, so that they close it and not the service. If the
@@ -197,7 +200,10 @@ async def serve(
             spare_what_stays()
             log.info("starting", data_dir=str(data_dir))
             page = page_of(listener)
-            ready = f"Callscribe is ready: the page is {page} and the API's documentation {page}docs"
+            ready = (
+                f"Callscribe is ready: the page is {page}, the API's documentation {page}docs, and the base URL for "
+                f"OpenAI's clients {page}v1"
+            )
             announcing = asyncio.create_task(report_ready(service.parts, ready))
             stopping = asyncio.create_task(service.parts.shutdown.requested.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

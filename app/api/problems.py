@@ -1,6 +1,6 @@
-"""Answers every error in the same form: RFC 9457 `application/problem+json`.
+"""Answers errors as problems: RFC 9457 `application/problem+json`. On OpenAI's paths they have OpenAI's form instead.
 
-Below the paths that OpenAI's clients use, errors have OpenAI's form instead.
+All errors come here, from routes, middlewares and connections, so that a client reads one form on each path.
 """
 
 from collections.abc import Callable
@@ -118,7 +118,7 @@ def _problem(error: AppError, request_id: str) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """Makes the application answer every error as a problem. Middlewares that are added later see these answers too."""
+    """Makes the application answer errors in this form. Middlewares that are added later see these answers too."""
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -60,7 +60,10 @@ def test_a_port_that_is_in_use_is_named() -> None:
 
 
 def test_a_start_ends_with_a_log_line_that_says_where_the_service_is(service: Service) -> None:
-    ready = f"Callscribe is ready: the page is {service.url}/ and the API's documentation {service.url}/docs"
+    ready = (
+        f"Callscribe is ready: the page is {service.url}/, the API's documentation {service.url}/docs, and the base "
+        f"URL for OpenAI's clients {service.url}/v1"
+    )
     eventually(lambda: ready in service.log())
     assert service.log().index("model base loaded") < service.log().index(ready)
 

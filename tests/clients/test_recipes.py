@@ -1,4 +1,4 @@
-"""The examples of docs/clients.md in Python, JavaScript and shell transcribe a call when they are run as they stand."""
+"""The examples in Python, JavaScript and shell, in docs/clients.md and README, transcribe a call as they stand."""
 
 import os
 import re
@@ -14,7 +14,11 @@ from testing.media import as_pcm
 from testing.recordings import call, said
 from testing.service import Service
 
-PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "clients.md").read_text()
+[README] = re.findall(
+    r"^### With OpenAI's clients\n.*?(?=^### )", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+)
 RUN = {"python": "python3", "js": "node", "sh": "bash"}
 WRITTEN = "http://127.0.0.1:8000"
 SECONDS = 12.5
@@ -33,7 +37,7 @@ class Recipe:
 def recipes() -> dict[str, Recipe]:
     """Returns the examples that call a service, by their heading and place below it."""
     found = {}
-    for section in re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]:
+    for section in [*re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:], README.removeprefix("### ")]:
         heading = section.splitlines()[0]
         blocks = re.findall(rf"^```({'|'.join(RUN)})\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
         for place, (language, code) in enumerate(blocks):
@@ -57,7 +61,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_has_recipes_for_all_clients_that_can_be_installed() -> None:
     tested = {recipe.heading for recipe in RECIPES.values()}
-    assert tested == {"curl", "openai (Python)", "openai (JavaScript)", "LiteLLM", "LangChain", "Vercel AI SDK"}
+    installed = {"openai (Python)", "openai (JavaScript)", "LiteLLM", "LangChain", "Vercel AI SDK"}
+    assert tested == installed | {"With OpenAI's clients", "curl"}
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -71,7 +76,7 @@ def test_a_recipe_prints_what_was_said(
         folder = request.getfixturevalue("node")  # where `import` finds the clients
     (folder / "call.wav").write_bytes(as_pcm(call(0.0, SECONDS)))
     program = folder / {"python": "recipe.py", "js": "recipe.mjs", "sh": "recipe.sh"}[recipe.language]
-    program.write_text(recipe.code.replace(WRITTEN, service.url))
+    program.write_text(recipe.code.replace(WRITTEN, service.url).replace('"samples/', f'"{ROOT}/samples/'))
     ran = subprocess.run(
         [RUN[recipe.language], program],
         cwd=folder,
