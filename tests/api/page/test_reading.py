@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
@@ -209,3 +210,23 @@ def test_a_url_that_the_reader_enters_is_fetched_and_its_failure_is_said_in_plai
     assert "The file is text, not a recording" in problem
     assert "the field encoding" not in problem
     assert not browser.all("#cancel")[0].is_displayed()
+
+
+@pytest.mark.slow
+@in_a_browser
+async def test_a_call_that_the_service_cancelled_because_no_client_waited_says_so(
+    guarded: Service, guarded_database: str, browser: Browser
+) -> None:
+    job, message = guarded.create(), "The client hung up and did not repeat its request within 20 seconds."
+    database = await asyncpg.connect(guarded_database)
+    cancelled = "status = 'cancelled', completed_at = now(), error_code = 'abandoned', error_message = $1"
+    await database.execute(f"UPDATE transcription SET {cancelled}", message)
+    await database.close()
+    open_with_stored_key(guarded, browser, f"#{job['id']}")
+    problem = browser.find("#problem").text.splitlines()
+    assert problem == [
+        "This call was cancelled",
+        message,
+        "Add the recording again here, or send it again from a program that waits longer. (abandoned)",
+    ]
+    assert browser.find("#facts").text == "Status\nCancelled"

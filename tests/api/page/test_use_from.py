@@ -17,11 +17,34 @@ def test_the_code_changes_with_the_options_and_leaves_out_what_the_service_does_
 ) -> None:
     browser.driver.get(f"{service.url}/")
     assert "channel_labels" in shown_code(browser, "python", "job")
+    assert 'known_speaker_names=["agent", "customer"]' in shown_code(browser, "python", "openai")
     browser.find("#upload summary").click()
     browser.find("[name=channels][value=mix]").click()
     for kind in ("job", "openai"):
         code = shown_code(browser, "python", kind)
-        assert not any(name in code for name in ("channel", "language", "prompt", "options"))
+        assert not any(name in code for name in ("channel", "speaker", "format=d", "language", "prompt", "options"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_hint_says_that_openais_clients_need_a_channel_for_each_speaker_until_the_speakers_are_mixed(
+    service: Service, browser: Browser, language: str
+) -> None:
+    browser.driver.get(f"{service.url}/")
+    shown_code(browser, language, "openai")
+    hint = browser.find(f"#use-{language}-code .openai .hint")
+    needs = "The recording needs a channel for each speaker."
+    assert "dialogue, as OpenAI's API has it. " in hint.text
+    assert f" {needs} If it has only one, choose “All speakers on one channel” above." in hint.text
+    browser.find("#upload summary").click()
+    browser.find("[name=channels][value=mix]").click()
+    assert needs not in hint.text
+    assert "One request, which waits for the text" in hint.text
+
+
+def test_openais_clients_wait_for_half_an_hour(service: Service, browser: Browser) -> None:
+    browser.driver.get(f"{service.url}/")
+    assert "    timeout=1800,\n" in shown_code(browser, "python", "openai")
+    assert "  timeout: 1800_000, maxRetries: 5," in shown_code(browser, "node", "openai")
 
 
 def test_the_tabs_are_chosen_with_the_arrow_keys(service: Service, browser: Browser) -> None:
