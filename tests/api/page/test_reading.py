@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from testing.browser import Browser
 from testing.hearing import FEW, missed
 from testing.ports import free_ports
-from testing.recordings import SAMPLE_CALL, said
+from testing.recordings import SAMPLE_CALL, call, said, tone
 from testing.service import Service, eventually, serving
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
 from tests.conftest import ALICE, clone
@@ -230,3 +230,18 @@ async def test_a_call_that_the_service_cancelled_because_no_client_waited_says_s
         "Add the recording again here, or send it again from a program that waits longer. (abandoned)",
     ]
     assert browser.find("#facts").text == "Status\nCancelled"
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_a_call_says_whether_its_speakers_are_separated(guarded: Service, browser: Browser) -> None:
+    open_with_stored_key(guarded, browser)
+    for recording, channels, expected in [
+        (call(0, 1), "split", "One per channel"),
+        (call(0, 1), "mix", "Not separated, because the channels are mixed"),
+        (tone(), "split", "All on one channel"),
+    ]:
+        job = guarded.create(recording, channels=channels)
+        browser.run(f"location.hash = '{job['id']}'")
+        browser.until(f"document.getElementById('about-list').textContent.includes('{job['id']}')")
+        assert f"\nSpeakers\n{expected}\n" in browser.find("#about-list").text

@@ -33,12 +33,12 @@ def test_a_hint_says_that_openais_clients_need_a_channel_for_each_speaker_until_
     shown_code(browser, language, "openai")
     hint = browser.find(f"#use-{language}-code .openai .hint")
     needs = "The recording needs a channel for each speaker."
-    assert "dialogue, as OpenAI's API has it. " in hint.text
+    assert "One request, as OpenAI's clients send it. It waits until the dialogue is complete. " in hint.text
     assert f" {needs} If it has only one, choose “All speakers on one channel” above." in hint.text
     browser.find("#upload summary").click()
     browser.find("[name=channels][value=mix]").click()
     assert needs not in hint.text
-    assert "One request, which waits for the text" in hint.text
+    assert hint.text.endswith("One request, as OpenAI's clients send it. It waits until the text is complete.")
 
 
 def test_openais_clients_wait_for_half_an_hour(service: Service, browser: Browser) -> None:
@@ -70,7 +70,7 @@ def test_the_tabs_are_chosen_with_the_arrow_keys(service: Service, browser: Brow
         assert panels[0].get_attribute("aria-labelledby") == f"use-{chosen}"
     assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
     browser.focused.send_keys(Keys.TAB)
-    assert browser.focused.get_attribute("aria-label") == "Copy: Python, Durable job"
+    assert browser.focused.get_attribute("aria-label") == "Copy: Python, Callscribe's API"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", PLAIN_HOST])
@@ -87,7 +87,7 @@ def test_a_button_copies_the_code_and_says_so_also_where_the_browser_has_no_clip
     assert url in code
     button = browser.find("#use-python-code .job .copy")
     button.send_keys(Keys.ENTER)
-    browser.until("document.getElementById('announcement').textContent === 'Copied: Python, Durable job'")
+    browser.until("document.getElementById('announcement').textContent === `Copied: Python, Callscribe's API`")
     assert button.text == "Copied"
     browser.find("#address").send_keys(Keys.CONTROL, "v")
     assert browser.find("#address").get_property("value") == code

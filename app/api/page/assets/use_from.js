@@ -11,7 +11,7 @@ const SHOWN_MILLISECONDS = 3000;
 const ANY_FILE = "call.wav";
 const NEEDS_CHANNELS = "The recording needs a channel for each speaker. If it has only one, choose “All speakers on one channel” above.";
 const KINDS = {
-  job: { title: "Durable job", about: () => "Posts a recording, waits, and reads the dialogue. Once the service has answered, the job survives restarts." },
+  job: { title: "Callscribe's API", about: () => "Posts a recording, waits, and reads the dialogue. Once the service has answered, the job survives restarts." },
   openai: { title: "OpenAI-compatible", about: aboutOpenai },
 };
 
@@ -36,8 +36,8 @@ export function showCode() {
 }
 
 function aboutOpenai({ options }, { answer = "" }) {
-  if (!hasSpeakers(options)) return "One request, which waits for the text, as OpenAI's API has it.";
-  return ["One request, which waits for the dialogue, as OpenAI's API has it.", answer, NEEDS_CHANNELS].filter(Boolean).join(" ");
+  if (!hasSpeakers(options)) return "One request, as OpenAI's clients send it. It waits until the text is complete.";
+  return ["One request, as OpenAI's clients send it. It waits until the dialogue is complete.", answer, NEEDS_CHANNELS].filter(Boolean).join(" ");
 }
 
 function makeTab(id) {
