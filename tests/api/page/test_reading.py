@@ -9,6 +9,7 @@ import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
+from app.jobs.interest import ABANDONED
 from testing.browser import Browser
 from testing.hearing import FEW, missed
 from testing.ports import free_ports
@@ -217,16 +218,16 @@ def test_a_url_that_the_reader_enters_is_fetched_and_its_failure_is_said_in_plai
 async def test_a_call_that_the_service_cancelled_because_no_client_waited_says_so(
     guarded: Service, guarded_database: str, browser: Browser
 ) -> None:
-    job, message = guarded.create(), "The client hung up and did not repeat its request within 20 seconds."
+    job = guarded.create()
     database = await asyncpg.connect(guarded_database)
     cancelled = "status = 'cancelled', completed_at = now(), error_code = 'abandoned', error_message = $1"
-    await database.execute(f"UPDATE transcription SET {cancelled}", message)
+    await database.execute(f"UPDATE transcription SET {cancelled}", ABANDONED)
     await database.close()
     open_with_stored_key(guarded, browser, f"#{job['id']}")
     problem = browser.find("#problem").text.splitlines()
     assert problem == [
         "This call was cancelled",
-        message,
+        ABANDONED,
         "Add the recording again here, or send it again from a program that waits longer. (abandoned)",
     ]
     assert browser.find("#facts").text == "Status\nCancelled"
