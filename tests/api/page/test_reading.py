@@ -4,14 +4,16 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
+from app.jobs.interest import ABANDONED
 from testing.browser import Browser
 from testing.hearing import FEW, missed
 from testing.ports import free_ports
-from testing.recordings import SAMPLE_CALL, said
+from testing.recordings import SAMPLE_CALL, call, said, tone
 from testing.service import Service, eventually, serving
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
 from tests.conftest import ALICE, clone
@@ -209,3 +211,38 @@ def test_a_url_that_the_reader_enters_is_fetched_and_its_failure_is_said_in_plai
     assert "The file is text, not a recording" in problem
     assert "the field encoding" not in problem
     assert not browser.all("#cancel")[0].is_displayed()
+
+
+@pytest.mark.slow
+@in_a_browser
+async def test_a_call_that_the_service_cancelled_because_no_client_waited_says_so(
+    guarded: Service, guarded_database: str, browser: Browser
+) -> None:
+    job = guarded.create()
+    database = await asyncpg.connect(guarded_database)
+    cancelled = "status = 'cancelled', completed_at = now(), error_code = 'abandoned', error_message = $1"
+    await database.execute(f"UPDATE transcription SET {cancelled}", ABANDONED)
+    await database.close()
+    open_with_stored_key(guarded, browser, f"#{job['id']}")
+    problem = browser.find("#problem").text.splitlines()
+    assert problem == [
+        "This call was cancelled",
+        ABANDONED,
+        "Add the recording again here, or send it again from a program that waits longer. (abandoned)",
+    ]
+    assert browser.find("#facts").text == "Status\nCancelled"
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_a_call_says_whether_its_speakers_are_separated(guarded: Service, browser: Browser) -> None:
+    open_with_stored_key(guarded, browser)
+    for recording, channels, expected in [
+        (call(0, 1), "split", "One per channel"),
+        (call(0, 1), "mix", "Not separated, because the channels are mixed"),
+        (tone(), "split", "All on one channel"),
+    ]:
+        job = guarded.create(recording, channels=channels)
+        browser.run(f"location.hash = '{job['id']}'")
+        browser.until(f"document.getElementById('about-list').textContent.includes('{job['id']}')")
+        assert f"\nSpeakers\n{expected}\n" in browser.find("#about-list").text

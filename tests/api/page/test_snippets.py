@@ -1,7 +1,9 @@
 """The code of the box "Use it from …", which the tests run against the service as a reader does who has copied it."""
 
+import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from testing.breaking_relay import breaking
 from testing.browser import Browser
 from testing.client_packages import node_clients
 from testing.hearing import FEW, missed
@@ -39,10 +42,18 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return node_clients(tmp_path_factory.mktemp("packages")) / "node_modules"
 
 
-@pytest.fixture(params=["job", "openai"])
-def kind(request: pytest.FixtureRequest, tmp_path: Path, language: str) -> str:
-    if (language, request.param) == ("node", "openai"):
+@pytest.fixture
+def with_openai(request: pytest.FixtureRequest, tmp_path: Path, language: str) -> Path:
+    """A folder whose programs can import OpenAI's client."""
+    if language == "node":
         (tmp_path / "node_modules").symlink_to(request.getfixturevalue("packages"))
+    return tmp_path
+
+
+@pytest.fixture(params=["job", "openai"])
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "openai":
+        request.getfixturevalue("with_openai")
     assert isinstance(request.param, str)
     return request.param
 
@@ -64,7 +75,7 @@ def run(language: str, code: str, folder: Path, **environment: str) -> str:
     return done.stdout.decode()
 
 
-def test_the_code_for_a_service_without_keys_prints_what_was_said(
+def test_the_code_for_a_service_without_keys_prints_who_said_what(
     service: Service, browser: Browser, tmp_path: Path, language: str, kind: str
 ) -> None:
     (tmp_path / "call.wav").write_bytes(call(0, 12.5))
@@ -74,13 +85,30 @@ def test_the_code_for_a_service_without_keys_prints_what_was_said(
     assert "CALLSCRIBE_KEY" not in code
     assert not browser.all("#use-key")[0].is_displayed()
     printed = run(language, code, tmp_path)
-    if kind == "job":
-        turns = [line for line in printed.splitlines() if line.startswith("[00:")]
-        assert [turn.partition(": ")[0] for turn in turns] == ["[00:00] agent", "[00:06] customer"]
-        printed = " ".join(turn.partition(": ")[2] for turn in turns)
-    elif language == "curl":
+    if (language, kind) == ("curl", "openai"):
         printed = json.loads(printed)["text"]
-    assert missed(said(0, 12.5), printed) <= FEW
+    dialogue = [line.partition(": ") for line in printed.splitlines() if re.match(r"(\[00:\d\d\] )?\w+: ", line)]
+    for speaker, beginning in [("agent", "[00:00] "), ("customer", "[00:06] ")]:
+        said_by_speaker = [(start, text) for start, _, text in dialogue if start.endswith(speaker)]
+        assert said_by_speaker[0][0] == (beginning if kind == "job" else "") + speaker
+        assert missed(said(0, 12.5, speaker), " ".join(text for _, text in said_by_speaker)) <= FEW
+
+
+async def test_the_code_for_openais_clients_prints_the_text_of_a_mixed_call_also_if_an_answer_is_lost(
+    service: Service, browser: Browser, with_openai: Path, language: str
+) -> None:
+    """The clients for Python and Node repeat the request. curl does not."""
+    (with_openai / "call.wav").write_bytes(call(0, 6))
+    browser.driver.get(f"{service.url}/")
+    browser.find("#upload summary").click()
+    browser.find("[name=channels][value=mix]").click()
+    code = shown_code(browser, language, "openai")
+    async with breaking(service.port, break_after=0, breaks=0 if language == "curl" else 1) as relay:
+        through_relay = code.replace(service.url, f"http://127.0.0.1:{relay.port}")
+        printed = await asyncio.to_thread(run, language, through_relay, with_openai)
+        assert relay.breaks_left == 0
+    assert printed[0].isalpha()  # text, and not JSON
+    assert missed(said(0, 6), printed) <= FEW
 
 
 def test_the_code_has_the_path_the_options_and_the_file_and_reads_the_key_from_the_environment(
@@ -99,7 +127,9 @@ def test_the_code_has_the_path_the_options_and_the_file_and_reads_the_key_from_t
     assert ALICE not in browser.run("return document.documentElement.outerHTML")
     assert browser.find("#use-variable").text == "export CALLSCRIBE_KEY=…"
     assert browser.find("#use-base").text == f"{published.url}{PREFIX}/v1"
-    assert missed(said(0, 6), run(language, code, tmp_path, CALLSCRIBE_KEY=ALICE)) <= FEW
+    printed = run(language, code, tmp_path, CALLSCRIBE_KEY=ALICE)
+    assert missed(said(0, 6), printed) <= FEW
+    assert f"{HOSTILE_LABELS[0]}: " in printed
 
     [job] = published.read("/v1/transcriptions")["items"]
     assert job["audio"]["filename"] == NAME_TO_KEEP

@@ -17,11 +17,34 @@ def test_the_code_changes_with_the_options_and_leaves_out_what_the_service_does_
 ) -> None:
     browser.driver.get(f"{service.url}/")
     assert "channel_labels" in shown_code(browser, "python", "job")
+    assert 'known_speaker_names=["agent", "customer"]' in shown_code(browser, "python", "openai")
     browser.find("#upload summary").click()
     browser.find("[name=channels][value=mix]").click()
     for kind in ("job", "openai"):
         code = shown_code(browser, "python", kind)
-        assert not any(name in code for name in ("channel", "language", "prompt", "options"))
+        assert not any(name in code for name in ("channel", "speaker", "format=d", "language", "prompt", "options"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_hint_says_that_openais_clients_need_a_channel_for_each_speaker_until_the_speakers_are_mixed(
+    service: Service, browser: Browser, language: str
+) -> None:
+    browser.driver.get(f"{service.url}/")
+    shown_code(browser, language, "openai")
+    hint = browser.find(f"#use-{language}-code .openai .hint")
+    needs = "The recording needs a channel for each speaker."
+    assert "One request, as OpenAI's clients send it. It waits until the dialogue is complete. " in hint.text
+    assert f" {needs} If it has only one, choose “All speakers on one channel” above." in hint.text
+    browser.find("#upload summary").click()
+    browser.find("[name=channels][value=mix]").click()
+    assert needs not in hint.text
+    assert hint.text.endswith("One request, as OpenAI's clients send it. It waits until the text is complete.")
+
+
+def test_openais_clients_wait_for_half_an_hour(service: Service, browser: Browser) -> None:
+    browser.driver.get(f"{service.url}/")
+    assert "    timeout=1800,\n" in shown_code(browser, "python", "openai")
+    assert "  timeout: 1800_000, maxRetries: 5," in shown_code(browser, "node", "openai")
 
 
 def test_the_tabs_are_chosen_with_the_arrow_keys(service: Service, browser: Browser) -> None:
@@ -47,7 +70,7 @@ def test_the_tabs_are_chosen_with_the_arrow_keys(service: Service, browser: Brow
         assert panels[0].get_attribute("aria-labelledby") == f"use-{chosen}"
     assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
     browser.focused.send_keys(Keys.TAB)
-    assert browser.focused.get_attribute("aria-label") == "Copy: Python, Durable job"
+    assert browser.focused.get_attribute("aria-label") == "Copy: Python, Callscribe's API"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", PLAIN_HOST])
@@ -64,7 +87,7 @@ def test_a_button_copies_the_code_and_says_so_also_where_the_browser_has_no_clip
     assert url in code
     button = browser.find("#use-python-code .job .copy")
     button.send_keys(Keys.ENTER)
-    browser.until("document.getElementById('announcement').textContent === 'Copied: Python, Durable job'")
+    browser.until("document.getElementById('announcement').textContent === `Copied: Python, Callscribe's API`")
     assert button.text == "Copied"
     browser.find("#address").send_keys(Keys.CONTROL, "v")
     assert browser.find("#address").get_property("value") == code

@@ -33,7 +33,7 @@ function aboutOf(job) {
     ["External ID", job.external_id && named(job.external_id)],
     ["Metadata", metadataOf(job.metadata)],
     ["Recording", recordingOf(audio)],
-    ["Speakers", options.channels === "split" ? "One per channel" : "All on one channel"],
+    ["Speakers", speakersOf(job)],
     ["Language", languageOf(job)],
     ["Expected words", [options.prompt, ...options.hotwords].filter(Boolean).join(", ")],
     ["Model", options.model],
@@ -42,6 +42,11 @@ function aboutOf(job) {
     ["Notification", notificationOf(job)],
     ["ID", element("code", {}, job.id)],
   ];
+}
+
+function speakersOf({ audio, options }) {
+  if (audio.channels === 1) return "All on one channel";
+  return options.channels === "split" ? "One per channel" : "Not separated, because the channels are mixed";
 }
 
 function metadataOf(metadata) {

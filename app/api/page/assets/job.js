@@ -83,7 +83,8 @@ async function showEnd(job, signal) {
   showFacts([["Status", statusOf(job)]]);
   if (job.error) {
     const { code, message } = job.error;
-    showProblem({ message: "This call could not be transcribed", detail: forReaders(message), advice: `${adviceOn(code)} (${code})` });
+    const title = job.status === "cancelled" ? "This call was cancelled" : "This call could not be transcribed";
+    showProblem({ message: title, detail: forReaders(message), advice: `${adviceOn(code)} (${code})` });
   }
 }
 

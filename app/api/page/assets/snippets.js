@@ -1,16 +1,23 @@
-// Lines of code that call the service, for the reader's shell, Python and Node. Pure: a request → text. `LANGUAGES` is the table.
+// Code that calls the service, for the reader's shell, Python and Node. Pure: a request → text. `LANGUAGES` is the table.
 //
 // A request is {address, file, options, needsKey}: the service's address without a slash at its end, the name of a recording,
-// fields of the form, and whether the service needs an API key. The lines never hold the key itself, because others may see the
-// screen. They read it from the environment variable `KEY`.
+// fields of the form, and whether the service needs an API key. The code never holds the key itself, because others may see the
+// screen. It reads it from the environment variable `KEY`.
 
 export const KEY = "CALLSCRIBE_KEY";
 const MODEL = "whisper-1"; // OpenAI's name of the service's default model
+const SECONDS = 1800; // because OpenAI's clients give up after ten minutes, and a long queue may take longer
 const WIDTH = 78;
 const SAVED = ["Save it as", "transcribe.mjs"]; // because in other files Node may not know `import`
 
 export const LANGUAGES = {
-  curl: { name: "curl", hints: { job: [], openai: [] }, job: jobInShell, openai: openaiInShell },
+  curl: {
+    name: "curl",
+    hints: { job: [], openai: [] },
+    answer: "It prints JSON, whose “text” is the dialogue.",
+    job: jobInShell,
+    openai: openaiInShell,
+  },
   python: {
     name: "Python",
     hints: { job: [["Needs", "pip install requests"]], openai: [["Needs", "pip install openai"]] },
@@ -28,11 +35,11 @@ export const LANGUAGES = {
 function jobInShell({ address, file, options, needsKey }) {
   const key = needsKey ? ['-H "$key"'] : [];
   return lines(
-    `calls=${quoted(`${address}/v1/transcriptions`)}`,
+    `calls=${quoted(address + "/v1/transcriptions")}`,
     needsKey && `key="Authorization: Bearer $${KEY}"`,
-    `job=$(${wrapped(['curl -sS "$calls"', ...key, ...form(file, options)])})`,
+    `job=$(${wrapped(['curl -sS "$calls"', ...key, ...form(file, chosen(options))])})`,
     'echo "$job"',
-    `id=$(echo "$job" | grep -oE '"id":"[^"]+' | cut -d'"' -f4)`,
+    `id=$(echo "$job" | grep -oE '"id":"[^"]+"' | cut -d '"' -f 4)`,
     `while ${wrapped(['curl -sS "$calls/$id?wait=60"', ...key])} |`,
     `  grep -qE '"status":"(pending|in_progress)"'; do :; done`,
     wrapped(['curl -sS "$calls/$id/transcript?format=text"', ...key]),
@@ -41,19 +48,21 @@ function jobInShell({ address, file, options, needsKey }) {
 
 function openaiInShell({ address, file, options, needsKey }) {
   const key = needsKey ? [`-H "Authorization: Bearer $${KEY}"`] : [];
-  return lines(wrapped([`curl -sS ${quoted(`${address}/v1/audio/transcriptions`)}`, ...key, `-F model=${MODEL}`, ...form(file, options)]));
+  const text = hasSpeakers(options) ? [] : ["-F response_format=text"];
+  const fields = [`-F model=${MODEL}`, ...text, ...form(file, openaiFields(options))];
+  return wrapped([`curl -sS ${quoted(address + "/v1/audio/transcriptions")}`, ...key, ...fields]);
 }
 
 function jobInPython({ address, file, options, needsKey }) {
-  const fields = fieldsOf(options);
+  const fields = chosen(options).map(inForm);
   return lines(
     needsKey && "import os",
     "import requests",
     "",
-    `calls = ${json(`${address}/v1/transcriptions`)}`,
+    `calls = ${json(address + "/v1/transcriptions")}`,
     "session = requests.Session()",
     needsKey && `session.headers["Authorization"] = "Bearer " + os.environ["${KEY}"]`,
-    ...(fields.length ? [dictionary("options = ", fields, "")] : []),
+    ...(fields.length ? [dictionary("options = ", fields)] : []),
     `with open(${json(file)}, "rb") as file:`,
     `    answer = session.post(calls, files={"file": file}${fields.length ? ", data=options" : ""})`,
     "if not answer.ok:",
@@ -66,37 +75,39 @@ function jobInPython({ address, file, options, needsKey }) {
 }
 
 function openaiInPython({ address, file, options, needsKey }) {
-  const { own, others } = known(options);
+  const key = needsKey ? `os.environ["${KEY}"]` : '"none"';
   return lines(
     needsKey && "import os",
     "from openai import OpenAI",
     "",
     "client = OpenAI(",
-    `    base_url=${json(`${address}/v1`)},`,
-    `    api_key=${needsKey ? `os.environ["${KEY}"]` : '"none"'},`,
+    `    base_url=${json(address + "/v1")},`,
+    `    api_key=${key},`,
+    `    timeout=${SECONDS},`,
     ")",
     `with open(${json(file)}, "rb") as file:`,
     "    answer = client.audio.transcriptions.create(",
     `        model="${MODEL}",`,
     "        file=file,",
-    ...own.map(([name, value]) => `        ${name}=${json(value)},`),
-    ...(others.length ? [dictionary("        extra_body=", others, ",")] : []),
+    ...openaiFields(options).map(([name, value]) => `        ${name}=${list(value)},`),
     "    )",
-    "print(answer.text)",
+    hasSpeakers(options) && "for segment in answer.segments:",
+    hasSpeakers(options) ? '    print(f"{segment.speaker}: {segment.text}")' : "print(answer.text)",
   );
 }
 
 function jobInNode({ address, file, options, needsKey }) {
   const headers = needsKey ? ["headers"] : [];
-  const get = (path) => `await fetch(\`\${calls}/\${job.id}${path}\`${needsKey ? ", { headers }" : ""})`;
+  const end = needsKey ? "`, { headers })" : "`)";
+  const get = (path) => "await fetch(`${calls}/${job.id}" + path + end;
   return lines(
     'import { readFile } from "node:fs/promises";',
     "",
-    `const calls = ${json(`${address}/v1/transcriptions`)};`,
+    `const calls = ${json(address + "/v1/transcriptions")};`,
     needsKey && `const headers = { Authorization: "Bearer " + process.env.${KEY} };`,
     "const body = new FormData();",
     `body.append("file", new Blob([await readFile(${json(file)})]), ${json(file)});`,
-    ...fieldsOf(options).flatMap(([name, value]) => [value].flat().map((each) => `body.append(${json(name)}, ${json(each)});`)),
+    ...parts(chosen(options)).map(([name, value]) => `body.append(${json(name)}, ${json(value)});`),
     `const answer = await fetch(calls, { ${['method: "POST"', ...headers, "body"].join(", ")} });`,
     "if (!answer.ok) throw new Error(await answer.text());",
     "let job = await answer.json();",
@@ -108,66 +119,72 @@ function jobInNode({ address, file, options, needsKey }) {
 }
 
 function openaiInNode({ address, file, options, needsKey }) {
-  const { own, others } = known(options);
+  const key = needsKey ? `process.env.${KEY}` : '"none"';
   return lines(
-    'import { createReadStream } from "node:fs";',
-    'import OpenAI from "openai";',
+    'import { readFile } from "node:fs/promises";',
+    'import OpenAI, { toFile } from "openai";',
     "",
     "const client = new OpenAI({",
-    `  baseURL: ${json(`${address}/v1`)},`,
-    `  apiKey: ${needsKey ? `process.env.${KEY}` : '"none"'},`,
+    `  baseURL: ${json(address + "/v1")},`,
+    `  apiKey: ${key},`,
+    `  timeout: ${SECONDS}_000, maxRetries: 5, // Node ends each try after five minutes`,
     "});",
     "const answer = await client.audio.transcriptions.create({",
     `  model: "${MODEL}",`,
-    `  file: createReadStream(${json(file)}),`,
-    ...[...own, ...others].map(([name, value]) => `  ${name}: ${list(value)},`),
+    `  file: await toFile(await readFile(${json(file)}), ${json(file)}),`,
+    ...openaiFields(options).map(([name, value]) => `  ${name}: ${list(value)},`),
     "});",
-    "console.log(answer.text);",
+    hasSpeakers(options) && "for (const { speaker, text } of answer.segments)",
+    hasSpeakers(options) ? "  console.log(`${speaker}: ${text}`);" : "console.log(answer.text);",
   );
 }
 
-// Leaves out what the service does anyway.
+// Whether the answer to OpenAI's clients has speakers.
+export const hasSpeakers = ({ channels }) => channels === "split";
+
+// The fields of the form, without what the service does anyway. A field is a name and a value, which may be a list.
 const chosen = ({ channels, language, ...others }) =>
   Object.entries({ ...(channels === "split" ? { channels } : {}), ...others, ...(language === "auto" ? {} : { language }) })
     .filter(([, value]) => value.length > 0);
 
+// The same choice in OpenAI's words.
+const openaiFields = (options) =>
+  chosen(options).map(([name, value]) => {
+    if (name === "channels") return ["response_format", "diarized_json"];
+    return [name === "channel_labels" ? "known_speaker_names" : name, value];
+  });
+
 // With brackets, a comma in a label does not separate labels.
-const fieldsOf = (options) => chosen(options).map(([name, value]) => [Array.isArray(value) ? `${name}[]` : name, value]);
+const inForm = ([name, value]) => [Array.isArray(value) ? `${name}[]` : name, value];
+const parts = (fields) => fields.map(inForm).flatMap(([name, value]) => [value].flat().map((each) => [name, each]));
 
-// The fields that OpenAI's clients know, and those that they have to send as additional ones.
-function known(options) {
-  const isOwn = ([name]) => name === "language" || name === "prompt";
-  return { own: chosen(options).filter(isOwn), others: chosen(options).filter((field) => !isOwn(field)) };
-}
-
-const form = (file, options) => [
-  `-F ${quoted(`file=@${filePath(file)}`)}`,
-  ...fieldsOf(options).flatMap(([name, value]) => [value].flat().map((each) => `${flag(each)} ${quoted(`${name}=${each}`)}`)),
+const form = (file, fields) => [
+  `-F ${quoted("file=@" + filePath(file))}`,
+  ...parts(fields).map(([name, value]) => `${flag(value)} ${quoted(name + "=" + value)}`),
 ];
 
 // With `-F`, curl reads a value that begins with `@` or `<` from a file, and takes what follows a semicolon apart.
-const flag = (value) => (/^[@<"]|;/.test(value) ? "--form-string" : "-F");
+const flag = (value) => (["@", "<", '"'].includes(value[0]) || value.includes(";") ? "--form-string" : "-F");
 
 // In the name of a file, curl takes commas and semicolons apart unless the name is in double quotes. `-` would be standard input.
 function filePath(name) {
   const path = name === "-" ? "./-" : name;
-  return /[,;"\\]|^\s|\s$/.test(path) ? `"${path.replace(/["\\]/g, "\\$&")}"` : path;
+  const isPlain = path === path.trim() && [",", ";", '"', "\\"].every((special) => !path.includes(special));
+  return isPlain ? path : ['"', path.replaceAll("\\", "\\\\").replaceAll('"', '\\"'), '"'].join("");
 }
 
 // A word for a POSIX shell. Single quotes keep everything except single quotes.
-const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : ["'", word.replaceAll("'", "'\\''"), "'"].join(""));
 
 // Text as JSON is a literal of Python and of JavaScript too.
 const json = (text) => JSON.stringify(text);
 const list = (value) => (Array.isArray(value) ? `[${value.map(json).join(", ")}]` : json(value));
 
 // A dictionary of Python, on one row if it fits.
-function dictionary(start, fields, end) {
+function dictionary(start, fields) {
   const items = fields.map(([name, value]) => `${json(name)}: ${list(value)}`);
-  const row = `${start}{${items.join(", ")}}${end}`;
-  if (row.length <= WIDTH) return row;
-  const indent = start.match(/^ */)[0];
-  return [`${start}{`, ...items.map((item) => `${indent}    ${item},`), `${indent}}${end}`].join("\n");
+  const row = `${start}{${items.join(", ")}}`;
+  return row.length <= WIDTH ? row : lines(`${start}{`, ...items.map((item) => `    ${item},`), "}");
 }
 
 const lines = (...texts) => texts.filter((text) => typeof text === "string").join("\n");

@@ -4,17 +4,18 @@ import { needsKey } from "./api.js";
 import { byId, element, write } from "./elements.js";
 import { announce } from "./messages.js";
 import { chosenOptions } from "./options.js";
-import { KEY, LANGUAGES } from "./snippets.js";
+import { KEY, LANGUAGES, hasSpeakers } from "./snippets.js";
 import { uploads, whenUploadsChange } from "./uploads.js";
 
 const SHOWN_MILLISECONDS = 3000;
 const ANY_FILE = "call.wav";
+const NEEDS_CHANNELS = "The recording needs a channel for each speaker. If it has only one, choose “All speakers on one channel” above.";
 const KINDS = {
-  job: ["Durable job", "Posts a recording, waits, and reads the dialogue. Once the service has answered, the job survives restarts."],
-  openai: ["OpenAI-compatible", "One request, which waits for the text, as OpenAI's API has it."],
+  job: { title: "Callscribe's API", about: () => "Posts a recording, waits, and reads the dialogue. Once the service has answered, the job survives restarts." },
+  openai: { title: "OpenAI-compatible", about: aboutOpenai },
 };
 
-const codes = []; // {element, write} of each snippet, where `write` makes its text of a request
+const written = []; // [element, function] of each text that depends on the request. The function makes the text of the request
 const tabs = Object.keys(LANGUAGES).map(makeTab);
 
 // The path of the page is the path of the service, because the page's address ends with a slash.
@@ -31,7 +32,12 @@ export function showCode() {
   byId("use-key").hidden = !now.needsKey;
   write(byId("use-file"), now.file);
   write(byId("use-base"), `${now.address}/v1`);
-  for (const { code, text } of codes) write(code, text(now));
+  for (const [target, text] of written) write(target, text(now));
+}
+
+function aboutOpenai({ options }, { answer = "" }) {
+  if (!hasSpeakers(options)) return "One request, as OpenAI's clients send it. It waits until the text is complete.";
+  return ["One request, as OpenAI's clients send it. It waits until the dialogue is complete.", answer, NEEDS_CHANNELS].filter(Boolean).join(" ");
 }
 
 function makeTab(id) {
@@ -44,14 +50,15 @@ function makeTab(id) {
 }
 
 function makeSnippet(id, kind, hints) {
-  const [title, about] = KINDS[kind];
+  const { title, about } = KINDS[kind];
   const name = `${LANGUAGES[id].name}, ${title}`;
   const code = element("code", { dir: "ltr" });
-  codes.push({ code, text: LANGUAGES[id][kind] });
+  const purpose = element("span");
+  written.push([code, LANGUAGES[id][kind]], [purpose, (now) => about(now, LANGUAGES[id])]);
   const area = element("pre", { role: "group", ariaLabel: name, tabIndex: 0 }, code);
   const needed = hints.flatMap(([words, what]) => [`${words} `, element("code", {}, what), ". "]);
   return element("section", { className: kind },
-    element("div", { className: "snippet-head" }, element("h2", {}, title), makeCopyButton(code, name)), element("p", { className: "hint" }, ...needed, about), area);
+    element("div", { className: "snippet-head" }, element("h2", {}, title), makeCopyButton(code, name)), element("p", { className: "hint" }, ...needed, purpose), area);
 }
 
 function select(id) {

@@ -13,6 +13,7 @@ const ADVICE = {
   too_long: "Cut the recording into shorter parts, and add each of them.",
   worker_crashed: OPERATOR,
   gpu_out_of_memory: OPERATOR,
+  abandoned: "Add the recording again here, or send it again from a program that waits longer.",
 };
 
 export const isUnfinished = (job) => job.status === "pending" || job.status === "in_progress";
@@ -62,7 +63,7 @@ export const forReaders = (text) =>
 // Says why a request was refused. The texts about fields begin in several ways, such as "must be" or "its port", so a colon
 // stands before them. What the service says in `detail` needs no title before it, unlike the page's own problems.
 export function inWords({ message, detail, code, requestId, errors = [] }) {
-  const fields = errors.map((error) => `${FIELDS[error.field] ?? `\`${error.field}\``}: ${error.detail}`);
+  const fields = errors.map((error) => `${FIELDS[error.field] ?? "`" + error.field + "`"}: ${error.detail}`);
   const isWhole = requestId && (fields.length === 0 || code === "url_not_allowed");
   const about = isWhole ? [detail] : [message, ...(fields.length ? fields : [detail])];
   return about.filter(Boolean).map((text) => forReaders(text).replace(/\.?$/, ".")).join(" ");
