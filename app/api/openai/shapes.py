@@ -23,6 +23,7 @@ Dialogue = Annotated[str, Field(description="It has a text line `speaker: text` 
 DoneText = Annotated[str, Field(description="The whole text. For `diarized_json` it has a text line for each turn.")]
 TaskName = Annotated[Task, Field(description="What the service did: `transcribe` or `translate`.")]
 Duration = Annotated[float, Field(description="The seconds of the recording.")]
+Time = Annotated[float, Field(description="Seconds from the start of the recording.")]
 Speaker = Annotated[str, Field(description="The name of the speaker, or a letter if the client sent no name.")]
 
 
@@ -43,8 +44,8 @@ Languages = Annotated[list[OpenAILanguage], Field(description="The languages of 
 
 
 class Span(TypedDict):
-    start: Annotated[float, Field(description="Seconds from the start of the recording.")]
-    end: float
+    start: Time
+    end: Time
 
 
 class OpenAIWord(Span):
