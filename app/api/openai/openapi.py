@@ -11,6 +11,7 @@ from app.api.openai.errors import MEDIA_TYPE, failure_of, failure_of_job
 from app.api.openai.fields import GRANULARITIES, OWN
 from app.api.openapi_requests import form_fields
 from app.api.problems import COMMON_ERRORS, ERROR_SCHEMA, openai_responses
+from app.api.requests import CreateTranscription
 from app.errors import (
     BadMedia,
     BadRequest,
@@ -120,16 +121,8 @@ def _text(description: str) -> dict[str, Any]:
     return {"type": "string", "description": description, "examples": [""]}
 
 
-def _list_of(items: dict[str, Any], description: str) -> dict[str, Any]:
-    return {
-        "type": "array",
-        "items": {**items, "examples": [""]},
-        "description": f"{description} The name may end in `[]`, and the list may be JSON text.",
-        "examples": [[]],
-    }
-
-
-_OURS = form_fields(("language", "languages", "channels", "channel_labels", "hotwords", *sorted(OWN)))
+_OWN = [name for name in CreateTranscription.model_fields if name in OWN]
+_OURS = form_fields(["language", "languages", "channels", "channel_labels", "hotwords", *_OWN])
 """The fields of `POST /v1/transcriptions` that mean the same here."""
 
 
@@ -137,7 +130,11 @@ def _ours(name: str, more: str) -> dict[str, Any]:
     return {**_OURS[name], "description": f"{_OURS[name]['description']} {more}"}
 
 
-_COMMON = {
+def _only_ours(name: str, more: str = "") -> dict[str, Any]:
+    return _ours(name, f"This field is not OpenAI's. {more}".strip())
+
+
+_OPENAIS = {
     "model": _text(
         "A name from `GET /v1/models`. OpenAI's names, such as `whisper-1`, mean the default model. If you leave the "
         "field out, the service uses the default model."
@@ -153,24 +150,13 @@ _COMMON = {
         "description": "It has no effect, because the service chooses the temperature itself.",
         "examples": [""],
     },
-    "known_speaker_names": _list_of(
-        {"type": "string"},
-        "The names of the speakers in the order of the channels. The service then transcribes each channel by itself.",
-    ),
-    "channels": _ours(
-        "channels",
-        "This field is not OpenAI's. The default is `split` for `diarized_json` and with names of speakers, and "
-        "otherwise `mix`.",
-    ),
-    "channel_labels": _ours(
-        "channel_labels", "This field is not OpenAI's. It is another name for `known_speaker_names`."
-    ),
-    **{name: _ours(name, "This field is not OpenAI's.") for name in sorted(OWN)},
-    "priority": _ours("priority", "This field is not OpenAI's. The default is `3`."),
+    "known_speaker_names": _OURS["channel_labels"]
+    | {
+        "description": "The names of the speakers in the order of the channels. The service then transcribes each "
+        "channel by itself."
+    },
 }
-"""The fields of all three routes."""
-
-_SHAPE = {
+_SHAPING = {
     "response_format": {
         "type": "string",
         "enum": list(ResponseFormat),
@@ -178,30 +164,49 @@ _SHAPE = {
         "recording with a channel for each speaker.",
         "examples": ["json"],
     },
-    "timestamp_granularities": _list_of(
-        {"type": "string", "enum": list(GRANULARITIES)},
-        "What has times in `verbose_json`. The default is `segment`.",
-    ),
+    "timestamp_granularities": {
+        "type": "array",
+        "items": {"type": "string", "enum": list(GRANULARITIES)},
+        "description": "What has times in `verbose_json`. The default is `segment`.",
+        "examples": [[]],
+    },
     "stream": {
         "type": "boolean",
-        "description": "If true, the text comes in events while the job runs. Then only `diarized_json` changes the "
-        "form of the answer.",
+        "description": "If true, the text comes in events while the job runs. Of the values of `response_format`, only "
+        "`diarized_json` changes the events.",
         "examples": [False],
     },
 }
-"""The fields that decide the form of the answer."""
+"""The fields that decide the form of the answer. `/v1/transcribe` does not read them."""
+
+_EXTRA = {
+    "channels": _only_ours(
+        "channels", "The default is `split` for `diarized_json` and with names of speakers, and otherwise `mix`."
+    ),
+    "channel_labels": _only_ours("channel_labels", "It does the same as `known_speaker_names`."),
+    **{name: _only_ours(name) for name in _OWN},
+    "priority": _only_ours("priority", "The default is `3`."),
+}
+"""The fields that OpenAI's form does not have."""
+
+_LISTS = "A list is sent as a repeated field, whose name may end in `[]`, or as JSON text in one field."
 
 
 def _form(properties: dict[str, Any], file: str = "file") -> dict[str, Any]:
     lists = [name for name, field in properties.items() if field.get("type") == "array"]
-    schema = {"type": "object", "properties": {file: _FILE, **properties}, "required": [file]}
+    schema = {
+        "type": "object",
+        "description": f"A form with the recording in the part `{file}`. {_LISTS} Fields with other names are ignored.",
+        "properties": {file: _FILE, **properties},
+        "required": [file],
+    }
     encoding = {name: {"style": "form", "explode": True} for name in lists}
     content = {"schema": schema, "encoding": encoding}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
 
 
-TRANSCRIBE = _form({**_COMMON, **_SHAPE})
-TRANSCRIBE_AUDIO = _form(_COMMON, "audio")
+TRANSCRIBE = _form({**_OPENAIS, **_SHAPING, **_EXTRA})
+TRANSCRIBE_AUDIO = _form({**_OPENAIS, **_EXTRA}, "audio")
 
 
 def with_nulls(operation: dict[str, Any]) -> None:
