@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from testing.environments import environment
@@ -46,8 +47,20 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-def check(read: dict[str, Any]) -> None:
-    """Checks what a program printed."""
+def check(service: Service, recording: Path, read: dict[str, Any]) -> None:
+    """Checks what a program printed. Its requests were the same as those that are sent here, so the job is the same."""
+
+    def answer(**fields: Any) -> httpx.Response:
+        fields |= {"channels": "split", "timestamp_granularities": ["word", "segment"], "language": "en"}
+        files = {"file": (recording.name, recording.read_bytes())}
+        return service.client.post("/v1/audio/transcriptions", files=files, data=fields, timeout=60)
+
+    answers = read.pop("answers")
+    assert answers == {form: answer(response_format=form).json() for form in answers}
+    assert set(answers["verbose_json"]) > {"task", "language", "duration", "segments", "words"}
+    assert read.pop("srt") == answer(response_format="srt").text
+    rows = answer(response_format="diarized_json", stream="true").text.splitlines()
+    assert read.pop("events") == [json.loads(row.removeprefix("data: ")) for row in rows if row.startswith("data: ")]
     heard, completed_at = read.pop("text"), read.pop("completed_at")
     assert missed(said(0.0, 6.0), heard) <= FEW
     assert heard.strip().startswith(read.pop("first_word").strip())
@@ -73,7 +86,7 @@ def test_a_client_of_openapi_python_client(service: Service, programs: Path, rec
     program = PROGRAMS / "with_openapi_python_client.py"
     ran = run(programs / "python", program, service.url, recording, folder=tmp_path, path=programs)
     assert ran.returncode == 0, ran.stderr
-    check(json.loads(ran.stdout))
+    check(service, recording, json.loads(ran.stdout))
 
 
 @pytest.mark.skipif(shutil.which("java") is None and not REQUIRED, reason="java is not installed")
@@ -89,4 +102,4 @@ def test_a_python_client_of_openapi_generator(
     program = PROGRAMS / "with_openapi_generator.py"
     ran = run(programs / "python", program, service.url, recording, folder=tmp_path, path=programs)
     assert ran.returncode == 0, ran.stderr
-    check(json.loads(ran.stdout))
+    check(service, recording, json.loads(ran.stdout))

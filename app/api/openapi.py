@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from app.api import delivery_views as deliveries
 from app.api import openapi_webhooks
+from app.api.openai import schemas as openai_schemas
 from app.api.openai.errors import OpenAIError
 from app.api.openai.openapi import with_nulls
 from app.api.openapi_requests import REF_TEMPLATE, SCHEMAS
@@ -233,7 +234,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         ref_template=REF_TEMPLATE,
     )
     schemas = {**named["$defs"], **document["components"]["schemas"]}
-    schemas |= {**SCHEMAS, "WhisperTranscript": WHISPER_TRANSCRIPT}
+    schemas |= {**SCHEMAS, **openai_schemas.SCHEMAS, "WhisperTranscript": WHISPER_TRANSCRIPT}
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
         if "application/json" in operation["responses"].get("422", {}).get("content", {}):
             del operation["responses"]["422"]

@@ -4,7 +4,7 @@ They are written by hand because these routes read their bodies while they arriv
 schemas must work in Swagger UI, which fills a form with examples, and in the clients that people generate.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -57,6 +57,13 @@ def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
     schema.pop("$defs", None)
     fields = {name: _one_or_many_as_list(_without_default(field)) for name, field in schema["properties"].items()}
     return {**schema, "properties": fields}
+
+
+def form_fields(names: Iterable[str]) -> dict[str, Any]:
+    """Returns the schemas of some fields for another form. They name no defaults, because those may differ there."""
+    fields = CreateTranscription.model_json_schema(ref_template=REF_TEMPLATE)["properties"]
+    kept = {name: {key: value for key, value in fields[name].items() if key != "default"} for name in names}
+    return {name: _form_field(_one_or_many_as_list(field)) for name, field in kept.items()}
 
 
 def _without_default(field: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 All errors come here, from routes, middlewares and connections, so that a client reads one form on each path.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -252,17 +252,36 @@ def _example(error: type[AppError]) -> dict[str, Any]:
     }
 
 
-def openai_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
-    """Returns the entries of the OpenAPI document for the errors of a route that OpenAI's clients use."""
+def openai_responses(*errors: type[AppError], more: Iterable[openai.Failure] = ()) -> dict[int | str, dict[str, Any]]:
+    """Returns the entries of the OpenAPI document for the errors of a route that OpenAI's clients use.
+
+    `more` are the answers that no class of errors stands for.
+    """
     entries: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({openai.status_of(error) for error in errors}):
-        examples = {
-            failure.code: {"value": failure.body}
-            for failure in (openai.failure_of(error()) for error in errors)
-            if failure.status == status
-        }
+    failures = [*(openai.failure_of(error()) for error in errors), *more]
+    for status in sorted({failure.status for failure in failures}):
+        same = [failure for failure in failures if failure.status == status]
+        headers = {name for failure in same for name in failure.headers} | ({"Retry-After"} if status == 429 else set())
         entries[status] = {
-            "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{code}`" for code in examples),
-            "content": {openai.MEDIA_TYPE: {"schema": ERROR_SCHEMA, "examples": examples}},
+            "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{failure.code}`" for failure in same),
+            "headers": {name: _HEADERS_OF_FAILURES[name] for name in sorted(headers)},
+            "content": {
+                openai.MEDIA_TYPE: {
+                    "schema": ERROR_SCHEMA,
+                    "examples": {failure.code: {"value": failure.body} for failure in same},
+                }
+            },
         }
     return entries
+
+
+_HEADERS_OF_FAILURES = {
+    "Retry-After": {
+        "description": "The number of seconds after which you should repeat the request.",
+        "schema": {"type": "integer"},
+    },
+    "x-should-retry": {
+        "description": "`false` if a second try would get the same answer. Otherwise the header is missing.",
+        "schema": {"type": "string", "enum": ["false"]},
+    },
+}

@@ -2,8 +2,11 @@
 
 import json
 import sys
+from io import TextIOWrapper
 
 import openapi_client as callscribe
+
+FORMS = ("json", "verbose_json", "diarized_json")
 
 url, recording = sys.argv[1:]
 with callscribe.ApiClient(callscribe.Configuration(host=url)) as client:
@@ -26,6 +29,15 @@ with callscribe.ApiClient(callscribe.Configuration(host=url)) as client:
         calls.read_transcription(from_url.id)
     except callscribe.ApiException as error:
         missing = json.loads(error.body)["code"]
+    openai = callscribe.OpenaiApi(client)
+    options = {"channels": "split", "timestamp_granularities": ["word", "segment"], "language": "en"}
+    answers = {form: openai.create_audio_transcription(recording, response_format=form, **options) for form in FORMS}
+    srt = openai.create_audio_transcription_without_preload_content(recording, response_format="srt", **options)
+    stream = openai.create_audio_transcription_without_preload_content(
+        recording, response_format="diarized_json", stream=True, **options
+    )
+    lines = TextIOWrapper(stream, "utf-8")
+    events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
     print(
         json.dumps(
             {
@@ -41,6 +53,9 @@ with callscribe.ApiClient(callscribe.Configuration(host=url)) as client:
                 "redelivered": webhooks.redeliver(deliveries[0].id).status,
                 "listed": job.id in [each.id for each in listed],
                 "missing": missing,
+                "answers": {form: answer.to_dict() for form, answer in answers.items()},
+                "srt": srt.data.decode(),
+                "events": [callscribe.OpenAIEvent.from_json(event).to_dict() for event in events],
             }
         )
     )

@@ -5,12 +5,27 @@ every field that those models require is there, and no number is null.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil
 from string import ascii_uppercase
 from typing import Any
 
+from app.api.openai.shapes import (
+    SEGMENT,
+    Delta,
+    Diarized,
+    DiarizedSegment,
+    Done,
+    OnlyText,
+    OpenAILanguage,
+    OpenAIUsage,
+    OpenAIWord,
+    Plain,
+    PlainSegment,
+    Verbose,
+)
 from app.speech.language_tags import name_of
 from app.transcripts import formats
 from app.transcripts.dialogue import turns
@@ -19,7 +34,6 @@ from app.transcripts.transcript import Segment, Task, Transcript, Word
 
 # The models of OpenAI's clients require a language even if there is no speech.
 UNKNOWN_LANGUAGE = "unknown"
-SEGMENT = "transcript.text.segment"
 
 
 class ResponseFormat(StrEnum):
@@ -77,10 +91,10 @@ def render(transcript: Transcript, wanted: Wanted) -> str:
 
 def only_text(transcript: Transcript) -> str:
     """The body of an answer with nothing but the text."""
-    return _dump({"text": transcript.text})
+    return _dump(OnlyText(text=transcript.text))
 
 
-def usage(seconds: float) -> dict[str, Any]:
+def usage(seconds: float) -> OpenAIUsage:
     """What the request used. OpenAI rounds up to whole seconds, and some clients read only whole numbers here."""
     return {"type": "duration", "seconds": ceil(seconds)}
 
@@ -90,17 +104,17 @@ def dialogue_text(transcript: Transcript, *, named: bool) -> str:
     return _lines(_with_speakers(transcript, named=named))
 
 
-def delta_event(text: str) -> dict[str, Any]:
+def delta_event(text: str) -> Delta:
     """A stream's event for text that is final and follows the text of the events before it."""
     return {"type": "transcript.text.delta", "delta": text}
 
 
-def segment_event(segment: Segment, number: int, *, named: bool) -> dict[str, Any]:
+def segment_event(segment: Segment, number: int, *, named: bool) -> DiarizedSegment:
     """A stream's event for a segment of a dialogue. `number` counts from 1, as in the segments of `diarized_json`."""
     return _diarized_segment(_with_speaker(segment, named=named), number)
 
 
-def done_event(transcript: Transcript, wanted: Wanted) -> dict[str, Any]:
+def done_event(transcript: Transcript, wanted: Wanted) -> Done:
     """The last event of a stream, with the whole text."""
     diarized = wanted.format is ResponseFormat.DIARIZED_JSON
     text = dialogue_text(transcript, named=wanted.named) if diarized else transcript.text
@@ -112,7 +126,7 @@ def done_event(transcript: Transcript, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _dump(body: dict[str, Any]) -> str:
+def _dump(body: Mapping[str, Any]) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
@@ -134,7 +148,7 @@ def _speaker(label: str, channel: int, *, named: bool) -> str:
     return label if named and label != f"channel_{channel}" else ascii_uppercase[channel]
 
 
-def _plain(transcript: Transcript) -> dict[str, Any]:
+def _plain(transcript: Transcript) -> Plain:
     """OpenAI sends no segments here. We do, because a client joins their texts to the text of a telephone call.
 
     They are those of `verbose_json`, because another client refuses an answer with segments that lack a member.
@@ -145,30 +159,38 @@ def _plain(transcript: Transcript) -> dict[str, Any]:
         "usage": usage(transcript.duration),
         "languages": _languages(transcript),
         "segments": [
-            {**_verbose_segment(segment, number), **({"speaker": segment.speaker} if is_dialogue else {})}
+            _plain_segment(segment, number, is_dialogue=is_dialogue)
             for number, segment in enumerate(transcript.segments)
         ],
     }
 
 
-def _languages(transcript: Transcript) -> list[dict[str, str]]:
+def _plain_segment(segment: Segment, number: int, *, is_dialogue: bool) -> PlainSegment:
+    plain = _verbose_segment(segment, number)
+    if is_dialogue:
+        plain["speaker"] = segment.speaker
+    return plain
+
+
+def _languages(transcript: Transcript) -> list[OpenAILanguage]:
     spoken = [transcript.language, *(channel.language for channel in transcript.channels)]
     return [{"code": code} for code in dict.fromkeys(spoken) if code is not None]
 
 
-def _verbose(transcript: Transcript, wanted: Wanted) -> dict[str, Any]:
-    body = {
+def _verbose(transcript: Transcript, wanted: Wanted) -> Verbose:
+    body: Verbose = {
         "task": wanted.task,
         "language": _language(transcript, wanted.task),
         "duration": round(transcript.duration, 3),
         "text": transcript.text,
+        "usage": usage(transcript.duration),
     }
     if wanted.segments:
         body["segments"] = [_verbose_segment(segment, number) for number, segment in enumerate(transcript.segments)]
     if wanted.words:
         words = (word for segment in transcript.segments for word in segment.words or ())
         body["words"] = [_word(word) for word in sorted(words, key=lambda word: word.start)]
-    return body | {"usage": usage(transcript.duration)}
+    return body
 
 
 def _language(transcript: Transcript, task: Task) -> str:
@@ -177,7 +199,7 @@ def _language(transcript: Transcript, task: Task) -> str:
     return name_of(transcript.language) if transcript.language else UNKNOWN_LANGUAGE
 
 
-def _verbose_segment(segment: Segment, number: int) -> dict[str, Any]:
+def _verbose_segment(segment: Segment, number: int) -> PlainSegment:
     """As Whisper writes a segment. We keep no tokens, so there are none; `seek` is the frame of the start.
 
     A score that the model does not measure is 0, which no client takes for a sign of a bad segment.
@@ -185,11 +207,19 @@ def _verbose_segment(segment: Segment, number: int) -> dict[str, Any]:
     return {
         "id": number,
         "seek": int(segment.start * 100),
-        **_span(segment),
+        "start": _seconds(segment.start),
+        "end": _seconds(segment.end),
         "text": _spaced(segment),
         "tokens": [],
-        **{score: round(getattr(segment, score) or 0.0, 4) for score in formats.SCORES},
+        "temperature": _score(segment.temperature),
+        "avg_logprob": _score(segment.avg_logprob),
+        "compression_ratio": _score(segment.compression_ratio),
+        "no_speech_prob": _score(segment.no_speech_prob),
     }
+
+
+def _score(measured: float | None) -> float:
+    return round(measured or 0.0, 4)
 
 
 def _spaced(segment: Segment) -> str:
@@ -197,15 +227,15 @@ def _spaced(segment: Segment) -> str:
     return f" {segment.text}" if segment.has_spaces else segment.text
 
 
-def _word(word: Word) -> dict[str, Any]:
-    return {"word": word.word.strip(), **_span(word)}
+def _word(word: Word) -> OpenAIWord:
+    return {"word": word.word.strip(), "start": _seconds(word.start), "end": _seconds(word.end)}
 
 
-def _span(timed: Segment | Word) -> dict[str, float]:
-    return {"start": round(timed.start, 3), "end": round(timed.end, 3)}
+def _seconds(time: float) -> float:
+    return round(time, 3)
 
 
-def _diarized(transcript: Transcript, task: Task) -> dict[str, Any]:
+def _diarized(transcript: Transcript, task: Task) -> Diarized:
     return {
         "task": task,
         "duration": round(transcript.duration, 3),
@@ -215,11 +245,12 @@ def _diarized(transcript: Transcript, task: Task) -> dict[str, Any]:
     }
 
 
-def _diarized_segment(segment: Segment, number: int) -> dict[str, Any]:
+def _diarized_segment(segment: Segment, number: int) -> DiarizedSegment:
     return {
         "type": SEGMENT,
         "id": f"seg_{number:03}",
-        **_span(segment),
+        "start": _seconds(segment.start),
+        "end": _seconds(segment.end),
         "text": segment.text,
         "speaker": segment.speaker,
     }

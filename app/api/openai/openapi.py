@@ -1,16 +1,25 @@
 """The forms and answers of the OpenAI-shaped routes, in the OpenAPI document.
 
-They are written by hand because these routes read their forms while they arrive, so FastAPI does not see them.
+They are written here because these routes read their forms while they arrive, so FastAPI does not see them.
 """
 
 from typing import Any
 
+from app.api.openai import examples, schemas, shapes
 from app.api.openai.answers import ResponseFormat
-from app.api.openai.errors import MEDIA_TYPE
+from app.api.openai.errors import MEDIA_TYPE, failure_of, failure_of_job
+from app.api.openai.fields import GRANULARITIES, OWN
+from app.api.openapi_requests import form_fields
 from app.api.problems import COMMON_ERRORS, ERROR_SCHEMA, openai_responses
+from app.api.requests import CreateTranscription
 from app.errors import (
     BadMedia,
+    BadRequest,
+    FieldError,
+    GpuOutOfMemory,
     InsufficientStorage,
+    InternalError,
+    InvalidRequest,
     ModelNotFound,
     NoAudio,
     NotFound,
@@ -19,109 +28,74 @@ from app.errors import (
     ShuttingDown,
     TooLarge,
     TooLong,
+    TranscriptionFailed,
     UnsupportedMedia,
+    UrlNotAllowed,
+    WorkerCrashed,
 )
+from app.jobs.lifecycle import Status
+from app.wording import OF_ERRORS
 
-TEXT_EXAMPLE = "Thank you for calling. How can I help you?"
-_JSON_EXAMPLES: dict[str, Any] = {
-    "json": {
-        "text": TEXT_EXAMPLE,
-        "usage": {"type": "duration", "seconds": 8},
-        "languages": [{"code": "en"}],
-        "segments": [
-            {
-                "id": 0,
-                "seek": 20,
-                "start": 0.2,
-                "end": 2.9,
-                "text": f" {TEXT_EXAMPLE}",
-                "tokens": [],
-                "temperature": 0.0,
-                "avg_logprob": -0.21,
-                "compression_ratio": 1.05,
-                "no_speech_prob": 0.01,
-            }
-        ],
-    },
-    "verbose_json": {
-        "task": "transcribe",
-        "language": "english",
-        "duration": 7.1,
-        "text": TEXT_EXAMPLE,
-        "segments": [
-            {
-                "id": 0,
-                "seek": 20,
-                "start": 0.2,
-                "end": 2.9,
-                "text": f" {TEXT_EXAMPLE}",
-                "tokens": [],
-                "temperature": 0.0,
-                "avg_logprob": -0.1834,
-                "compression_ratio": 0.97,
-                "no_speech_prob": 0.0112,
-            }
-        ],
-        "usage": {"type": "duration", "seconds": 8},
-    },
-    "diarized_json": {
-        "task": "transcribe",
-        "duration": 7.1,
-        "text": f"A: {TEXT_EXAMPLE}",
-        "segments": [
-            {
-                "type": "transcript.text.segment",
-                "id": "seg_001",
-                "start": 0.2,
-                "end": 2.9,
-                "text": TEXT_EXAMPLE,
-                "speaker": "A",
-            }
-        ],
-        "usage": {"type": "duration", "seconds": 8},
-    },
-}
-_EVENTS_EXAMPLE = f'''data: {{"type": "transcript.text.delta", "delta": "{TEXT_EXAMPLE}"}}
-
-data: {{"type": "transcript.text.done", "text": "{TEXT_EXAMPLE}", "usage": {{"type": "duration", "seconds": 8}}}}
-
-'''
-_ERRORS = openai_responses(
-    *COMMON_ERRORS,
-    ModelNotFound,
-    NotFound,
-    RequestTimeout,
-    TooLarge,
-    UnsupportedMedia,
-    NoAudio,
-    BadMedia,
-    TooLong,
-    QueueFull,
-    InsufficientStorage,
-    ShuttingDown,
-)
 _JOB_ID = {
     "X-Callscribe-Id": {
-        "description": "The id of the transcription. Its dialogue, warnings and webhooks are at "
+        "description": "The id of the transcription, if there is one. Its dialogue, warnings and webhooks are at "
         "`/v1/transcriptions/{id}`.",
         "schema": {"type": "string", "format": "uuid"},
     }
 }
+_REFUSED_FIELDS = (FieldError("language", "is not a language"), FieldError("file", OF_ERRORS["missing"]))
+
+
+def _errors() -> dict[int | str, dict[str, Any]]:
+    job_errors = (TranscriptionFailed, WorkerCrashed, GpuOutOfMemory)
+    responses = openai_responses(
+        *COMMON_ERRORS,
+        BadRequest,
+        UrlNotAllowed,
+        ModelNotFound,
+        NotFound,
+        RequestTimeout,
+        TooLarge,
+        UnsupportedMedia,
+        NoAudio,
+        BadMedia,
+        TooLong,
+        QueueFull,
+        InsufficientStorage,
+        ShuttingDown,
+        InternalError,
+        more=[
+            *(failure_of(InvalidRequest("Some fields are not valid.", errors=(field,))) for field in _REFUSED_FIELDS),
+            failure_of_job(Status.CANCELLED, None, None),
+            *(failure_of_job(Status.FAILED, error.code, f"{error.title}.") for error in job_errors),
+        ],
+    )
+    for status in (400, 409, 500, 503):  # a job may end so
+        responses[status]["headers"] = {**_JOB_ID, **responses[status].get("headers", {})}
+    return responses
+
+
+_ERRORS = _errors()
 TRANSCRIBED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The text. `response_format` decides its form. With `stream=true` it comes in events.",
+        "description": "The text. `response_format` decides its form. With `stream=true` it comes in events: each is "
+        "`data: `, an `OpenAIEvent` as JSON, and an empty line. A line that begins with `:` keeps the connection open.",
         "headers": _JOB_ID,
         "content": {
             "application/json": {
-                "schema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
-                "examples": {name: {"value": value} for name, value in _JSON_EXAMPLES.items()},
+                "schema": schemas.TRANSCRIPTION,
+                "examples": examples.bodies(
+                    ResponseFormat.JSON, ResponseFormat.VERBOSE_JSON, ResponseFormat.DIARIZED_JSON
+                ),
             },
-            "text/plain": {"schema": {"type": "string"}, "example": f"{TEXT_EXAMPLE}\n"},
-            "text/vtt": {
+            "text/plain": {
                 "schema": {"type": "string"},
-                "example": f"WEBVTT\n\n00:00.200 --> 00:02.900\n{TEXT_EXAMPLE}\n",
+                "examples": {
+                    form.value: {"value": examples.body(form)} for form in (ResponseFormat.TEXT, ResponseFormat.SRT)
+                },
             },
-            "text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS_EXAMPLE},
+            "text/vtt": {"schema": {"type": "string"}, "example": examples.body(ResponseFormat.VTT)},
+            "text/event-stream": {"schema": {"type": "string"}, "examples": examples.streams()},
         },
     },
     **_ERRORS,
@@ -130,12 +104,7 @@ TEXT_ONLY: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The text.",
         "headers": _JOB_ID,
-        "content": {
-            "application/json": {
-                "schema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
-                "example": {"text": TEXT_EXAMPLE},
-            }
-        },
+        "content": {"application/json": {"schema": schemas.of(shapes.OnlyText), "example": examples.text_alone()}},
     },
     **_ERRORS,
 }
@@ -152,24 +121,42 @@ def _text(description: str) -> dict[str, Any]:
     return {"type": "string", "description": description, "examples": [""]}
 
 
-def _texts(description: str) -> dict[str, Any]:
-    return {
-        "type": "array",
-        "items": {"type": "string", "examples": [""]},
-        "description": f"{description} The name may end in `[]`, and the list may be JSON text.",
-        "examples": [[]],
-    }
+_OWN = [name for name in CreateTranscription.model_fields if name in OWN]
+_OURS = form_fields(["language", "languages", "channels", "channel_labels", "hotwords", *_OWN])
+"""The fields of `POST /v1/transcriptions` that mean the same here."""
 
 
-_MODEL = _text(
-    "A name from `GET /v1/models`. OpenAI's names, such as `whisper-1`, mean the default model. If you leave the field "
-    "out, the service uses the default model."
-)
-_LANGUAGE = _text("The language of the recording, such as `en`. `auto` and an empty field mean that it is detected.")
-_SHARED = {
-    "model": _MODEL,
+def _ours(name: str, more: str) -> dict[str, Any]:
+    return {**_OURS[name], "description": f"{_OURS[name]['description']} {more}"}
+
+
+def _only_ours(name: str, more: str = "") -> dict[str, Any]:
+    return _ours(name, f"This field is not OpenAI's. {more}".strip())
+
+
+_OPENAIS = {
+    "model": _text(
+        "A name from `GET /v1/models`. OpenAI's names, such as `whisper-1`, mean the default model. If you leave the "
+        "field out, the service uses the default model."
+    ),
+    "language": _ours("language", "The default is `auto`."),
+    "languages": _OURS["languages"],
     "prompt": _text("A text with names and terms that the model should expect. Only its last 2000 characters count."),
-    "keywords": _texts("Words that the model should expect."),
+    "keywords": _OURS["hotwords"],
+    "temperature": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "description": "It has no effect, because the service chooses the temperature itself.",
+        "examples": [""],
+    },
+    "known_speaker_names": _OURS["channel_labels"]
+    | {
+        "description": "The names of the speakers in the order of the channels. The service then transcribes each "
+        "channel by itself."
+    },
+}
+_SHAPING = {
     "response_format": {
         "type": "string",
         "enum": list(ResponseFormat),
@@ -177,42 +164,49 @@ _SHARED = {
         "recording with a channel for each speaker.",
         "examples": ["json"],
     },
-    "temperature": _text("A number from 0 to 1. It has no effect, because the service chooses the temperature itself."),
-    "timestamp_granularities": _texts("`word`, `segment` or both, for `verbose_json`. The default is `segment`."),
+    "timestamp_granularities": {
+        "type": "array",
+        "items": {"type": "string", "enum": list(GRANULARITIES)},
+        "description": "What has times in `verbose_json`. The default is `segment`.",
+        "examples": [[]],
+    },
     "stream": {
         "type": "boolean",
-        "description": "If true, the text comes in events while the job runs.",
+        "description": "If true, the text comes in events while the job runs. Of the values of `response_format`, only "
+        "`diarized_json` changes the events.",
         "examples": [False],
     },
-    "known_speaker_names": _texts(
-        "The names of the speakers in the order of the channels. The service then transcribes each channel by itself."
-    ),
-    "channels": {
-        "type": "string",
-        "enum": ["mix", "split"],
-        "description": "This field is not OpenAI's. It means the same as for `POST /v1/transcriptions`.",
-        "examples": ["mix"],
-    },
 }
+"""The fields that decide the form of the answer. `/v1/transcribe` does not read them."""
+
+_EXTRA = {
+    "channels": _only_ours(
+        "channels", "The default is `split` for `diarized_json` and with names of speakers, and otherwise `mix`."
+    ),
+    "channel_labels": _only_ours("channel_labels", "It does the same as `known_speaker_names`."),
+    **{name: _only_ours(name) for name in _OWN},
+    "priority": _only_ours("priority", "The default is `3`."),
+}
+"""The fields that OpenAI's form does not have."""
+
+_LISTS = "A list is sent as a repeated field, whose name may end in `[]`, or as JSON text in one field."
 
 
 def _form(properties: dict[str, Any], file: str = "file") -> dict[str, Any]:
     lists = [name for name, field in properties.items() if field.get("type") == "array"]
-    schema = {"type": "object", "properties": {file: _FILE, **properties}, "required": [file]}
+    schema = {
+        "type": "object",
+        "description": f"A form with the recording in the part `{file}`. {_LISTS} Fields with other names are ignored.",
+        "properties": {file: _FILE, **properties},
+        "required": [file],
+    }
     encoding = {name: {"style": "form", "explode": True} for name in lists}
-    content = {"schema": schema, **({"encoding": encoding} if encoding else {})}
+    content = {"schema": schema, "encoding": encoding}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
 
 
-TRANSCRIBE = _form(
-    {
-        **_SHARED,
-        "language": _LANGUAGE,
-        "languages": _texts("The languages among which the language of the recording is detected."),
-    }
-)
-TRANSLATE = _form(_SHARED)
-TRANSCRIBE_AUDIO = _form({"model": _MODEL, "language": _LANGUAGE}, "audio")
+TRANSCRIBE = _form({**_OPENAIS, **_SHAPING, **_EXTRA})
+TRANSCRIBE_AUDIO = _form({**_OPENAIS, **_EXTRA}, "audio")
 
 
 def with_nulls(operation: dict[str, Any]) -> None:

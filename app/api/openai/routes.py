@@ -57,7 +57,7 @@ async def create_audio_transcription(request: Request, caller: CallerDep, servic
     summary="Translate as OpenAI does",
     response_class=Response,
     responses=openapi.TRANSCRIBED,
-    openapi_extra=openapi.TRANSLATE,
+    openapi_extra=openapi.TRANSCRIBE,
 )
 async def create_audio_translation(request: Request, caller: CallerDep, service: ServiceDep) -> Response:
     """Transcribes a recording into English, whatever its language. Otherwise it works as `/v1/audio/transcriptions`."""

@@ -7,7 +7,7 @@ worker the text goes on where it stopped.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -55,7 +55,7 @@ class _Text:
         self._segments = 0
         self.until = 0.0
 
-    def events(self, segments: Sequence[Segment]) -> Iterator[dict[str, Any]]:
+    def events(self, segments: Sequence[Segment]) -> Iterator[Mapping[str, Any]]:
         for segment in segments:
             before = [self._last] if self._last else []
             added = joined_text([*before, segment])[len(joined_text(before)) :]
@@ -103,7 +103,7 @@ async def _events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted
                 yield KEEP_ALIVE
 
 
-async def _news(service: Service, job_id: UUID, caller: Caller, text: _Text) -> AsyncIterator[dict[str, Any]]:
+async def _news(service: Service, job_id: UUID, caller: Caller, text: _Text) -> AsyncIterator[Mapping[str, Any]]:
     """Yields the events of what is new since the last call."""
     read = await service.reader.read(job_id, caller)
     if not read.final:
@@ -127,5 +127,5 @@ def _itself(transcript: Transcript) -> Transcript:
     return transcript
 
 
-def _event(event: dict[str, Any]) -> str:
+def _event(event: Mapping[str, Any]) -> str:
     return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
