@@ -12,12 +12,15 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from app.api.openai.answers import ResponseFormat, Wanted, delta_event, done_event, segment_event
 from app.api.openai.errors import failure_of
 from app.api.openai.job_end import TROUBLE_PAUSE_SECONDS, failure_at_end, require_open, waiting_for
+from app.api.problems import INTERNAL_ERROR_DETAIL
 from app.callers import Caller
 from app.database.connections import DATABASE_TROUBLE
-from app.errors import AppError
+from app.errors import AppError, InternalError
 from app.service import Service
 from app.transcripts.transcript import Segment, Transcript, joined_text
 
@@ -25,6 +28,8 @@ MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second is for nginx, which would buffer events
 QUIET_SECONDS = 15.0
 KEEP_ALIVE = ": the transcription goes on\n\n"  # a comment, so that no proxy takes the connection for a dead one
+
+log = structlog.stdlib.get_logger("callscribe.http")
 
 
 class _Pulse:
@@ -75,6 +80,9 @@ async def events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted)
             yield event
     except AppError as error:
         yield _event(failure_of(error).body)
+    except Exception:
+        log.exception("unhandled error", job=str(job_id))
+        yield _event(failure_of(InternalError(INTERNAL_ERROR_DETAIL)).body)
 
 
 async def _events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted) -> AsyncIterator[str]:

@@ -283,6 +283,21 @@ async def test_a_quiet_stream_is_kept_awake_and_ends_with_the_error_of_its_job(
     ]
 
 
+async def test_a_fault_of_the_service_ends_a_stream_with_an_error(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(transcription_id: UUID, caller: Caller) -> Read:
+        raise RuntimeError
+
+    async with listening(database, tmp_path) as service:
+        waiting = post(service, stream="true")
+        await new_job(database)
+        monkeypatch.setattr(service.service.reader, "read", fail)
+        service.service.parts.signals.wake()
+        [event] = events_of(await waiting)
+    assert event["error"]["code"] == "internal_error"
+
+
 async def test_a_stream_that_only_repeats_known_text_is_kept_awake(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
