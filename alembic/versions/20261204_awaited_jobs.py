@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("caller", sa.Text(), nullable=False),
         sa.Column("request_hash", sa.Text(), nullable=False),
         sa.Column("awaited_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kept_until", sa.DateTime(timezone=True), nullable=True),
     )
     op.create_index("awaited_job_request", "awaited_job", ["caller", "request_hash"])
 

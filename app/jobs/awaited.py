@@ -85,11 +85,22 @@ async def may_be_repeated(session: AsyncSession, upload: Upload) -> bool:
     return (await session.exec(statement.limit(1))).first() is not None
 
 
-async def extend_repeated(session: AsyncSession, upload: Upload) -> None:
-    """Moves the time at which jobs count as abandoned that the request may repeat."""
-    going_on = col(Transcription.completed_at).is_(None)
-    statement = update(AwaitedJob).where(*upload.may_repeat, going_on)
-    await session.exec(statement.values(awaited_until=func.now() + GRACE))
+async def repeated_by(session: AsyncSession, upload: Upload) -> set[UUID]:
+    """The jobs that the request may repeat, and that a client has awaited until shortly before. Keeps them.
+
+    A job that was abandoned earlier is none of them. Otherwise a caller that sends one recording after the other would
+    keep all of its abandoned jobs.
+    """
+    lately = col(AwaitedJob.awaited_until) > func.now()
+    statement = update(AwaitedJob).where(*upload.may_repeat, lately, col(Transcription.completed_at).is_(None))
+    kept = statement.values(kept_until=func.now() + GRACE).returning(col(AwaitedJob.transcription_id))
+    return set((await session.exec(kept)).scalars())
+
+
+async def keep(session: AsyncSession, ids: Collection[UUID]) -> None:
+    """Keeps jobs that a request may repeat that still arrives."""
+    statement = update(AwaitedJob).where(col(AwaitedJob.transcription_id).in_(ids))
+    await session.exec(statement.values(kept_until=func.now() + GRACE))
 
 
 async def extend(session: AsyncSession, ids: Collection[UUID]) -> None:
@@ -125,4 +136,4 @@ async def forget_ended(session: AsyncSession) -> None:
 
 
 def _is_abandoned() -> ColumnElement[bool]:
-    return col(AwaitedJob.awaited_until) < func.now()
+    return func.greatest(AwaitedJob.awaited_until, AwaitedJob.kept_until) < func.now()  # it ignores null

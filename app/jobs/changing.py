@@ -116,7 +116,7 @@ async def request_cancel(
     `why` is shown as the job's error if the service itself cancels it. Raises NotFound, and AlreadyFinal if the job
     has ended before.
     """
-    job = await _lock(session, transcription_id, caller)
+    job = await lock(session, transcription_id, caller)
     if job.status in FINAL:
         raise AlreadyFinal(f"The transcription is {job.status} already.")
     ended = await now(session)
@@ -133,7 +133,7 @@ async def request_cancel(
 
 async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
     """Delete a job with its transcript. If a worker runs the job, the worker loses its lease. Raises NotFound."""
-    job = await _lock(session, transcription_id, caller)
+    job = await lock(session, transcription_id, caller)
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
     await notify(session, cancelled_topic(transcription_id))
     await notify(session, changed_topic(transcription_id))
@@ -145,7 +145,8 @@ async def redeliver(session: AsyncSession, delivery_id: UUID, caller: Caller) ->
     return await outbox.redeliver(session, delivery_id, select(Transcription.id).where(seen_by(caller)))
 
 
-async def _lock(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
+async def lock(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
+    """The job, which no other transaction changes until this one ends. Raises NotFound."""
     statement = select(Transcription).where(Transcription.id == transcription_id, seen_by(caller)).with_for_update()
     job = (await session.exec(statement)).first()
     if job is None:

@@ -38,7 +38,7 @@ class Interest:
         self._at_end = at_end
         self._keep_abandoned = keep_abandoned
         self._awaited: Counter[UUID] = Counter()
-        self._uploads: Counter[Upload] = Counter()
+        self._kept: Counter[UUID] = Counter()
         self._reaching_the_database = UninterruptedTime()
 
     @contextmanager
@@ -60,14 +60,13 @@ class Interest:
         than the job would wait.
         """
         async with self._database.transaction() as session:
-            await awaited.extend_repeated(session, upload)
-        self._uploads[upload] += 1
+            kept = await awaited.repeated_by(session, upload)
+        self._kept.update(kept)
         try:
             yield
         finally:
-            self._uploads[upload] -= 1
-            if not self._uploads[upload]:
-                del self._uploads[upload]
+            self._kept.subtract(kept)
+            self._kept = +self._kept
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -81,8 +80,8 @@ class Interest:
         async with self._database.transaction() as session:
             if self._awaited:
                 await awaited.extend(session, list(self._awaited))
-            for upload in list(self._uploads):
-                await awaited.extend_repeated(session, upload)
+            if self._kept:
+                await awaited.keep(session, list(self._kept))
             await awaited.forget_ended(session)
             abandoned = [] if self._keep_abandoned else await awaited.abandoned(session, MOST_CANCELLED)
         reached_for = self._reaching_the_database.record(time.monotonic(), longest_gap=2.5 * BEAT_SECONDS)
@@ -94,6 +93,7 @@ class Interest:
         job_id = abandoned.transcription_id
         try:
             async with self._database.transaction() as session:
+                await changing.lock(session, job_id, Caller(abandoned.caller))  # first, as all other changes do
                 if not await awaited.give_up(session, job_id):
                     return
                 closed = await changing.request_cancel(

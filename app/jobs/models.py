@@ -146,7 +146,8 @@ class AwaitedJob(SQLModel, table=True):
     """A job whose client waits for its end on an open connection. The row stays for a while after the job's end.
 
     `request_hash` stands for the recording and everything that was asked for it. At `awaited_until` the job counts as
-    abandoned, unless a process that holds a connection of such a client has moved that time.
+    abandoned, unless a process that holds a connection of such a client has moved that time. It does not count as
+    abandoned before `kept_until` either, which a process moves while a request arrives that may repeat this one.
     """
 
     __tablename__ = "awaited_job"
@@ -156,6 +157,7 @@ class AwaitedJob(SQLModel, table=True):
     caller: str = Field(sa_type=Text)
     request_hash: str = Field(sa_type=Text)
     awaited_until: datetime = Field(sa_type=DateTime(timezone=True))
+    kept_until: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class TranscriptPart(SQLModel, table=True):

@@ -40,7 +40,7 @@ ROWS = (
     """,
     f"INSERT INTO transcript VALUES ('{JOB}', 'good morning')",
     f"INSERT INTO transcript_part VALUES ('{JOB}', gen_random_uuid(), 0, 1.5, '[]')",
-    f"INSERT INTO awaited_job VALUES ('{JOB}', 'test', 'hash', now())",
+    f"INSERT INTO awaited_job VALUES ('{JOB}', 'test', 'hash', now(), now())",
     f"INSERT INTO event VALUES ('{EVENT}', '{JOB}', 'transcription.completed', 'body', now())",
     f"""
     INSERT INTO delivery (id, event_id, style, url, host, status, attempts, tries, next_attempt_at, created_at)

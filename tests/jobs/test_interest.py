@@ -205,17 +205,31 @@ async def test_a_job_waits_while_a_request_arrives_that_may_repeat_it(
     job, _ = await ask(database)
     at_work = Interest(database, retention, FORGET_AUDIO, keep_abandoned=False)
     await beat_for(at_work, clock, 30)
-    await abandon(database, job.id)
-    async with at_work.during(OF_THIS_SIZE):  # which helps before the next beat
-        async with database.transaction() as session:
-            assert not await awaited.give_up(session, job.id)
+    async with at_work.during(OF_THIS_SIZE):
         await abandon(database, job.id)
+        async with database.transaction() as session:
+            assert not await awaited.give_up(session, job.id)  # which holds before the next beat
+        await execute(database, "UPDATE awaited_job SET kept_until = now() - interval '1 s'")
         clock.seconds += 5
         await at_work.beat()
     assert (await read(database, job.id)).status == "pending"
 
-    await abandon(database, job.id)
+    await execute(database, "UPDATE awaited_job SET kept_until = now() - interval '1 s'")
+    async with at_work.during(OF_THIS_SIZE):  # a request that comes too late for this job keeps it no longer
+        clock.seconds += 5
+        await at_work.beat()
+    ended = await read(database, job.id)
+    assert (ended.status, ended.error_code) == ("cancelled", "abandoned")
+
+
+async def test_a_job_does_not_wait_for_requests_of_others_or_of_another_size(
+    database: Database, retention: Retention, clock: Clock
+) -> None:
+    job, _ = await ask(database)
+    at_work = Interest(database, retention, FORGET_AUDIO, keep_abandoned=False)
+    await beat_for(at_work, clock, 30)
     async with at_work.during(OTHERS[0]), at_work.during(OTHERS[1]):
+        await abandon(database, job.id)
         clock.seconds += 5
         await at_work.beat()
     assert (await read(database, job.id)).status == "cancelled"

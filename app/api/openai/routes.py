@@ -4,7 +4,7 @@ A request becomes an ordinary job, and its connection waits for the end of the j
 it gets the same job. Everything else about the job is at `/v1/transcriptions/{id}`.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
@@ -84,7 +84,8 @@ async def _answer(request: Request, caller: Caller, service: Service, task: Task
     asked, job = await _accept(request, caller, service, task)
     wanted = asked.wanted
     if asked.streams:
-        return await _stream(request, events(service, job.id, caller, wanted), job)
+        stream = events(service, job.id, caller, wanted)
+        return StreamingResponse(stream, media_type=MEDIA_TYPE, headers={**HEADERS, JOB_ID: str(job.id)})
     return await _whole(request, caller, service, job, wanted)
 
 
@@ -121,25 +122,12 @@ async def _read_form(request: Request, save: Save, max_bytes: int, files: Sequen
     )
 
 
-async def _stream(request: Request, stream: AsyncIterator[str], job: Transcription) -> Response:
-    """Answers with events. HTTP/1.0 knows no chunks, so its clients get all events at the end."""
-    headers = {**HEADERS, JOB_ID: str(job.id)}
-    if request.scope["http_version"] == "1.0":
-        all_events = await run_unless(client_hangs_up(request), _joined(stream))
-        return Response(all_events, media_type=MEDIA_TYPE, headers=headers)
-    return StreamingResponse(stream, media_type=MEDIA_TYPE, headers=headers)
-
-
-async def _joined(stream: AsyncIterator[str]) -> str:
-    return "".join([event async for event in stream])
-
-
 async def _whole(
     request: Request, caller: Caller, service: Service, job: Transcription, wanted: Wanted | None
 ) -> Response:
     """Waits for the job's end, and answers as it is wanted, or with the text alone."""
     hang_up = partial(client_hangs_up, request)
-    body: Callable[[Transcript], str] = partial(render, wanted=wanted) if wanted else only_text
+    body = partial(_encoded, partial(render, wanted=wanted) if wanted else only_text)
     try:
         read = await end_of(service, job.id, caller, hang_up)
         failure = failure_at_end(read.job)
@@ -154,3 +142,7 @@ async def _whole(
         raise
     answer.headers[JOB_ID] = str(job.id)
     return answer
+
+
+def _encoded(body: Callable[[Transcript], str], transcript: Transcript) -> bytes:
+    return body(transcript).encode()

@@ -29,6 +29,9 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second
 QUIET_SECONDS = 15.0
 KEEP_ALIVE = ": the transcription goes on\n\n"  # a comment, so that no proxy takes the connection for a dead one
 
+# JSON allows these characters, but some clients take them for the end of a line.
+LINE_BREAKS = {ord(character): f"\\u{ord(character):04x}" for character in "\u0085\u2028\u2029"}
+
 log = structlog.stdlib.get_logger("callscribe.http")
 
 
@@ -136,4 +139,5 @@ def _itself(transcript: Transcript) -> Transcript:
 
 
 def _event(event: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+    text = json.dumps(event, ensure_ascii=False)
+    return f"data: {text.translate(LINE_BREAKS)}\n\n"

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.problems import raw_answer
 from app.api.server.connection_limits import ConnectionLimits
+from app.api.server.http_1_0 import without_chunks
 from app.api.server.parsing import ParsedConnection
 from app.api.server.request_limits import LimitedRequest, RequestLimits
 from app.errors import BadRequest, Unavailable
@@ -132,6 +133,8 @@ class Connection(ParsedConnection):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = without_chunks(cycle, app)
         begin = super()._start_asgi_task
         scope: Any = cycle.scope
         self._limited = self._request_limits.begin_when_free(

@@ -344,20 +344,26 @@ async def test_a_client_keeps_waiting_while_the_database_is_away(
     assert "error" not in answer.text
 
 
-async def test_a_client_that_knows_no_chunks_gets_all_events_at_the_end(database: Database, tmp_path: Path) -> None:
+async def test_a_client_that_knows_no_chunks_gets_a_stream_that_ends_with_its_connection(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "QUIET_SECONDS", 0.1)
     async with listening(database, tmp_path) as service:
         form = httpx.Request("POST", "http://x", files={"file": ("call.wav", tone())}, data={"stream": "true"})
         body = form.read()
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         head = f"POST {TRANSCRIPTIONS} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {form.headers['Content-Type']}\r\n"
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        headers = (await reader.readuntil(b"\r\n\r\n")).decode()
+        early = (await reader.readline()).decode()
         await ended(database, SPOKEN)
-        answer = (await reader.read()).decode()
+        events = (await reader.read()).decode()
         writer.close()
         await writer.wait_closed()
-    headers, _, events = answer.partition("\r\n\r\n")
     assert "transfer-encoding" not in headers.lower()
-    assert [line[:5] for line in events.splitlines() if line] == ["data:"] * 3
+    assert "connection: close" in headers.lower()
+    assert early == ": the transcription goes on\n"
+    assert [line[:5] for line in events.splitlines() if line.startswith("d")] == ["data:"] * 3
 
 
 async def test_the_short_route_ignores_fields_that_shape_the_answer(database: Database, tmp_path: Path) -> None:
