@@ -123,3 +123,13 @@ def test_what_needs_no_id_can_be_read_as_it_is_filled_in(service: Service, docs:
         assert (status, bool(body)) == ("200", True)
     assert docs.complaints() == []
     assert docs.origins() == {service.url}
+
+
+@pytest.mark.parametrize("name", ["create_audio_transcription", "create_audio_translation", "transcribe_audio"])
+def test_the_forms_of_openais_routes_succeed_if_only_the_file_is_chosen(
+    docs: Browser, recording: Path, name: str
+) -> None:
+    operation = Operation(docs, f"openai-{name}")
+    docs.all(f"{operation.place} input[type=file]")[0].send_keys(str(recording))
+    status, answer = operation.execute()
+    assert (status, bool(answer["text"])) == ("200", True)
