@@ -108,7 +108,7 @@ def test_a_repetition_may_name_the_same_candidates_otherwise(guarded: Service) -
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"languages[]": ["en", "auto"]}, "languages.1"),
+        ({"languages[]": ["en", "auto"]}, "languages"),
         ({"languages": ["en", "ga"]}, "languages"),
         ({"languages": '["en", "de"]', "language": "de"}, "languages"),
     ],

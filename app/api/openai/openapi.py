@@ -184,6 +184,7 @@ _EXTRA = {
         "channels", "The default is `split` for `diarized_json` and with names of speakers, and otherwise `mix`."
     ),
     "channel_labels": _only_ours("channel_labels", "It does the same as `known_speaker_names`."),
+    "hotwords": _only_ours("hotwords", "They are added to `keywords`."),
     **{name: _only_ours(name) for name in _OWN},
     "priority": _only_ours("priority", "The default is `3`."),
 }
