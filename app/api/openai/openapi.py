@@ -79,7 +79,8 @@ _ERRORS = _errors()
 TRANSCRIBED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The text. `response_format` decides its form. With `stream=true` it comes in events: each is "
-        "`data: `, an `OpenAIEvent` as JSON, and an empty line. A line that begins with `:` keeps the connection open.",
+        "`data: `, an `OpenAIEvent` as JSON, and an empty line. A text line that begins with `:` only "
+        "keeps the connection open.",
         "headers": _JOB_ID,
         "content": {
             "application/json": {
@@ -167,7 +168,8 @@ _SHAPING = {
     "timestamp_granularities": {
         "type": "array",
         "items": {"type": "string", "enum": list(GRANULARITIES)},
-        "description": "What has times in `verbose_json`. The default is `segment`.",
+        "description": "`word` adds the words and their times to `verbose_json`. Without `segment` beside it, the "
+        "segments are left out. The default is `segment`.",
         "examples": [[]],
     },
     "stream": {
