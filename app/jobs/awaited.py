@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, text
+from sqlalchemy import ColumnElement, and_, func, insert, or_, text
 from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -57,11 +57,8 @@ async def join(session: AsyncSession, caller: str, request_hash: str) -> Transcr
 
 async def add(session: AsyncSession, transcription_id: UUID, caller: str, request_hash: str) -> None:
     """Records that a client waits for a new job."""
-    until = (await session.exec(select(func.now() + GRACE))).one()
-    session.add(
-        AwaitedJob(transcription_id=transcription_id, caller=caller, request_hash=request_hash, awaited_until=until)
-    )
-    await session.flush()
+    row = {"transcription_id": transcription_id, "caller": caller, "request_hash": request_hash}
+    await session.exec(insert(AwaitedJob).values(**row, awaited_until=func.now() + GRACE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from string import ascii_uppercase
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -36,8 +36,6 @@ POSITIONAL = frozenset({"known_speaker_names", "channel_labels"})
 SHAPE = frozenset({"response_format", "timestamp_granularities", "stream"})
 """Fields that shape the answer only."""
 GRANULARITIES = ("segment", "word")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
