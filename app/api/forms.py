@@ -64,10 +64,6 @@ class Form:
     audio: StoredAudio
 
 
-def _nothing(name: str) -> bool:
-    return False
-
-
 async def read_form(
     stream: AsyncIterator[bytes],
     content_type: str,
@@ -76,12 +72,12 @@ async def read_form(
     is_field: Callable[[str], bool],
     max_bytes: int,
     files: Sequence[str] = ("file",),
-    ignores: Callable[[str], bool] = _nothing,
+    ignores_others: bool = False,
 ) -> Form:
     """Reads a whole form, and passes the bytes of its file to `save`.
 
     `files` are the names that the part with the file may have. Clients may send a field as a file too, as browsers do
-    with a Blob. `is_field` says which names are fields. The bytes of parts that it `ignores` are not kept.
+    with a Blob. `is_field` says which names are fields. If it `ignores_others`, it skips parts that are neither.
 
     Raises InvalidRequest, TooLarge if the form has more than `max_bytes`, and the errors of `save`. If it raises after
     it has called `save`, the caller has to erase what was saved.
@@ -99,7 +95,7 @@ async def read_form(
                 raise InvalidRequest("Send exactly one file in a request.", errors=(repeated,))
             filename = event.filename
             audio = await save(_recording(events, filename))
-        elif ignores(event.name):
+        elif ignores_others and not is_field(event.name):
             async for _ in _part(events):
                 pass
         elif event.filename is not None and event.media_type != JSON_TYPE and not is_field(event.name):

@@ -21,14 +21,24 @@ from app.api.openai import errors as openai
 from app.database.connections import DATABASE_TROUBLE, is_refusal, is_unexpected
 from app.errors import (
     AppError,
+    BadMedia,
     FieldError,
     Forbidden,
+    InsufficientStorage,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
+    NoAudio,
     NotFound,
+    QueueFull,
+    RequestTimeout,
+    ShuttingDown,
+    TooLarge,
+    TooLong,
     Unauthorized,
     Unavailable,
+    UnsupportedMedia,
+    UrlNotAllowed,
 )
 from app.wording import in_words
 
@@ -38,6 +48,19 @@ INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of t
 # Every route that needs a key may answer these errors.
 COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, Unavailable)
 ERROR_SCHEMA = {"$ref": "#/components/schemas/OpenAIError"}
+# Every route that takes a recording may answer these errors too.
+UPLOAD_ERRORS: tuple[type[AppError], ...] = (
+    RequestTimeout,
+    TooLarge,
+    UnsupportedMedia,
+    UrlNotAllowed,
+    NoAudio,
+    BadMedia,
+    TooLong,
+    QueueFull,
+    InsufficientStorage,
+    ShuttingDown,
+)
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 

@@ -16,24 +16,15 @@ from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, Re
 from app.api.forms import FORM_BYTES, read_form
 from app.api.hang_ups import client_hangs_up
 from app.api.media_types import JSON, announced_bytes, kind_of_body, require_one_idempotency_key
-from app.api.problems import COMMON_ERRORS, responses
+from app.api.problems import COMMON_ERRORS, UPLOAD_ERRORS, responses
 from app.api.requests import CreateFromUrl, CreateTranscription
 from app.errors import (
     AlreadyFinal,
-    BadMedia,
     IdempotencyKeyReused,
-    InsufficientStorage,
-    NoAudio,
     NotAcceptable,
     NotCompleted,
     NotFound,
-    QueueFull,
-    RequestTimeout,
     ShuttingDown,
-    TooLarge,
-    TooLong,
-    UnsupportedMedia,
-    UrlNotAllowed,
 )
 from app.intake.ask import Remote, Stored
 from app.jobs import changing
@@ -54,20 +45,7 @@ TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
 CREATED: dict[int | str, dict[str, Any]] = {
     200: openapi.REPEATED,
     202: openapi.ACCEPTED,
-    **responses(
-        *COMMON_ERRORS,
-        RequestTimeout,
-        TooLarge,
-        UnsupportedMedia,
-        IdempotencyKeyReused,
-        UrlNotAllowed,
-        NoAudio,
-        BadMedia,
-        TooLong,
-        QueueFull,
-        InsufficientStorage,
-        ShuttingDown,
-    ),
+    **responses(*COMMON_ERRORS, IdempotencyKeyReused, *UPLOAD_ERRORS),
 }
 IdempotencyKey = Annotated[
     str | None,

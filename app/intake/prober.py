@@ -8,6 +8,7 @@ from app.audio.decode import MediaInfo, probe
 from app.audio.raw import raw_sound
 from app.errors import TooLong, Unavailable
 from app.jobs.models import NewJob
+from app.process.counting import counted
 from app.process.places import FairPlaces, Rank
 from app.storage.store import AudioStore
 
@@ -53,10 +54,5 @@ class Prober:
         most, most_of_caller = times * MAX_PENDING_PROBES, times * MAX_PENDING_PROBES_OF_ONE_KEY
         if pending.total() >= most or pending[caller] >= most_of_caller:
             raise Unavailable("Too many recordings wait to be looked at.", retry_after=PROBE_RETRY_SECONDS)
-        pending[caller] += 1
-        try:
+        with counted(pending, [caller]):
             yield
-        finally:
-            pending[caller] -= 1
-            if not pending[caller]:
-                del pending[caller]

@@ -21,6 +21,7 @@ from app.jobs.awaited import Upload
 from app.jobs.ending import AtEnd
 from app.jobs.models import AwaitedJob
 from app.jobs.retention import Retention
+from app.process.counting import counted
 
 BEAT_SECONDS = 5.0
 MOST_CANCELLED = 100  # in one beat
@@ -44,13 +45,8 @@ class Interest:
     @contextmanager
     def held(self, transcription_id: UUID) -> Iterator[None]:
         """Keeps the job awaited until the block ends."""
-        self._awaited[transcription_id] += 1
-        try:
+        with counted(self._awaited, [transcription_id]):
             yield
-        finally:
-            self._awaited[transcription_id] -= 1
-            if not self._awaited[transcription_id]:
-                del self._awaited[transcription_id]
 
     @asynccontextmanager
     async def during(self, upload: Upload) -> AsyncIterator[None]:
@@ -61,12 +57,8 @@ class Interest:
         """
         async with self._database.transaction() as session:
             kept = await awaited.repeated_by(session, upload)
-        self._kept.update(kept)
-        try:
+        with counted(self._kept, kept):
             yield
-        finally:
-            self._kept.subtract(kept)
-            self._kept = +self._kept
 
     async def run(self) -> None:
         """Beat until cancelled."""

@@ -8,7 +8,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 from uuid import UUID
 
 from app.database.connections import Database
@@ -16,6 +15,7 @@ from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble
 from app.jobs import reading
 from app.jobs.topics import changed_topic
+from app.process.counting import counted
 
 # Nginx and most load balancers give up 60 s after they have sent a request, so the service answers earlier. One second
 # of the rest is for the last read of the job.
@@ -24,8 +24,6 @@ POLL_SECONDS = 1.0
 MOST_WAITING = 1000
 MOST_OF_A_CALLER = 400
 FEW = 20
-
-Key = TypeVar("Key", str, UUID)
 
 
 def answer_at(arrived: float, wait: float) -> float:
@@ -68,21 +66,12 @@ class Waiting:
             return
         with (
             self._signals.subscribe(changed_topic(transcription_id)) as changed,
-            self._counted(transcription_id, caller),
+            counted(self._callers, [caller]),
+            counted(self._jobs, [transcription_id]),
         ):
             if self._polling is None or self._polling.done():
                 self._polling = asyncio.create_task(self._poll())
             yield changed
-
-    @contextmanager
-    def _counted(self, transcription_id: UUID, caller: str) -> Iterator[None]:
-        self._callers[caller] += 1
-        self._jobs[transcription_id] += 1
-        try:
-            yield
-        finally:
-            _take_one(self._callers, caller)
-            _take_one(self._jobs, transcription_id)
 
     async def _poll(self) -> None:
         while self._jobs:
@@ -96,9 +85,3 @@ class Waiting:
             going_on = await reading.going_on(session, ids)
         for transcription_id in set(ids) - going_on:
             self._signals.wake(changed_topic(transcription_id))
-
-
-def _take_one(counter: Counter[Key], key: Key) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]

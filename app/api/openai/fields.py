@@ -23,7 +23,7 @@ from app.intake.model_names import ModelNames
 from app.transcripts.transcript import Task
 
 PRIORITY = 3
-"""Somebody waits for the answer, so these jobs come before those that nobody waits for."""
+"""A client waits for the answer of such a job, so it comes before jobs that no client waits for."""
 
 LISTS = frozenset(
     {"languages", "keywords", "hotwords", "timestamp_granularities", "known_speaker_names", "channel_labels"}
@@ -103,7 +103,7 @@ def _values(
     single: Mapping[str, str], lists: Mapping[str, list[str]], wanted: Wanted, models: ModelNames
 ) -> dict[str, Any]:
     """The values of our own request. A prompt that is too long loses its beginning, as it does at OpenAI."""
-    labels = lists.get("known_speaker_names") or lists.get("channel_labels") or []
+    labels = _labels(lists)
     splits = bool(labels) or wanted.format is ResponseFormat.DIARIZED_JSON
     channels = single.get("channels", "split" if splits else "mix").strip()
     if channels != "split" and wanted.format is ResponseFormat.DIARIZED_JSON:
@@ -132,8 +132,12 @@ def _wanted(single: Mapping[str, str], lists: Mapping[str, list[str]], task: Tas
     if not set(granularities) <= set(GRANULARITIES):
         raise _refused("timestamp_granularities", f"must hold nothing but: {', '.join(GRANULARITIES)}")
     words = "word" in granularities and asked == ResponseFormat.VERBOSE_JSON
-    named = bool(lists.get("known_speaker_names") or lists.get("channel_labels"))
-    return Wanted(ResponseFormat(asked), task, words, not words or "segment" in granularities, named)
+    segments, named = not words or "segment" in granularities, bool(_labels(lists))
+    return Wanted(ResponseFormat(asked), task, words, segments, named)
+
+
+def _labels(lists: Mapping[str, list[str]]) -> list[str]:
+    return lists.get("known_speaker_names") or lists.get("channel_labels") or []
 
 
 def _stream(text: str | None) -> bool:

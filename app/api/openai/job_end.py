@@ -1,7 +1,7 @@
 """Waits for the end of a job on the connection of the client that has asked for it.
 
-A client that waits costs no database connection and no thread. When it hangs up, nobody waits for the job any more, and
-the job is cancelled unless the client repeats its request (`jobs.interest`).
+A client that waits costs no database connection and no thread. If it closes its connection, the service cancels the
+job, unless the client repeats its request or another client waits for the job (`jobs.interest`).
 """
 
 import asyncio

@@ -10,27 +10,17 @@ from app.api.openai.answers import ResponseFormat
 from app.api.openai.errors import MEDIA_TYPE, failure_of, failure_of_job
 from app.api.openai.fields import GRANULARITIES, OWN
 from app.api.openapi_requests import form_fields
-from app.api.problems import COMMON_ERRORS, ERROR_SCHEMA, openai_responses
+from app.api.problems import COMMON_ERRORS, ERROR_SCHEMA, UPLOAD_ERRORS, openai_responses
 from app.api.requests import CreateTranscription
 from app.errors import (
-    BadMedia,
     BadRequest,
     FieldError,
     GpuOutOfMemory,
-    InsufficientStorage,
     InternalError,
     InvalidRequest,
     ModelNotFound,
-    NoAudio,
     NotFound,
-    QueueFull,
-    RequestTimeout,
-    ShuttingDown,
-    TooLarge,
-    TooLong,
     TranscriptionFailed,
-    UnsupportedMedia,
-    UrlNotAllowed,
     WorkerCrashed,
 )
 from app.jobs.lifecycle import Status
@@ -51,18 +41,9 @@ def _errors() -> dict[int | str, dict[str, Any]]:
     responses = openai_responses(
         *COMMON_ERRORS,
         BadRequest,
-        UrlNotAllowed,
         ModelNotFound,
         NotFound,
-        RequestTimeout,
-        TooLarge,
-        UnsupportedMedia,
-        NoAudio,
-        BadMedia,
-        TooLong,
-        QueueFull,
-        InsufficientStorage,
-        ShuttingDown,
+        *UPLOAD_ERRORS,
         InternalError,
         more=[
             *(failure_of(InvalidRequest("Some fields are not valid.", errors=(field,))) for field in _REFUSED_FIELDS),

@@ -118,7 +118,7 @@ async def _read_form(request: Request, save: Save, max_bytes: int, files: Sequen
         is_field=is_known,
         max_bytes=max_bytes,
         files=files,
-        ignores=lambda name: not is_known(name),
+        ignores_others=True,
     )
 
 

@@ -37,7 +37,7 @@ class Item(OfJob, Protocol):
     def hurries(self) -> Callable[[], bool] | None:
         """Returns whether a reader waits for this item now, so that it should not wait until a batch is full.
 
-        None if nobody ever waits for the items of its job.
+        None if no reader waits for the items of its job.
         """
 
 
