@@ -71,7 +71,7 @@ async def test_the_text_of_one_channel_is_reported_exactly_as_it_is_in_the_trans
 
 
 async def test_an_echo_is_taken_out_of_the_text_before_it_is_reported(engine: Engine, record: Record) -> None:
-    parts = [speech(FOX), silence(3), speech(HELLO), silence(3), speech(COUNTING), silence(3)] * 3
+    parts = [speech(FOX), silence(3), speech(HELLO), silence(3), speech(COUNTING), silence(3)] * 6
     agent = np.concatenate([*parts, silence(3)])
     own = np.concatenate([silence(4), speech(HELLO)])
     customer = 0.1 * agent + np.concatenate([silence(len(agent) / SAMPLE_RATE - 6), own, silence(20)])[: len(agent)]
