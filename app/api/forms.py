@@ -15,11 +15,12 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
 from app.errors import FieldError, InvalidRequest, TooLarge
+from app.intake.intake import MOST_BESIDE_RECORDING
 from app.network.disposition import names
 from app.storage.store import StoredAudio
 
 URL_FORM = "If the service should fetch a `url`, send the fields as a JSON body, with `Content-Type: application/json`."
-FORM_BYTES = 256 * 1024  # how much larger than its file a form may be
+FORM_BYTES = MOST_BESIDE_RECORDING  # how much larger than its file a form may be
 MAX_FIELDS_BYTES = 64 * 1024
 MAX_PARTS = 250
 FILELESS_BYTES = 8 * 1024  # of a part `file` without a file name are looked at: is it a recording, or a field with text
