@@ -35,4 +35,6 @@ class PcmFile:
         with self.path.open("rb") as file:
             file.seek(start * BYTES_PER_SAMPLE)
             raw = file.read(count * BYTES_PER_SAMPLE)
-        return np.frombuffer(raw, dtype="<i2").astype(np.float32) / 32768.0
+        samples = np.frombuffer(raw, dtype="<i2").astype(np.float32)
+        samples *= np.float32(1 / 32768)  # in place, because a division would write a second array
+        return samples

@@ -55,10 +55,14 @@ def measure(channels: Sequence[PcmFile]) -> Levels:
     for start in range(0, length, STRETCH_SAMPLES):
         size = min(STRETCH_SAMPLES, length - start)
         blocks = -(-size // BLOCK_SAMPLES)
-        stretch = np.stack([_padded(pcm.read(start, size), blocks * BLOCK_SAMPLES) for pcm in channels])
+        stretch = np.zeros((count, blocks * BLOCK_SAMPLES), np.float32)
+        for samples, pcm in zip(stretch, channels, strict=True):
+            read = pcm.read(start, size)
+            samples[: len(read)] = read
         by_block = stretch.reshape(count, blocks, BLOCK_SAMPLES).transpose(1, 0, 2)
         products.append((by_block @ by_block.transpose(0, 2, 1)).astype(np.float64))
-        clipped += (np.abs(stretch) >= CLIPPED_LEVEL).sum(axis=1)
+        if max(stretch.max(), -stretch.min()) >= CLIPPED_LEVEL:  # most stretches have no such sample
+            clipped += (np.abs(stretch) >= CLIPPED_LEVEL).sum(axis=1)
     found = np.concatenate(products)
     rms = np.sqrt(np.diag(found.sum(axis=0)) / max(1, length))
     return Levels(tuple(rms.tolist()), tuple((clipped / max(1, length)).tolist()), _copies(found, rms))
@@ -92,10 +96,6 @@ def likeness(pcm: PcmFile, other: PcmFile, start: float, end: float) -> float:
     energies = (energy[len(own) :] - energy[: -len(own)]) * np.sum(np.square(own, dtype=np.float64))
     heard = energies > 0
     return float(np.max(np.abs(products[: len(energies)])[heard] / np.sqrt(energies[heard]), initial=0.0))
-
-
-def _padded(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    return np.pad(samples, (0, size - len(samples)))
 
 
 def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[int | None, ...]:
