@@ -8,6 +8,7 @@ import pytest
 
 from app.audio.decode import DecodedAudio, Loss, decode
 from app.audio.decoder.losses import MAX_REPORTED, Losses
+from app.audio.decoder.wav import Stretch, options
 from testing.media import dominant_frequency, tones, wav_header, write_audio
 
 RATE = 8_000
@@ -184,3 +185,16 @@ async def test_a_broken_file_after_a_good_one_is_reported(tmp_path: Path) -> Non
     audio = await decoded(whole + broken, tmp_path)
     assert audio.duration_seconds == pytest.approx(3, abs=0.2)
     assert audio.losses == (Loss("bytes", bytes=len(broken)),)
+
+
+def form(tag: int, bytes_per_second: int) -> bytes:
+    return struct.pack("<HHIIHH", tag, 2, 8_000, bytes_per_second, 2, 8)
+
+
+def test_only_sound_that_cannot_be_broken_is_read_in_longer_packets() -> None:
+    pcm, alaw, mulaw, adpcm = (Stretch(form(tag, 16_000), 44, 16_044, 16_000) for tag in (1, 6, 7, 17))
+
+    assert options([pcm, alaw, mulaw]) == {"max_size": "4000"}
+    assert options([pcm, adpcm]) == options([adpcm]) == options([]) == {}
+    assert options([Stretch(form(1, 0), 44, 16_044, 16_000)]) == {}
+    assert options([Stretch(form(1, 0xFFFF_FFFF), 44, 16_044, 16_000)]) == {}

@@ -100,7 +100,7 @@ def each_section(found: Sections, losses: Losses, files: ChannelFiles | None) ->
     header_seconds: float | None = 0.0
     for section in found.files:
         try:
-            with tracks.open_recording(section, found.raw) as container:
+            with tracks.open_recording(section, found.raw, found.options) as container:
                 streams = tracks.choose_tracks(container, losses)
                 facts = tracks.read_header(container, streams)
                 info = info or facts

@@ -43,14 +43,15 @@ class Raw:
 class Sections:
     """The recordings in a file. `raw` says how to read them if they have no header.
 
-    `unknown_bytes` are at the end of the file, and are in none of them. `wav` has the seconds that the headers of a WAV
-    file announce, and the share of them that is there. It is None if they announce nothing.
+    `options` are for FFmpeg. `unknown_bytes` are at the end of the file, and are in none of them. `wav` has the seconds
+    that the headers of a WAV file announce, and the share of them that is there. It is None if they announce nothing.
     """
 
     files: list[Recording | Section]
     raw: Raw | None = None
     unknown_bytes: int = 0
     wav: tuple[float, float] | None = None
+    options: dict[str, str] = field(default_factory=dict)
 
 
 def sections_of(recording: Recording, raw: Raw | None) -> Sections:
@@ -98,10 +99,11 @@ def _of_wav(recording: Recording, size: int) -> Sections:
     seconds = sum(sound.seconds_of(sound.announced or 0) for sound in announced)
     share = (seconds, sum(sound.size for sound in announced) / promised) if promised else None
     if len(sounds) <= 1 and all(sound.is_as_announced for sound in sounds):
-        return Sections([recording], None, unknown_bytes, share)
+        return Sections([recording], None, unknown_bytes, share, wav.options(sounds))
     sounds = [sound for sound in sounds if sound.end > sound.start]
     unknown_bytes += sum(sound.size for sound in sounds[MAX_SECTIONS:])
-    return Sections([wav.section(recording, sound) for sound in sounds[:MAX_SECTIONS]], None, unknown_bytes, share)
+    files: list[Recording | Section] = [wav.section(recording, sound) for sound in sounds[:MAX_SECTIONS]]
+    return Sections(files, None, unknown_bytes, share, wav.options(sounds))
 
 
 def _of_movies(recording: Recording, size: int) -> Sections:

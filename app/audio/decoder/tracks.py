@@ -5,7 +5,7 @@ It allows only formats of recordings, because each parser of FFmpeg is code that
 
 import codecs
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -52,16 +52,16 @@ ALTERNATIVES = (
 """What marks a track that is another version of a film's sound, or comments on it."""
 
 
-def open_recording(recording: Recording | Section, raw: Raw | None = None) -> InputContainer:
+def open_recording(recording: Recording | Section, raw: Raw | None, options: Mapping[str, str]) -> InputContainer:
     """Open the container and read its header. Raises Refused if it is not of a kind that we allow."""
     demuxer = raw.demuxer if raw else None
-    options = {"format_whitelist": demuxer or CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": DECODERS}
+    limits = {"format_whitelist": demuxer or CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": DECODERS}
     try:
         return av.open(
             recording,
             "r",
             format=demuxer,
-            options=options | (raw.options if raw else {}),
+            options={**options, **(raw.options if raw else {}), **limits},
             metadata_errors="replace",
         )
     except FFmpegError as error:

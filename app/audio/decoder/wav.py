@@ -6,6 +6,7 @@ know it and append more sound later, and people join files. Sizes that count are
 
 import re
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.audio.decoder.recording import Recording, Section
@@ -20,6 +21,12 @@ KNOWN_CHUNKS = frozenset(
 PLACEHOLDER_BYTES = 0x7000_0000
 LONGEST_BELIEVED_SECONDS = 86_400.0
 ROUND_BYTES = 100_000_000
+
+# FFmpeg's packets of telephone sound are short (64 ms), so that the work for each packet is half of the decoding. A
+# broken packet is lost as a whole. So only packets of encodings that cannot be broken are longer: PCM, A-law and μ-law.
+PACKET_SECONDS = 0.25
+LARGEST_PACKET_BYTES = 1 << 18
+UNBREAKABLE = frozenset((b"\x01\x00", b"\x06\x00", b"\x07\x00"))
 
 
 class Stretch(NamedTuple):
@@ -78,6 +85,15 @@ def stretches(recording: Recording, size: int) -> tuple[list[Stretch], int]:
     else:
         unknown = max(0, size - place)
     return found, unknown
+
+
+def options(sounds: Sequence[Stretch]) -> dict[str, str]:
+    """Returns FFmpeg's options for a WAV file with this sound."""
+    rates = {int.from_bytes(sound.form[8:12], "little") for sound in sounds}
+    if not rates or any(sound.form[:2] not in UNBREAKABLE for sound in sounds):
+        return {}
+    longest = int(max(rates) * PACKET_SECONDS)
+    return {"max_size": str(longest)} if 0 < longest <= LARGEST_PACKET_BYTES else {}
 
 
 def section(recording: Recording, sound: Stretch) -> Section:
