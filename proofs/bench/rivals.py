@@ -15,14 +15,14 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.whisper.weights import fetch
 from proofs.bench.calls import Call, Piece
-from proofs.bench.work import BEAM_SIZE, MODEL, Report, Work
+from proofs.bench.work import BEAM_SIZE, COMPUTE_TYPE, DEVICE, MODEL, Report, Work
 from testing.media import write_audio
 
 Segment = tuple[float, str]  # start in seconds, text
 
 
 def load(models_dir: Path, **options: int) -> WhisperModel:
-    return WhisperModel(str(fetch(MODEL, models_dir)), device="cpu", compute_type="int8", **options)
+    return WhisperModel(str(fetch(MODEL, models_dir)), device=DEVICE, compute_type=COMPUTE_TYPE, **options)
 
 
 def channels_of(call: Call) -> Sequence[Any]:
