@@ -25,6 +25,8 @@ PLACES = (
 )
 IN_PACKAGES = "nvidia/*/lib"  # the folders of NVIDIA's wheels, which PyTorch uses too
 
+PACKAGES = "CUBLAS_PACKAGES"  # more folders of packages, which run.sh sets
+
 
 @dataclass(frozen=True)
 class Cublas:
@@ -46,7 +48,9 @@ class Cublas:
 
 def candidates(packages: Sequence[str] | None = None) -> list[Cublas]:
     """What may serve, in the order to try: what the system finds, cuBLAS 13 by another name, any other cuBLAS 12."""
-    found = list(dict.fromkeys(path.resolve() for path in _files(sys.path if packages is None else packages)))
+    if packages is None:
+        packages = [*sys.path, *os.environ.get(PACKAGES, "").split(":")]
+    found = list(dict.fromkeys(path.resolve() for path in _files(packages)))
     twelve = [Cublas(f"{path}", path) for path in found if path.name.startswith(TWELVE)]
     thirteen = [Cublas(f"{path} under the name {CUBLAS}", path) for path in found if path.name.startswith(THIRTEEN)]
     return [*([Cublas(CUBLAS, None)] if _system_finds(CUBLAS) else []), *thirteen, *twelve]
@@ -55,7 +59,7 @@ def candidates(packages: Sequence[str] | None = None) -> list[Cublas]:
 def _files(packages: Sequence[str]) -> Iterator[Path]:
     listed = (Path(each) for each in os.environ.get("LD_LIBRARY_PATH", "").split(":") if each)
     fixed = (folder for place in PLACES for folder in Path("/").glob(place.lstrip("/")))
-    wheels = (folder for package in packages for folder in Path(package or ".").glob(IN_PACKAGES))
+    wheels = (folder for package in packages if package for folder in Path(package).glob(IN_PACKAGES))
     for folder in (*listed, *fixed, *wheels, *_cached_folders()):
         for name in (TWELVE, THIRTEEN):
             if (folder / name).is_file():

@@ -15,7 +15,7 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # attributes of cuda.h
 
 
 class DriverFailed(Exception):
-    """The driver is missing, or refused a call. The message says which."""
+    """Something is missing for the driver, or it refused a call. The message says what."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Driver:
     """The driver's own library. Raises DriverFailed if there is none, or if it finds no GPU."""
 
     def __init__(self) -> None:
+        self._contexts: dict[int, ctypes.c_void_p] = {}
         try:
             self._cuda: Any = ctypes.CDLL(DRIVER)
         except OSError:
-            raise DriverFailed(f"NVIDIA's driver is missing: {DRIVER} cannot be loaded") from None
+            raise DriverFailed(f"NVIDIA's driver; {DRIVER} cannot be loaded") from None
         if error := self._cuda.cuInit(0):
-            raise DriverFailed(f"the driver finds no GPU that works: cuInit failed with error {error}")
+            raise DriverFailed(f"a GPU that works; cuInit of the driver failed with error {error}")
 
     @property
     def cuda_version(self) -> tuple[int, int]:
@@ -84,9 +85,11 @@ class Driver:
 
     def _enter(self, index: int) -> None:
         """Makes the GPU's context, which CTranslate2 uses too, that of this thread."""
-        context = ctypes.c_void_p()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device(index))
-        self._call("cuCtxSetCurrent", context)
+        if index not in self._contexts:
+            context = ctypes.c_void_p()
+            self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device(index))
+            self._contexts[index] = context
+        self._call("cuCtxSetCurrent", self._contexts[index])
 
     def _gpu(self, index: int) -> Gpu:
         device, name, size = self._device(index), ctypes.create_string_buffer(128), ctypes.c_size_t()

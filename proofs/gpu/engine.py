@@ -83,16 +83,19 @@ def lack(plan: Plan) -> Iterator[Result]:
         recordings = asyncio.run(_decoded(plan.calls(), Path(folder)))
         leave = plan.needed_mib * SHARE_THAT_FITS
         with driver.holding(plan.gpu, max(0.0, driver.free_mib(plan.gpu) - leave)):
-            yield {"while": f"{leave:.0f} MiB are free", **_under_lack(engine, recordings, plan)}
-        yield {"while": "all memory is free again", **_under_lack(engine, recordings, plan)}
+            result = _under_lack(engine, recordings, plan)
+        yield {"while": f"{leave:.0f} MiB were free", **result}
+        if result["batches that did not fit"] == "none":
+            raise RuntimeError("every batch fitted, so no batch had to be halved")
+        yield {"while": "all memory was free again", **_under_lack(engine, recordings, plan)}
 
 
-def _under_lack(engine: Engine, recordings: Sequence[Recording], plan: Plan) -> Result:
+def _under_lack(engine: Engine, recordings: list[Recording], plan: Plan) -> Result:
     calls = [call for call, _ in recordings]
     with _counting() as failed:
-        heard, _ = asyncio.run(_transcribe(engine, recordings, plan.model))
+        heard, latencies = asyncio.run(_transcribe(engine, recordings * plan.copies, plan.model))
     return {
-        "transcripts": len(heard),
+        "transcripts": len(latencies),
         "batches that did not fit": str(failed) if failed else "none",
         "WER": error_rate(calls, heard),
         "differs from CPU": _difference(calls, heard, plan.folder / TEXTS),
@@ -156,7 +159,7 @@ async def _decoded(calls: Sequence[Call], folder: Path) -> list[Recording]:
     return list(await asyncio.gather(*(decoded(number, call) for number, call in enumerate(calls))))
 
 
-async def _transcribe(engine: Engine, recordings: Sequence[Recording], model: str) -> tuple[Heard, list[float]]:
+async def _transcribe(engine: Engine, recordings: list[Recording], model: str) -> tuple[Heard, list[float]]:
     started = time.perf_counter()
 
     async def transcribe(recording: Recording) -> tuple[str, Transcript, float]:

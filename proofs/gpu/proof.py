@@ -113,7 +113,7 @@ class Proof:
             self.runner.skip(title, "the step with batches gave no size that fits")
         else:
             largest = max(fitted, key=lambda row: row["batch"])
-            plan = replace(plan, batch_size=largest["batch"], needed_mib=largest["GPU MiB"])
+            plan = replace(plan, batch_size=largest["batch"], needed_mib=largest["GPU MiB"], copies=COPIES)
             self.runner.run("lack", title, plan)
 
     def _devices(self) -> None:

@@ -20,9 +20,13 @@ if [ ! -e "$unpacked/whole" ]; then
     (cd "$here" && sha256sum --quiet --check SHA256SUMS) || { echo "a piece was damaged on its way: copy it again" >&2; exit 2; }
     mkdir -p "$unpacked"
     cat "$here"/piece-* | tar -xzf - -C "$unpacked"
+    "$python" -m venv --without-pip "$unpacked/venv" || { echo "missing: Python's module venv" >&2; exit 2; }
+    printf '%s\n' "$unpacked" "$unpacked/site" >"$unpacked/venv/lib/python@PYTHON@/site-packages/packed.pth"
     touch "$unpacked/whole"
 fi
 [ "${1:-}" != unpack ] || { echo "unpacked into $unpacked"; exit 0; }
 cd "$unpacked"
-export PYTHONPATH="$unpacked:$unpacked/site" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-exec "$python" -m proofs.gpu --model "$unpacked/model" --recordings "$unpacked/recordings" --output "$here/results" "$@"
+# NVIDIA's libraries may be installed for the Python that was found, and not for the new environment.
+CUBLAS_PACKAGES=$("$python" -c 'import sys; print(":".join(filter(None, sys.path)))')
+export CUBLAS_PACKAGES PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+exec "$unpacked/venv/bin/python" -m proofs.gpu --model "$unpacked/models/@MODEL@" --recordings "$unpacked/recordings" --output "$here/results" "$@"

@@ -69,17 +69,19 @@ class Runner:
         """Returns why the step failed, or None."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         with TemporaryFile("w+") as errors:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=inherited | dict(more),
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            )
-            assert process.stdout
-            with _ended_after(process, limit) as late:
+            with (
+                subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env=inherited | dict(more),
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    start_new_session=True,
+                ) as process,
+                _ended_after(process, limit) as late,
+            ):
+                assert process.stdout
                 for line in process.stdout:
                     if line.startswith("{"):
                         results.append(json.loads(line))
