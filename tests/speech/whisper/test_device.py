@@ -11,12 +11,13 @@ import pytest
 
 from app.speech.model import Device, DeviceChoice, ModelUnavailable
 from app.speech.whisper import device
-from app.speech.whisper.device import CPU_BATCH_SIZE, CUBLAS, find_device, fitted
+from app.speech.whisper.device import CPU_BATCH_SIZE, CUBLAS, WIDEST, find_device, fitted
 from app.speech.whisper.gpu_table import read, row_for
 
 OF_PROCESSOR = ctranslate2.get_supported_compute_types("cpu")
 OF_GPU = {"float16", "int8_float16", "float32", "bfloat16"}
 OF_OLD_GPU = {"float32", "int8", "bfloat16"}
+SMALLEST = row_for(read(), WIDEST, None).batch_size  # what a large model gets on a GPU whose memory is not known
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        (("auto", (0,), "auto"), Device("cuda", (0,), 1, "float16", 4)),
-        (("cuda", (), "float32"), Device("cuda", (0, 1), 2, "float32", 4)),
-        (("auto", (1,), "int8"), Device("cuda", (1,), 1, "int8", 4)),
+        (("auto", (0,), "auto"), Device("cuda", (0,), 1, "float16", SMALLEST)),
+        (("cuda", (), "float32"), Device("cuda", (0, 1), 2, "float32", SMALLEST)),
+        (("auto", (1,), "int8"), Device("cuda", (1,), 1, "int8", SMALLEST)),
         (("cpu", (), "auto"), Device("cpu", (0,), 3, "int8", CPU_BATCH_SIZE)),
     ],
 )
