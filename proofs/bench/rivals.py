@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import av
 import numpy as np
-from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
+from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.whisper.weights import fetch
@@ -26,10 +27,16 @@ def load(models_dir: Path, **options: int) -> WhisperModel:
 
 
 def channels_of(call: Call) -> Sequence[Any]:
-    """Returns the samples of each channel at 16 kHz. Recordings with more than two channels are mixed to one."""
-    if call.channels == 2:
-        return list(decode_audio(str(call.path), split_stereo=True))
-    return [decode_audio(str(call.path))]
+    """Returns the samples of each channel at 16 kHz. Recordings with more than two channels are mixed to one.
+
+    It decodes as faster-whisper's `decode_audio`, which does not work with PyAV 19, the version for Python 3.12.
+    """
+    resampler = av.AudioResampler(format="s16p", layout="stereo" if call.channels == 2 else "mono", rate=SAMPLE_RATE)
+    with av.open(str(call.path)) as container:
+        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    frames += resampler.resample(None)
+    samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+    return list(samples.astype(np.float32) / 32768)
 
 
 def one_by_one(models_dir: Path, calls: Sequence[Call], *, threads: int) -> Work:
