@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test proofs lint format check bench chaos door fuzz soak lock
+.PHONY: help setup demo run test proofs lint format check bench gpu gpu-pack chaos door fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ PARALLEL = --numprocesses $(WORKERS) --dist loadfile
 export PYTHONDONTWRITEBYTECODE :=
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install everything into .venv, also what tests and checks need
 
@@ -59,6 +59,13 @@ check: lint test proofs ## check format, lint, types and import contracts, and r
 
 bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
 	$(BIN)/python -m proofs.bench $(if $(QUICK),--quick) $(RECORDINGS)
+
+gpu: setup ## prove and measure the path through an NVIDIA GPU: make gpu [MODEL=base] [REFRESH=1]
+	$(BIN)/python -m proofs.gpu $(if $(MODEL),--model $(MODEL)) $(if $(REFRESH),--refresh)
+
+gpu-pack: setup ## pack the proof for a machine without a network: make gpu-pack [PYTHON_VERSION=3.12] [INTO=dist/gpu] [MODEL=base] [CUBLAS=1]
+	$(BIN)/python -m proofs.gpu.pack $(if $(PYTHON_VERSION),--python-version $(PYTHON_VERSION)) $(if $(INTO),--into $(INTO)) \
+	  $(if $(MODEL),--model $(MODEL)) $(if $(CUBLAS),--cublas)
 
 fuzz: setup ## decode broken recordings: make fuzz [COUNT=10000] [SEED=1] [PATIENCE=10]
 	$(BIN)/python -m proofs.fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(PATIENCE),--patience $(PATIENCE))

@@ -88,8 +88,8 @@ class Settings(BaseSettings):
     batch_size: int | None = Field(
         default=None,
         ge=1,
-        le=256,
-        description="How many windows the model recognizes together. If unset, the device decides.",
+        le=64,  # CTranslate2's counts of 32 bits wrap above it on a GPU (speech/whisper/gpu_table.py)
+        description="How many windows the model recognizes together. If unset, the device and the model decide.",
     )
     api_keys: Annotated[dict[str, tuple[SecretStr, ...]], NoDecode, BeforeValidator(values.split_keys)] = Field(
         default_factory=dict,

@@ -81,6 +81,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("COMPUTE_TYPE", "int3"),
         ("COMPUTE_TYPE", "bfloat16"),
         ("BATCH_SIZE", "0"),
+        ("BATCH_SIZE", "65"),
         ("API_KEYS", "secret-without-a-name"),
         ("ROOT_PATH", "speech"),
         ("ROOT_PATH", "/speech?"),

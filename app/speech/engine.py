@@ -26,8 +26,6 @@ from app.speech.windows import voice_activity
 from app.speech.windows.levels import measure
 from app.transcripts.transcript import Options, Transcript
 
-CPU_BATCH_SIZE = 4  # as fast as 8, and each batch ends sooner
-GPU_BATCH_SIZE = 16
 USUAL_RANK = Rank()
 logger = logging.getLogger(__name__)
 
@@ -37,8 +35,8 @@ class EngineConfig:
     """Which models to serve and where to run them. The first of `models` is the default.
 
     `device` is `auto`, `cpu` or `cuda`. An empty `device_index` means all GPUs. The `compute_type` `auto` is int8 on a
-    processor and float16 on a GPU. `batch_size` is the most windows that a batch holds; None means CPU_BATCH_SIZE or
-    GPU_BATCH_SIZE.
+    processor and float16 on a GPU. `batch_size` is the most windows that a batch holds; None means the number of the
+    model's device, or the smallest of these numbers if there are several models.
     """
 
     models: tuple[str, ...]
@@ -92,8 +90,7 @@ class Engine:
         voice_activity.load()
         return_memory()
         devices = [each.device for each in loaded.values()]
-        on_gpu = any(device.kind == "cuda" for device in devices)
-        batch_size = config.batch_size or (GPU_BATCH_SIZE if on_gpu else CPU_BATCH_SIZE)
+        batch_size = config.batch_size or min(device.batch_size for device in devices)
         batcher = Batcher(max(device.threads for device in devices), batch_size, recognize_batch)
         batcher.start()
         self._batcher = batcher
@@ -159,5 +156,12 @@ class Engine:
 def _load(name: str, config: EngineConfig) -> LoadedModel:
     loaded = families.load(name, config.models_dir, config.device_choice)
     device = loaded.device
-    logger.info("model %s loaded on %s as %s, %d threads", name, device.kind, device.compute_type, device.threads)
+    logger.info(
+        "model %s loaded on %s as %s, %d threads, batches of up to %d",
+        name,
+        device.kind,
+        device.compute_type,
+        device.threads,
+        config.batch_size or device.batch_size,
+    )
     return loaded

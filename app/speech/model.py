@@ -42,14 +42,17 @@ class DeviceChoice:
 class Device:
     """Where a model runs. `kind` is `cpu` or `cuda`.
 
-    `threads` is how many threads the model needs: one for each core, or for each GPU of `indexes`. The engine starts as
-    many as the model that needs most, and all of them may call every model at the same time.
+    `threads` is how many threads the model needs: one for each core, or some for each GPU of `indexes`. The engine
+    starts as many as the model that needs most, and all of them may call every model at the same time.
+
+    `batch_size` is how many windows of this model should be recognized together, unless the operator sets a number.
     """
 
     kind: str
     indexes: tuple[int, ...]
     threads: int
     compute_type: str
+    batch_size: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from app.speech.engine import Engine, EngineConfig
 from app.transcripts.transcript import Options
 from proofs.bench.calls import Call, Piece
 from proofs.bench.measure import Meter, Run, repeatedly, resident_mib
-from proofs.bench.work import MODEL, Report, Work
+from proofs.bench.work import DEVICE, MODEL, Report, Work
 from testing.service import Service, serving
 
 HEALTH_PAUSE_SECONDS = 0.02
@@ -29,7 +29,7 @@ FINAL = frozenset({"completed", "failed", "cancelled"})
 def engine(models_dir: Path, calls: Sequence[Call]) -> Work:
     """Decodes and transcribes all calls at the same time, without HTTP and without a database."""
     share_memory()
-    loaded = Engine(EngineConfig(models=(MODEL,), models_dir=models_dir, device="cpu"))
+    loaded = Engine(EngineConfig(models=(MODEL,), models_dir=models_dir, device=DEVICE))
     loaded.load()
 
     async def transcribe(call: Call, report: Report) -> None:
@@ -50,7 +50,7 @@ def service(folder: Path, calls: Sequence[Call], levels: Sequence[int]) -> list[
 
     A client posts its next call after it has read a transcript.
     """
-    with serving(folder, MODEL=MODEL, DEVICE="cpu") as running:
+    with serving(folder, MODEL=MODEL, DEVICE=DEVICE) as running:
         idle = resident_mib(psutil.Process(running.process.pid))
         return [_under_load(running, calls, clients, idle) for clients in levels]
 

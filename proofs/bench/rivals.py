@@ -9,27 +9,34 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import av
 import numpy as np
-from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
+from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.whisper.weights import fetch
 from proofs.bench.calls import Call, Piece
-from proofs.bench.work import BEAM_SIZE, MODEL, Report, Work
+from proofs.bench.work import BEAM_SIZE, COMPUTE_TYPE, DEVICE, MODEL, Report, Work
 from testing.media import write_audio
 
 Segment = tuple[float, str]  # start in seconds, text
 
 
 def load(models_dir: Path, **options: int) -> WhisperModel:
-    return WhisperModel(str(fetch(MODEL, models_dir)), device="cpu", compute_type="int8", **options)
+    return WhisperModel(str(fetch(MODEL, models_dir)), device=DEVICE, compute_type=COMPUTE_TYPE, **options)
 
 
 def channels_of(call: Call) -> Sequence[Any]:
-    """Returns the samples of each channel at 16 kHz. Recordings with more than two channels are mixed to one."""
-    if call.channels == 2:
-        return list(decode_audio(str(call.path), split_stereo=True))
-    return [decode_audio(str(call.path))]
+    """Returns the samples of each channel at 16 kHz. Recordings with more than two channels are mixed to one.
+
+    It decodes as faster-whisper's `decode_audio`, which does not work with PyAV 19, the version for Python 3.12.
+    """
+    resampler = av.AudioResampler(format="s16p", layout="stereo" if call.channels == 2 else "mono", rate=SAMPLE_RATE)
+    with av.open(str(call.path)) as container:
+        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    frames += resampler.resample(None)
+    samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+    return list(samples.astype(np.float32) / 32768)
 
 
 def one_by_one(models_dir: Path, calls: Sequence[Call], *, threads: int) -> Work:

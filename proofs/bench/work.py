@@ -1,4 +1,7 @@
-"""Defines what a contender is, and what all have in common: the CPU, one model, int8, and a beam of five."""
+"""Defines what a contender is, and what all have in common: the processor, one model, int8, and a beam of five.
+
+`proofs/gpu` runs the same contenders on a GPU, with float16. It sets the variables BENCH_MODEL and BENCH_DEVICE.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -6,7 +9,9 @@ from pathlib import Path
 
 from proofs.bench.calls import Call, Piece
 
-MODEL = "base"
+MODEL = os.environ.get("BENCH_MODEL", "base")
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
+COMPUTE_TYPE = "int8" if DEVICE == "cpu" else "float16"
 BEAM_SIZE = 5
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

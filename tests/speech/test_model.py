@@ -99,7 +99,7 @@ class Metronomes:
         pass
 
     def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
-        return LoadedModel(self.metronome if name == "metronome" else Polyglot(), Device("cpu", (), 1, ""))
+        return LoadedModel(self.metronome if name == "metronome" else Polyglot(), Device("cpu", (), 1, "", 4))
 
     def bundled(self) -> Sequence[str]:
         return ["metronome"]

@@ -97,6 +97,7 @@ class Whisper:
         self.multilingual = bool(self._model.model.is_multilingual)
         self.languages: Sequence[str] = self._model.supported_languages
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
+        self.width = self._find_width()
         self._contexts = self._find_contexts()
 
     @property
@@ -212,9 +213,12 @@ class Whisper:
         """Shorter contexts make small models faster on a processor (measured on `base`). Others use the full one."""
         if self.device.kind == "cuda":
             return (FULL_CONTEXT_SECONDS,)
+        return SMALL_CONTEXTS_SECONDS if self.width <= SMALL_WIDTH else (FULL_CONTEXT_SECONDS,)
+
+    def _find_width(self) -> int:
+        """The numbers per frame. The library says them only by what it encodes."""
         silence = np.zeros((self._model.feature_extractor.mel_filters.shape[0], 2 * FRAMES_PER_SECOND), np.float32)
-        width = self._model.encode(silence).shape[-1]
-        return SMALL_CONTEXTS_SECONDS if width <= SMALL_WIDTH else (FULL_CONTEXT_SECONDS,)
+        return int(self._model.encode(silence).shape[-1])
 
     def _hypothesis(self, result: Any, temperature: float) -> Hypothesis:
         tokens = tuple(result.sequences_ids[0])

@@ -28,7 +28,7 @@ class WhisperFamily:
 
     def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
         from app.speech.whisper import recognizing
-        from app.speech.whisper.device import find_device
+        from app.speech.whisper.device import find_device, fitted
         from app.speech.whisper.instructions import chosen_instructions
 
         device = find_device(choice)
@@ -38,7 +38,7 @@ class WhisperFamily:
             raise ModelUnavailable(
                 f"The model {name!r} knows English only: name it by a folder, or a link to one, whose name ends in .en"
             )
-        return LoadedModel(model, device)
+        return LoadedModel(model, fitted(device, model.whisper.width))
 
     def bundled(self) -> Sequence[str]:
         return weights.bundled_models()

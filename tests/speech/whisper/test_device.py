@@ -3,6 +3,7 @@
 import logging
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import ctranslate2
@@ -10,11 +11,13 @@ import pytest
 
 from app.speech.model import Device, DeviceChoice, ModelUnavailable
 from app.speech.whisper import device
-from app.speech.whisper.device import CUBLAS, find_device
+from app.speech.whisper.device import CPU_BATCH_SIZE, CUBLAS, WIDEST, find_device, fitted
+from app.speech.whisper.gpu_table import read, row_for
 
 OF_PROCESSOR = ctranslate2.get_supported_compute_types("cpu")
 OF_GPU = {"float16", "int8_float16", "float32", "bfloat16"}
 OF_OLD_GPU = {"float32", "int8", "bfloat16"}
+SMALLEST = row_for(read(), WIDEST, None).batch_size  # what a large model gets on a GPU whose memory is not known
 
 
 @pytest.fixture
@@ -31,10 +34,10 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        (("auto", (0,), "auto"), Device("cuda", (0,), 1, "float16")),
-        (("cuda", (), "float32"), Device("cuda", (0, 1), 2, "float32")),
-        (("auto", (1,), "int8"), Device("cuda", (1,), 1, "int8")),
-        (("cpu", (), "auto"), Device("cpu", (0,), 3, "int8")),
+        (("auto", (0,), "auto"), Device("cuda", (0,), 1, "float16", SMALLEST)),
+        (("cuda", (), "float32"), Device("cuda", (0, 1), 2, "float32", SMALLEST)),
+        (("auto", (1,), "int8"), Device("cuda", (1,), 1, "int8", SMALLEST)),
+        (("cpu", (), "auto"), Device("cpu", (0,), 3, "int8", CPU_BATCH_SIZE)),
     ],
 )
 def test_automatic_and_empty_settings_get_a_value(
@@ -43,10 +46,40 @@ def test_automatic_and_empty_settings_get_a_value(
     assert find_device(DeviceChoice(*asked)) == found
 
 
+@pytest.mark.parametrize(
+    ("memories", "least"),
+    [
+        ((79.1, 79.1), 79.1),
+        ((79.1, 11.6), 11.6),  # any GPU may get any batch
+        ((79.1, None), None),
+    ],
+)
+def test_the_smallest_gpu_and_the_model_decide_the_batch_size(
+    monkeypatch: pytest.MonkeyPatch, memories: Sequence[float | None], least: float | None
+) -> None:
+    monkeypatch.setattr(device, "_memory_gib", lambda index: memories[index])
+    for width in (512, 1280):
+        row = row_for(read(), width, least)
+        expected = Device("cuda", (0, 1), 2 * row.threads, "float16", row.batch_size)
+        assert fitted(Device("cuda", (0, 1), 2, "float16", 1), width) == expected
+
+
+def test_a_machine_without_the_driver_has_no_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "DRIVER", "libcuda.so.0")
+    row = row_for(read(), 512, None)
+    expected = Device("cuda", (0,), row.threads, "float16", row.batch_size)
+    assert fitted(Device("cuda", (0,), 1, "float16", 1), 512) == expected
+
+
+def test_the_processor_keeps_its_own_batch_size() -> None:
+    processor = Device("cpu", (0,), 3, "int8", CPU_BATCH_SIZE)
+    assert fitted(processor, 1280) == processor
+
+
 def test_the_processor_is_used_if_cublas_is_missing(gpus: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     gpus.setattr(device, "CUBLAS", "libcublas.so.0")
 
-    assert find_device(DeviceChoice("auto", (), "auto")) == Device("cpu", (0,), 3, "int8")
+    assert find_device(DeviceChoice("auto", (), "auto")) == Device("cpu", (0,), 3, "int8", CPU_BATCH_SIZE)
     [warning] = caplog.records
     assert warning.levelno == logging.WARNING
     assert "libcublas.so.0" in warning.getMessage()
