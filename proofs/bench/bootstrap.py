@@ -11,7 +11,7 @@ from proofs.bench.scoring import Heard, errors
 RESAMPLES = 10_000
 SEED = 18
 HARDLY_KNOWN = frozenset({"hi", "ja", "pl", "zh"})
-"""Languages that the model `base` hardly knows. In them every contender makes about as many errors as there are words."""
+"""Languages that the model `base` hardly knows. In them, contenders make about as many errors as there are words."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ def well_known(calls: Sequence[Call]) -> list[Call]:
 def differences(calls: Sequence[Call], first: tuple[str, Heard], second: tuple[str, Heard]) -> list[Difference]:
     """Compares two contenders by condition, with and without the languages that the model hardly knows."""
     groups = {"all": list(calls)}
-    groups |= {name: [call for call in calls if call.condition == name] for name in sorted({c.condition for c in calls})}
+    groups |= {
+        name: [call for call in calls if call.condition == name] for name in sorted({c.condition for c in calls})
+    }
     groups |= {f"{name}, languages that base knows": well_known(group) for name, group in groups.items()}
     compared = (difference(name, group, first, second) for name, group in groups.items())
     return [each for each in compared if each]

@@ -80,7 +80,7 @@ def _fax(time: Curve, chance: Generator) -> Curve:
     at = time % 14
     calling = np.sin(2 * np.pi * 1100 * time) * ((at < 7) & (at % 3.5 < 0.5))
     answering = np.sin(2 * np.pi * 2100 * time) * ((at > 7) & (at < 10))
-    return 0.15 * (calling + answering + data * (at > 10.2))
+    return np.asarray(0.15 * (calling + answering + data * (at > 10.2)))
 
 
 def _music(time: Curve, chance: Generator) -> Curve:
@@ -134,7 +134,7 @@ def _typing(time: Curve, chance: Generator) -> Curve:
         if start % 6 < 4:
             after = np.clip(time - start, 0, None)
             sound += np.where(time >= start, np.exp(-120 * after), 0) * chance.uniform(0.1, 0.4)
-    return sound * chance.normal(0, 0.5, len(time))
+    return np.asarray(sound * chance.normal(0, 0.5, len(time)))
 
 
 def _hum(time: Curve, _: Generator) -> Curve:

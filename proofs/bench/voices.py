@@ -20,7 +20,7 @@ def backwards(speech: Sequence[Samples], length: int, chance: Generator) -> Curv
     """Returns sentences in a random order, each played backwards, with pauses between them."""
     sound, at = np.zeros(length), 0
     while at < length:
-        sentence = _levelled(speech[chance.integers(len(speech))][::-1])
+        sentence = _levelled(speech[int(chance.integers(len(speech)))][::-1])
         part = sentence[: length - at]
         sound[at : at + len(part)] = part
         at += len(part) + int(chance.uniform(0.1, 1) * RATE)
@@ -33,7 +33,7 @@ def sung(speech: Sequence[Samples], pitch: Curve, stretch: float, chance: Genera
     The mouth moves as in the sentences of `speech`, but `stretch` times as slowly, so that nothing is left of the
     words. This is a channel vocoder: a sawtooth with some breath, shaped by the formants of the speech.
     """
-    order = [_levelled(speech[index]) for index in chance.permutation(len(speech))]
+    order = [_levelled(speech[int(index)]) for index in chance.permutation(len(speech))]
     mouth = _mouth(np.resize(np.concatenate(order), int(len(pitch) / stretch) + RATE))
     carrier = 2 * (np.cumsum(pitch) / RATE % 1) - 1 + 0.05 * chance.normal(0, 1, len(pitch))
     window, sound = np.hanning(FRAME), np.zeros(len(pitch) + FRAME)
