@@ -10,17 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from app.speech.whisper.weights import fetch
+from proofs.bench.bootstrap import Difference, differences
 from proofs.bench.calls import Call, channel_seconds, recordings_in
-from proofs.bench.compose import FULL, QUICK, Plan, compose, wordless
+from proofs.bench.compose import FULL, QUICK, Plan, compose
 from proofs.bench.contender import SERVICE
+from proofs.bench.lone import LoneRow, lone_calls, lone_rows
 from proofs.bench.plot import plot
 from proofs.bench.race import ContenderFailed, Race
 from proofs.bench.results import ENTRIES, Entry, Measured, Row, machine, rows
+from proofs.bench.sounds import wordless
 from proofs.bench.sources import sentences
-from proofs.bench.table import service_table, table
+from proofs.bench.table import difference_table, invented_table, lone_table, service_table, table
 from proofs.bench.work import MODEL
 
-LEVELS = (1, 2, 4, 8, 16, 24)
+LEVELS = (1, 4, 12, 24)
+OURS = ("c", "d")  # the first of them that was run is compared with (a)
 KEPT = Path(__file__).parents[2] / "docs" / "bench"
 
 
@@ -32,6 +36,8 @@ class Results:
     recordings: Mapping[str, int | float | list[str]]
     contenders: Sequence[Row]
     service: Sequence[Row]
+    differences: Sequence[Difference]
+    lone: Sequence[LoneRow]
     failures: Sequence[str]
 
 
@@ -40,7 +46,14 @@ def main() -> int:
     entries = [entry for entry in ENTRIES if arguments.only is None or entry.letter in arguments.only]
     with tempfile.TemporaryDirectory(prefix="callscribe-bench-") as name:
         results = _results(Path(name), arguments.folder, QUICK if arguments.quick else FULL, entries)
-    print(table(results.contenders), *([service_table(results.service)] if results.service else []), sep="\n\n")
+    tables = [
+        table(results.contenders),
+        service_table(results.service) if results.service else "",
+        difference_table(results.differences) if results.differences else "",
+        lone_table(results.lone) if results.lone else "",
+        invented_table(results.contenders) if any(row.invented for row in results.contenders) else "",
+    ]
+    print(*filter(None, tables), sep="\n\n")
     output = arguments.output or (None if arguments.folder or arguments.quick or arguments.only else KEPT)
     if output:
         _keep(results, output)
@@ -73,6 +86,16 @@ def _results(folder: Path, own_recordings: Path | None, plan: Plan, entries: Seq
     print(", ".join(f"{name}: {fact}" for name, fact in facts.items()), file=sys.stderr)
     levels = (*(level for level in LEVELS if level < len(calls)), len(calls))
     race = Race(folder, calls, wordless(folder, plan.wordless_seconds), levels)
+    measured, failures = _raced(race, entries)
+    lone = _lone(race) if plan is FULL and {"a", "d"} <= {each.entry.letter for each in measured} else []
+    all_rows = rows(measured, calls, race.wordless)
+    service = [row for row in all_rows if row.way == SERVICE]
+    contenders = [row for row in all_rows if row not in service[:-1]]
+    return Results(machine(), facts, contenders, service, _differences(measured, calls), lone, failures)
+
+
+def _raced(race: Race, entries: Sequence[Entry]) -> tuple[list[Measured], list[str]]:
+    """Runs the entries one after the other. Returns their runs, and why others failed."""
     measured: list[Measured] = []
     failures = []
     for entry in entries:
@@ -84,9 +107,21 @@ def _results(folder: Path, own_recordings: Path | None, plan: Plan, entries: Seq
         except ContenderFailed as error:
             failures.append(f"{entry.letter}: {error}")
             print(failures[-1], file=sys.stderr)
-    all_rows = rows(measured, calls)
-    service = [row for row in all_rows if row.way == SERVICE]
-    return Results(machine(), facts, [row for row in all_rows if row not in service[:-1]], service, failures)
+    return measured, failures
+
+
+def _lone(race: Race) -> list[LoneRow]:
+    calls = lone_calls(race.folder, sentences()[0])
+    [theirs], [ours] = race.start("transcribe", calls, ()), race.start(SERVICE, calls, (1,))
+    return lone_rows(calls, theirs, ours)
+
+
+def _differences(measured: Sequence[Measured], calls: Sequence[Call]) -> list[Difference]:
+    heard = {each.entry.letter: each.run.heard for each in measured}
+    ours = next((letter for letter in OURS if letter in heard), None)
+    if ours is None or "a" not in heard:
+        return []
+    return differences(calls, (ours, heard[ours]), ("a", heard["a"]))
 
 
 def _recordings(folder: Path, own_recordings: Path | None, plan: Plan) -> tuple[list[Call], list[str]]:

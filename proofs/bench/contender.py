@@ -24,16 +24,12 @@ from proofs.bench.work import CORES, Contender
 
 SERVICE = "service"
 CONTENDERS: Mapping[str, Contender] = {
-    "transcribe": partial(one_by_one, threads=0),
-    "transcribe-all-cores": partial(one_by_one, threads=CORES),
-    "batched-8": partial(batched, batch_size=8),
-    "batched-16": partial(batched, batch_size=16),
-    "batched-8-workers": partial(batched, batch_size=8, workers=CORES),
-    "batched-16-workers": partial(batched, batch_size=16, workers=CORES),
+    "transcribe": partial(one_by_one, threads=CORES),
+    "batched": partial(batched, batch_size=16),
+    "batched-workers": partial(batched, batch_size=8, workers=CORES),
     "engine": engine,
-    "limit-4": partial(limit, batch_size=4),
-    "limit-8": partial(limit, batch_size=8),
-    "limit-16": partial(limit, batch_size=16),
+    "limit": partial(limit, batch_size=8),
+    "limit-beam-3": partial(limit, batch_size=8, beam_size=3),
     "command-line": command_line,
 }
 

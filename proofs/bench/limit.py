@@ -17,6 +17,7 @@ from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
 from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE
+from app.process.memory import share_memory
 from app.speech.whisper.adapter import SILENCE_SECONDS, SMALL_CONTEXTS_SECONDS, shortest_context
 from app.speech.whisper.instructions import chosen_instructions
 from proofs.bench.calls import Call, Piece
@@ -39,12 +40,13 @@ class Window:
     features: NDArray[np.float32]
 
 
-def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
-    """Recognizes windows of up to 18 s, in batches, with a beam of 5.
+def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int, beam_size: int = BEAM_SIZE) -> Work:
+    """Recognizes windows of up to 18 s, in batches, with the same instructions and memory settings as our engine.
 
     The context is 15 or 20 s, whichever is the shortest in which a window ends in silence. Languages are known, not
     detected. Results are not checked, not recognized again and not joined. All are reported at the end.
     """
+    share_memory()
     with chosen_instructions():
         model = load(models_dir, cpu_threads=1, num_workers=CORES)
     windows = sorted((window for call in calls for window in _windows(model, call)), key=_frames)
@@ -53,7 +55,7 @@ def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int) -> Work:
     def work(report: Report) -> None:
         heard: dict[Path, list[Piece]] = defaultdict(list)
         with ThreadPoolExecutor(CORES) as pool:
-            for batch, texts in zip(batches, pool.map(partial(_recognize, model), batches), strict=True):
+            for batch, texts in zip(batches, pool.map(partial(_recognize, model, beam_size), batches), strict=True):
                 for window, text in zip(batch, texts, strict=True):
                     heard[window.call.path].append(Piece(window.channel, window.number * SPEECH_SECONDS, text))
         for call in calls:
@@ -91,7 +93,7 @@ def _batched(windows: Sequence[Window], batch_size: int) -> Iterator[Sequence[Wi
         yield windows[start : start + batch_size]
 
 
-def _recognize(model: WhisperModel, batch: Sequence[Window]) -> list[str]:
+def _recognize(model: WhisperModel, beam_size: int, batch: Sequence[Window]) -> list[str]:
     """Returns the text of each window.
 
     Windows are encoded one at a time, because this takes less memory and is no slower on a CPU.
@@ -100,7 +102,7 @@ def _recognize(model: WhisperModel, batch: Sequence[Window]) -> list[str]:
     results = model.model.generate(
         ctranslate2.StorageView.from_array(encoded),
         [window.prompt for window in batch],
-        beam_size=BEAM_SIZE,
+        beam_size=beam_size,
         max_length=MOST_TOKENS,
     )
     tokenizer = _tokenizer(model, "en")

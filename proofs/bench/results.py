@@ -11,34 +11,40 @@ from pathlib import Path
 
 import psutil
 
+from proofs.bench.bootstrap import well_known
 from proofs.bench.calls import Call, channel_seconds
 from proofs.bench.measure import Run
-from proofs.bench.scoring import error_rate, words
+from proofs.bench.scoring import Heard, error_rate, words
+from proofs.bench.work import CORES
 
+LIMIT = "raw limit: encode and generate only"
 LIBRARIES = ("callscribe", "ctranslate2", "faster-whisper", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A contender of the table, and the ways to run it. The fastest way counts.
+    """A contender of the table, and the way to run it (`contender.py`).
 
-    `program` is a command that it needs and that the project does not install.
+    `program` is a command that it needs and that the project does not install. If it `hears_sounds`, it also
+    transcribes the sounds without words.
     """
 
     letter: str
     title: str
-    ways: tuple[str, ...]
+    way: str
+    hears_sounds: bool = False
     program: str | None = None
 
 
 ENTRIES = (
-    Entry("a", "faster-whisper transcribe, file after file", ("transcribe", "transcribe-all-cores")),
-    Entry("b", "BatchedInferencePipeline, file after file", ("batched-8", "batched-16")),
-    Entry("b2", "BatchedInferencePipeline, a worker per core", ("batched-8-workers", "batched-16-workers")),
-    Entry("c", "our engine, all calls at the same time", ("engine",)),
-    Entry("d", "our service over HTTP, all calls at the same time", ("service",)),
-    Entry("e", "raw limit: encode and generate only", ("limit-4", "limit-8", "limit-16")),
-    Entry("f", "whisper, the command line, file after file", ("command-line",), program="whisper"),
+    Entry("a", "faster-whisper transcribe, file after file", "transcribe", hears_sounds=True),
+    Entry("b", "BatchedInferencePipeline, file after file", "batched", hears_sounds=True),
+    Entry("b2", "BatchedInferencePipeline, a worker per core", "batched-workers"),
+    Entry("c", "our engine, all calls at the same time", "engine", hears_sounds=True),
+    Entry("d", "our service over HTTP, all calls at the same time", "service", hears_sounds=True),
+    Entry("e", LIMIT, "limit"),
+    Entry("e3", f"{LIMIT}, beam 3", "limit-beam-3"),
+    Entry("f", "whisper, the command line, file after file", "command-line", program="whisper"),
 )
 
 
@@ -46,7 +52,10 @@ ENTRIES = (
 class Row:
     """The figures of one run. Rates are shares from 0 to 1. `speed` is channel-seconds of audio per second.
 
-    `ratio` is the speed divided by the speed of (a). `wordless_words` counts words in recordings without speech.
+    `ratio` is the speed divided by the speed of (a), and `of_limit` divided by that of (e), which has the same beam.
+    `idle_share` is the part of the cores' time in which nothing of the contender ran. `known_error_rate` is that of the
+    languages which the model knows well. `words_per_hour` counts words in an hour of sounds without words, and
+    `invented` holds the words themselves by sound.
     """
 
     letter: str
@@ -55,7 +64,9 @@ class Row:
     clients: int | None
     speed: float
     ratio: float | None
+    of_limit: float | None
     cpu_per_channel_second: float
+    idle_share: float
     latency_p50: float
     latency_p95: float
     peak_mib: float
@@ -63,24 +74,25 @@ class Row:
     health_p95_ms: float | None
     health_max_ms: float | None
     error_rate: float | None
+    known_error_rate: float | None
     error_rates: dict[str, float | None]
-    wordless_words: int | None
+    words_per_hour: float | None
+    invented: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """An entry's run on the calls, and its run on recordings without speech."""
+    """An entry's run on the calls, and its run on sounds without words."""
 
     entry: Entry
-    way: str
     run: Run
     wordless: Run | None
 
 
-def rows(measured: Sequence[Measured], calls: Sequence[Call]) -> list[Row]:
-    """Returns one row for each measured entry, in the same order. If (a) was not run, `ratio` is None."""
-    base = next((channel_seconds(calls) / each.run.wall_seconds for each in measured if each.entry.letter == "a"), None)
-    return [_row(each, calls, base) for each in measured]
+def rows(measured: Sequence[Measured], calls: Sequence[Call], sounds: Sequence[Call]) -> list[Row]:
+    """Returns one row for each run, in the same order. A ratio to an entry that was not run is None."""
+    speeds = {each.entry.letter: channel_seconds(calls) / each.run.wall_seconds for each in measured}
+    return [_row(each, calls, sounds, speeds) for each in measured]
 
 
 def percentile(figures: Sequence[float], share: float) -> float:
@@ -101,7 +113,7 @@ def machine() -> Mapping[str, str | int]:
     }
 
 
-def _row(measured: Measured, calls: Sequence[Call], base: float | None) -> Row:
+def _row(measured: Measured, calls: Sequence[Call], sounds: Sequence[Call], speeds: Mapping[str, float]) -> Row:
     run = measured.run
     seconds = channel_seconds(calls)
     speed = seconds / run.wall_seconds
@@ -109,11 +121,13 @@ def _row(measured: Measured, calls: Sequence[Call], base: float | None) -> Row:
     return Row(
         letter=measured.entry.letter,
         title=measured.entry.title,
-        way=measured.way,
+        way=measured.entry.way,
         clients=run.clients,
         speed=speed,
-        ratio=speed / base if base else None,
+        ratio=speed / speeds["a"] if "a" in speeds else None,
+        of_limit=speed / speeds["e"] if "e" in speeds else None,
         cpu_per_channel_second=run.cpu_seconds / seconds,
+        idle_share=max(0.0, 1 - run.cpu_seconds / (run.wall_seconds * CORES)),
         latency_p50=percentile(run.latencies, 0.5),
         latency_p95=percentile(run.latencies, 0.95),
         peak_mib=run.peak_mib,
@@ -121,11 +135,22 @@ def _row(measured: Measured, calls: Sequence[Call], base: float | None) -> Row:
         health_p95_ms=percentile(run.health_ms, 0.95) if run.health_ms else None,
         health_max_ms=max(run.health_ms) if run.health_ms else None,
         error_rate=error_rate(calls, run.heard),
+        known_error_rate=error_rate(well_known(calls), run.heard),
         error_rates={
             name: error_rate([call for call in calls if call.condition == name], run.heard) for name in conditions
         },
-        wordless_words=words(measured.wordless.heard) if measured.wordless else None,
+        words_per_hour=_per_hour(measured.wordless.heard, sounds) if measured.wordless else None,
+        invented=_invented(measured.wordless.heard) if measured.wordless else {},
     )
+
+
+def _per_hour(heard: Heard, sounds: Sequence[Call]) -> float:
+    return 3600 * words(heard) / sum(sound.seconds for sound in sounds)
+
+
+def _invented(heard: Heard) -> dict[str, str]:
+    texts = {Path(name).stem: " ".join(piece.text.strip() for piece in pieces) for name, pieces in heard.items()}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _processor() -> str:

@@ -40,10 +40,7 @@ def channels_of(call: Call) -> Sequence[Any]:
 
 
 def one_by_one(models_dir: Path, calls: Sequence[Call], *, threads: int) -> Work:
-    """Runs `WhisperModel.transcribe` on one channel after the other.
-
-    With `threads` 0, the library chooses the number.
-    """
+    """Runs `WhisperModel.transcribe` on one channel after the other."""
     model = load(models_dir, cpu_threads=threads)
 
     def work(report: Report) -> None:

@@ -1,6 +1,7 @@
 """Computes error rates against reference texts."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import jiwer
@@ -10,6 +11,17 @@ from whisper_normalizer.english import EnglishTextNormalizer
 from proofs.bench.calls import Call, Piece
 
 BY_CHARACTER = frozenset({"zh", "ja", "hi"})
+
+Heard = dict[str, list[Piece]]
+"""What a contender recognized, by the names of the files."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The words of a call that are wrong, missing or too many, and the words of its reference."""
+
+    errors: int
+    words: int
 
 
 @cache
@@ -25,18 +37,25 @@ def normalizer(language: str | None) -> Callable[[str], str]:
     return other
 
 
-def error_rate(calls: Sequence[Call], heard: dict[str, list[Piece]]) -> float | None:
+def errors(call: Call, heard: Heard) -> Errors:
+    """Counts the errors in a call. It has no words if it has no reference."""
+    pairs = [pair for pair in _pairs(call, heard[call.path.name]) if pair[0]]
+    counted = [jiwer.process_words(reference, said) for reference, said in pairs]
+    wrong = sum(each.substitutions + each.deletions + each.insertions for each in counted)
+    return Errors(wrong, sum(len(reference.split()) for reference, _ in pairs))
+
+
+def error_rate(calls: Sequence[Call], heard: Heard) -> float | None:
     """Returns the words that are wrong, missing or too many, divided by the words of all calls.
 
     None without references.
     """
-    pairs = [pair for call in calls for pair in _pairs(call, heard[call.path.name]) if pair[0]]
-    if not pairs:
-        return None
-    return float(jiwer.wer([reference for reference, _ in pairs], [said for _, said in pairs]))
+    counted = [errors(call, heard) for call in calls]
+    words = sum(each.words for each in counted)
+    return sum(each.errors for each in counted) / words if words else None
 
 
-def words(heard: dict[str, list[Piece]]) -> int:
+def words(heard: Heard) -> int:
     """Returns the number of words in all recordings."""
     return sum(len(piece.text.split()) for pieces in heard.values() for piece in pieces)
 

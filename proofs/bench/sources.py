@@ -38,7 +38,7 @@ class Sentence:
 
 def sentences() -> tuple[list[Sentence], list[str]]:
     """Returns all speech on this machine, in a stable order, and the names of its sources."""
-    found = [Sentence(each.language, each.text, _decoded(each.path)[0]) for each in samples()]
+    found = [Sentence(each.language, each.text, decoded(each.path)[0]) for each in samples()]
     found += _turns_of_the_sample_call()
     names = ["pytest-audioeval", "samples/sample_call.wav"]
     for language in PROMPT_LANGUAGES:
@@ -50,7 +50,7 @@ def sentences() -> tuple[list[Sentence], list[str]]:
 
 def _turns_of_the_sample_call() -> list[Sentence]:
     call = json.loads(SAMPLE_CALL.with_suffix(".json").read_text())
-    audio = _decoded(SAMPLE_CALL)
+    audio = decoded(SAMPLE_CALL)
     return [
         Sentence(call["language"], turn["text"], audio[turn["channel"]][_around(turn["start"], turn["end"])])
         for turn in call["turns"]
@@ -71,10 +71,10 @@ def _prompts(language: str) -> Iterator[Sentence]:
         path = PROMPTS / language / f"{name}.wav"
         whole = len(text.split()) >= FEWEST_WORDS and "..." not in text
         if whole and SPOKEN.fullmatch(text) and path.is_file():
-            yield Sentence(language, text, _decoded(path)[0])
+            yield Sentence(language, text, decoded(path)[0])
 
 
-def _decoded(path: Path) -> Samples:
+def decoded(path: Path) -> Samples:
     """Returns the samples of the shape (channels, samples), at the sample rate RATE."""
     resampler = av.AudioResampler(format="fltp", rate=RATE)
     with av.open(str(path)) as container:
