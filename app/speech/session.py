@@ -42,6 +42,10 @@ class PendingWindow:
         return None if frontier is None else partial(frontier.is_held_by, self.window)
 
     @property
+    def again(self) -> bool:
+        return self.repeats > 0
+
+    @property
     def kind(self) -> Hashable:
         """Windows of one kind have the same model, which says that they may be in the same batch."""
         return id(self.job.model), self.job.model.kind(self.request)

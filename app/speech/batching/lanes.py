@@ -23,6 +23,10 @@ PATIENCE = 24
 # urgent.
 SHORT_PATIENCE = 2
 
+# The same for a lane of items that are recognized again. This takes long, so it must not begin when all else is done. A
+# few steps bring more of these items into the batch, which then hardly takes longer.
+AGAIN_PATIENCE = 6
+
 
 @dataclass(frozen=True)
 class _Queued(Generic[ItemT]):
@@ -74,8 +78,7 @@ class Lanes(Generic[ItemT]):
     def take_full(self) -> list[ItemT]:
         """A full batch, or the items of a lane that has waited too long. Empty if there is neither."""
         for kind in self._most_urgent_first():
-            patience = SHORT_PATIENCE if kind in self._may_hurry and self._hurries(kind) else PATIENCE
-            if len(self._lanes[kind]) >= self._batch_size or self._waited(kind) >= patience:
+            if len(self._lanes[kind]) >= self._batch_size or self._waited(kind) >= self._patience(kind):
                 return self._take(kind, self._batch_size)
         return []
 
@@ -92,8 +95,18 @@ class Lanes(Generic[ItemT]):
     def take_part(self, takers: int) -> list[ItemT]:
         """A part of the most urgent lane, so that each of `takers` idle threads can get an equal part."""
         for kind in self._most_urgent_first():
+            # A part of the items that are recognized again takes as long as all of them.
+            takers = 1 if all(each.item.again for each in self._lanes[kind]) else takers
             return self._take(kind, ceil(len(self._lanes[kind]) / takers))
         return []
+
+    def _patience(self, kind: Hashable) -> int:
+        if kind in self._may_hurry and self._hurries(kind):
+            return SHORT_PATIENCE
+        return AGAIN_PATIENCE if self._is_again(kind) else PATIENCE
+
+    def _is_again(self, kind: Hashable) -> bool:
+        return any(each.item.again for each in self._lanes[kind])
 
     def _is_overdue(self, kind: Hashable) -> bool:
         return self._waited(kind) >= PATIENCE
@@ -108,12 +121,13 @@ class Lanes(Generic[ItemT]):
         return queued.item.job.rank.priority - (self._steps - queued.since) // PATIENCE
 
     def _most_urgent_first(self) -> list[Hashable]:
-        """Overdue lanes first, then by the most urgent item, then by how long the lane has waited."""
+        """Overdue lanes first, then by the most urgent item, then lanes of items that are recognized again, then by age."""
         return sorted(
             self._lanes,
             key=lambda kind: (
                 not self._is_overdue(kind),
                 min(map(self._priority_now, self._lanes[kind])),
+                not self._is_again(kind),
                 self._waits_since[kind],
             ),
         )

@@ -40,6 +40,10 @@ class Item(OfJob, Protocol):
         None if no reader waits for the items of its job.
         """
 
+    @property
+    def again(self) -> bool:
+        """Whether the item was recognized before, without success."""
+
 
 ItemT_co = TypeVar("ItemT_co", bound=Item, covariant=True)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import isfinite
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,12 @@ class Encoded:
         """Some of the windows. If `frames` is given, only that number of frames from the start of each."""
         if len(indexes) == self.joined.shape[0] and frames is None:
             return self.joined
-        rows = np.asarray(self.joined.to_device(ctranslate2.Device.cpu))[list(indexes), :frames]
-        return ctranslate2.StorageView.from_array(np.ascontiguousarray(rows))
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(self._array[list(indexes), :frames]))
+
+    @cached_property
+    def _array(self) -> Any:
+        on_processor = self.joined.device == "cpu"
+        return np.asarray(self.joined if on_processor else self.joined.to_device(ctranslate2.Device.cpu))
 
 
 def shortest_context(contexts: Sequence[int], speech_seconds: float) -> int:
@@ -120,9 +125,10 @@ class Whisper:
         On a processor they are encoded one by one, because a batch is not faster there. Raises GpuOutOfMemory.
         """
         features = [self._features(window, context_seconds) for window in windows]
-        batches = [np.stack(features)] if self.device.kind == "cuda" else [feature[None] for feature in features]
         with _own_errors():
-            return Encoded([self._model.encode(batch) for batch in batches])
+            if self.device.kind == "cuda":
+                return Encoded([self._model.encode(np.stack(features))])
+            return Encoded([_outside_heap(self._model.encode(feature[None])) for feature in features])
 
     def detect_languages(self, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
         """The probability of each language code, for each of some windows, by their first 10 s."""
@@ -235,6 +241,17 @@ class Whisper:
         return Tokenizer(self._model.hf_tokenizer, self.multilingual, task=task, language=language)
 
 
+def _outside_heap(encoded: ctranslate2.StorageView) -> ctranslate2.StorageView:
+    """A copy in memory of its own, which goes back to the system when the window is done.
+
+    Encodings wait for seconds among memory that is used for milliseconds, so in the heap they would leave gaps.
+    """
+    array = np.asarray(encoded)
+    copy = np.frombuffer(mmap(-1, array.nbytes), array.dtype).reshape(array.shape)
+    copy[:] = array
+    return ctranslate2.StorageView.from_array(copy)
+
+
 def _word(word: dict[str, Any]) -> Word:
     start, end = _finite(word["start"]), _finite(word["end"])
     return Word(start, max(start, end), _written(word["word"]), _finite(word["probability"]))
@@ -257,7 +274,7 @@ def _own_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "out of memory" in str(error):
+        if re.search("out of memory|ALLOC_FAILED", str(error)):  # of CUDA, and of cuBLAS
             raise GpuOutOfMemory from error
         if re.search("cuda|cublas|cudnn", str(error), re.IGNORECASE):
             raise DeviceLost from error

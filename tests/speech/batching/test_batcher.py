@@ -50,6 +50,7 @@ class Number:
     value: int
     kind: str = "number"
     hurries: Callable[[], bool] | None = None
+    again: bool = False
 
 
 @dataclass

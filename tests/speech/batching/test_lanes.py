@@ -2,7 +2,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.process.places import Rank
-from app.speech.batching.lanes import PATIENCE, RECOVERY, SHORT_PATIENCE, Lanes
+from app.speech.batching.lanes import AGAIN_PATIENCE, PATIENCE, RECOVERY, SHORT_PATIENCE, Lanes
 
 
 @dataclass(eq=False)
@@ -20,6 +20,7 @@ class Item:
     kind: str = "common"
     job: Call = field(default_factory=Call)
     hurries: Callable[[], bool] | None = None
+    again: bool = False
 
 
 def lanes(*items: Item, batch_size: int = 4) -> Lanes[Item]:
@@ -150,3 +151,22 @@ def test_an_item_that_hurries_goes_after_more_urgent_batches() -> None:
         queue.overtake()
     assert values(queue.take_full()) == [0, 1, 2, 3]
     assert values(queue.take_full()) == [9]
+
+
+def test_items_that_are_recognized_again_do_not_wait_until_all_else_is_done() -> None:
+    queue = lanes(Item(9, "b", again=True), Item(0, "a"))
+    for _ in range(AGAIN_PATIENCE):
+        assert queue.take_full() == []
+        queue.overtake()
+    assert values(queue.take_full()) == [9]
+    assert queue.take_full() == []
+
+
+def test_at_the_end_items_that_are_recognized_again_go_first_and_stay_together() -> None:
+    queue = lanes(*(Item(n, "a") for n in range(4)), *(Item(n, "b", again=True) for n in (8, 9)))
+    assert [values(queue.take_part(2)) for _ in range(3)] == [[8, 9], [0, 1], [2]]
+
+
+def test_items_that_are_recognized_again_share_a_batch_with_new_ones_of_their_kind() -> None:
+    queue = lanes(*(Item(n, again=n == 3) for n in range(4)))
+    assert values(queue.take_part(2)) == [0, 1]
