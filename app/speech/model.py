@@ -80,9 +80,10 @@ class Scores:
 class WindowRequest:
     """What a family is asked about one window with `seconds` of speech.
 
-    `language` is that of the channel, or empty while it is not known. If `language_is_detected`, the window may be in
-    another one. If there are `options.languages`, it may only be in one of them (`candidates.among`). The engine keeps
-    `state` for the family. It is what `prepare` or the last `Again` gave, or None.
+    `language` is that of the channel or, if `prepare` found it, of the window; empty while neither is known. If
+    `language_is_detected`, the window may be in another one, and that is not detected yet. If there are
+    `options.languages`, it may only be in one of them (`candidates.among`). The engine keeps `state` for the family. It
+    is what `prepare` or the last `Again` gave, or None.
     """
 
     options: Options

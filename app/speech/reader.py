@@ -12,7 +12,7 @@ import numpy as np
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.call.assemble import ReadChannel
-from app.speech.candidates import among
+from app.speech.candidates import among, own_language
 from app.speech.model import Samples, WindowRequest
 from app.speech.session import PendingWindow, Session
 from app.speech.windows.cutting import FRAME_SAMPLES, Window, WindowFinder
@@ -43,7 +43,6 @@ class ChannelScan:
         self._windows: deque[Window] = deque()
         self._language = job.call.options.language if len(job.model.languages) > 1 else job.model.languages[0]
         self._candidates = job.call.options.languages
-        self._detects = self._language is None
         self._model_detects = True  # until a window shows that the model detects no languages
         self._votes: dict[str, float] = defaultdict(float)
         self._undecided: list[PendingWindow] = []
@@ -78,13 +77,16 @@ class ChannelScan:
         self.job.unread_from(self._index, inf if self._all_read else self._finder.open_from)
 
     def _prepare(self, window: Window) -> PendingWindow:
-        request = WindowRequest(self.job.call.options, window.seconds, self._language or "", self._detects)
+        detects = self.job.detects_language
+        request = WindowRequest(self.job.call.options, window.seconds, self._language or "", detects)
         prepared = self.job.model.prepare(request, lambda: read_window(self._pcm, window))
         if prepared.languages:
             probabilities = among(self._candidates, prepared.languages)
             self.job.vote(probabilities, window.seconds)
             for language, probability in probabilities.items():
                 self._votes[language] += probability * window.seconds
+            own = own_language(probabilities, window.seconds) or request.language
+            request = replace(request, language=own, language_is_detected=False)
         elif self._language is None:
             self._model_detects = False
         return PendingWindow(self.job, self._index, window, replace(request, state=prepared.state))
@@ -107,8 +109,7 @@ class ChannelScan:
         first = next(iter(self._candidates), None)
         self._language = likeliest if clear or enough else self.job.likeliest_language() or first
         undecided, self._undecided = self._undecided, []
-        language = self._language or ""
-        return [replace(pending, request=replace(pending.request, language=language)) for pending in undecided]
+        return [_with_language(pending, self._language or "") for pending in undecided]
 
     def _channel(self) -> ReadChannel:
         runs = [Span(run.start / SAMPLE_RATE, run.end / SAMPLE_RATE) for run in self._finder.runs]
@@ -121,6 +122,12 @@ class ChannelScan:
             speech_seconds=sum(run.seconds for run in runs),
         )
         return ReadChannel(channel, runs)
+
+
+def _with_language(pending: PendingWindow, language: str) -> PendingWindow:
+    """The window in the language of its channel, unless it has a language of its own."""
+    request = pending.request
+    return replace(pending, request=replace(request, language=request.language or language))
 
 
 def read_window(pcm: PcmFile, window: Window) -> Samples:

@@ -81,6 +81,11 @@ class Session:
     def ended(self) -> bool:
         return self.result.done()
 
+    @property
+    def detects_language(self) -> bool:
+        """Whether the languages of this call are detected: the client named none, and the model knows several."""
+        return self.call.options.language is None and len(self.model.languages) > 1
+
     def fail(self, error: Exception) -> None:
         """Ends the session with an error, unless it has ended.
 

@@ -100,7 +100,7 @@ def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...]
 
 
 def _of_missed(pending: PendingWindow, language: str, window: Window) -> PendingWindow:
-    request = WindowRequest(pending.request.options, window.seconds, language, pending.request.language_is_detected)
+    request = WindowRequest(pending.request.options, window.seconds, language, pending.job.detects_language)
     return replace(pending, window=window, request=request, generation=pending.generation + 1, repeats=0)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from app.speech.candidates import among
+from app.speech.candidates import among, own_language
 from app.speech.engine import Engine
 from app.speech.whisper.adapter import Encoded, Whisper
 from app.transcripts.transcript import Options
@@ -83,3 +83,43 @@ async def test_the_first_candidate_is_taken_if_the_model_finds_none_of_them(
 
     assert {segment.language for segment in transcript.segments} == {"en"}
     assert (transcript.language, transcript.language_probability) == ("en", None)
+
+
+@pytest.mark.parametrize(
+    ("possible", "seconds", "expected"),
+    [
+        ({"en": 0.95, "fr": 0.05}, 5.0, "en"),
+        ({"en": 0.95, "fr": 0.05}, 4.9, None),
+        ({"en": 0.89, "fr": 0.11}, 18.0, None),
+        ({}, 18.0, None),
+    ],
+)
+def test_only_a_long_and_clear_window_has_a_language_of_its_own(
+    possible: Mapping[str, float], seconds: float, expected: str | None
+) -> None:
+    assert own_language(possible, seconds) == expected
+
+
+async def test_a_language_is_detected_once_for_each_window_and_never_if_the_client_names_it(
+    engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detected: list[object] = []  # what the encoder made of each window
+    detect = Whisper.detect_languages
+
+    def counted(whisper: Whisper, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
+        detected.extend(encoded.views[row] for row in rows)
+        return detect(whisper, encoded, rows)
+
+    monkeypatch.setattr(Whisper, "detect_languages", counted)
+    call = record(speech(FOX), silence(1), speech(FOX), silence(1), speech(FOX))
+
+    transcript = await engine.transcribe([call], Options("base"), ignore)
+
+    assert transcript.language == "en"
+    count = len(detected)
+    assert count == len({id(view) for view in detected}) >= 1
+
+    named = await engine.transcribe([call], Options("base", language="en"), ignore)
+
+    assert named.text == transcript.text
+    assert len(detected) == count

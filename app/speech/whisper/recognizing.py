@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from app.errors import GpuOutOfMemory
-from app.speech.candidates import among
+from app.speech.candidates import OWN_LANGUAGE_SECONDS, among, own_language
 from app.speech.model import (
     Again,
     Answer,
@@ -26,10 +26,6 @@ from app.speech.model import (
 from app.speech.whisper.adapter import Encoded, Utterance, Whisper
 from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, tries
 from app.transcripts.transcript import Options, TranscriptWarning, WarningCode, Word
-
-# A window may have a language of its own if it is long and clear. Short ones are often taken for another language.
-OWN_LANGUAGE_PROBABILITY = 0.9
-OWN_LANGUAGE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +121,10 @@ class WhisperRecognizer:
         return replace(state, encoded=encoded.only(row))
 
     def _with_languages(self, encoded: Encoded, batch: Sequence[WindowRequest]) -> list[WindowRequest]:
-        """Gives a window its own language if it is clearly not in the language of its channel."""
+        """Gives a window its own language if it is clearly not in the language of its channel.
+
+        No window is detected twice: neither if `prepare` detected its language, nor if it is recognized again.
+        """
         requests = list(batch)
         long = [
             row
@@ -133,10 +132,9 @@ class WhisperRecognizer:
             if request.language_is_detected and request.seconds >= OWN_LANGUAGE_SECONDS
         ]
         for row, probabilities in zip(long, self.whisper.detect_languages(encoded, long), strict=True):
-            possible = among(requests[row].options.languages, probabilities)
-            language, probability = max(possible.items(), key=lambda item: item[1], default=("", 0.0))
-            if probability >= OWN_LANGUAGE_PROBABILITY:
-                requests[row] = replace(requests[row], language=language)
+            request = requests[row]
+            own = own_language(among(request.options.languages, probabilities), request.seconds)
+            requests[row] = replace(request, language=own or request.language, language_is_detected=False)
         return requests
 
     def _timed(self, encoded: Encoded, final: Mapping[int, _Final]) -> Mapping[int, tuple[Word, ...]]:
