@@ -4,7 +4,7 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 # Parameters of mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
@@ -68,9 +68,8 @@ def _start_again() -> None:
     """
     before = os.environ.get(TUNABLES, "")
     environ = {**os.environ, TUNABLES: ":".join(filter(None, (before, LARGE_PAGES))), STARTED_AGAIN: before}
-    command: Sequence[str] = (sys.executable, *sys.orig_argv[1:])
     try:
-        os.execve(command[0], command, environ)  # noqa: S606  it is this program
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606  it is this program
     except OSError:
         return
 

@@ -121,7 +121,10 @@ class Lanes(Generic[ItemT]):
         return queued.item.job.rank.priority - (self._steps - queued.since) // PATIENCE
 
     def _most_urgent_first(self) -> list[Hashable]:
-        """Overdue lanes first, then by the most urgent item, then lanes of items that are recognized again, then by age."""
+        """Overdue lanes first, then by the most urgent item, then by how long the lane has waited.
+
+        Of equally urgent lanes, those of items that are recognized again come first, because they take longest.
+        """
         return sorted(
             self._lanes,
             key=lambda kind: (
