@@ -259,6 +259,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         device_index=settings.device_index,
         compute_type=settings.compute_type,
         batch_size=settings.batch_size,
+        beam_size=settings.beam_size,
     )
 
 

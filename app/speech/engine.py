@@ -17,7 +17,7 @@ from app.process.places import FairPlaces, Rank
 from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.call.assemble import Call, assemble
-from app.speech.model import DeviceChoice, LoadedModel, Model
+from app.speech.model import DEFAULT_BEAM_SIZE, DeviceChoice, LoadedModel, Model
 from app.speech.reader import ChannelScan
 from app.speech.reports import FinalReports, OnFinal
 from app.speech.session import PendingWindow, Session
@@ -36,7 +36,7 @@ class EngineConfig:
 
     `device` is `auto`, `cpu` or `cuda`. An empty `device_index` means all GPUs. The `compute_type` `auto` is int8 on a
     processor and float16 on a GPU. `batch_size` is the most windows that a batch holds; None means the number of the
-    model's device, or the smallest of these numbers if there are several models.
+    model's device, or the smallest of these numbers if there are several models. `beam_size` is that of DeviceChoice.
     """
 
     models: tuple[str, ...]
@@ -45,10 +45,11 @@ class EngineConfig:
     device_index: tuple[int, ...] = ()
     compute_type: str = "auto"
     batch_size: int | None = None
+    beam_size: int = DEFAULT_BEAM_SIZE
 
     @property
     def device_choice(self) -> DeviceChoice:
-        return DeviceChoice(self.device, self.device_index, self.compute_type)
+        return DeviceChoice(self.device, self.device_index, self.compute_type, self.beam_size)
 
 
 def check(config: EngineConfig) -> None:

@@ -21,6 +21,9 @@ Samples: TypeAlias = "NDArray[np.float32]"
 """16 kHz, one channel, −1…1."""
 
 
+DEFAULT_BEAM_SIZE = 5  # a beam of 3 is faster, but it makes more errors (decision 43)
+
+
 class ModelUnavailable(Exception):
     """A model cannot be found or cannot run here. The message says what to do, on one line."""
 
@@ -31,11 +34,16 @@ class DeviceLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeviceChoice:
-    """Where the operator wants models to run. `kind` is `auto`, `cpu` or `cuda`; no `indexes` mean all GPUs."""
+    """Where and how the operator wants models to run.
+
+    `kind` is `auto`, `cpu` or `cuda`. No `indexes` mean all GPUs. `beam_size` is how many texts a model follows side by
+    side until it chooses one. Families that do not search like this ignore it.
+    """
 
     kind: str = "auto"
     indexes: tuple[int, ...] = ()
     compute_type: str = "auto"
+    beam_size: int = DEFAULT_BEAM_SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def batches(plan: Plan) -> Iterator[Result]:
 def _load(plan: Plan) -> WhisperRecognizer:
     folder = fetch(plan.model, plan.models_dir)
     with chosen_instructions():
-        return recognizing.load(folder, find_device(plan.choice))
+        return recognizing.load(folder, find_device(plan.choice), plan.choice.beam_size)
 
 
 def _of_one_kind(recognizer: WhisperRecognizer, windows: Sequence[Window]) -> list[Window]:

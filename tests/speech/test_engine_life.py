@@ -13,7 +13,7 @@ from app.audio.pcm import PcmFile
 from app.speech.batching.batcher import EngineStopped
 from app.speech.call import assemble, segments
 from app.speech.engine import Engine, EngineConfig
-from app.speech.model import DeviceChoice, ModelUnavailable
+from app.speech.model import DEFAULT_BEAM_SIZE, DeviceChoice, ModelUnavailable
 from app.speech.whisper import recognizing, weights
 from app.speech.whisper.device import find_device
 from app.transcripts.transcript import Options, Segment, Transcript
@@ -125,7 +125,9 @@ def test_a_window_gets_the_shortest_context_that_ends_in_silence(
     engine: Engine, models_dir: Path, speech_seconds: float, context_seconds: int
 ) -> None:
     assert engine.ready
-    base = recognizing.load(weights.fetch("base", models_dir), find_device(DeviceChoice("cpu", (), "auto")))
+    base = recognizing.load(
+        weights.fetch("base", models_dir), find_device(DeviceChoice("cpu", (), "auto")), DEFAULT_BEAM_SIZE
+    )
     assert base.whisper.context_seconds(speech_seconds) == context_seconds
 
 

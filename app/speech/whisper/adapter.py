@@ -26,7 +26,6 @@ from app.speech.model import Device, DeviceLost, Samples
 from app.speech.whisper.gates import FULL_CONTEXT_SECONDS, Hypothesis, Try
 from app.transcripts.transcript import Task, Word
 
-BEAM_SIZE = 5
 BEST_OF = 5
 FRAMES_PER_SECOND = 100
 TOKEN_SECONDS = 0.02
@@ -89,7 +88,7 @@ def shortest_context(contexts: Sequence[int], speech_seconds: float) -> int:
 class Whisper:
     """One model in memory."""
 
-    def __init__(self, folder: Path, device: Device) -> None:
+    def __init__(self, folder: Path, device: Device, beam_size: int) -> None:
         self._model = WhisperModel(
             str(folder),
             device=device.kind,
@@ -99,6 +98,7 @@ class Whisper:
             num_workers=device.threads if device.kind == "cpu" else 1,
         )
         self.device = device
+        self._beam_size = beam_size
         self.multilingual = bool(self._model.model.is_multilingual)
         self.languages: Sequence[str] = self._model.supported_languages
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
@@ -147,7 +147,7 @@ class Whisper:
 
     def recognize(self, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
         """Recognizes each window, starting from its prompt. All prompts have the same length. Raises GpuOutOfMemory."""
-        search: dict[str, Any] = {"beam_size": BEAM_SIZE}
+        search: dict[str, Any] = {"beam_size": self._beam_size}
         if how.temperature:
             search = {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0}
             search["sampling_temperature"] = how.temperature

@@ -33,7 +33,7 @@ class WhisperFamily:
 
         device = find_device(choice)
         with chosen_instructions():
-            model = recognizing.load(weights.fetch(name, models_dir), device)
+            model = recognizing.load(weights.fetch(name, models_dir), device, choice.beam_size)
         if len(self.abilities(name).languages) > 1 and len(model.languages) == 1:
             raise ModelUnavailable(
                 f"The model {name!r} knows English only: name it by a folder, or a link to one, whose name ends in .en"

@@ -175,10 +175,10 @@ class WhisperRecognizer:
 
 
 @cache
-def load(folder: Path, device: Device) -> WhisperRecognizer:
+def load(folder: Path, device: Device, beam_size: int) -> WhisperRecognizer:
     """Loads a model once per process, and runs it once. Raises ModelUnavailable."""
     try:
-        whisper = Whisper(folder, device)
+        whisper = Whisper(folder, device, beam_size)
         whisper.warm_up()
     except (OSError, RuntimeError, ValueError, GpuOutOfMemory, DeviceLost) as error:
         reason = error.__cause__ or error

@@ -11,7 +11,7 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.process.places import Rank
 from app.speech.call.assemble import Call
 from app.speech.engine import Engine
-from app.speech.model import DeviceChoice, Samples
+from app.speech.model import DEFAULT_BEAM_SIZE, DeviceChoice, Samples
 from app.speech.reader import ChannelScan
 from app.speech.session import PendingWindow, Session
 from app.speech.settling import recognize_batch
@@ -32,7 +32,9 @@ MORNING, QUESTION = " Good morning.", " How are you?"
 def model(engine: Engine, models_dir: Path) -> WhisperRecognizer:
     """The model that the engine has loaded."""
     assert engine.ready
-    return recognizing.load(weights.fetch("base", models_dir), find_device(DeviceChoice("cpu", (), "auto")))
+    return recognizing.load(
+        weights.fetch("base", models_dir), find_device(DeviceChoice("cpu", (), "auto")), DEFAULT_BEAM_SIZE
+    )
 
 
 def test_a_last_phrase_without_an_end_ends_with_the_window(model: WhisperRecognizer, models_dir: Path) -> None:
