@@ -67,7 +67,7 @@ def _start_again() -> None:
     If that is not possible, the program continues without large pages.
     """
     before = os.environ.get(TUNABLES, "")
-    environ = {**os.environ, TUNABLES: ":".join(filter(None, (before, LARGE_PAGES))), STARTED_AGAIN: before}
+    environ = {**os.environ, TUNABLES: ":".join(filter(None, (LARGE_PAGES, before))), STARTED_AGAIN: before}
     try:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606  it is this program
     except OSError:

@@ -67,7 +67,8 @@ from pathlib import Path
 from app.process.memory import set_up_memory
 set_up_memory()
 at_start = dict(each.split("=", 1) for each in Path("/proc/self/environ").read_text().split(chr(0)) if each)
-print(os.getpid(), at_start.get("GLIBC_TUNABLES"), os.environ.get("GLIBC_TUNABLES"), *(n for n in os.environ if n[0] == "_"))
+left = [name for name in os.environ if name.startswith("_")]
+print(os.getpid(), at_start.get("GLIBC_TUNABLES"), os.environ.get("GLIBC_TUNABLES"), *left)
 """
 
 
@@ -77,7 +78,7 @@ print(os.getpid(), at_start.get("GLIBC_TUNABLES"), os.environ.get("GLIBC_TUNABLE
         ({}, "glibc.malloc.hugetlb=1", "None"),
         (
             {"GLIBC_TUNABLES": "glibc.cpu.x86_ibt=off"},
-            "glibc.cpu.x86_ibt=off:glibc.malloc.hugetlb=1",
+            "glibc.malloc.hugetlb=1",  # the C library cuts off what follows
             "glibc.cpu.x86_ibt=off",
         ),
         ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, "glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
