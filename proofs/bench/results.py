@@ -52,7 +52,7 @@ ENTRIES = (
 class Row:
     """The figures of one run. Rates are shares from 0 to 1. `speed` is channel-seconds of audio per second.
 
-    `ratio` is the speed divided by the speed of (a), and `of_limit` divided by that of (e), which has the same beam.
+    `ratio` is the speed divided by the speed of (a), `of_limit` divided by that of (e), and `of_engine` by that of (c).
     `idle_share` is the part of the cores' time in which nothing of the contender ran. `known_error_rate` is that of the
     languages which the model knows well. `words_per_hour` counts words in an hour of sounds without words, and
     `invented` holds the words themselves by sound.
@@ -65,6 +65,7 @@ class Row:
     speed: float
     ratio: float | None
     of_limit: float | None
+    of_engine: float | None
     cpu_per_channel_second: float
     idle_share: float
     latency_p50: float
@@ -126,6 +127,7 @@ def _row(measured: Measured, calls: Sequence[Call], sounds: Sequence[Call], spee
         speed=speed,
         ratio=speed / speeds["a"] if "a" in speeds else None,
         of_limit=speed / speeds["e"] if "e" in speeds else None,
+        of_engine=speed / speeds["c"] if "c" in speeds else None,
         cpu_per_channel_second=run.cpu_seconds / seconds,
         idle_share=max(0.0, 1 - run.cpu_seconds / (run.wall_seconds * CORES)),
         latency_p50=percentile(run.latencies, 0.5),

@@ -91,6 +91,7 @@ def _cells(row: Row) -> list[str]:
         f"{row.speed:.1f}",
         _number(row.ratio, 2),
         _number(row.of_limit, 2),
+        _number(row.of_engine, 2),
         f"{row.cpu_per_channel_second:.4f}",
         f"{row.idle_share:.0%}",
         f"{row.latency_p50:.1f} / {row.latency_p95:.1f}",

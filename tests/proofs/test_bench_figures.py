@@ -77,7 +77,7 @@ def test_rows_hold_ratios_idle_cores_and_invented_words() -> None:
         for letter, wall in speeds.items()
     ]
     _, ours, _ = rows(measured, calls, sounds)
-    assert (ours.ratio, ours.of_limit, ours.idle_share) == pytest.approx((5.0, 0.5, 0.5))
+    assert (ours.ratio, ours.of_limit, ours.of_engine, ours.idle_share) == pytest.approx((5.0, 0.5, 1.0, 0.5))
     assert (ours.words_per_hour, ours.invented) == (120.0, {"hum": "Thank you."})
 
 
