@@ -9,13 +9,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from math import exp, isfinite
+from math import ceil, exp, isfinite
 
 MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
 MAX_NO_SPEECH_PROB = 0.6
 SHORT_SECONDS = 2.0  # a window this short may be a cough or a click, without a word
 FULL_CONTEXT_SECONDS = 30
+CALM = (0.0,)
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 # The longest period of a repetition in words, and how often it may follow itself: "no, no, no, no" is speech.
@@ -24,16 +25,25 @@ MAX_REPEATS = {1: 8, 2: 6, 3: 5}
 MAX_REPEATS_OF_LONGER = 3
 MIN_ECHO_WORDS = 4
 
+# No person speaks faster: 53 characters, and 20 more for each second. In Latin letters that is 24 tokens and 9 more for
+# each second, which held on calls in nine languages.
+MOST_CHARACTERS_AT_START = 53
+MOST_CHARACTERS_PER_SECOND = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What the model wrote for one window, as Whisper measures it."""
+    """What the model wrote for one window, as Whisper measures it.
+
+    `cut` is true if the text has as many tokens as it may have, because then the model did not end it.
+    """
 
     text: str
     tokens: tuple[int, ...]
     avg_logprob: float
     no_speech_prob: float
     temperature: float
+    cut: bool = False
 
     @property
     def compression_ratio(self) -> float:
@@ -48,11 +58,19 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One way to recognize a window. If it is `prompted`, the model gets the client's prompt and hotwords."""
+    """One way to recognize a window. If it is `prompted`, the model gets the client's prompt and hotwords.
+
+    The model writes one hypothesis at each of the `temperatures`. The first one that is believed counts.
+    """
 
     context_seconds: int
-    temperature: float
+    temperatures: tuple[float, ...]
     prompted: bool
+
+    @property
+    def samples(self) -> bool:
+        """Whether the model draws its words at random."""
+        return self.temperatures != CALM
 
 
 class Verdict(Enum):
@@ -64,17 +82,22 @@ class Verdict(Enum):
 
 def tries(context_seconds: int, prompted: bool) -> tuple[Try, ...]:
     """The ways to recognize a window. Each is used only if the way before it failed."""
-    first = Try(context_seconds, 0.0, prompted)
-    calm = Try(FULL_CONTEXT_SECONDS, 0.0, prompted=False)
-    sampled = tuple(Try(FULL_CONTEXT_SECONDS, temperature, prompted=False) for temperature in TEMPERATURES)
-    return (first, *sampled) if first == calm else (first, calm, *sampled)
+    first = Try(context_seconds, CALM, prompted)
+    calm = Try(FULL_CONTEXT_SECONDS, CALM, prompted=False)
+    sampled = Try(FULL_CONTEXT_SECONDS, TEMPERATURES, prompted=False)
+    return (first, sampled) if first == calm else (first, calm, sampled)
+
+
+def most_tokens(seconds: float, tokens_per_character: float) -> int:
+    """More tokens than a person speaks in `seconds`. The model is cut off there, so that no loop is written for long.
+
+    A script such as Georgian or Hindi needs one to three tokens for a letter, but Latin letters less than half a token.
+    """
+    return ceil(tokens_per_character * (MOST_CHARACTERS_AT_START + MOST_CHARACTERS_PER_SECOND * seconds))
 
 
 def most_characters(seconds: float) -> int:
-    """More characters than a person speaks in `seconds`. Only a loop writes more.
-
-    It counts characters, not tokens, because Whisper needs one to three tokens for a letter of Hindi or Georgian.
-    """
+    """More characters than a person speaks in `seconds`. Only a loop writes more."""
     return 48 + round(36 * seconds)
 
 
@@ -92,7 +115,8 @@ def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
     if unheard and doubtful:
         return Verdict.SILENT
     if (
-        _repetitiveness(hypothesis.text) > MAX_COMPRESSION_RATIO
+        hypothesis.cut
+        or _repetitiveness(hypothesis.text) > MAX_COMPRESSION_RATIO
         or len(hypothesis.text) > most_characters(seconds)
         or repeats(hypothesis.text)
         or echoes(hypothesis.text, bias)
