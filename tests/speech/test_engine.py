@@ -2,15 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
 from app.speech.engine import Engine
 from app.speech.whisper.adapter import Encoded, Whisper
-from app.speech.whisper.gates import Hypothesis, Try
+from app.speech.whisper.gates import Hypothesis
 from app.transcripts.transcript import Channel, Options, Word
 from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore, missed
 from testing.recordings import SAMPLE_CALL, said, turns_of_the_sample_call
@@ -176,10 +177,10 @@ async def test_speech_that_the_model_missed_is_recognized_in_the_end(
     whole = await engine.transcribe([recording], options, ignore)
     cut = list[str]()
 
-    def stop_early(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
-        found = recognize(whisper, encoded, prompts, how)
-        cut.extend(each.text for each in found if len(each.tokens) > 24)
-        return [replace(each, tokens=each.tokens[:24]) for each in found]
+    def stop_early(whisper: Whisper, encoded: Encoded, *args: Any) -> list[list[Hypothesis]]:
+        found = recognize(whisper, encoded, *args)
+        cut.extend(each.text for window in found for each in window if len(each.tokens) > 24)
+        return [[replace(each, tokens=each.tokens[:24]) for each in window] for window in found]
 
     monkeypatch.setattr(Whisper, "recognize", stop_early)
     heard = Heard()

@@ -15,7 +15,7 @@ from app.speech import reports
 from app.speech.call.final_text import FinalText, FinalTextFinder
 from app.speech.engine import Engine
 from app.speech.whisper.adapter import Encoded, Whisper
-from app.speech.whisper.gates import Hypothesis, Try
+from app.speech.whisper.gates import Hypothesis
 from app.transcripts.transcript import Options, Segment
 from testing.hearing import COUNTING, FOX, HELLO, ignore
 from testing.recordings import SAMPLE_CALL
@@ -46,10 +46,10 @@ def stop_early(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Makes the model miss the end of each long window. Returns the texts that are cut."""
     recognize, cut = Whisper.recognize, list[str]()
 
-    def recognize_less(whisper: Whisper, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
-        found = recognize(whisper, encoded, prompts, how)
-        cut.extend(each.text for each in found if len(each.tokens) > 24)
-        return [replace(each, tokens=each.tokens[:24]) for each in found]
+    def recognize_less(whisper: Whisper, encoded: Encoded, *args: Any) -> list[list[Hypothesis]]:
+        found = recognize(whisper, encoded, *args)
+        cut.extend(each.text for window in found for each in window if len(each.tokens) > 24)
+        return [[replace(each, tokens=each.tokens[:24]) for each in window] for window in found]
 
     monkeypatch.setattr(Whisper, "recognize", recognize_less)
     return cut

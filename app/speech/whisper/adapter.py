@@ -23,14 +23,15 @@ from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
 from app.speech.model import Device, DeviceLost, Samples
-from app.speech.whisper.gates import FULL_CONTEXT_SECONDS, Hypothesis, Try
+from app.speech.whisper.gates import CALM, FULL_CONTEXT_SECONDS, Hypothesis, Try
+from app.speech.whisper.languages import LATIN_TOKENS_PER_CHARACTER, SENTENCES
 from app.transcripts.transcript import Task, Word
 
-BEST_OF = 5
 FRAMES_PER_SECOND = 100
 TOKEN_SECONDS = 0.02
 MAX_BIAS_TOKENS = 223  # half of the model's text context, as in OpenAI's Whisper
 MAX_LENGTH = 448
+WARM_UP_TOKENS = 24
 ENCODED_PER_SECOND = 50
 LANGUAGE_SECONDS = 10
 SILENCE_SECONDS = 2
@@ -145,23 +146,55 @@ class Whisper:
         said = tokenizer.encode(" " + prompt.strip())[-(MAX_BIAS_TOKENS - len(hot)) :] if prompt.strip() else []
         return list(self._model.get_prompt(tokenizer, hot + said, without_timestamps=task == "transcribe"))
 
-    def recognize(self, encoded: Encoded, prompts: Sequence[list[int]], how: Try) -> list[Hypothesis]:
-        """Recognizes each window, starting from its prompt. All prompts have the same length. Raises GpuOutOfMemory."""
-        search: dict[str, Any] = {"beam_size": self._beam_size}
-        if how.temperature:
-            search = {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0}
-            search["sampling_temperature"] = how.temperature
+    def recognize(
+        self, encoded: Encoded, prompts: Sequence[list[int]], most_tokens: Sequence[int], how: Try
+    ) -> list[list[Hypothesis]]:
+        """Recognizes each window, starting from its prompt. Returns one hypothesis per temperature for each window.
+
+        All prompts have the same length. `most_tokens` is how many tokens the text of each window may have. CTranslate2
+        knows one length for a whole batch, so a text may get longer than that, but it is marked as cut.
+
+        Raises GpuOutOfMemory.
+        """
+        bound = max(most_tokens)
+        # CTranslate2 gives a text half of this length, or what the prompt without its last token leaves of it.
+        max_length = min(MAX_LENGTH, max(2 * bound, bound + len(prompts[0]) - 1))
         with _own_errors():
-            results = self._model.model.generate(
-                encoded.joined,
-                list(prompts),
-                max_length=MAX_LENGTH,
-                suppress_tokens=self._suppressed,
-                return_scores=True,
-                return_no_speech_prob=True,
-                **search,
-            )
-        return [self._hypothesis(result, how.temperature) for result in results]
+            started = [
+                self._model.model.generate(
+                    encoded.joined,
+                    list(prompts),
+                    asynchronous=True,
+                    max_length=max_length,
+                    suppress_tokens=self._suppressed,
+                    return_scores=True,
+                    return_no_speech_prob=True,
+                    **self._search(temperature),
+                )
+                for temperature in how.temperatures
+            ]
+            results = [[each.result() for each in batch] for batch in started]
+        return [
+            [
+                self._hypothesis(result, temperature, most)
+                for result, temperature in zip(of_window, how.temperatures, strict=True)
+            ]
+            for most, *of_window in zip(most_tokens, *results, strict=True)
+        ]
+
+    def _search(self, temperature: float) -> dict[str, Any]:
+        if not temperature:
+            return {"beam_size": self._beam_size}
+        return {"beam_size": 1, "sampling_topk": 0, "sampling_temperature": temperature}
+
+    @cache  # noqa: B019  a model lives as long as its process
+    def tokens_per_character(self, language: str) -> float:
+        """How many tokens the model needs for a character of a language, on average."""
+        sentence = SENTENCES.get(language)
+        if sentence is None:
+            return LATIN_TOKENS_PER_CHARACTER
+        tokens = self._tokenizer("en", "transcribe").encode(sentence)
+        return max(LATIN_TOKENS_PER_CHARACTER, len(tokens) / len(sentence))
 
     def align(self, encoded: Encoded, utterances: Mapping[int, Utterance]) -> dict[int, tuple[Word, ...]]:
         """Words with their times in the window, by row of what was encoded. Raises GpuOutOfMemory."""
@@ -206,7 +239,7 @@ class Whisper:
         if self.multilingual:
             self.detect_languages(encoded, [0])
         prompt = self.prompt("en", "transcribe", "", ())
-        self.recognize(encoded, [prompt], Try(context, 0.0, prompted=False))
+        self.recognize(encoded, [prompt], [WARM_UP_TOKENS], Try(context, CALM, prompted=False))
         tokens = tuple(self._tokenizer("en", "transcribe").encode(" Hello."))
         self.align(encoded, {0: Utterance("en", tokens, 1.0)})
 
@@ -226,7 +259,7 @@ class Whisper:
         silence = np.zeros((self._model.feature_extractor.mel_filters.shape[0], 2 * FRAMES_PER_SECOND), np.float32)
         return int(self._model.encode(silence).shape[-1])
 
-    def _hypothesis(self, result: Any, temperature: float) -> Hypothesis:
+    def _hypothesis(self, result: Any, temperature: float, most_tokens: int) -> Hypothesis:
         tokens = tuple(result.sequences_ids[0])
         return Hypothesis(
             text=_written(self._tokenizer("en", "transcribe").decode(tokens)).strip(),
@@ -234,6 +267,7 @@ class Whisper:
             avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech_prob=_finite(result.no_speech_prob),
             temperature=temperature,
+            cut=len(tokens) >= most_tokens,
         )
 
     @cache  # noqa: B019  a model lives as long as its process

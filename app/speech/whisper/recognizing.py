@@ -24,7 +24,7 @@ from app.speech.model import (
     WindowRequest,
 )
 from app.speech.whisper.adapter import Encoded, Utterance, Whisper
-from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, tries
+from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, most_tokens, tries
 from app.transcripts.transcript import Options, TranscriptWarning, WarningCode, Word
 
 
@@ -71,14 +71,19 @@ class WhisperRecognizer:
     def kind(self, request: WindowRequest) -> Hashable:
         way = self._state(request).tries_left[0]
         prompt_length = len(self._prompt(request, way)) if way.prompted else 0
-        return request.options.task, way.context_seconds, way.temperature, prompt_length
+        return request.options.task, way.context_seconds, way.temperatures, prompt_length
 
     def recognize(self, batch: Sequence[tuple[WindowRequest, Samples]]) -> Sequence[Answer]:
         states = [self._state(request) for request, _ in batch]
         way = states[0].tries_left[0]
         encoded = self._encode(batch, states, way.context_seconds)
         requests = self._with_languages(encoded, [request for request, _ in batch])
-        hypotheses = self.whisper.recognize(encoded, [self._prompt(request, way) for request in requests], way)
+        hypotheses = self.whisper.recognize(
+            encoded,
+            [self._prompt(request, way) for request in requests],
+            [self._most_tokens(request) for request in requests],
+            way,
+        )
         judged = [_judge(*each) for each in zip(requests, states, hypotheses, strict=True)]
         timed = self._timed(encoded, {row: result for row, result in enumerate(judged) if isinstance(result, _Final)})
         return [
@@ -101,6 +106,11 @@ class WhisperRecognizer:
         if not way.prompted:
             return self.whisper.prompt(request.language, options.task, "", ())
         return self.whisper.prompt(request.language, options.task, options.prompt or "", options.hotwords)
+
+    def _most_tokens(self, request: WindowRequest) -> int:
+        """How many tokens the text of a window may have. A translation is in English."""
+        language = "en" if request.options.task == "translate" else request.language
+        return most_tokens(request.seconds, self.whisper.tokens_per_character(language))
 
     def _encode(
         self, batch: Sequence[tuple[WindowRequest, Samples]], states: Sequence[TryState], context_seconds: int
@@ -191,17 +201,23 @@ def _bias(options: Options) -> str:
     return " ".join((*options.hotwords, options.prompt or ""))
 
 
-def _judge(request: WindowRequest, state: TryState, hypothesis: Hypothesis) -> WindowRequest | _Final:
-    """Accepts the hypothesis, or requests the next way. If no way is left, takes the likeliest hypothesis."""
+def _judge(request: WindowRequest, state: TryState, hypotheses: Sequence[Hypothesis]) -> WindowRequest | _Final:
+    """Accepts a hypothesis, or requests the next way. If no way is left, takes the likeliest hypothesis.
+
+    There is a hypothesis for each temperature. The lowest temperature with an answer that is believed counts.
+    """
     way, *others = state.tries_left
-    verdict = judge(hypothesis, request.seconds, _bias(request.options) if way.prompted else "")
-    if verdict is Verdict.ACCEPTED:
-        return _Final(request, verdict, hypothesis, state.failed)
-    if verdict is Verdict.SILENT:
-        return _Final(request, verdict, None, state.failed)
-    failed = (*state.failed, (hypothesis, verdict))
-    if not hypothesis.text:  # at rising temperatures the model would write something, whatever it hears
-        others = [other for other in others if not other.temperature]
+    failed = state.failed
+    for hypothesis in hypotheses:
+        verdict = judge(hypothesis, request.seconds, _bias(request.options) if way.prompted else "")
+        if verdict is Verdict.ACCEPTED:
+            return _Final(request, verdict, hypothesis, failed)
+        if verdict is Verdict.SILENT:
+            return _Final(request, verdict, None, failed)
+        failed = (*failed, (hypothesis, verdict))
+    is_heard = any(each.text for each in hypotheses) and not any(each.may_be_sound for each, _ in failed)
+    if not is_heard:  # text at rising temperatures would be invented
+        others = [other for other in others if not other.samples]
     if others:
         return replace(request, state=replace(state, tries_left=tuple(others), failed=failed))
     return _Final(request, verdict, likeliest(failed), failed)

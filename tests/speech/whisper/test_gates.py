@@ -3,7 +3,7 @@ from math import inf, nan
 
 import pytest
 
-from app.speech.whisper.gates import Hypothesis, Try, Verdict, echoes, judge, likeliest, repeats, tries
+from app.speech.whisper.gates import Hypothesis, Try, Verdict, echoes, judge, likeliest, most_tokens, repeats, tries
 
 GOOD = Hypothesis("Thank you for calling, how can I help you today?", tuple(range(12)), -0.2, 0.05, 0.0)
 
@@ -110,15 +110,39 @@ def test_the_likeliest_failed_attempt_that_is_not_broken_is_kept() -> None:
     assert likeliest([(loop, Verdict.BROKEN)]) is None
 
 
-def test_a_failed_window_is_tried_with_full_context_before_sampling() -> None:
-    first, calm, *sampled = tries(20, prompted=True)
+def test_a_text_that_was_cut_off_is_broken() -> None:
+    assert judge(replace(GOOD, cut=True), seconds=4) is Verdict.BROKEN
 
-    assert first == Try(20, 0.0, prompted=True)
-    assert calm == Try(30, 0.0, prompted=False)
-    assert [(way.context_seconds, way.temperature) for way in sampled] == [(30, t) for t in (0.2, 0.4, 0.6, 0.8, 1.0)]
+
+def test_a_failed_window_is_tried_with_full_context_and_then_at_all_temperatures_in_one_batch() -> None:
+    assert tries(20, prompted=True) == (
+        Try(20, (0.0,), prompted=True),
+        Try(30, (0.0,), prompted=False),
+        Try(30, (0.2, 0.4, 0.6, 0.8, 1.0), prompted=False),
+    )
 
 
 def test_no_window_is_recognized_twice_in_the_same_way() -> None:
     ways = tries(30, prompted=False)
 
-    assert len(set(ways)) == len(ways) == 6
+    assert len(set(ways)) == len(ways) == 2
+
+
+def test_the_bound_grows_with_the_speech_and_with_the_tokens_of_a_letter() -> None:
+    assert [most_tokens(seconds, 0.45) for seconds in (0, 1, 10, 18)] == [24, 33, 114, 186]
+    assert most_tokens(10, 0.9) == 228
+
+
+@pytest.mark.parametrize(("no_speech", "least"), [(0.1, -1.0), (0.3, -0.9), (0.7, -0.8)])
+def test_words_that_may_be_a_sound_must_be_surer(no_speech: float, least: float) -> None:
+    heard = replace(GOOD, no_speech_prob=no_speech)
+
+    assert judge(replace(heard, avg_logprob=least + 0.01), seconds=4) is Verdict.ACCEPTED
+    assert judge(replace(heard, avg_logprob=least - 0.01), seconds=4) is Verdict.DOUBTFUL
+
+
+def test_no_doubtful_text_is_kept_of_a_window_that_may_hold_a_sound() -> None:
+    doubtful, sound = replace(GOOD, avg_logprob=-1.2), replace(GOOD, avg_logprob=-1.2, no_speech_prob=0.4)
+
+    assert likeliest([(doubtful, Verdict.DOUBTFUL)]) is doubtful
+    assert likeliest([(sound, Verdict.DOUBTFUL), (doubtful, Verdict.DOUBTFUL)]) is None

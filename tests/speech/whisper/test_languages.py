@@ -1,6 +1,6 @@
 import pytest
 
-from app.speech.whisper.languages import languages, translates
+from app.speech.whisper.languages import SENTENCES, languages, translates
 
 
 @pytest.mark.parametrize("model", ["base", "large-v3", "Systran/faster-whisper-medium", "/opt/turbo-distillery/mine"])
@@ -34,3 +34,7 @@ def test_models_of_the_third_large_version_know_cantonese(model: str) -> None:
 @pytest.mark.parametrize("model", ["tiny.en", "Systran/faster-whisper-small.en", "/models/ours.en", "/models/ours.en/"])
 def test_an_english_only_model_is_known_by_its_name(model: str) -> None:
     assert languages(model) == ("en",)
+
+
+def test_every_sentence_is_of_a_language_that_a_model_knows() -> None:
+    assert SENTENCES.keys() <= set(languages("large-v3"))
