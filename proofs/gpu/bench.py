@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from proofs.bench.compose import wordless  # the sounds of make bench need speech that is installed for tests only
 from proofs.bench.race import ContenderFailed, Race
 from proofs.bench.results import Entry, Measured, rows
-from proofs.bench.sounds import wordless
 from proofs.gpu.plan import Plan, Result
 
 # The limit (e) is not among them, because it joins encodings as arrays. The step `batches` gives the limit of a GPU.
@@ -14,7 +14,7 @@ ENTRIES = (
     Entry("c", "our engine, all calls at the same time", "engine", hears_sounds=True),
     Entry("b", "BatchedInferencePipeline, file after file", "batched", hears_sounds=True),
     Entry("a", "faster-whisper transcribe, file after file", "transcribe", hears_sounds=True),
-    Entry("d", "our service over HTTP, all calls at the same time", "service"),
+    Entry("d", "our service over HTTP, all calls at the same time", "service", hears_sounds=True),
 )
 
 WORDLESS_SECONDS = 15
