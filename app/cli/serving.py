@@ -16,7 +16,7 @@ import uvloop
 
 from app.audio.containment.fence import close_to_other_processes
 from app.cli.preparation import checked_settings, leave, why_no_port
-from app.process.memory import set_up_memory
+from app.process.memory import share_memory
 from app.settings import Settings, SettingsError
 from app.telemetry import set_up_logging
 
@@ -33,7 +33,7 @@ def serve(
     """Answer HTTP requests, and run jobs in the same process."""
     close_to_other_processes()
     if executor:
-        set_up_memory()
+        share_memory()
     from app.api.app import serve as serve_http
     from app.service import check_engine, open_service
 
@@ -58,7 +58,7 @@ def serve(
 def worker() -> None:
     """Run jobs without answering HTTP requests. Any number of processes may share one database."""
     close_to_other_processes()
-    set_up_memory()
+    share_memory()
     from app.service import check_engine
 
     settings = checked_settings()

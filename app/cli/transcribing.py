@@ -19,7 +19,7 @@ from app.audio.containment.fence import close_to_other_processes
 from app.audio.raw import HIGHEST_RATE, LOWEST_RATE
 from app.cli.preparation import checked_settings, leave
 from app.cli.tally import Tally
-from app.process.memory import set_up_memory
+from app.process.memory import share_memory
 from app.settings import Settings
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Channels, Encoding, Options, Task
@@ -102,7 +102,7 @@ def transcribe(
     With --strict it is 3 if all were transcribed, but some have warnings.
     """
     close_to_other_processes()
-    set_up_memory()
+    share_memory()
     from app.cli import arguments
     from app.cli.files import Output
 

@@ -17,7 +17,7 @@ from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
 from numpy.typing import NDArray
 
 from app.audio.pcm import SAMPLE_RATE
-from app.process.memory import set_up_memory
+from app.process.memory import share_memory
 from app.speech.whisper.adapter import SILENCE_SECONDS, SMALL_CONTEXTS_SECONDS, shortest_context
 from app.speech.whisper.instructions import chosen_instructions
 from proofs.bench.calls import Call, Piece
@@ -41,12 +41,12 @@ class Window:
 
 
 def limit(models_dir: Path, calls: Sequence[Call], *, batch_size: int, beam_size: int = BEAM_SIZE) -> Work:
-    """Recognizes windows of up to 18 s, in batches, with the same instructions and memory settings as our engine.
+    """Recognizes windows of up to 18 s, in batches, with the same instructions as our engine.
 
     The context is 15 or 20 s, whichever is the shortest in which a window ends in silence. Languages are known, not
     detected. Results are not checked, not recognized again and not joined. All are reported at the end.
     """
-    set_up_memory()
+    share_memory()
     with chosen_instructions():
         model = load(models_dir, cpu_threads=1, num_workers=CORES)
     windows = sorted((window for call in calls for window in _windows(model, call)), key=_frames)

@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from app.audio.decode import decode
-from app.process.memory import set_up_memory
+from app.process.memory import share_memory
 from app.speech.engine import Engine, EngineConfig
 from app.transcripts.transcript import Options
 from proofs.bench.calls import Call, Piece
@@ -28,7 +28,7 @@ FINAL = frozenset({"completed", "failed", "cancelled"})
 
 def engine(models_dir: Path, calls: Sequence[Call]) -> Work:
     """Decodes and transcribes all calls at the same time, without HTTP and without a database."""
-    set_up_memory()
+    share_memory()
     loaded = Engine(EngineConfig(models=(MODEL,), models_dir=models_dir, device=DEVICE))
     loaded.load()
 

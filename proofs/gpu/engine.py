@@ -15,7 +15,7 @@ import psutil
 
 from app.audio.decode import decode
 from app.audio.pcm import PcmFile
-from app.process.memory import set_up_memory
+from app.process.memory import share_memory
 from app.speech.engine import Engine, EngineConfig
 from app.speech.whisper import gpu_table
 from app.transcripts.transcript import Options, Transcript
@@ -122,7 +122,7 @@ def _counting() -> Iterator[list[int]]:
 
 
 def _engine(plan: Plan) -> Engine:
-    set_up_memory()
+    share_memory()
     if plan.threads is not None:
         _use_threads(plan)
     engine = Engine(

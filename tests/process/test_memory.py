@@ -59,36 +59,3 @@ def test_threads_share_a_limited_number_of_memory_arenas(command: tuple[str, ...
 @pytest.mark.parametrize("chosen", [{"MALLOC_ARENA_MAX": "5"}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=5"}])
 def test_the_number_of_arenas_that_the_user_chose_is_kept(chosen: dict[str, str], tmp_path: Path) -> None:
     assert arenas(tmp_path, "worker", **chosen) == 5
-
-
-STARTED_AGAIN = """
-import os
-from pathlib import Path
-from app.process.memory import set_up_memory
-set_up_memory()
-at_start = dict(each.split("=", 1) for each in Path("/proc/self/environ").read_text().split(chr(0)) if each)
-left = [name for name in os.environ if name.startswith("_")]
-print(os.getpid(), at_start.get("GLIBC_TUNABLES"), os.environ.get("GLIBC_TUNABLES"), *left)
-"""
-
-
-@pytest.mark.parametrize(
-    ("chosen", "at_start", "for_children"),
-    [
-        ({}, "glibc.malloc.hugetlb=1", "None"),
-        (
-            {"GLIBC_TUNABLES": "glibc.cpu.x86_ibt=off"},
-            "glibc.malloc.hugetlb=1",  # the C library cuts off what follows
-            "glibc.cpu.x86_ibt=off",
-        ),
-        ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, "glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
-        ({"MALLOC_ARENA_MAX": "4"}, "None", "None"),
-    ],
-)
-def test_the_process_starts_again_with_large_pages_and_its_children_do_not(
-    chosen: dict[str, str], at_start: str, for_children: str, tmp_path: Path
-) -> None:
-    environ = {name: value for name, value in environment(tmp_path).items() if not name.startswith("_")} | chosen
-    with subprocess.Popen([sys.executable, "-c", STARTED_AGAIN], env=environ, stdout=subprocess.PIPE, text=True) as ran:
-        said, _ = ran.communicate()
-    assert said.split() == [str(ran.pid), at_start, for_children]

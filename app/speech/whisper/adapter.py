@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import isfinite
-from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +128,7 @@ class Whisper:
         with _own_errors():
             if self.device.kind == "cuda":
                 return Encoded([self._model.encode(np.stack(features))])
-            return Encoded([_outside_heap(self._model.encode(feature[None])) for feature in features])
+            return Encoded([self._model.encode(feature[None]) for feature in features])
 
     def detect_languages(self, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
         """The probability of each language code, for each of some windows, by their first 10 s."""
@@ -273,17 +272,6 @@ class Whisper:
     @cache  # noqa: B019  a model lives as long as its process
     def _tokenizer(self, language: str, task: Task) -> Tokenizer:
         return Tokenizer(self._model.hf_tokenizer, self.multilingual, task=task, language=language)
-
-
-def _outside_heap(encoded: ctranslate2.StorageView) -> ctranslate2.StorageView:
-    """A copy in memory of its own, which goes back to the system when the window is done.
-
-    Encodings wait for seconds among memory that is used for milliseconds, so in the heap they would leave gaps.
-    """
-    array = np.asarray(encoded)
-    copy = np.frombuffer(mmap(-1, array.nbytes), array.dtype).reshape(array.shape)
-    copy[:] = array
-    return ctranslate2.StorageView.from_array(copy)
 
 
 def _word(word: dict[str, Any]) -> Word:
