@@ -156,6 +156,7 @@ class Whisper:
         Raises GpuOutOfMemory.
         """
         bound = max(most_tokens)
+        side_by_side = self.device.kind == "cpu"  # on a GPU, each call would hold a copy of what was encoded
         # CTranslate2 gives a text half of this length, or what the prompt without its last token leaves of it.
         max_length = min(MAX_LENGTH, max(2 * bound, bound + len(prompts[0]) - 1))
         with _own_errors():
@@ -163,7 +164,7 @@ class Whisper:
                 self._model.model.generate(
                     encoded.joined,
                     list(prompts),
-                    asynchronous=True,
+                    asynchronous=side_by_side,
                     max_length=max_length,
                     suppress_tokens=self._suppressed,
                     return_scores=True,
@@ -172,7 +173,7 @@ class Whisper:
                 )
                 for temperature in how.temperatures
             ]
-            results = [[each.result() for each in batch] for batch in started]
+            results = [[each.result() if side_by_side else each for each in batch] for batch in started]
         return [
             [
                 self._hypothesis(result, temperature, most)

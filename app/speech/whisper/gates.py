@@ -40,7 +40,8 @@ MOST_CHARACTERS_PER_SECOND = 20
 class Hypothesis:
     """What the model wrote for one window, as Whisper measures it.
 
-    `cut` is true if the text has as many tokens as it may have, because then the model did not end it.
+    `cut` is true if the text has as many tokens as a person can say in the window, because then it is a loop. A text
+    that ends at the model's own limit is not: speech that it leaves out is found as missed speech.
     """
 
     text: str

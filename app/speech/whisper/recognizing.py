@@ -215,8 +215,8 @@ def _judge(request: WindowRequest, state: TryState, hypotheses: Sequence[Hypothe
         if verdict is Verdict.SILENT:
             return _Final(request, verdict, None, failed)
         failed = (*failed, (hypothesis, verdict))
-    is_heard = any(each.text for each in hypotheses) and not any(each.may_be_sound for each, _ in failed)
-    if not is_heard:  # text at rising temperatures would be invented
+    is_sound = len(failed) > 1 and any(each.may_be_sound for each, _ in failed)
+    if is_sound or not any(each.text for each in hypotheses):  # text at rising temperatures would be invented
         others = [other for other in others if not other.samples]
     if others:
         return replace(request, state=replace(state, tries_left=tuple(others), failed=failed))
