@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from app.speech.model import ModelUnavailable
 from app.speech.whisper import gpu_table
 from app.speech.whisper.weights import default_model, fetch
 from proofs.bench.calls import Call, load, recordings_in, save
@@ -22,11 +23,11 @@ def main() -> int:
     arguments = _arguments()
     try:
         machine = look() if arguments.device == "cuda" else None
-    except Missing as error:
+        with TemporaryDirectory(prefix="callscribe-gpu-") as name:
+            return _prove(arguments, machine, Path(name))
+    except (Missing, ModelUnavailable) as error:
         print(error, file=sys.stderr)
         return 2
-    with TemporaryDirectory(prefix="callscribe-gpu-") as name:
-        return _prove(arguments, machine, Path(name))
 
 
 def _prove(arguments: argparse.Namespace, machine: Machine | None, folder: Path) -> int:
@@ -58,6 +59,8 @@ def _conclude(arguments: argparse.Namespace, runner: Runner, table: gpu_table.Gp
 
 def _put_recordings(source: Path | None, folder: Path) -> None:
     """Lists the recordings of a folder, or composes calls as `make bench` does."""
+    if source is not None and not source.is_dir():
+        sys.exit(f"{source} is no folder of recordings")
     calls = _composed(folder) if source is None else _in_folder(source)
     if not calls:
         sys.exit(f"{source} contains no recording")

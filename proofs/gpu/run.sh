@@ -19,7 +19,7 @@ if [ ! -e "$unpacked/whole" ]; then
     done <"$here/SHA256SUMS"
     (cd "$here" && sha256sum --quiet --check SHA256SUMS) || { echo "a piece was damaged on its way: copy it again" >&2; exit 2; }
     mkdir -p "$unpacked"
-    cat "$here"/piece-* | tar -xzf - -C "$unpacked"
+    while read -r digest piece; do cat "$here/$piece"; done <"$here/SHA256SUMS" | tar -xzf - -C "$unpacked"
     "$python" -m venv --without-pip "$unpacked/venv" || { echo "missing: Python's module venv" >&2; exit 2; }
     printf '%s\n' "$unpacked" "$unpacked/site" >"$unpacked/venv/lib/python@PYTHON@/site-packages/packed.pth"
     touch "$unpacked/whole"

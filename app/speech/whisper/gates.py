@@ -30,11 +30,6 @@ MAX_REPEATS = {1: 8, 2: 6, 3: 5}
 MAX_REPEATS_OF_LONGER = 3
 MIN_ECHO_WORDS = 4
 
-# No person speaks faster: 53 characters, and 20 more for each second. In Latin letters that is 24 tokens and 9 more for
-# each second, which held on calls in nine languages.
-MOST_CHARACTERS_AT_START = 53
-MOST_CHARACTERS_PER_SECOND = 20
-
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -104,7 +99,7 @@ def most_tokens(seconds: float, tokens_per_character: float) -> int:
 
     A script such as Georgian or Hindi needs one to three tokens for a letter, but Latin letters less than half a token.
     """
-    return ceil(tokens_per_character * (MOST_CHARACTERS_AT_START + MOST_CHARACTERS_PER_SECOND * seconds))
+    return ceil(tokens_per_character * most_characters(seconds))
 
 
 def most_characters(seconds: float) -> int:
