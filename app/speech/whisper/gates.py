@@ -19,7 +19,7 @@ MAX_NO_SPEECH_PROB = 0.6
 SOUND_NO_SPEECH_PROB = 0.2
 MIN_SOUND_LOGPROB = -0.9
 MIN_UNHEARD_LOGPROB = -0.8
-SHORT_SECONDS = 2.0  # a window this short may be a cough or a click, without a word
+SHORT_SECONDS = 2.0  # a window this short may be a cough or a click without a word, or a single word
 FULL_CONTEXT_SECONDS = 30
 CALM = (0.0,)
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -55,11 +55,6 @@ class Hypothesis:
     def probability(self) -> float:
         """The average probability of a token."""
         return exp(self.avg_logprob)
-
-    @property
-    def may_be_sound(self) -> bool:
-        """Whether the window may hold a sound without words. Then no doubtful text is kept."""
-        return self.no_speech_prob > SOUND_NO_SPEECH_PROB
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +122,23 @@ def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
         or echoes(hypothesis.text, bias)
     ):
         return Verdict.BROKEN
-    return Verdict.DOUBTFUL if hypothesis.avg_logprob < _least_logprob(hypothesis) else Verdict.ACCEPTED
+    return Verdict.DOUBTFUL if hypothesis.avg_logprob < _least_logprob(hypothesis, seconds) else Verdict.ACCEPTED
 
 
-def likeliest(failed: Sequence[tuple[Hypothesis, Verdict]]) -> Hypothesis | None:
+def may_be_sound(hypothesis: Hypothesis, seconds: float) -> bool:
+    """Whether a window with `seconds` of speech may hold a sound without words. Then no doubtful text of it is kept.
+
+    A short window may hold one word, of which the model is rarely sure.
+    """
+    return hypothesis.no_speech_prob > SOUND_NO_SPEECH_PROB and seconds > SHORT_SECONDS
+
+
+def likeliest(failed: Sequence[tuple[Hypothesis, Verdict]], seconds: float) -> Hypothesis | None:
     """The likeliest hypothesis if all tries failed, as in OpenAI's Whisper.
 
     None if all of them are broken, or if one of them shows that the window may hold a sound without words.
     """
-    if any(hypothesis.may_be_sound for hypothesis, _ in failed):
+    if any(may_be_sound(hypothesis, seconds) for hypothesis, _ in failed):
         return None
     doubtful = [hypothesis for hypothesis, verdict in failed if verdict is Verdict.DOUBTFUL]
     return max(doubtful, key=lambda hypothesis: hypothesis.avg_logprob, default=None)
@@ -157,10 +160,10 @@ def echoes(text: str, bias: str) -> bool:
     return len(words) >= MIN_ECHO_WORDS and f" {' '.join(words)} " in f" {' '.join(_words(bias))} "
 
 
-def _least_logprob(hypothesis: Hypothesis) -> float:
-    if hypothesis.no_speech_prob > MAX_NO_SPEECH_PROB:
-        return MIN_UNHEARD_LOGPROB
-    return MIN_SOUND_LOGPROB if hypothesis.may_be_sound else MIN_AVG_LOGPROB
+def _least_logprob(hypothesis: Hypothesis, seconds: float) -> float:
+    if not may_be_sound(hypothesis, seconds):
+        return MIN_AVG_LOGPROB
+    return MIN_UNHEARD_LOGPROB if hypothesis.no_speech_prob > MAX_NO_SPEECH_PROB else MIN_SOUND_LOGPROB
 
 
 def _repetitiveness(text: str) -> float:

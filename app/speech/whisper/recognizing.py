@@ -24,7 +24,7 @@ from app.speech.model import (
     WindowRequest,
 )
 from app.speech.whisper.adapter import Encoded, Utterance, Whisper
-from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, most_tokens, tries
+from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, may_be_sound, most_tokens, tries
 from app.transcripts.transcript import Options, TranscriptWarning, WarningCode, Word
 
 
@@ -215,12 +215,12 @@ def _judge(request: WindowRequest, state: TryState, hypotheses: Sequence[Hypothe
         if verdict is Verdict.SILENT:
             return _Final(request, verdict, None, failed)
         failed = (*failed, (hypothesis, verdict))
-    is_sound = len(failed) > 1 and any(each.may_be_sound for each, _ in failed)
+    is_sound = len(failed) > 1 and any(may_be_sound(each, request.seconds) for each, _ in failed)
     if is_sound or not any(each.text for each in hypotheses):  # text at rising temperatures would be invented
         others = [other for other in others if not other.samples]
     if others:
         return replace(request, state=replace(state, tries_left=tuple(others), failed=failed))
-    return _Final(request, verdict, likeliest(failed), failed)
+    return _Final(request, verdict, likeliest(failed, request.seconds), failed)
 
 
 def _scores(hypothesis: Hypothesis) -> Scores:

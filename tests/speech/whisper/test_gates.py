@@ -106,8 +106,8 @@ def test_the_likeliest_failed_attempt_that_is_not_broken_is_kept() -> None:
     bad, worse = replace(GOOD, avg_logprob=-1.2), replace(GOOD, avg_logprob=-1.9)
     loop = replace(GOOD, avg_logprob=-0.1)
 
-    assert likeliest([(worse, Verdict.DOUBTFUL), (loop, Verdict.BROKEN), (bad, Verdict.DOUBTFUL)]) == bad
-    assert likeliest([(loop, Verdict.BROKEN)]) is None
+    assert likeliest([(worse, Verdict.DOUBTFUL), (loop, Verdict.BROKEN), (bad, Verdict.DOUBTFUL)], seconds=4) == bad
+    assert likeliest([(loop, Verdict.BROKEN)], seconds=4) is None
 
 
 def test_a_text_that_was_cut_off_is_broken() -> None:
@@ -144,5 +144,13 @@ def test_words_that_may_be_a_sound_must_be_surer(no_speech: float, least: float)
 def test_no_doubtful_text_is_kept_of_a_window_that_may_hold_a_sound() -> None:
     doubtful, sound = replace(GOOD, avg_logprob=-1.2), replace(GOOD, avg_logprob=-1.2, no_speech_prob=0.4)
 
-    assert likeliest([(doubtful, Verdict.DOUBTFUL)]) is doubtful
-    assert likeliest([(sound, Verdict.DOUBTFUL), (doubtful, Verdict.DOUBTFUL)]) is None
+    assert likeliest([(doubtful, Verdict.DOUBTFUL)], seconds=4) is doubtful
+    assert likeliest([(sound, Verdict.DOUBTFUL), (doubtful, Verdict.DOUBTFUL)], seconds=4) is None
+
+
+def test_a_short_window_may_hold_one_word_of_which_the_model_is_not_sure() -> None:
+    heard = replace(GOOD, avg_logprob=-0.95, no_speech_prob=0.3)
+
+    assert judge(heard, seconds=1.5) is Verdict.ACCEPTED
+    assert likeliest([(heard, Verdict.DOUBTFUL)], seconds=1.5) is heard
+    assert judge(heard, seconds=4) is Verdict.DOUBTFUL
