@@ -106,10 +106,13 @@ class Prepared:
     """What a family found out about a window before it is queued.
 
     `languages` gives the probability of each language. It is empty if the language is known, or cannot be detected.
+    `stretches` gives the same for equal stretches of the window, in their order, because a channel may change its
+    language inside the window. It is empty if they were not detected.
     """
 
     state: Any = None
     languages: Mapping[str, float] | None = None
+    stretches: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ import numpy as np
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.call.assemble import ReadChannel
-from app.speech.candidates import among, own_language
-from app.speech.model import Samples, WindowRequest
+from app.speech.candidates import among, changes, own_language, sure_languages
+from app.speech.model import Prepared, Samples, WindowRequest
 from app.speech.session import PendingWindow, Session
 from app.speech.windows.cutting import FRAME_SAMPLES, Window, WindowFinder
+from app.speech.windows.parting import part_at
 from app.speech.windows.voice_activity import VoiceActivity
 from app.transcripts.transcript import Channel, Span
 
@@ -46,6 +47,8 @@ class ChannelScan:
         self._model_detects = True  # until a window shows that the model detects no languages
         self._votes: dict[str, float] = defaultdict(float)
         self._undecided: list[PendingWindow] = []
+        self._now = ""  # the language since the last change; empty before the first one
+        self._sure: set[str] = set()
 
     @property
     def exhausted(self) -> bool:
@@ -58,7 +61,7 @@ class ChannelScan:
         """
         if not self._windows:
             self._read_stretch()
-        prepared = [self._prepare(self._windows.popleft())] if self._windows else []
+        prepared = self._prepare(self._windows.popleft()) if self._windows else []
         if self._language is None and self._model_detects:
             prepared = self._decide(prepared)
         if self.exhausted:
@@ -76,20 +79,49 @@ class ChannelScan:
         self.job.found(windows, len(samples) / SAMPLE_RATE)
         self.job.unread_from(self._index, inf if self._all_read else self._finder.open_from)
 
-    def _prepare(self, window: Window) -> PendingWindow:
+    def _prepare(self, window: Window) -> list[PendingWindow]:
+        """The window, or its parts if the language changes inside it."""
+        language = self._language and (self._now or self._language)
         detects = self.job.detects_language
-        request = WindowRequest(self.job.call.options, window.seconds, self._language or "", detects)
+        request = WindowRequest(self.job.call.options, window.seconds, language or "", detects)
         prepared = self.job.model.prepare(request, lambda: read_window(self._pcm, window))
         if prepared.languages:
             probabilities = among(self._candidates, prepared.languages)
             self.job.vote(probabilities, window.seconds)
             for language, probability in probabilities.items():
                 self._votes[language] += probability * window.seconds
-            own = own_language(probabilities, window.seconds) or request.language
+            own = own_language(probabilities, window.seconds) or self._now
             request = replace(request, language=own, language_is_detected=False)
         elif self._language is None:
             self._model_detects = False
-        return PendingWindow(self.job, self._index, window, replace(request, state=prepared.state))
+        pending = PendingWindow(self.job, self._index, window, replace(request, state=prepared.state))
+        return self._parts(pending, prepared) if prepared.stretches else [pending]
+
+    def _parts(self, pending: PendingWindow, prepared: Prepared) -> list[PendingWindow]:
+        """The parts of a window, each in its language, or the window as it is."""
+        stretches = [among(self._candidates, stretch) for stretch in prepared.stretches]
+        self._sure |= sure_languages(stretches)
+        before = self._now or self._language or max(self._votes, key=self._votes.__getitem__, default=None)
+        if before is None:
+            return [pending]
+        found = changes(stretches, before, self._sure | ({self._language} if self._language else set()))
+        if not found:
+            return [pending]
+        self._now = found[-1][1]
+        if found[0][0] == 0:  # the whole window, or its first part
+            (_, before), *found = found
+        if not found:
+            return [replace(pending, request=replace(pending.request, language=before))]
+        window, length = pending.window, pending.window.seconds / len(stretches)
+        parts = part_at(window, [index * length for index, _ in found], length / 2, read_window(self._pcm, window))
+        self.job.settle(window, None, None, parts)  # its parts will be settled in its place
+        languages = [before, *(language for _, language in found)]
+        return [self._prepare_part(part, language) for part, language in zip(parts, languages, strict=True)]
+
+    def _prepare_part(self, part: Window, language: str) -> PendingWindow:
+        request = WindowRequest(self.job.call.options, part.seconds, language, language_is_detected=False)
+        prepared = self.job.model.prepare(request, lambda: read_window(self._pcm, part))
+        return PendingWindow(self.job, self._index, part, replace(request, state=prepared.state))
 
     def _decide(self, prepared: Sequence[PendingWindow]) -> list[PendingWindow]:
         """Decides the channel's language as soon as it is clear, and then returns the windows that were held back.

@@ -141,7 +141,8 @@ class Session:
     ) -> None:
         """Records what was heard in a window, or None if nothing was.
 
-        `missed` are the windows of the speech that the model missed in it. They will be settled later.
+        `missed` are the windows of the speech that the model missed in it, or the parts of a window that is cut before
+        it is recognized. They will be settled later.
         """
         with self._lock:
             self._pending += len(missed) - 1

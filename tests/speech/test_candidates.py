@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from app.speech.candidates import among, own_language
+from app.speech.candidates import among, changes, own_language, sure_languages
 from app.speech.engine import Engine
 from app.speech.whisper.adapter import Encoded, Whisper
 from app.transcripts.transcript import Options
@@ -123,3 +123,48 @@ async def test_a_language_is_detected_once_for_each_window_and_never_if_the_clie
 
     assert named.text == transcript.text
     assert len(detected) == count
+
+
+ENGLISH, FRENCH = {"en": 0.95, "fr": 0.02}, {"en": 0.02, "fr": 0.95}
+DOUBTFUL = {"en": 0.1, "fr": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("stretches", "before", "known", "expected"),
+    [
+        ([ENGLISH, FRENCH, FRENCH], "en", {"en", "fr"}, [(1, "fr")]),
+        ([ENGLISH, FRENCH, ENGLISH], "en", {"en", "fr"}, [(1, "fr"), (2, "en")]),
+        ([FRENCH, FRENCH], "en", {"fr"}, [(0, "fr")]),
+        ([ENGLISH, ENGLISH], "fr", {"en"}, [(0, "en")]),
+        ([ENGLISH, DOUBTFUL], "en", {"en", "fr"}, []),
+        ([ENGLISH, FRENCH], "en", {"en", "es"}, []),
+        ([ENGLISH, {}], "en", {"en", "fr"}, []),
+    ],
+)
+def test_the_language_changes_only_to_a_known_one_that_is_far_likelier(
+    stretches: Sequence[Mapping[str, float]], before: str, known: set[str], expected: Sequence[tuple[int, str]]
+) -> None:
+    assert changes(stretches, before, known) == expected
+
+
+def test_a_language_is_sure_if_it_is_clear_in_one_stretch() -> None:
+    assert sure_languages([ENGLISH, DOUBTFUL, {"es": 0.89}]) == {"en", "fr"}
+
+
+async def test_a_change_of_the_language_inside_a_window_is_written_in_both_languages(
+    engine: Engine, record: Record
+) -> None:
+    french, pause = sample("fr", "pangrama"), silence(0.5)
+    counting = speech(sample("fr", "comptage"))
+    call = record(speech(FOX), pause, speech(FOX), pause, speech(french), pause, counting)
+    progress: list[float] = []
+
+    transcript = await engine.transcribe([call], Options("base"), progress.append)
+
+    english = " ".join(segment.text for segment in transcript.segments if segment.language == "en")
+    rest = " ".join(segment.text for segment in transcript.segments if segment.language == "fr")
+    assert missed(FOX.text, english) <= FEW
+    assert missed(french.text, rest) <= FEW
+    assert "fox" not in rest
+    assert progress == sorted(progress)
+    assert progress[-1] == 1.0

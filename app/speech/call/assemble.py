@@ -1,7 +1,7 @@
 """Puts a transcript together from what was heard on each channel. Removes bleed, and adds facts and warnings."""
 
 from bisect import bisect_right
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -138,17 +138,20 @@ def _widened(span: Span) -> Span:
 def _channels(call: Call, read: Mapping[int, ReadChannel], facts: Talk, own: Sequence[Heard]) -> tuple[Channel, ...]:
     """All channels. A channel that copies another has the facts of the other, under its own label.
 
-    If a channel's language was not decided before its windows were recognized, it is that of most of its windows.
+    A channel's language is that of most of its words, by their length. It may not be the one that was decided first.
     """
     speech_seconds = {each.channel: each.speech_seconds for each in facts.channels}
-    written = {channel: Counter(each.language for each in own if each.channel == channel) for channel in read}
+    written: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for each in own:
+        written[each.channel][each.language] += sum(word.end - word.start for word in each.words)
     channels = []
     for index, original in enumerate(call.levels.copy_of):
         source = index if original is None else original
         seconds = round(speech_seconds[source], 2)
         known = replace(read[source].channel, index=index, label=call.label(index), speech_seconds=seconds)
-        if seconds and not known.language and written[source]:
-            known = replace(known, language=written[source].most_common(1)[0][0])
+        most = max(written[source], key=written[source].__getitem__, default=known.language)
+        if seconds and most != known.language:
+            known = replace(known, language=most, language_probability=None)
         channels.append(known if seconds else replace(known, language=None, language_probability=None))
     return tuple(channels)
 

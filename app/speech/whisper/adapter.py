@@ -33,6 +33,7 @@ MAX_LENGTH = 448
 WARM_UP_TOKENS = 24
 ENCODED_PER_SECOND = 50
 LANGUAGE_SECONDS = 10
+STRETCH_SECONDS = 6
 SILENCE_SECONDS = 2
 SMALL_CONTEXTS_SECONDS = (15, 20)
 SMALL_WIDTH = 512  # of `base`, in numbers per frame
@@ -73,6 +74,12 @@ class Encoded:
         if len(indexes) == self.joined.shape[0] and frames is None:
             return self.joined
         return ctranslate2.StorageView.from_array(np.ascontiguousarray(self._array[list(indexes), :frames]))
+
+    def stretches(self, count: int, seconds: float) -> ctranslate2.StorageView:
+        """The first `seconds` of the first window, in `count` equal stretches."""
+        frames = int(seconds * ENCODED_PER_SECOND) // count
+        array = np.asarray(self.views[0])[0, : count * frames]
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(array.reshape(count, frames, -1)))
 
     @cached_property
     def _array(self) -> Any:
@@ -134,8 +141,15 @@ class Whisper:
         """The probability of each language code, for each of some windows, by their first 10 s."""
         if not rows:
             return []
+        return self._detect(encoded.rows(rows, LANGUAGE_SECONDS * ENCODED_PER_SECOND))
+
+    def detect_changes(self, encoded: Encoded, seconds: float) -> list[dict[str, float]]:
+        """The probability of each language code, for equal stretches of the first window, which lasts `seconds`."""
+        return self._detect(encoded.stretches(round(seconds / STRETCH_SECONDS), seconds))
+
+    def _detect(self, encoded: ctranslate2.StorageView) -> list[dict[str, float]]:
         with _own_errors():
-            found = self._model.model.detect_language(encoded.rows(rows, LANGUAGE_SECONDS * ENCODED_PER_SECOND))
+            found = self._model.model.detect_language(encoded)
         return [{token[2:-2]: probability for token, probability in row} for row in found]
 
     def prompt(self, language: str, task: Task, prompt: str, hotwords: Sequence[str]) -> list[int]:

@@ -27,6 +27,8 @@ from app.speech.whisper.adapter import Encoded, Utterance, Whisper
 from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, may_be_sound, most_tokens, tries
 from app.transcripts.transcript import Options, TranscriptWarning, WarningCode, Word
 
+CHANGE_SECONDS = 9  # shorter windows are not searched for a change of the language
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TryState:
@@ -60,13 +62,20 @@ class WhisperRecognizer:
         self.languages: Sequence[str] = whisper.languages
 
     def prepare(self, request: WindowRequest, read: Callable[[], Samples]) -> Prepared:
-        """Encodes the window if its language must be detected, or if encodings are kept."""
+        """Encodes the window if its language must be detected, or if encodings are kept.
+
+        Looks for a change of the language only in an encoding that is kept, because this needs no other run.
+        """
         state, whisper = self._state(request), self.whisper
         if request.language and not whisper.keeps_encodings:
             return Prepared(state)
         encoded = whisper.encode([read()], state.tries_left[0].context_seconds)
         languages = None if request.language else whisper.detect_languages(encoded, [0])[0]
-        return Prepared(replace(state, encoded=encoded) if whisper.keeps_encodings else state, languages)
+        if not whisper.keeps_encodings:
+            return Prepared(state, languages)
+        looks = request.language_is_detected and request.seconds >= CHANGE_SECONDS
+        stretches = whisper.detect_changes(encoded, request.seconds) if looks else ()
+        return Prepared(replace(state, encoded=encoded), languages, stretches)
 
     def kind(self, request: WindowRequest) -> Hashable:
         way = self._state(request).tries_left[0]
