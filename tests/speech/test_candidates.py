@@ -7,7 +7,8 @@ import pytest
 
 from app.speech.candidates import among, changes, own_language, sure_languages
 from app.speech.engine import Engine
-from app.speech.whisper.adapter import Encoded, Whisper
+from app.speech.whisper.adapter import Whisper
+from app.speech.whisper.encoded import Encoded
 from app.transcripts.transcript import Options
 from testing.hearing import FEW, FOX, ignore, missed
 from testing.speech_samples import sample, samples

@@ -10,7 +10,8 @@ from unittest.mock import ANY
 import pytest
 
 from app.speech.engine import Engine
-from app.speech.whisper.adapter import Encoded, Whisper
+from app.speech.whisper.adapter import Whisper
+from app.speech.whisper.encoded import Encoded
 from app.speech.whisper.gates import Hypothesis
 from app.transcripts.transcript import Channel, Options, Word
 from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore, missed

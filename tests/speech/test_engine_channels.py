@@ -10,7 +10,8 @@ from app.audio.pcm import SAMPLE_RATE
 from app.speech.engine import Engine
 from app.speech.reader import SURE_SHARE
 from app.speech.session import Session
-from app.speech.whisper.adapter import Encoded, Whisper
+from app.speech.whisper.adapter import Whisper
+from app.speech.whisper.encoded import Encoded
 from app.transcripts.dialogue import turns
 from app.transcripts.transcript import Options
 from testing.hearing import COUNTING, FEW, FOX, HELLO, error_rate, ignore

@@ -14,7 +14,8 @@ from app.audio.pcm import SAMPLE_RATE
 from app.speech import reports
 from app.speech.call.final_text import FinalText, FinalTextFinder
 from app.speech.engine import Engine
-from app.speech.whisper.adapter import Encoded, Whisper
+from app.speech.whisper.adapter import Whisper
+from app.speech.whisper.encoded import Encoded
 from app.speech.whisper.gates import Hypothesis
 from app.transcripts.transcript import Options, Segment
 from testing.hearing import COUNTING, FOX, HELLO, ignore

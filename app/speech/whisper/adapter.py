@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
 from app.speech.model import Device, DeviceLost, Samples
+from app.speech.whisper.encoded import ENCODED_PER_SECOND, Encoded
 from app.speech.whisper.gates import CALM, FULL_CONTEXT_SECONDS, Hypothesis, Try
 from app.speech.whisper.languages import LATIN_TOKENS_PER_CHARACTER, SENTENCES
 from app.transcripts.transcript import Task, Word
@@ -31,7 +32,6 @@ TOKEN_SECONDS = 0.02
 MAX_BIAS_TOKENS = 223  # half of the model's text context, as in OpenAI's Whisper
 MAX_LENGTH = 448
 WARM_UP_TOKENS = 24
-ENCODED_PER_SECOND = 50
 LANGUAGE_SECONDS = 10
 STRETCH_SECONDS = 6
 SILENCE_SECONDS = 2
@@ -48,43 +48,6 @@ class Utterance:
     language: str
     tokens: tuple[int, ...]
     seconds: float
-
-
-class Encoded:
-    """What the encoder made of windows of one context length. The library's type does not leave this module."""
-
-    def __init__(self, views: Sequence[ctranslate2.StorageView]) -> None:
-        self.views = tuple(views)
-
-    def __add__(self, other: "Encoded") -> "Encoded":
-        return Encoded(self.views + other.views)
-
-    def only(self, row: int) -> "Encoded":
-        """One window, if the windows were encoded one by one."""
-        return Encoded(self.views[row : row + 1])
-
-    @cached_property
-    def joined(self) -> ctranslate2.StorageView:
-        if len(self.views) == 1:
-            return self.views[0]
-        return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(view) for view in self.views]))
-
-    def rows(self, indexes: Sequence[int], frames: int | None = None) -> ctranslate2.StorageView:
-        """Some of the windows. If `frames` is given, only that number of frames from the start of each."""
-        if len(indexes) == self.joined.shape[0] and frames is None:
-            return self.joined
-        return ctranslate2.StorageView.from_array(np.ascontiguousarray(self._array[list(indexes), :frames]))
-
-    def stretches(self, count: int, seconds: float) -> ctranslate2.StorageView:
-        """The first `seconds` of the first window, in `count` equal stretches."""
-        frames = int(seconds * ENCODED_PER_SECOND) // count
-        array = np.asarray(self.views[0])[0, : count * frames]
-        return ctranslate2.StorageView.from_array(np.ascontiguousarray(array.reshape(count, frames, -1)))
-
-    @cached_property
-    def _array(self) -> Any:
-        on_processor = self.joined.device == "cpu"
-        return np.asarray(self.joined if on_processor else self.joined.to_device(ctranslate2.Device.cpu))
 
 
 def shortest_context(contexts: Sequence[int], speech_seconds: float) -> int:

@@ -23,7 +23,8 @@ from app.speech.model import (
     Scores,
     WindowRequest,
 )
-from app.speech.whisper.adapter import Encoded, Utterance, Whisper
+from app.speech.whisper.adapter import Utterance, Whisper
+from app.speech.whisper.encoded import Encoded
 from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, may_be_sound, most_tokens, tries
 from app.transcripts.transcript import Options, TranscriptWarning, WarningCode, Word
 

@@ -16,8 +16,9 @@ from app.speech.reader import ChannelScan, read_window
 from app.speech.session import PendingWindow, Session
 from app.speech.settling import recognize_batch
 from app.speech.whisper import recognizing, weights
-from app.speech.whisper.adapter import Encoded, Whisper
+from app.speech.whisper.adapter import Whisper
 from app.speech.whisper.device import find_device
+from app.speech.whisper.encoded import Encoded
 from app.speech.whisper.gates import Hypothesis, Try, most_tokens
 from app.speech.whisper.recognizing import WhisperRecognizer
 from app.speech.windows.levels import measure
