@@ -1,4 +1,4 @@
-"""Writes app/speech/windows/silero.onnx: the network of Silero, arranged so that a processor runs it five times faster.
+"""Writes app/speech/windows/silero.onnx: the network of Silero, arranged so that a processor runs it four times faster.
 
     pip install onnx && python scripts/silero.py
 

@@ -14,7 +14,7 @@ from math import ceil, exp, isfinite
 MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
 MAX_NO_SPEECH_PROB = 0.6
-# Singing and a babble of voices give words of which the model is a little surer. Of 430 windows of speech, four
+# Singing and a babble of voices give words of which the model is a little surer. Of 432 windows of speech, four
 # were as doubtful, and their texts were wrong (decision 39).
 SOUND_NO_SPEECH_PROB = 0.2
 MIN_SOUND_LOGPROB = -0.9
