@@ -17,7 +17,7 @@ from app.process.places import FairPlaces, Rank
 from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.call.assemble import Call, assemble
-from app.speech.model import DEFAULT_BEAM_SIZE, DeviceChoice, LoadedModel, Model
+from app.speech.model import DEFAULT_BEAM_SIZE, Device, DeviceChoice, Model
 from app.speech.reader import ChannelScan
 from app.speech.reports import FinalReports, OnFinal
 from app.speech.session import PendingWindow, Session
@@ -86,12 +86,14 @@ class Engine:
     def load(self) -> None:
         """Fetches, checks, loads and warms up every model, then starts the threads. Blocks. Raises ModelUnavailable."""
         config = self._config
-        loaded = {name: _load(name, config) for name in config.models}
+        loaded = {name: families.load(name, config.models_dir, config.device_choice) for name in config.models}
         self._models = {name: each.model for name, each in loaded.items()}
         voice_activity.load()
         return_memory()
         devices = [each.device for each in loaded.values()]
         batch_size = config.batch_size or min(device.batch_size for device in devices)
+        for name, each in loaded.items():
+            _log_loaded(name, each.device, batch_size)
         batcher = Batcher(max(device.threads for device in devices), batch_size, recognize_batch)
         batcher.start()
         self._batcher = batcher
@@ -154,15 +156,12 @@ class Engine:
         self._batcher = None
 
 
-def _load(name: str, config: EngineConfig) -> LoadedModel:
-    loaded = families.load(name, config.models_dir, config.device_choice)
-    device = loaded.device
+def _log_loaded(name: str, device: Device, batch_size: int) -> None:
     logger.info(
         "model %s loaded on %s as %s, %d threads, batches of up to %d",
         name,
         device.kind,
         device.compute_type,
         device.threads,
-        config.batch_size or device.batch_size,
+        batch_size,
     )
-    return loaded

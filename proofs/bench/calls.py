@@ -69,8 +69,6 @@ def load(path: Path) -> list[Call]:
 def _recording(path: Path) -> Call | None:
     """Returns the recording with its decoded length, or None if it cannot be decoded.
 
-    Its header may announce another length, or none.
-
     Its header may announce another length, or none. Returns None if it has no audio.
     """
     try:

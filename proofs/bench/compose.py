@@ -63,7 +63,7 @@ def compose(folder: Path, plan: Plan, sentences: Sequence[Sentence]) -> list[Cal
     return calls
 
 
-def wordless(folder: Path, seconds: float) -> list[Call]:
+def simple_sounds(folder: Path, seconds: float) -> list[Call]:
     """Writes recordings without speech: silence, noise, ringing and music."""
     time = np.arange(round(seconds * RATE)) / RATE
     noise = np.random.default_rng(0).normal(0, 0.05, len(time))

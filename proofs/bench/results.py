@@ -18,7 +18,7 @@ from proofs.bench.scoring import Heard, error_rate, words
 from proofs.bench.work import CORES
 
 LIMIT = "raw limit: encode and generate only"
-LIBRARIES = ("callscribe", "ctranslate2", "faster-whisper", "onnxruntime", "numpy")
+LIBRARIES = ("ctranslate2", "faster-whisper", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,20 @@ def percentile(figures: Sequence[float], share: float) -> float:
 def machine() -> Mapping[str, str | int]:
     """Returns the machine, the date, and the versions of the libraries."""
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _processor(),
-        "cores": os.cpu_count() or 0,
         "memory_gib": round(psutil.virtual_memory().total / 1024**3),
+        **software(("callscribe", *LIBRARIES)),
+    }
+
+
+def software(libraries: Sequence[str] = LIBRARIES) -> Mapping[str, str | int]:
+    """Returns the date, the system, and the versions of libraries that are installed."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "system": platform.platform(),
         "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
+        "cores": os.cpu_count() or 0,
+        **{name: version(name) for name in libraries},
     }
 
 

@@ -18,6 +18,7 @@ def table(rows: Sequence[Row]) -> str:
         "x",
         "÷ (a)",
         "÷ (e)",
+        "÷ (c)",
         "CPU s per s",
         "idle",
         "p50 / p95 s",
@@ -109,4 +110,6 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    if any(len(cells) != len(head) for cells in lines):
+        raise ValueError("each line of a table needs one cell for each column")
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *lines])

@@ -11,8 +11,9 @@ from app.speech.model import ModelUnavailable
 from app.speech.whisper import gpu_table
 from app.speech.whisper.weights import default_model, fetch
 from proofs.bench.calls import Call, load, recordings_in, save
-from proofs.gpu.machine import Machine, Missing, described, look, software
-from proofs.gpu.plan import LISTING, Plan
+from proofs.bench.results import software
+from proofs.gpu.machine import Machine, Missing, described, look
+from proofs.gpu.plan import LISTING, Plan, composed
 from proofs.gpu.proof import Proof
 from proofs.gpu.runner import Runner
 
@@ -61,7 +62,7 @@ def _put_recordings(source: Path | None, folder: Path) -> None:
     """Lists the recordings of a folder, or composes calls as `make bench` does."""
     if source is not None and not source.is_dir():
         sys.exit(f"{source} is no folder of recordings")
-    calls = _composed(folder) if source is None else _in_folder(source)
+    calls = composed(folder) if source is None else _in_folder(source)
     if not calls:
         sys.exit(f"{source} contains no recording")
     save(calls, folder / LISTING)
@@ -72,13 +73,6 @@ def _in_folder(source: Path) -> list[Call]:
     if (source / LISTING).exists():
         return [replace(call, path=source / call.path.name) for call in load(source / LISTING)]
     return recordings_in(source)
-
-
-def _composed(folder: Path) -> list[Call]:
-    from proofs.bench.compose import FULL, compose  # their speech is installed for tests only
-    from proofs.bench.sources import sentences
-
-    return compose(folder, FULL, sentences()[0])
 
 
 def _arguments() -> argparse.Namespace:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from proofs.bench.compose import wordless  # the sounds of make bench need speech that is installed for tests only
+from proofs.bench.compose import simple_sounds  # the sounds of make bench need speech that is installed for tests only
 from proofs.bench.race import ContenderFailed, Race
 from proofs.bench.results import Entry, Measured, rows
 from proofs.gpu.plan import Plan, Result
@@ -24,7 +24,7 @@ def contenders(plan: Plan) -> Iterator[Result]:
     """Runs the contenders. Each result holds all rows so far, because the ratios need contender (a)."""
     os.environ.update(BENCH_MODEL=plan.model, BENCH_DEVICE=plan.device)
     calls = plan.calls()
-    race = Race(plan.folder, calls, wordless(plan.folder, WORDLESS_SECONDS), (len(calls),))
+    race = Race(plan.folder, calls, simple_sounds(plan.folder, WORDLESS_SECONDS), (len(calls),))
     measured: list[Measured] = []
     for entry in ENTRIES:
         try:

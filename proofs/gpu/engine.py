@@ -181,7 +181,7 @@ def _keep(heard: Heard, path: Path) -> None:
 
 
 def _difference(calls: Sequence[Call], heard: Heard, texts: Path) -> float | None:
-    """The word error rate against what the processor wrote; None if it has not written anything."""
+    """The word error rate against what the processor wrote; None if no step ran on the processor."""
     if not texts.exists():
         return None
     written = {name: [Piece(*piece) for piece in pieces] for name, pieces in json.loads(texts.read_text()).items()}

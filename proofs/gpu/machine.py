@@ -1,12 +1,8 @@
 """What a machine has for a model on a GPU, and what it lacks, in one line."""
 
 import json
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from app.speech.whisper.device import CUBLAS
@@ -14,7 +10,6 @@ from proofs.gpu.cublas import Cublas, candidates
 from proofs.gpu.driver import Driver, DriverFailed, Gpu
 
 OLDEST_CUDA = (12, 0)  # CTranslate2's wheel is built with CUDA 12
-LIBRARIES = ("ctranslate2", "faster-whisper", "onnxruntime", "numpy")
 
 
 class Missing(Exception):
@@ -53,16 +48,6 @@ def look() -> Machine:
             " CUBLAS=1"
         )
     return Machine(gpus, cuda, cublas)
-
-
-def software() -> Mapping[str, Any]:
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "cores": os.cpu_count() or 0,
-        **{name: version(name) for name in LIBRARIES},
-    }
 
 
 def described(facts: Mapping[str, Any]) -> str:

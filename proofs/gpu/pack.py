@@ -17,7 +17,7 @@ from typing import IO, cast
 
 from app.speech.whisper.weights import fetch
 from proofs.bench.calls import recordings_in, save
-from proofs.gpu.plan import LISTING
+from proofs.gpu.plan import LISTING, composed
 
 ROOT = Path(__file__).parents[2]
 PIECE_BYTES = 45 * 1024**2
@@ -139,10 +139,7 @@ def _pack_model(model: str, tree: Path) -> None:
 def _pack_recordings(source: Path | None, target: Path) -> None:
     target.mkdir()
     if source is None:
-        from proofs.bench.compose import FULL, compose  # their speech is installed for tests only
-        from proofs.bench.sources import sentences
-
-        calls = compose(target, FULL, sentences()[0])
+        calls = composed(target)
     else:
         calls = recordings_in(source)
         for call in calls:

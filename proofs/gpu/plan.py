@@ -64,3 +64,11 @@ class Plan:
 
 
 Step = Callable[[Plan], Iterator[Result]]
+
+
+def composed(folder: Path) -> list[Call]:
+    """Composes the calls of `make bench` in a folder."""
+    from proofs.bench.compose import FULL, compose  # their speech is installed for tests only
+    from proofs.bench.sources import sentences
+
+    return compose(folder, FULL, sentences()[0])

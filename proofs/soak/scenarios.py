@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from proofs.bench.compose import conversation, wordless, written
+from proofs.bench.compose import conversation, simple_sounds, written
 from proofs.bench.measure import Meter, resident_mib
 from proofs.bench.ours import transcript_of
 from proofs.bench.sources import RATE, Sentence, sentences
@@ -59,7 +59,7 @@ def open_files(process: psutil.Process) -> int:
 def silence(service: Service, folder: Path, *, seconds: float) -> list[Figure]:
     """Transcribes `seconds` of silence, noise, ringing and music, and counts the words."""
     figures = []
-    for call in wordless(folder, seconds):
+    for call in simple_sounds(folder, seconds):
         transcript = transcript_of(service, service.create(call.path.read_bytes()))
         figures.append(Figure.none(f"words in {seconds:g} s of {call.path.stem}", len(transcript["text"].split())))
     return figures

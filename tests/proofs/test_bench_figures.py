@@ -13,6 +13,7 @@ from proofs.bench.measure import Run
 from proofs.bench.results import Entry, Measured, rows
 from proofs.bench.scoring import Errors, Heard, error_rate, errors
 from proofs.bench.sounds import SOUNDS, wordless
+from proofs.bench.table import table
 from proofs.bench.work import CORES
 
 SAID = "one two three four five six seven eight nine ten"
@@ -79,6 +80,9 @@ def test_rows_hold_ratios_idle_cores_and_invented_words() -> None:
     _, ours, _ = rows(measured, calls, sounds)
     assert (ours.ratio, ours.of_limit, ours.of_engine, ours.idle_share) == pytest.approx((5.0, 0.5, 1.0, 0.5))
     assert (ours.words_per_hour, ours.invented) == (120.0, {"hum": "Thank you."})
+    head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table([ours]).splitlines()]
+    shown = dict(zip(head, *lines, strict=True))
+    assert [shown[name] for name in ("÷ (a)", "÷ (e)", "÷ (c)", "idle")] == ["5.00", "0.50", "1.00", "50%"]
 
 
 def test_eighteen_sounds_without_words_are_the_same_each_time_and_all_but_silence_are_loud(tmp_path: Path) -> None:

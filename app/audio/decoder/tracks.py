@@ -51,7 +51,7 @@ ALTERNATIVES = (
 )
 """What marks a track that is another version of a film's sound, or comments on it."""
 
-TEXTS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+TEXT_OPTIONS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 """Makes PyAV accept texts that are not UTF-8. From version 19 on, which Python 3.12 gets, it does this by itself."""
 
 
@@ -61,7 +61,7 @@ def open_recording(recording: Recording | Section, raw: Raw | None, options: Map
     limits = {"format_whitelist": demuxer or CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": DECODERS}
     try:
         merged = {**options, **(raw.options if raw else {}), **limits}
-        return cast("InputContainer", av.open(recording, "r", format=demuxer, options=merged, **TEXTS))
+        return cast("InputContainer", av.open(recording, "r", format=demuxer, options=merged, **TEXT_OPTIONS))
     except FFmpegError as error:
         require_memory(error)
         recording.seek(0, os.SEEK_SET)
