@@ -37,9 +37,11 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
         └── GpuOutOfMemory          gpu_out_of_memory
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from app import wording
 
 LONGEST_FIELD = 60  # a client chooses the names of unknown fields
 
@@ -50,6 +52,17 @@ class FieldError:
 
     field: str
     detail: str
+
+
+def field_errors(errors: Iterable[Any]) -> tuple[FieldError, ...]:
+    """Turns pydantic's errors into ours. Each has the field's name, with dots for nested fields, and what is wrong."""
+    return tuple(
+        FieldError(
+            ".".join(str(part) for part in error["loc"] if part not in (wording.ONE, wording.MANY)) or "body",
+            wording.in_words(error),
+        )
+        for error in errors
+    )
 
 
 class AppError(Exception):

@@ -16,8 +16,8 @@ from app.api.openai.errors import OpenAIError
 from app.api.openai.openapi import with_nulls
 from app.api.openapi_requests import REF_TEMPLATE, SCHEMAS
 from app.api.problems import Problem
-from app.api.requests import CreateFromUrl
 from app.intake.ask import DEFAULT_PRIORITY
+from app.intake.requests import CreateFromUrl
 from app.jobs.events import TranscriptionEvent
 from app.jobs.views import EXAMPLE_ID, OptionsOut, TranscriptionOut, shown_options
 from app.transcripts.transcript import Options

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.api.requests import CreateFromUrl, CreateTranscription
+from app.intake.requests import CreateFromUrl, CreateTranscription
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 

@@ -14,12 +14,12 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
 from app import wording
-from app.api.annotations import classes_of
 from app.api.auth import authenticate, bearer
 from app.api.openai.errors import speaks_openai
 from app.api.openai.fields import is_known
 from app.api.server.request_limits import GUARDED_PATHS
 from app.errors import FieldError, InvalidRequest
+from app.intake.annotations import classes_of
 
 MOST_ERRORS = 10  # a query may have thousands of names, and comparing each with the known ones takes time
 LONGEST_NAME = 100

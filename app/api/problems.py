@@ -22,7 +22,6 @@ from app.database.connections import DATABASE_TROUBLE, is_refusal, is_unexpected
 from app.errors import (
     AppError,
     BadMedia,
-    FieldError,
     Forbidden,
     InsufficientStorage,
     InternalError,
@@ -39,8 +38,8 @@ from app.errors import (
     Unavailable,
     UnsupportedMedia,
     UrlNotAllowed,
+    field_errors,
 )
-from app.wording import in_words
 
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_DETAIL = "The database, the audio store or the decoder cannot be used at the moment."
@@ -62,7 +61,6 @@ UPLOAD_ERRORS: tuple[type[AppError], ...] = (
     ShuttingDown,
 )
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; answers leave them out
 
 log = structlog.stdlib.get_logger("callscribe.http")
 
@@ -160,17 +158,6 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if all(detail["loc"][0] == "path" for detail in details):
         return render(request, NotFound(f"There is no resource at {request.url.path}."))
     return render(request, InvalidRequest("Some parameters are not valid.", errors=field_errors(details)))
-
-
-def field_errors(errors: Any) -> tuple[FieldError, ...]:
-    """Turns pydantic's errors into ours. Each has the field's name, with dots for nested fields, and what is wrong."""
-    return tuple(
-        FieldError(
-            ".".join(str(part) for part in error["loc"] if part not in (ONE, MANY)) or "body",
-            in_words(error),
-        )
-        for error in errors
-    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -15,9 +15,9 @@ from app.api.auth import CallerDep
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, RootPathDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.hang_ups import client_hangs_up
+from app.api.json_body import read_json
 from app.api.media_types import JSON, announced_bytes, kind_of_body, require_one_idempotency_key
 from app.api.problems import COMMON_ERRORS, UPLOAD_ERRORS, responses
-from app.api.requests import CreateFromUrl, CreateTranscription
 from app.errors import (
     AlreadyFinal,
     IdempotencyKeyReused,
@@ -27,6 +27,7 @@ from app.errors import (
     ShuttingDown,
 )
 from app.intake.ask import Remote, Stored
+from app.intake.requests import CreateFromUrl, CreateTranscription
 from app.jobs import changing
 from app.jobs.lifecycle import Status
 from app.jobs.reading import Wanted
@@ -90,7 +91,7 @@ async def create_transcription(
     announced = announced_bytes(request, kind, most, max_bytes)
     recording: Stored | Remote
     if kind == JSON:
-        asked = await CreateFromUrl.from_json_stream(request.stream())
+        asked = CreateFromUrl.from_json(await read_json(request.stream()))
         recording, ask = Remote(asked.url), asked.ask()
     else:
         async with intake.receiving(caller, idempotency_key, announced) as save:
@@ -101,7 +102,7 @@ async def create_transcription(
                 is_field=CreateTranscription.has_field,
                 max_bytes=max_bytes,
             )
-            ask = CreateTranscription.from_form(form.fields).ask()
+            ask = CreateTranscription.from_texts(form.fields).ask()
         recording = Stored(form.audio, form.filename)
     abandoned = partial(client_hangs_up, request)
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from app.api.requests import CreateFromUrl, CreateTranscription
 from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries.receivers import Receivers
@@ -26,6 +25,7 @@ from app.errors import (
 from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
+from app.intake.requests import CreateFromUrl, CreateTranscription
 from app.jobs import changing
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import NetworkGuard

@@ -13,13 +13,13 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from app.api.form_fields import BOOLEANS, Part, field_of, in_order, separated, split, values_of
 from app.api.openai.answers import ResponseFormat, Wanted
 from app.api.openai.names import model_named
-from app.api.requests import MAX_PROMPT_CHARACTERS, CreateTranscription, validated
 from app.errors import FieldError, InvalidRequest
 from app.intake.ask import Ask
 from app.intake.model_names import ModelNames
+from app.intake.requests import MAX_PROMPT_CHARACTERS, CreateTranscription, validated
+from app.intake.text_fields import BOOLEANS, Part, field_of, in_order, separated, split, values_of
 from app.transcripts.transcript import Task
 
 PRIORITY = 3

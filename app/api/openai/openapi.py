@@ -11,7 +11,6 @@ from app.api.openai.errors import MEDIA_TYPE, failure_of, failure_of_job
 from app.api.openai.fields import GRANULARITIES, OWN
 from app.api.openapi_requests import form_fields
 from app.api.problems import COMMON_ERRORS, ERROR_SCHEMA, UPLOAD_ERRORS, openai_responses
-from app.api.requests import CreateTranscription
 from app.errors import (
     BadRequest,
     FieldError,
@@ -23,6 +22,7 @@ from app.errors import (
     TranscriptionFailed,
     WorkerCrashed,
 )
+from app.intake.requests import CreateTranscription
 from app.jobs.lifecycle import Status
 from app.wording import OF_ERRORS
 

@@ -1,10 +1,12 @@
-"""The fields of a request, in a form or in JSON. Pydantic checks them, and `ask` turns them into an `Ask`.
+"""The fields of a request, as texts or in JSON. Pydantic checks them, and `ask` turns them into an `Ask`.
+
+Forms, JSON bodies, messages and the options of a folder all have these fields.
 
 To add an option, add a field here and a field of the same name in `Options`. The rest of the API is derived from these.
 """
 
 from codecs import BOM_UTF8
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Self, TypeVar
 
@@ -22,19 +24,17 @@ from pydantic import (
 from pydantic_core import from_json
 
 from app import wording
-from app.api.form_fields import field_of, values_of
-from app.api.metadata import checked_metadata
-from app.api.problems import MANY, ONE, field_errors
 from app.audio.raw import HIGHEST_RATE, LOWEST_RATE, rate_trouble
 from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check_callback, check_url
-from app.errors import FieldError, InvalidRequest, TooLarge
+from app.errors import FieldError, InvalidRequest, field_errors
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
+from app.intake.metadata import checked_metadata
+from app.intake.text_fields import field_of, values_of
 from app.jobs.models import stored_options
 from app.network.guard import MAX_URL_CHARACTERS
 from app.speech.language_tags import AUTO, candidate_of, code_of
 from app.transcripts.transcript import Channels, Encoding, Options, Task
 
-JSON_BODY_BYTES = 64 * 1024
 MOST_CHANNELS = 8
 MAX_PROMPT_CHARACTERS = 2000
 OPTION_FIELDS = frozenset(field.name for field in fields(Options))
@@ -65,7 +65,7 @@ def _distinct(labels: list[str]) -> list[str]:
 
 
 def _one_or_many(value: object) -> str:
-    return MANY if isinstance(value, list) else ONE
+    return wording.MANY if isinstance(value, list) else wording.ONE
 
 
 Label = Annotated[str, Field(min_length=1, max_length=40, pattern=wording.NO_NUL)]  # a row of a subtitle has 42 columns
@@ -81,11 +81,12 @@ CallbackUrl = Annotated[
     AfterValidator(check_callback),
 ]
 WebUrls = Annotated[
-    Annotated[WebUrl, Tag(ONE)] | Annotated[list[WebUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
+    Annotated[WebUrl, Tag(wording.ONE)] | Annotated[list[WebUrl], Field(max_length=MAX_RECEIVERS), Tag(wording.MANY)],
     Discriminator(_one_or_many),
 ]
 CallbackUrls = Annotated[
-    Annotated[CallbackUrl, Tag(ONE)] | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS), Tag(MANY)],
+    Annotated[CallbackUrl, Tag(wording.ONE)]
+    | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS), Tag(wording.MANY)],
     Discriminator(_one_or_many),
 ]
 Candidate = Annotated[str, Field(max_length=64), AfterValidator(candidate_of)]
@@ -225,12 +226,12 @@ class CreateTranscription(BaseModel):
 
     @classmethod
     def has_field(cls, name: str) -> bool:
-        """Whether a part of a form with this name, such as `hotwords[]`, belongs to a field."""
+        """Whether a text with this name, such as `hotwords[]`, belongs to a field."""
         return field_of(name) in cls.model_fields
 
     @classmethod
-    def from_form(cls, fields: list[tuple[str, str]]) -> Self:
-        """Reads the fields of a form. Raises InvalidRequest if a field is not valid."""
+    def from_texts(cls, fields: Sequence[tuple[str, str]]) -> Self:
+        """Reads fields whose values are text, as in a form. Raises InvalidRequest if a field is not valid."""
         return validated(cls, values_of(cls, fields))
 
 
@@ -246,16 +247,8 @@ class CreateFromUrl(CreateTranscription):
     )
 
     @classmethod
-    async def from_json_stream(cls, stream: AsyncIterator[bytes]) -> Self:
-        """Reads a JSON body.
-
-        Raises TooLarge if it has more than `JSON_BODY_BYTES`, and InvalidRequest if it or a field is not valid.
-        """
-        body = b""
-        async for chunk in stream:
-            body += chunk
-            if len(body) > JSON_BODY_BYTES:
-                raise TooLarge(f"The JSON body is larger than {JSON_BODY_BYTES} bytes.")
+    def from_json(cls, body: bytes) -> Self:
+        """Reads a JSON object. Raises InvalidRequest if it or a field is not valid."""
         try:
             values = from_json(body.removeprefix(BOM_UTF8).decode(), allow_inf_nan=False)
         except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Turns the text fields of a form into values, as JSON would have them. Pydantic checks the values afterwards.
+"""Turns fields that are texts, as in a form, into values as JSON would have them. Pydantic checks them afterwards.
 
 A form has no lists, objects, numbers or booleans, so clients write them in different ways. Each way that has only one
 meaning is accepted. A field that may mean two things is refused, and the error says what to send. Pure.
@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from app.api.annotations import classes_of
 from app.errors import FieldError, InvalidRequest
+from app.intake.annotations import classes_of
 
 BOOLEANS = dict.fromkeys(("true", "1", "on", "yes"), True) | dict.fromkeys(("false", "0", "off", "no"), False)
 URL_LISTS = frozenset({"webhook_url", "callback_url"})
