@@ -34,6 +34,8 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
         ├── TranscriptionFailed     transcription_failed
         ├── WorkerCrashed           worker_crashed
         ├── Abandoned               abandoned
+        ├── OutputFailed            output_failed
+        ├── RecordingChanged        recording_changed
         └── GpuOutOfMemory          gpu_out_of_memory
 """
 
@@ -247,3 +249,13 @@ class Abandoned(JobError):
     """The service cancelled the job, because the client that waited for it on its connection hung up."""
 
     code, title = "abandoned", "No client waited for the transcription any more"
+
+
+class OutputFailed(JobError):
+    code, title = "output_failed", "The outputs of the transcription could not be written"
+
+
+class RecordingChanged(JobError):
+    """The recording of a watched folder is not the one that was transcribed any more."""
+
+    code, title = "recording_changed", "The recording changed after it had been accepted"

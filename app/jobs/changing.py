@@ -20,8 +20,9 @@ from app.deliveries.models import Delivery, Event
 from app.errors import AlreadyFinal, AppError, IdempotencyKeyReused, QueueFull
 from app.jobs import awaited
 from app.jobs.ending import AtEnd, Written, now, write_with_end
+from app.jobs.followed import SCHEME
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
-from app.jobs.models import NewJob, Transcription, stored_options, unknown
+from app.jobs.models import ErasedFile, NewJob, Transcription, stored_options, unknown
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.scope import seen_by
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic, changed_topic
@@ -132,8 +133,20 @@ async def request_cancel(
 
 
 async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
-    """Delete a job with its transcript. If a worker runs the job, the worker loses its lease. Raises NotFound."""
+    """Delete a job with its transcript. If a worker runs the job, the worker loses its lease. Raises NotFound.
+
+    The recording of a watched folder is erased by a process that watches it (`jobs.followed`).
+    """
     job = await lock(session, transcription_id, caller)
+    if job.source.startswith(SCHEME):
+        session.add(
+            ErasedFile(
+                transcription_id=job.id,
+                idempotency_key=job.idempotency_key,
+                source=job.source,
+                erased_at=await now(session),
+            )
+        )
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
     await notify(session, cancelled_topic(transcription_id))
     await notify(session, changed_topic(transcription_id))

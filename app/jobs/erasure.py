@@ -67,8 +67,13 @@ async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list
             ORDER BY completed_at
             LIMIT :limit
             FOR UPDATE SKIP LOCKED
+        ), erased AS (
+            DELETE FROM transcription USING due WHERE transcription.id = due.id
+            RETURNING transcription.id, idempotency_key, source, audio_key
+        ), remembered AS (
+            INSERT INTO erased_file (transcription_id, idempotency_key, source, erased_at)
+            SELECT id, idempotency_key, source, now() FROM erased WHERE source LIKE 'file://%'
         )
-        DELETE FROM transcription USING due WHERE transcription.id = due.id
-        RETURNING transcription.audio_key
+        SELECT audio_key FROM erased
     """).bindparams(age=age, limit=limit)
     return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]

@@ -176,6 +176,26 @@ class TranscriptPart(SQLModel, table=True):
     segments: str = Field(sa_type=Text)
 
 
+class ErasedFile(SQLModel, table=True):
+    """A deleted transcription of a watched folder, whose recording may still be in the folder.
+
+    `used_at` is when a process has searched the folder for it. The row stays for some days after that.
+    """
+
+    __tablename__ = "erased_file"
+    __table_args__ = (
+        Index("erased_file_key", "idempotency_key"),
+        Index("erased_file_unused", "erased_at", postgresql_where=text("used_at IS NULL")),
+        Index("erased_file_used", "used_at", postgresql_where=text("used_at IS NOT NULL")),
+    )
+
+    transcription_id: UUID = Field(primary_key=True)
+    idempotency_key: str | None = Field(default=None, sa_type=Text)
+    source: str = Field(sa_type=Text)
+    erased_at: datetime = Field(sa_type=DateTime(timezone=True))
+    used_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
     """What a request puts into the queue: the columns of its row that are not a default."""
