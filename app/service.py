@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import structlog
 
 from app import readiness
@@ -23,8 +24,13 @@ from app.database.connections import Database
 from app.database.embedded import open_database
 from app.database.notifications import Signals
 from app.deliveries import signing_secrets
+from app.deliveries.channels import Channels
+from app.deliveries.folder import FolderChannel
 from app.deliveries.http import http_channels, open_client
+from app.deliveries.models import Style
+from app.deliveries.outputs import Output, Outputs
 from app.deliveries.receivers import Receivers
+from app.deliveries.s3 import S3Channel
 from app.deliveries.sender import DeliverySender
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
@@ -36,6 +42,7 @@ from app.jobs.interest import Interest
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.reading import Reader
 from app.jobs.recording import Decoder, Recordings
+from app.jobs.rendering import rendered
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.jobs.unserved import UnservedModels
@@ -173,7 +180,12 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
     )
     receivers = Receivers(parts.guard, settings.webhook_urls, settings.callback_urls)
     models = ModelNames(settings.model, settings.model_aliases)
-    intake = Intake(database, parts.store, parts.fetcher, models, receivers, parts.free_space, limits)
+    outputs = Outputs(
+        settings.output_buckets,
+        None if settings.output_url is None else Output(settings.output_url),
+        settings.output_formats,
+    )
+    intake = Intake(database, parts.store, parts.fetcher, models, receivers, outputs, parts.free_space, limits)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
@@ -203,6 +215,7 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
             "storage": partial(readiness.one_machine, parts.store, parts.database),
             "jobs": partial(readiness.workers_at_work, parts.database),
             "models": partial(readiness.models_served, parts.database, settings.model),
+            "deliveries": partial(readiness.neighbours_reached, parts.database),
         },
     )
 
@@ -215,7 +228,16 @@ async def _open_sender(
         await signing_secrets.ensure(session)
     async with open_client(guard) as client:
         keys = [secret.get_secret_value() for secret in settings.webhook_secret]
-        yield DeliverySender(database, signals, http_channels(client), keys)
+        yield DeliverySender(database, signals, _channels(settings, database, client), keys)
+
+
+def _channels(settings: Settings, database: Database, client: httpx.AsyncClient) -> Channels:
+    """Returns the channels of this process. Deliveries of other styles stay for processes that have their channel."""
+    render = partial(rendered, database)
+    channels = {**http_channels(client), Style.S3: S3Channel(render)}
+    if settings.output_folders:
+        channels[Style.FOLDER] = FolderChannel(render, settings.output_folders)
+    return channels
 
 
 async def _open_store(place: Path | S3Url, workspace: Workspace, database: Database) -> AudioStore:

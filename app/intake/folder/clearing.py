@@ -13,14 +13,15 @@ import structlog
 
 from app.database.connections import Database
 from app.errors import AppError
-from app.intake.folder.disk import Disk
+from app.intake.folder.disk import Disk, Unreadable
 from app.intake.folder.fates import Fate, fate_of
-from app.intake.folder.names import Seen, is_recording, shown, url_of
+from app.intake.folder.names import Seen, is_recording, shown
 from app.intake.folder.place import ACCEPTED, DONE, REFUSED, Gone, Place
 from app.intake.folder.refusing import ERROR_ENDING, refuse
 from app.intake.problem import as_json, problem_of
 from app.jobs import followed
 from app.jobs.followed import Followed
+from app.storage.file_url import file_url
 
 BATCH = 200
 MOST_REASON_BYTES = 64 * 1024
@@ -48,7 +49,13 @@ class Clearing:
             for job_id in batch:
                 job = jobs.get(job_id)
                 if job is None or (job.status.final and not job.outputs_left):
-                    await self._disk.run(partial(self._clear, job_id, job, was_deleted=job_id in deleted))
+                    await self._try_to_clear(job_id, job, was_deleted=job_id in deleted)
+
+    async def _try_to_clear(self, job_id: UUID, job: Followed | None, *, was_deleted: bool) -> None:
+        try:
+            await self._disk.run(partial(self._clear, job_id, job, was_deleted=was_deleted))
+        except Unreadable as error:
+            log.warning("an accepted recording was not cleared away", job=str(job_id), error=str(error))
 
     def _accepted(self) -> list[UUID]:
         found = []
@@ -86,7 +93,7 @@ class Clearing:
 
     async def _erase_deleted(self) -> None:
         """Erase what is left in the folder of transcriptions that were deleted."""
-        below = url_of(str(self._disk.place.root)) + "/"
+        below = file_url(self._disk.place.root) + "/"
         async with self._database.transaction() as session:
             ids = await followed.newly_erased(session, below, BATCH)
         if ids:

@@ -7,12 +7,12 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import quote
 
 HIDDEN = "."
 SIDE_ENDING = ".json"
 # What clients and browsers call a file until its last byte has come.
 UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", "~")
+MOST_NAME_BYTES = 255
 OF_DESKTOPS = frozenset({"thumbs.db", "desktop.ini"})
 
 Parts = tuple[str, ...]
@@ -80,15 +80,10 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def url_of(path: str) -> str:
-    """The `file://` URL of an absolute path. It leads to the file even if its name is not UTF-8."""
-    return "file://" + quote(os.fsencode(path))
-
-
-def numbered(name: str, number: int) -> str:
-    """A name that is used if the file's own is taken: `call~2.wav`."""
-    if number < 2:
-        return name
+def numbered(name: str, number: int, room: int = 0) -> str:
+    """A name that is used if the file's own is taken: `call~2.wav`. It leaves `room` for so many more bytes."""
     ending = PurePosixPath(name).suffix
-    kept = name.removesuffix(ending) if ending else name
-    return f"{kept}~{number}{ending}"
+    mark = f"~{number}" if number > 1 else ""
+    most = MOST_NAME_BYTES - room - len(os.fsencode(mark + ending))
+    kept = os.fsencode(name.removesuffix(ending) if ending else name)[: max(1, most)]
+    return os.fsdecode(kept) + mark + ending

@@ -15,7 +15,7 @@ def refuse(place: Place, source: Parts, path: Parts, side_file: Parts | None, pr
     crash, it finds the problem that it has written. Nothing is overwritten. Returns False if the recording is gone.
     """
     for number in range(1, MOST_NUMBERED):
-        target = (REFUSED, *path[:-1], numbered(path[-1], number))
+        target = (REFUSED, *path[:-1], numbered(path[-1], number, len(ERROR_ENDING)))
         reason = (*target[:-1], target[-1] + ERROR_ENDING)
         written = place.small_file(reason, len(problem))
         if place.status(target) is not None or (written is not None and written[0] != problem):

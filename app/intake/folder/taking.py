@@ -16,14 +16,15 @@ from app.database.connections import Database
 from app.errors import AppError, IdempotencyKeyReused, MediaError, TooLarge
 from app.intake.ask import Accepted, Ask, Stored
 from app.intake.folder.asking import MOST_SIDE_BYTES, Asking, SideFileInvalid
-from app.intake.folder.disk import Disk, Unreadable
-from app.intake.folder.names import Parts, Seen, shown, side_names, url_of
+from app.intake.folder.disk import Disk
+from app.intake.folder.names import Parts, Seen, shown, side_names
 from app.intake.folder.place import ACCEPTED, Gone, Opened, is_being_written
 from app.intake.folder.refusing import refuse
 from app.intake.folder.settling import HEAD_BYTES, Settling, looks_incomplete
 from app.intake.intake import Intake
 from app.intake.problem import as_json, may_pass, problem_of
 from app.jobs import followed
+from app.storage.file_url import file_url
 
 FOLDER = Caller("folder")
 
@@ -66,19 +67,13 @@ class Taker:
         """
         patience = self._settling.more_patience(seen, now_ns, unchanged_seconds)
         try:
-            with await self._opened(seen) as file:
+            with await self._disk.run(partial(self._disk.place.open_alone, seen)) as file:
                 await self._take(seen, file, patience)
         except Gone:
             pass
 
-    async def _opened(self, seen: Seen) -> Opened:
-        try:
-            return await self._disk.run(partial(self._disk.place.open_alone, seen))
-        except PermissionError as error:
-            raise Unreadable(f"{seen.name!r}: {error.strerror}") from error
-
     async def _take(self, seen: Seen, file: Opened, patience: Seconds) -> None:
-        side_file = await self._side_file(seen, file.fileno(), patience)
+        side_file = await self._disk.run(partial(self._look, seen, file.fileno(), patience))
         try:
             job_id = await self._accept(seen, file, side_file[1] if side_file else None)
         except AppError as error:
@@ -90,15 +85,8 @@ class Taker:
         else:
             await self.move(seen, job_id, [side_file[0]] if side_file else [])
 
-    async def _side_file(self, seen: Seen, descriptor: int, patience: Seconds) -> tuple[Parts, bytes] | None:
-        """The path and the bytes of the side file. Raises NotYet if it or the recording is not complete."""
-        try:
-            found = await self._disk.run(partial(self._look, seen, descriptor, patience))
-        except PermissionError as error:
-            raise Unreadable(f"the side file of {seen.name!r}: {error.strerror}") from error
-        return found
-
     def _look(self, seen: Seen, descriptor: int, patience: Seconds) -> tuple[Parts, bytes] | None:
+        """The path and the bytes of the side file. Raises NotYet if it or the recording is not complete."""
         place, settling = self._disk.place, self._settling
         if not place.is_unchanged(seen, descriptor) or is_being_written(descriptor):
             raise NotYet(settling.settle_seconds)
@@ -120,11 +108,11 @@ class Taker:
         if seen.size > most:
             raise TooLarge(f"The recording is larger than {most} bytes.")
         async with self._intake.receiving(FOLDER, seen.identity, seen.size) as save:
-            audio = await save(self._disk.blocks(seen, file.fileno()))
+            audio = await save(self._disk.blocks(file.fileno()))
             if not await self._disk.run(partial(self._disk.place.is_unchanged, seen, file.fileno())):
                 raise NotYet(self._settling.settle_seconds)
         try:
-            source = url_of(str(self._disk.place.root.joinpath(*seen.parts)))
+            source = file_url(self._disk.place.root.joinpath(*seen.parts))
             recording = Stored(audio, name, source)
             accepted = await self._intake.accept(recording, ask, FOLDER, seen.identity)
         except IdempotencyKeyReused:  # another process took the file, and its side file is moved already
