@@ -32,8 +32,14 @@ from app.deliveries.outputs import Output, Outputs
 from app.deliveries.receivers import Receivers
 from app.deliveries.s3 import S3Channel
 from app.deliveries.sender import DeliverySender
+from app.errors import AppError
+from app.intake.folder.asking import Asking
+from app.intake.folder.opening import WatchOptions, open_watch
+from app.intake.folder.place import FolderUnavailable, Place
+from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
+from app.intake.offered import options_in_force
 from app.jobs import erasure
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
@@ -51,7 +57,7 @@ from app.network.guard import NetworkGuard
 from app.process.shutdown import Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
@@ -83,6 +89,7 @@ class Parts:
     retention: Retention
     at_end: AtEnd
     executor: Executor | None
+    watch: FolderWatch | None
     shutdown: Shutdown
 
 
@@ -154,12 +161,28 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         workers = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
         on_signals(shutdown.request)
+        watch = None
+        if (watched := watch_options(settings)) is not None:
+            intake = open_intake(settings, database, guard, store, fetcher, free_space)
+            watch = open_watch(watched, intake, database, at_end)
         unserved = UnservedModels(database, settings.model)
         work = [signals.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
         work += [jobs.run()] if jobs else []
+        work += [watch.run()] if watch else []
         async with _running(work, shutdown):
             yield Parts(
-                database, signals, guard, workspace, store, free_space, fetcher, retention, at_end, jobs, shutdown
+                database,
+                signals,
+                guard,
+                workspace,
+                store,
+                free_space,
+                fetcher,
+                retention,
+                at_end,
+                jobs,
+                watch,
+                shutdown,
             )
             await shutdown.drain()
 
@@ -171,21 +194,32 @@ async def report_ready(parts: Parts, event: str, **facts: str) -> None:
     log.info(event, **facts)
 
 
-def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
+def open_intake(
+    settings: Settings,
+    database: Database,
+    guard: NetworkGuard,
+    store: AudioStore,
+    fetcher: Fetcher,
+    free_space: FreeSpace,
+) -> Intake:
     limits = Limits(
         settings.max_upload_bytes,
         settings.max_audio_seconds,
         QueueLimit(settings.max_pending, len(settings.api_keys)),
         settings.priority_ceilings,
     )
-    receivers = Receivers(parts.guard, settings.webhook_urls, settings.callback_urls)
+    receivers = Receivers(guard, settings.webhook_urls, settings.callback_urls)
     models = ModelNames(settings.model, settings.model_aliases)
     outputs = Outputs(
         settings.output_buckets,
         None if settings.output_url is None else Output(settings.output_url),
         settings.output_formats,
     )
-    intake = Intake(database, parts.store, parts.fetcher, models, receivers, outputs, parts.free_space, limits)
+    return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits)
+
+
+def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
+    intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
@@ -216,6 +250,7 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
             "jobs": partial(readiness.workers_at_work, parts.database),
             "models": partial(readiness.models_served, parts.database, settings.model),
             "deliveries": partial(readiness.neighbours_reached, parts.database),
+            **({"watch": partial(readiness.folder_watched, parts.watch)} if parts.watch else {}),
         },
     )
 
@@ -271,6 +306,33 @@ def _decoder(settings: Settings, store: AudioStore, workspace: Workspace) -> Dec
 def check_engine(settings: Settings) -> None:
     """Raises ModelUnavailable for models and devices that cannot work, before anything slow begins."""
     check(engine_config(settings))
+
+
+def watch_options(settings: Settings) -> WatchOptions | None:
+    if settings.watch is None:
+        return None
+    return WatchOptions(
+        settings.watch,
+        settings.watch_settle_seconds,
+        settings.watch_options,
+        keep=settings.watch_after == "keep",
+        output=settings.watch_output,
+        formats=settings.watch_formats,
+    )
+
+
+def check_watch(settings: Settings) -> None:
+    """Raises SettingsError if a folder is to be watched and cannot be, or if its options are not allowed."""
+    if settings.watch is None:
+        return
+    try:
+        Place(settings.watch).prepare()
+        asked = Asking.checked(settings.watch_options).ask("call.wav", None)
+        options_in_force(asked.options, ModelNames(settings.model, settings.model_aliases))
+    except FolderUnavailable as error:
+        raise SettingsError(f"CALLSCRIBE_WATCH: {error}") from None
+    except AppError as error:
+        raise SettingsError(f"CALLSCRIBE_WATCH_OPTIONS: {error.reason}") from None
 
 
 def engine_config(settings: Settings) -> EngineConfig:

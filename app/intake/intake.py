@@ -33,6 +33,7 @@ from app.intake.offered import options_in_force
 from app.intake.prober import Prober
 from app.jobs import awaited, changing
 from app.jobs.awaited import Upload
+from app.jobs.ending import AtEnd
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
@@ -41,6 +42,7 @@ from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailable
+from app.transcripts.transcript import Transcript
 
 MOST_BESIDE_RECORDING = 256 * 1024  # bytes that a request may have beside its recording
 
@@ -198,6 +200,25 @@ class Intake:
             ),
             self._hash_of(recording, ask) if ask.is_awaited else None,
         )
+
+    async def accept_written(
+        self,
+        recording: Stored,
+        ask: Ask,
+        caller: Caller,
+        idempotency_key: str,
+        transcript: Transcript,
+        at_end: AtEnd,
+    ) -> Accepted:
+        """Add a completed job for a recording whose outputs are written already. Its receivers are notified.
+
+        The recording is not stored, and nothing is written again. Raises AppError if the request is refused.
+        """
+        asked = self._new_job(recording, replace(ask, output=None, folder_output=None), caller, idempotency_key)
+        job = replace(asked, outputs=[], audio_key=None, sha256=None, duration=transcript.duration or None)
+        async with self._database.transaction() as session:
+            row, is_new = await changing.add_completed(session, job, transcript, at_end)
+        return Accepted(row, is_new)
 
     @asynccontextmanager
     async def _erased_on_failure(self, key: str) -> AsyncIterator[None]:

@@ -22,10 +22,20 @@ from app.jobs import awaited
 from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.followed import SCHEME
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
-from app.jobs.models import ErasedFile, NewJob, Transcription, stored_options, stored_outputs, unknown
+from app.jobs.models import (
+    ErasedFile,
+    NewJob,
+    StoredTranscript,
+    Transcription,
+    stored_options,
+    stored_outputs,
+    stored_transcripts,
+    unknown,
+)
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.scope import seen_by
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic, changed_topic
+from app.transcripts.transcript import Transcript
 
 
 async def require_queue_place(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
@@ -77,6 +87,26 @@ async def enqueue_awaited(
     inserted, is_new = await enqueue(session, job, limit)
     await awaited.add(session, inserted.id, job.caller, request_hash)
     return inserted, is_new
+
+
+async def add_completed(
+    session: AsyncSession, job: NewJob, transcript: Transcript, at_end: AtEnd
+) -> tuple[Transcription, bool]:
+    """Insert a job that has ended already, because its transcript is known, with its event.
+
+    Returns the job, and whether it is new. Raises IdempotencyKeyReused.
+    """
+    if (earlier := await repeated(session, job.caller, job.idempotency_key, job.fingerprint)) is not None:
+        return earlier, False
+    ended = {"status": Status.COMPLETED, "progress": 1.0, "completed_at": func.now(), "language": transcript.language}
+    insertion = insert(Transcription).values(_row(job) | ended)
+    insertion = insertion.on_conflict_do_nothing(constraint="transcription_idempotency")
+    inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
+    if inserted is None:
+        return await add_completed(session, job, transcript, at_end)
+    stored = stored_transcripts.dump_json(transcript).decode()
+    session.add(StoredTranscript(transcription_id=inserted.id, transcript=stored))
+    return (await write_with_end(session, inserted, at_end)).job, True
 
 
 def _row(job: NewJob) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class Place:
         """Move a file to a place where nothing else can be. False if the file is gone, or another process moved it."""
         for _ in range(3):
             with suppress(Gone), self.folder(source[:-1]) as old, self.folder(target[:-1], make=True) as new:
-                os.rename(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new)  # noqa: PTH104
+                os.rename(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new)
                 os.fsync(new)
                 os.fsync(old)
                 return True
@@ -161,15 +161,15 @@ class Place:
         """Raises FileExistsError. A file system without hard links leaves a moment in which a file is replaced."""
         with suppress(Gone), self.folder(source[:-1]) as old, self.folder(target[:-1], make=True) as new:
             try:
-                os.link(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)  # noqa: PTH200
+                os.link(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
             except OSError as error:
                 if error.errno not in NO_LINKS:
                     raise
                 if self.status(target) is not None:
                     raise FileExistsError from error
-                os.rename(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new)  # noqa: PTH104
+                os.rename(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new)
             else:
-                os.unlink(source[-1], dir_fd=old)  # noqa: PTH108
+                os.unlink(source[-1], dir_fd=old)
             os.fsync(new)
             return True
         return False
@@ -185,17 +185,17 @@ class Place:
                     file.flush()
                     os.fchmod(descriptor, self._rights & 0o666)
                     os.fsync(descriptor)
-                os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)  # noqa: PTH104
+                os.rename(temporary, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)  # noqa: PTH108
+                    os.unlink(temporary, dir_fd=folder)
                 raise
             os.fsync(folder)
 
     def remove(self, parts: Parts) -> None:
         """Remove a file. A missing one is no error."""
         with suppress(Gone), self.folder(parts[:-1]) as folder:
-            os.unlink(parts[-1], dir_fd=folder)  # noqa: PTH108
+            os.unlink(parts[-1], dir_fd=folder)
 
     def remove_tree(self, parts: Parts) -> None:
         """Remove a folder of ours with all that is in it. A missing one is no error."""
@@ -207,13 +207,13 @@ class Place:
         for name in self.folders(parts):
             self.remove_if_empty((*parts, name))
         with suppress(Gone, OSError), self.folder(parts[:-1]) as folder:
-            os.rmdir(parts[-1], dir_fd=folder)  # noqa: PTH106
+            os.rmdir(parts[-1], dir_fd=folder)
 
     def move_folder(self, source: Parts, target: Parts) -> None:
         """Move a folder of ours. If it is gone, or its target is there with files, another process has moved it."""
         with suppress(Gone), self.folder(source[:-1]) as old, self.folder(target[:-1], make=True) as new:
             try:
-                os.rename(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new)  # noqa: PTH104
+                os.rename(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
@@ -240,7 +240,7 @@ class Place:
 def _make(name: str, folder: int) -> bool:
     """Make a folder. Returns whether it is new."""
     try:
-        os.mkdir(name, dir_fd=folder)  # noqa: PTH102  pathlib knows no descriptors of folders
+        os.mkdir(name, dir_fd=folder)
     except FileExistsError:
         return False
     return True

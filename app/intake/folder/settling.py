@@ -4,7 +4,6 @@ An upload may pause, and nothing but time tells a paused upload from a complete 
 stay unchanged for longer before it is believed.
 """
 
-import struct
 from dataclasses import dataclass
 
 from app.audio.completeness import PLACEHOLDER_BYTES
@@ -43,5 +42,5 @@ def looks_incomplete(head: bytes, size: int) -> bool:
         return True
     if len(head) < HEAD_BYTES or head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return False
-    (announced,) = struct.unpack("<I", head[4:8])
+    announced = int.from_bytes(head[4:8], "little")
     return size < announced + 8 < PLACEHOLDER_BYTES

@@ -5,14 +5,17 @@ file's identity and only moves the file.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 import structlog
+from uuid_utils.compat import uuid7
 
 from app.callers import Caller
 from app.database.connections import Database
+from app.deliveries.outputs import Output, files_of
 from app.errors import AppError, IdempotencyKeyReused, MediaError, TooLarge
 from app.intake.ask import Accepted, Ask, Stored
 from app.intake.folder.asking import MOST_SIDE_BYTES, Asking, SideFileInvalid
@@ -21,10 +24,14 @@ from app.intake.folder.names import Parts, Seen, shown, side_names
 from app.intake.folder.place import ACCEPTED, Gone, Opened, is_being_written
 from app.intake.folder.refusing import refuse
 from app.intake.folder.settling import HEAD_BYTES, Settling, looks_incomplete
+from app.intake.folder.written import transcript_in
 from app.intake.intake import Intake
 from app.intake.problem import as_json, may_pass, problem_of
 from app.jobs import followed
+from app.jobs.ending import AtEnd
 from app.storage.file_url import file_url
+from app.storage.store import StoredAudio
+from app.transcripts.transcript import Transcript
 
 FOLDER = Caller("folder")
 
@@ -42,7 +49,7 @@ class NotYet(Exception):
 
 
 class Taker:
-    """`output_of` adds to what is asked for a recording where its outputs go, by its path below the folder."""
+    """`output_of` says where the outputs of a recording go, by its path below the folder."""
 
     def __init__(
         self,
@@ -51,13 +58,15 @@ class Taker:
         asking: Asking,
         intake: Intake,
         database: Database,
-        output_of: Callable[[Ask, Parts], Ask],
+        at_end: AtEnd,
+        output_of: Callable[[Parts], Output | None],
     ) -> None:
         self._disk = disk
         self._settling = settling
         self._asking = asking
         self._intake = intake
         self._database = database
+        self._at_end = at_end
         self._output_of = output_of
 
     async def take(self, seen: Seen, now_ns: int, unchanged_seconds: Seconds) -> None:
@@ -96,7 +105,7 @@ class Taker:
             parts = (*seen.parts[:-1], name)
             if (found := place.small_file(parts, MOST_SIDE_BYTES)) is not None:
                 content, side = found
-                if (missing := settling.missing_seconds(side, place.now_ns())) > 0:
+                if patience > 0 and (missing := settling.missing_seconds(side, place.now_ns())) > 0:
                     raise NotYet(min(missing, settling.settle_seconds))
                 return parts, content
         return None
@@ -104,21 +113,41 @@ class Taker:
     async def _accept(self, seen: Seen, file: Opened, side_file: bytes | None) -> UUID:
         """The id of the file's job. Raises AppError and NotYet."""
         name, most = shown(seen.name), self._intake.limits.upload_bytes
-        ask = self._output_of(self._asking.ask(seen.name, side_file), seen.parts)
+        ask = replace(self._asking.ask(seen.name, side_file), folder_output=self._output_of(seen.parts))
         if seen.size > most:
             raise TooLarge(f"The recording is larger than {most} bytes.")
+        source = file_url(self._disk.place.root.joinpath(*seen.parts))
+        if (transcript := await self._written(ask)) is not None:
+            unkept = StoredAudio(str(uuid7()), seen.size, "", kept=False)
+            return await self._job_of(
+                seen,
+                self._intake.accept_written(
+                    Stored(unkept, name, source), ask, FOLDER, seen.identity, transcript, self._at_end
+                ),
+            )
         async with self._intake.receiving(FOLDER, seen.identity, seen.size) as save:
             audio = await save(self._disk.blocks(file.fileno()))
             if not await self._disk.run(partial(self._disk.place.is_unchanged, seen, file.fileno())):
                 raise NotYet(self._settling.settle_seconds)
+        accepting = self._intake.accept(Stored(audio, name, source), ask, FOLDER, seen.identity)
+        return await self._job_of(seen, accepting)
+
+    async def _written(self, ask: Ask) -> Transcript | None:
+        """The transcript in the recording's outputs, if they are there already."""
+        if ask.folder_output is None:
+            return None
+        files = files_of([ask.folder_output], {})
+        return await self._disk.run(partial(transcript_in, files))
+
+    async def _job_of(self, seen: Seen, accepting: Awaitable[Accepted]) -> UUID:
+        """The id of the accepted job. Raises AppError."""
         try:
-            source = file_url(self._disk.place.root.joinpath(*seen.parts))
-            recording = Stored(audio, name, source)
-            accepted = await self._intake.accept(recording, ask, FOLDER, seen.identity)
+            accepted = await accepting
         except IdempotencyKeyReused:  # another process took the file, and its side file is moved already
             return await self._known(seen)
-        _log_accepted(seen, accepted)
-        return accepted.job.id
+        job, file = accepted.job, shown("/".join(seen.parts))
+        log.info("a recording was accepted", job=str(job.id), file=file, bytes=seen.size, repeated=not accepted.is_new)
+        return job.id
 
     async def _known(self, seen: Seen) -> UUID:
         async with self._database.transaction() as session:
@@ -158,8 +187,3 @@ class Taker:
         problem = as_json(problem_of(error))
         if await self._disk.run(partial(refuse, self._disk.place, seen.parts, seen.parts, side_file, problem)):
             log.warning("a recording was refused", file=shown("/".join(seen.parts)), code=error.code, why=error.reason)
-
-
-def _log_accepted(seen: Seen, accepted: Accepted) -> None:
-    job, file = str(accepted.job.id), shown("/".join(seen.parts))
-    log.info("a recording was accepted", job=job, file=file, bytes=seen.size, repeated=not accepted.is_new)
