@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Output, files_of
-from app.errors import AppError, IdempotencyKeyReused, MediaError, TooLarge
+from app.errors import AppError, BadMedia, IdempotencyKeyReused, NoAudio, TooLarge, UnsupportedMedia
 from app.intake.ask import Accepted, Ask, Stored
 from app.intake.folder.asking import MOST_SIDE_BYTES, Asking, SideFileInvalid
 from app.intake.folder.disk import Disk
@@ -34,6 +34,7 @@ from app.storage.store import StoredAudio
 from app.transcripts.transcript import Transcript
 
 FOLDER = Caller("folder")
+OF_INCOMPLETE_FILES = (BadMedia, NoAudio, UnsupportedMedia, SideFileInvalid)
 
 log = structlog.stdlib.get_logger("callscribe.watch")
 
@@ -88,7 +89,7 @@ class Taker:
         except AppError as error:
             if may_pass(error):
                 raise
-            if patience > 0 and isinstance(error, MediaError | SideFileInvalid):  # an upload may have paused
+            if patience > 0 and isinstance(error, OF_INCOMPLETE_FILES):  # an upload may have paused
                 raise NotYet(patience) from error
             await self._refuse(seen, side_file[0] if side_file else None, error)
         else:
