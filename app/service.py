@@ -29,7 +29,7 @@ from app.deliveries.folder import FolderChannel
 from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Style
 from app.deliveries.outputs import Output, Outputs
-from app.deliveries.receivers import Receivers
+from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.deliveries.s3 import S3Channel
 from app.deliveries.sender import DeliverySender
 from app.errors import AppError
@@ -329,6 +329,9 @@ def check_watch(settings: Settings) -> None:
         Place(settings.watch).prepare()
         asked = Asking.checked(settings.watch_options).ask("call.wav", None)
         options_in_force(asked.options, ModelNames(settings.model, settings.model_aliases))
+        receivers = Receivers(NetworkGuard(settings.allowed_networks))
+        receivers.webhooks(asked.webhook_url)
+        receivers.callbacks(asked.callback_url, PlaceholderValues("call.wav", asked.external_id, "file"))
     except FolderUnavailable as error:
         raise SettingsError(f"CALLSCRIBE_WATCH: {error}") from None
     except AppError as error:

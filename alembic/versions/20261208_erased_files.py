@@ -19,9 +19,7 @@ def upgrade() -> None:
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
     )
     op.create_index("erased_file_key", "erased_file", ["idempotency_key"])
-    op.create_index(
-        "erased_file_unused", "erased_file", ["erased_at"], postgresql_where=sa.text("used_at IS NULL")
-    )
+    op.create_index("erased_file_unused", "erased_file", ["erased_at"], postgresql_where=sa.text("used_at IS NULL"))
     op.create_index("erased_file_used", "erased_file", ["used_at"], postgresql_where=sa.text("used_at IS NOT NULL"))
 
 

@@ -185,7 +185,8 @@ async def test_what_is_forgotten_long_ago_leaves_no_rows(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "code"), [(b"", "unsupported_media"), (b"no recording", "unsupported_media"), (bytes(100_001), "too_large")]
+    ("content", "code"),
+    [(b"", "unsupported_media"), (b"no recording", "unsupported_media"), (bytes(100_001), "too_large")],
 )
 async def test_a_recording_that_is_none_is_refused(site: Site, content: bytes, code: str) -> None:
     site.restart(settle_seconds=SOON)
