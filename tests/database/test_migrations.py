@@ -41,6 +41,7 @@ ROWS = (
     f"INSERT INTO transcript VALUES ('{JOB}', 'good morning')",
     f"INSERT INTO transcript_part VALUES ('{JOB}', gen_random_uuid(), 0, 1.5, '[]')",
     f"INSERT INTO awaited_job VALUES ('{JOB}', 'test', 'hash', now(), now())",
+    f"INSERT INTO erased_file VALUES ('{JOB}', 'key', 'file:///in/call.wav', now(), NULL)",
     f"INSERT INTO event VALUES ('{EVENT}', '{JOB}', 'transcription.completed', 'body', now())",
     f"""
     INSERT INTO delivery (id, event_id, style, url, host, status, attempts, tries, next_attempt_at, created_at)
@@ -56,6 +57,7 @@ ROWS = (
 OF_RUNNING_JOBS = {
     "transcript_part",
     "awaited_job",
+    "erased_file",
 }  # a way down drops their rows, because an older version has no such table
 
 

@@ -1,6 +1,5 @@
 """The example, the compose file and the guide for the loop do what they say, with a real service where that matters."""
 
-import os
 import re
 import subprocess
 import sys
@@ -62,7 +61,7 @@ def test_the_guide_s_way_back_moves_accepted_recordings_into_the_folder(tmp_path
         (accepted / name).write_bytes(b"recording")
     [command] = re.findall(r"^find .*", GUIDE, re.MULTILINE)
     subprocess.run(["sh", "-euc", command.replace("/sftp/openai/inwav", str(tmp_path))], check=True)
-    assert sorted(os.listdir(tmp_path)) == [".accepted", "call 1.wav", "call-2.wav"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".accepted", "call 1.wav", "call-2.wav"]
 
 
 def test_the_commented_lines_of_the_compose_file_watch_a_folder_that_is_mounted() -> None:
