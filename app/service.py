@@ -54,7 +54,7 @@ from app.jobs.runner import JobRunner
 from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
 from app.network.guard import NetworkGuard
-from app.process.shutdown import Shutdown, on_signals
+from app.process.shutdown import Drainable, Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
 from app.settings import Settings, SettingsError
@@ -158,13 +158,14 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 database, signals, recordings, engine, retention, at_end, worker=name, models=settings.model
             )
             jobs = Executor(engine, runner)
-        workers = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
-        shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
-        on_signals(shutdown.request)
+        workers: list[tuple[Drainable, float]] = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
         watch = None
         if (watched := watch_options(settings)) is not None:
             intake = open_intake(settings, database, guard, store, fetcher, free_space)
             watch = open_watch(watched, intake, database, at_end)
+            workers = [(watch, SENDING_GRACE_SECONDS), *workers]
+        shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
+        on_signals(shutdown.request)
         unserved = UnservedModels(database, settings.model)
         work = [signals.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
         work += [jobs.run()] if jobs else []

@@ -90,7 +90,11 @@ async def newly_erased(session: AsyncSession, below: str, most: int) -> list[UUI
 
 
 async def used(session: AsyncSession, ids: Collection[UUID]) -> None:
-    """Remember that the files of these deleted jobs were searched for. Forget those of which that is long ago."""
+    """Remember that the files of these deleted jobs were searched for."""
     await session.exec(update(ErasedFile).where(col(ErasedFile.transcription_id).in_(ids)).values(used_at=func.now()))
+
+
+async def forget_old(session: AsyncSession) -> None:
+    """Forget the deleted jobs whose files were searched for long ago."""
     old = text("DELETE FROM erased_file WHERE used_at < now() - :kept")
     await session.exec(old.bindparams(bindparam("kept", KEPT, type_=Interval)))  # type: ignore[call-overload]

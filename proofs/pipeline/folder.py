@@ -1,7 +1,7 @@
 """Replays the loop that a watched folder replaces: recordings arrive over SFTP, slowly, while processes are killed.
 
-Two processes watch one folder. Each recording must become one job with all of its bytes, one whole output, and a GET at
-both addresses after that. Nothing may be left over.
+A server and a worker watch one folder. Each recording must become one job with all of its bytes and one whole output,
+and is reported by a GET at both addresses after that. Nothing may be left over.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ async def folder(folder: Path, *, files: int, kills: int, every_seconds: float, 
         cluster = Cluster(folder, postgres.address, "--double", "--lease", "3", **_settings(root, output, receivers))
         stack.push_async_callback(cluster.stop)
         await cluster.start_whole()
-        await cluster.start_whole()
+        cluster.add_workers(1)
         killing = asyncio.create_task(_kill(cluster, random, kills, every_seconds))
         pause = kills * every_seconds * CLIENTS / files / 4
         await asyncio.gather(*(_send(port, number, files, random, pause, sent, root) for number in range(CLIENTS)))

@@ -37,11 +37,9 @@ class Alarm:
         self._folders, self._stop = wanted, Event()
         Thread(target=self._run, args=(wanted, self._stop), name="watch-alarm", daemon=True).start()
 
-    async def wait(self, seconds: float) -> None:
-        """Return when something has changed, and after `seconds` at the latest."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
+    async def rung(self) -> None:
+        """Return when something has changed since the last time."""
+        await self._rung.wait()
         self._rung.clear()
 
     def close(self) -> None:

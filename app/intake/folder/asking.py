@@ -1,23 +1,20 @@
 """What is asked for a recording of the folder: the options of the folder, and those of its side file over them."""
 
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic_core import from_json
-
 from app.errors import InvalidRequest
 from app.intake.ask import Ask
 from app.intake.folder.names import shown, stem
-from app.intake.requests import CreateTranscription, validated
+from app.intake.requests import CreateTranscription, json_object, validated
 
 MOST_SIDE_BYTES = 64 * 1024
 MOST_EXTERNAL_ID = 255
 
 
 class SideFileInvalid(InvalidRequest):
-    """The side file is not JSON, so it may be incomplete."""
+    """The side file is no JSON object, so it may be incomplete."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,6 @@ def _read(side_file: bytes) -> dict[str, Any]:
     if len(side_file) > MOST_SIDE_BYTES:
         raise InvalidRequest(f"The side file has more than {MOST_SIDE_BYTES} bytes.")
     try:
-        values = from_json(side_file.removeprefix(BOM_UTF8).decode(), allow_inf_nan=False)
-    except UnicodeDecodeError:
-        raise SideFileInvalid("The side file is not UTF-8.") from None
-    except ValueError as error:
-        raise SideFileInvalid(f"The side file is not JSON: {error}.") from None
-    if not isinstance(values, dict):
-        raise InvalidRequest("The side file must be a JSON object.")
-    return values
+        return json_object(side_file, "side file")
+    except InvalidRequest as error:
+        raise SideFileInvalid(error.detail) from None

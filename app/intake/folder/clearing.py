@@ -4,6 +4,7 @@ It goes by the jobs in the database, so any process can do it for all, and after
 """
 
 import json
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,7 @@ from app.jobs.followed import Followed
 from app.storage.file_url import file_url
 
 BATCH = 200
+FORGET_SECONDS = 3600.0
 MOST_REASON_BYTES = 64 * 1024
 
 log = structlog.stdlib.get_logger("callscribe.watch")
@@ -36,6 +38,7 @@ class Clearing:
         self._disk = disk
         self._database = database
         self._keep = keep
+        self._forget_at = 0.0
 
     async def run(self) -> None:
         """Look at every accepted recording once, and at what was deleted."""
@@ -100,6 +103,10 @@ class Clearing:
             await self._disk.run(partial(_erase, self._disk.place, ids))
             async with self._database.transaction() as session:
                 await followed.used(session, ids)
+        if time.monotonic() >= self._forget_at:
+            self._forget_at = time.monotonic() + FORGET_SECONDS
+            async with self._database.transaction() as session:
+                await followed.forget_old(session)
 
 
 def _erase(place: Place, ids: Sequence[UUID]) -> None:

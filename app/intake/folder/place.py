@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -264,6 +265,8 @@ def is_being_written(descriptor: int) -> bool:
 
     It says so about local disks, to the file's owner and to processes with the right to lease files.
     """
+    if sys.platform != "linux":
+        return False
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # a writer that comes now must not end this process
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)

@@ -8,7 +8,8 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from typing import Any
 
 import structlog
 
@@ -61,6 +62,7 @@ class FolderWatch:
         self._stopped_by: str | None = None
         self._found = Found()
         self._has_more = False
+        self._stopping, self._ended = asyncio.Event(), asyncio.Event()
 
     @property
     def trouble(self) -> str | None:
@@ -75,22 +77,45 @@ class FolderWatch:
         return "; ".join(facts) or None
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until `drain` is called."""
         troubles = 0
-        with closing(Alarm()) as alarm:
-            while True:
-                started = time.monotonic()
-                try:
-                    await self.look()
-                    alarm.watch([self._disk.place.root.joinpath(*parts) for parts in self._found.folders])
-                    troubles, self._stopped_by = 0, None
-                    pause = self._pause_seconds()
-                except (AppError, FolderUnavailable, Unreadable, *DATABASE_TROUBLE) as error:
-                    pause, troubles = _pause_after(error, troubles), troubles + 1
-                    self._report(error)
-                took = time.monotonic() - started
-                await asyncio.sleep(max(LEAST_SECONDS, SCAN_SHARE * took if took > 1 else 0))
-                await alarm.wait(pause)
+        try:
+            with closing(Alarm()) as alarm:
+                while not self._stopping.is_set():
+                    started = time.monotonic()
+                    try:
+                        await self.look()
+                        alarm.watch([self._disk.place.root.joinpath(*parts) for parts in self._found.folders])
+                        troubles, self._stopped_by = 0, None
+                        pause = self._pause_seconds()
+                    except (AppError, FolderUnavailable, Unreadable, *DATABASE_TROUBLE) as error:
+                        pause, troubles = _pause_after(error, troubles), troubles + 1
+                        self._report(error)
+                    took = time.monotonic() - started
+                    await self._sleep(max(LEAST_SECONDS, SCAN_SHARE * took if took > 1 else 0))
+                    await self._sleep(pause, alarm)
+        finally:
+            self._ended.set()
+
+    async def _sleep(self, seconds: float, alarm: Alarm | None = None) -> None:
+        """Wait for `seconds`, or until something changes in the folder, or until the watch has to end."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
+        waits += [asyncio.create_task(alarm.rung())] if alarm else []
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no more files, and wait up to `grace_seconds` for those that are being taken."""
+        self._stopping.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), grace_seconds)
+
+    async def idle(self) -> None:
+        """Wait until no file is being taken. One that is interrupted is taken by the next process."""
+        await self._ended.wait()
 
     def _report(self, error: Exception) -> None:
         reason = error.reason if isinstance(error, AppError) else str(error) or type(error).__name__
@@ -145,6 +170,8 @@ class FolderWatch:
 
         async def take_some() -> None:
             for seen in left:
+                if self._stopping.is_set():
+                    return
                 await self._take(seen, now_ns)
 
         tasks = [asyncio.create_task(take_some()) for _ in range(min(TOGETHER, len(mixed)))]

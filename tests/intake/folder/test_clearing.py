@@ -162,7 +162,17 @@ async def test_retention_erases_a_recording_too(site: Site) -> None:
     async with site.database.transaction() as session:
         assert len(await erasure.erase_ended(session, timedelta(0), 10)) == 1
     await site.look()
-    assert site.files == []
+    assert (site.files, await site.jobs()) == ([], [])
+
+
+async def test_retention_leaves_what_the_folder_keeps(site: Site) -> None:
+    site.restart(keep=True, output=None)
+    job = await taken(site, "call.wav")
+    await site.look()
+    async with site.database.transaction() as session:
+        assert len(await erasure.erase_ended(session, timedelta(0), 10)) == 1
+    await site.look()
+    assert site.files == [f".done/{job.id}/call.wav"]
 
 
 async def test_a_job_that_is_unknown_as_in_a_restored_database_gives_its_recording_back(site: Site) -> None:
@@ -180,6 +190,7 @@ async def test_what_is_forgotten_long_ago_leaves_no_rows(site: Site) -> None:
         await site.delete(await taken(site, name, outcome=None))
         await site.look()
         await execute(site.database, "UPDATE erased_file SET used_at = used_at - interval '8 days'")
+        site.restart()
     async with site.database.transaction() as session:
         assert len((await session.exec(select(ErasedFile))).all()) == 1
 
