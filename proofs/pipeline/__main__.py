@@ -6,10 +6,12 @@ This module chooses the scenarios and their sizes. What happens in a scenario is
 import sys
 from functools import partial
 
+from proofs.pipeline.folder import folder
 from proofs.pipeline.outputs import outputs
 from proofs.play import Scenarios, play
 
 SCENARIOS: Scenarios = {
+    "folder": partial(folder, files=300, kills=20, every_seconds=4.0),
     "outputs": partial(outputs, jobs=200, kills=10),
 }
 

@@ -81,9 +81,9 @@ class Clearing:
                 for file in sorted(files, key=lambda file: is_recording(file.name)):  # the side file first
                     place.move_to_free_name(file.parts, file.parts[len(folder) :])
                 log.warning("a recording went back into the folder, because its job is unknown", job=str(job_id))
-            case Fate.DONE if self._keep and files:
-                place.move_folder(folder, (DONE, str(job_id)))
-                return
+            case Fate.DONE if self._keep:
+                for file in files:
+                    place.move_to_free_name(file.parts, (DONE, *file.parts[1:]))
             case AppError() if recording is not None:
                 problem = as_json(problem_of(fate, transcription=str(job_id)))
                 path = recording.parts[len(folder) :]

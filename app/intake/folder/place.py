@@ -210,15 +210,6 @@ class Place:
         with suppress(Gone, OSError), self.folder(parts[:-1]) as folder:
             os.rmdir(parts[-1], dir_fd=folder)
 
-    def move_folder(self, source: Parts, target: Parts) -> None:
-        """Move a folder of ours. If it is gone, or its target is there with files, another process has moved it."""
-        with suppress(Gone), self.folder(source[:-1]) as old, self.folder(target[:-1], make=True) as new:
-            try:
-                os.rename(source[-1], target[-1], src_dir_fd=old, dst_dir_fd=new)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-
     def folders(self, parts: Parts) -> list[str]:
         """The names of the folders in a folder of ours."""
         with suppress(Gone), self.folder(parts) as folder:

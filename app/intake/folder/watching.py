@@ -189,10 +189,12 @@ class FolderWatch:
             self._memory.wait(seen, error.seconds)
         except Unreadable as error:
             self._failed(seen, str(error))
+        except FolderUnavailable:
+            raise
         except DATABASE_TROUBLE as error:
-            if not is_bad_data(error):
+            self._failed(seen, str(error) if isinstance(error, OSError) else type(error).__name__)
+            if not is_bad_data(error):  # the file may be what the store or the decoder fails at, so others come first
                 raise
-            self._failed(seen, f"the database refuses it: {type(error).__name__}")
         except AppError:
             raise
         except Exception as error:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import PREFIX, SettingsError, load_settings
+from app.service import check_watch
+from app.settings import PREFIX, Settings, SettingsError, load_settings
 from app.transcripts.formats import Format
 from testing.service import callscribe
 
@@ -60,14 +61,23 @@ def test_a_wrong_setting_of_the_folder_is_named(
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ('{"model": "huge"}', "CALLSCRIBE_WATCH_OPTIONS: The model is not served."),
-        ('{"webhook_url": "http://10.0.0.1/"}', "CALLSCRIBE_WATCH_OPTIONS: "),
+        ({"model": "huge"}, "CALLSCRIBE_WATCH_OPTIONS: The model is not served."),
+        ({"webhook_url": "http://10.0.0.1/"}, "CALLSCRIBE_WATCH_OPTIONS: "),
     ],
 )
-def test_options_that_this_service_does_not_offer_end_the_start(tmp_path: Path, options: str, error: str) -> None:
+def test_options_that_this_service_does_not_offer_are_named(
+    tmp_path: Path, options: dict[str, str], error: str
+) -> None:
+    settings = Settings(watch=tmp_path, watch_options=options)
+    with pytest.raises(SettingsError, match=f"^{error}"):
+        check_watch(settings)
+
+
+def test_a_folder_whose_place_for_accepted_recordings_is_a_link_ends_the_start(tmp_path: Path) -> None:
     watched = tmp_path / "in"
     watched.mkdir()
-    ended = callscribe("serve", folder=tmp_path / "data", WATCH=str(watched), WATCH_OPTIONS=options)
+    (watched / ".accepted").symlink_to(tmp_path)
+    ended = callscribe("serve", folder=tmp_path / "data", WATCH=str(watched))
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"callscribe: {error}")
+    assert ended.stderr.startswith("callscribe: CALLSCRIBE_WATCH: ")
     assert ended.stderr.count("\n") == 1

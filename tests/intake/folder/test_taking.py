@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from app.jobs.lifecycle import Status
 from app.storage.file_url import file_url, path_of
 from testing.files import files_in
 from testing.recordings import tone
+from testing.waiting import until
 from tests.intake.folder.conftest import Site
 
 ODD = [
@@ -269,3 +271,18 @@ async def test_a_folder_whose_disk_is_not_mounted_is_reported(site: Site) -> Non
     site.root.mkdir()
     with pytest.raises(FolderUnavailable, match="is its disk mounted"):
         await site.look()
+
+
+async def test_the_watch_takes_what_comes_until_the_process_stops(site: Site) -> None:
+    watching = asyncio.create_task(site.watch.run())
+
+    async def taken(count: int) -> bool:
+        return len(await site.jobs()) == count
+
+    for count in (1, 2):
+        site.drop(f"call-{count}.wav")
+        await until(partial(taken, count))
+    await site.watch.drain(5.0)
+    await site.watch.idle()
+    await watching
+    assert site.watch.trouble is None
