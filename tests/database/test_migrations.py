@@ -26,6 +26,7 @@ CATALOG = """
         FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
         WHERE attnum > 0 AND NOT attisdropped
         UNION ALL SELECT conrelid, concat_ws(' ', 'constraint', conname, pg_get_constraintdef(oid)) FROM pg_constraint
+            WHERE contype <> 't'
         UNION ALL SELECT indrelid, pg_get_indexdef(indexrelid) FROM pg_index
     ) AS parts JOIN pg_class ON pg_class.oid = table_id
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' GROUP BY relname
