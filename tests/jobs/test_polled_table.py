@@ -68,7 +68,7 @@ DIALOGUE = Transcript(
 async def row_of(database: Database, job: Transcription) -> Mapping[str, Any]:
     async with database.engine.connect() as connection:
         found = await connection.exec_driver_sql("SELECT * FROM call_transtxt WHERE transcription_id = $1", (job.id,))
-        return found.mappings().one()
+        return dict(found.mappings().one())
 
 
 async def notify_state(database: Database, job: Transcription) -> NotifyState:
@@ -104,9 +104,7 @@ async def test_a_job_is_a_row_with_the_columns_and_words_of_the_table(database: 
     await finish(database, claimed, Succeeded(DIALOGUE, SUCCESS.audio, SUCCESS.timings))
     row = await row_of(database, job)
     assert (row["transcript_status"], row["audio_duration"], row["error_message"]) == ("completed", 1, None)
-    assert row["transcript_text"] == (
-        "[00:00] agent: Good morning. How can I help?\n[01:01:01] customer: 你好再见\n"
-    )
+    assert row["transcript_text"] == ("[00:00] agent: Good morning. How can I help?\n[01:01:01] customer: 你好再见\n")
     assert row["created_at"] <= row["transcription_started_at"] <= row["transcription_completed_at"]
     assert (row["notify_status"], row["notified_at"], row["transcription_id"]) == ("not_notified", None, job.id)
 
