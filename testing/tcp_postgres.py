@@ -45,15 +45,16 @@ def tcp_postgres(folder: Path) -> Iterator[TcpPostgres]:
     (folder / "pg_hba.conf").write_text(RULES)
     data = ["-D", postgres_folder.data_directory(folder)]
     make_admin = f"CREATE ROLE {ADMIN} SUPERUSER LOGIN PASSWORD '{PASSWORD}'\n"
+    without_input = {name: value for name, value in as_owner.items() if name not in ("stdin", "stdout", "stderr")}
     single = [postgres_folder.program("postgres"), "--single", *data, "postgres"]
-    subprocess.run(single, input=make_admin, text=True, check=True, capture_output=True, **as_owner)
+    subprocess.run(single, input=make_admin, text=True, check=True, capture_output=True, **without_input)
     [port] = free_ports(1)
     options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": ".", "log_statement": "all"}
     settings = [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
     log = folder.parent / f"{folder.name}.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [postgres_folder.program("postgres"), *data, *settings], stdout=output, stderr=output, **as_owner
+            [postgres_folder.program("postgres"), *data, *settings], stdout=output, stderr=output, **without_input
         )
     try:
         _wait_until_ready(folder, server)

