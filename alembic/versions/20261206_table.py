@@ -22,32 +22,42 @@ NOTIFY_STATE = """
     CASE WHEN bool_and(delivery.status = 'delivered') THEN max(finished_at) END AS notified_at
 """
 
-CURRENT = f"""
-    SELECT job.id, job.created_at, {SHOWN_STATUS.format(job="job")} AS status, job.filename,
-           coalesce(told.notify_status, 'not_notified') AS notify_status, told.notified_at
+FILL = f"""
+    INSERT INTO polled_job (transcription_id, status, filename, notify_status, notified_at)
+    SELECT job.id, {SHOWN_STATUS.format(job="job")}, job.filename, coalesce(told.notify_status, 'not_notified'),
+           told.notified_at
     FROM transcription AS job LEFT JOIN (
         SELECT event.transcription_id, {NOTIFY_STATE}
         FROM event JOIN delivery ON delivery.event_id = event.id
         WHERE style NOT IN ('s3', 'folder') GROUP BY event.transcription_id
     ) AS told ON told.transcription_id = job.id
+    ORDER BY job.created_at, job.id
+"""
+ADD_NEW = f"""
+    INSERT INTO polled_job (transcription_id, status, filename)
+    SELECT id, {SHOWN_STATUS.format(job="job")}, filename FROM transcription AS job
+    WHERE NOT EXISTS (SELECT FROM polled_job WHERE transcription_id = job.id) ORDER BY created_at, id
 """
 
-FILL = f"""
-    INSERT INTO polled_job (transcription_id, status, filename, notify_status, notified_at)
-    SELECT id, status, filename, notify_status, notified_at FROM ({CURRENT}) AS current
-    WHERE NOT EXISTS (SELECT FROM polled_job WHERE transcription_id = current.id) ORDER BY created_at, id
-"""
-
+# A transaction that began before this one may have ended after the tables were read. None takes as long as a minute.
+LATELY = "now() - interval '1 minute'"
 CATCH_UP = (
+    ADD_NEW,
     "DELETE FROM polled_job WHERE NOT EXISTS (SELECT FROM transcription WHERE id = transcription_id)",
     f"""
-    UPDATE polled_job SET status = current.status, filename = current.filename,
-        notify_status = current.notify_status, notified_at = current.notified_at
-    FROM ({CURRENT}) AS current WHERE transcription_id = current.id
-        AND (polled_job.status, polled_job.filename, polled_job.notify_status, polled_job.notified_at)
-        IS DISTINCT FROM (current.status, current.filename, current.notify_status, current.notified_at)
+    UPDATE polled_job SET status = {SHOWN_STATUS.format(job="job")}, filename = job.filename,
+        notify_status = told.notify_status, notified_at = told.notified_at
+    FROM transcription AS job CROSS JOIN LATERAL (
+        SELECT {NOTIFY_STATE} FROM event JOIN delivery ON delivery.event_id = event.id
+        WHERE event.transcription_id = job.id AND style NOT IN ('s3', 'folder')
+    ) AS told
+    WHERE polled_job.transcription_id = job.id AND job.id IN (
+        SELECT id FROM transcription WHERE completed_at IS NULL OR completed_at >= {LATELY}
+        UNION SELECT event.transcription_id FROM event JOIN delivery ON delivery.event_id = event.id
+        WHERE delivery.status = 'pending' OR finished_at >= {LATELY}
+    ) AND (polled_job.status, polled_job.filename, polled_job.notify_status, polled_job.notified_at)
+        IS DISTINCT FROM ({SHOWN_STATUS.format(job="job")}, job.filename, told.notify_status, told.notified_at)
     """,
-    FILL,
 )
 
 FOLLOW_JOB = f"""
