@@ -73,7 +73,7 @@ async def _let_in(session: AsyncSession) -> None:
     """Grant what PUBLIC has by default. If this user may not grant it, PostgreSQL only warns."""
     names = "SELECT quote_ident(current_database()), quote_ident(current_schema())"
     connection = await session.connection()
-    database, schema = (await connection.exec_driver_sql(names)).tuples().one()
+    here = (await session.exec(text(names))).one()  # type: ignore[call-overload]
     if not (await session.exec(_RIGHTS)).scalar():  # type: ignore[call-overload]
-        await connection.exec_driver_sql(f"GRANT CONNECT ON DATABASE {database} TO {ROLE}")
-        await connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {ROLE}")
+        await connection.exec_driver_sql(f"GRANT CONNECT ON DATABASE {here[0]} TO {ROLE}")
+        await connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {here[1]} TO {ROLE}")
