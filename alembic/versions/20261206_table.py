@@ -138,9 +138,10 @@ def one_line(text: str) -> str:
     return f"btrim(regexp_replace({text}, '{SPACE}', ' ', 'g'), ' ')"
 
 
-# The same text as that of the format `text` (app/transcripts/formats.py). A test compares both.
+# The same text as that of the format `text` (app/transcripts/formats.py). A test compares both. PostgreSQL refuses to
+# read a NUL in JSON, which a model may write, although rarely.
 TEXT = f"""
-    WITH whole AS MATERIALIZED (SELECT transcript.transcript::json AS result),
+    WITH whole AS MATERIALIZED (SELECT replace(transcript.transcript, '\u0000', '')::json AS result),
     segment AS (
         SELECT dialogue, position, speaker, text, start, "end",
                CASE WHEN dialogue THEN start END AS by_start, CASE WHEN dialogue THEN channel END AS by_channel,

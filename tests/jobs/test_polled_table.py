@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from app.database.connections import Database
 from app.deliveries import outbox
 from app.deliveries.channels import Reply, Result
-from app.deliveries.models import Style
+from app.deliveries.models import OUTPUTS, Style
 from app.deliveries.notify_status import NotifyState
 from app.jobs import changing, leases
 from app.jobs.leases import Beat
@@ -204,6 +205,21 @@ async def test_outputs_do_not_count_as_notifications(database: Database) -> None
     async with database.transaction() as session:
         await outbox.record(session, leased, reply(Result.REFUSED))
     assert (await row_of(database, job))["notify_status"] == "not_notified"
+
+
+async def test_the_triggers_know_which_styles_are_outputs(database: Database) -> None:
+    async with database.engine.connect() as connection:
+        query = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname LIKE 'follow%delivery'"
+        definitions = (await connection.execute(text(query))).scalars().all()
+    assert len(definitions) == 2
+    for definition in definitions:
+        assert {style for style in Style if f"'{style}'" in definition} == OUTPUTS
+
+
+async def test_a_nul_in_a_transcript_does_not_hide_its_row(database: Database) -> None:
+    said = replace(DIALOGUE, segments=(replace(DIALOGUE.segments[0], text="Good\0 morning."),))
+    job = await end(database, outcome=replace(SUCCESS, transcript=said))
+    assert "Good morning." in (await row_of(database, job))["transcript_text"]
 
 
 async def test_two_deliveries_that_end_at_the_same_time_leave_the_job_notified(database: Database) -> None:
