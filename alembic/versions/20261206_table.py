@@ -138,10 +138,16 @@ def one_line(text: str) -> str:
     return f"btrim(regexp_replace({text}, '{SPACE}', ' ', 'g'), ' ')"
 
 
-# The same text as that of the format `text` (app/transcripts/formats.py). A test compares both. PostgreSQL refuses to
-# read a NUL in JSON, which a model may write, although rarely.
+# PostgreSQL refuses to read a NUL in JSON, which a model may write, although rarely. A backslash that is escaped itself
+# does not begin one.
+WITHOUT_NUL = r"""
+    CASE WHEN strpos(transcript.transcript, '\u0000') = 0 THEN transcript.transcript
+         ELSE regexp_replace(transcript.transcript, '(?<!\\)((\\\\)*)\\u0000', '\1', 'g') END
+"""
+
+# The same text as that of the format `text` (app/transcripts/formats.py). A test compares both.
 TEXT = f"""
-    WITH whole AS MATERIALIZED (SELECT replace(transcript.transcript, '\u0000', '')::json AS result),
+    WITH whole AS MATERIALIZED (SELECT ({WITHOUT_NUL})::json AS result),
     segment AS (
         SELECT dialogue, position, speaker, text, start, "end",
                CASE WHEN dialogue THEN start END AS by_start, CASE WHEN dialogue THEN channel END AS by_channel,

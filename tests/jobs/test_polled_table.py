@@ -217,9 +217,9 @@ async def test_the_triggers_know_which_styles_are_outputs(database: Database) ->
 
 
 async def test_a_nul_in_a_transcript_does_not_hide_its_row(database: Database) -> None:
-    said = replace(DIALOGUE, segments=(replace(DIALOGUE.segments[0], text="Good\0 morning."),))
+    said = replace(DIALOGUE, segments=(replace(DIALOGUE.segments[0], text=r"C:\u0000 Good" + "\0 morning.\0"),))
     job = await end(database, outcome=replace(SUCCESS, transcript=said))
-    assert "Good morning." in (await row_of(database, job))["transcript_text"]
+    assert r"C:\u0000 Good morning." in (await row_of(database, job))["transcript_text"]
 
 
 async def test_two_deliveries_that_end_at_the_same_time_leave_the_job_notified(database: Database) -> None:
