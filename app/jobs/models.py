@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -75,6 +76,16 @@ class Transcription(SQLModel, table=True):
         Index("transcription_audio", "audio_key", postgresql_where=text("audio_key IS NOT NULL")),
         Index("transcription_by_status", "status", "id"),
         Index("transcription_by_external_id", "external_id", "id"),
+        # The jobs of recording batches do not count for the queue's limit.
+        Index("transcription_waiting", "caller", postgresql_where=text("status = 'pending' AND batch_id IS NULL")),
+        Index(
+            "transcription_of_batch",
+            "batch_id",
+            "superseded",
+            "status",
+            postgresql_include=["duration"],
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
     )
 
     id: UUID = Field(primary_key=True)
@@ -91,6 +102,10 @@ class Transcription(SQLModel, table=True):
         default_factory=list, sa_column=Column("outputs", JSONB, nullable=False, server_default="[]")
     )
     batch_id: UUID | None = None
+    # A retry of the recording batch gave the recording another job.
+    superseded: bool = Field(
+        default=False, sa_column=Column("superseded", Boolean, nullable=False, server_default=text("false"))
+    )
 
     status: Status = Field(default=Status.PENDING, sa_type=Text)
     progress: float = Field(default=0.0, sa_type=Float)

@@ -41,6 +41,11 @@ ROWS = (
     f"INSERT INTO transcript VALUES ('{JOB}', 'good morning')",
     f"INSERT INTO transcript_part VALUES ('{JOB}', gen_random_uuid(), 0, 1.5, '[]')",
     f"INSERT INTO awaited_job VALUES ('{JOB}', 'test', 'hash', now(), now())",
+    f"""
+    INSERT INTO recording_batch VALUES ('{JOB}', 'test', 'key', 'f', '2019', 'feeding', 's3://calls/*', '{{}}', 1, 1, 0,
+        true, 'a', NULL, now(), now(), 0, now(), NULL)
+    """,
+    f"INSERT INTO recording_batch_row VALUES ('{JOB}', 1, 's3://calls/a', '{{}}', '{JOB}', NULL, NULL)",
     f"INSERT INTO event VALUES ('{EVENT}', '{JOB}', 'transcription.completed', 'body', now())",
     f"""
     INSERT INTO delivery (id, event_id, style, url, host, status, attempts, tries, next_attempt_at, created_at)
@@ -54,6 +59,8 @@ ROWS = (
 )
 
 OF_RUNNING_JOBS = {
+    "recording_batch",
+    "recording_batch_row",
     "transcript_part",
     "awaited_job",
 }  # a way down drops their rows, because an older version has no such table
