@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, func, not_, or_, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, delete, select
+from sqlmodel import SQLModel, col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -77,7 +77,7 @@ async def enqueue_many(session: AsyncSession, jobs: Sequence[NewJob]) -> None:
         return
     at = await now(session)
     rows = [_row(job) | {"created_at": at, "run_at": at} for job in jobs]
-    await session.exec(insert(Transcription), params=rows)
+    await session.exec(insert(SQLModel.metadata.tables["transcription"]), params=rows)
     await notify(session, PENDING_TOPIC)
 
 

@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 
 from app.callers import Caller
-from app.database.connections import Database
+from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble, every
 from app.errors import UrlNotAllowed
@@ -81,7 +81,12 @@ class Feeder:
                 batch = await feeding.claim(session, LEASE)
             if batch is None:
                 return
-            await self._look_after(batch)
+            try:
+                await self._look_after(batch)
+            except DATABASE_TROUBLE:
+                raise
+            except Exception:  # one batch must not end the process, and the lease makes it wait for a while
+                log.exception("batch not looked after", batch=str(batch.id))
 
     async def sweep(self) -> None:
         """Erase batches that ended as long ago as transcripts are kept."""

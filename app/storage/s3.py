@@ -197,8 +197,9 @@ class Bucket:
         with _own_errors():
             async with _within(LISTING_SECONDS):
                 found = self._objects.list(folder or None, offset=after, chunk_size=limit)
-                page = await anext(aiter(found), ())
-        return [each["path"] for each in page]
+                async for page in found:
+                    return [each["path"] for each in page]
+        return []
 
     async def check(self) -> None:
         """Ask for an object that does not exist.
