@@ -104,7 +104,9 @@ async def create_batch(
     return shown
 
 
-@router.get("", response_model=BatchList, summary="List batches", responses=responses(*COMMON_ERRORS))
+@router.get(
+    "", response_model=BatchList, summary="List batches", responses={200: described.LISTED, **responses(*COMMON_ERRORS)}
+)
 async def list_batches(
     caller: CallerDep,
     reader: BatchReaderDep,
@@ -125,7 +127,10 @@ async def list_batches(
 
 
 @router.get(
-    "/{batch_id}", response_model=BatchOut, summary="Read a batch", responses=responses(*COMMON_ERRORS, NotFound)
+    "/{batch_id}",
+    response_model=BatchOut,
+    summary="Read a batch",
+    responses={200: described.READ, **responses(*COMMON_ERRORS, NotFound)},
 )
 async def read_batch(batch_id: BatchId, caller: CallerDep, reader: BatchReaderDep, root_path: RootPathDep) -> BatchOut:
     """Returns how far a batch is. The counts may be a second old, or some seconds for a very large batch."""
@@ -167,7 +172,7 @@ async def read_batch_report(
     "/{batch_id}/cancel",
     response_model=BatchOut,
     summary="Cancel a batch",
-    responses=responses(*COMMON_ERRORS, NotFound, AlreadyFinal),
+    responses={200: described.CANCELLED, **responses(*COMMON_ERRORS, NotFound, AlreadyFinal)},
 )
 async def cancel_batch(
     batch_id: BatchId, caller: CallerDep, database: DatabaseDep, reader: BatchReaderDep, root_path: RootPathDep
@@ -185,7 +190,7 @@ async def cancel_batch(
     "/{batch_id}/retry",
     response_model=BatchOut,
     summary="Retry the failed recordings of a batch",
-    responses=responses(*COMMON_ERRORS, NotFound, NotCompleted),
+    responses={200: described.READ, **responses(*COMMON_ERRORS, NotFound, NotCompleted)},
 )
 async def retry_batch(
     batch_id: BatchId, caller: CallerDep, database: DatabaseDep, reader: BatchReaderDep, root_path: RootPathDep

@@ -89,6 +89,7 @@ EXAMPLES: dict[str, Any] = {
     "Cancelled": PENDING_EXAMPLE | {"status": "cancelled", "completed_at": "2026-11-21T09:30:02Z"},
     "Page": {"items": [COMPLETED_EXAMPLE], "next_cursor": EXAMPLE_ID},
     **deliveries.EXAMPLES,
+    **openapi_batches.EXAMPLES,
 }
 
 _TURN = {"speaker": "agent", "start": 0.8, "end": 2.9, "text": "Good morning, how can I help you?"}

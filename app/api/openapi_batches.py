@@ -37,23 +37,62 @@ EXAMPLE: dict[str, Any] = {
     "links": {"self": f"/v1/batches/{EXAMPLE_ID}", "report": f"/v1/batches/{EXAMPLE_ID}/report"},
 }
 LOCATION = {"Location": {"description": "The path of the batch.", "schema": {"type": "string"}}}
-_CONTENT = {"application/json": {"example": EXAMPLE}}
+REPORT_EXAMPLE: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "name": "2019",
+    "status": "feeding",
+    "recordings": [
+        {
+            "number": 1,
+            "url": "https://recordings.example.com/48151.wav",
+            "external_id": "crm-48151",
+            "status": "completed",
+            "error": None,
+            "duration": 58.3,
+            "language": "en",
+            "outputs": [],
+            "transcription_id": EXAMPLE_ID,
+        }
+    ],
+}
+EXAMPLES = {
+    "Batch": EXAMPLE,
+    "CancelledBatch": EXAMPLE | {"status": "cancelled", "eta": None},
+    "Batches": {"items": [EXAMPLE], "next_cursor": EXAMPLE_ID},
+    "BatchReport": REPORT_EXAMPLE,
+}
+
+
+def _example(name: str) -> dict[str, Any]:
+    """Returns a reference to an example, because FastAPI drops the nulls of examples that are written in a route."""
+    return {"application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"}}}}
+
+
 ACCEPTED: dict[str, Any] = {
     "description": "The service has checked and stored all that was sent. It queues the recordings afterwards.",
     "headers": LOCATION,
-    "content": _CONTENT,
+    "content": _example("Batch"),
 }
 REPEATED: dict[str, Any] = {
     "model": BatchOut,
     "description": "The service accepted the same request with this `Idempotency-Key` before, and returns the batch of "
     "that request.",
     "headers": LOCATION,
-    "content": _CONTENT,
+    "content": _example("Batch"),
+}
+READ: dict[str, Any] = {"description": "The batch as it is now.", "content": _example("Batch")}
+LISTED: dict[str, Any] = {"description": "One page of batches.", "content": _example("Batches")}
+CANCELLED: dict[str, Any] = {
+    "description": "The batch. It has no `completed_at` until all its jobs have stopped.",
+    "content": _example("CancelledBatch"),
 }
 REPORT: dict[str, Any] = {
     "description": "The recordings in their order.",
     "content": {
-        "application/json": {"schema": {"$ref": REF_TEMPLATE.format(model="BatchReport")}},
+        "application/json": {
+            "schema": {"$ref": REF_TEMPLATE.format(model="BatchReport")},
+            **_example("BatchReport")["application/json"],
+        },
         "text/csv": {
             "schema": {"type": "string"},
             "example": "number,url,external_id,status,error_code,error_message,duration,language,outputs,"
