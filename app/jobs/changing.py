@@ -76,7 +76,8 @@ async def enqueue_many(session: AsyncSession, jobs: Sequence[NewJob]) -> None:
     if not jobs:
         return
     at = await now(session)
-    rows = [_row(job) | {"created_at": at, "run_at": at} for job in jobs]
+    usual = _row(jobs[0]) | {"created_at": at, "run_at": at}  # the defaults are those of every job
+    rows = [usual | _columns(job) for job in jobs]
     await session.exec(insert(SQLModel.metadata.tables["transcription"]), params=rows)
     await notify(session, PENDING_TOPIC)
 
@@ -97,11 +98,17 @@ async def enqueue_awaited(
 
 
 def _row(job: NewJob) -> dict[str, Any]:
-    columns = {name: value for name, value in vars(job).items() if name != "metadata"}
+    columns = _columns(job)
+    metadata = columns.pop("metadata")
+    given = Transcription(**columns).model_dump(exclude={"metadata_", "hindrances", "created_at", "run_at"})
+    return given | {"metadata": metadata, "created_at": func.now(), "run_at": func.now()}
+
+
+def _columns(job: NewJob) -> dict[str, Any]:
+    columns = dict(vars(job))
     columns["options"] = stored_options.dump_python(job.options, mode="json")
     columns["outputs"] = stored_outputs.dump_python(job.outputs, mode="json")
-    given = Transcription(**columns).model_dump(exclude={"metadata_", "hindrances", "created_at", "run_at"})
-    return given | {"metadata": job.metadata, "created_at": func.now(), "run_at": func.now()}
+    return columns
 
 
 async def repeated(

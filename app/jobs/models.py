@@ -151,12 +151,16 @@ class Transcription(SQLModel, table=True):
 
 def output_files(job: Transcription) -> list[OutputFile]:
     """The files that the job writes when it is completed."""
-    if not job.outputs:
+    return stored_output_files(job.outputs, job.id, job.external_id, job.filename, job.created_at)
+
+
+def stored_output_files(
+    outputs: list[dict[str, Any]], job_id: UUID, external_id: str | None, filename: str | None, created_at: datetime
+) -> list[OutputFile]:
+    """The files of a job with these columns."""
+    if not outputs:
         return []
-    return files_of(
-        stored_outputs.validate_python(job.outputs),
-        values_of(str(job.id), job.external_id, job.filename, job.created_at),
-    )
+    return files_of(stored_outputs.validate_python(outputs), values_of(str(job_id), external_id, filename, created_at))
 
 
 def unknown(transcription_id: UUID) -> NotFound:

@@ -9,9 +9,15 @@ from app.recording_batches.models import BatchStatus, RecordingBatch
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """The jobs of a batch by status, without superseded ones, and the seconds of the completed recordings."""
+class Tally:
+    """The counters of a batch's row, its jobs by status without superseded ones, and the seconds of completed ones.
 
+    All were read in the same moment, so that they add up.
+    """
+
+    total: int
+    fed: int
+    refused: int
     by_status: Mapping[Status, int]
     seconds_done: float
 
@@ -41,43 +47,44 @@ class Progress:
     eta: datetime | None
 
 
-def counts_of(batch: RecordingBatch, jobs: Jobs) -> Counts:
+def counts_of(tally: Tally, *, is_cancelled: bool) -> Counts:
     def of(status: Status) -> int:
-        return jobs.by_status.get(status, 0)
+        return tally.by_status.get(status, 0)
 
-    never_fed = batch.waiting if batch.status == BatchStatus.CANCELLED else 0
+    waiting = tally.total - tally.fed - tally.refused
+    never_fed = waiting if is_cancelled else 0
     return Counts(
-        total=batch.total,
-        waiting=batch.waiting - never_fed,
+        total=tally.total,
+        waiting=waiting - never_fed,
         pending=of(Status.PENDING),
         in_progress=of(Status.IN_PROGRESS),
         completed=of(Status.COMPLETED),
         failed=of(Status.FAILED),
         cancelled=of(Status.CANCELLED) + never_fed,
-        refused=batch.refused,
-        erased=max(0, batch.fed - sum(jobs.by_status.values())),
+        refused=tally.refused,
+        erased=max(0, tally.fed - sum(tally.by_status.values())),
     )
 
 
-def progress_of(batch: RecordingBatch, jobs: Jobs, now: datetime) -> Progress:
+def progress_of(batch: RecordingBatch, tally: Tally, now: datetime) -> Progress:
     """The end is expected at the pace that the batch has had so far. It is not known before a recording is completed,
     and before all recordings of the source are listed.
     """
-    counts = counts_of(batch, jobs)
+    counts = counts_of(tally, is_cancelled=batch.status == BatchStatus.CANCELLED)
     left = counts.waiting + counts.pending + counts.in_progress
     if not left:
         is_ending = batch.status in (BatchStatus.COMPLETED, BatchStatus.CANCELLED)
-        return Progress(counts, jobs.seconds_done, 0.0 if is_ending or batch.is_listed else None, None)
-    if not counts.completed or not jobs.seconds_done:
-        return Progress(counts, jobs.seconds_done, None, None)
-    to_go = left * jobs.seconds_done / counts.completed
-    return Progress(counts, jobs.seconds_done, to_go, _eta(batch, jobs, to_go, now))
+        return Progress(counts, tally.seconds_done, 0.0 if is_ending or batch.is_listed else None, None)
+    if not counts.completed or not tally.seconds_done:
+        return Progress(counts, tally.seconds_done, None, None)
+    to_go = left * tally.seconds_done / counts.completed
+    return Progress(counts, tally.seconds_done, to_go, _eta(batch, tally, to_go, now))
 
 
-def _eta(batch: RecordingBatch, jobs: Jobs, to_go: float, now: datetime) -> datetime | None:
+def _eta(batch: RecordingBatch, tally: Tally, to_go: float, now: datetime) -> datetime | None:
     if batch.paced_since is None or not batch.is_listed or batch.status == BatchStatus.CANCELLED:
         return None
-    done, taken = jobs.seconds_done - batch.paced_from, (now - batch.paced_since).total_seconds()
+    done, taken = tally.seconds_done - batch.paced_from, (now - batch.paced_since).total_seconds()
     if done <= 0 or taken <= 0:
         return None
     return now + timedelta(seconds=min(to_go * taken / done, timedelta(days=3650).total_seconds()))

@@ -6,12 +6,13 @@ kept for a moment, and for longer if it took long.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy
 from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -22,7 +23,7 @@ from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
 from app.recording_batches.changing import shown_to, unknown
 from app.recording_batches.models import BatchStatus, RecordingBatch, RecordingBatchRow
-from app.recording_batches.progress import Jobs, Progress, progress_of
+from app.recording_batches.progress import Progress, Tally, progress_of
 
 KEPT_SECONDS = 1.0
 KEPT_FOR_EACH_SECOND = 20.0
@@ -30,8 +31,12 @@ MOST_KEPT = 1000
 ROWS_AT_ONCE = 500
 
 _COUNT = text("""
-    SELECT status, count(*), coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0)
-    FROM transcription WHERE batch_id = :batch AND NOT superseded GROUP BY status
+    SELECT batch.total, batch.fed, batch.refused, counted.status, counted.jobs, counted.seconds
+    FROM recording_batch AS batch LEFT JOIN LATERAL (
+        SELECT status, count(*) AS jobs, coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0) AS seconds
+        FROM transcription WHERE batch_id = batch.id AND NOT superseded GROUP BY status
+    ) AS counted ON true
+    WHERE batch.id = :batch
 """)
 
 
@@ -49,7 +54,53 @@ class BatchPage:
     is_last: bool
 
 
-ReportRow = tuple[RecordingBatchRow, Transcription | None]
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """A recording of a batch, and what is known of its job. `status` is None if there is no job.
+
+    The error is that of the job if it has ended, or the one with which the intake refused the recording.
+    """
+
+    number: int
+    url: str
+    fields: dict[str, Any]
+    transcription_id: UUID | None
+    refused_code: str | None
+    refused_message: str | None
+    status: str | None
+    error_code: str | None
+    error_message: str | None
+    external_id: str | None
+    duration: float | None
+    language: str | None
+    outputs: list[dict[str, Any]]
+    filename: str | None
+    created_at: datetime
+
+
+# Of the columns of a job, only those of the report: whole rows would take several times as long.
+_REPORT_COLUMNS = (
+    col(RecordingBatchRow.number),
+    col(RecordingBatchRow.url),
+    col(RecordingBatchRow.fields),
+    col(RecordingBatchRow.transcription_id),
+    col(RecordingBatchRow.error_code),
+    col(RecordingBatchRow.error_message),
+    *(
+        col(column)
+        for column in (
+            Transcription.status,
+            Transcription.error_code,
+            Transcription.error_message,
+            Transcription.external_id,
+            Transcription.duration,
+            Transcription.language,
+            Transcription.outputs,
+            Transcription.filename,
+            Transcription.created_at,
+        )
+    ),
+)
 
 
 class BatchReader:
@@ -57,7 +108,7 @@ class BatchReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._counted: dict[tuple[UUID, Any], tuple[float, Jobs]] = {}
+        self._counted: dict[tuple[UUID, Any], tuple[float, Tally]] = {}
         self._counting: dict[UUID, asyncio.Lock] = {}
 
     async def read(self, batch_id: UUID, caller: Caller) -> ReadBatch:
@@ -85,26 +136,25 @@ class BatchReader:
 
     async def with_progress(self, batch: RecordingBatch) -> ReadBatch:
         """A batch that was just read or written. Its jobs may have been counted a moment ago."""
-        return ReadBatch(batch, progress_of(batch, await self._jobs(batch), datetime.now(UTC)))
+        return ReadBatch(batch, progress_of(batch, await self._tally(batch), datetime.now(UTC)))
 
-    async def _jobs(self, batch: RecordingBatch) -> Jobs:
-        # Counts of an earlier state of the row would not add up with it.
-        key = batch.id, (batch.status, batch.fed, batch.completed_at)
+    async def _tally(self, batch: RecordingBatch) -> Tally:
+        key = batch.id, (batch.status, batch.completed_at)  # a change of the status is seen immediately
         lock = self._counting.setdefault(batch.id, asyncio.Lock())
         async with lock:
             kept = self._counted.get(key)
             if kept is None or kept[0] < time.monotonic():
                 started = time.monotonic()
                 async with self._database.transaction() as session:
-                    jobs = await _count(session, batch.id)
+                    tally = await _count(session, batch)
                 ended = time.monotonic()
-                kept = ended + KEPT_SECONDS + KEPT_FOR_EACH_SECOND * (ended - started), jobs
+                kept = ended + KEPT_SECONDS + KEPT_FOR_EACH_SECOND * (ended - started), tally
                 self._remember(key, kept)
         if not lock.locked():
             self._counting.pop(batch.id, None)
         return kept[1]
 
-    def _remember(self, key: tuple[UUID, Any], kept: tuple[float, Jobs]) -> None:
+    def _remember(self, key: tuple[UUID, Any], kept: tuple[float, Tally]) -> None:
         if len(self._counted) >= MOST_KEPT:
             self._counted.clear()
         self._counted[key] = kept
@@ -117,23 +167,26 @@ class BatchReader:
         after = 0
         while True:
             statement = (
-                select(RecordingBatchRow, Transcription)
+                sqlalchemy.select(*_REPORT_COLUMNS)
                 .outerjoin(Transcription, col(Transcription.id) == RecordingBatchRow.transcription_id)
-                .where(RecordingBatchRow.batch_id == batch_id, RecordingBatchRow.number > after)
+                .where(col(RecordingBatchRow.batch_id) == batch_id, col(RecordingBatchRow.number) > after)
                 .order_by(col(RecordingBatchRow.number))
                 .limit(ROWS_AT_ONCE)
             )
             async with self._database.transaction() as session:
-                rows = [(row, job) for row, job in (await session.exec(statement)).all()]
+                found = (await session.exec(statement)).all()  # type: ignore[call-overload]
+            rows = [ReportRow(*row) for row in found]
             if rows:
                 yield rows
             if len(rows) < ROWS_AT_ONCE:
                 return
-            after = rows[-1][0].number
+            after = rows[-1].number
 
 
-async def _count(session: AsyncSession, batch_id: UUID) -> Jobs:
-    found = (await session.exec(_COUNT.bindparams(batch=batch_id))).all()  # type: ignore[call-overload]
-    counted: Mapping[Status, tuple[int, float]] = {Status(status): (jobs, seconds) for status, jobs, seconds in found}
-    by_status = {status: jobs for status, (jobs, _) in counted.items()}
-    return Jobs(by_status, sum(seconds for _, seconds in counted.values()))
+async def _count(session: AsyncSession, batch: RecordingBatch) -> Tally:
+    rows = (await session.exec(_COUNT.bindparams(batch=batch.id))).all()  # type: ignore[call-overload]
+    if not rows:  # it was erased meanwhile
+        return Tally(batch.total, batch.fed, batch.refused, {}, 0.0)
+    by_status = {Status(row.status): row.jobs for row in rows if row.status is not None}
+    first = rows[0]
+    return Tally(first.total, first.fed, first.refused, by_status, sum(row.seconds or 0.0 for row in rows))

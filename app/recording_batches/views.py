@@ -7,8 +7,8 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from app.jobs.lifecycle import FINAL, Status
-from app.jobs.models import Transcription, output_files
-from app.recording_batches.models import BatchStatus, RecordingBatch, RecordingBatchRow
+from app.jobs.models import stored_output_files
+from app.recording_batches.models import BatchStatus, RecordingBatch
 from app.recording_batches.reading import ReadBatch, ReportRow
 from app.sources.names import shown_url
 from app.transcripts.view import Seconds
@@ -130,37 +130,43 @@ class ReportRecording(BaseModel):
     transcription_id: UUID | None
 
     @classmethod
-    def of(cls, read: ReportRow, batch: RecordingBatch) -> Self:
-        row, job = read
-        external_id = job.external_id if job else row.fields.get("external_id", batch.asked.get("external_id"))
+    def of(cls, row: ReportRow, batch: RecordingBatch) -> Self:
+        usual_id = row.fields.get("external_id", batch.asked.get("external_id"))
         return cls(
             number=row.number,
             url=shown_url(row.url),
-            external_id=external_id,
-            status=_status(row, job, batch),
-            error=_error(row, job),
-            duration=job and job.duration,
-            language=job and job.language,
-            outputs=[file.url for file in output_files(job)] if job and job.status == Status.COMPLETED else [],
+            external_id=row.external_id if row.status else usual_id,
+            status=_status(row, batch),
+            error=_error(row),
+            duration=row.duration,
+            language=row.language,
+            outputs=_outputs(row),
             transcription_id=row.transcription_id,
         )
 
 
-def _status(row: RecordingBatchRow, job: Transcription | None, batch: RecordingBatch) -> RowStatus:
-    if job is not None:
-        return _ROW_STATUSES[job.status]
-    if row.error_code is not None:
+def _status(row: ReportRow, batch: RecordingBatch) -> RowStatus:
+    if row.status is not None:
+        return _ROW_STATUSES[row.status]
+    if row.refused_code is not None:
         return "refused"
     if row.transcription_id is not None:
         return "erased"
     return "cancelled" if batch.status == BatchStatus.CANCELLED else "waiting"
 
 
-def _error(row: RecordingBatchRow, job: Transcription | None) -> ReportError | None:
-    code, message = row.error_code, row.error_message
-    if job is not None and job.status in FINAL:
-        code, message = job.error_code, job.error_message
+def _error(row: ReportRow) -> ReportError | None:
+    code, message = row.refused_code, row.refused_message
+    if row.status in FINAL:
+        code, message = row.error_code, row.error_message
     return None if code is None else ReportError(code=code, message=message or "")
+
+
+def _outputs(row: ReportRow) -> list[str]:
+    if row.status != Status.COMPLETED or row.transcription_id is None:
+        return []
+    files = stored_output_files(row.outputs, row.transcription_id, row.external_id, row.filename, row.created_at)
+    return [file.url for file in files]
 
 
 class BatchReport(BaseModel):
