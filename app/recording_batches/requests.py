@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic_core import from_json
 
 from app import wording
-from app.errors import AppError, FieldError, InvalidRequest
+from app.errors import AppError, FieldError
 from app.intake.ask import Ask, Remote
-from app.intake.requests import CreateFromUrl, CreateTranscription, OutputRequest, validated
+from app.intake.requests import CreateFromUrl, CreateTranscription, OutputRequest, json_object, validated
 from app.intake.text_fields import field_of, values_of
 from app.network.guard import MAX_URL_CHARACTERS
 from app.recording_batches.key_patterns import MAX_CHARACTERS
@@ -111,14 +109,7 @@ class CreateBatch(BatchFields):
     @classmethod
     def from_json(cls, body: bytes) -> Self:
         """Reads a JSON object. Raises InvalidRequest if it or a field is not valid."""
-        try:
-            values = from_json(body.removeprefix(BOM_UTF8).decode(), allow_inf_nan=False)
-        except UnicodeDecodeError:
-            raise InvalidRequest("The body is not UTF-8. Send the JSON in UTF-8.") from None
-        except ValueError as error:
-            raise InvalidRequest(f"The body is not JSON: {error}.") from None
-        if not isinstance(values, dict):
-            raise InvalidRequest("The body must be a JSON object.")
+        values = json_object(body)
         return validated(cls, {name: value for name, value in values.items() if value not in (None, "")})
 
 
