@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Float,
+    Identity,
     Index,
     Integer,
     SmallInteger,
@@ -209,6 +210,29 @@ class TranscriptPart(SQLModel, table=True):
     number: int = Field(primary_key=True, sa_type=Integer, sa_column_kwargs={"autoincrement": False})
     until: float = Field(sa_type=Float)
     segments: str = Field(sa_type=Text)
+
+
+class PolledJob(SQLModel, table=True):
+    """What programs that poll the view `call_transtxt` search by: one narrow row for each job, with a number.
+
+    Only triggers write it (alembic/versions/20261206_table.py), so that no version of the code forgets it. There is no
+    foreign key, because a cascade would lock this row before the deliveries, which senders do in the other order.
+    """
+
+    __tablename__ = "polled_job"
+    __table_args__ = (
+        UniqueConstraint("transcription_id", name="polled_job_transcription"),
+        Index("polled_job_by_status", "status", "number"),
+        Index("polled_job_by_filename", "filename", "number"),
+        Index("polled_job_by_notify_status", "notify_status", "number"),
+    )
+
+    number: int = Field(sa_column=Column(BigInteger, Identity(), primary_key=True))
+    transcription_id: UUID
+    status: str = Field(sa_type=Text)
+    filename: str | None = Field(default=None, sa_type=Text)
+    notify_status: str = Field(sa_column=Column(Text, nullable=False, server_default="not_notified"))
+    notified_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 @dataclass(frozen=True, kw_only=True)
