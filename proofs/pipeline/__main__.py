@@ -6,10 +6,12 @@ This module chooses the scenarios and their sizes. What happens in a scenario is
 import sys
 from functools import partial
 
+from proofs.pipeline.batches import batches
 from proofs.pipeline.outputs import outputs
 from proofs.play import Scenarios, play
 
 SCENARIOS: Scenarios = {
+    "batches": batches,
     "outputs": partial(outputs, jobs=200, kills=10),
 }
 

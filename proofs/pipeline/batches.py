@@ -165,6 +165,13 @@ async def speed(folder: Path, *, rows: int = FED_ROWS) -> list[Figure]:
     return figures
 
 
+async def batches(folder: Path) -> list[Figure]:
+    """Plays both scenarios, for `make pipeline`."""
+    fed_through_kills = await asyncio.to_thread(killed, folder / "killed")
+    (folder / "speed").mkdir()
+    return [*fed_through_kills, *await speed(folder / "speed")]
+
+
 def main() -> int:
     asked = [int(value) for value in sys.argv[1:]]
     rows, kills, fed = [*asked, *(ROWS, KILLS, FED_ROWS)[len(asked) :]]
