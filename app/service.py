@@ -57,8 +57,12 @@ from app.network.guard import NetworkGuard
 from app.process.shutdown import Drainable, Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
+from app.recording_batches.accepting import BatchIntake
+from app.recording_batches.feeder import Feeder
+from app.recording_batches.reading import BatchReader
 from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
+from app.sources.s3_listing import S3Listing
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
 from app.speech.engine import Engine, EngineConfig, check
@@ -106,6 +110,9 @@ class Service:
     reader: Reader
     waiting: Waiting
     interest: Interest
+    batch_intake: BatchIntake
+    batch_reader: BatchReader
+    feeder: Feeder
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -120,7 +127,7 @@ async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[S
     """Open everything that `serve` needs besides its HTTP server."""
     async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
         service = assemble_service(settings, parts, database)
-        async with _running([service.interest.run()], parts.shutdown):
+        async with _running([service.interest.run(), service.feeder.run()], parts.shutdown):
             yield service
 
 
@@ -221,6 +228,7 @@ def open_intake(
 
 def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
     intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space)
+    listing = S3Listing(settings.source_buckets)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
@@ -229,6 +237,17 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
         reader=Reader(database),
         waiting=Waiting(database, parts.signals),
         interest=Interest(parts.database, parts.retention, parts.at_end, keep_abandoned=settings.openai_keep_abandoned),
+        batch_intake=BatchIntake(database, intake, listing, parts.workspace, parts.free_space),
+        batch_reader=BatchReader(database),
+        feeder=Feeder(
+            parts.database,
+            parts.signals,
+            intake,
+            listing,
+            parts.retention,
+            parts.at_end,
+            settings.keep_transcript_days,
+        ),
         api_keys=ApiKeys(keys if settings.auth == "on" else None),
         readiness=_readiness(settings, parts, intake),
     )

@@ -54,6 +54,9 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         reader=unused,
         waiting=unused,
         interest=unused,
+        batch_intake=unused,
+        batch_reader=unused,
+        feeder=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
     )

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261208"
-down_revision = "20261206"
+down_revision = "20261207"
 
 
 def upgrade() -> None:
