@@ -30,6 +30,7 @@ from app.storage.s3 import BucketUnavailable
 
 LEASE = timedelta(seconds=5)
 POLL_SECONDS = 0.5
+IDLE_SECONDS = 10.0  # without a batch that is open; a new one is notified
 IMMEDIATELY, SOON, LATER = timedelta(0), timedelta(seconds=0.5), timedelta(seconds=10)
 SWEEP_SECONDS = 60.0
 KEYS_AT_ONCE = 1000
@@ -59,6 +60,7 @@ class Feeder:
         self._listing = listing
         self._retention = retention
         self._at_end = at_end
+        self._any_open = True
         self._keep = None if keep_days is None else timedelta(days=keep_days)
 
     async def run(self) -> None:
@@ -72,13 +74,14 @@ class Feeder:
                 notified.clear()
                 await despite_database_trouble(self.look_after_all)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(notified.wait(), POLL_SECONDS)
+                    await asyncio.wait_for(notified.wait(), POLL_SECONDS if self._any_open else IDLE_SECONDS)
 
     async def look_after_all(self) -> None:
         """Look after each batch that is due, until none is."""
         while not self._intake.closed:
             async with self._database.transaction() as session:
                 batch = await feeding.claim(session, LEASE)
+                self._any_open = batch is not None or await feeding.any_open(session)
             if batch is None:
                 return
             try:

@@ -37,6 +37,12 @@ async def claim(session: AsyncSession, lease: timedelta) -> RecordingBatch | Non
     return batch
 
 
+async def any_open(session: AsyncSession) -> bool:
+    """Whether there is a batch that has to be looked after now or later."""
+    rows = await session.exec(select(RecordingBatch.id).where(col(RecordingBatch.completed_at).is_(None)).limit(1))
+    return rows.first() is not None
+
+
 async def look_again(session: AsyncSession, batch_id: UUID, pause: timedelta, trouble: str | None = None) -> None:
     """Let a process look after the batch after the pause."""
     batch = await changing.lock(session, batch_id)
