@@ -194,7 +194,7 @@ VIEW = f"""
         polled_job.number AS id,
         polled_job.filename AS audio_filename,
         {PATH} AS audio_file_path,
-        round(job.duration)::integer AS audio_duration,
+        CASE WHEN job.duration BETWEEN 0 AND 2147483647 THEN round(job.duration)::integer END AS audio_duration,
         polled_job.status AS transcript_status,
         (SELECT ({TEXT}) FROM transcript WHERE transcript.transcription_id = job.id) AS transcript_text,
         CASE job.status WHEN 'cancelled' THEN 'cancelled' WHEN 'failed' THEN job.error_message END AS error_message,

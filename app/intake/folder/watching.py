@@ -5,9 +5,8 @@ remembers only pauses.
 """
 
 import asyncio
-import random
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -24,12 +23,12 @@ from app.intake.folder.place import FolderUnavailable
 from app.intake.folder.scanning import Found, Scan
 from app.intake.folder.settling import Settling
 from app.intake.folder.taking import FOLDER, NotYet, Taker
+from app.intake.folder.takings import Takings
 from app.jobs import followed
 
 SCAN_SECONDS = 10.0
 LEAST_SECONDS = 0.5  # between two scans, however many changes are reported
 SCAN_SHARE = 4  # a scan that takes long is followed by a pause that is so many times as long
-TOGETHER = 4
 MOST_WAITING = 500  # jobs of the folder: the others wait in the folder, where they take no second place on a disk
 TROUBLE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 LONG_SECONDS = 15 * 60.0
@@ -62,6 +61,9 @@ class FolderWatch:
         self._stopped_by: str | None = None
         self._found = Found()
         self._has_more = False
+        self._now_ns = 0
+        self._scan_seconds = 0.0
+        self._takings = Takings(self._take)
         self._stopping, self._ended = asyncio.Event(), asyncio.Event()
 
     @property
@@ -82,8 +84,8 @@ class FolderWatch:
         try:
             with closing(Alarm()) as alarm:
                 while not self._stopping.is_set():
-                    started = time.monotonic()
                     try:
+                        self._takings.raise_error()
                         await self.look()
                         alarm.watch([self._disk.place.root.joinpath(*parts) for parts in self._found.folders])
                         troubles, self._stopped_by = 0, None
@@ -91,16 +93,25 @@ class FolderWatch:
                     except (AppError, FolderUnavailable, Unreadable, *DATABASE_TROUBLE) as error:
                         pause, troubles = _pause_after(error, troubles), troubles + 1
                         self._report(error)
-                    took = time.monotonic() - started
+                    took = self._scan_seconds
                     await self._sleep(max(LEAST_SECONDS, SCAN_SHARE * took if took > 1 else 0))
-                    await self._sleep(pause, alarm)
+                    await self._sleep(pause, alarm.rung(), self._wait_for_takings())
+                await self._takings.drain()
         finally:
+            self._takings.cancel()
             self._ended.set()
 
-    async def _sleep(self, seconds: float, alarm: Alarm | None = None) -> None:
-        """Wait for `seconds`, or until something changes in the folder, or until the watch has to end."""
+    async def _wait_for_takings(self) -> None:
+        """Wait until a look at the folder is needed, because files were left out or all of them are in trouble."""
+        await self._takings.changed.wait()
+        self._takings.changed.clear()
+        if not (self._has_more or self._takings.failed):
+            await asyncio.Event().wait()
+
+    async def _sleep(self, seconds: float, *events: Coroutine[Any, Any, None]) -> None:
+        """Wait for `seconds`, or for one of the events, or until the watch has to end."""
         waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
-        waits += [asyncio.create_task(alarm.rung())] if alarm else []
+        waits += [asyncio.create_task(event) for event in events]
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -125,21 +136,30 @@ class FolderWatch:
 
     def _pause_seconds(self) -> float:
         """Until the next file may be complete, but never longer than a scan may be away."""
-        if self._has_more:
-            return 0.0
         nexts = [SCAN_SECONDS, self._found.next_seconds, self._memory.next_try_seconds()]
         return max(0.0, min(seconds for seconds in nexts if seconds is not None))
 
     async def look(self) -> None:
-        """Look once at everything, and do what can be done now. Raises what keeps all recordings from being taken."""
+        """Look once at everything, and begin to take what is complete. Raises what concerns all recordings."""
         self._has_more = False
-        now_ns = await self._disk.run(self._disk.place.now_ns)
+        started = time.monotonic()
+        self._now_ns = await self._disk.run(self._disk.place.now_ns)
         await self._clearing.run()
-        scan = Scan(self._disk.place, self._settling, now_ns, self._memory.unchanged_seconds, self._memory.is_paused)
+        unchanged, settling = self._memory.unchanged_seconds, self._settling
+        scan = Scan(self._disk.place, settling, self._now_ns, unchanged, self._is_not_to_be_tried)
         while await self._disk.run(scan.step):
             pass
         self._found = found = scan.found
-        await self._take_all(await self._new(found.candidates), now_ns)
+        self._scan_seconds = time.monotonic() - started
+        self._takings.offer(await self._new(found.candidates))
+
+    async def rest(self) -> None:
+        """Wait until everything that the last look found is taken. Raises what concerns all recordings."""
+        await self._takings.rest()
+        self._takings.raise_error()
+
+    def _is_not_to_be_tried(self, seen: Seen) -> bool:
+        return self._memory.is_paused(seen) or self._takings.has(seen)
 
     async def _new(self, candidates: Sequence[Seen]) -> list[Seen]:
         """Move those that have a job already, as after a crash. Returns the others, as many as may become jobs now."""
@@ -160,31 +180,14 @@ class FolderWatch:
                 self._failed(seen, str(error))
         known = jobs.keys() | erased
         new = [seen for seen, key in zip(candidates, keys, strict=True) if key not in known]
-        self._has_more = self._found.waiting > len(candidates) and waiting + len(new) < self._most_waiting
-        return new[: self._most_waiting - waiting]
+        free = max(0, self._most_waiting - waiting - len(self._takings))
+        self._has_more = self._found.waiting > len(candidates) and len(new) < free
+        return new[:free]
 
-    async def _take_all(self, new: Sequence[Seen], now_ns: int) -> None:
-        """Take the files, a few at the same time. Raises the first trouble that concerns all of them."""
-        mixed = random.sample(new, len(new))  # so that two processes rarely read the same file
-        left = iter(mixed)
-
-        async def take_some() -> None:
-            for seen in left:
-                if self._stopping.is_set():
-                    return
-                await self._take(seen, now_ns)
-
-        tasks = [asyncio.create_task(take_some()) for _ in range(min(TOGETHER, len(mixed)))]
+    async def _take(self, seen: Seen) -> None:
+        """Raises what concerns all recordings."""
         try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _take(self, seen: Seen, now_ns: int) -> None:
-        try:
-            await self._taker.take(seen, now_ns, self._memory.unchanged_seconds(seen))
+            await self._taker.take(seen, self._now_ns, self._memory.unchanged_seconds(seen))
         except NotYet as error:
             self._memory.wait(seen, error.seconds)
         except Unreadable as error:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from app.deliveries.outputs import OutputFile
+from app.intake.requests import MOST_CHANNELS
 from app.storage.file_url import path_of
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Channel, Segment, Transcript
 
+LONGEST_SECONDS = 30 * 24 * 3600.0
 MOST_BYTES = 64 * 1024 * 1024
 SPEAKER = "speaker"
 PREFERRED = (Format.JSON, Format.WHISPER, Format.TEXT)
@@ -50,33 +52,43 @@ def _parsed(content: str) -> Transcript | None:
     try:
         body = json.loads(content)
         segments = tuple(_segment(number, each, body) for number, each in enumerate(body.get("segments") or ()))
+        if segments:
+            return _transcript(body.get("language"), segments)
         text = body.get("text")
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    if not segments:
         return _of_text(text) if isinstance(text, str) else None
-    return _transcript(body.get("language"), segments)
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+        return None
 
 
 def _segment(number: int, each: Mapping[str, Any], body: Mapping[str, Any]) -> Segment:
+    """Raises ValueError and others for what no transcript can hold."""
+    channel, start, end = int(each.get("channel") or 0), float(each["start"]), float(each["end"])
+    if not (0 <= start <= end <= LONGEST_SECONDS and 0 <= channel < MOST_CHANNELS):
+        raise ValueError("a time or a channel that no recording has")
     return Segment(
         id=number,
-        channel=int(each.get("channel") or 0),
-        speaker=str(each.get("speaker") or SPEAKER),
-        start=float(each["start"]),
-        end=float(each["end"]),
-        text=str(each["text"]).strip(),
-        language=str(each.get("language") or body.get("language") or "und"),
+        channel=channel,
+        speaker=_storable(str(each.get("speaker") or SPEAKER)),
+        start=start,
+        end=end,
+        text=_storable(str(each["text"]).strip()),
+        language=_storable(str(each.get("language") or body.get("language") or "und")),
     )
 
 
+def _storable(text: str) -> str:
+    """The text without NUL, which the database does not take. Raises ValueError if it is not Unicode."""
+    text.encode()
+    return text.replace("\0", "")
+
+
 def _of_text(text: str) -> Transcript:
-    said = text.strip()
+    said = _storable(text.strip())
     return _transcript(None, (Segment(0, 0, SPEAKER, 0.0, 0.0, said, "und"),) if said else ())
 
 
 def _transcript(language: object, segments: tuple[Segment, ...]) -> Transcript:
-    known = language if isinstance(language, str) and language != "und" else None
+    known = _storable(language) if isinstance(language, str) and language != "und" else None
     seconds = dict.fromkeys(sorted({segment.channel for segment in segments}) or [0], 0.0)
     labels = {segment.channel: segment.speaker for segment in segments}
     for segment in segments:

@@ -59,6 +59,7 @@ class Site:
 
     async def look(self) -> None:
         await self.watch.look()
+        await self.watch.rest()
 
     async def jobs(self) -> list[Transcription]:
         """Returns all jobs, the oldest first."""

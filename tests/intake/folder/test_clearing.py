@@ -261,6 +261,33 @@ async def test_an_output_that_was_only_partly_written_does_not_count(site: Site)
     assert job.status == Status.PENDING
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"segments": [{"start": 0, "end": 1e300, "text": "long"}]}',
+        '{"segments": [{"start": 0, "end": NaN, "text": "never"}]}',
+        '{"segments": [{"start": 0, "end": Infinity, "text": "endless"}]}',
+        '{"segments": [{"start": 2, "end": 1, "text": "backwards"}]}',
+        '{"segments": [{"start": 0, "end": 1, "text": "a", "channel": 99999999999999999999}]}',
+        '{"segments": [{"start": 0, "end": 1, "text": "a", "channel": Infinity}]}',
+        '{"text": "half of a pair \\ud800"}',
+        '{"text": "a", "language": "l\\ud800", "segments": [{"start": 0, "end": 1, "text": "a"}]}',
+        "[" * 100_000,
+    ],
+)
+async def test_an_output_that_no_transcript_can_hold_does_not_count(site: Site, content: str) -> None:
+    (site.output / "call.json").write_text(content)
+    job = await taken(site, "call.wav", outcome=None)
+    assert job.status == Status.PENDING
+
+
+async def test_a_nul_in_an_output_is_left_out(site: Site) -> None:
+    (site.output / "call.json").write_text('{"text": "Good\\u0000 morning", "language": "e\\u0000n"}')
+    job = await taken(site, "call.wav", outcome=None)
+    transcript = await Reader(site.database).transcript(job.id, ANYBODY, lambda transcript: transcript)
+    assert (job.status, transcript.segments[0].text) == (Status.COMPLETED, "Good morning")
+
+
 async def test_all_outputs_must_be_there(site: Site) -> None:
     site.restart(formats=(Format.TEXT, Format.SRT))
     (site.output / "call.txt").write_text("Hello.\n")

@@ -7,6 +7,7 @@ import socket
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import InterfaceError
@@ -14,6 +15,7 @@ from sqlalchemy.exc import InterfaceError
 from app.database.connections import DATABASE_TROUBLE
 from app.errors import QueueFull
 from app.intake.folder import taking
+from app.intake.folder.names import Seen
 from app.intake.folder.place import FolderUnavailable
 from app.jobs.lifecycle import Status
 from app.storage.file_url import file_url, path_of
@@ -214,6 +216,7 @@ async def test_two_processes_take_each_file_once(site: Site) -> None:
         site.drop(f"call-{number}.wav")
     other = site.open(site.options)
     await asyncio.gather(site.look(), other.look())
+    await other.rest()
     await site.look()
     jobs = await site.jobs()
     assert sorted(job.filename or "" for job in jobs) == [f"call-{number}.wav" for number in range(8)]
@@ -264,6 +267,31 @@ async def test_a_file_that_cannot_be_taken_keeps_no_other_file_from_being_taken(
     assert (job.filename, job.status) == ("good.wav", Status.PENDING)
     assert site.watch.trouble is not None
     assert "bad.wav: Permission denied" in site.watch.trouble
+
+
+async def test_a_recording_that_takes_long_holds_up_neither_another_one_nor_the_clearing_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, may_end = site.watch._taker.take, asyncio.Event()
+
+    async def slowly(seen: Seen, *how: Any) -> None:
+        if seen.name == "large.wav":
+            await may_end.wait()
+        await take(seen, *how)
+
+    monkeypatch.setattr(site.watch._taker, "take", slowly)
+    site.drop("large.wav", age=9000)
+    await site.watch.look()
+    site.drop("small.wav")
+    await site.watch.look()
+
+    async def is_taken() -> bool:
+        return len(await site.jobs()) == 1
+
+    await until(is_taken)
+    may_end.set()
+    await site.look()
+    assert [job.filename for job in await site.jobs()] == ["small.wav", "large.wav"]
 
 
 async def test_a_folder_whose_disk_is_not_mounted_is_reported(site: Site) -> None:
