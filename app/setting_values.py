@@ -146,10 +146,19 @@ def watched_folder(folder: Path | None, info: ValidationInfo) -> Path | None:
     require_writable(folder)
     places = {name: info.data.get(name) for name in ("data_dir", "store_url")}
     places["output_url"] = folder_of_output(info.data.get("output_url"))
+    if folder is not None and any(folder.resolve().is_relative_to(ours) for ours in _own_folders(info)):
+        raise ValueError("is a folder of the service itself, so its own files would be taken")
     for name, ours in places.items():
         if folder is not None and isinstance(ours, Path) and _is_watched_in(ours.resolve(), folder):
             raise ValueError(f"the folder of CALLSCRIBE_{name.upper()} is in {folder}, so its files would be taken")
     return folder
+
+
+def _own_folders(info: ValidationInfo) -> list[Path]:
+    """Returns the folders that the service keeps its own files in."""
+    data, store = info.data.get("data_dir"), info.data.get("store_url")
+    folders = [data / name for name in ("audio", "postgres", "work", "models")] if isinstance(data, Path) else []
+    return [folder.resolve() for folder in (*folders, *([store] if isinstance(store, Path) else []))]
 
 
 def watch_output(folder: Path | None, info: ValidationInfo) -> Path | None:

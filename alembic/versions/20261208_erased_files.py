@@ -1,4 +1,7 @@
-"""Adds the memory of deleted transcriptions whose recording may still be in a watched folder."""
+"""Adds what watched folders need: an id of this database, and the memory of deleted transcriptions.
+
+The recording of a deleted transcription may still be in the folder. A folder belongs to one database.
+"""
 
 import sqlalchemy as sa
 
@@ -18,6 +21,12 @@ def upgrade() -> None:
         sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
     )
+    op.create_table(
+        "installation",
+        sa.Column("is_only", sa.Boolean(), server_default=sa.text("true"), primary_key=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("is_only", name="installation_is_only"),
+    )
     op.create_index("erased_file_key", "erased_file", ["idempotency_key"])
     op.create_index("erased_file_unused", "erased_file", ["erased_at"], postgresql_where=sa.text("used_at IS NULL"))
     op.create_index("erased_file_used", "erased_file", ["used_at"], postgresql_where=sa.text("used_at IS NOT NULL"))
@@ -25,4 +34,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_table("installation")
     op.drop_table("erased_file")

@@ -10,12 +10,13 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import Interval, Text, Uuid, bindparam, func, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
 
 from app.jobs.lifecycle import Status
-from app.jobs.models import ErasedFile, Transcription
+from app.jobs.models import ErasedFile, Installation, Transcription
 
 SCHEME = "file://"
 KEPT = timedelta(days=7)  # a process that was stopped may still have to move the recording of such a job
@@ -33,6 +34,12 @@ class Followed:
     bytes: int | None
     outputs_left: int
     outputs_failed: int
+
+
+async def installation(session: AsyncSession) -> UUID:
+    """The id of this database."""
+    await session.exec(insert(Installation).values(is_only=True, id=uuid7()).on_conflict_do_nothing())
+    return (await session.exec(select(Installation.id))).one()
 
 
 async def by_keys(session: AsyncSession, caller: str, keys: Sequence[str]) -> dict[str, UUID]:

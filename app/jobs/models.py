@@ -212,6 +212,15 @@ class TranscriptPart(SQLModel, table=True):
     segments: str = Field(sa_type=Text)
 
 
+class Installation(SQLModel, table=True):
+    """The id of this database, in its only row. It is made when it is first needed."""
+
+    __table_args__ = (CheckConstraint("is_only", name="installation_is_only"),)
+
+    is_only: bool = Field(default=True, sa_column=Column(Boolean, primary_key=True, server_default=text("true")))
+    id: UUID
+
+
 class ErasedFile(SQLModel, table=True):
     """A deleted transcription of a watched folder, whose recording may still be in the folder.
 

@@ -14,6 +14,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 ROLE = "callscribe_reader"
 VIEW = "call_transtxt"
+# They keep a mistake of a program from doing harm. The role can change them for itself.
+LIMITS = {
+    "default_transaction_read_only": "on",
+    "idle_in_transaction_session_timeout": "60s",
+    "statement_timeout": "60s",
+}
 ROUNDS = 4096  # PostgreSQL's default for scram_iterations
 SALT_BYTES = 16
 NO_RIGHT = "42501"  # SQLSTATE
@@ -58,6 +64,8 @@ async def write_reader(session: AsyncSession, password: str) -> bool:
     change = "CREATE" if powers is None else "ALTER"
     try:
         await connection.exec_driver_sql(f"{change} ROLE {ROLE} LOGIN PASSWORD '{verifier}'")
+        for setting, value in LIMITS.items():
+            await connection.exec_driver_sql(f"ALTER ROLE {ROLE} SET {setting} = '{value}'")
         await connection.exec_driver_sql(f"GRANT SELECT ON {VIEW} TO {ROLE}")
         await _let_in(session)
     except DBAPIError as error:

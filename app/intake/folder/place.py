@@ -16,13 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from uuid import UUID
 
 from app import wording
 from app.intake.folder.names import Parts, Seen, numbered
 
 ACCEPTED, REFUSED, DONE = ".accepted", ".refused", ".done"
+OWNER = ".database"  # in ACCEPTED
+MOST_OWNER_BYTES = 100
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK, because a pipe would wait for a writer
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)  # ELOOP: it is a link
 MOST_NUMBERED = 10_000
@@ -56,6 +60,25 @@ class Place:
             raise FolderUnavailable(f"{self.root} needs folders {ACCEPTED} and {REFUSED}, not links or files") from None
         except OSError as error:
             raise FolderUnavailable(f"{self.root} cannot be used: {wording.of_disk(error)}") from error
+
+    def require_owner(self, owner: UUID) -> None:
+        """Mark the folder as that of this database, if it has no mark. Raises FolderUnavailable if it has another one.
+
+        Two databases on one folder would each take the accepted recordings of the other for their own lost ones.
+        """
+        name = (ACCEPTED, OWNER)
+        with suppress(FileExistsError), self.folder((ACCEPTED,)) as folder:
+            with open(os.open(OWNER, NEW_FILE, 0o666, dir_fd=folder), "w") as file:  # noqa: PTH123  it is a descriptor
+                file.write(str(owner))
+                file.flush()
+                os.fsync(file.fileno())
+            os.fsync(folder)
+        found = self.small_file(name, MOST_OWNER_BYTES)
+        if found is None or found[0].decode(errors="replace").strip() != str(owner):
+            mark = self.root.joinpath(*name)
+            raise FolderUnavailable(
+                f"{self.root} belongs to a service with another database: remove {mark} if that one watches it no more"
+            )
 
     def now_ns(self) -> int:
         """The time by the clock that dates files here, which is the server's on a network mount.

@@ -8,7 +8,9 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -62,6 +64,7 @@ class FolderWatch:
         self._found = Found()
         self._has_more = False
         self._now_ns = 0
+        self._owner: UUID | None = None
         self._scan_seconds = 0.0
         self._takings = Takings(self._take)
         self._stopping, self._ended = asyncio.Event(), asyncio.Event()
@@ -143,7 +146,11 @@ class FolderWatch:
         """Look once at everything, and begin to take what is complete. Raises what concerns all recordings."""
         self._has_more = False
         started = time.monotonic()
+        if self._owner is None:
+            async with self._database.transaction() as session:
+                self._owner = await followed.installation(session)
         self._now_ns = await self._disk.run(self._disk.place.now_ns)
+        await self._disk.run(partial(self._disk.place.require_owner, self._owner))
         await self._clearing.run()
         unchanged, settling = self._memory.unchanged_seconds, self._settling
         scan = Scan(self._disk.place, settling, self._now_ns, unchanged, self._is_not_to_be_tried)

@@ -73,7 +73,7 @@ class Site:
     @property
     def files(self) -> list[str]:
         """Returns the paths of all files in the folder, also of hidden ones."""
-        return files_below(self.root)
+        return [file for file in files_below(self.root) if file != ".accepted/.database"]
 
 
 def files_below(folder: Path) -> list[str]:

@@ -35,6 +35,8 @@ def test_a_folder_is_watched_with_its_settings(monkeypatch: pytest.MonkeyPatch, 
         ("WATCH", "calls", "must be a path that begins with /"),
         ("WATCH", "{tmp}/nowhere", "the folder {tmp}/nowhere does not exist"),
         ("WATCH", "{tmp}", "the folder of CALLSCRIBE_DATA_DIR is in {tmp}, so its files would be taken"),
+        ("WATCH", "{tmp}/data/audio", "is a folder of the service itself, so its own files would be taken"),
+        ("WATCH", "{tmp}/data/audio/01", "is a folder of the service itself, so its own files would be taken"),
         ("WATCH_OUTPUT", "{tmp}/in/out", "must not be in {tmp}/in, because JSON files there are options"),
         ("WATCH_OUTPUT", "{tmp}/in", "must not be in {tmp}/in, because JSON files there are options"),
         ("WATCH_AFTER", "move", "must be 'delete' or 'keep'"),
@@ -50,6 +52,7 @@ def test_a_wrong_setting_of_the_folder_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, expected: str
 ) -> None:
     (tmp_path / "in" / "out").mkdir(parents=True)
+    (tmp_path / "data" / "audio" / "01").mkdir(parents=True)
     monkeypatch.setenv(PREFIX + "DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv(PREFIX + "WATCH", str(tmp_path / "in"))
     monkeypatch.setenv(PREFIX + name, value.replace("{tmp}", str(tmp_path)))

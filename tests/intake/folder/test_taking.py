@@ -294,6 +294,22 @@ async def test_a_recording_that_takes_long_holds_up_neither_another_one_nor_the_
     assert [job.filename for job in await site.jobs()] == ["small.wav", "large.wav"]
 
 
+async def test_a_folder_of_another_database_is_left_alone(site: Site) -> None:
+    site.drop("one.wav")
+    await site.look()
+    before = site.files
+    mark = site.root / ".accepted" / ".database"
+    mark.write_text("01a22111-371a-7632-b3ab-ee28c2d1fb55")
+    site.drop("two.wav")
+    site.restart()
+    with pytest.raises(FolderUnavailable, match=r"another database: remove .*/\.accepted/\.database"):
+        await site.look()
+    assert site.files == sorted([*before, "two.wav"])
+    mark.unlink()
+    await site.look()
+    assert len(await site.jobs()) == 2
+
+
 async def test_a_folder_whose_disk_is_not_mounted_is_reported(site: Site) -> None:
     site.root.rename(site.root.with_name("unmounted"))
     site.root.mkdir()
