@@ -99,6 +99,19 @@ class AppError(Exception):
         return f"{self.detail} {fields}" if fields else self.detail
 
     @property
+    def problem(self) -> dict[str, Any]:
+        """The members of an RFC 9457 problem that say what went wrong."""
+        errors = [{"field": each.field, "detail": each.detail} for each in self.errors]
+        about = {
+            "type": f"urn:callscribe:error:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+        return {**about, "errors": errors} if errors else about
+
+    @property
     def answer_headers(self) -> Mapping[str, str]:
         """The headers of the answer, with `Retry-After` if the request should be repeated."""
         return self.headers if self.retry_after is None else {**self.headers, "Retry-After": str(self.retry_after)}

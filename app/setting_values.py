@@ -14,11 +14,14 @@ from pydantic import ValidationInfo
 from app.database.address import parse_address
 from app.deliveries.receivers import check_callback, check_url
 from app.deliveries.signing import key_of
+from app.intake.stream.names import rejected_stream
+from app.network.redis_address import parse_redis_address
 from app.storage.s3_url import BUCKET, parse_s3_place
 
 PRIORITIES = tuple("0123456789")
 ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
+STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")  # what a path and a form's field carry unchanged
 
 
@@ -32,6 +35,25 @@ def split(value: Any) -> Any:
 
 def address(value: Any) -> Any:
     return parse_address(value) if isinstance(value, str) else value
+
+
+def redis_address(value: Any) -> Any:
+    return parse_redis_address(value) if isinstance(value, str) else value
+
+
+def stream_name(value: str, info: ValidationInfo) -> str:
+    if not STREAM.fullmatch(value):
+        raise ValueError("must be a name such as callscribe:requests, of ASCII letters, digits and . _ : -")
+    if info.data.get("redis_url", value) is None:
+        raise ValueError("needs CALLSCRIBE_REDIS_URL")
+    return value
+
+
+def results_stream(value: str, info: ValidationInfo) -> str:
+    requests = info.data.get("redis_stream", "")
+    if stream_name(value, info) in (requests, rejected_stream(requests)):
+        raise ValueError("must not be the stream of requests or of rejected entries")
+    return value
 
 
 def expanded(value: Path) -> Path:

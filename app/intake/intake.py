@@ -294,4 +294,5 @@ class Intake:
 
 
 def _name(recording: Stored | Remote) -> str | None:
-    return shown_name(recording.filename if isinstance(recording, Stored) else last_component(recording.url))
+    of_url = last_component(recording.url) if isinstance(recording, Remote) else None
+    return shown_name(recording.filename) or shown_name(of_url)
