@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test proofs lint format check bench gpu gpu-pack chaos door fuzz soak lock
+.PHONY: help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -75,6 +75,9 @@ chaos: setup ## break a running service in many ways and account for every job: 
 
 door: setup ## show that clients of the OpenAI API lose nothing and wait no longer than needed: make door [ONLY="waiting kills"]
 	$(BIN)/python -m proofs.door $(if $(ONLY),--only $(ONLY))
+
+pipeline: setup ## break servers and processes around folders, messages and files: make pipeline [ONLY="outputs"]
+	$(BIN)/python -m proofs.pipeline $(if $(ONLY),--only $(ONLY))
 
 soak: setup ## transcribe hours of audio and hundreds of jobs, and check the memory: make soak [ONLY="long many"] [ROUNDS=5]
 	$(BIN)/python -m proofs.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))

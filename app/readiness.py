@@ -14,6 +14,8 @@ from math import inf
 import structlog
 
 from app.database.connections import Database
+from app.deliveries import outputs_of_events
+from app.deliveries.models import Style
 from app.errors import InsufficientStorage
 from app.intake.intake import Intake
 from app.jobs import queue
@@ -186,3 +188,17 @@ async def models_served(database: Database, models: Sequence[str]) -> None:
     if unserved:
         waiting = "jobs wait for a model that no worker seems to serve"
         raise Doubtful(waiting, f"{waiting}: {', '.join(unserved)}")
+
+
+WHAT_STYLES_REACH = {
+    Style.S3: "transcripts cannot be written to a bucket",
+    Style.FOLDER: "transcripts cannot be written to a folder",
+    Style.STREAM: "events cannot be sent as messages",
+}
+
+
+async def neighbours_reached(database: Database) -> None:
+    async with database.transaction() as session:
+        styles = await outputs_of_events.troubled_styles(session)
+    if styles:
+        raise Doubtful("; ".join(WHAT_STYLES_REACH[style] for style in styles))

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import structlog
 
 from app import readiness
@@ -23,11 +24,18 @@ from app.database.connections import Database
 from app.database.embedded import open_database
 from app.database.notifications import Signals
 from app.deliveries import signing_secrets
+from app.deliveries.channels import Channels
+from app.deliveries.folder import FolderChannel
 from app.deliveries.http import http_channels, open_client
+from app.deliveries.models import Style
+from app.deliveries.outputs import Output, Outputs
 from app.deliveries.receivers import Receivers
+from app.deliveries.s3 import S3Channel
 from app.deliveries.sender import DeliverySender
+from app.deliveries.stream import StreamChannel
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
+from app.intake.stream.consumer import open_consumer
 from app.jobs import erasure
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
@@ -36,12 +44,14 @@ from app.jobs.interest import Interest
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.reading import Reader
 from app.jobs.recording import Decoder, Recordings
+from app.jobs.rendering import rendered
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
 from app.network.guard import NetworkGuard
-from app.process.shutdown import Shutdown, on_signals
+from app.network.redis_server import RedisServer, open_redis
+from app.process.shutdown import Drainable, Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
 from app.settings import Settings
@@ -76,6 +86,7 @@ class Parts:
     retention: Retention
     at_end: AtEnd
     executor: Executor | None
+    redis: RedisServer | None
     shutdown: Shutdown
 
 
@@ -133,9 +144,12 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             free_space=free_space if isinstance(settings.audio_place, Path) else None,
         )
         at_end = AtEnd(
-            partial(event_of, root_path=settings.root_path), retention.forgets_audio, retention.forgets_failed_audio
+            partial(event_of, root_path=settings.root_path, stream=settings.redis_results),
+            retention.forgets_audio,
+            retention.forgets_failed_audio,
         )
-        sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard))
+        redis = await stack.enter_async_context(open_redis(settings.redis_url))
+        sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard, redis))
         jobs = None
         if executor:
             engine, name = Engine(engine_config(settings)), f"{socket.gethostname()}:{os.getpid()}"
@@ -144,15 +158,32 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 database, signals, recordings, engine, retention, at_end, worker=name, models=settings.model
             )
             jobs = Executor(engine, runner)
-        workers = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
+        workers: list[tuple[Drainable, float]] = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
+        if redis:
+            intake = open_intake(settings, database, guard, store, fetcher, free_space)
+            consumer = open_consumer(redis, settings.redis_stream, intake)
+            workers = [(consumer, SENDING_GRACE_SECONDS), *workers]
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
         on_signals(shutdown.request)
         unserved = UnservedModels(database, settings.model)
         work = [signals.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
         work += [jobs.run()] if jobs else []
+        if redis:
+            work += [redis.watch(), consumer.run()]
         async with _running(work, shutdown):
             yield Parts(
-                database, signals, guard, workspace, store, free_space, fetcher, retention, at_end, jobs, shutdown
+                database,
+                signals,
+                guard,
+                workspace,
+                store,
+                free_space,
+                fetcher,
+                retention,
+                at_end,
+                jobs,
+                redis,
+                shutdown,
             )
             await shutdown.drain()
 
@@ -164,16 +195,32 @@ async def report_ready(parts: Parts, event: str, **facts: str) -> None:
     log.info(event, **facts)
 
 
-def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
+def open_intake(
+    settings: Settings,
+    database: Database,
+    guard: NetworkGuard,
+    store: AudioStore,
+    fetcher: Fetcher,
+    free_space: FreeSpace,
+) -> Intake:
     limits = Limits(
         settings.max_upload_bytes,
         settings.max_audio_seconds,
         QueueLimit(settings.max_pending, len(settings.api_keys)),
         settings.priority_ceilings,
     )
-    receivers = Receivers(parts.guard, settings.webhook_urls, settings.callback_urls)
+    receivers = Receivers(guard, settings.webhook_urls, settings.callback_urls)
     models = ModelNames(settings.model, settings.model_aliases)
-    intake = Intake(database, parts.store, parts.fetcher, models, receivers, parts.free_space, limits)
+    outputs = Outputs(
+        settings.output_buckets,
+        None if settings.output_url is None else Output(settings.output_url),
+        settings.output_formats,
+    )
+    return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits)
+
+
+def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
+    intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
@@ -203,19 +250,32 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
             "storage": partial(readiness.one_machine, parts.store, parts.database),
             "jobs": partial(readiness.workers_at_work, parts.database),
             "models": partial(readiness.models_served, parts.database, settings.model),
+            "deliveries": partial(readiness.neighbours_reached, parts.database),
+            **({"redis": partial(readiness.redis_usable, parts.redis)} if parts.redis else {}),
         },
     )
 
 
 @asynccontextmanager
 async def _open_sender(
-    settings: Settings, database: Database, signals: Signals, guard: NetworkGuard
+    settings: Settings, database: Database, signals: Signals, guard: NetworkGuard, redis: RedisServer | None
 ) -> AsyncIterator[DeliverySender]:
     async with database.transaction() as session:
         await signing_secrets.ensure(session)
     async with open_client(guard) as client:
         keys = [secret.get_secret_value() for secret in settings.webhook_secret]
-        yield DeliverySender(database, signals, http_channels(client), keys)
+        yield DeliverySender(database, signals, _channels(settings, database, client, redis), keys)
+
+
+def _channels(settings: Settings, database: Database, client: httpx.AsyncClient, redis: RedisServer | None) -> Channels:
+    """Returns the channels of this process. Deliveries of other styles stay for processes that have their channel."""
+    render = partial(rendered, database)
+    channels = {**http_channels(client), Style.S3: S3Channel(render)}
+    if settings.output_folders:
+        channels[Style.FOLDER] = FolderChannel(render, settings.output_folders)
+    if redis:
+        channels[Style.STREAM] = StreamChannel(redis, settings.redis_results_maxlen)
+    return channels
 
 
 async def _open_store(place: Path | S3Url, workspace: Workspace, database: Database) -> AudioStore:

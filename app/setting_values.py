@@ -3,6 +3,7 @@
 A value that is no text is returned unchanged, because tests and programs give values directly.
 """
 
+import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
@@ -12,11 +13,13 @@ from urllib.parse import urlsplit
 from pydantic import ValidationInfo
 
 from app.database.address import parse_address
+from app.deliveries.outputs import S3_SCHEME, check_default, check_output, check_path, is_allowed
 from app.deliveries.receivers import check_callback, check_url
 from app.deliveries.signing import key_of
 from app.intake.stream.names import rejected_stream
 from app.network.redis_address import parse_redis_address
-from app.storage.s3_url import BUCKET, parse_s3_place
+from app.storage.file_url import FILE_SCHEME, path_of, template_url
+from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 
 PRIORITIES = tuple("0123456789")
 ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
@@ -88,6 +91,70 @@ def split_buckets(value: Any) -> Any:
     if not all(BUCKET.fullmatch(name) for name in names):
         raise ValueError("write names of buckets, separated by commas")
     return names
+
+
+def split_output_places(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(parse_s3_place(f"s3://{part.removeprefix('s3://')}") for part in split(value))
+    except ValueError as error:
+        raise ValueError(f"write names of buckets, or bucket/prefix, separated by commas; one {error}") from None
+
+
+def apart_from_store(places: tuple[S3Url, ...], info: ValidationInfo) -> tuple[S3Url, ...]:
+    """Raises ValueError for a place that holds recordings, because an output could replace a recording."""
+    store = info.data.get("store_url")
+    for place in places:
+        if isinstance(store, S3Url) and store.bucket == place.bucket and _overlap(store.key, place.key):
+            raise ValueError(
+                f"{place.bucket} holds the recordings of CALLSCRIBE_STORE_URL there: write {place.bucket}/prefix"
+            )
+    return places
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/" if other else "") or f"{other}/".startswith(f"{one}/" if one else "")
+
+
+def output_url(value: Any) -> Any:
+    """Returns the URL of an output. A path becomes a `file:///…` URL."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith(S3_SCHEME):
+        return check_default(check_output(value))
+    if not value.startswith("/"):
+        raise ValueError("must be s3://bucket/… or a path that begins with /")
+    check_path(value.removeprefix("/"))
+    url = check_default(template_url(Path(value)))
+    require_writable(folder_of_output(url))
+    return url
+
+
+def folder_of_output(url: str | None) -> Path | None:
+    """Returns the folder of an output's URL that all jobs share, or None if the output is in no folder."""
+    if url is None or not url.startswith(FILE_SCHEME):
+        return None
+    return path_of(url.partition("{")[0].rpartition("/")[0] or "/")
+
+
+def require_writable(folder: Path | None) -> None:
+    """Raises ValueError if there is no such folder, or if this user may not write to it."""
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"the folder {folder} does not exist")
+    if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"the folder {folder} may not be written by this user")
+
+
+def in_allowed_place(url: str | None, info: ValidationInfo) -> str | None:
+    places = info.data.get("output_buckets")
+    if url is None or places is None or url.startswith(FILE_SCHEME) or is_allowed(places, url):
+        return url
+    raise ValueError("names a place that CALLSCRIBE_OUTPUT_BUCKETS does not allow")
+
+
+def split_unique(value: Any) -> Any:
+    return tuple(dict.fromkeys(split(value)))
 
 
 def split_secrets(value: Any) -> Any:

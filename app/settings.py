@@ -18,6 +18,7 @@ from app.network.redis_address import RedisAddress
 from app.speech.families import default_model
 from app.speech.model import DEFAULT_BEAM_SIZE
 from app.storage.s3_url import S3Url
+from app.transcripts.formats import Format
 
 PREFIX = "CALLSCRIBE_"
 OPTIONS = {"HOST": "--host", "PORT": "--port"}
@@ -147,6 +148,29 @@ class Settings(BaseSettings):
     redis_results_maxlen: int = Field(
         default=100_000, ge=1, description="How many events that stream keeps, about. The oldest ones are removed."
     )
+    output_buckets: Annotated[
+        tuple[S3Url, ...],
+        NoDecode,
+        BeforeValidator(values.split_output_places),
+        AfterValidator(values.apart_from_store),
+    ] = Field(
+        default=(),
+        description="Buckets that `output` may name, comma separated. `bucket/prefix` allows only keys that begin so. "
+        "If unset, none.",
+    )
+    output_url: Annotated[str | None, BeforeValidator(values.output_url), AfterValidator(values.in_allowed_place)] = (
+        Field(
+            default=None,
+            description="Where the transcripts of jobs without `output` are written: `s3://bucket/{date}/{file_stem}`, "
+            "or a path such as `/results/{file_stem}`. If unset, nowhere.",
+        )
+    )
+    output_formats: Annotated[tuple[Format, ...], NoDecode, BeforeValidator(values.split_unique)] = Field(
+        default=(Format.JSON,),
+        min_length=1,
+        description="Formats of outputs that name none, comma separated: `json`, `text`, `srt`, `vtt`, `tsv`, "
+        "`whisper`.",
+    )
     max_upload_bytes: ByteSize = Field(
         default=ByteSize(2 * 1024**3),
         gt=0,
@@ -216,6 +240,11 @@ class Settings(BaseSettings):
     @property
     def audio_place(self) -> Path | S3Url:
         return self.store_url or self.data_dir / "audio"
+
+    @property
+    def output_folders(self) -> tuple[Path, ...]:
+        """Returns the folders below which transcripts are written."""
+        return tuple(folder for folder in [values.folder_of_output(self.output_url)] if folder is not None)
 
     @property
     def disks(self) -> tuple[Path, ...]:

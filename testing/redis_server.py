@@ -28,7 +28,7 @@ class RedisProcess:
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=self.port, decode_responses=True)
+        self.client: Any = redis.Redis(port=self.port, decode_responses=True)
 
     @property
     def url(self) -> str:
@@ -60,25 +60,23 @@ class RedisProcess:
 
     def entries(self, stream: str) -> list[dict[str, str]]:
         """Returns the fields of all entries of a stream, the oldest first."""
-        return [fields for _, fields in self.client.xrange(stream)]  # type: ignore[union-attr]
+        return [fields for _, fields in self.client.xrange(stream)]
 
     def pending(self, stream: str = "callscribe:requests", group: str = "callscribe") -> int:
         """Returns how many entries were delivered to a consumer and are not acknowledged."""
-        summary: Any = self.client.xpending(stream, group)
-        return int(summary["pending"])
+        return int(self.client.xpending(stream, group)["pending"])
 
     def is_settled(self, stream: str = "callscribe:requests", group: str = "callscribe") -> bool:
         """Returns whether each entry was delivered and acknowledged."""
-        groups: Any = self.client.xinfo_groups(stream)
-        [found] = [one for one in groups if one["name"] == group]
-        last = self.client.xinfo_stream(stream)["last-generated-id"]  # type: ignore[index]
-        return found["pending"] == 0 and found["last-delivered-id"] == last
+        [found] = [one for one in self.client.xinfo_groups(stream) if one["name"] == group]
+        last = self.client.xinfo_stream(stream)["last-generated-id"]
+        return (found["pending"], found["last-delivered-id"]) == (0, last)
 
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "redis.log").read_text()
         with suppress(redis.RedisError):
-            return self.client.ping() is True
+            return bool(self.client.ping())
         return False
 
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +24,14 @@ TRIES = 3
 LEAST = "-master.telemetry=false -master.volumeSizeLimitMB=256 -volume.max=100 -s3.port.iceberg=0 -s3.port.lance=0"
 
 
-@dataclass(frozen=True)
+@dataclass
 class S3Server:
-    """A running server, as its operator sees it."""
+    """A running server, as its operator sees it. `start` starts it on its data, for `revive`."""
 
     process: subprocess.Popen[bytes]
     port: int
     filer: httpx.Client
+    start: Callable[[], subprocess.Popen[bytes]]
 
     def environment(self, key: str = "owner", secret: str | None = None, port: int | None = None) -> Mapping[str, str]:
         """Returns the AWS variables of a client."""
@@ -66,6 +67,11 @@ class S3Server:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def revive(self) -> None:
+        """Starts the server again after it was killed, with the same data and ports."""
+        self.process = self.start()
+        eventually(lambda: _answers(self))
 
 
 @contextmanager
@@ -109,18 +115,20 @@ def _weed(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[tu
         own += [f"-{part}.port={port}" for part, port in zip(PARTS, http, strict=True)]
         own += [f"-{part}.port.grpc={port}" for part, port in zip(PARTS, grpc, strict=True)]
         log = stack.enter_context((folder / "log").open("wb"))
-        process = stack.enter_context(
-            subprocess.Popen(
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
                 [str(program), "-logtostderr=true", *options, *own],
                 stderr=log,
                 cwd=folder,
                 env={**os.environ, "HOME": str(folder), **environment},
             )
-        )
+
         stack.callback(_remove_sockets, ports)
-        stack.callback(process.kill)
         filer = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{http[2]}", trust_env=False))
-        yield S3Server(process, http[3], filer), folder / "log"
+        server = S3Server(start(), http[3], filer, start)
+        stack.callback(server.kill)
+        yield server, folder / "log"
 
 
 def _identity(name: str) -> dict[str, object]:

@@ -61,6 +61,16 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert settings.log_level == "warning"
 
 
+@pytest.mark.parametrize("places", ["calls", "calls/audio", "calls/audio/results", "results, calls"])
+def test_the_place_of_the_recordings_is_no_place_for_outputs(monkeypatch: pytest.MonkeyPatch, places: str) -> None:
+    monkeypatch.setenv(PREFIX + "STORE_URL", "s3://calls/audio")
+    monkeypatch.setenv(PREFIX + "OUTPUT_BUCKETS", "calls/audio2")
+    assert load_settings().output_buckets == (S3Url("calls", "audio2"),)
+    monkeypatch.setenv(PREFIX + "OUTPUT_BUCKETS", places)
+    with pytest.raises(SettingsError, match=r"^CALLSCRIBE_OUTPUT_BUCKETS: .*recordings"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -70,6 +80,16 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         ("STORE_URL", "s3://Calls/prefix"),
         ("STORE_URL", "s3://user:secret@calls"),
         ("SOURCE_BUCKETS", "calls, s3://archive"),
+        ("OUTPUT_BUCKETS", "Results"),
+        ("OUTPUT_BUCKETS", "results//ours"),
+        ("OUTPUT_URL", "results/{id}"),
+        ("OUTPUT_URL", "https://results/{id}"),
+        ("OUTPUT_URL", "s3://results/{id}"),
+        ("OUTPUT_URL", "/nowhere/{id}"),
+        ("OUTPUT_URL", "/tmp/{date}"),
+        ("OUTPUT_URL", "/tmp/{name}"),
+        ("OUTPUT_FORMATS", "pdf"),
+        ("OUTPUT_FORMATS", ","),
         ("MODEL", ","),
         ("MODEL_ALIASES", "fast"),
         ("MODEL_ALIASES", "=base"),

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event
+from app.deliveries.models import WHEN_RELEASED, Delivery, DeliveryAttempt, DeliveryStatus, Event
+from app.transcripts.formats import Format
 
 
 class AttemptOut(BaseModel):
@@ -23,7 +24,7 @@ class AttemptOut(BaseModel):
 
 
 class DeliveryOut(BaseModel):
-    """An event that the service sends to one URL."""
+    """An event that the service sends to one URL, or a file with the transcript that it writes."""
 
     id: UUID
     webhook_id: UUID = Field(
@@ -33,12 +34,15 @@ class DeliveryOut(BaseModel):
     type: str = Field(examples=["transcription.completed"])
     style: str = Field(
         examples=["webhook"],
-        description="`webhook` or `callback`. Later versions may add styles that are not listed here.",
+        description="`webhook`, `callback` or `stream` for a notification. `s3` or `folder` for a file or an object "
+        "with the transcript. Later versions may add styles that are not listed here.",
     )
     url: str
+    format: Format | None = Field(description="The format of the file or the object. Null for a notification.")
     status: DeliveryStatus
     next_attempt_at: datetime | None = Field(
-        description="When the next attempt is due. Null if the delivery has succeeded or failed."
+        description="When the next attempt is due. Null if the delivery has succeeded or failed, and while a "
+        "notification waits until the transcript is written to its `outputs`."
     )
     created_at: datetime
     finished_at: datetime | None = Field(
@@ -48,14 +52,16 @@ class DeliveryOut(BaseModel):
 
     @classmethod
     def of(cls, event: Event, delivery: Delivery, attempts: Sequence[DeliveryAttempt]) -> Self:
+        is_due_sometime = delivery.status == DeliveryStatus.PENDING and delivery.next_attempt_at < WHEN_RELEASED
         return cls(
             id=delivery.id,
             webhook_id=event.id,
             type=event.type,
             style=delivery.style,
             url=delivery.url,
+            format=None if delivery.format is None else Format(delivery.format),
             status=delivery.status,
-            next_attempt_at=delivery.next_attempt_at if delivery.status == DeliveryStatus.PENDING else None,
+            next_attempt_at=delivery.next_attempt_at if is_due_sometime else None,
             created_at=delivery.created_at,
             finished_at=delivery.finished_at,
             attempts=[
@@ -73,7 +79,7 @@ class DeliveryOut(BaseModel):
 
 
 class DeliveryList(BaseModel):
-    """All deliveries of a transcription, webhooks first. The list is empty until the transcription has ended."""
+    """All deliveries of a transcription, outputs first. The list is empty until the transcription has ended."""
 
     items: list[DeliveryOut]
 
@@ -88,6 +94,7 @@ DELIVERY_EXAMPLE: dict[str, Any] = {
     "type": "transcription.completed",
     "style": "webhook",
     "url": "https://crm.example/calls",
+    "format": None,
     "status": "pending",
     "next_attempt_at": "2026-11-21T09:30:08.6Z",
     "created_at": "2026-11-21T09:30:03.4Z",

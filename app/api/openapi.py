@@ -43,6 +43,7 @@ PENDING_EXAMPLE: dict[str, Any] = {
     "progress": 0.0,
     "attempts": 0,
     "language": None,
+    "outputs": [],
     "error": None,
     "retry": None,
     "warnings": [],

@@ -99,7 +99,7 @@ def _form_field(field: dict[str, Any]) -> dict[str, Any]:
     with an invented value.
     """
     [kind] = _kinds(field)
-    if kind["type"] == "object":
+    if kind.get("type", "object") == "object":  # one with fields of its own is a reference
         text = {"type": "string", "examples": [""]}
         return {**text, "description": f"{field['description']} In a form, it is JSON text."}
     if kind["type"] == "array":

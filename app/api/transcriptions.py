@@ -108,8 +108,7 @@ async def create_transcription(
     accepted = await intake.accept(recording, ask, caller, idempotency_key, abandoned=abandoned)
     request.state.job = str(accepted.job.id)  # for the request's log line
     response.status_code = 202 if accepted.is_new else 200
-    read = await reader.with_notify_state(accepted.job)
-    shown = TranscriptionOut.of(read.job, read.notify_state, root_path=root_path)
+    shown = (await reader.with_deliveries(accepted.job)).shown(root_path)
     response.headers["Location"] = shown.links.self
     return shown
 
@@ -143,7 +142,7 @@ async def list_transcriptions(
     To read the next page, send the `next_cursor` of this page as `cursor`. On the last page, `next_cursor` is null.
     """
     page = await reader.page(Wanted(status, external_id, cursor, limit), caller)
-    items = [TranscriptionOut.of(read.job, read.notify_state, root_path=root_path) for read in page.items]
+    items = [read.shown(root_path) for read in page.items]
     return TranscriptionList(items=items, next_cursor=None if page.is_last else str(items[-1].id))
 
 
@@ -191,7 +190,7 @@ async def read_transcription(
     if not read.final:
         crowded = wait and changed is None
         response.headers["Retry-After"] = str(CROWDED_RETRY_AFTER_SECONDS if crowded else RETRY_AFTER_SECONDS)
-    return TranscriptionOut.of(read.job, read.notify_state, root_path=root_path)
+    return read.shown(root_path)
 
 
 @router.post(

@@ -1,7 +1,7 @@
 """What a channel is: the seam between the sender and the ways in which a delivery can be sent.
 
 A channel sends one delivery once and returns a reply. The sender chooses the channel by the delivery's style. A new way
-out (a bucket, a folder, a stream) is a new style with a migration, its receivers and its channel. Leases, the schedule
+out is a new style with a migration, its receivers and its channel. Leases, the schedule
 and the limit for each host are the same for all channels. So they belong to the outbox and the sender.
 """
 
@@ -14,13 +14,14 @@ from typing import Protocol
 from uuid import UUID
 
 from app.deliveries.models import Style
+from app.transcripts.formats import Format
 
 ATTEMPT_SECONDS = 15.0  # an attempt has to end within this time, because the lease of its delivery ends soon after
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A delivery as its channel sees it. The placeholders of `url` are filled in.
+    """A delivery as its channel sees it. The placeholders of `url` are filled in. An output has a `format`.
 
     `claimed_at` is the database's time when the delivery was claimed. The signing secrets are those of that moment.
     """
@@ -31,6 +32,7 @@ class Outgoing:
     style: Style
     url: str = field(repr=False)  # it may hold a password or a token
     body: bytes = field(repr=False)
+    format: Format | None
     claimed_at: datetime
     signing_secrets: tuple[str, ...] = field(repr=False)
     _claimed_monotonic: float = field(default_factory=time.monotonic, init=False, repr=False)

@@ -3,7 +3,7 @@
 When a transcription is deleted, PostgreSQL deletes its events, deliveries and attempts too.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -12,10 +12,27 @@ from sqlmodel import Field, SQLModel
 
 
 class Style(StrEnum):
-    """How a receiver is notified: by a signed POST with the event as its body, or by a plain GET of a URL."""
+    """What a delivery does.
+
+    A notification tells a receiver that the job has ended: by a signed POST with the event as its body, by a plain GET
+    of a URL, or by a message with the event. An output writes the transcript in one format, as an object of a bucket or
+    as a file in a folder.
+    """
 
     WEBHOOK = "webhook"
     CALLBACK = "callback"
+    STREAM = "stream"
+    S3 = "s3"
+    FOLDER = "folder"
+
+
+OUTPUTS = frozenset({Style.S3, Style.FOLDER})
+NOTIFICATIONS = frozenset(Style) - OUTPUTS
+NEIGHBOURS = OUTPUTS | {Style.STREAM}
+"""They go to servers and disks of the operator, which answer again soon after an outage."""
+
+WHEN_RELEASED = datetime(9999, 1, 1, tzinfo=UTC)
+"""The `next_attempt_at` of a notification that waits until all outputs of its event are written or have failed."""
 
 
 class DeliveryStatus(StrEnum):
@@ -24,6 +41,21 @@ class DeliveryStatus(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     FAILED = "failed"
+
+
+class OutputStatus(StrEnum):
+    """How far an output is, as clients see it."""
+
+    PENDING = "pending"
+    WRITTEN = "written"
+    FAILED = "failed"
+
+
+OUTPUT_STATUS = {
+    DeliveryStatus.PENDING: OutputStatus.PENDING,
+    DeliveryStatus.DELIVERED: OutputStatus.WRITTEN,
+    DeliveryStatus.FAILED: OutputStatus.FAILED,
+}
 
 
 class Event(SQLModel, table=True):
@@ -37,13 +69,15 @@ class Event(SQLModel, table=True):
 
 
 class Delivery(SQLModel, table=True):
-    """One event for one URL.
+    """One event for one URL, or one file of its transcript.
+
+    `format` is that of the file, and None for a notification.
 
     `attempts` counts all attempts. `tries` counts those since the schedule began, because a redelivery begins it again.
     """
 
     __table_args__ = (
-        CheckConstraint("style IN ('webhook', 'callback')", name="delivery_style"),
+        CheckConstraint("style IN ('webhook', 'callback', 's3', 'folder', 'stream')", name="delivery_style"),
         CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="delivery_status"),
         CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="delivery_lease"),
         CheckConstraint("status = 'pending' OR lease_token IS NULL", name="delivery_at_rest"),
@@ -51,12 +85,19 @@ class Delivery(SQLModel, table=True):
         Index("delivery_due", "host", "next_attempt_at", "id", postgresql_where=text("status = 'pending'")),
         Index("delivery_leased", "host", postgresql_where=text("lease_token IS NOT NULL")),
         Index("delivery_of_event", "event_id"),
+        Index(
+            "delivery_to_neighbours",
+            "style",
+            "tries",
+            postgresql_where=text("status = 'pending' AND style IN ('s3', 'folder', 'stream')"),
+        ),
     )
 
     id: UUID = Field(primary_key=True)
     event_id: UUID = Field(foreign_key="event.id", ondelete="CASCADE")
     style: Style = Field(sa_type=Text)
     url: str = Field(sa_type=Text)
+    format: str | None = Field(default=None, sa_type=Text)
     host: str = Field(sa_type=Text)
     status: DeliveryStatus = Field(default=DeliveryStatus.PENDING, sa_type=Text)
     attempts: int = Field(default=0, sa_type=Integer)

@@ -6,9 +6,10 @@ sender that hung until its lease ended changes nothing. All times come from the 
 """
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, Uuid, bindparam, func, text
@@ -19,15 +20,25 @@ from sqlmodel.sql.expression import SelectOfScalar
 from uuid_utils.compat import uuid7
 
 from app.database.notifications import notify
-from app.deliveries import signing_secrets
+from app.deliveries import outputs_of_events, signing_secrets
 from app.deliveries.channels import Outgoing, Reply
-from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
+from app.deliveries.models import (
+    NOTIFICATIONS,
+    OUTPUTS,
+    WHEN_RELEASED,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryStatus,
+    Event,
+    Style,
+)
 from app.deliveries.notify_status import NotifyState
+from app.deliveries.outputs_of_events import DUE_TOPIC
 from app.deliveries.schedule import next_try
 from app.errors import NotFound
 from app.network.guard import host_of
+from app.transcripts.formats import Format
 
-DUE_TOPIC = "deliveries"
 LEASE = timedelta(seconds=20)  # longer than ATTEMPT_SECONDS
 PER_HOST = 4
 CLAIM_LOCK = 0x686F6F6B  # "hook". Only one process claims at a time, so that PER_HOST holds for all of them together
@@ -36,10 +47,11 @@ KEPT_ATTEMPTS = 50  # of each delivery, so that endless redeliveries do not fill
 
 @dataclass(frozen=True)
 class Target:
-    """A receiver of an event. The placeholders of `url` are filled in."""
+    """A receiver of an event, or a file of its transcript. The placeholders of `url` are filled in."""
 
     style: Style
     url: str
+    format: Format | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,11 @@ class Leased(Outgoing):
 
 
 async def add(session: AsyncSession, event: NewEvent) -> None:
-    """Write an event and one delivery for each of its targets, in the transaction that ends the transcription."""
+    """Write an event and one delivery for each of its targets, in the transaction that ends the transcription.
+
+    Notifications wait until the outputs are written, so that a receiver finds them.
+    """
+    has_outputs = any(target.style in OUTPUTS for target in event.targets)
     now = (await session.exec(select(func.now()))).one()
     row = Event(id=uuid7(), transcription_id=event.transcription_id, type=event.type, body=event.body, created_at=now)
     session.add(row)
@@ -75,8 +91,9 @@ async def add(session: AsyncSession, event: NewEvent) -> None:
                 event_id=row.id,
                 style=target.style,
                 url=target.url,
+                format=target.format,
                 host=host_of(target.url),
-                next_attempt_at=now,
+                next_attempt_at=WHEN_RELEASED if has_outputs and target.style in NOTIFICATIONS else now,
                 created_at=now,
             )
         )
@@ -113,7 +130,7 @@ CLAIM = text("""
     )
     UPDATE delivery SET lease_token = gen_random_uuid(), lease_until = now() + :lease
     FROM chosen, event WHERE delivery.id = chosen.id AND event.id = delivery.event_id
-    RETURNING delivery.id, lease_token AS token, event_id, transcription_id, type, style, url, host, body,
+    RETURNING delivery.id, lease_token AS token, event_id, transcription_id, type, style, url, format, host, body,
               extract(epoch FROM now() - next_attempt_at)::float AS waited_seconds, now() AS claimed_at
 """).bindparams(bindparam("styles", type_=ARRAY(Text)))
 
@@ -130,7 +147,12 @@ async def claim_due(
     claim = CLAIM.bindparams(slots=slots, per_host=PER_HOST, lease=LEASE, styles=list(styles))
     rows = (await session.exec(claim)).all()  # type: ignore[call-overload]
     secrets = tuple(own_secrets or (await signing_secrets.valid(session) if rows else ()))
-    return [Leased(**{**row._mapping, "style": Style(row.style), "signing_secrets": secrets}) for row in rows]
+    return [_leased(row._mapping, secrets) for row in rows]
+
+
+def _leased(row: Mapping[str, Any], secrets: tuple[str, ...]) -> Leased:
+    written = None if row["format"] is None else Format(row["format"])
+    return Leased(**{**row, "style": Style(row["style"]), "format": written, "signing_secrets": secrets})
 
 
 async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Delivery | None:
@@ -141,9 +163,11 @@ async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Deliver
     row = (await session.exec(select(Delivery).where(*_still_leased(leased)).with_for_update())).first()
     if row is None:
         return None
+    if leased.style in OUTPUTS:  # before the row changes, so that of two outputs that end together one sees the other
+        await outputs_of_events.lock_event(session, row.event_id)
     now = (await session.exec(select(func.now()))).one()
     row.attempts, row.tries = row.attempts + 1, row.tries + 1
-    following = next_try(reply, row.tries, now, random.random())  # noqa: S311  spreads retries, guards nothing
+    following = next_try(reply, row.tries, now, random.random(), leased.style)  # noqa: S311  spreads retries, guards nothing
     row.status, row.next_attempt_at = following.status, following.at
     row.finished_at = None if following.status is DeliveryStatus.PENDING else now
     row.lease_token = row.lease_until = None
@@ -161,6 +185,8 @@ async def record(session: AsyncSession, leased: Leased, reply: Reply) -> Deliver
     await session.flush()
     if row.attempts > KEPT_ATTEMPTS:
         await _delete_oldest_attempts(session, row.id)
+    if leased.style in OUTPUTS and row.status is not DeliveryStatus.PENDING:
+        await outputs_of_events.release_notifications(session, row.event_id)
     return row
 
 
@@ -200,8 +226,11 @@ async def notify_states(session: AsyncSession, transcription_ids: Collection[UUI
                count(*) FILTER (WHERE status = 'failed') AS failed,
                max(finished_at) AS finished_at
         FROM event JOIN delivery ON delivery.event_id = event.id
-        WHERE transcription_id = ANY(:ids) GROUP BY transcription_id
-    """).bindparams(bindparam("ids", list(transcription_ids), type_=ARRAY(Uuid)))
+        WHERE transcription_id = ANY(:ids) AND style <> ALL(:outputs) GROUP BY transcription_id
+    """).bindparams(
+        bindparam("ids", list(transcription_ids), type_=ARRAY(Uuid)),
+        bindparam("outputs", list(OUTPUTS), type_=ARRAY(Text)),
+    )
     rows = await session.exec(statement)  # type: ignore[call-overload]
     return {row.transcription_id: NotifyState.of(*row[1:]) for row in rows}
 

@@ -20,6 +20,7 @@ from app.deliveries import outbox
 from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Reply
 from app.deliveries.models import Delivery, DeliveryStatus
 from app.deliveries.outbox import Leased
+from app.deliveries.outputs_of_events import DUE_TOPIC
 from app.errors import InternalError
 
 SLOTS = 64
@@ -50,7 +51,7 @@ class DeliverySender:
         self._signing_secrets = signing_secrets
         self._slots = slots
         self._loop: WorkLoop[Leased, Reply] = WorkLoop(
-            signals, outbox.DUE_TOPIC, claim=self._claim, run=self._send, record=self._record
+            signals, DUE_TOPIC, claim=self._claim, run=self._send, record=self._record
         )
 
     async def run(self) -> None:

@@ -9,14 +9,8 @@ import time
 from datetime import UTC, datetime
 
 from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result
+from app.deliveries.stream_url import stream_of
 from app.network.redis_server import RedisServer, RedisTrouble
-
-PREFIX = "redis-stream:"
-
-
-def stream_url(stream: str) -> str:
-    """Returns how a delivery names its stream. It has no address, because that may have a password."""
-    return PREFIX + stream
 
 
 class StreamChannel:
@@ -45,6 +39,6 @@ class StreamChannel:
 
     async def _add(self, delivery: Outgoing) -> str:
         fields = ("id", str(delivery.event_id), "type", delivery.type, "body", delivery.body)
-        stream = delivery.url.removeprefix(PREFIX)
+        stream = stream_of(delivery.url)
         added = await self._server.command("XADD", stream, "MAXLEN", "~", self._max_entries, "*", *fields)
         return f"entry {added.decode()}"

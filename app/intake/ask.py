@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from app.audio.raw import raw_sound
+from app.deliveries.outputs import Output
 from app.jobs.models import Transcription
 from app.storage.store import StoredAudio
 from app.transcripts.transcript import Options
@@ -16,14 +17,19 @@ from app.transcripts.transcript import Options
 DEFAULT_MODEL = ""
 """In the options of an Ask, this stands for the first model that the service serves."""
 DEFAULT_PRIORITY = 5
+UPLOAD = "upload"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A recording that `Intake.receiving` has saved. `filename` is the sender's name for it, unchanged."""
+    """A recording that `Intake.receiving` has saved. `filename` is the sender's name for it, unchanged.
+
+    `source` says where it came from: `upload`, or the URL `file:///…` of a file in a watched folder.
+    """
 
     audio: StoredAudio
     filename: str | None = None
+    source: str = UPLOAD
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Ask:
 
     `default_priority` is that of the way in. `is_awaited` says that the sender waits for the job's end on its
     connection. It repeats its request without an idempotency key, and loses interest in the job when it hangs up.
+    `output` is what the sender asks for, in a place that the operator allows. `folder_output` is what a watched folder
+    writes besides, wherever the operator wants it.
     """
 
     options: Options = Options(model=DEFAULT_MODEL)  # noqa: RUF009  frozen
@@ -50,6 +58,8 @@ class Ask:
     metadata: dict[str, Any] = field(default_factory=dict)
     webhook_url: str | list[str] | None = None
     callback_url: str | list[str] | None = None
+    output: Output | None = None
+    folder_output: Output | None = None
 
 
 @dataclass(frozen=True)

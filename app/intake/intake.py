@@ -8,6 +8,7 @@ codes belong to `app.api`.
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from app.callers import Caller
 from app.database.connections import Database
+from app.deliveries.outputs import Output, Outputs, values_of
 from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.errors import (
     AppError,
@@ -74,6 +76,7 @@ class Intake:
         fetcher: Fetcher,
         models: ModelNames,
         receivers: Receivers,
+        outputs: Outputs,
         free_space: FreeSpace,
         limits: Limits,
     ) -> None:
@@ -82,6 +85,7 @@ class Intake:
         self._fetcher = fetcher
         self.models = models
         self._receivers = receivers
+        self._outputs = outputs
         self._free_space = free_space
         self.limits = limits
         self.closed = False
@@ -264,9 +268,12 @@ class Intake:
         if isinstance(recording, Remote):
             self._fetcher.require_allowed(recording.url)
         options, filename = options_in_force(ask.options, self.models), _name(recording)
-        given = PlaceholderValues(filename, ask.external_id, "url" if isinstance(recording, Remote) else "file")
+        name_field = "url" if isinstance(recording, Remote) else "file"
+        given = PlaceholderValues(filename, ask.external_id, name_field)
+        job_id = uuid7() if isinstance(recording, Remote) else UUID(recording.audio.key)
+        values = values_of(str(job_id), ask.external_id, filename, datetime.now(UTC))
         job = NewJob(
-            id=uuid7() if isinstance(recording, Remote) else UUID(recording.audio.key),
+            id=job_id,
             caller=caller.name,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint(recording, ask, filename),
@@ -275,12 +282,13 @@ class Intake:
             options=options,
             webhook_urls=self._receivers.webhooks(ask.webhook_url),
             callback_urls=self._receivers.callbacks(ask.callback_url, given),
+            outputs=self._outputs.of(ask.output, values, name_field) + _listed(ask.folder_output),
             priority=self._priority(ask, caller),
-            source="upload",
+            source=recording.url if isinstance(recording, Remote) else recording.source,
             filename=filename,
         )
         if isinstance(recording, Remote):
-            return replace(job, source=recording.url, source_host=host_of(recording.url))
+            return replace(job, source_host=host_of(recording.url))
         audio = recording.audio
         return replace(job, audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
 
@@ -291,6 +299,10 @@ class Intake:
             detail = f"must be {most_urgent} to 9: this API key may not ask for a more urgent one"
             raise InvalidRequest("The priority is not allowed.", errors=(FieldError("priority", detail),))
         return max(ask.default_priority if asked is None else asked, most_urgent)
+
+
+def _listed(output: Output | None) -> list[Output]:
+    return [] if output is None else [output]
 
 
 def _name(recording: Stored | Remote) -> str | None:

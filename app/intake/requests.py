@@ -25,6 +25,7 @@ from pydantic_core import from_json
 
 from app import wording
 from app.audio.raw import HIGHEST_RATE, LOWEST_RATE, rate_trouble
+from app.deliveries.outputs import Output, check_output
 from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check_callback, check_url
 from app.errors import FieldError, InvalidRequest, field_errors
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask, Remote
@@ -33,6 +34,7 @@ from app.intake.text_fields import field_of, values_of
 from app.jobs.models import stored_options
 from app.network.guard import MAX_URL_CHARACTERS
 from app.speech.language_tags import AUTO, candidate_of, code_of
+from app.transcripts.formats import Format
 from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 MOST_CHANNELS = 8
@@ -40,10 +42,11 @@ MAX_PROMPT_CHARACTERS = 2000
 OPTION_FIELDS = frozenset(field.name for field in fields(Options))
 
 Model = TypeVar("Model", bound=BaseModel)
+Each = TypeVar("Each", bound=str)
 
 
-def _each_once(languages: list[str]) -> list[str]:
-    return list(dict.fromkeys(languages))
+def _each_once(values: list[Each]) -> list[Each]:
+    return list(dict.fromkeys(values))
 
 
 def _refuse_diarization(diarize: bool) -> bool:
@@ -89,8 +92,33 @@ CallbackUrls = Annotated[
     | Annotated[list[CallbackUrl], Field(max_length=MAX_RECEIVERS), Tag(wording.MANY)],
     Discriminator(_one_or_many),
 ]
+OutputFormat = Annotated[Format, Field(strict=False)]  # from text, as JSON and forms have it
 Candidate = Annotated[str, Field(max_length=64), AfterValidator(candidate_of)]
 Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
+
+
+class OutputRequest(BaseModel):
+    """Where the service writes the transcript, and in which formats."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Annotated[str, AfterValidator(check_output)] = Field(
+        max_length=MAX_CHARACTERS,
+        examples=["s3://results/{date}/{file_stem}"],
+        description="`s3://bucket/key` without the ending, which the service adds, such as `.json`. The operator "
+        "decides which buckets are allowed. The service replaces `{id}`, `{external_id}`, `{file_name}`, "
+        "`{file_stem}` (the name without its ending) and `{date}` (of the request, in UTC) by their values.",
+    )
+    formats: Annotated[list[OutputFormat], AfterValidator(_each_once)] = Field(
+        default_factory=list,
+        max_length=len(Format),
+        description="The formats of the transcript. If you leave the list out, the operator's formats apply, which are "
+        "`json` unless a setting says otherwise.",
+    )
+
+    @property
+    def output(self) -> Output:
+        return Output(self.url, tuple(self.formats))
 
 
 class CreateTranscription(BaseModel):
@@ -196,6 +224,13 @@ class CreateTranscription(BaseModel):
         "the field out, the service uses the URLs that the operator has set, if any.",
     )
 
+    output: OutputRequest | None = Field(
+        default=None,
+        description="A JSON object with `url` and `formats`. When the transcription is completed, the service writes "
+        "the transcript there, and sends webhooks and callbacks afterwards. If you leave the field out, the "
+        "service writes what the operator has set, if anything.",
+    )
+
     @model_validator(mode="after")
     def _few_receivers(self) -> Self:
         if len(as_list(self.webhook_url) or []) + len(as_list(self.callback_url) or []) > MAX_RECEIVERS:
@@ -222,6 +257,7 @@ class CreateTranscription(BaseModel):
             metadata=self.metadata,
             webhook_url=self.webhook_url,
             callback_url=self.callback_url,
+            output=None if self.output is None else self.output.output,
         )
 
     @classmethod

@@ -65,7 +65,7 @@ def _types(model: type[BaseModel], field: str) -> frozenset[Any]:
 def _value(types: frozenset[Any], field: str, parts: Sequence[Part]) -> Any:
     if list in types:
         return _list(field, parts)
-    if dict in types:
+    if any(issubclass(each, (dict, BaseModel)) for each in types if isinstance(each, type)):
         return _object(field, parts)
     (brackets, text), *more = parts
     if brackets is not None:

@@ -21,7 +21,7 @@ from app.errors import AlreadyFinal, AppError, IdempotencyKeyReused, QueueFull
 from app.jobs import awaited
 from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
-from app.jobs.models import NewJob, Transcription, stored_options, unknown
+from app.jobs.models import NewJob, Transcription, stored_options, stored_outputs, unknown
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.scope import seen_by
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic, changed_topic
@@ -81,6 +81,7 @@ async def enqueue_awaited(
 def _row(job: NewJob) -> dict[str, Any]:
     columns = {name: value for name, value in vars(job).items() if name != "metadata"}
     columns["options"] = stored_options.dump_python(job.options, mode="json")
+    columns["outputs"] = stored_outputs.dump_python(job.outputs, mode="json")
     given = Transcription(**columns).model_dump(exclude={"metadata_", "hindrances", "created_at", "run_at"})
     return given | {"metadata": job.metadata, "created_at": func.now(), "run_at": func.now()}
 

@@ -1,4 +1,4 @@
-"""The event of a transcription that has ended: its bytes, and the receivers that get it. Pure."""
+"""The event of a transcription that has ended: its bytes, what is written, and the receivers that get it. Pure."""
 
 from datetime import datetime
 from typing import Literal
@@ -7,8 +7,11 @@ from pydantic import BaseModel, Field
 
 from app.deliveries.models import Style
 from app.deliveries.outbox import NewEvent, Target
+from app.deliveries.outputs import S3_SCHEME
 from app.deliveries.receivers import filled, unsafe_placeholders
-from app.jobs.models import Transcription
+from app.deliveries.stream_url import stream_url
+from app.jobs.lifecycle import Status
+from app.jobs.models import Transcription, output_files
 from app.jobs.views import TranscriptionOut
 from app.transcripts.view import WarningOut
 
@@ -27,10 +30,14 @@ class TranscriptionEvent(BaseModel):
     data: TranscriptionOut
 
 
-def event_of(job: Transcription, *, root_path: str = "") -> NewEvent | None:
-    """The event of a job that has ended, or None if it has no receivers. Its links begin with `root_path`."""
-    receivers = _targets(job)
-    return NewEvent(job.id, _type_of(job), _body(job, root_path), receivers) if receivers else None
+def event_of(job: Transcription, *, root_path: str = "", stream: str | None = None) -> NewEvent | None:
+    """The event of a job that has ended, or None if it has no receivers and writes nothing.
+
+    Its links begin with `root_path`. If the operator has a `stream` for results, every event also goes there.
+    """
+    messages = [] if stream is None else [Target(Style.STREAM, stream_url(stream))]
+    targets = _outputs(job) + _receivers(job) + messages
+    return NewEvent(job.id, _type_of(job), _body(job, root_path), targets) if targets else None
 
 
 def _type_of(job: Transcription) -> str:
@@ -50,7 +57,16 @@ def _body(job: Transcription, root_path: str) -> bytes:
     return event.model_dump_json().encode()
 
 
-def _targets(job: Transcription) -> list[Target]:
+def _outputs(job: Transcription) -> list[Target]:
+    if job.status != Status.COMPLETED:
+        return []
+    return [
+        Target(Style.S3 if file.url.startswith(S3_SCHEME) else Style.FOLDER, file.url, file.format)
+        for file in output_files(job)
+    ]
+
+
+def _receivers(job: Transcription) -> list[Target]:
     """The receivers: webhooks first, then callbacks with their placeholders filled in.
 
     Jobs of earlier versions may have a callback that would lose its path when it is filled in. It stays as it is, so

@@ -23,12 +23,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from app.deliveries.outputs import Output, OutputFile, files_of, values_of
 from app.errors import NotFound
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, Status
 from app.transcripts.transcript import Options, Segment, Transcript
 
 stored_options = TypeAdapter(Options)
 stored_transcripts = TypeAdapter(Transcript)
+stored_outputs = TypeAdapter(list[Output])
 stored_segments = TypeAdapter(tuple[Segment, ...])
 
 
@@ -85,6 +87,10 @@ class Transcription(SQLModel, table=True):
     priority: int = Field(sa_type=SmallInteger)
     webhook_urls: list[str] = Field(default_factory=list, sa_type=JSONB)
     callback_urls: list[str] = Field(default_factory=list, sa_type=JSONB)
+    outputs: list[dict[str, Any]] = Field(
+        default_factory=list, sa_column=Column("outputs", JSONB, nullable=False, server_default="[]")
+    )
+    batch_id: UUID | None = None
 
     status: Status = Field(default=Status.PENDING, sa_type=Text)
     progress: float = Field(default=0.0, sa_type=Float)
@@ -126,6 +132,16 @@ class Transcription(SQLModel, table=True):
     completed_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     decoding_seconds: float | None = Field(default=None, sa_type=Float)
     transcribing_seconds: float | None = Field(default=None, sa_type=Float)
+
+
+def output_files(job: Transcription) -> list[OutputFile]:
+    """The files that the job writes when it is completed."""
+    if not job.outputs:
+        return []
+    return files_of(
+        stored_outputs.validate_python(job.outputs),
+        values_of(str(job.id), job.external_id, job.filename, job.created_at),
+    )
 
 
 def unknown(transcription_id: UUID) -> NotFound:
@@ -190,6 +206,8 @@ class NewJob:
     priority: int
     webhook_urls: list[str] = field(default_factory=list)
     callback_urls: list[str] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    batch_id: UUID | None = None
     source: str
     source_host: str | None = None
     filename: str | None = None

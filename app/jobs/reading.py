@@ -6,7 +6,7 @@ clients that ask at the same time use one connection of the pool, and the other 
 
 import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -17,8 +17,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.callers import Caller
 from app.database.connections import Database
-from app.deliveries import outbox
-from app.deliveries.models import Delivery, DeliveryAttempt, Event
+from app.deliveries import outbox, outputs_of_events
+from app.deliveries.models import Delivery, DeliveryAttempt, Event, OutputStatus
 from app.deliveries.notify_status import NotifyState
 from app.errors import NotCompleted
 from app.jobs import parts
@@ -26,6 +26,7 @@ from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts, unknown
 from app.jobs.parts import TextSoFar
 from app.jobs.scope import seen_by, sees
+from app.jobs.views import TranscriptionOut
 from app.transcripts.transcript import Transcript
 
 BATCH = 200
@@ -36,11 +37,16 @@ class Read:
     """A job as it is now. Many clients may share the object: do not change it."""
 
     job: Transcription
-    notify_state: NotifyState | None
+    notify_state: NotifyState | None = None
+    output_statuses: Mapping[str, OutputStatus] = field(default_factory=dict)
 
     @property
     def final(self) -> bool:
         return self.job.status in FINAL
+
+    def shown(self, root_path: str) -> TranscriptionOut:
+        """The job as clients see it. Its links begin with `root_path`."""
+        return TranscriptionOut.of(self.job, self.notify_state, self.output_statuses, root_path=root_path)
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,7 @@ class Reader:
             statement = statement.where(Transcription.id < wanted.before)
         async with self._database.transaction() as session:
             jobs = (await session.exec(statement.limit(wanted.limit + 1))).all()
-            notify_states = await outbox.notify_states(session, [job.id for job in jobs])
-        items = [Read(job, notify_states.get(job.id)) for job in jobs[: wanted.limit]]
+            items = await _with_deliveries(session, jobs[: wanted.limit])
         return Page(items, is_last=len(jobs) <= wanted.limit)
 
     async def transcript(
@@ -169,13 +174,13 @@ class Reader:
             deliveries = await outbox.find(session, transcription_id)
             return deliveries, await outbox.attempts(session, [delivery.id for _, delivery in deliveries])
 
-    async def with_notify_state(self, job: Transcription) -> Read:
-        """A job that was just read or written, and the state of its notifications. Only a final job has any."""
+    async def with_deliveries(self, job: Transcription) -> Read:
+        """A job that was just read or written, and the state of its deliveries. Only a final job has any."""
         if job.status not in FINAL:
-            return Read(job, None)
+            return Read(job)
         async with self._database.transaction() as session:
-            notify_states = await outbox.notify_states(session, [job.id])
-        return Read(job, notify_states.get(job.id))
+            [read] = await _with_deliveries(session, [job])
+        return read
 
     async def _read_asked(self) -> None:
         while self._asked:
@@ -193,9 +198,16 @@ class Reader:
     async def _find(self, ids: Collection[UUID]) -> Mapping[UUID, Read]:
         async with self._database.transaction() as session:
             jobs = (await session.exec(select(Transcription).where(col(Transcription.id).in_(ids)))).all()
-            ended = [job.id for job in jobs if job.status in FINAL]
-            notify_states = await outbox.notify_states(session, ended) if ended else {}
-        return {job.id: Read(job, notify_states.get(job.id)) for job in jobs}
+            return {read.job.id: read for read in await _with_deliveries(session, jobs)}
+
+
+async def _with_deliveries(session: AsyncSession, jobs: Sequence[Transcription]) -> list[Read]:
+    """The jobs in the same order, each with the state of its notifications and outputs."""
+    ended = [job.id for job in jobs if job.status in FINAL]
+    writing = [job.id for job in jobs if job.status == Status.COMPLETED and job.outputs]
+    states = await outbox.notify_states(session, ended) if ended else {}
+    statuses = await outputs_of_events.output_statuses(session, writing) if writing else {}
+    return [Read(job, states.get(job.id), statuses.get(job.id, {})) for job in jobs]
 
 
 async def going_on(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:

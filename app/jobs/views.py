@@ -8,10 +8,12 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
+from app.deliveries.models import OutputStatus
 from app.deliveries.notify_status import NotifyState, NotifyStatus
 from app.jobs.lifecycle import FINAL, Status
-from app.jobs.models import Transcription, stored_options
+from app.jobs.models import Transcription, output_files, stored_options
 from app.sources.names import shown_url
+from app.transcripts.formats import Format
 from app.transcripts.transcript import Options, Task
 from app.transcripts.view import Seconds, WarningOut
 
@@ -76,6 +78,20 @@ class TimingsOut(BaseModel):
     transcribing: Seconds | None
 
 
+class OutputOut(BaseModel):
+    """A file or an object with the transcript."""
+
+    url: str = Field(
+        examples=["s3://results/call-48151.json"],
+        description="The key or the path is written as it is, not percent-encoded.",
+    )
+    format: Format
+    status: OutputStatus = Field(
+        description="`written`, `pending`, or `failed` if there are no more tries. The deliveries of the transcription "
+        "say why a try has failed."
+    )
+
+
 class Links(BaseModel):
     """Paths of this transcription, its transcript and its recording."""
 
@@ -109,6 +125,11 @@ class TranscriptionOut(BaseModel):
         description="The language that was requested or detected. It is null until the transcription is completed, and "
         "stays null if the recording has no speech."
     )
+    outputs: list[OutputOut] = Field(
+        description="The files and objects that the service writes because of `output` or a setting of the operator. "
+        "Empty until the transcription is completed. Webhooks and callbacks are sent after they are written or have "
+        "failed."
+    )
     error: ErrorOut | None = Field(
         description="Why the job failed, or why the service cancelled it by itself. Otherwise null."
     )
@@ -128,8 +149,17 @@ class TranscriptionOut(BaseModel):
     links: Links
 
     @classmethod
-    def of(cls, job: Transcription, notify_state: NotifyState | None = None, *, root_path: str = "") -> Self:
+    def of(
+        cls,
+        job: Transcription,
+        notify_state: NotifyState | None = None,
+        output_statuses: Mapping[str, OutputStatus] | None = None,
+        *,
+        root_path: str = "",
+    ) -> Self:
         """What clients see of a job. Without a notify_state no receiver has been notified yet.
+
+        `output_statuses` are those of its outputs, by URL.
 
         Its links begin with `root_path`, under which a proxy may publish the service.
         """
@@ -150,6 +180,7 @@ class TranscriptionOut(BaseModel):
             progress=job.progress,
             attempts=job.attempts,
             language=job.language,
+            outputs=_outputs(job, output_statuses or {}),
             error=error,
             retry=_retry(job),
             warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
@@ -162,6 +193,15 @@ class TranscriptionOut(BaseModel):
             timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
             links=Links(self=path, transcript=f"{path}/transcript", audio=f"{path}/audio" if job.audio_key else None),
         )
+
+
+def _outputs(job: Transcription, statuses: Mapping[str, OutputStatus]) -> list[OutputOut]:
+    if job.status != Status.COMPLETED:
+        return []
+    return [
+        OutputOut(url=file.url, format=file.format, status=statuses.get(file.url, OutputStatus.PENDING))
+        for file in output_files(job)
+    ]
 
 
 def _retry(job: Transcription) -> RetryOut | None:

@@ -7,7 +7,8 @@ their replies mean, belongs to the callers.
 
 import asyncio
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -101,6 +102,19 @@ class RedisServer:
             log.warning("Redis cannot be used", server=str(self.address), reason=now)
         elif now is None and before is not None:
             log.info("Redis can be used again", server=str(self.address))
+
+
+@asynccontextmanager
+async def open_redis(address: RedisAddress | None) -> AsyncIterator[RedisServer | None]:
+    """Gives the server at `address`, which may be away, until the end of the block. Without an address, gives None."""
+    if address is None:
+        yield None
+        return
+    server = RedisServer(address)
+    try:
+        yield server
+    finally:
+        await server.close()
 
 
 def _pool(address: RedisAddress, connect_seconds: float, answer_seconds: float) -> ConnectionPool:

@@ -170,6 +170,12 @@ class Bucket:
                 key, source.blocks(), use_multipart=True, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE
             )
 
+    async def put(self, key: str, body: bytes, media_type: str) -> None:
+        """Write a small object in one request, so that the bucket gets all of it or nothing."""
+        with _own_errors(key):
+            async with _within(ANSWER_SECONDS):
+                await self._objects.put_async(key, body, attributes={"Content-Type": media_type}, use_multipart=False)
+
     async def delete(self, key: str) -> None:
         """Erase an object. A missing object is no error."""
         with _own_errors(key):

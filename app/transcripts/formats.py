@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from html import escape
 
@@ -32,6 +33,14 @@ _MEDIA_TYPES = {
     Format.TSV: "text/tab-separated-values",
     Format.WHISPER: "application/json",
 }
+
+
+def endings(formats: Sequence[Format]) -> dict[Format, str]:
+    """Returns the ending of each format's file. Whisper's JSON ends like JSON, unless there is a file of both."""
+    names = {form: form.value for form in formats} | {Format.TEXT: "txt", Format.WHISPER: "json"}
+    if {Format.JSON, Format.WHISPER} <= set(formats):
+        names[Format.WHISPER] = "whisper.json"
+    return {form: names[form] for form in formats}
 
 
 def render(transcript: Transcript, transcription_id: str, target: Format) -> str:

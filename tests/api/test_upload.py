@@ -52,6 +52,7 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         "progress": 0.0,
         "attempts": 0,
         "language": None,
+        "outputs": [],
         "error": None,
         "retry": None,
         "warnings": [],

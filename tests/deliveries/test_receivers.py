@@ -43,7 +43,7 @@ TEMPLATES = st.lists(
 
 
 def outgoing(url: str) -> Outgoing:
-    return Outgoing(uuid4(), uuid4(), "transcription.completed", Style.CALLBACK, url, b"", datetime.now(UTC), ())
+    return Outgoing(uuid4(), uuid4(), "transcription.completed", Style.CALLBACK, url, b"", None, datetime.now(UTC), ())
 
 
 @asynccontextmanager

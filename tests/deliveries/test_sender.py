@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 
 from app.database.connections import Database
 from app.database.notifications import notify
-from app.deliveries import outbox
 from app.deliveries.models import Delivery, DeliveryStatus
+from app.deliveries.outputs_of_events import DUE_TOPIC
 from app.network.guard import NetworkGuard
 from testing.receiver import HUGE_BYTES, Receiver, receiving
 from testing.waiting import soon
@@ -222,7 +222,7 @@ async def make_due(database: Database) -> None:
     async with database.transaction() as session:
         pending = update(Delivery).where(col(Delivery.status) == PENDING)
         await session.exec(pending.values(next_attempt_at=func.now()))
-        await notify(session, outbox.DUE_TOPIC)
+        await notify(session, DUE_TOPIC)
 
 
 @asynccontextmanager

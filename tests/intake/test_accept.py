@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from app.callers import Caller
 from app.database.connections import Database
+from app.deliveries.outputs import Outputs
 from app.deliveries.receivers import Receivers
 from app.errors import (
     IdempotencyKeyReused,
@@ -72,7 +73,7 @@ def intake(database: Database, store: LocalAudioStore) -> Intake:
     guard, free_space = NetworkGuard([ip_network("127.0.0.0/8")]), FreeSpace((store.folder,), 0)
     fetcher = Fetcher({"https": WebSource(guard)}, store, free_space, max_bytes=100_000)
     limits = Limits(100_000, 60, QueueLimit(2), {"folder": 3})
-    return Intake(database, store, fetcher, ModelNames(["base"]), Receivers(guard), free_space, limits)
+    return Intake(database, store, fetcher, ModelNames(["base"]), Receivers(guard), Outputs(), free_space, limits)
 
 
 @pytest.fixture
@@ -158,9 +159,8 @@ async def test_a_full_queue_is_reported_before_a_byte_is_read(intake: Intake) ->
 def intake_of(database: Database, store: LocalAudioStore, model: str, min_free_bytes: int) -> Intake:
     guard, free_space = NetworkGuard([]), FreeSpace((store.folder,), min_free_bytes)
     fetcher = Fetcher({}, store, free_space, max_bytes=100_000)
-    return Intake(
-        database, store, fetcher, ModelNames([model]), Receivers(guard), free_space, Limits(100_000, 60, QueueLimit(1))
-    )
+    limits = Limits(100_000, 60, QueueLimit(1))
+    return Intake(database, store, fetcher, ModelNames([model]), Receivers(guard), Outputs(), free_space, limits)
 
 
 async def test_a_repetition_is_answered_after_the_disk_and_the_queue_are_full_and_the_settings_changed(

@@ -6,6 +6,9 @@ database is away, the stream waits, and this process holds only the few entries 
 """
 
 import asyncio
+import os
+import secrets
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,7 +24,7 @@ from app.errors import AppError, InsufficientStorage, InternalError, QueueFull, 
 from app.intake.intake import Intake
 from app.intake.stream.entries import Entry, rejection, request_of
 from app.intake.stream.group import ConsumerGroup, Delivered
-from app.network.redis_server import GroupMissing, RedisTrouble
+from app.network.redis_server import GroupMissing, RedisServer, RedisTrouble
 from app.process.tasks import run_unless
 
 STREAM = Caller("stream")
@@ -44,6 +47,12 @@ class _Later(Exception):
 
 class _Closing(Exception):
     pass
+
+
+def open_consumer(server: RedisServer, stream: str, intake: Intake) -> "StreamConsumer":
+    """Returns a consumer whose name no other process has, now or later."""
+    name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return StreamConsumer(ConsumerGroup(server, stream, name, idle_seconds=IDLE_SECONDS), intake)
 
 
 class StreamConsumer:

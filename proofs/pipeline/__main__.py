@@ -1,0 +1,17 @@
+"""Shows that folders, messages, files and recording batches lose nothing: `make pipeline`. See docs/pipeline.md.
+
+This module chooses the scenarios and their sizes. What happens in a scenario is in the module that has its function.
+"""
+
+import sys
+from functools import partial
+
+from proofs.pipeline.outputs import outputs
+from proofs.play import Scenarios, play
+
+SCENARIOS: Scenarios = {
+    "outputs": partial(outputs, jobs=200, kills=10),
+}
+
+if __name__ == "__main__":
+    sys.exit(play(SCENARIOS, "pipeline", __doc__))
