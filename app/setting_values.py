@@ -16,7 +16,7 @@ from app.database.address import parse_address
 from app.deliveries.outputs import S3_SCHEME, check_default, check_output, check_path, is_allowed
 from app.deliveries.receivers import check_callback, check_url
 from app.deliveries.signing import key_of
-from app.intake.stream.names import rejected_stream
+from app.intake.stream.names import check_stream, rejected_stream
 from app.network.redis_address import parse_redis_address
 from app.storage.file_url import FILE_SCHEME, path_of, template_url
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
@@ -24,7 +24,6 @@ from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 PRIORITIES = tuple("0123456789")
 ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
-STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")  # what a path and a form's field carry unchanged
 
 
@@ -44,18 +43,20 @@ def redis_address(value: Any) -> Any:
     return parse_redis_address(value) if isinstance(value, str) else value
 
 
-def stream_name(value: str, info: ValidationInfo) -> str:
-    if not STREAM.fullmatch(value):
-        raise ValueError("must be a name such as callscribe:requests, of ASCII letters, digits and . _ : -")
-    if info.data.get("redis_url", value) is None:
-        raise ValueError("needs CALLSCRIBE_REDIS_URL")
+def request_stream(value: str) -> str:
+    if check_stream(value) == rejected_stream(value):
+        raise ValueError("must not end in :rejected, because the refused entries go to the stream of that name")
     return value
 
 
-def results_stream(value: str, info: ValidationInfo) -> str:
+def results_stream(value: str | None, info: ValidationInfo) -> str | None:
+    if value is None:
+        return None
+    if info.data.get("redis_url", value) is None:
+        raise ValueError("needs CALLSCRIBE_REDIS_URL")
     requests = info.data.get("redis_stream", "")
-    if stream_name(value, info) in (requests, rejected_stream(requests)):
-        raise ValueError("must not be the stream of requests or of rejected entries")
+    if check_stream(value) in (requests, rejected_stream(requests)):
+        raise ValueError("must not be the stream of requests or of refused entries")
     return value
 
 

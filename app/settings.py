@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         description="Address of a Redis server, `redis://…` or `rediss://…`. If set, requests are also taken from a "
         "stream there.",
     )
-    redis_stream: Annotated[str, AfterValidator(values.stream_name)] = Field(
+    redis_stream: Annotated[str, AfterValidator(values.request_stream)] = Field(
         default="callscribe:requests",
         description="The stream that requests are taken from. Those that are refused are written to a stream whose "
         "name ends in `:rejected` instead, `callscribe:rejected` by default.",

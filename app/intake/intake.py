@@ -141,6 +141,11 @@ class Intake:
         await self._free_space.require(announced_bytes)
         return False
 
+    async def knows(self, caller: Caller, idempotency_key: str) -> bool:
+        """Whether the caller has a job with this idempotency key."""
+        async with self._database.transaction() as session:
+            return await changing.key_is_known(session, caller.name, idempotency_key)
+
     def upload_of(self, caller: Caller, announced_bytes: int) -> Upload:
         """What is known of a recording while it arrives. `announced_bytes` is 0 if the size is not known."""
         least = max(0, announced_bytes - MOST_BESIDE_RECORDING)

@@ -25,6 +25,7 @@ ANSWER_SECONDS = 8.0  # longer than any command here blocks
 WATCH_SECONDS = 5.0
 MOST_CONNECTIONS = 16
 GROUP_IS_MISSING = ("NOGROUP", "UNBLOCKED")  # the second one comes if the stream is deleted during a blocking read
+GROUP_EXISTS = "BUSYGROUP"
 
 log = structlog.stdlib.get_logger("callscribe.redis")
 
@@ -42,6 +43,10 @@ class RedisTrouble(Exception):
 
 class GroupMissing(RedisTrouble):
     """The stream or its consumer group does not exist any more, because the server has lost its data."""
+
+
+class GroupExists(RedisTrouble):
+    """The consumer group is there already."""
 
 
 class RedisServer:
@@ -71,7 +76,9 @@ class RedisServer:
             reply = await self._client.execute_command(name, *arguments)  # type: ignore[no-untyped-call]
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             trouble = _trouble(name, error)
-            if trouble.word == "redis_refused":
+            if isinstance(trouble, (GroupMissing, GroupExists)):  # the server is well, and the caller expects this
+                self._unreachable = None
+            elif trouble.word == "redis_refused":
                 self._unreachable = None
                 self._refused[name] = str(trouble)
             else:
@@ -149,11 +156,16 @@ def _trouble(command: str, error: Exception) -> RedisTrouble:
         return RedisTrouble("redis_refused", "it refuses the user or the password")
     if isinstance(error, exceptions.ResponseError):
         reason = _reason(error)
-        kind = GroupMissing if reason.startswith(GROUP_IS_MISSING) else RedisTrouble
-        return kind("redis_refused", f"it refuses {command}: {reason}")
+        return _kind(reason)("redis_refused", f"it refuses {command}: {reason}")
     if isinstance(error, exceptions.BusyLoadingError):
         return RedisTrouble("connection_failed", "it is loading its data")
     return RedisTrouble("connection_failed", "it cannot be reached")
+
+
+def _kind(reason: str) -> type[RedisTrouble]:
+    if reason.startswith(GROUP_IS_MISSING):
+        return GroupMissing
+    return GroupExists if reason.startswith(GROUP_EXISTS) else RedisTrouble
 
 
 def _reason(error: Exception) -> str:

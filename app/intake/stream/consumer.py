@@ -12,7 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, repeat
 from typing import NoReturn
 
@@ -34,7 +34,7 @@ IDLE_SECONDS = 60.0  # longer than an accept takes, unless the database is in tr
 KEEP_SECONDS = 15.0
 LOOK_SECONDS = 10.0
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
-MOST_DELIVERIES = 5
+MOST_DELIVERIES = 10  # a process that is killed for other reasons adds to the count of an entry that it works on
 GIVEN_UP = f"The service failed at this entry {MOST_DELIVERIES} times. Its log says why."
 TEMPORARY = (QueueFull, Unavailable, ShuttingDown, InsufficientStorage)
 
@@ -71,6 +71,7 @@ class StreamConsumer:
         self._pauses = self._growing_pauses()
         self._look_again_at = self._kept_at = 0.0
         self._closing = asyncio.Event()
+        self._given_up = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
 
@@ -78,26 +79,31 @@ class StreamConsumer:
         """Take entries until `drain` is called. Trouble with Redis or the database only delays this."""
         self._ended.clear()
         try:
-            while not self._closing.is_set():
-                try:
-                    await self._follow()
-                except GroupMissing:
-                    log.warning("the stream's group is missing and is made again", stream=self._group.stream)
-                except RedisTrouble:  # `app.network.redis_server` logs it
-                    pass
-                await self._closes_within(next(self._pauses))
-            await self._group.leave()
+            with suppress(_Closing):
+                await run_unless(_closing(self._given_up), self._work())
         finally:
             self._ended.set()
 
     async def drain(self, grace_seconds: float) -> None:
-        """Read no more entries, and settle those that were read, within `grace_seconds`."""
+        """Read no more entries, and settle those that were read, within `grace_seconds`. Leave the others."""
         self._closing.set()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.idle(), grace_seconds)
+        self._given_up.set()
 
     async def idle(self) -> None:
         await self._ended.wait()
+
+    async def _work(self) -> None:
+        while not self._closing.is_set():
+            try:
+                await self._follow()
+            except GroupMissing:
+                log.warning("the stream's group is missing and is made again", stream=self._group.stream)
+            except RedisTrouble:  # `app.network.redis_server` logs it
+                pass
+            await self._closes_within(next(self._pauses))
+        await self._group.leave()
 
     async def _follow(self) -> None:
         """Take entries until `drain` is called. Raises RedisTrouble if none can be read."""
@@ -116,25 +122,25 @@ class StreamConsumer:
             await self._group.remove_dead()
             self._look_again_at = now + LOOK_SECONDS
         with suppress(_Closing):
-            return await run_unless(self._closed(), self._group.read_new(BATCH, WAIT_MILLISECONDS))
+            return await run_unless(_closing(self._closing), self._group.read_new(BATCH, WAIT_MILLISECONDS))
         return []
-
-    async def _closed(self) -> NoReturn:
-        await self._closing.wait()
-        raise _Closing
 
     async def _settle_all(self, entries: Sequence[Delivered]) -> None:
         self._kept_at = time.monotonic()
         held = deque(entries)
         while held and await self._settle(held):
             held.popleft()
+        if held:
+            with suppress(RedisTrouble):  # another consumer takes them over later
+                await self._group.release(held)
 
     async def _settle(self, held: Sequence[Delivered]) -> bool:
         """Settle the first of these entries. Returns False if it has to be left, because this process stops."""
         first = held[0]
         for seconds in self._growing_pauses():
             try:
-                await self._keep(held)
+                if time.monotonic() > self._kept_at + KEEP_SECONDS:
+                    await self._keep(held)
                 await self._accept_or_reject(first)
             except GroupMissing:  # if the stream still has the entry, the new group gives it to a consumer again
                 return True
@@ -142,6 +148,7 @@ class StreamConsumer:
                 pass
             except _Later as why:
                 log.warning("an entry waits", entry=first.entry.id, reason=str(why), seconds=seconds)
+                await self._keep(held)
             except Exception:
                 log.exception("an entry could not be settled, and comes again", entry=first.entry.id)
                 return True
@@ -152,15 +159,13 @@ class StreamConsumer:
         return False
 
     async def _keep(self, held: Sequence[Delivered]) -> None:
-        if time.monotonic() > self._kept_at + KEEP_SECONDS:
-            with suppress(RedisTrouble):  # an entry that two consumers accept becomes one job
-                await self._group.keep(held)
-            self._kept_at = time.monotonic()
+        with suppress(RedisTrouble):  # an entry that two consumers accept becomes one job
+            await self._group.keep(held)
+        self._kept_at = time.monotonic()
 
     async def _accept_or_reject(self, delivered: Delivered) -> None:
         entry = delivered.entry
-        gave_up = delivered.deliveries > MOST_DELIVERIES
-        problem = InternalError(GIVEN_UP) if gave_up else await self._accept(entry)
+        problem = await (self._accept(entry) if delivered.deliveries <= MOST_DELIVERIES else self._give_up(entry))
         if problem is None:
             await self._group.acknowledge(entry)
             return
@@ -171,19 +176,23 @@ class StreamConsumer:
         """Make a job of the entry, or find the job that it has become before. Returns why it is refused for good."""
         try:
             asked = request_of(entry)
-            accepted = await self._intake.accept(
-                asked.recording(), asked.ask(), STREAM, f"{self._group.stream}:{entry.id}"
-            )
+            with _database_trouble_as_later():
+                accepted = await self._intake.accept(asked.recording(), asked.ask(), STREAM, self._key_of(entry))
         except TEMPORARY as error:
             raise _Later(error.reason) from error
         except AppError as error:
             return error
-        except DATABASE_TROUBLE as error:
-            if is_bad_data(error):
-                raise
-            raise _Later(f"the database is in trouble: {type(error).__name__}") from error
         log.info("an entry was accepted", entry=entry.id, job=str(accepted.job.id), is_new=accepted.is_new)
         return None
+
+    async def _give_up(self, entry: Entry) -> AppError | None:
+        """Refuse the entry without looking into it, unless it is a job already and only its acknowledgement is missing."""
+        with _database_trouble_as_later():
+            is_job = await self._intake.knows(STREAM, self._key_of(entry))
+        return None if is_job else InternalError(GIVEN_UP)
+
+    def _key_of(self, entry: Entry) -> str:
+        return f"{self._group.stream}:{entry.id}"
 
     def _growing_pauses(self) -> Iterator[float]:
         return chain(self._pauses_seconds, repeat(self._pauses_seconds[-1]))
@@ -192,3 +201,18 @@ class StreamConsumer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
         return self._closing.is_set()
+
+
+async def _closing(event: asyncio.Event) -> NoReturn:
+    await event.wait()
+    raise _Closing
+
+
+@contextmanager
+def _database_trouble_as_later() -> Iterator[None]:
+    try:
+        yield
+    except DATABASE_TROUBLE as error:
+        if is_bad_data(error):
+            raise
+        raise _Later(f"the database is in trouble: {type(error).__name__}") from error

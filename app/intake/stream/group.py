@@ -14,7 +14,7 @@ import structlog
 
 from app.intake.stream.entries import Entry
 from app.intake.stream.names import GROUP, rejected_stream
-from app.network.redis_server import RedisServer, RedisTrouble
+from app.network.redis_server import GroupExists, RedisServer, RedisTrouble
 
 MOST_REJECTED = 10_000  # entries that the stream of refused ones keeps, about
 DEAD_SECONDS = 600  # a consumer that lives asks for entries every second
@@ -58,11 +58,8 @@ class ConsumerGroup:
 
     async def ensure(self) -> None:
         """Make the group, and the stream, if they do not exist. The group begins with the first entry."""
-        try:
+        with suppress(GroupExists):
             await self._command("XGROUP", "CREATE", self.stream, GROUP, "0", "MKSTREAM")
-        except RedisTrouble as trouble:
-            if "BUSYGROUP" not in str(trouble):
-                raise
 
     async def read_new(self, count: int, wait_milliseconds: int) -> list[Delivered]:
         """Returns up to `count` entries that no consumer has got yet, the oldest first. Waits if there is none."""
@@ -89,9 +86,20 @@ class ConsumerGroup:
                 return None
 
     async def keep(self, entries: Sequence[Delivered]) -> None:
-        """Keep other consumers from taking these entries over, because this process still works on them."""
+        """Keep other consumers from taking these entries over, because this process still works on them.
+
+        Their deliveries are counted from the beginning, because it is not their fault that they are not settled yet.
+        """
+        await self._hold(entries, idle_milliseconds=0)
+
+    async def release(self, entries: Sequence[Delivered]) -> None:
+        """Let other consumers take these entries over at once, because this process stops."""
+        await self._hold(entries, idle_milliseconds=self._idle_milliseconds)
+
+    async def _hold(self, entries: Sequence[Delivered], *, idle_milliseconds: int) -> None:
         ids = [delivered.entry.id for delivered in entries]
-        await self._command("XCLAIM", self.stream, GROUP, self._consumer, 0, *ids, "JUSTID")
+        options = ("IDLE", idle_milliseconds, "RETRYCOUNT", 0, "JUSTID")
+        await self._command("XCLAIM", self.stream, GROUP, self._consumer, 0, *ids, *options)
 
     async def acknowledge(self, entry: Entry) -> None:
         await self._command("XACK", self.stream, GROUP, entry.id)
