@@ -7,10 +7,12 @@ import sys
 from functools import partial
 
 from proofs.pipeline.outputs import outputs
+from proofs.pipeline.stream import stream
 from proofs.play import Scenarios, play
 
 SCENARIOS: Scenarios = {
     "outputs": partial(outputs, jobs=200, kills=10),
+    "stream": partial(stream, messages=2000, kills=15),
 }
 
 if __name__ == "__main__":

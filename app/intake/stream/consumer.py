@@ -186,7 +186,7 @@ class StreamConsumer:
         return None
 
     async def _give_up(self, entry: Entry) -> AppError | None:
-        """Refuse the entry without looking into it, unless it is a job already and only its acknowledgement is missing."""
+        """Refuse the entry without looking into it, unless it is a job and only its acknowledgement is missing."""
         with _database_trouble_as_later():
             is_job = await self._intake.knows(STREAM, self._key_of(entry))
         return None if is_job else InternalError(GIVEN_UP)
