@@ -56,7 +56,7 @@ class RedisServer:
         self, address: RedisAddress, *, connect_seconds: float = CONNECT_SECONDS, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
         self.address = address
-        self._client = Redis(connection_pool=_pool(address, connect_seconds, answer_seconds))
+        self._client = Redis.from_pool(_pool(address, connect_seconds, answer_seconds))  # it closes the pool with it
         self._client.response_callbacks.clear()  # callers read the replies as the server sends them
         self._unreachable: str | None = None
         self._refused: dict[str, str] = {}

@@ -95,7 +95,6 @@ class Outcome:
 
 async def stream(folder: Path, *, messages: int, kills: int, seed: int = 19) -> list[Figure]:
     """Sends `messages` while each of two consumers is killed `kills` times, and the Redis server all the time."""
-    folder = folder.resolve()
     folder.mkdir(parents=True)
     with redis_serving(*DURABLE) as server, answering() as origin, _postgres(folder) as address:
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
