@@ -18,6 +18,7 @@ from sqlmodel import col, select
 
 from app.database.connections import Database, migrate
 from app.database.embedded import EmbeddedPostgres
+from app.errors import WorkerCrashed
 from app.intake.stream.consumer import STREAM as CALLER
 from app.jobs.lifecycle import FINAL
 from app.jobs.models import Transcription
@@ -95,7 +96,7 @@ class Outcome:
 
 async def stream(folder: Path, *, messages: int, kills: int, seed: int = 19) -> list[Figure]:
     """Sends `messages` while each of two consumers is killed `kills` times, and the Redis server all the time."""
-    folder.mkdir(parents=True)
+    await asyncio.to_thread(folder.mkdir, parents=True)
     with redis_serving(*DURABLE) as server, answering() as origin, _postgres(folder) as address:
         origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
         await migrate(address)
@@ -215,6 +216,9 @@ def _figures(outcome: Outcome) -> list[Figure]:
     valid = {entry for entry, is_valid in outcome.entries.items() if is_valid}
     refused = Counter(fields["entry"] for fields in outcome.rejected)
     reasons = Counter(fields["code"] for fields in outcome.rejected)
+    ends = [job.error_code or job.status for job in outcome.jobs.values() if job.status != "completed"]
+    crashed = [end for end in ends if end == WorkerCrashed.code]
+    unfinished = [end for end in ends if end != WorkerCrashed.code]
     events, jobs = _events(outcome), {str(job.id) for job in outcome.jobs.values()}
     return [
         Figure.found("entries in the stream", len(outcome.entries)),
@@ -234,7 +238,8 @@ def _figures(outcome: Outcome) -> list[Figure]:
             [f"{code}: {count}" for code, count in reasons.items()],
         ),
         Figure.none("entries that are not acknowledged", outcome.pending),
-        Figure.none("jobs that were not completed", sum(job.status != "completed" for job in outcome.jobs.values())),
+        Figure.none("jobs that were not completed", len(unfinished), unfinished),
+        Figure.found("jobs that were given up because their worker was killed too often", len(crashed)),
         Figure.none("jobs without a result", len(jobs - set(events))),
         Figure.none("results of no job", len(set(events) - jobs)),
         Figure.none("jobs whose results have two event ids", sum(len(ids) > 1 for ids in events.values())),

@@ -8,6 +8,7 @@ import pytest
 
 from app.database.connections import Database
 from app.deliveries import outputs_of_events
+from app.deliveries.channels import Result
 from app.deliveries.models import DeliveryStatus, Style
 from app.deliveries.notify_status import NotifyStatus
 from app.deliveries.stream import StreamChannel
@@ -24,7 +25,7 @@ from testing.redis_server import RedisProcess
 from testing.rows import SUCCESS, TESTER, claim, enqueue, execute
 from testing.waiting import soon
 from tests.deliveries.conftest import attempts, sending_by, settled, tried
-from tests.deliveries.test_channels import ListChannel, Result
+from tests.deliveries.test_channels import ListChannel
 
 RESULTS = "callscribe:results"
 SECRET = "geheim"
@@ -33,7 +34,6 @@ SECRET = "geheim"
 @pytest.fixture
 async def server(redis: RedisProcess) -> AsyncIterator[RedisServer]:
     redis.client.config_set("requirepass", SECRET)
-    redis.client.execute_command("AUTH", SECRET)
     address = redis.url.replace("redis://", f"redis://:{SECRET}@")
     server = RedisServer(parse_redis_address(address), connect_seconds=0.5, answer_seconds=0.5)
     yield server
@@ -102,6 +102,7 @@ async def test_an_event_waits_while_the_server_is_away_and_shows_no_secret(
         assert SECRET not in "".join(one.response or "" for one in log) + waiting.url + waiting.host
         assert len(webhook.sent) == 1
         redis.start()
+        redis.client.config_set("requirepass", SECRET)
         await execute(database, "UPDATE delivery SET next_attempt_at = now() WHERE status = 'pending'")
         await settled(database, job.id)
     assert len(redis.entries(RESULTS)) == 1

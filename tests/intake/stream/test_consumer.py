@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 from structlog.testing import capture_logs
 
 from app.database.connections import Database
@@ -91,7 +91,7 @@ async def consuming(
 
 async def jobs(database: Database) -> Sequence[Transcription]:
     async with database.transaction() as session:
-        return (await session.exec(select(Transcription).order_by(Transcription.id))).all()
+        return (await session.exec(select(Transcription).order_by(col(Transcription.id)))).all()
 
 
 async def becomes(database: Database, count: int) -> Sequence[Transcription]:
