@@ -23,16 +23,17 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 class RedisProcess:
     """A server on a port of 127.0.0.1 that keeps its data in `folder`, and a client of it."""
 
-    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = (), password: str | None = None) -> None:
         [self.port] = free_ports(1)
         self._folder = folder
-        self._options = options
+        self._options = [*options, *(["--requirepass", password] if password else [])]
+        self._login = f":{password}@" if password else ""
         self._process: subprocess.Popen[bytes] | None = None
-        self.client: Any = redis.Redis(port=self.port, decode_responses=True)
+        self.client: Any = redis.Redis(port=self.port, password=password, decode_responses=True)
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
+        return f"redis://{self._login}127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Starts the server, and waits until it answers."""
@@ -81,14 +82,14 @@ class RedisProcess:
 
 
 @contextmanager
-def redis_serving(*options: str) -> Iterator[RedisProcess]:
+def redis_serving(*options: str, password: str | None = None) -> Iterator[RedisProcess]:
     """Runs a server until the end of the block. Without options it keeps nothing when it is killed."""
     if not REQUIRED and shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        server = RedisProcess(Path(folder), options)
-        server.start()
+        server = RedisProcess(Path(folder), options, password)
         try:
+            server.start()
             yield server
         finally:
             server.thaw()

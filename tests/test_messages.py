@@ -20,12 +20,12 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "python" / "messages.py"
 async def test_the_service_starts_without_redis_and_warns_until_it_is_there(
     postgres: str, template: str, tmp_path: Path
 ) -> None:
-    with redis_serving("--requirepass", SECRET) as redis:
+    with redis_serving(password=SECRET) as redis:
         redis.kill()
         async with clone(postgres, template) as address:
             settings = {
                 "DATABASE_URL": address,
-                "REDIS_URL": redis.url.replace("redis://", f"redis://:{SECRET}@"),
+                "REDIS_URL": redis.url,
                 "REDIS_RESULTS": "callscribe:results",
                 "API_KEYS": "stream:key-of-the-stream",
             }

@@ -1,7 +1,7 @@
 """Events as entries of a stream: a real Redis server, which is away, refuses, or hangs."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
 import pytest
@@ -21,7 +21,7 @@ from app.jobs.models import Transcription
 from app.jobs.reading import Reader
 from app.network.redis_address import parse_redis_address
 from app.network.redis_server import RedisServer
-from testing.redis_server import RedisProcess
+from testing.redis_server import RedisProcess, redis_serving
 from testing.rows import SUCCESS, TESTER, claim, enqueue, execute
 from testing.waiting import soon
 from tests.deliveries.conftest import attempts, sending_by, settled, tried
@@ -32,10 +32,14 @@ SECRET = "geheim"
 
 
 @pytest.fixture
+def redis() -> Iterator[RedisProcess]:
+    with redis_serving(password=SECRET) as redis:
+        yield redis
+
+
+@pytest.fixture
 async def server(redis: RedisProcess) -> AsyncIterator[RedisServer]:
-    redis.client.config_set("requirepass", SECRET)
-    address = redis.url.replace("redis://", f"redis://:{SECRET}@")
-    server = RedisServer(parse_redis_address(address), connect_seconds=0.5, answer_seconds=0.5)
+    server = RedisServer(parse_redis_address(redis.url), connect_seconds=0.5, answer_seconds=0.5)
     yield server
     await server.close()
 
@@ -102,7 +106,6 @@ async def test_an_event_waits_while_the_server_is_away_and_shows_no_secret(
         assert SECRET not in "".join(one.response or "" for one in log) + waiting.url + waiting.host
         assert len(webhook.sent) == 1
         redis.start()
-        redis.client.config_set("requirepass", SECRET)
         await execute(database, "UPDATE delivery SET next_attempt_at = now() WHERE status = 'pending'")
         await settled(database, job.id)
     assert len(redis.entries(RESULTS)) == 1
