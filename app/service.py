@@ -29,12 +29,18 @@ from app.deliveries.folder import FolderChannel
 from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Style
 from app.deliveries.outputs import Output, Outputs
-from app.deliveries.receivers import Receivers
+from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.deliveries.s3 import S3Channel
 from app.deliveries.sender import DeliverySender
 from app.deliveries.stream import StreamChannel
+from app.errors import AppError
+from app.intake.folder.asking import Asking
+from app.intake.folder.opening import WatchOptions, open_watch
+from app.intake.folder.place import FolderUnavailable, Place
+from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
+from app.intake.offered import options_in_force
 from app.intake.stream.consumer import open_consumer
 from app.jobs import erasure
 from app.jobs.ending import AtEnd
@@ -54,8 +60,12 @@ from app.network.redis_server import RedisServer, open_redis
 from app.process.shutdown import Drainable, Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
-from app.settings import Settings
+from app.recording_batches.accepting import BatchIntake
+from app.recording_batches.feeder import Feeder
+from app.recording_batches.reading import BatchReader
+from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
+from app.sources.s3_listing import S3Listing
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
 from app.speech.engine import Engine, EngineConfig, check
@@ -87,6 +97,7 @@ class Parts:
     at_end: AtEnd
     executor: Executor | None
     redis: RedisServer | None
+    watch: FolderWatch | None
     shutdown: Shutdown
 
 
@@ -103,6 +114,9 @@ class Service:
     reader: Reader
     waiting: Waiting
     interest: Interest
+    batch_intake: BatchIntake
+    batch_reader: BatchReader
+    feeder: Feeder
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -117,7 +131,7 @@ async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[S
     """Open everything that `serve` needs besides its HTTP server."""
     async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
         service = assemble_service(settings, parts, database)
-        async with _running([service.interest.run()], parts.shutdown):
+        async with _running([service.interest.run(), service.feeder.run()], parts.shutdown):
             yield service
 
 
@@ -163,6 +177,11 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             intake = open_intake(settings, database, guard, store, fetcher, free_space)
             consumer = open_consumer(redis, settings.redis_stream, intake)
             workers = [(consumer, SENDING_GRACE_SECONDS), *workers]
+        watch = None
+        if (watched := watch_options(settings)) is not None:
+            intake = open_intake(settings, database, guard, store, fetcher, free_space)
+            watch = open_watch(watched, intake, database, at_end)
+            workers = [(watch, SENDING_GRACE_SECONDS), *workers]
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
         on_signals(shutdown.request)
         unserved = UnservedModels(database, settings.model)
@@ -170,6 +189,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         work += [jobs.run()] if jobs else []
         if redis:
             work += [redis.watch(), consumer.run()]
+        work += [watch.run()] if watch else []
         async with _running(work, shutdown):
             yield Parts(
                 database,
@@ -183,6 +203,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 at_end,
                 jobs,
                 redis,
+                watch,
                 shutdown,
             )
             await shutdown.drain()
@@ -221,6 +242,7 @@ def open_intake(
 
 def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
     intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space)
+    listing = S3Listing(settings.source_buckets)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
@@ -229,6 +251,17 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
         reader=Reader(database),
         waiting=Waiting(database, parts.signals),
         interest=Interest(parts.database, parts.retention, parts.at_end, keep_abandoned=settings.openai_keep_abandoned),
+        batch_intake=BatchIntake(database, intake, listing, parts.workspace, parts.free_space),
+        batch_reader=BatchReader(database),
+        feeder=Feeder(
+            parts.database,
+            parts.signals,
+            intake,
+            listing,
+            parts.retention,
+            parts.at_end,
+            settings.keep_transcript_days,
+        ),
         api_keys=ApiKeys(keys if settings.auth == "on" else None),
         readiness=_readiness(settings, parts, intake),
     )
@@ -252,6 +285,7 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
             "models": partial(readiness.models_served, parts.database, settings.model),
             "deliveries": partial(readiness.neighbours_reached, parts.database),
             **({"redis": partial(readiness.redis_usable, parts.redis)} if parts.redis else {}),
+            **({"watch": partial(readiness.folder_watched, parts.watch)} if parts.watch else {}),
         },
     )
 
@@ -309,6 +343,36 @@ def _decoder(settings: Settings, store: AudioStore, workspace: Workspace) -> Dec
 def check_engine(settings: Settings) -> None:
     """Raises ModelUnavailable for models and devices that cannot work, before anything slow begins."""
     check(engine_config(settings))
+
+
+def watch_options(settings: Settings) -> WatchOptions | None:
+    if settings.watch is None:
+        return None
+    return WatchOptions(
+        settings.watch,
+        settings.watch_settle_seconds,
+        settings.watch_options,
+        keep=settings.watch_after == "keep",
+        output=settings.watch_output,
+        formats=settings.watch_formats,
+    )
+
+
+def check_watch(settings: Settings) -> None:
+    """Raises SettingsError if a folder is to be watched and cannot be, or if its options are not allowed."""
+    if settings.watch is None:
+        return
+    try:
+        Place(settings.watch).prepare()
+        asked = Asking.checked(settings.watch_options).ask("call.wav", None)
+        options_in_force(asked.options, ModelNames(settings.model, settings.model_aliases))
+        receivers = Receivers(NetworkGuard(settings.allowed_networks))
+        receivers.webhooks(asked.webhook_url)
+        receivers.callbacks(asked.callback_url, PlaceholderValues("call.wav", asked.external_id, "file"))
+    except FolderUnavailable as error:
+        raise SettingsError(f"CALLSCRIBE_WATCH: {error}") from None
+    except AppError as error:
+        raise SettingsError(f"CALLSCRIBE_WATCH_OPTIONS: {error.reason}") from None
 
 
 def engine_config(settings: Settings) -> EngineConfig:

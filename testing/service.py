@@ -115,11 +115,19 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     return inherited | {f"CALLSCRIBE_{name}": value for name, value in chosen.items()} | own
 
 
-def callscribe(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command that ends by itself."""
+def callscribe(
+    *arguments: str, folder: Path, given: str | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command that ends by itself. `given` is its standard input."""
     command = [*PROGRAM, *arguments]
     return subprocess.run(
-        command, env=environment(folder, **settings), capture_output=True, text=True, timeout=300, check=False
+        command,
+        env=environment(folder, **settings),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 

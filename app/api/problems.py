@@ -127,7 +127,15 @@ def raw_answer(error: AppError, request_id: str) -> bytes:
 
 
 def _problem(error: AppError, request_id: str) -> dict[str, Any]:
-    return Problem(**error.problem, request_id=request_id).model_dump(exclude_none=True)
+    return Problem(
+        type=f"urn:callscribe:error:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        request_id=request_id,
+        errors=[FieldProblem(field=field.field, detail=field.detail) for field in error.errors] or None,
+    ).model_dump(exclude_none=True)
 
 
 def install(app: FastAPI) -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from app import __version__, wording
+from app.cli.database import database_cli
 from app.cli.models import models_cli
 from app.cli.serving import serve, worker
 from app.cli.transcribing import transcribe
@@ -39,6 +40,7 @@ def _in_words(message: str) -> str:
 cli = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in (serve, worker, transcribe):
     cli.command()(command)
+cli.add_typer(database_cli, name="database")
 cli.add_typer(models_cli, name="models")
 cli.add_typer(webhooks_cli, name="webhooks")
 

@@ -1,7 +1,8 @@
 """What is written when a job ends, in the transaction that ends it.
 
 A job ends in three ways: its worker finishes it, a client cancels it, or its last lease is lost. All three call
-`write_with_end`, so that none of them forgets the event or the recording.
+`write_with_end`, so that none of them forgets the event or the recording. A trigger of the database notifies programs
+that listen to `callscribe_ended` (alembic/versions/20261206_table.py).
 """
 
 from collections.abc import Callable

@@ -26,6 +26,7 @@ CATALOG = """
         FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
         WHERE attnum > 0 AND NOT attisdropped
         UNION ALL SELECT conrelid, concat_ws(' ', 'constraint', conname, pg_get_constraintdef(oid)) FROM pg_constraint
+            WHERE contype <> 't'
         UNION ALL SELECT indrelid, pg_get_indexdef(indexrelid) FROM pg_index
     ) AS parts JOIN pg_class ON pg_class.oid = table_id
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' GROUP BY relname
@@ -53,9 +54,21 @@ ROWS = (
     "INSERT INTO webhook_secret (id, secret, created_at) VALUES (gen_random_uuid(), 'whsec_AA==', now())",
 )
 
+OF_LATER_TABLES = (f"INSERT INTO erased_file VALUES ('{JOB}', 'key', 'file:///in/call.wav', now(), NULL)",)
+OF_BATCHES = (
+    f"""
+    INSERT INTO recording_batch VALUES ('{JOB}', 'test', 'key', 'f', '2019', 'feeding', 's3://calls/*', '{{}}', 1, 1, 0,
+        true, 'a', NULL, now(), now(), 0, now(), NULL)
+    """,
+    f"INSERT INTO recording_batch_row VALUES ('{JOB}', 1, 's3://calls/a', '{{}}', '{JOB}', NULL, NULL)",
+)
+
 OF_RUNNING_JOBS = {
+    "recording_batch",
+    "recording_batch_row",
     "transcript_part",
     "awaited_job",
+    "erased_file",
 }  # a way down drops their rows, because an older version has no such table
 
 
@@ -125,7 +138,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     newest_first = revisions(address)
     database = Database(address)
     waiting = await enqueue(database)
-    await execute(address, *ROWS)
+    await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES)
     schemas, contents = {newest_first[0]: await schema(address)}, await rows(address)
     assert all(contents.values())
 
@@ -234,3 +247,25 @@ async def test_a_migration_file_that_cannot_be_read_is_not_taken_for_database_tr
     monkeypatch.setattr(connections, "SOURCE_MIGRATIONS", tmp_path)
     with pytest.raises(IsADirectoryError):
         await migrate(address)
+
+
+async def test_the_table_of_calls_has_what_was_written_while_its_migration_ran(address: str) -> None:
+    """A process of the earlier version adds a job and notifies a receiver after the migration has read the tables."""
+    await downgrade(address, "20261205")
+    await execute(address, *ROWS)
+    database = Database(address)
+    async with database.engine.begin() as older:
+        await older.execute(
+            text(f"UPDATE delivery SET status = 'delivered', finished_at = now() WHERE id = '{DELIVERY}'")
+        )
+        await older.execute(text(ROWS[0].replace(JOB, EVENT)))
+        migrating = asyncio.create_task(upgrade(address, "20261206"))
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'transcription'::regclass")
+        while not (await older.execute(waiting)).scalar_one():
+            await asyncio.wait({migrating}, timeout=0.02)
+    await migrating
+    await execute(address, f"DELETE FROM transcription WHERE id = '{EVENT}'", ROWS[0].replace(JOB, DELIVERY))
+    await database.close()
+
+    shown_rows = "SELECT string_agg(concat_ws(' ', id, transcript_status, notify_status), ',' ORDER BY id) FROM "
+    assert await shown(address, shown_rows + "call_transtxt") == "1 completed notified,3 completed not_notified"

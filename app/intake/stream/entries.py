@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.errors import AppError, FieldError, InvalidRequest, TooLarge
+from app.intake.problem import problem_of
 from app.intake.requests import CreateFromUrl
 
 REQUEST = "request"
@@ -58,7 +59,7 @@ def rejection(stream: str, entry: Entry, error: AppError) -> list[tuple[str, str
         ("stream", stream),
         ("code", error.code),
         ("detail", error.reason),
-        ("problem", json.dumps(error.problem, ensure_ascii=False)),
+        ("problem", json.dumps(problem_of(error), ensure_ascii=False)),
     ]
     return fields if entry.bytes > MAX_BYTES else [*fields, ("fields", json.dumps(_held(entry), ensure_ascii=False))]
 
