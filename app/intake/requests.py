@@ -286,7 +286,8 @@ class CreateFromUrl(CreateTranscription):
         max_length=255,
         pattern=wording.NO_NUL,
         description="Your name for the recording. It is shown as `source.filename`, and replaces "
-        "`{file_name}` in callbacks. If you leave the field out, it is the last part of the URL, or the name that the recording's server sends.",
+        "`{file_name}` in callbacks. If you leave the field out, it is the last part of the URL, or the name that the "
+        "recording's server sends.",
     )
 
     def recording(self) -> Remote:
