@@ -21,6 +21,7 @@ from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake
 from app.jobs import queue
 from app.jobs.runner import JobRunner
+from app.network.redis_server import RedisServer
 from app.speech.engine import Engine
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
@@ -174,6 +175,12 @@ async def workers_at_work(database: Database) -> None:
     async with database.transaction() as session:
         if await queue.is_untended(session):
             raise Doubtful("some have been waiting for a minute, and none is running: is there a worker?")
+
+
+async def redis_usable(server: RedisServer) -> None:
+    """It asks nothing, because a server that is away must not delay the answer."""
+    if (trouble := server.trouble) is not None:
+        raise Doubtful(UNUSABLE, f"{server.address}: {trouble}")
 
 
 async def models_served(database: Database, models: Sequence[str]) -> None:

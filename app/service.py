@@ -32,6 +32,7 @@ from app.deliveries.outputs import Output, Outputs
 from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.deliveries.s3 import S3Channel
 from app.deliveries.sender import DeliverySender
+from app.deliveries.stream import StreamChannel
 from app.errors import AppError
 from app.intake.folder.asking import Asking
 from app.intake.folder.opening import WatchOptions, open_watch
@@ -40,6 +41,7 @@ from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
 from app.intake.offered import options_in_force
+from app.intake.stream.consumer import open_consumer
 from app.jobs import erasure
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
@@ -54,6 +56,7 @@ from app.jobs.runner import JobRunner
 from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
 from app.network.guard import NetworkGuard
+from app.network.redis_server import RedisServer, open_redis
 from app.process.shutdown import Drainable, Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
@@ -93,6 +96,7 @@ class Parts:
     retention: Retention
     at_end: AtEnd
     executor: Executor | None
+    redis: RedisServer | None
     watch: FolderWatch | None
     shutdown: Shutdown
 
@@ -154,9 +158,12 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             free_space=free_space if isinstance(settings.audio_place, Path) else None,
         )
         at_end = AtEnd(
-            partial(event_of, root_path=settings.root_path), retention.forgets_audio, retention.forgets_failed_audio
+            partial(event_of, root_path=settings.root_path, stream=settings.redis_results),
+            retention.forgets_audio,
+            retention.forgets_failed_audio,
         )
-        sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard))
+        redis = await stack.enter_async_context(open_redis(settings.redis_url))
+        sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard, redis))
         jobs = None
         if executor:
             engine, name = Engine(engine_config(settings)), f"{socket.gethostname()}:{os.getpid()}"
@@ -166,6 +173,10 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             )
             jobs = Executor(engine, runner)
         workers: list[tuple[Drainable, float]] = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
+        if redis:
+            intake = open_intake(settings, database, guard, store, fetcher, free_space)
+            consumer = open_consumer(redis, settings.redis_stream, intake)
+            workers = [(consumer, SENDING_GRACE_SECONDS), *workers]
         watch = None
         if (watched := watch_options(settings)) is not None:
             intake = open_intake(settings, database, guard, store, fetcher, free_space)
@@ -176,6 +187,8 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         unserved = UnservedModels(database, settings.model)
         work = [signals.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
         work += [jobs.run()] if jobs else []
+        if redis:
+            work += [redis.watch(), consumer.run()]
         work += [watch.run()] if watch else []
         async with _running(work, shutdown):
             yield Parts(
@@ -189,6 +202,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 retention,
                 at_end,
                 jobs,
+                redis,
                 watch,
                 shutdown,
             )
@@ -270,6 +284,7 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
             "jobs": partial(readiness.workers_at_work, parts.database),
             "models": partial(readiness.models_served, parts.database, settings.model),
             "deliveries": partial(readiness.neighbours_reached, parts.database),
+            **({"redis": partial(readiness.redis_usable, parts.redis)} if parts.redis else {}),
             **({"watch": partial(readiness.folder_watched, parts.watch)} if parts.watch else {}),
         },
     )
@@ -277,21 +292,23 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
 
 @asynccontextmanager
 async def _open_sender(
-    settings: Settings, database: Database, signals: Signals, guard: NetworkGuard
+    settings: Settings, database: Database, signals: Signals, guard: NetworkGuard, redis: RedisServer | None
 ) -> AsyncIterator[DeliverySender]:
     async with database.transaction() as session:
         await signing_secrets.ensure(session)
     async with open_client(guard) as client:
         keys = [secret.get_secret_value() for secret in settings.webhook_secret]
-        yield DeliverySender(database, signals, _channels(settings, database, client), keys)
+        yield DeliverySender(database, signals, _channels(settings, database, client, redis), keys)
 
 
-def _channels(settings: Settings, database: Database, client: httpx.AsyncClient) -> Channels:
+def _channels(settings: Settings, database: Database, client: httpx.AsyncClient, redis: RedisServer | None) -> Channels:
     """Returns the channels of this process. Deliveries of other styles stay for processes that have their channel."""
     render = partial(rendered, database)
     channels = {**http_channels(client), Style.S3: S3Channel(render)}
     if settings.output_folders:
         channels[Style.FOLDER] = FolderChannel(render, settings.output_folders)
+    if redis:
+        channels[Style.STREAM] = StreamChannel(redis, settings.redis_results_maxlen)
     return channels
 
 

@@ -20,6 +20,8 @@ from app.deliveries.signing import key_of
 from app.errors import InvalidRequest
 from app.intake.folder.names import is_watched_folder
 from app.intake.requests import CreateTranscription, validated
+from app.intake.stream.names import check_stream, rejected_stream
+from app.network.redis_address import parse_redis_address
 from app.storage.file_url import FILE_SCHEME, path_of, template_url
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 
@@ -39,6 +41,27 @@ def split(value: Any) -> Any:
 
 def address(value: Any) -> Any:
     return parse_address(value) if isinstance(value, str) else value
+
+
+def redis_address(value: Any) -> Any:
+    return parse_redis_address(value) if isinstance(value, str) else value
+
+
+def request_stream(value: str) -> str:
+    if check_stream(value) == rejected_stream(value):
+        raise ValueError("must not end in :rejected, because the refused entries go to the stream of that name")
+    return value
+
+
+def results_stream(value: str | None, info: ValidationInfo) -> str | None:
+    if value is None:
+        return None
+    if info.data.get("redis_url", value) is None:
+        raise ValueError("needs CALLSCRIBE_REDIS_URL")
+    requests = info.data.get("redis_stream", "")
+    if check_stream(value) in (requests, rejected_stream(requests)):
+        raise ValueError("must not be the stream of requests or of refused entries")
+    return value
 
 
 def expanded(value: Path) -> Path:

@@ -14,6 +14,7 @@ from app import setting_values as values
 from app import wording
 from app.database.address import Address
 from app.deliveries.receivers import MAX_RECEIVERS
+from app.network.redis_address import RedisAddress
 from app.speech.families import default_model
 from app.speech.model import DEFAULT_BEAM_SIZE
 from app.storage.s3_url import S3Url
@@ -30,6 +31,7 @@ OTHER_NAMES = {  # what people write who know other programs
     "S3_URL": "STORE_URL",
     "BUCKET": "STORE_URL",
     "TOKEN": "API_KEYS",
+    "REDIS": "REDIS_URL",
     "RETENTION_DAYS": "KEEP_AUDIO_DAYS",
 }
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
@@ -129,6 +131,22 @@ class Settings(BaseSettings):
     )
     callback_urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split_callbacks)] = Field(
         default=(), max_length=MAX_RECEIVERS, description="Callbacks of jobs that name no callback, comma separated."
+    )
+    redis_url: Annotated[RedisAddress | None, BeforeValidator(values.redis_address)] = Field(
+        default=None,
+        description="Address of a Redis server, `redis://…` or `rediss://…`. If set, requests are also taken from a "
+        "stream there.",
+    )
+    redis_stream: Annotated[str, AfterValidator(values.request_stream)] = Field(
+        default="callscribe:requests",
+        description="The stream that requests are taken from. Those that are refused are written to a stream whose "
+        "name ends in `:rejected` instead, `callscribe:rejected` by default.",
+    )
+    redis_results: Annotated[str | None, AfterValidator(values.results_stream)] = Field(
+        default=None, description="The stream that gets the events of all jobs. If unset, none does."
+    )
+    redis_results_maxlen: int = Field(
+        default=100_000, ge=1, description="How many events that stream keeps, about. The oldest ones are removed."
     )
     output_buckets: Annotated[
         tuple[S3Url, ...],

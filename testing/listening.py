@@ -81,6 +81,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         retention=Retention(database, store),
         at_end=FORGET_AUDIO,
         executor=None,
+        redis=None,
         watch=None,
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )

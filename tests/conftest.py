@@ -22,6 +22,7 @@ from app.storage.s3_url import S3Url
 from app.storage.store import AudioStore
 from app.storage.workspace import Workspace
 from testing.receiver import Receiver, receiving
+from testing.redis_server import RedisProcess, redis_serving
 from testing.s3_server import S3Server, s3_serving
 from testing.service import Service, serving
 
@@ -156,6 +157,13 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     s3_server.empty_bucket("calls")
     return "calls"
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisProcess]:
+    """A Redis server of the test's own, without data."""
+    with redis_serving() as server:
+        yield server
 
 
 @asynccontextmanager

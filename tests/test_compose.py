@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from app.network.redis_address import parse_redis_address
+from app.settings import Settings
 from app.storage.s3 import BucketUnavailable
 from app.storage.s3_store import S3AudioStore
 from app.storage.s3_url import parse_s3_place
 from app.storage.workspace import Workspace
+from testing.redis_server import redis_serving
 from testing.s3_server import S3Server, weed_serving
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +34,21 @@ def test_the_guide_names_every_needed_variable(name: str) -> None:
     assert needed
     guide = (ROOT / "docs" / "deploy.md").read_text()
     assert [each for each in needed if f"| `{each}` | none, needed" not in guide] == []
+
+
+def test_the_compose_file_has_a_redis_server_behind_comment_signs() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert "redis" not in yaml.safe_load(text)["services"]
+    text = re.sub(r"# (CALLSCRIBE_REDIS)", r"\1", text)
+    text = re.sub(r"(?ms)^  # redis:.*?^$", lambda block: re.sub(r"(?m)^  # ", "  ", block[0]), text)
+    chosen = yaml.safe_load(text.replace("  # messages:", "  messages:"))
+    names = {name: value for name, value in chosen["services"]["callscribe"]["environment"].items() if "REDIS" in name}
+    server = chosen["services"]["redis"]
+    assert parse_redis_address(names["CALLSCRIBE_REDIS_URL"]).host == "redis"
+    assert set(names) <= {f"CALLSCRIBE_{field.upper()}" for field in Settings.model_fields}
+    assert [volume.partition(":")[0] in chosen["volumes"] for volume in server["volumes"]] == [True]
+    with redis_serving(*server["command"][1:]) as redis:
+        assert redis.client.config_get("append*")["appendfsync"] == "always"
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -61,6 +61,17 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert settings.log_level == "warning"
 
 
+@pytest.mark.parametrize("name", ["callscribe:requests", "callscribe:rejected", "two words"])
+def test_results_need_a_stream_of_their_own(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(PREFIX + "REDIS_URL", "redis://:geheim@redis.example/1")
+    monkeypatch.setenv(PREFIX + "REDIS_RESULTS", "callscribe:results")
+    assert load_settings().redis_results == "callscribe:results"
+    assert "geheim" not in repr(load_settings())
+    monkeypatch.setenv(PREFIX + "REDIS_RESULTS", name)
+    with pytest.raises(SettingsError, match=r"^CALLSCRIBE_REDIS_RESULTS: must"):
+        load_settings()
+
+
 @pytest.mark.parametrize("places", ["calls", "calls/audio", "calls/audio/results", "results, calls"])
 def test_the_place_of_the_recordings_is_no_place_for_outputs(monkeypatch: pytest.MonkeyPatch, places: str) -> None:
     monkeypatch.setenv(PREFIX + "STORE_URL", "s3://calls/audio")
@@ -80,6 +91,13 @@ def test_the_place_of_the_recordings_is_no_place_for_outputs(monkeypatch: pytest
         ("STORE_URL", "s3://Calls/prefix"),
         ("STORE_URL", "s3://user:secret@calls"),
         ("SOURCE_BUCKETS", "calls, s3://archive"),
+        ("REDIS_URL", "redis.example:6379"),
+        ("REDIS_URL", "http://redis.example"),
+        ("REDIS_URL", "redis+sentinel://redis.example"),
+        ("REDIS_STREAM", "two words"),
+        ("REDIS_STREAM", "calls:rejected"),
+        ("REDIS_RESULTS", "callscribe:results"),
+        ("REDIS_RESULTS_MAXLEN", "0"),
         ("OUTPUT_BUCKETS", "Results"),
         ("OUTPUT_BUCKETS", "results//ours"),
         ("OUTPUT_URL", "results/{id}"),

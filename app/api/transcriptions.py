@@ -92,7 +92,7 @@ async def create_transcription(
     recording: Stored | Remote
     if kind == JSON:
         asked = CreateFromUrl.from_json(await read_json(request.stream()))
-        recording, ask = Remote(asked.url), asked.ask()
+        recording, ask = asked.recording(), asked.ask()
     else:
         async with intake.receiving(caller, idempotency_key, announced) as save:
             form = await read_form(

@@ -35,9 +35,10 @@ class Stored:
 
 @dataclass(frozen=True)
 class Remote:
-    """A recording that a worker fetches later."""
+    """A recording that a worker fetches later. `filename` is the sender's name for it, if it gives one."""
 
     url: str
+    filename: str | None = None
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,11 @@ class Intake:
         await self._free_space.require(announced_bytes)
         return False
 
+    async def knows(self, caller: Caller, idempotency_key: str) -> bool:
+        """Whether the caller has a job with this idempotency key."""
+        async with self._database.transaction() as session:
+            return await changing.key_is_known(session, caller.name, idempotency_key)
+
     def upload_of(self, caller: Caller, announced_bytes: int) -> Upload:
         """What is known of a recording while it arrives. `announced_bytes` is 0 if the size is not known."""
         least = max(0, announced_bytes - MOST_BESIDE_RECORDING)
@@ -360,4 +365,5 @@ def _listed(output: Output | None) -> list[Output]:
 
 
 def _name(recording: Stored | Remote) -> str | None:
-    return shown_name(recording.filename if isinstance(recording, Stored) else last_component(recording.url))
+    of_url = last_component(recording.url) if isinstance(recording, Remote) else None
+    return shown_name(recording.filename) or shown_name(of_url)

@@ -28,7 +28,7 @@ from app.audio.raw import HIGHEST_RATE, LOWEST_RATE, rate_trouble
 from app.deliveries.outputs import Output, check_output
 from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, check_callback, check_url
 from app.errors import FieldError, InvalidRequest, field_errors
-from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask
+from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask, Remote
 from app.intake.metadata import checked_metadata
 from app.intake.text_fields import field_of, values_of
 from app.jobs.models import stored_options
@@ -281,6 +281,17 @@ class CreateFromUrl(CreateTranscription):
         "decides which buckets are allowed, and whether `http://…` and other hosts are allowed.",
         json_schema_extra={"format": "uri"},
     )
+    file_name: str | None = Field(
+        default=None,
+        max_length=255,
+        pattern=wording.NO_NUL,
+        description="Your name for the recording. It is shown as `source.filename`, and replaces "
+        "`{file_name}` in callbacks. If you leave the field out, it is the last part of the URL, or the name that the "
+        "recording's server sends.",
+    )
+
+    def recording(self) -> Remote:
+        return Remote(self.url, self.file_name)
 
     @classmethod
     def from_json(cls, body: bytes) -> Self:

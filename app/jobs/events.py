@@ -9,6 +9,7 @@ from app.deliveries.models import Style
 from app.deliveries.outbox import NewEvent, Target
 from app.deliveries.outputs import S3_SCHEME
 from app.deliveries.receivers import filled, unsafe_placeholders
+from app.deliveries.stream_url import stream_url
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription, output_files
 from app.jobs.views import TranscriptionOut
@@ -29,12 +30,13 @@ class TranscriptionEvent(BaseModel):
     data: TranscriptionOut
 
 
-def event_of(job: Transcription, *, root_path: str = "") -> NewEvent | None:
+def event_of(job: Transcription, *, root_path: str = "", stream: str | None = None) -> NewEvent | None:
     """The event of a job that has ended, or None if it has no receivers and writes nothing.
 
-    Its links begin with `root_path`.
+    Its links begin with `root_path`. If the operator has a `stream` for results, every event also goes there.
     """
-    targets = _outputs(job) + _receivers(job)
+    messages = [] if stream is None else [Target(Style.STREAM, stream_url(stream))]
+    targets = _outputs(job) + _receivers(job) + messages
     return NewEvent(job.id, _type_of(job), _body(job, root_path), targets) if targets else None
 
 

@@ -9,7 +9,7 @@ import time
 import wave
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from app.jobs import erasure, queue
 from app.jobs.claiming import Claimed
 from app.process.places import FairPlaces, Rank
 from app.sources.fetch import Fetched, Fetcher
+from app.sources.names import last_component, shown_name
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore
 from app.storage.workspace import Workspace
@@ -123,12 +124,16 @@ class Recordings:
     decoder: Decoder
 
     async def fetch(self, job: Claimed) -> Fetched:
-        """Fetch the recording into the store. Raises what the fetcher raises."""
+        """Fetch the recording into the store. Raises what the fetcher raises.
+
+        If the client has named the recording, the name that its server sends is dropped.
+        """
         with full_disk_as_insufficient_storage():
             # The key belongs to this attempt, because an earlier one that seemed dead may still be writing.
             fetched = await self.fetcher.fetch(job.source, str(job.lease_token))
         log.info("recording fetched", bytes=fetched.audio.bytes)
-        return fetched
+        named_by_client = job.filename not in (None, shown_name(last_component(job.source)))
+        return replace(fetched, filename=None) if named_by_client else fetched
 
     async def is_there_space(self) -> bool:
         """Whether the disk has space for a recording now, whatever its size turns out to be."""

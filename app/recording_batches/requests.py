@@ -122,7 +122,7 @@ def asked_of(asked: Mapping[str, Any], url: str, fields: Mapping[str, Any]) -> t
     if "language" in fields or "languages" in fields:
         common = {name: value for name, value in asked.items() if name not in ("language", "languages")}
     request = validated(CreateFromUrl, {**common, **fields, "url": url})
-    return Remote(request.url), replace(request.ask(), default_priority=BATCH_PRIORITY)
+    return request.recording(), replace(request.ask(), default_priority=BATCH_PRIORITY)
 
 
 def asked_or_error(asked: Mapping[str, Any], url: str, fields: Mapping[str, Any]) -> tuple[Remote, Ask] | AppError:

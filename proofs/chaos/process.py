@@ -1,9 +1,10 @@
 """The process under test: `callscribe` itself, with the changes that a scenario needs.
 
-    python -m proofs.chaos.process [--double] [--decode] [--broken FILE] [--lease SECONDS] -- serve …
+    python -m proofs.chaos.process [--double] [--decode] [--broken FILE] [--lease SECONDS] [--idle SECONDS] -- serve …
 
 `--double` replaces the engine and FFmpeg by doubles; with `--decode`, FFmpeg stays. While FILE exists, every attempt to
-make a work folder fails with the error number that the file contains.
+make a work folder fails with the error number that the file contains. With `--idle`, a consumer of a stream takes over
+what another one has left for so many seconds.
 
 Each process connects to the database under the name with which it leases jobs, so that the audit can see who writes.
 This module changes the program from outside, so that no setting of the service has to exist only for tests.
@@ -23,6 +24,7 @@ from unittest.mock import patch
 from app.audio import decode
 from app.cli import commands, serving
 from app.database import connecting
+from app.intake.stream import consumer
 from app.jobs import heartbeat, leases
 from app.speech import engine
 from app.storage import workspace
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--decode", action="store_true")
     parser.add_argument("--broken", type=Path)
     parser.add_argument("--lease", type=float, default=leases.LEASE.total_seconds())
+    parser.add_argument("--idle", type=float)
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     name = f"{connecting.APPLICATION}{socket.gethostname()}:{os.getpid()}"
@@ -52,6 +55,10 @@ def main() -> None:
     if arguments.broken:
         patch.object(workspace, "mkdtemp", _breaking(arguments.broken)).start()
 
+    if arguments.idle:
+        patch.object(consumer, "IDLE_SECONDS", arguments.idle).start()
+        patch.object(consumer, "LOOK_SECONDS", arguments.idle / 2).start()
+        patch.object(consumer, "KEEP_SECONDS", arguments.idle / 4).start()
     patch.object(leases, "LEASE", timedelta(seconds=arguments.lease)).start()
     patch.object(heartbeat, "BEAT_SECONDS", arguments.lease / BEATS_PER_LEASE).start()
     sys.argv = ["callscribe", *arguments.command]

@@ -9,12 +9,14 @@ from functools import partial
 from proofs.pipeline.batches import batches
 from proofs.pipeline.folder import folder
 from proofs.pipeline.outputs import outputs
+from proofs.pipeline.stream import stream
 from proofs.play import Scenarios, play
 
 SCENARIOS: Scenarios = {
     "folder": partial(folder, files=300, kills=20, every_seconds=4.0),
     "batches": batches,
     "outputs": partial(outputs, jobs=200, kills=10),
+    "stream": partial(stream, messages=2000, kills=15),
 }
 
 if __name__ == "__main__":
