@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.audio.containment.fence import close_to_other_processes
+from app.cli.leaving import leave
 from app.cli.options import (
     ChannelsOption,
     EncodingOption,
@@ -29,7 +30,7 @@ from app.cli.options import (
     WordTimestampsOption,
     listed,
 )
-from app.cli.preparation import checked_settings, leave
+from app.cli.preparation import checked_settings
 from app.cli.tally import Tally
 from app.process.memory import share_memory
 from app.settings import Settings

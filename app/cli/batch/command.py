@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from app.cli.batch.running import Order, exit_status
+from app.cli.leaving import leave
 from app.cli.options import (
     ChannelsOption,
     EncodingOption,
@@ -24,7 +25,6 @@ from app.cli.options import (
     check_labels,
     listed,
 )
-from app.cli.preparation import leave
 from app.transcripts.formats import Format
 
 MOST_TOGETHER = 200  # of the 400 clients with one key that may wait for jobs

@@ -25,8 +25,9 @@ Answer = TypeVar("Answer")  # a response, or what the caller returns instead of 
 class Patience:
     """Thread-safe. `say` gets a line when trouble with the server begins and when it ends."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> None:
         self._say = say
+        self.sleep = sleep
         self._lock = threading.Lock()
         self._said_at: float | None = None
 
@@ -50,7 +51,7 @@ class Patience:
                 if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:  # a full queue is no trouble
                     self._report(f"answers {answer.status_code}: {detail_of(answer)}")
                 pause = max(pause, retry_after(answer))
-            time.sleep(pause)
+            self.sleep(pause)
         raise AssertionError("the loop ends only by an answer")
 
     def _report(self, trouble: str | None) -> None:

@@ -56,9 +56,9 @@ def exit_status(order: Order) -> int:
 
 def _run(order: Order, display: Display) -> int:
     """Raises Unusable and Stopped. State and client stay open, because threads may use them until the process ends."""
-    state = _opened(order)
     server = Server(open_client(order.server, order.key, order.together + 1), Patience(display.say))
     server.greet()
+    state = _opened(order)
     unreadable: list[Entry] = []
     listed = recordings_below(order.folder, order.output_dir, lambda path, error: unreadable.append(_lost(path, error)))
     if not listed and not unreadable:

@@ -116,7 +116,7 @@ class Server:
             if job["status"] in FINAL:
                 return job
             if time.monotonic() - asked_at < 1:  # too many clients wait, or the server is about to stop
-                time.sleep(retry_after(answer) or 1)
+                self._patience.sleep(retry_after(answer) or 1)
 
     def transcript(self, job_id: str, form: Format) -> bytes | None:
         """Returns None if the server does not know the job."""

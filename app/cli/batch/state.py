@@ -116,7 +116,8 @@ class State:
             raise Unusable(f"{path.parent} cannot be locked: {error.strerror}; choose a folder on a disk") from None
 
     def _begin(self, path: Path, about: About) -> str:
-        """Reads the file, and returns the id of the batch."""
+        """Reads the file, and returns the id of the batch. One without a recording begins anew."""
+        whole = 0
         with os.fdopen(os.dup(self._descriptor), "rb") as file:
             file.seek(0)
             first = file.readline()
@@ -125,14 +126,17 @@ class State:
             head = _json(first)
             if head.get("callscribe_batch") != VERSION or not isinstance(head.get("id"), str):
                 raise Unusable(f"{path} is no state of a batch that this version knows; choose another --output-dir")
-            _require_same(About(head.get("folder", ""), head.get("format", ""), head.get("options", {})), about, path)
-            whole = position = len(first)
+            whole = len(first)
             for line in file:
                 if line.endswith(b"\n"):
-                    whole += len(line)
                     if entry := _entry(line):
-                        self._positions[entry.path] = position
-                position = whole
+                        self._positions[entry.path] = whole
+                    whole += len(line)
+        kept = About(head.get("folder", ""), head.get("format", ""), head.get("options", {}))
+        if kept != about:
+            if not self._positions:
+                return self._new(about)
+            raise Unusable(_difference(kept, about, path.parent))
         if whole < os.fstat(self._descriptor).st_size:  # a command ended while it wrote the last line
             os.ftruncate(self._descriptor, whole)
         return str(head["id"])
@@ -177,9 +181,8 @@ def _entry(line: bytes) -> Entry | None:
         return None
 
 
-def _require_same(kept: About, about: About, path: Path) -> None:
+def _difference(kept: About, about: About, folder: Path) -> str:
     if kept.folder != about.folder:
-        raise Unusable(f"{path.parent} belongs to a batch of {kept.folder}; choose another --output-dir")
-    if (kept.format, kept.options) != (about.format, about.options):
-        options = " ".join(f"{name}={value}" for name, value in {"format": kept.format, **kept.options}.items())
-        raise Unusable(f"{path.parent} has a batch with other options ({options}); choose another --output-dir")
+        return f"{folder} belongs to a batch of {kept.folder}; choose another --output-dir"
+    options = " ".join(f"{name}={value}" for name, value in {"format": kept.format, **kept.options}.items())
+    return f"{folder} has a batch with other options ({options}); choose another --output-dir"
