@@ -43,8 +43,9 @@ class Patience:
             else:
                 if not isinstance(answer, httpx.Response):
                     return answer
-                faults += answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
-                if answer.status_code not in BUSY and not 0 < faults < MOST_FAULTS:
+                is_fault = answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+                faults += is_fault
+                if answer.status_code not in BUSY and not (is_fault and faults < MOST_FAULTS):
                     self._report(None)
                     _require_allowed(answer)
                     return answer
