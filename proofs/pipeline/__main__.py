@@ -6,11 +6,13 @@ This module chooses the scenarios and their sizes. What happens in a scenario is
 import sys
 from functools import partial
 
+from proofs.pipeline.folder_batches import folder_batches
 from proofs.pipeline.outputs import outputs
 from proofs.play import Scenarios, play
 
 SCENARIOS: Scenarios = {
     "outputs": partial(outputs, jobs=200, kills=10),
+    "folder_batches": partial(folder_batches, recordings=300, kills=16, server_kills=3),
 }
 
 if __name__ == "__main__":

@@ -214,13 +214,14 @@ def test_the_command_loads_neither_engine_nor_database_nor_settings() -> None:
 
 @pytest.mark.slow
 def test_a_command_that_is_interrupted_and_killed_transcribes_nothing_twice(tmp_path: Path) -> None:
-    recordings = {f"{number // 4}/{number % 4}.wav": tone(0.2 + number / 100) for number in range(16)}
+    recordings = {f"{number // 4}/{number % 4}.wav": tone(0.2 + number / 100) for number in range(24)}
     calls, out = folder_of(tmp_path, recordings), tmp_path / "out"
     with serving(tmp_path / "service", program=DOUBLE) as service:
         options = batch(calls, out, service, "--prompt", "sleep 0.3", "--together", "4")
-        for number, how in enumerate([signal.SIGINT, signal.SIGKILL, signal.SIGKILL, signal.SIGINT], start=1):
+        for how in [signal.SIGINT, signal.SIGKILL, signal.SIGKILL, signal.SIGINT]:
+            before = len(jobs(service))
             started = start_callscribe(*options, folder=tmp_path, stderr=subprocess.DEVNULL)
-            eventually(partial(_has_jobs, service, number * 3))
+            eventually(partial(_has_jobs, service, before + 2))
             started.send_signal(how)
             started.communicate(timeout=60)
             assert started.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
