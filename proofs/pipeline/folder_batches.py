@@ -34,21 +34,21 @@ def _figures(folder: Path, recordings: int, kills: int, server_kills: int) -> li
         (calls / name).parent.mkdir(parents=True, exist_ok=True)
         (calls / name).write_bytes(tone())
     port, statuses, served = str(free_ports(1)[0]), list[int](), folder / "service"
-    options = ("batch", str(calls), "--server", f"http://127.0.0.1:{port}", "-o", str(out), "--prompt", "sleep 0.02")
+    options = ("batch", str(calls), "--server", f"http://127.0.0.1:{port}", "-o", str(out), "--prompt", "sleep 0.15")
     command: subprocess.Popen[str] | None = None
     for restart in range(server_kills + 1):
         with serving(served, program=PROGRAM, port=port) as service:
             command = command or start_callscribe(*options, folder=folder, stderr=subprocess.DEVNULL)
             for _ in range(kills // (server_kills + 1)):
                 with suppress(subprocess.TimeoutExpired):  # it has become an interruption in the middle of the work
-                    command.wait(chosen.uniform(2, 5))
+                    command.wait(chosen.uniform(1.5, 4))
                 command.send_signal(chosen.choice([signal.SIGINT, signal.SIGKILL]))
                 command.communicate()
                 statuses.append(command.returncode)
                 command = start_callscribe(*options, folder=folder, stderr=subprocess.DEVNULL)
             if restart < server_kills:
                 with suppress(subprocess.TimeoutExpired):
-                    command.wait(chosen.uniform(2, 5))
+                    command.wait(chosen.uniform(1.5, 4))
                 service.kill()
             else:
                 command.communicate(timeout=SETTLING_SECONDS)

@@ -64,9 +64,10 @@ def _run(order: Order, display: Display) -> int:
     if not listed and not unreadable:
         raise Unusable(f"no recording in {order.folder}")
     work = Work(order.folder, order.output_dir, order.form, order.fields, server, state)
-    needed = work.needed(listed, retry_failed=order.retry_failed)
-    if len(needed) < len(listed):
-        display.say(f"{len(listed) - len(needed)} of {len(listed)} recordings have their result from an earlier run")
+    paths = [*listed, *_posted_and_gone(state, set(listed))]
+    needed = work.needed(paths, retry_failed=order.retry_failed)
+    if len(needed) < len(paths):
+        display.say(f"{len(paths) - len(needed)} of {len(paths)} recordings have their result from an earlier run")
     display.begin(len(needed))
     work.run(needed, order.together, display.show)
     return _reported(order, state, {*listed, *state}, unreadable, display)
@@ -81,6 +82,12 @@ def _opened(order: Order) -> State:
     except OSError as error:
         raise Unusable(f"--output-dir: {order.output_dir}: {wording.of_disk(error)}") from None
     return state
+
+
+def _posted_and_gone(state: State, listed: Collection[str]) -> list[str]:
+    """Returns the recordings that an earlier run uploaded, and that somebody has removed since."""
+    gone = [entry for path in state if path not in listed and (entry := state[path])]
+    return [entry.path for entry in gone if entry.status is Progress.POSTED]
 
 
 def _lost(path: str, error: OSError) -> Entry:

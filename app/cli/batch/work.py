@@ -50,13 +50,13 @@ class Work:
         If it raises, nothing is written any more, so that the process can end without a half-written file.
         """
         left, lock = iter(paths), threading.Lock()
-        results: SimpleQueue[Entry | Exception] = SimpleQueue()
+        results: SimpleQueue[Entry | BaseException] = SimpleQueue()
 
         def work() -> None:
             for path in _taken(left, lock):
                 try:
                     results.put(self._transcribe(path))
-                except Exception as error:  # noqa: BLE001  the main thread raises it
+                except BaseException as error:  # noqa: BLE001  the main thread raises it
                     results.put(error)
                     return
 
@@ -65,7 +65,7 @@ class Work:
         try:
             for _ in paths:
                 result = results.get()
-                if isinstance(result, Exception):
+                if isinstance(result, BaseException):
                     raise result
                 show(result)
         except BaseException:
