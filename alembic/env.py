@@ -11,7 +11,8 @@ from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
 import app.deliveries.models
-import app.jobs.models  # noqa: F401  (defines the tables)
+import app.jobs.models
+import app.recording_batches.models  # noqa: F401  (defines the tables)
 from alembic import context
 from app.database import schema
 from app.database.address import Address

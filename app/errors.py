@@ -29,12 +29,15 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── NoAudio                 no_audio                 422
     │   ├── BadMedia                bad_media                422
     │   └── TooLong                 too_long                 422
-    └── JobError                ends a job, and is never the answer to a request
-        ├── FetchFailed             fetch_failed
-        ├── TranscriptionFailed     transcription_failed
-        ├── WorkerCrashed           worker_crashed
-        ├── Abandoned               abandoned
-        └── GpuOutOfMemory          gpu_out_of_memory
+    ├── JobError                ends a job, and is never the answer to a request
+    │   ├── FetchFailed             fetch_failed
+    │   ├── TranscriptionFailed     transcription_failed
+    │   ├── WorkerCrashed           worker_crashed
+    │   ├── Abandoned               abandoned
+    │   └── GpuOutOfMemory          gpu_out_of_memory
+    └── FolderError             says why a watched folder puts the recording of a completed job aside
+        ├── OutputFailed            output_failed
+        └── RecordingChanged        recording_changed
 """
 
 from collections.abc import Iterable, Mapping
@@ -247,3 +250,15 @@ class Abandoned(JobError):
     """The service cancelled the job, because the client that waited for it on its connection hung up."""
 
     code, title = "abandoned", "No client waited for the transcription any more"
+
+
+class FolderError(AppError):
+    pass
+
+
+class OutputFailed(FolderError):
+    code, title = "output_failed", "The outputs of the transcription could not be written"
+
+
+class RecordingChanged(FolderError):
+    code, title = "recording_changed", "The recording changed after it had been accepted"

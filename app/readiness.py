@@ -17,6 +17,7 @@ from app.database.connections import Database
 from app.deliveries import outputs_of_events
 from app.deliveries.models import Style
 from app.errors import InsufficientStorage
+from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake
 from app.jobs import queue
 from app.jobs.runner import JobRunner
@@ -195,3 +196,8 @@ async def neighbours_reached(database: Database) -> None:
         styles = await outputs_of_events.troubled_styles(session)
     if styles:
         raise Doubtful("; ".join(WHAT_STYLES_REACH[style] for style in styles))
+
+
+async def folder_watched(watch: FolderWatch) -> None:
+    if (trouble := watch.trouble) is not None:
+        raise Doubtful("recordings wait in the watched folder", trouble)

@@ -29,11 +29,17 @@ from app.deliveries.folder import FolderChannel
 from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Style
 from app.deliveries.outputs import Output, Outputs
-from app.deliveries.receivers import Receivers
+from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.deliveries.s3 import S3Channel
 from app.deliveries.sender import DeliverySender
+from app.errors import AppError
+from app.intake.folder.asking import Asking
+from app.intake.folder.opening import WatchOptions, open_watch
+from app.intake.folder.place import FolderUnavailable, Place
+from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
+from app.intake.offered import options_in_force
 from app.jobs import erasure
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
@@ -48,11 +54,15 @@ from app.jobs.runner import JobRunner
 from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
 from app.network.guard import NetworkGuard
-from app.process.shutdown import Shutdown, on_signals
+from app.process.shutdown import Drainable, Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
-from app.settings import Settings
+from app.recording_batches.accepting import BatchIntake
+from app.recording_batches.feeder import Feeder
+from app.recording_batches.reading import BatchReader
+from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
+from app.sources.s3_listing import S3Listing
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
 from app.speech.engine import Engine, EngineConfig, check
@@ -83,6 +93,7 @@ class Parts:
     retention: Retention
     at_end: AtEnd
     executor: Executor | None
+    watch: FolderWatch | None
     shutdown: Shutdown
 
 
@@ -99,6 +110,9 @@ class Service:
     reader: Reader
     waiting: Waiting
     interest: Interest
+    batch_intake: BatchIntake
+    batch_reader: BatchReader
+    feeder: Feeder
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -113,7 +127,7 @@ async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[S
     """Open everything that `serve` needs besides its HTTP server."""
     async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
         service = assemble_service(settings, parts, database)
-        async with _running([service.interest.run()], parts.shutdown):
+        async with _running([service.interest.run(), service.feeder.run()], parts.shutdown):
             yield service
 
 
@@ -151,15 +165,32 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 database, signals, recordings, engine, retention, at_end, worker=name, models=settings.model
             )
             jobs = Executor(engine, runner)
-        workers = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
+        workers: list[tuple[Drainable, float]] = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
+        watch = None
+        if (watched := watch_options(settings)) is not None:
+            intake = open_intake(settings, database, guard, store, fetcher, free_space)
+            watch = open_watch(watched, intake, database, at_end)
+            workers = [(watch, SENDING_GRACE_SECONDS), *workers]
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
         on_signals(shutdown.request)
         unserved = UnservedModels(database, settings.model)
         work = [signals.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
         work += [jobs.run()] if jobs else []
+        work += [watch.run()] if watch else []
         async with _running(work, shutdown):
             yield Parts(
-                database, signals, guard, workspace, store, free_space, fetcher, retention, at_end, jobs, shutdown
+                database,
+                signals,
+                guard,
+                workspace,
+                store,
+                free_space,
+                fetcher,
+                retention,
+                at_end,
+                jobs,
+                watch,
+                shutdown,
             )
             await shutdown.drain()
 
@@ -171,21 +202,33 @@ async def report_ready(parts: Parts, event: str, **facts: str) -> None:
     log.info(event, **facts)
 
 
-def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
+def open_intake(
+    settings: Settings,
+    database: Database,
+    guard: NetworkGuard,
+    store: AudioStore,
+    fetcher: Fetcher,
+    free_space: FreeSpace,
+) -> Intake:
     limits = Limits(
         settings.max_upload_bytes,
         settings.max_audio_seconds,
         QueueLimit(settings.max_pending, len(settings.api_keys)),
         settings.priority_ceilings,
     )
-    receivers = Receivers(parts.guard, settings.webhook_urls, settings.callback_urls)
+    receivers = Receivers(guard, settings.webhook_urls, settings.callback_urls)
     models = ModelNames(settings.model, settings.model_aliases)
     outputs = Outputs(
         settings.output_buckets,
         None if settings.output_url is None else Output(settings.output_url),
         settings.output_formats,
     )
-    intake = Intake(database, parts.store, parts.fetcher, models, receivers, outputs, parts.free_space, limits)
+    return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits)
+
+
+def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
+    intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space)
+    listing = S3Listing(settings.source_buckets)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
@@ -194,6 +237,17 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
         reader=Reader(database),
         waiting=Waiting(database, parts.signals),
         interest=Interest(parts.database, parts.retention, parts.at_end, keep_abandoned=settings.openai_keep_abandoned),
+        batch_intake=BatchIntake(database, intake, listing, parts.workspace, parts.free_space),
+        batch_reader=BatchReader(database),
+        feeder=Feeder(
+            parts.database,
+            parts.signals,
+            intake,
+            listing,
+            parts.retention,
+            parts.at_end,
+            settings.keep_transcript_days,
+        ),
         api_keys=ApiKeys(keys if settings.auth == "on" else None),
         readiness=_readiness(settings, parts, intake),
     )
@@ -216,6 +270,7 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
             "jobs": partial(readiness.workers_at_work, parts.database),
             "models": partial(readiness.models_served, parts.database, settings.model),
             "deliveries": partial(readiness.neighbours_reached, parts.database),
+            **({"watch": partial(readiness.folder_watched, parts.watch)} if parts.watch else {}),
         },
     )
 
@@ -271,6 +326,36 @@ def _decoder(settings: Settings, store: AudioStore, workspace: Workspace) -> Dec
 def check_engine(settings: Settings) -> None:
     """Raises ModelUnavailable for models and devices that cannot work, before anything slow begins."""
     check(engine_config(settings))
+
+
+def watch_options(settings: Settings) -> WatchOptions | None:
+    if settings.watch is None:
+        return None
+    return WatchOptions(
+        settings.watch,
+        settings.watch_settle_seconds,
+        settings.watch_options,
+        keep=settings.watch_after == "keep",
+        output=settings.watch_output,
+        formats=settings.watch_formats,
+    )
+
+
+def check_watch(settings: Settings) -> None:
+    """Raises SettingsError if a folder is to be watched and cannot be, or if its options are not allowed."""
+    if settings.watch is None:
+        return
+    try:
+        Place(settings.watch).prepare()
+        asked = Asking.checked(settings.watch_options).ask("call.wav", None)
+        options_in_force(asked.options, ModelNames(settings.model, settings.model_aliases))
+        receivers = Receivers(NetworkGuard(settings.allowed_networks))
+        receivers.webhooks(asked.webhook_url)
+        receivers.callbacks(asked.callback_url, PlaceholderValues("call.wav", asked.external_id, "file"))
+    except FolderUnavailable as error:
+        raise SettingsError(f"CALLSCRIBE_WATCH: {error}") from None
+    except AppError as error:
+        raise SettingsError(f"CALLSCRIBE_WATCH_OPTIONS: {error.reason}") from None
 
 
 def engine_config(settings: Settings) -> EngineConfig:

@@ -11,11 +11,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
+from pydantic_core import from_json
 
 from app.database.address import parse_address
 from app.deliveries.outputs import S3_SCHEME, check_default, check_output, check_path, is_allowed
 from app.deliveries.receivers import check_callback, check_url
 from app.deliveries.signing import key_of
+from app.errors import InvalidRequest
+from app.intake.folder.names import is_watched_folder
+from app.intake.requests import CreateTranscription, validated
 from app.storage.file_url import FILE_SCHEME, path_of, template_url
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 
@@ -129,6 +133,52 @@ def in_allowed_place(url: str | None, info: ValidationInfo) -> str | None:
     if url is None or places is None or url.startswith(FILE_SCHEME) or is_allowed(places, url):
         return url
     raise ValueError("names a place that CALLSCRIBE_OUTPUT_BUCKETS does not allow")
+
+
+def folder(value: Any) -> Any:
+    if isinstance(value, str) and not value.startswith(("/", "~")):
+        raise ValueError("must be a path that begins with /")
+    return expanded(Path(value)).resolve() if isinstance(value, str) else value
+
+
+def watched_folder(folder: Path | None, info: ValidationInfo) -> Path | None:
+    """Raises ValueError for a folder that cannot be watched, or that holds files of the service itself."""
+    require_writable(folder)
+    places = {name: info.data.get(name) for name in ("data_dir", "store_url")}
+    places["output_url"] = folder_of_output(info.data.get("output_url"))
+    for name, ours in places.items():
+        if folder is not None and isinstance(ours, Path) and _is_watched_in(ours.resolve(), folder):
+            raise ValueError(f"the folder of CALLSCRIBE_{name.upper()} is in {folder}, so its files would be taken")
+    return folder
+
+
+def watch_output(folder: Path | None, info: ValidationInfo) -> Path | None:
+    """Raises ValueError for a folder that cannot be written, or whose files would count as side files."""
+    watched = info.data.get("watch")
+    require_writable(folder)
+    if folder is not None and watched is not None and _is_watched_in(folder, watched):
+        raise ValueError(f"must not be in {watched}, because JSON files there are options of recordings")
+    return folder
+
+
+def _is_watched_in(folder: Path, watched: Path) -> bool:
+    return folder.is_relative_to(watched) and all(map(is_watched_folder, folder.relative_to(watched).parts))
+
+
+def watch_options(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        options = from_json(value, allow_inf_nan=False)
+    except ValueError as error:
+        raise ValueError(f"must be a JSON object: {error}") from None
+    if not isinstance(options, dict):
+        raise ValueError('must be a JSON object, such as {"language": "en"}')  # noqa: TRY004  pydantic shows it
+    try:
+        validated(CreateTranscription, options)
+    except InvalidRequest as error:
+        raise ValueError("; ".join(f"{each.field} {each.detail}" for each in error.errors) or error.detail) from None
+    return options
 
 
 def split_unique(value: Any) -> Any:

@@ -4,7 +4,7 @@ import os
 import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError
@@ -153,6 +153,37 @@ class Settings(BaseSettings):
         description="Formats of outputs that name none, comma separated: `json`, `text`, `srt`, `vtt`, `tsv`, "
         "`whisper`.",
     )
+    watch: Annotated[Path | None, BeforeValidator(values.folder), AfterValidator(values.watched_folder)] = Field(
+        default=None,
+        description="Folder that is watched, such as one that is filled over SFTP. Each recording that comes into it "
+        "becomes a transcription. If unset, no folder is watched.",
+    )
+    watch_settle_seconds: float = Field(
+        default=5,
+        gt=0,
+        le=3600,
+        description="A file in the watched folder is complete when it has not changed for so many seconds.",
+    )
+    watch_options: Annotated[dict[str, Any], NoDecode, BeforeValidator(values.watch_options)] = Field(
+        default_factory=dict,
+        description="Options of all recordings in the watched folder, as a JSON object with the fields of a request, "
+        'such as `{"language": "en"}`.',
+    )
+    watch_after: Literal["delete", "keep"] = Field(
+        default="delete",
+        description="What happens to a recording of the watched folder when its transcription is completed. `keep` "
+        "moves it to `.done` in that folder.",
+    )
+    watch_output: Annotated[Path | None, BeforeValidator(values.folder), AfterValidator(values.watch_output)] = Field(
+        default=None,
+        description="Folder to which the transcripts of the watched folder are written. If unset, none are written.",
+    )
+    watch_formats: Annotated[tuple[Format, ...], NoDecode, BeforeValidator(values.split_unique)] = Field(
+        default=(Format.WHISPER,),
+        min_length=1,
+        description="Formats of the files in `WATCH_OUTPUT`, comma separated: `json`, `text`, `srt`, `vtt`, `tsv`, "
+        "`whisper`.",
+    )
     max_upload_bytes: ByteSize = Field(
         default=ByteSize(2 * 1024**3),
         gt=0,
@@ -226,7 +257,8 @@ class Settings(BaseSettings):
     @property
     def output_folders(self) -> tuple[Path, ...]:
         """Returns the folders below which transcripts are written."""
-        return tuple(folder for folder in [values.folder_of_output(self.output_url)] if folder is not None)
+        folders = values.folder_of_output(self.output_url), self.watch_output
+        return tuple(folder for folder in folders if folder is not None)
 
     @property
     def disks(self) -> tuple[Path, ...]:

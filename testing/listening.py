@@ -54,6 +54,9 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         reader=unused,
         waiting=unused,
         interest=unused,
+        batch_intake=unused,
+        batch_reader=unused,
+        feeder=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
     )
@@ -78,6 +81,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         retention=Retention(database, store),
         at_end=FORGET_AUDIO,
         executor=None,
+        watch=None,
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )
     app = create_app(chosen.root_path)

@@ -1,7 +1,8 @@
 """Chooses the format of a transcript, by the `format` parameter or the `Accept` header (RFC 9110, section 12.5.1)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from app.errors import NotAcceptable
 from app.transcripts.formats import Format
@@ -27,13 +28,31 @@ def choose_format(named: Format | None, accept: str | None) -> Format:
 def negotiate(accept: str | None) -> Format | None:
     """Returns the format that an `Accept` header asks for: JSON if there is no header, None if no format is acceptable.
 
-    The highest quality wins, then the more specific range, then the order of `Format`. Malformed ranges and parameters
-    other than `q` are ignored. `whisper` is never chosen here, because its media type is that of `json`.
+    `whisper` is never chosen here, because its media type is that of `json`.
+    """
+    return preferred(accept, [each for each in Format if each is not Format.WHISPER])
+
+
+class Offered(Protocol):
+    """A format that an answer may have."""
+
+    @property
+    def media_type(self) -> str: ...
+
+
+Offer = TypeVar("Offer", bound=Offered)
+
+
+def preferred(accept: str | None, offered: Sequence[Offer]) -> Offer | None:
+    """Returns what an `Accept` header asks for: the first one if there is no header, None if none is acceptable.
+
+    The highest quality wins, then the more specific range, then the order of `offered`. Malformed ranges and parameters
+    other than `q` are ignored.
     """
     if accept is None or not accept.strip():
-        return Format.JSON
+        return offered[0]
     ranges = dict(_media_ranges(accept))
-    offers = [(*_preference(each.media_type, ranges), each) for each in Format if each is not Format.WHISPER]
+    offers = [(*_preference(each.media_type, ranges), each) for each in offered]
     quality, _, best = max(offers, key=lambda offer: offer[:2])
     return best if quality > 0 else None
 

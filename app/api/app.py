@@ -17,7 +17,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import Scope
 
 from app import __version__
-from app.api import deliveries, from_url, models, openapi, operations, problems, recordings, transcriptions
+from app.api import batches, deliveries, from_url, models, openapi, operations, problems, recordings, transcriptions
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.openai import routes as openai
@@ -86,6 +86,7 @@ def create_app(root_path: str = "") -> FastAPI:
                 "name": "transcriptions",
                 "description": "Post recordings, follow their transcriptions, and read their transcripts.",
             },
+            {"name": "batches", "description": "Transcribe many old recordings behind the calls of the day."},
             {
                 "name": "openai",
                 "description": "Transcribe with the clients of OpenAI's API. Their base URL is `/v1` of this service.",
@@ -105,6 +106,7 @@ def create_app(root_path: str = "") -> FastAPI:
     app.include_router(page.router)
     app.include_router(transcriptions.router)
     app.include_router(from_url.router)
+    app.include_router(batches.router)
     app.include_router(openai.router)
     app.include_router(deliveries.router)
     app.include_router(recordings.router)

@@ -14,6 +14,8 @@ from app.jobs.ending import AtEnd
 from app.jobs.reading import Reader
 from app.jobs.retention import Retention
 from app.jobs.waiting import Waiting
+from app.recording_batches.accepting import BatchIntake
+from app.recording_batches.reading import BatchReader
 from app.service import Service
 from app.storage.store import AudioStore
 
@@ -59,6 +61,14 @@ async def _at_end(request: Request) -> AtEnd:
     return service_of(request).parts.at_end
 
 
+async def _batch_intake(request: Request) -> BatchIntake:
+    return service_of(request).batch_intake
+
+
+async def _batch_reader(request: Request) -> BatchReader:
+    return service_of(request).batch_reader
+
+
 async def _store(request: Request) -> AudioStore:
     return service_of(request).parts.store
 
@@ -75,4 +85,6 @@ ReaderDep = Annotated[Reader, Depends(_reader)]
 WaitingDep = Annotated[Waiting, Depends(_waiting)]
 RetentionDep = Annotated[Retention, Depends(_retention)]
 AtEndDep = Annotated[AtEnd, Depends(_at_end)]
+BatchIntakeDep = Annotated[BatchIntake, Depends(_batch_intake)]
+BatchReaderDep = Annotated[BatchReader, Depends(_batch_reader)]
 StoreDep = Annotated[AudioStore, Depends(_store)]

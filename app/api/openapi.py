@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.api import delivery_views as deliveries
-from app.api import openapi_webhooks
+from app.api import openapi_batches, openapi_webhooks
 from app.api.openai import schemas as openai_schemas
 from app.api.openai.errors import OpenAIError
 from app.api.openai.openapi import with_nulls
@@ -20,6 +20,8 @@ from app.intake.ask import DEFAULT_PRIORITY
 from app.intake.requests import CreateFromUrl
 from app.jobs.events import TranscriptionEvent
 from app.jobs.views import EXAMPLE_ID, OptionsOut, TranscriptionOut, shown_options
+from app.recording_batches.requests import CreateBatch
+from app.recording_batches.views import BatchReport
 from app.transcripts.transcript import Options
 from app.transcripts.view import TranscriptOut
 
@@ -48,6 +50,7 @@ PENDING_EXAMPLE: dict[str, Any] = {
     "retry": None,
     "warnings": [],
     "external_id": "crm-48151",
+    "batch_id": None,
     "metadata": {},
     "created_at": "2026-11-21T09:30:00Z",
     "started_at": None,
@@ -87,6 +90,7 @@ EXAMPLES: dict[str, Any] = {
     "Cancelled": PENDING_EXAMPLE | {"status": "cancelled", "completed_at": "2026-11-21T09:30:02Z"},
     "Page": {"items": [COMPLETED_EXAMPLE], "next_cursor": EXAMPLE_ID},
     **deliveries.EXAMPLES,
+    **openapi_batches.EXAMPLES,
 }
 
 _TURN = {"speaker": "agent", "start": 0.8, "end": 2.9, "text": "Good morning, how can I help you?"}
@@ -229,13 +233,17 @@ PART_OF_AUDIO = AUDIO | {"description": "The bytes of the recording that `Range`
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Returns the document with the webhooks and schemas that FastAPI does not see, and without its 422 answers."""
-    written_by_hand: list[type[BaseModel]] = [Problem, OpenAIError, TranscriptOut, TranscriptionEvent]
+    written_by_hand: list[type[BaseModel]] = [Problem, OpenAIError, TranscriptOut, TranscriptionEvent, BatchReport]
     _, named = models_json_schema(
-        [*((model, "serialization") for model in written_by_hand), (CreateFromUrl, "validation")],
+        [
+            *((model, "serialization") for model in written_by_hand),
+            (CreateFromUrl, "validation"),
+            (CreateBatch, "validation"),
+        ],
         ref_template=REF_TEMPLATE,
     )
     schemas = {**named["$defs"], **document["components"]["schemas"]}
-    schemas |= {**SCHEMAS, **openai_schemas.SCHEMAS, "WhisperTranscript": WHISPER_TRANSCRIPT}
+    schemas |= {**SCHEMAS, **openapi_batches.SCHEMAS, **openai_schemas.SCHEMAS, "WhisperTranscript": WHISPER_TRANSCRIPT}
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
         if "application/json" in operation["responses"].get("422", {}).get("content", {}):
             del operation["responses"]["422"]

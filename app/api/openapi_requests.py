@@ -21,7 +21,7 @@ OPTIONS_EXAMPLE: dict[str, Any] = {
 }
 
 
-def _curl(*lines: str) -> dict[str, str]:
+def curl(*lines: str) -> dict[str, str]:
     return {"lang": "Shell", "label": "curl", "source": " \\\n  ".join(lines)}
 
 
@@ -125,7 +125,7 @@ CREATE: dict[str, Any] = {
         },
     },
     "x-codeSamples": [
-        _curl(
+        curl(
             "curl http://127.0.0.1:8000/v1/transcriptions",
             "-H 'Authorization: Bearer '$KEY",
             "-F file=@call.wav",
@@ -144,7 +144,7 @@ CREATE_FROM_URL: dict[str, Any] = {
         },
     },
     "x-codeSamples": [
-        _curl(
+        curl(
             "curl http://127.0.0.1:8000/v1/transcriptions/from-url",
             "-H 'Authorization: Bearer '$KEY -H 'Content-Type: application/json'",
             """-d '{"url": "https://recordings.example.com/48151.wav", "channels": "split"}'""",

@@ -36,13 +36,14 @@ def serve(
     if executor:
         share_memory()
     from app.api.app import serve as serve_http
-    from app.service import check_engine, open_service
+    from app.service import check_engine, check_watch, open_service
 
     settings = checked_settings()
     _close_to_other_users(settings)
     check_exposure(settings, host)
     if executor:
         check_engine(settings)
+    check_watch(settings)
     listener = listen(host, port)
     set_up_logging(settings.log_format, settings.log_level)
     _run_until_stopped(
@@ -60,11 +61,12 @@ def worker() -> None:
     """Run jobs without answering HTTP requests. Any number of processes may share one database."""
     close_to_other_processes()
     share_memory()
-    from app.service import check_engine
+    from app.service import check_engine, check_watch
 
     settings = checked_settings()
     _close_to_other_users(settings)
     check_engine(settings)
+    check_watch(settings)
     set_up_logging(settings.log_format, settings.log_level)
     _run_until_stopped(_work(settings))
 

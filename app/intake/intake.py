@@ -5,7 +5,8 @@ every way in, and a failure leaves nothing in the store. How a recording came in
 codes belong to `app.api`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 import structlog
+from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from app.callers import Caller
@@ -33,6 +35,7 @@ from app.intake.offered import options_in_force
 from app.intake.prober import Prober
 from app.jobs import awaited, changing
 from app.jobs.awaited import Upload
+from app.jobs.ending import AtEnd
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
@@ -41,6 +44,7 @@ from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailable
+from app.transcripts.transcript import Transcript
 
 MOST_BESIDE_RECORDING = 256 * 1024  # bytes that a request may have beside its recording
 
@@ -198,6 +202,56 @@ class Intake:
             ),
             self._hash_of(recording, ask) if ask.is_awaited else None,
         )
+
+    async def accept_written(
+        self,
+        recording: Stored,
+        ask: Ask,
+        caller: Caller,
+        idempotency_key: str,
+        transcript: Transcript,
+        at_end: AtEnd,
+    ) -> Accepted:
+        """Add a completed job for a recording whose outputs are written already. Its receivers are notified.
+
+        The recording is not stored, and nothing is written again. Raises AppError if the request is refused.
+        """
+        asked = self._new_job(recording, replace(ask, output=None, folder_output=None), caller, idempotency_key)
+        job = replace(asked, outputs=[], audio_key=None, sha256=None, duration=transcript.duration or None)
+        async with self._database.transaction() as session:
+            row, is_new = await changing.add_completed(session, job, transcript, at_end)
+        return Accepted(row, is_new)
+
+    def check(self, recording: Remote, ask: Ask, caller: Caller) -> None:
+        """Raises the AppError with which `accept` would refuse the recording."""
+        self._new_job(recording, ask, caller, None)
+
+    async def accept_many(
+        self,
+        asked: Sequence[tuple[Remote, Ask] | AppError],
+        caller: Caller,
+        batch_id: UUID,
+        record: Callable[[AsyncSession, Sequence[UUID | AppError]], Awaitable[bool]],
+    ) -> bool:
+        """Enqueue jobs of a recording batch in one transaction, with the checks of `accept`.
+
+        `record` writes the outcomes in the same transaction: for each recording the id of its job, or the error that
+        refuses it. If it returns False, nothing is enqueued. Returns what it returns.
+        """
+        jobs = await asyncio.to_thread(lambda: [self._job_of_batch(each, caller, batch_id) for each in asked])
+        async with self._database.transaction() as session:
+            if not await record(session, [job.id if isinstance(job, NewJob) else job for job in jobs]):
+                return False
+            await changing.enqueue_many(session, [job for job in jobs if isinstance(job, NewJob)])
+        return True
+
+    def _job_of_batch(self, asked: tuple[Remote, Ask] | AppError, caller: Caller, batch_id: UUID) -> NewJob | AppError:
+        if isinstance(asked, AppError):
+            return asked
+        try:
+            return replace(self._new_job(*asked, caller, None), batch_id=batch_id)
+        except AppError as error:
+            return error
 
     @asynccontextmanager
     async def _erased_on_failure(self, key: str) -> AsyncIterator[None]:

@@ -285,20 +285,26 @@ class CreateFromUrl(CreateTranscription):
     @classmethod
     def from_json(cls, body: bytes) -> Self:
         """Reads a JSON object. Raises InvalidRequest if it or a field is not valid."""
-        try:
-            values = from_json(body.removeprefix(BOM_UTF8).decode(), allow_inf_nan=False)
-        except UnicodeDecodeError:
-            raise InvalidRequest("The body is not UTF-8. Send the JSON in UTF-8.") from None
-        except ValueError as error:
-            raise InvalidRequest(f"The body is not JSON: {error}.") from None
-        if not isinstance(values, dict):
-            raise InvalidRequest("The body must be a JSON object.")
+        values = json_object(body, "body")
         return validated(cls, {name: value for name, value in values.items() if not cls._is_empty(name, value)})
 
     @classmethod
     def _is_empty(cls, name: str, value: object) -> bool:
         """Whether a field counts as not given. An empty URL does not, because the field is required."""
         return name in cls.model_fields and name != "url" and (value is None or value == "")
+
+
+def json_object(content: bytes, name: str) -> dict[str, Any]:
+    """Raises InvalidRequest, which calls the content by its name."""
+    try:
+        values = from_json(content.removeprefix(BOM_UTF8).decode(), allow_inf_nan=False)
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"The {name} is not UTF-8. Send the JSON in UTF-8.") from None
+    except ValueError as error:
+        raise InvalidRequest(f"The {name} is not JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise InvalidRequest(f"The {name} must be a JSON object.")
+    return values
 
 
 def validated(model: type[Model], values: dict[str, Any]) -> Model:

@@ -4,12 +4,14 @@
 after the commit.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import and_, func, not_, or_, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, delete, select
+from sqlmodel import SQLModel, col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -17,19 +19,36 @@ from app.callers import Caller
 from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
-from app.errors import AlreadyFinal, AppError, IdempotencyKeyReused, QueueFull
+from app.errors import AlreadyFinal, AppError, IdempotencyKeyReused, NotFound, QueueFull
 from app.jobs import awaited
 from app.jobs.ending import AtEnd, Written, now, write_with_end
+from app.jobs.followed import SCHEME
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
-from app.jobs.models import NewJob, Transcription, stored_options, stored_outputs, unknown
+from app.jobs.models import (
+    ErasedFile,
+    NewJob,
+    StoredTranscript,
+    Transcription,
+    stored_options,
+    stored_outputs,
+    stored_transcripts,
+    unknown,
+)
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.scope import seen_by
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic, changed_topic
+from app.transcripts.transcript import Transcript
+
+# With the values in its text, so that PostgreSQL finds the index of exactly these rows in every plan.
+WAITING = text("transcription.status = 'pending' AND transcription.batch_id IS NULL")
 
 
 async def require_queue_place(session: AsyncSession, caller: str, limit: QueueLimit) -> None:
-    """Raises QueueFull if so many jobs wait that this caller may not add another one."""
-    pending = select(Transcription.id).where(Transcription.status == Status.PENDING)
+    """Raises QueueFull if so many jobs wait that this caller may not add another one.
+
+    Jobs of recording batches do not count, because they wait behind the calls of the day.
+    """
+    pending = select(Transcription.id).where(WAITING)
     waiting = await _count(session, pending.limit(limit.pending))
     if limit.admits(waiting, limit.pending):
         return
@@ -63,6 +82,17 @@ async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tupl
     return inserted, True
 
 
+async def enqueue_many(session: AsyncSession, jobs: Sequence[NewJob]) -> None:
+    """Insert jobs of a recording batch. They have no idempotency key, and do not count for the queue's limit."""
+    if not jobs:
+        return
+    at = await now(session)
+    usual = _row(jobs[0]) | {"created_at": at, "run_at": at}  # the defaults are those of every job
+    rows = [usual | _columns(job) for job in jobs]
+    await session.exec(insert(SQLModel.metadata.tables["transcription"]), params=rows)
+    await notify(session, PENDING_TOPIC)
+
+
 async def enqueue_awaited(
     session: AsyncSession, job: NewJob, request_hash: str, limit: QueueLimit
 ) -> tuple[Transcription, bool]:
@@ -78,12 +108,38 @@ async def enqueue_awaited(
     return inserted, is_new
 
 
+async def add_completed(
+    session: AsyncSession, job: NewJob, transcript: Transcript, at_end: AtEnd
+) -> tuple[Transcription, bool]:
+    """Insert a job that has ended already, because its transcript is known, with its event.
+
+    Returns the job, and whether it is new. Raises IdempotencyKeyReused.
+    """
+    if (earlier := await repeated(session, job.caller, job.idempotency_key, job.fingerprint)) is not None:
+        return earlier, False
+    ended = {"status": Status.COMPLETED, "progress": 1.0, "completed_at": func.now(), "language": transcript.language}
+    insertion = insert(Transcription).values(_row(job) | ended)
+    insertion = insertion.on_conflict_do_nothing(constraint="transcription_idempotency")
+    inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
+    if inserted is None:
+        return await add_completed(session, job, transcript, at_end)
+    stored = stored_transcripts.dump_json(transcript).decode()
+    session.add(StoredTranscript(transcription_id=inserted.id, transcript=stored))
+    return (await write_with_end(session, inserted, at_end)).job, True
+
+
 def _row(job: NewJob) -> dict[str, Any]:
-    columns = {name: value for name, value in vars(job).items() if name != "metadata"}
+    columns = _columns(job)
+    metadata = columns.pop("metadata")
+    given = Transcription(**columns).model_dump(exclude={"metadata_", "hindrances", "created_at", "run_at"})
+    return given | {"metadata": metadata, "created_at": func.now(), "run_at": func.now()}
+
+
+def _columns(job: NewJob) -> dict[str, Any]:
+    columns = dict(vars(job))
     columns["options"] = stored_options.dump_python(job.options, mode="json")
     columns["outputs"] = stored_outputs.dump_python(job.outputs, mode="json")
-    given = Transcription(**columns).model_dump(exclude={"metadata_", "hindrances", "created_at", "run_at"})
-    return given | {"metadata": job.metadata, "created_at": func.now(), "run_at": func.now()}
+    return columns
 
 
 async def repeated(
@@ -133,12 +189,53 @@ async def request_cancel(
 
 
 async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
-    """Delete a job with its transcript. If a worker runs the job, the worker loses its lease. Raises NotFound."""
+    """Delete a job with its transcript. If a worker runs the job, the worker loses its lease. Raises NotFound.
+
+    The recording of a watched folder is erased by a process that watches it (`jobs.followed`).
+    """
     job = await lock(session, transcription_id, caller)
+    if job.source.startswith(SCHEME):
+        session.add(
+            ErasedFile(
+                transcription_id=job.id,
+                idempotency_key=job.idempotency_key,
+                source=job.source,
+                erased_at=await now(session),
+            )
+        )
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
     await notify(session, cancelled_topic(transcription_id))
     await notify(session, changed_topic(transcription_id))
     return job
+
+
+async def cancel_some_of_batch(
+    session: AsyncSession, batch_id: UUID, caller: Caller, at_end: AtEnd, limit: int
+) -> list[Written]:
+    """Cancel up to `limit` jobs of a recording batch. Returns none if there is no job left to cancel."""
+    going_on = or_(
+        col(Transcription.status) == Status.PENDING,
+        and_(col(Transcription.status) == Status.IN_PROGRESS, not_(col(Transcription.cancel_requested))),
+    )
+    statement = select(Transcription.id).where(Transcription.batch_id == batch_id, going_on, seen_by(caller))
+    cancelled = []
+    for job_id in (await session.exec(statement.limit(limit))).all():
+        with suppress(NotFound, AlreadyFinal):  # it has ended or was deleted meanwhile
+            cancelled.append(await request_cancel(session, job_id, caller, at_end))
+    return cancelled
+
+
+async def erase_some_of_batch(session: AsyncSession, batch_id: UUID, limit: int) -> list[tuple[UUID, str | None]]:
+    """Delete up to `limit` jobs of a recording batch with their transcripts. Returns their ids and recordings' keys."""
+    some = select(Transcription.id).where(Transcription.batch_id == batch_id).limit(limit)
+    statement = delete(Transcription).where(col(Transcription.id).in_(some))
+    returned = statement.returning(col(Transcription.id), col(Transcription.audio_key), col(Transcription.status))
+    erased = (await session.exec(returned)).all()
+    for job_id, _, status in erased:
+        if status not in FINAL:
+            await notify(session, cancelled_topic(job_id))
+            await notify(session, changed_topic(job_id))
+    return [(job_id, key) for job_id, key, _ in erased]
 
 
 async def redeliver(session: AsyncSession, delivery_id: UUID, caller: Caller) -> tuple[Event, Delivery]:

@@ -55,6 +55,8 @@ async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list
 
     Returns the key of each job's recording, or None for a job without one.
 
+    The recordings that a watched folder has kept or put aside stay, because they are the operator's (`used_at` is set).
+
     A job with pending deliveries stays until they are delivered or given up.
     """
     statement = text("""
@@ -67,8 +69,13 @@ async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list
             ORDER BY completed_at
             LIMIT :limit
             FOR UPDATE SKIP LOCKED
+        ), erased AS (
+            DELETE FROM transcription USING due WHERE transcription.id = due.id
+            RETURNING transcription.id, idempotency_key, source, audio_key
+        ), remembered AS (
+            INSERT INTO erased_file (transcription_id, idempotency_key, source, erased_at, used_at)
+            SELECT id, idempotency_key, source, now(), now() FROM erased WHERE source LIKE 'file://%'
         )
-        DELETE FROM transcription USING due WHERE transcription.id = due.id
-        RETURNING transcription.audio_key
+        SELECT audio_key FROM erased
     """).bindparams(age=age, limit=limit)
     return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]

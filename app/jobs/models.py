@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -76,6 +77,16 @@ class Transcription(SQLModel, table=True):
         Index("transcription_audio", "audio_key", postgresql_where=text("audio_key IS NOT NULL")),
         Index("transcription_by_status", "status", "id"),
         Index("transcription_by_external_id", "external_id", "id"),
+        # The jobs of recording batches do not count for the queue's limit.
+        Index("transcription_waiting", "caller", postgresql_where=text("status = 'pending' AND batch_id IS NULL")),
+        Index(
+            "transcription_of_batch",
+            "batch_id",
+            "superseded",
+            "status",
+            postgresql_include=["duration"],
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
     )
 
     id: UUID = Field(primary_key=True)
@@ -92,6 +103,10 @@ class Transcription(SQLModel, table=True):
         default_factory=list, sa_column=Column("outputs", JSONB, nullable=False, server_default="[]")
     )
     batch_id: UUID | None = None
+    # A retry of the recording batch gave the recording another job.
+    superseded: bool = Field(
+        default=False, sa_column=Column("superseded", Boolean, nullable=False, server_default=text("false"))
+    )
 
     status: Status = Field(default=Status.PENDING, sa_type=Text)
     progress: float = Field(default=0.0, sa_type=Float)
@@ -137,12 +152,16 @@ class Transcription(SQLModel, table=True):
 
 def output_files(job: Transcription) -> list[OutputFile]:
     """The files that the job writes when it is completed."""
-    if not job.outputs:
+    return stored_output_files(job.outputs, job.id, job.external_id, job.filename, job.created_at)
+
+
+def stored_output_files(
+    outputs: list[dict[str, Any]], job_id: UUID, external_id: str | None, filename: str | None, created_at: datetime
+) -> list[OutputFile]:
+    """The files of a job with these columns."""
+    if not outputs:
         return []
-    return files_of(
-        stored_outputs.validate_python(job.outputs),
-        values_of(str(job.id), job.external_id, job.filename, job.created_at),
-    )
+    return files_of(stored_outputs.validate_python(outputs), values_of(str(job_id), external_id, filename, created_at))
 
 
 def unknown(transcription_id: UUID) -> NotFound:
@@ -191,6 +210,26 @@ class TranscriptPart(SQLModel, table=True):
     number: int = Field(primary_key=True, sa_type=Integer, sa_column_kwargs={"autoincrement": False})
     until: float = Field(sa_type=Float)
     segments: str = Field(sa_type=Text)
+
+
+class ErasedFile(SQLModel, table=True):
+    """A deleted transcription of a watched folder, whose recording may still be in the folder.
+
+    `used_at` is when a process has searched the folder for it. The row stays for some days after that.
+    """
+
+    __tablename__ = "erased_file"
+    __table_args__ = (
+        Index("erased_file_key", "idempotency_key"),
+        Index("erased_file_unused", "erased_at", postgresql_where=text("used_at IS NULL")),
+        Index("erased_file_used", "used_at", postgresql_where=text("used_at IS NOT NULL")),
+    )
+
+    transcription_id: UUID = Field(primary_key=True)
+    idempotency_key: str | None = Field(default=None, sa_type=Text)
+    source: str = Field(sa_type=Text)
+    erased_at: datetime = Field(sa_type=DateTime(timezone=True))
+    used_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class PolledJob(SQLModel, table=True):

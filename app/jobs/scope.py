@@ -1,8 +1,10 @@
-"""Decides which jobs a caller may see and change. All reads and changes for clients ask this module.
+"""Decides which jobs and recording batches a caller may see and change. All reads and changes for clients ask it.
 
-Today each API key sees every job. `seen_by` says so in SQL, and `sees` for a row that has been read. Change both
+Today each API key sees all of them. `seen_by` says so in SQL, and `sees` for a row that has been read. Change both
 together.
 """
+
+from typing import Any
 
 from sqlalchemy import ColumnElement, true
 
@@ -10,7 +12,8 @@ from app.callers import Caller
 from app.jobs.models import Transcription
 
 
-def seen_by(caller: Caller) -> ColumnElement[bool]:
+def seen_by(caller: Caller, owner: Any = Transcription.caller) -> ColumnElement[bool]:
+    """`owner` is the column with the name of the caller that made the row."""
     return true()
 
 

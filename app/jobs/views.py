@@ -138,6 +138,7 @@ class TranscriptionOut(BaseModel):
     )
     warnings: list[WarningOut]
     external_id: str | None
+    batch_id: UUID | None = Field(description="The recording batch that the job belongs to. Otherwise null.")
     metadata: dict[str, Any]
     created_at: datetime
     started_at: datetime | None = Field(description="When a worker first began to run the job. Null until then.")
@@ -185,6 +186,7 @@ class TranscriptionOut(BaseModel):
             retry=_retry(job),
             warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
             external_id=job.external_id,
+            batch_id=job.batch_id,
             metadata=job.metadata_,
             created_at=job.created_at,
             started_at=job.started_at,

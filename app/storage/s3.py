@@ -27,6 +27,7 @@ PARTS_AT_ONCE = 2
 READ_BYTES = 1024 * 1024
 CHECK_SECONDS = 3.0
 ANSWER_SECONDS = 20.0  # for one answer with all retries, because the library itself would try for minutes
+LISTING_SECONDS = 60.0
 PROGRESS_SECONDS = 30.0  # for a part of an upload, or a block of a download
 UNDO_SECONDS = 3.0  # a shutdown cannot wait longer for a store that does not answer
 SIGNED_FOR = timedelta(minutes=1)
@@ -187,6 +188,18 @@ class Bucket:
         with _own_errors():
             found = await self._objects.list_with_delimiter_async()
         return [each["path"] for each in found["objects"] if each["last_modified"] < moment]
+
+    async def keys_after(self, folder: str, after: str | None, limit: int) -> list[str]:
+        """Returns the next keys below `folder` in the order of the bucket, which need not be the alphabet's.
+
+        They follow the key `after`, or are the first ones. They are fewer than `limit` only if there are no more.
+        """
+        with _own_errors():
+            async with _within(LISTING_SECONDS):
+                found = self._objects.list(folder or None, offset=after, chunk_size=limit)
+                async for page in found:
+                    return [each["path"] for each in page]
+        return []
 
     async def check(self) -> None:
         """Ask for an object that does not exist.

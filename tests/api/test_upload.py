@@ -57,6 +57,7 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         "retry": None,
         "warnings": [],
         "external_id": None,
+        "batch_id": None,
         "metadata": {},
         "started_at": None,
         "completed_at": None,

@@ -21,6 +21,7 @@ from app.errors import (
     BadMedia,
     BadRequest,
     FieldError,
+    FolderError,
     Forbidden,
     GpuOutOfMemory,
     IdempotencyKeyReused,
@@ -164,6 +165,7 @@ def test_every_error_of_a_request_has_openais_shape(kind: type[AppError]) -> Non
 
 NOT_OF_THESE_PATHS = (
     AlreadyFinal,
+    FolderError,
     IdempotencyKeyReused,
     NotAcceptable,
     NotCompleted,

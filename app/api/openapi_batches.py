@@ -1,0 +1,136 @@
+"""What the routes of batches say in the OpenAPI document that FastAPI cannot derive from them.
+
+Only the JSON body is described. Most generated clients send only one kind of body to a path, and prefer JSON if they
+may choose (`api.from_url`). The form with a manifest is in the description of the route.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.api.openapi_requests import REF_TEMPLATE, curl
+from app.recording_batches.requests import CreateBatch, UrlList
+from app.recording_batches.views import EXAMPLE_ID, BatchOut
+
+EXAMPLE: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "name": "2019",
+    "status": "feeding",
+    "source": "s3://calls/2019/**/*.wav",
+    "counts": {
+        "total": 48151,
+        "waiting": 40000,
+        "pending": 400,
+        "in_progress": 8,
+        "completed": 7700,
+        "failed": 40,
+        "cancelled": 0,
+        "refused": 3,
+        "erased": 0,
+    },
+    "seconds_done": 1386000.0,
+    "seconds_to_go": 7273440.0,
+    "eta": "2026-11-23T04:10:00Z",
+    "error": None,
+    "created_at": "2026-11-21T09:30:00Z",
+    "completed_at": None,
+    "links": {"self": f"/v1/batches/{EXAMPLE_ID}", "report": f"/v1/batches/{EXAMPLE_ID}/report"},
+}
+LOCATION = {"Location": {"description": "The path of the batch.", "schema": {"type": "string"}}}
+REPORT_EXAMPLE: dict[str, Any] = {
+    "id": EXAMPLE_ID,
+    "name": "2019",
+    "status": "feeding",
+    "recordings": [
+        {
+            "number": 1,
+            "url": "https://recordings.example.com/48151.wav",
+            "external_id": "crm-48151",
+            "status": "completed",
+            "error": None,
+            "duration": 58.3,
+            "language": "en",
+            "outputs": [],
+            "transcription_id": EXAMPLE_ID,
+        }
+    ],
+}
+EXAMPLES = {
+    "Batch": EXAMPLE,
+    "CancelledBatch": EXAMPLE | {"status": "cancelled", "eta": None},
+    "Batches": {"items": [EXAMPLE], "next_cursor": EXAMPLE_ID},
+    "BatchReport": REPORT_EXAMPLE,
+}
+
+
+def _example(name: str) -> dict[str, Any]:
+    """Returns a reference to an example, because FastAPI drops the nulls of examples that are written in a route."""
+    return {"application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"}}}}
+
+
+ACCEPTED: dict[str, Any] = {
+    "description": "The service has checked and stored all that was sent. It queues the recordings afterwards.",
+    "headers": LOCATION,
+    "content": _example("Batch"),
+}
+REPEATED: dict[str, Any] = {
+    "model": BatchOut,
+    "description": "The service accepted the same request with this `Idempotency-Key` before, and returns the batch of "
+    "that request.",
+    "headers": LOCATION,
+    "content": _example("Batch"),
+}
+READ: dict[str, Any] = {"description": "The batch as it is now.", "content": _example("Batch")}
+LISTED: dict[str, Any] = {"description": "One page of batches.", "content": _example("Batches")}
+CANCELLED: dict[str, Any] = {
+    "description": "The batch. It has no `completed_at` until all its jobs have stopped.",
+    "content": _example("CancelledBatch"),
+}
+REPORT: dict[str, Any] = {
+    "description": "The recordings in their order.",
+    "content": {
+        "application/json": {
+            "schema": {"$ref": REF_TEMPLATE.format(model="BatchReport")},
+            **_example("BatchReport")["application/json"],
+        },
+        "text/csv": {
+            "schema": {"type": "string"},
+            "example": "number,url,external_id,status,error_code,error_message,duration,language,outputs,"
+            "transcription_id\r\n1,https://recordings.example.com/48151.wav,crm-48151,completed,,,58.3,en,,"
+            f"{EXAMPLE_ID}\r\n",
+        },
+    },
+}
+
+
+def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template=REF_TEMPLATE)
+    schema.pop("$defs", None)
+    return schema
+
+
+SCHEMAS = {"CreateBatch": _request_schema(CreateBatch), "UrlList": _request_schema(UrlList)}
+CREATE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF_TEMPLATE.format(model="CreateBatch")},
+                "example": {"source": "s3://calls/2019/**/*.wav", "name": "2019", "options": {"channels": "split"}},
+            },
+        },
+    },
+    "x-codeSamples": [
+        curl(
+            "curl http://127.0.0.1:8000/v1/batches",
+            "-H 'Authorization: Bearer '$KEY -H 'Content-Type: application/json'",
+            """-d '{"source": "s3://calls/2019/**/*.wav", "options": {"channels": "split"}}'""",
+        ),
+        curl(
+            "curl http://127.0.0.1:8000/v1/batches",
+            "-H 'Authorization: Bearer '$KEY",
+            "-F file=@recordings.csv",
+            """-F 'options={"channels": "split"}' -F name=2019""",
+        ),
+    ],
+}

@@ -1,0 +1,216 @@
+"""Watches a folder: looks at it again and again, takes what is complete, and clears away what has ended.
+
+Every process of the service may watch the same folder. What the folder and the database say is the truth; this process
+remembers only pauses.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from typing import Any
+
+import structlog
+
+from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
+from app.errors import AppError
+from app.intake.folder.alarm import Alarm
+from app.intake.folder.clearing import Clearing
+from app.intake.folder.disk import Disk, Unreadable
+from app.intake.folder.memory import Memory
+from app.intake.folder.names import Seen, shown
+from app.intake.folder.place import FolderUnavailable
+from app.intake.folder.scanning import Found, Scan
+from app.intake.folder.settling import Settling
+from app.intake.folder.taking import FOLDER, NotYet, Taker
+from app.jobs import followed
+
+SCAN_SECONDS = 10.0
+LEAST_SECONDS = 0.5  # between two scans, however many changes are reported
+SCAN_SHARE = 4  # a scan that takes long is followed by a pause that is so many times as long
+TOGETHER = 4
+MOST_WAITING = 500  # jobs of the folder: the others wait in the folder, where they take no second place on a disk
+TROUBLE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+LONG_SECONDS = 15 * 60.0
+
+log = structlog.stdlib.get_logger("callscribe.watch")
+
+
+class FolderWatch:
+    """The watch of one folder. `trouble` says what an operator should know, or is None.
+
+    `most_pending` is how many jobs of all callers may wait. The folder uses at most half of that.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        settling: Settling,
+        taker: Taker,
+        clearing: Clearing,
+        database: Database,
+        most_pending: int,
+    ) -> None:
+        self._disk = disk
+        self._settling = settling
+        self._taker = taker
+        self._clearing = clearing
+        self._database = database
+        self._most_waiting = max(1, min(MOST_WAITING, most_pending // 2))
+        self._memory = Memory()
+        self._stopped_by: str | None = None
+        self._found = Found()
+        self._has_more = False
+        self._stopping, self._ended = asyncio.Event(), asyncio.Event()
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps recordings in the folder."""
+        found, failures = self._found, self._memory.failures
+        facts = [self._stopped_by] if self._stopped_by else []
+        facts += [f"{len(failures)} files cannot be taken, such as: {failures[0]}"] if failures else []
+        if found.oldest_seconds > LONG_SECONDS:
+            facts.append(f"{found.waiting} recordings wait, the oldest for {found.oldest_seconds / 60:.0f} minutes")
+        facts += [f"{found.closed_folders} folders cannot be read"] if found.closed_folders else []
+        facts += [f"{found.left_side_files} side files lie there without a recording"] if found.left_side_files else []
+        return "; ".join(facts) or None
+
+    async def run(self) -> None:
+        """Watch until `drain` is called."""
+        troubles = 0
+        try:
+            with closing(Alarm()) as alarm:
+                while not self._stopping.is_set():
+                    started = time.monotonic()
+                    try:
+                        await self.look()
+                        alarm.watch([self._disk.place.root.joinpath(*parts) for parts in self._found.folders])
+                        troubles, self._stopped_by = 0, None
+                        pause = self._pause_seconds()
+                    except (AppError, FolderUnavailable, Unreadable, *DATABASE_TROUBLE) as error:
+                        pause, troubles = _pause_after(error, troubles), troubles + 1
+                        self._report(error)
+                    took = time.monotonic() - started
+                    await self._sleep(max(LEAST_SECONDS, SCAN_SHARE * took if took > 1 else 0))
+                    await self._sleep(pause, alarm)
+        finally:
+            self._ended.set()
+
+    async def _sleep(self, seconds: float, alarm: Alarm | None = None) -> None:
+        """Wait for `seconds`, or until something changes in the folder, or until the watch has to end."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
+        waits += [asyncio.create_task(alarm.rung())] if alarm else []
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no more files, and wait up to `grace_seconds` for those that are being taken."""
+        self._stopping.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), grace_seconds)
+
+    async def idle(self) -> None:
+        """Wait until no file is being taken. One that is interrupted is taken by the next process."""
+        await self._ended.wait()
+
+    def _report(self, error: Exception) -> None:
+        reason = error.reason if isinstance(error, AppError) else str(error) or type(error).__name__
+        if reason != self._stopped_by:
+            log.warning("recordings wait in the folder", why=reason)
+        self._stopped_by = reason
+
+    def _pause_seconds(self) -> float:
+        """Until the next file may be complete, but never longer than a scan may be away."""
+        if self._has_more:
+            return 0.0
+        nexts = [SCAN_SECONDS, self._found.next_seconds, self._memory.next_try_seconds()]
+        return max(0.0, min(seconds for seconds in nexts if seconds is not None))
+
+    async def look(self) -> None:
+        """Look once at everything, and do what can be done now. Raises what keeps all recordings from being taken."""
+        self._has_more = False
+        now_ns = await self._disk.run(self._disk.place.now_ns)
+        await self._clearing.run()
+        scan = Scan(self._disk.place, self._settling, now_ns, self._memory.unchanged_seconds, self._memory.is_paused)
+        while await self._disk.run(scan.step):
+            pass
+        self._found = found = scan.found
+        await self._take_all(await self._new(found.candidates), now_ns)
+
+    async def _new(self, candidates: Sequence[Seen]) -> list[Seen]:
+        """Move those that have a job already, as after a crash. Returns the others, as many as may become jobs now."""
+        if not candidates:
+            return []
+        keys = [seen.identity for seen in candidates]
+        async with self._database.transaction() as session:
+            jobs = await followed.by_keys(session, FOLDER.name, keys)
+            erased = await followed.erased_keys(session, keys)
+            waiting = await followed.waiting(session, FOLDER.name, self._most_waiting)
+        for seen, key in zip(candidates, keys, strict=True):
+            try:
+                if key in jobs:
+                    await self._taker.move(seen, jobs[key])
+                elif key in erased:
+                    await self._taker.erase(seen)
+            except Unreadable as error:
+                self._failed(seen, str(error))
+        known = jobs.keys() | erased
+        new = [seen for seen, key in zip(candidates, keys, strict=True) if key not in known]
+        self._has_more = self._found.waiting > len(candidates) and waiting + len(new) < self._most_waiting
+        return new[: self._most_waiting - waiting]
+
+    async def _take_all(self, new: Sequence[Seen], now_ns: int) -> None:
+        """Take the files, a few at the same time. Raises the first trouble that concerns all of them."""
+        mixed = random.sample(new, len(new))  # so that two processes rarely read the same file
+        left = iter(mixed)
+
+        async def take_some() -> None:
+            for seen in left:
+                if self._stopping.is_set():
+                    return
+                await self._take(seen, now_ns)
+
+        tasks = [asyncio.create_task(take_some()) for _ in range(min(TOGETHER, len(mixed)))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take(self, seen: Seen, now_ns: int) -> None:
+        try:
+            await self._taker.take(seen, now_ns, self._memory.unchanged_seconds(seen))
+        except NotYet as error:
+            self._memory.wait(seen, error.seconds)
+        except Unreadable as error:
+            self._failed(seen, str(error))
+        except FolderUnavailable:
+            raise
+        except DATABASE_TROUBLE as error:
+            self._failed(seen, str(error) if isinstance(error, OSError) else type(error).__name__)
+            if not is_bad_data(error):  # the file may be what the store or the decoder fails at, so others come first
+                raise
+        except AppError:
+            raise
+        except Exception as error:
+            log.exception("a recording was not taken", file=shown("/".join(seen.parts)))
+            self._failed(seen, type(error).__name__)
+        else:
+            self._memory.succeeded(seen)
+
+    def _failed(self, seen: Seen, why: str) -> None:
+        file = shown("/".join(seen.parts))
+        log.warning("a recording could not be taken, and is tried again later", file=file, why=why)
+        self._memory.failed(seen, f"{file}: {why}")
+
+
+def _pause_after(error: Exception, troubles: int) -> float:
+    """How long to wait after trouble that concerns all recordings. It grows while the trouble lasts."""
+    usual = TROUBLE_SECONDS[min(troubles, len(TROUBLE_SECONDS) - 1)]
+    asked = error.retry_after if isinstance(error, AppError) else None
+    return min(TROUBLE_SECONDS[-1], max(usual, asked or 0))
