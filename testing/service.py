@@ -151,32 +151,42 @@ def _heed_ctrl_c() -> None:
 
 @contextmanager
 def serving(
-    folder: Path, *arguments: str, key: str | None = None, program: Sequence[str] = PROGRAM, **settings: str
+    folder: Path,
+    *arguments: str,
+    key: str | None = None,
+    program: Sequence[str] = PROGRAM,
+    port: str | None = None,
+    **settings: str,
 ) -> Iterator[Service]:
     """Runs the service as `starting` does. It is ready when the block begins."""
-    with starting(folder, *arguments, key=key, program=program, **settings) as service:
+    with starting(folder, *arguments, key=key, program=program, port=port, **settings) as service:
         _wait_until_ready(service)
         yield service
 
 
 @contextmanager
 def starting(
-    folder: Path, *arguments: str, key: str | None = None, program: Sequence[str] = PROGRAM, **settings: str
+    folder: Path,
+    *arguments: str,
+    key: str | None = None,
+    program: Sequence[str] = PROGRAM,
+    port: str | None = None,
+    **settings: str,
 ) -> Iterator[Service]:
     """Runs `program serve` on `folder` and a free port. At the end of the block it must stop with exit code 0.
 
     The client sends `key`. If the block stops or kills the service itself, the exit code is not checked.
     """
-    [port] = free_ports(1)
+    port = port or str(free_ports(1)[0])
     folder.mkdir(exist_ok=True)
-    command = [*program, "serve", "--port", str(port), *arguments]
+    command = [*program, "serve", "--port", port, *arguments]
     with (folder / "serve.log").open("a") as log:
         process = subprocess.Popen(command, env=environment(folder, **settings), cwd=folder, stderr=log)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(
         base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=WAIT_LIMIT_SECONDS + 10, trust_env=False
     ) as client:
-        service = Service(process, port, folder, client)
+        service = Service(process, int(port), folder, client)
         try:
             yield service
             if process.poll() is None:

@@ -11,6 +11,7 @@ import typer
 
 from app.audio.raw import rate_trouble
 from app.cli.files import Output, clashes, recordings
+from app.cli.options import check_labels
 from app.speech.families import abilities
 from app.speech.language_tags import AUTO, code_of
 from app.transcripts.formats import Format
@@ -35,11 +36,7 @@ def options(given: Options) -> Options:
         raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
     if trouble := rate_trouble(given.encoding, given.sample_rate):
         raise typer.BadParameter(trouble.replace("the field encoding", "--encoding"), param_hint="--sample-rate")
-    labels = given.channel_labels
-    if labels and given.channels != "split":
-        raise typer.BadParameter("needs --channels split, which separates the channels", param_hint="--channel-label")
-    if twice := [label for label in labels if labels.count(label) > 1]:
-        raise typer.BadParameter(f"two channels are called {twice[0]!r}", param_hint="--channel-label")
+    check_labels(given.channels, given.channel_labels)
     return replace(given, language=language, languages=candidates)
 
 

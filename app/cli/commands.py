@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from app import __version__, wording
+from app.cli.batch.command import batch
 from app.cli.database import database_cli
 from app.cli.models import models_cli
 from app.cli.serving import serve, worker
@@ -38,7 +39,7 @@ def _in_words(message: str) -> str:
 
 
 cli = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (serve, worker, transcribe):
+for command in (serve, worker, transcribe, batch):
     cli.command()(command)
 cli.add_typer(database_cli, name="database")
 cli.add_typer(models_cli, name="models")

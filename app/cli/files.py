@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress, TaskID
 
 from app.audio.decode import decode
-from app.audio.raw import BY_SUFFIX, raw_sound
+from app.audio.raw import raw_sound
+from app.cli.recordings import EXTENSIONS, SUFFIXES, printable, write_whole
 from app.cli.tally import Tally
 from app.errors import AppError
 from app.speech.batching.batcher import EngineStopped
@@ -27,12 +28,6 @@ if TYPE_CHECKING:  # the engine takes seconds to import
 
 # Four recordings at the same time fill the engine's batches. Each takes 115 MB of disk per hour and channel.
 RECORDINGS_TOGETHER = 4
-# Files in a folder count as recordings if their names end like this. A file that the user names may have any ending.
-SUFFIXES = frozenset(
-    ".3gp .aac .ac3 .aif .aiff .amr .au .avi .awb .caf .dss .flac .gsm .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpga"
-    " .mpeg .oga .ogg .opus .ts .tta .voc .w64 .wav .webm .wma .wv".split()
-) | {f".{suffix}" for suffix in BY_SUFFIX}
-EXTENSIONS = {form: form.value for form in Format} | {Format.TEXT: "txt", Format.WHISPER: "whisper.json"}
 
 
 @dataclass(frozen=True)
@@ -55,17 +50,12 @@ class Output:
 
     def write(self, recording: Path, transcript: Transcript) -> str:
         """Writes the files, each completely or not at all. Returns the text to print, if any. Raises OSError."""
-        texts = {form: render(transcript, _printable(recording.name), form) for form in self.forms}
+        texts = {form: render(transcript, printable(recording.name), form) for form in self.forms}
         if self.folder is None:
-            head = f"==> {_printable(str(recording))} <==\n" if self.headed and Format.TEXT in texts else ""
+            head = f"==> {printable(str(recording))} <==\n" if self.headed and Format.TEXT in texts else ""
             return head + "".join(texts.values())
         for form, path in self.paths(recording).items():
-            part = path.with_name(f".{path.name}.part")
-            try:
-                part.write_text(texts[form], encoding="utf-8")
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            write_whole(path, texts[form].encode())
         return ""
 
 
@@ -74,11 +64,6 @@ class Failure:
     """Says why a recording has no transcript. `reason` is one line of text."""
 
     reason: str
-
-
-def _printable(name: str) -> str:
-    """Returns a file's name as Unicode, with `?` for each byte that is not Unicode."""
-    return name.encode(errors="replace").decode()
 
 
 def recordings(paths: Iterable[Path]) -> list[Path]:
@@ -135,7 +120,7 @@ class Transcription:
 
     async def _attempt(self, file: Path, slots: asyncio.Semaphore, total: TaskID) -> str | Failure:
         async with slots:
-            bar = self.progress.add_task(_printable(file.name), total=1.0)
+            bar = self.progress.add_task(printable(file.name), total=1.0)
             try:
                 transcript = await self._transcribe(file, bar)
                 outcome: str | Failure = self.output.write(file, transcript)
@@ -167,7 +152,7 @@ class Transcription:
                 self._report(file, f"warning {warning.code}: {at}{whose}{warning.message}")
 
     def _report(self, file: Path, what: str) -> None:
-        line = f"callscribe: {_printable(str(file))}: {what}"
+        line = f"callscribe: {printable(str(file))}: {what}"
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     async def _transcribe(self, file: Path, bar: TaskID) -> Transcript:

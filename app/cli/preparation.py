@@ -1,12 +1,10 @@
-"""The first and the last step of commands: the settings and their folders, and the end of the process.
+"""The first step of commands that run a part of the service: the settings and their folders.
 
 It exists so that every command treats settings and folders in the same way.
 """
 
 import errno
 import os
-import sys
-from typing import NoReturn
 
 import typer
 
@@ -39,10 +37,3 @@ def why_no_port(error: Exception) -> str:
     if error.errno == errno.EACCES:
         return "this user may not open it; choose a port from 1024 on"
     return os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)
-
-
-def leave(status: int) -> NoReturn:
-    """Ends the process. It does not wait for the model's threads, because they may be in the middle of a batch."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

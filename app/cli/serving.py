@@ -15,7 +15,8 @@ import typer
 import uvloop
 
 from app.audio.containment.fence import close_to_other_processes
-from app.cli.preparation import checked_settings, leave, why_no_port
+from app.cli.leaving import leave
+from app.cli.preparation import checked_settings, why_no_port
 from app.process.memory import share_memory
 from app.settings import Settings, SettingsError
 from app.telemetry import set_up_logging

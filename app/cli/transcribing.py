@@ -16,13 +16,26 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.audio.containment.fence import close_to_other_processes
-from app.audio.raw import HIGHEST_RATE, LOWEST_RATE
-from app.cli.preparation import checked_settings, leave
+from app.cli.leaving import leave
+from app.cli.options import (
+    ChannelsOption,
+    EncodingOption,
+    HotwordsOption,
+    LabelsOption,
+    LanguageOption,
+    LanguagesOption,
+    PromptOption,
+    SampleRateOption,
+    TaskOption,
+    WordTimestampsOption,
+    listed,
+)
+from app.cli.preparation import checked_settings
 from app.cli.tally import Tally
 from app.process.memory import share_memory
 from app.settings import Settings
 from app.transcripts.formats import Format
-from app.transcripts.transcript import Channels, Encoding, Options, Task
+from app.transcripts.transcript import Options
 
 if TYPE_CHECKING:
     from app.cli.files import Output
@@ -36,13 +49,8 @@ def transcribe(
     paths: Annotated[
         list[Path], typer.Argument(exists=True, help="Recordings, and folders with recordings.", metavar="PATH…")
     ],
-    channels: Annotated[
-        Channels, typer.Option(help="split if each channel has a speaker of its own, mix to join all channels.")
-    ] = "mix",
-    channel_label: Annotated[
-        list[str] | None,
-        typer.Option(help="With split, the name of the first channel. Repeat the option for the next ones."),
-    ] = None,
+    channels: ChannelsOption = "mix",
+    channel_label: LabelsOption = None,
     form: Annotated[
         list[FormatName] | None,
         typer.Option("--format", "-f", help="Repeat the option for several formats.", show_default="text"),
@@ -56,34 +64,17 @@ def transcribe(
             help="Folder for the transcripts. Without it, they are printed one after the other.",
         ),
     ] = None,
-    language: Annotated[
-        str, typer.Option(help="Language such as en, en-US or English, or auto to detect it.")
-    ] = "auto",
-    languages: Annotated[
-        str,
-        typer.Option(help="Languages such as en,es: the language is detected among these only.", show_default=False),
-    ] = "",
-    task: Annotated[Task, typer.Option(help="translate gives the words in English.")] = "transcribe",
+    language: LanguageOption = "auto",
+    languages: LanguagesOption = "",
+    task: TaskOption = "transcribe",
     model: Annotated[
         str | None, typer.Option(help="Whisper model. Without it, the first one of CALLSCRIBE_MODEL.")
     ] = None,
-    word_timestamps: Annotated[
-        bool, typer.Option("--word-timestamps", help="Add the times of words to json and whisper.")
-    ] = False,
-    prompt: Annotated[str | None, typer.Option(help="Text with names and terms that the model should expect.")] = None,
-    hotwords: Annotated[
-        list[str] | None, typer.Option(help="Word that the model should expect. Repeat the option for more words.")
-    ] = None,
-    encoding: Annotated[
-        Encoding | None,
-        typer.Option(
-            help="What recordings without a header hold. Without it, the ending of a name says it, such as .ulaw."
-        ),
-    ] = None,
-    sample_rate: Annotated[
-        int | None,
-        typer.Option(min=LOWEST_RATE, max=HIGHEST_RATE, help="Sample rate in Hz of recordings with that --encoding."),
-    ] = None,
+    word_timestamps: WordTimestampsOption = False,
+    prompt: PromptOption = None,
+    hotwords: HotwordsOption = None,
+    encoding: EncodingOption = None,
+    sample_rate: SampleRateOption = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out recordings whose transcripts are in the output folder.")
     ] = False,
@@ -112,7 +103,7 @@ def transcribe(
         Options(
             model=settings.model[0],
             language=language,
-            languages=tuple(name for name in map(str.strip, languages.split(",")) if name),
+            languages=listed(languages),
             task=task,
             channels=channels,
             channel_labels=tuple(channel_label or ()),

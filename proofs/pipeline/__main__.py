@@ -8,6 +8,7 @@ from functools import partial
 
 from proofs.pipeline.batches import batches
 from proofs.pipeline.folder import folder
+from proofs.pipeline.folder_batches import folder_batches
 from proofs.pipeline.outputs import outputs
 from proofs.pipeline.stream import stream
 from proofs.play import Scenarios, play
@@ -17,6 +18,7 @@ SCENARIOS: Scenarios = {
     "batches": batches,
     "outputs": partial(outputs, jobs=200, kills=10),
     "stream": partial(stream, messages=2000, kills=15),
+    "folder_batches": partial(folder_batches, recordings=300, kills=16, server_kills=3),
 }
 
 if __name__ == "__main__":
