@@ -20,7 +20,6 @@ from uuid_utils.compat import uuid7
 from app.callers import Caller
 from app.database.connections import Database
 from app.errors import AppError, FieldError, InvalidRequest, TooLarge
-from app.intake.ask import Remote
 from app.intake.intake import Intake
 from app.recording_batches import changing, feeding
 from app.recording_batches.changing import NewRow
@@ -187,7 +186,7 @@ class BatchIntake:
         if url is None:
             raise InvalidRequest(errors=(FieldError("url", "is missing"),))
         remote, ask = asked_of(asked, url, others)
-        self._intake.check(Remote(remote.url), ask, caller)
+        self._intake.check(remote, ask, caller)
         return row.number, remote.url, others
 
     async def _erase(self, batch_id: UUID) -> None:

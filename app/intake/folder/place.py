@@ -12,21 +12,19 @@ import signal
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from uuid import UUID
 
 from app import wording
 from app.intake.folder.names import Parts, Seen, numbered
+from app.storage.disk import is_disk_full
 
 ACCEPTED, REFUSED, DONE = ".accepted", ".refused", ".done"
-OWNER = ".database"  # in ACCEPTED
-MOST_OWNER_BYTES = 100
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK, because a pipe would wait for a writer
-NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)  # ELOOP: it is a link
 MOST_NUMBERED = 10_000
@@ -61,38 +59,31 @@ class Place:
         except OSError as error:
             raise FolderUnavailable(f"{self.root} cannot be used: {wording.of_disk(error)}") from error
 
-    def require_owner(self, owner: UUID) -> None:
-        """Mark the folder as that of this database, if it has no mark. Raises FolderUnavailable if it has another one.
-
-        Two databases on one folder would each take the accepted recordings of the other for their own lost ones.
-        """
-        name = (ACCEPTED, OWNER)
-        with suppress(FileExistsError), self.folder((ACCEPTED,)) as folder:
-            with open(os.open(OWNER, NEW_FILE, 0o666, dir_fd=folder), "w") as file:  # noqa: PTH123  it is a descriptor
-                file.write(str(owner))
-                file.flush()
-                os.fsync(file.fileno())
-            os.fsync(folder)
-        found = self.small_file(name, MOST_OWNER_BYTES)
-        if found is None or found[0].decode(errors="replace").strip() != str(owner):
-            mark = self.root.joinpath(*name)
-            raise FolderUnavailable(
-                f"{self.root} belongs to a service with another database: remove {mark} if that one watches it no more"
-            )
+    @contextmanager
+    def accepted_folder(self) -> Iterator[int]:
+        """The descriptor of the folder of accepted recordings. Raises FolderUnavailable."""
+        try:
+            with self.folder((ACCEPTED,)) as folder:
+                yield folder
+        except (Gone, FileNotFoundError):
+            raise FolderUnavailable(f"{self.root} has no folder {ACCEPTED}: is its disk mounted?") from None
 
     def now_ns(self) -> int:
         """The time by the clock that dates files here, which is the server's on a network mount.
 
-        Writes to the disk, because it may be readable and full of errors for writers. Raises FolderUnavailable.
+        Writes to the disk, because it may be readable and full of errors for writers. A full disk is no error, because
+        recordings are still taken from it and removed. Raises FolderUnavailable.
         """
+        with self.accepted_folder():
+            pass
         try:
-            with self.folder((ACCEPTED,)):
-                pass
-        except (Gone, FileNotFoundError):
-            raise FolderUnavailable(f"{self.root} has no folder {ACCEPTED}: is its disk mounted?") from None
-        with tempfile.TemporaryFile(dir=self.root / ACCEPTED, buffering=0) as file:
-            file.write(b"a")
-            return os.fstat(file.fileno()).st_mtime_ns
+            with tempfile.TemporaryFile(dir=self.root / ACCEPTED, buffering=0) as file:
+                file.write(b"a")
+                return os.fstat(file.fileno()).st_mtime_ns
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+        return time.time_ns()
 
     @contextmanager
     def folder(self, parts: Parts, *, make: bool = False) -> Iterator[int]:

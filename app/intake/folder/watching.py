@@ -21,6 +21,7 @@ from app.intake.folder.clearing import Clearing
 from app.intake.folder.disk import Disk, Unreadable
 from app.intake.folder.memory import Memory
 from app.intake.folder.names import Seen, shown
+from app.intake.folder.owner import require_owner
 from app.intake.folder.place import FolderUnavailable
 from app.intake.folder.scanning import Found, Scan
 from app.intake.folder.settling import Settling
@@ -149,9 +150,9 @@ class FolderWatch:
         if self._owner is None:
             async with self._database.transaction() as session:
                 self._owner = await followed.installation(session)
+        await self._disk.run(partial(require_owner, self._disk.place, self._owner))
+        await self._clearing.run()  # first, because it makes room on a full disk
         self._now_ns = await self._disk.run(self._disk.place.now_ns)
-        await self._disk.run(partial(self._disk.place.require_owner, self._owner))
-        await self._clearing.run()
         unchanged, settling = self._memory.unchanged_seconds, self._settling
         scan = Scan(self._disk.place, settling, self._now_ns, unchanged, self._is_not_to_be_tried)
         while await self._disk.run(scan.step):

@@ -1,5 +1,6 @@
 """What happens to a recording of the folder when its job has ended, was deleted, or was never accepted."""
 
+import errno
 import json
 from datetime import timedelta
 from typing import Any
@@ -62,6 +63,22 @@ async def test_a_recording_is_deleted_when_its_job_and_its_outputs_are_done(site
     await site.look()
     assert site.files == []
     assert [path.name for path in (site.root / ".accepted").iterdir()] == [".database"]
+
+
+async def test_a_full_disk_is_cleared_and_recordings_are_still_taken_from_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await taken(site, "old.wav")
+    await written(site.database)
+    site.drop("new.wav")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("app.intake.folder.place.tempfile.TemporaryFile", full)
+    await site.look()
+    assert f".accepted/{job.id}/old.wav" not in site.files
+    assert [job.filename for job in await site.jobs()] == ["old.wav", "new.wav"]
 
 
 async def test_a_recording_is_kept_if_that_is_wanted(site: Site) -> None:
