@@ -150,11 +150,11 @@ class RequestTimeout(RequestError):
 
 
 class AlreadyFinal(RequestError):
-    code, title, status = "already_final", "The transcription has already ended", 409
+    code, title, status = "already_final", "The transcription or batch has already ended", 409
 
 
 class NotCompleted(RequestError):
-    code, title, status = "not_completed", "The transcription is not completed", 409
+    code, title, status = "not_completed", "The transcription or batch is not completed", 409
 
 
 class IdempotencyKeyReused(RequestError):

@@ -12,9 +12,8 @@ from app.api.auth import CallerDep
 from app.api.dependencies import BatchIntakeDep, BatchReaderDep, DatabaseDep, IntakeDep, RootPathDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.json_body import read_json
-from app.api.media_types import JSON, announced_bytes, kind_of_body, require_one_idempotency_key
+from app.api.media_types import JSON, announced_bytes, kind_of_body, require_form, require_one_idempotency_key
 from app.api.problems import COMMON_ERRORS, responses
-from app.api.transcriptions import IdempotencyKey
 from app.errors import (
     AlreadyFinal,
     IdempotencyKeyReused,
@@ -35,6 +34,16 @@ from app.recording_batches.report import ReportFormat, render
 from app.recording_batches.requests import BatchFields, CreateBatch
 from app.recording_batches.views import BatchList, BatchOut, ShownStatus
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="A text that you choose for this request. If you send the same request again with the same key, "
+        "the service returns the same batch, and does not make a second one. It refuses a different request with that "
+        "key.",
+    ),
+]
 JSON_BYTES = 8 * 1024 * 1024  # for a list of URLs
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -75,9 +84,8 @@ async def create_batch(
 ) -> BatchOut:
     """Queues many recordings that the service fetches, a few at a time, behind the calls of the day.
 
-    Send the pattern of a bucket's keys or a list of URLs as JSON. Or send a form with a manifest in the part `file`: a
-    CSV file with a header row, or one JSON object on each line. A manifest has a `url` in each row, and any other field
-    of `POST /v1/transcriptions/from-url`. The service checks all rows before it answers, and accepts all or none.
+    Send the pattern of a bucket's keys or a list of URLs as JSON. This path also takes the form of
+    `POST /v1/batches/from-manifest`.
     """
     if intake.closed:
         raise ShuttingDown(retry_after=5)
@@ -104,6 +112,34 @@ async def create_batch(
     return shown
 
 
+@router.post(
+    "/from-manifest",
+    status_code=202,
+    response_model=BatchOut,
+    summary="Post a manifest",
+    openapi_extra=described.CREATE_FROM_MANIFEST,
+    responses=CREATED,
+)
+async def create_batch_from_manifest(
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    intake: IntakeDep,
+    batches: BatchIntakeDep,
+    reader: BatchReaderDep,
+    root_path: RootPathDep,
+    idempotency_key: IdempotencyKey = None,
+) -> BatchOut:
+    """Queues the recordings of a manifest.
+
+    A manifest is a CSV file with a header row, or a file with one JSON object on each line. It has a `url` in each row,
+    and any other field of `POST /v1/transcriptions/from-url`. The service checks all rows before it answers, and
+    accepts all or none. You can send the same form to `POST /v1/batches`.
+    """
+    require_form(request, "file", "manifest")
+    return await create_batch(request, response, caller, intake, batches, reader, root_path, idempotency_key)
+
+
 @router.get(
     "", response_model=BatchList, summary="List batches", responses={200: described.LISTED, **responses(*COMMON_ERRORS)}
 )
@@ -127,7 +163,7 @@ async def list_batches(
 
 
 @router.get(
-    "/{batch_id}",
+    "/{batch_id:uuid}",  # `from-manifest` is no id, so that `Allow` names only the methods of that path
     response_model=BatchOut,
     summary="Read a batch",
     responses={200: described.READ, **responses(*COMMON_ERRORS, NotFound)},
@@ -212,7 +248,7 @@ async def retry_batch(
 
 
 @router.delete(
-    "/{batch_id}",
+    "/{batch_id:uuid}",
     status_code=204,
     response_class=Response,
     summary="Delete a batch",

@@ -1,4 +1,4 @@
-"""Routes for deliveries: they list which receivers were notified of a transcription's end, and send an event again."""
+"""Routes for deliveries: they list who was notified and what was written at a transcription's end, and do it again."""
 
 from typing import Annotated
 from uuid import UUID
@@ -27,7 +27,10 @@ async def list_deliveries(
     caller: CallerDep,
     reader: ReaderDep,
 ) -> DeliveryList:
-    """Lists the deliveries of a transcription that has ended. Each webhook and each callback URL has one delivery."""
+    """Lists the deliveries of a transcription that has ended.
+
+    Each webhook and each callback URL has one delivery, and so has each file or object that the service writes.
+    """
     deliveries, attempts = await reader.deliveries(transcription_id, caller)
     return DeliveryList.of(deliveries, attempts)
 
@@ -44,7 +47,8 @@ async def redeliver(
 ) -> DeliveryOut:
     """Sends the same event to the same URL again, immediately, even if it was delivered before.
 
-    If the attempt fails, the service tries again as for a new delivery.
+    If the delivery is a file or an object, the service writes it again. If the attempt fails, the service tries again
+    as for a new delivery.
     """
     async with database.transaction() as session:
         event, delivery = await changing.redeliver(session, delivery_id, caller)

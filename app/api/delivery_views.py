@@ -114,7 +114,8 @@ LISTED: dict[str, Any] = {
     "content": {"application/json": {"examples": {"deliveries": {"$ref": "#/components/examples/Deliveries"}}}},
 }
 REDELIVERING: dict[str, Any] = {
-    "description": "The event will be sent immediately, with the same `webhook-id` and the same bytes as before.",
+    "description": "The event will be sent immediately, with the same `webhook-id` and the same bytes as before. A "
+    "file or an object will be written again.",
     "content": {"application/json": {"examples": {"delivery": {"$ref": "#/components/examples/Delivery"}}}},
 }
 EXAMPLES: dict[str, Any] = {"Delivery": DELIVERY_EXAMPLE, "Deliveries": {"items": [DELIVERY_EXAMPLE]}}

@@ -19,10 +19,10 @@ _INSTEAD = {
 }
 
 
-def require_form(request: Request, file: str) -> None:
-    """Raises UnsupportedMedia if the body is no form. `file` is the name of the part with the recording."""
+def require_form(request: Request, file: str, content: str = "recording") -> None:
+    """Raises UnsupportedMedia if the body is no form. `file` is the name of the part with the `content`."""
     if _media_type(request) != FORM:
-        raise UnsupportedMedia(f"Send multipart/form-data, with the recording in a part named `{file}`.")
+        raise UnsupportedMedia(f"Send multipart/form-data, with the {content} in a part named `{file}`.")
 
 
 def _media_type(request: Request) -> str:

@@ -1,7 +1,7 @@
 """What the routes of batches say in the OpenAPI document that FastAPI cannot derive from them.
 
-Only the JSON body is described. Most generated clients send only one kind of body to a path, and prefer JSON if they
-may choose (`api.from_url`). The form with a manifest is in the description of the route.
+Most generated clients send only one kind of body to a path, and prefer JSON if they may choose (`api.from_url`). So the
+form with a manifest has a path of its own.
 """
 
 from typing import Any
@@ -109,7 +109,31 @@ def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
-SCHEMAS = {"CreateBatch": _request_schema(CreateBatch), "UrlList": _request_schema(UrlList)}
+SCHEMAS = {
+    "CreateBatch": _request_schema(CreateBatch),
+    "UrlList": _request_schema(UrlList),
+    "CreateFromManifest": {
+        "title": "CreateFromManifest",
+        "description": "A form with the manifest in the part `file`.",
+        "type": "object",
+        "properties": {
+            "file": {
+                "type": "string",
+                "format": "binary",
+                "contentMediaType": "application/octet-stream",
+                "description": "The manifest: a CSV file with a header row, or one JSON object on each line.",
+            },
+            "options": {"type": "string", "examples": [""], "description": "The options of all rows, as JSON text."},
+            "output": {
+                "type": "string",
+                "examples": [""],
+                "description": "Where the transcripts are written, as JSON text with `url` and `formats`.",
+            },
+            "name": {"type": "string", "examples": [""], "description": "A name for people."},
+        },
+        "required": ["file"],
+    },
+}
 CREATE: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -126,8 +150,16 @@ CREATE: dict[str, Any] = {
             "-H 'Authorization: Bearer '$KEY -H 'Content-Type: application/json'",
             """-d '{"source": "s3://calls/2019/**/*.wav", "options": {"channels": "split"}}'""",
         ),
+    ],
+}
+CREATE_FROM_MANIFEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": {"$ref": REF_TEMPLATE.format(model="CreateFromManifest")}}},
+    },
+    "x-codeSamples": [
         curl(
-            "curl http://127.0.0.1:8000/v1/batches",
+            "curl http://127.0.0.1:8000/v1/batches/from-manifest",
             "-H 'Authorization: Bearer '$KEY",
             "-F file=@recordings.csv",
             """-F 'options={"channels": "split"}' -F name=2019""",

@@ -19,6 +19,7 @@ from testing.forms import refused
 from testing.listening import Listening, listening
 from testing.rows import SUCCESS, claim, enqueue, execute, finish
 from testing.s3_server import S3Server
+from testing.service import Service
 
 HOST = "https://recordings.example.com"
 
@@ -366,3 +367,12 @@ async def test_a_bucket_that_cannot_be_listed_is_reported_and_tried_again(
         batch = await fed(served, database, answer.json())
         assert (batch["status"], counts(batch)) == ("feeding", {})
         assert batch["error"].startswith("The bucket could not be listed: ")
+
+
+def test_a_manifest_has_a_path_of_its_own_for_generated_clients(guarded: Service) -> None:
+    files = {"file": ("calls.csv", "url\nhttps://192.0.2.1/a.wav\n")}
+    answer = guarded.client.post("/v1/batches/from-manifest", files=files)
+    refused(answer, 422, "invalid_request")
+    asked = {"source": {"urls": ["https://example.com/a.wav"]}}
+    refused(guarded.client.post("/v1/batches/from-manifest", json=asked), 415, "unsupported_media")
+    assert guarded.client.get("/v1/batches/from-manifest").status_code == 405
