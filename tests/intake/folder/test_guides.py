@@ -50,18 +50,23 @@ def test_the_settings_of_the_guide_exist_and_its_options_are_fields(monkeypatch:
     options = re.findall(rf"`{PREFIX}WATCH_OPTIONS=(.*?)`", GUIDE)
     assert len(options) == 4
     for value in options:
-        monkeypatch.setenv(f"{PREFIX}WATCH_OPTIONS", value)
+        monkeypatch.setenv(f"{PREFIX}WATCH_OPTIONS", value.strip("'"))
         assert Settings().watch_options
 
 
 def test_the_guide_s_way_back_moves_accepted_recordings_into_the_folder(tmp_path: Path) -> None:
     accepted = tmp_path / ".accepted" / "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e" / "2026"
     accepted.mkdir(parents=True)
-    for name in ("call 1.wav", "call-2.wav"):
+    for name in ("call 1.wav", "call-2.mp3"):
         (accepted / name).write_bytes(b"recording")
-    [command] = re.findall(r"^find .*", GUIDE, re.MULTILINE)
-    subprocess.run(["sh", "-euc", command.replace("/sftp/openai/inwav", str(tmp_path))], check=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".accepted", "call 1.wav", "call-2.wav"]
+    (tmp_path / "2026").mkdir()
+    (tmp_path / "2026" / "call-2.mp3").write_bytes(b"a newer one")
+    [commands] = re.findall(r"^cd .*?^find [^\n]*", GUIDE, re.MULTILINE | re.DOTALL)
+    shell = ["sh", "-euc", commands.replace("/sftp/openai/inwav", str(tmp_path))]
+    left = subprocess.run(shell, check=True, capture_output=True, text=True).stdout
+    assert sorted(path.name for path in (tmp_path / "2026").iterdir()) == ["call 1.wav", "call-2.mp3"]
+    assert (tmp_path / "2026" / "call-2.mp3").read_bytes() == b"a newer one"
+    assert left == f"./{accepted.parent.name}/2026/call-2.mp3\n"
 
 
 def test_the_commented_lines_of_the_compose_file_watch_a_folder_that_is_mounted() -> None:
