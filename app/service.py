@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import structlog
 
 from app import readiness
@@ -24,37 +23,24 @@ from app.database.connections import Database
 from app.database.embedded import open_database
 from app.database.notifications import Signals
 from app.deliveries import signing_secrets
-from app.deliveries.channels import Channels
-from app.deliveries.folder import FolderChannel
-from app.deliveries.http import http_channels, open_client
-from app.deliveries.models import Style
-from app.deliveries.outputs import Output, Outputs
-from app.deliveries.receivers import PlaceholderValues, Receivers
-from app.deliveries.s3 import S3Channel
+from app.deliveries.http import open_client
 from app.deliveries.sender import DeliverySender
-from app.deliveries.stream import StreamChannel
-from app.errors import AppError
-from app.intake.folder.asking import Asking
-from app.intake.folder.opening import WatchOptions, open_watch
-from app.intake.folder.place import FolderUnavailable, Place
+from app.intake.folder.opening import open_watch
 from app.intake.folder.watching import FolderWatch
-from app.intake.intake import Intake, Limits
-from app.intake.model_names import ModelNames
-from app.intake.offered import options_in_force
+from app.intake.intake import Intake
 from app.intake.stream.consumer import open_consumer
 from app.jobs import erasure
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
 from app.jobs.executor import Executor
 from app.jobs.interest import Interest
-from app.jobs.queue_limit import QueueLimit
 from app.jobs.reading import Reader
-from app.jobs.recording import Decoder, Recordings
-from app.jobs.rendering import rendered
+from app.jobs.recording import Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
+from app.making import channels_of, decoder_of, engine_config, open_fetcher, open_intake, watch_options
 from app.network.guard import NetworkGuard
 from app.network.redis_server import RedisServer, open_redis
 from app.process.shutdown import Drainable, Shutdown, on_signals
@@ -63,12 +49,10 @@ from app.readiness import Readiness
 from app.recording_batches.accepting import BatchIntake
 from app.recording_batches.feeder import Feeder
 from app.recording_batches.reading import BatchReader
-from app.settings import Settings, SettingsError
+from app.settings import Settings
 from app.sources.fetch import Fetcher
 from app.sources.s3_listing import S3Listing
-from app.sources.s3_source import S3Source
-from app.sources.web import WebSource
-from app.speech.engine import Engine, EngineConfig, check
+from app.speech.engine import Engine
 from app.speech.model import ModelUnavailable
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import MARKER, LocalAudioStore
@@ -167,7 +151,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
         jobs = None
         if executor:
             engine, name = Engine(engine_config(settings)), f"{socket.gethostname()}:{os.getpid()}"
-            recordings = Recordings(database, store, fetcher, _decoder(settings, store, workspace))
+            recordings = Recordings(database, store, fetcher, decoder_of(settings, store, workspace))
             runner = JobRunner(
                 database, signals, recordings, engine, retention, at_end, worker=name, models=settings.model
             )
@@ -214,30 +198,6 @@ async def report_ready(parts: Parts, event: str, **facts: str) -> None:
     if parts.executor:
         await parts.executor.loaded.wait()
     log.info(event, **facts)
-
-
-def open_intake(
-    settings: Settings,
-    database: Database,
-    guard: NetworkGuard,
-    store: AudioStore,
-    fetcher: Fetcher,
-    free_space: FreeSpace,
-) -> Intake:
-    limits = Limits(
-        settings.max_upload_bytes,
-        settings.max_audio_seconds,
-        QueueLimit(settings.max_pending, len(settings.api_keys)),
-        settings.priority_ceilings,
-    )
-    receivers = Receivers(guard, settings.webhook_urls, settings.callback_urls)
-    models = ModelNames(settings.model, settings.model_aliases)
-    outputs = Outputs(
-        settings.output_buckets,
-        None if settings.output_url is None else Output(settings.output_url),
-        settings.output_formats,
-    )
-    return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits)
 
 
 def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
@@ -298,18 +258,7 @@ async def _open_sender(
         await signing_secrets.ensure(session)
     async with open_client(guard) as client:
         keys = [secret.get_secret_value() for secret in settings.webhook_secret]
-        yield DeliverySender(database, signals, _channels(settings, database, client, redis), keys)
-
-
-def _channels(settings: Settings, database: Database, client: httpx.AsyncClient, redis: RedisServer | None) -> Channels:
-    """Returns the channels of this process. Deliveries of other styles stay for processes that have their channel."""
-    render = partial(rendered, database)
-    channels = {**http_channels(client), Style.S3: S3Channel(render)}
-    if settings.output_folders:
-        channels[Style.FOLDER] = FolderChannel(render, settings.output_folders)
-    if redis:
-        channels[Style.STREAM] = StreamChannel(redis, settings.redis_results_maxlen)
-    return channels
+        yield DeliverySender(database, signals, channels_of(settings, database, client, redis), keys)
 
 
 async def _open_store(place: Path | S3Url, workspace: Workspace, database: Database) -> AudioStore:
@@ -327,64 +276,6 @@ async def _open_store(place: Path | S3Url, workspace: Workspace, database: Datab
             mark=MARKER,
         )
     return store
-
-
-def open_fetcher(settings: Settings, guard: NetworkGuard, store: AudioStore, free_space: FreeSpace) -> Fetcher:
-    web, buckets = WebSource(guard), S3Source(settings.source_buckets)
-    return Fetcher({"http": web, "https": web, "s3": buckets}, store, free_space, max_bytes=settings.max_upload_bytes)
-
-
-def _decoder(settings: Settings, store: AudioStore, workspace: Workspace) -> Decoder:
-    """Accepted jobs may use half of the free space that uploads must leave."""
-    reserve = FreeSpace(settings.disks, settings.min_free_bytes // 2)
-    return Decoder(store, workspace, reserve, max_audio_seconds=settings.max_audio_seconds)
-
-
-def check_engine(settings: Settings) -> None:
-    """Raises ModelUnavailable for models and devices that cannot work, before anything slow begins."""
-    check(engine_config(settings))
-
-
-def watch_options(settings: Settings) -> WatchOptions | None:
-    if settings.watch is None:
-        return None
-    return WatchOptions(
-        settings.watch,
-        settings.watch_settle_seconds,
-        settings.watch_options,
-        keep=settings.watch_after == "keep",
-        output=settings.watch_output,
-        formats=settings.watch_formats,
-    )
-
-
-def check_watch(settings: Settings) -> None:
-    """Raises SettingsError if a folder is to be watched and cannot be, or if its options are not allowed."""
-    if settings.watch is None:
-        return
-    try:
-        Place(settings.watch).prepare()
-        asked = Asking.checked(settings.watch_options).ask("call.wav", None)
-        options_in_force(asked.options, ModelNames(settings.model, settings.model_aliases))
-        receivers = Receivers(NetworkGuard(settings.allowed_networks))
-        receivers.webhooks(asked.webhook_url)
-        receivers.callbacks(asked.callback_url, PlaceholderValues("call.wav", asked.external_id, "file"))
-    except FolderUnavailable as error:
-        raise SettingsError(f"CALLSCRIBE_WATCH: {error}") from None
-    except AppError as error:
-        raise SettingsError(f"CALLSCRIBE_WATCH_OPTIONS: {error.reason}") from None
-
-
-def engine_config(settings: Settings) -> EngineConfig:
-    return EngineConfig(
-        models=settings.model,
-        models_dir=settings.models_dir,
-        device=settings.device,
-        device_index=settings.device_index,
-        compute_type=settings.compute_type,
-        batch_size=settings.batch_size,
-        beam_size=settings.beam_size,
-    )
 
 
 @asynccontextmanager

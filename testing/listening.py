@@ -18,10 +18,11 @@ from app.database.notifications import Signals
 from app.deliveries.http import http_channels, open_client
 from app.deliveries.sender import DeliverySender
 from app.jobs.retention import Retention
+from app.making import open_fetcher
 from app.network.guard import NetworkGuard
 from app.process.shutdown import Shutdown
 from app.readiness import Readiness
-from app.service import Parts, Service, assemble_service, open_fetcher
+from app.service import Parts, Service, assemble_service
 from app.settings import Settings
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore

@@ -36,7 +36,8 @@ def serve(
     if executor:
         share_memory()
     from app.api.app import serve as serve_http
-    from app.service import check_engine, check_watch, open_service
+    from app.making import check_engine, check_watch
+    from app.service import open_service
 
     settings = checked_settings()
     _close_to_other_users(settings)
@@ -61,7 +62,7 @@ def worker() -> None:
     """Run jobs without answering HTTP requests. Any number of processes may share one database."""
     close_to_other_processes()
     share_memory()
-    from app.service import check_engine, check_watch
+    from app.making import check_engine, check_watch
 
     settings = checked_settings()
     _close_to_other_users(settings)

@@ -157,7 +157,7 @@ def _print(text: str) -> None:
 async def _transcribe(settings: Settings, files: list[Path], options: Options, output: "Output") -> Tally:
     """Prints the transcripts or writes them to files."""
     from app.cli.files import Transcription
-    from app.service import engine_config
+    from app.making import engine_config
     from app.speech.engine import Engine
 
     engine = Engine(engine_config(settings))

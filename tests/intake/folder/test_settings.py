@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.service import check_watch
+from app.making import check_watch
 from app.settings import PREFIX, Settings, SettingsError, load_settings
 from app.transcripts.formats import Format
 from testing.service import callscribe
