@@ -37,7 +37,7 @@ async def test_the_service_starts_without_redis_and_warns_until_it_is_there(
                 redis.add(url="https://calls.example/call.wav", file_name="呼叫.wav")
                 eventually(lambda: bool(service.read("/v1/transcriptions")["items"]))
                 [job] = service.read("/v1/transcriptions")["items"]
-                assert job["source"]["filename"] == "呼叫.wav"
+                assert job["audio"]["filename"] == "呼叫.wav"
                 service.client.post(f"{job['links']['self']}/cancel")
                 eventually(lambda: bool(redis.entries("callscribe:results")))
                 [event] = redis.entries("callscribe:results")

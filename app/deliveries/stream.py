@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result
 from app.deliveries.stream_url import stream_of
-from app.network.redis_server import RedisServer, RedisTrouble
+from app.network.redis_server import RedisServer
+from app.network.redis_trouble import RedisTrouble
 
 
 class StreamChannel:

@@ -24,7 +24,8 @@ from app.errors import AppError, InsufficientStorage, InternalError, QueueFull, 
 from app.intake.intake import Intake
 from app.intake.stream.entries import Entry, rejection, request_of
 from app.intake.stream.group import ConsumerGroup, Delivered
-from app.network.redis_server import GroupMissing, RedisServer, RedisTrouble
+from app.network.redis_server import RedisServer
+from app.network.redis_trouble import GroupMissing, RedisTrouble
 from app.process.tasks import run_unless
 
 STREAM = Caller("stream")

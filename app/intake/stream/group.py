@@ -14,7 +14,8 @@ import structlog
 
 from app.intake.stream.entries import Entry
 from app.intake.stream.names import GROUP, rejected_stream
-from app.network.redis_server import GroupExists, RedisServer, RedisTrouble
+from app.network.redis_server import RedisServer
+from app.network.redis_trouble import GroupExists, RedisTrouble
 
 MOST_REJECTED = 10_000  # entries that the stream of refused ones keeps, about
 DEAD_SECONDS = 600  # a consumer that lives asks for entries every second

@@ -24,7 +24,8 @@ from app.jobs.models import Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import NetworkGuard
 from app.network.redis_address import parse_redis_address
-from app.network.redis_server import RedisServer, RedisTrouble
+from app.network.redis_server import RedisServer
+from app.network.redis_trouble import RedisTrouble
 from app.sources.fetch import Fetcher
 from app.sources.web import WebSource
 from app.storage.disk import FreeSpace
