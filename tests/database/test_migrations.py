@@ -136,6 +136,12 @@ async def rows(address: str) -> dict[str, object]:
     return {table: await shown(address, f"SELECT json_agg(row)::text FROM {table} AS row") for table in tables}
 
 
+async def test_a_database_that_does_not_take_all_languages_is_refused(postgres: str) -> None:
+    await execute(postgres, "CREATE DATABASE ascii TEMPLATE template0 ENCODING SQL_ASCII LOCALE 'C'")
+    with pytest.raises(DatabaseUnavailable, match="its encoding is SQL_ASCII, not UTF8"):
+        await migrate(make_url(postgres).set(database="ascii").render_as_string(hide_password=False))
+
+
 async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address: str) -> None:
     newest_first = revisions(address)
     database = Database(address)
