@@ -3,6 +3,7 @@
 `app.service` opens the parts in order and runs them. This module only knows what each part needs to be made.
 """
 
+from datetime import UTC, datetime
 from functools import partial
 
 import httpx
@@ -12,7 +13,7 @@ from app.deliveries.channels import Channels
 from app.deliveries.folder import FolderChannel
 from app.deliveries.http import http_channels
 from app.deliveries.models import Style
-from app.deliveries.outputs import Output, Outputs
+from app.deliveries.outputs import Output, Outputs, values_of
 from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.deliveries.s3 import S3Channel
 from app.deliveries.stream import StreamChannel
@@ -115,6 +116,8 @@ def check_watch(settings: Settings) -> None:
         receivers = Receivers(NetworkGuard(settings.allowed_networks))
         receivers.webhooks(asked.webhook_url)
         receivers.callbacks(asked.callback_url, PlaceholderValues("call.wav", asked.external_id, "file"))
+        values = values_of("0" * 36, asked.external_id, "call.wav", datetime.now(UTC))
+        Outputs(settings.output_buckets).of(asked.output, values, "file")
     except FolderUnavailable as error:
         raise SettingsError(f"CALLSCRIBE_WATCH: {error}") from None
     except AppError as error:

@@ -136,6 +136,14 @@ def output_url(value: Any) -> Any:
     return url
 
 
+def apart_from_own_folders(url: str | None, info: ValidationInfo) -> str | None:
+    """Raises ValueError for an output in a folder in which the service keeps its own files."""
+    folder = folder_of_output(url)
+    if folder is not None and any(folder.resolve().is_relative_to(ours) for ours in _own_folders(info)):
+        raise ValueError("is in a folder of the service itself")
+    return url
+
+
 def folder_of_output(url: str | None) -> Path | None:
     """Returns the folder of an output's URL that all jobs share, or None if the output is in no folder."""
     if url is None or not url.startswith(FILE_SCHEME):
@@ -188,7 +196,9 @@ def watch_output(folder: Path | None, info: ValidationInfo) -> Path | None:
     """Raises ValueError for a folder that cannot be written, or whose files would count as side files."""
     watched = info.data.get("watch")
     require_writable(folder)
-    if folder is not None and watched is not None and _is_watched_in(folder, watched):
+    if folder is not None and watched is None:
+        raise ValueError("has no effect without CALLSCRIBE_WATCH")
+    if folder is not None and watched is not None and folder.is_relative_to(watched):
         raise ValueError(f"must not be in {watched}, because JSON files there are options of recordings")
     return folder
 

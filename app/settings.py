@@ -158,12 +158,15 @@ class Settings(BaseSettings):
         description="Buckets that `output` may name, comma separated. `bucket/prefix` allows only keys that begin so. "
         "If unset, none.",
     )
-    output_url: Annotated[str | None, BeforeValidator(values.output_url), AfterValidator(values.in_allowed_place)] = (
-        Field(
-            default=None,
-            description="Where the transcripts of jobs without `output` are written: `s3://bucket/{date}/{file_stem}`, "
-            "or a path such as `/results/{file_stem}`. If unset, nowhere.",
-        )
+    output_url: Annotated[
+        str | None,
+        BeforeValidator(values.output_url),
+        AfterValidator(values.in_allowed_place),
+        AfterValidator(values.apart_from_own_folders),
+    ] = Field(
+        default=None,
+        description="Where the transcripts of jobs without `output` are written: `s3://bucket/{date}/{file_stem}`, "
+        "or a path such as `/results/{file_stem}`. If unset, nowhere.",
     )
     output_formats: Annotated[tuple[Format, ...], NoDecode, BeforeValidator(values.split_unique)] = Field(
         default=(Format.JSON,),

@@ -161,6 +161,15 @@ async def is_pooled_by_transaction(connector: Connector) -> bool:
     return len(seen[0] | seen[1]) != 2
 
 
+async def encoding_of(connector: Connector) -> str:
+    """Returns the encoding of the database, such as UTF8."""
+    session = await connector.connect()
+    try:
+        return str(await session.fetchval("SHOW server_encoding"))
+    finally:
+        await asyncio.gather(session.close(timeout=1), return_exceptions=True)
+
+
 async def _process_of(session: Connection) -> int:
     async with session.transaction():
         return int(await session.fetchval("SELECT pg_backend_pid()"))

@@ -23,7 +23,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from alembic import command
 from app.database.address import Address, parse_address
-from app.database.connecting import ABSENCE, APPLICATION, Connector, first_line, is_pooled_by_transaction
+from app.database.connecting import ABSENCE, APPLICATION, Connector, encoding_of, first_line, is_pooled_by_transaction
 from app.database.schema import SchemaTooNew
 
 WAIT_SECONDS = 2.0
@@ -103,6 +103,7 @@ BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the server, or a relay
 NO_SCHEMA, NO_RIGHT = "3F000", "42501"
 REFUSED_TLS = "rejected SSL upgrade"  # the driver's words
 UNENCRYPTED = "it offers no encryption, which sslmode asks for"
+UTF8 = "UTF8"  # a database of another encoding refuses most languages
 POOLED = (
     "a pooler in transaction mode is in front of it, and gives this service's sessions to other clients. Set the "
     "pooler to session mode, or use the host and port of the database itself"
@@ -232,7 +233,8 @@ async def migrate(address: str | Address) -> None:
     holds a table that must be altered. A newer schema that this version can work with is left alone (`schema`).
 
     Raises DatabaseUnavailable if the database refuses the login or the encryption, if a pooler before it gives sessions
-    away, or if this version is too old for its schema. Raises an OSError for migration files that cannot be read.
+    away, if its encoding is not UTF8, or if this version is too old for its schema. Raises an OSError for migration
+    files that cannot be read.
     """
     parsed = parse_address(address)
     if parsed.ignored:
@@ -240,8 +242,13 @@ async def migrate(address: str | Address) -> None:
     while True:
         pause = WAIT_SECONDS
         try:
-            if await is_pooled_by_transaction(Connector(parsed, statement_seconds=STATEMENT_SECONDS)):
+            connector = Connector(parsed, statement_seconds=STATEMENT_SECONDS)
+            if await is_pooled_by_transaction(connector):
                 raise DatabaseUnavailable(f"the database {parsed} cannot be used: {POOLED}")
+            if (encoding := await encoding_of(connector)) != UTF8:
+                raise DatabaseUnavailable(
+                    f"the database {parsed} cannot be used: its encoding is {encoding}, not {UTF8}"
+                )
             return await asyncio.to_thread(command.upgrade, alembic_config(address), "head")
         except SchemaTooNew as error:
             raise DatabaseUnavailable(f"the database {parsed} cannot be used: {error}") from error

@@ -79,7 +79,7 @@ def _write(root: Path, path: Path, mark: str, body: bytes) -> None:
 
 
 def _make_folders(root: Path, folder: Path) -> None:
-    """Make the folders between `root` and `folder`, with the rights of `root`. Raises OSError."""
+    """Make the folders between `root` and `folder`, with the rights of `root`. Raises OSError, also for links."""
     if folder == root:
         folder.stat()
         return
@@ -88,4 +88,5 @@ def _make_folders(root: Path, folder: Path) -> None:
         folder.mkdir()
         folder.chmod(root.stat().st_mode & 0o7777)
     except FileExistsError:
-        pass
+        if folder.is_symlink():
+            raise PermissionError(0, "a link leads out of the folder") from None

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 from structlog.testing import capture_logs
@@ -134,6 +135,14 @@ async def rows(address: str) -> dict[str, object]:
     """Every row of every table of the service, as text."""
     tables = SQLModel.metadata.tables
     return {table: await shown(address, f"SELECT json_agg(row)::text FROM {table} AS row") for table in tables}
+
+
+async def test_a_database_that_does_not_take_all_languages_is_refused(postgres: str) -> None:
+    connection = await asyncpg.connect(postgres)
+    await connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING SQL_ASCII LOCALE 'C'")
+    await connection.close()
+    with pytest.raises(DatabaseUnavailable, match="its encoding is SQL_ASCII, not UTF8"):
+        await migrate(make_url(postgres).set(database="ascii").render_as_string(hide_password=False))
 
 
 async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address: str) -> None:

@@ -162,11 +162,12 @@ async def test_a_folder_that_is_not_there_is_not_made(
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["link/call", "../call"])
+@pytest.mark.parametrize("name", ["link/call", "deep/new/call", "../call"])
 async def test_nothing_is_written_outside_the_folder(
     database: Database, tmp_path: Path, folder: Path, folder_channel: FolderChannel, name: str
 ) -> None:
     (folder / "link").symlink_to(tmp_path)
+    (folder / "deep").symlink_to(tmp_path)
     async with sending_by(database, {Style.FOLDER: folder_channel}):
         await tried(database, (await end(database, outputs=output(folder / name, Format.TEXT))).id)
     assert names(tmp_path) == ["results"]

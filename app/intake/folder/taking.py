@@ -13,13 +13,14 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
+from app import wording
 from app.callers import Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Output, files_of
 from app.errors import AppError, BadMedia, IdempotencyKeyReused, NoAudio, TooLarge, UnsupportedMedia
 from app.intake.ask import Accepted, Ask, Stored
 from app.intake.folder.asking import MOST_SIDE_BYTES, Asking, SideFileInvalid
-from app.intake.folder.disk import Disk
+from app.intake.folder.disk import Disk, Unreadable
 from app.intake.folder.names import Parts, Seen, shown, side_names
 from app.intake.folder.place import ACCEPTED, Gone, Opened, is_being_written
 from app.intake.folder.refusing import refuse
@@ -29,6 +30,7 @@ from app.intake.intake import Intake
 from app.intake.problem import as_json, may_pass, problem_of
 from app.jobs import followed
 from app.jobs.ending import AtEnd
+from app.process.threads import BoundedThreads
 from app.storage.file_url import file_url
 from app.storage.store import StoredAudio
 from app.transcripts.transcript import Transcript
@@ -39,6 +41,8 @@ OF_INCOMPLETE_FILES = (BadMedia, NoAudio, UnsupportedMedia, SideFileInvalid)
 log = structlog.stdlib.get_logger("callscribe.watch")
 
 Seconds = float
+OUTPUT_THREADS = 2
+OUTPUT_SECONDS = 30.0
 
 
 class NotYet(Exception):
@@ -69,6 +73,7 @@ class Taker:
         self._database = database
         self._at_end = at_end
         self._output_of = output_of
+        self._output_threads = BoundedThreads("watch-output", OUTPUT_THREADS)  # it may be on another disk
 
     async def take(self, seen: Seen, now_ns: int, unchanged_seconds: Seconds) -> None:
         """Make a job of the file, or put it aside with the reason. If the file is gone, nothing happens.
@@ -138,7 +143,12 @@ class Taker:
         if ask.folder_output is None:
             return None
         files = files_of([ask.folder_output], {})
-        return await self._disk.run(partial(transcript_in, files))
+        try:
+            return await self._output_threads.run(partial(transcript_in, files), OUTPUT_SECONDS)
+        except TimeoutError:
+            raise Unreadable("the folder of its output does not answer") from None
+        except OSError as error:
+            raise Unreadable(f"its output cannot be read: {wording.of_disk(error)}") from error
 
     async def _job_of(self, seen: Seen, accepting: Awaitable[Accepted]) -> UUID:
         """The id of the accepted job. Raises AppError."""

@@ -133,7 +133,7 @@ class FolderWatch:
         await self._ended.wait()
 
     def _report(self, error: Exception) -> None:
-        reason = error.reason if isinstance(error, AppError) else str(error) or type(error).__name__
+        reason = error.reason if isinstance(error, AppError) else _why(error)
         if reason != self._stopped_by:
             log.warning("recordings wait in the folder", why=reason)
         self._stopped_by = reason
@@ -203,7 +203,7 @@ class FolderWatch:
         except FolderUnavailable:
             raise
         except DATABASE_TROUBLE as error:
-            self._failed(seen, str(error) if isinstance(error, OSError) else type(error).__name__)
+            self._failed(seen, _why(error))
             if not is_bad_data(error):  # the file may be what the store or the decoder fails at, so others come first
                 raise
         except AppError:
@@ -218,6 +218,11 @@ class FolderWatch:
         file = shown("/".join(seen.parts))
         log.warning("a recording could not be taken, and is tried again later", file=file, why=why)
         self._memory.failed(seen, f"{file}: {why}")
+
+
+def _why(error: Exception) -> str:
+    """What an operator may read. The text of a database's error has the statement with its values."""
+    return str(error) if isinstance(error, OSError | Unreadable) and str(error) else type(error).__name__
 
 
 def _pause_after(error: Exception, troubles: int) -> float:

@@ -4,6 +4,8 @@ The loop that a folder replaces never transcribed such a recording again, so a m
 """
 
 import json
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,12 +40,15 @@ def transcript_in(files: Sequence[OutputFile]) -> Transcript | None:
 
 
 def _read(path: Path) -> str | None:
-    """Raises OSError if there is a file that cannot be read."""
+    """None if there is no regular file. Raises OSError if there is one that cannot be read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    with open(descriptor, "rb", closefd=True) as file:  # noqa: PTH123  it is a descriptor
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        content = file.read(MOST_BYTES + 1)
     return content.decode(errors="replace") if len(content) <= MOST_BYTES else None
 
 

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,7 +77,7 @@ async def test_a_full_disk_is_cleared_and_recordings_are_still_taken_from_it(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("app.intake.folder.place.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("app.intake.folder.place.tempfile", SimpleNamespace(TemporaryFile=full))
     await site.look()
     assert f".accepted/{job.id}/old.wav" not in site.files
     assert [job.filename for job in await site.jobs()] == ["old.wav", "new.wav"]
@@ -294,6 +296,12 @@ async def test_an_output_that_was_only_partly_written_does_not_count(site: Site)
 )
 async def test_an_output_that_no_transcript_can_hold_does_not_count(site: Site, content: str) -> None:
     (site.output / "call.json").write_text(content)
+    job = await taken(site, "call.wav", outcome=None)
+    assert job.status == Status.PENDING
+
+
+async def test_a_pipe_in_the_place_of_an_output_does_not_count(site: Site) -> None:
+    os.mkfifo(site.output / "call.json")
     job = await taken(site, "call.wav", outcome=None)
     assert job.status == Status.PENDING
 

@@ -37,6 +37,8 @@ def test_a_folder_is_watched_with_its_settings(monkeypatch: pytest.MonkeyPatch, 
         ("WATCH", "{tmp}", "the folder of CALLSCRIBE_DATA_DIR is in {tmp}, so its files would be taken"),
         ("WATCH", "{tmp}/data/audio", "is a folder of the service itself, so its own files would be taken"),
         ("WATCH", "{tmp}/data/audio/01", "is a folder of the service itself, so its own files would be taken"),
+        ("OUTPUT_URL", "{tmp}/data/audio/{id}", "is in a folder of the service itself"),
+        ("WATCH_OUTPUT", "{tmp}/in/.hidden", "must not be in {tmp}/in, because JSON files there are options"),
         ("WATCH_OUTPUT", "{tmp}/in/out", "must not be in {tmp}/in, because JSON files there are options"),
         ("WATCH_OUTPUT", "{tmp}/in", "must not be in {tmp}/in, because JSON files there are options"),
         ("WATCH_AFTER", "move", "must be 'delete' or 'keep'"),
@@ -52,6 +54,7 @@ def test_a_wrong_setting_of_the_folder_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, expected: str
 ) -> None:
     (tmp_path / "in" / "out").mkdir(parents=True)
+    (tmp_path / "in" / ".hidden").mkdir()
     (tmp_path / "data" / "audio" / "01").mkdir(parents=True)
     monkeypatch.setenv(PREFIX + "DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv(PREFIX + "WATCH", str(tmp_path / "in"))
@@ -66,6 +69,7 @@ def test_a_wrong_setting_of_the_folder_is_named(
     [
         ({"model": "huge"}, "CALLSCRIBE_WATCH_OPTIONS: The model is not served."),
         ({"webhook_url": "http://10.0.0.1/"}, "CALLSCRIBE_WATCH_OPTIONS: "),
+        ({"output": {"url": "s3://results/{id}"}}, "CALLSCRIBE_WATCH_OPTIONS: The output is not allowed"),
     ],
 )
 def test_options_that_this_service_does_not_offer_are_named(
