@@ -21,6 +21,8 @@ OF_ERRORS: Mapping[str, str] = {
     "extra_forbidden": "is not a field of this request",
     "list_type": "must be a list",
     "dict_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
     "missing": "is missing",
     "string_type": "must be text",
     "uuid_parsing": "must be a UUID",
@@ -47,7 +49,7 @@ def in_words(error: Mapping[str, Any]) -> str:
 
 def of_pydantic(message: str) -> str:
     """Returns a message of pydantic without its own words. The text continues a field's name."""
-    return re.sub(r"^\w+ should ", "must ", message).removeprefix("Value error, ")
+    return re.sub(r"^\w+ should ", "must ", message).removeprefix("Value error, ").replace(" after validation", "")
 
 
 def suggestion(name: str, known: Iterable[str], *, prefix: str = "") -> str:

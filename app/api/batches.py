@@ -90,7 +90,7 @@ async def create_batch(
     if intake.closed:
         raise ShuttingDown(retry_after=5)
     require_one_idempotency_key(request)
-    kind = kind_of_body(request)
+    kind = kind_of_body(request, content="manifest", field="source")
     if kind == JSON:
         asked = CreateBatch.from_json(await read_json(request.stream(), JSON_BYTES))
         batch, is_new = await batches.accept(asked, caller, idempotency_key)
@@ -103,6 +103,7 @@ async def create_batch(
                 save,
                 is_field=BatchFields.has_field,
                 max_bytes=MANIFEST_BYTES + FORM_BYTES,
+                content="manifest",
             )
             fields = BatchFields.from_texts(form.fields)
             batch, is_new = await batches.accept_manifest(path, form.audio.sha256, fields, caller, idempotency_key)

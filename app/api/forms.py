@@ -74,6 +74,7 @@ async def read_form(
     max_bytes: int,
     files: Sequence[str] = ("file",),
     ignores_others: bool = False,
+    content: str = "recording",
 ) -> Form:
     """Reads a whole form, and passes the bytes of its file to `save`.
 
@@ -100,7 +101,7 @@ async def read_form(
             async for _ in _part(events):
                 pass
         elif event.filename is not None and event.media_type != JSON_TYPE and not is_field(event.name):
-            raise _misnamed(event.name, files[0])
+            raise _misnamed(event.name, files[0], content)
         else:
             value = await _value(events, left)
             left -= len(value)
@@ -110,8 +111,8 @@ async def read_form(
     return Form(fields, filename, audio)
 
 
-def _misnamed(name: str, file: str) -> InvalidRequest:
-    detail = f"Send the recording in the part named `{file}`. This form has a file in a part named `{name[:100]}`."
+def _misnamed(name: str, file: str, content: str) -> InvalidRequest:
+    detail = f"Send the {content} in the part named `{file}`. This form has a file in a part named `{name[:100]}`."
     return InvalidRequest(detail, errors=(FieldError(name, f"must be named {file}"),))
 
 

@@ -12,6 +12,7 @@ _SEND_A_FILE = (
 _SEND_JSON = (
     "Send multipart/form-data with a part `file`, or JSON with a `url` and the header `Content-Type: application/json`."
 )
+_FILES = {"recording": "call.wav", "manifest": "calls.csv"}
 _INSTEAD = {
     "": f"The request has no `Content-Type`. {_SEND_JSON}",
     "application/x-www-form-urlencoded": f"This is what `curl -d` sends without a `Content-Type`. {_SEND_JSON}",
@@ -31,14 +32,18 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def kind_of_body(request: Request) -> str:
-    """Returns JSON or FORM. Raises UnsupportedMedia for other bodies, and for compressed ones."""
+def kind_of_body(request: Request, *, content: str = "recording", field: str = "url") -> str:
+    """Returns JSON or FORM. Raises UnsupportedMedia for other bodies, and for compressed ones.
+
+    The form has the `content` in its part `file`, and JSON names it in `field`.
+    """
     kind = _media_type(request)
     if kind == "text/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return JSON
     if kind not in (JSON, FORM):
         instead = _SEND_A_FILE if kind.startswith(("audio/", "video/")) else _SEND_JSON
-        raise UnsupportedMedia(_INSTEAD.get(kind, instead))
+        words = _INSTEAD.get(kind, instead).replace("with a `url`", f"with a `{field}`")
+        raise UnsupportedMedia(words.replace("the recording", f"the {content}").replace("call.wav", _FILES[content]))
     return kind
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.api.openapi_requests import REF_TEMPLATE, curl
-from app.recording_batches.requests import CreateBatch, UrlList
+from app.api.openapi_requests import REF_TEMPLATE, curl, request_schema
+from app.recording_batches.requests import BatchOptions, CreateBatch, UrlList
 from app.recording_batches.views import EXAMPLE_ID, BatchOut
 
 EXAMPLE: dict[str, Any] = {
@@ -103,6 +103,10 @@ REPORT: dict[str, Any] = {
 }
 
 
+def _without(schema: dict[str, Any], field: str) -> dict[str, Any]:
+    return {**schema, "properties": {name: each for name, each in schema["properties"].items() if name != field}}
+
+
 def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=REF_TEMPLATE)
     schema.pop("$defs", None)
@@ -112,6 +116,7 @@ def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
 SCHEMAS = {
     "CreateBatch": _request_schema(CreateBatch),
     "UrlList": _request_schema(UrlList),
+    "BatchOptions": _without(request_schema(BatchOptions), "output"),
     "CreateFromManifest": {
         "title": "CreateFromManifest",
         "description": "A form with the manifest in the part `file`.",

@@ -26,7 +26,7 @@ def curl(*lines: str) -> dict[str, str]:
 
 
 def _upload_schema() -> dict[str, Any]:
-    schema = _request_schema(CreateTranscription)
+    schema = request_schema(CreateTranscription)
     return {
         **schema,
         "title": "CreateFromFile",
@@ -47,7 +47,7 @@ def _upload_schema() -> dict[str, Any]:
     }
 
 
-def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
+def request_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Returns the schema of a request for programs that generate clients of it.
 
     No field has a `default`, because some clients send defaults that the user did not set, and others demand these
@@ -113,7 +113,7 @@ def _list_fields(form: dict[str, Any]) -> Iterator[str]:
 
 
 CREATE_FROM_FILE = _upload_schema()
-SCHEMAS = {"CreateFromFile": CREATE_FROM_FILE, "CreateFromUrl": _request_schema(CreateFromUrl)}
+SCHEMAS = {"CreateFromFile": CREATE_FROM_FILE, "CreateFromUrl": request_schema(CreateFromUrl)}
 CREATE: dict[str, Any] = {
     "requestBody": {
         "required": True,

@@ -18,6 +18,8 @@ from app.intake.annotations import classes_of
 BOOLEANS = dict.fromkeys(("true", "1", "on", "yes"), True) | dict.fromkeys(("false", "0", "off", "no"), False)
 URL_LISTS = frozenset({"webhook_url", "callback_url"})
 POSITIONAL_LISTS = frozenset({"channel_labels"})  # a place in the list has a meaning, so no item may be left out
+EXAMPLE = '{"queue": "orders"}'
+EXAMPLES = {"options": '{"channels": "split"}', "output": '{"url": "s3://results/{id}"}'}
 _NOT_GIVEN = object()
 _NEXT_URL = re.compile(r",\s*(?=https?://)", re.IGNORECASE)
 
@@ -87,7 +89,7 @@ def _plain(types: frozenset[Any], text: str) -> Any:
 
 def _object(field: str, parts: Sequence[Part]) -> Any:
     """Returns the object of one field with JSON text, or of fields such as `metadata[queue]`, whose values are text."""
-    form = f'send it as one field with JSON text, such as {field}={{"queue": "orders"}}'
+    form = f"send it as one field with JSON text, such as {field}={EXAMPLES.get(field, EXAMPLE)}"
     if len(parts) == 1 and parts[0][0] is None:
         text = parts[0][1]
         if not text.strip():

@@ -19,14 +19,14 @@ from uuid_utils.compat import uuid7
 
 from app.callers import Caller
 from app.database.connections import Database
-from app.errors import AppError, FieldError, InvalidRequest, TooLarge
+from app.errors import AppError, FieldError, InvalidRequest, TooLarge, UrlNotAllowed
 from app.intake.intake import Intake
 from app.recording_batches import changing, feeding
 from app.recording_batches.changing import NewRow
 from app.recording_batches.key_patterns import KeyPattern
 from app.recording_batches.manifest import ManifestRow, read_manifest
 from app.recording_batches.models import BatchStatus, RecordingBatch
-from app.recording_batches.requests import BatchFields, CreateBatch, asked_of, fingerprint_of, of_row
+from app.recording_batches.requests import BatchFields, CreateBatch, asked_of, fingerprint_of, of_all, of_row
 from app.sources.s3_listing import S3Listing
 from app.storage.disk import FreeSpace
 from app.storage.store import StoredAudio
@@ -45,6 +45,8 @@ class Checked:
 
     rows: Sequence[NewRow]
     errors: Sequence[FieldError]
+    are_places: bool
+    """Whether all errors are about places that the service may not fetch from or write to."""
 
 
 class BatchIntake:
@@ -66,6 +68,8 @@ class BatchIntake:
         batch = self._new(request, caller, fingerprint_of(request))
         if (earlier := await self._earlier(batch, idempotency_key)) is not None:
             return earlier, False
+        if isinstance(request.source, str) or len(request.source.urls) > 1:
+            request.require_distinct_output()
         if not isinstance(request.source, str):
             rows = (ManifestRow(number, {"url": url}) for number, url in enumerate(request.source.urls, start=1))
             return await self._accept(batch, caller, idempotency_key, rows)
@@ -79,7 +83,10 @@ class BatchIntake:
         except ValueError as error:
             raise InvalidRequest("Some fields are not valid.", errors=(FieldError("source", str(error)),)) from None
         self._listing.require_allowed(pattern.bucket)
-        self._intake.check(*asked_of(request.asked, pattern.url_of(EXAMPLE_KEY), {}), caller)
+        try:
+            self._intake.check(*asked_of(request.asked, pattern.url_of(EXAMPLE_KEY), {}), caller)
+        except AppError as error:
+            raise of_all(request.asked, {}, error) or error from None
 
     @asynccontextmanager
     async def receiving(self) -> AsyncIterator[tuple[Path, Callable[[AsyncIterator[bytes]], Any]]]:
@@ -102,6 +109,7 @@ class BatchIntake:
         batch = self._new(fields, caller, fingerprint_of(fields, sha256))
         if (earlier := await self._earlier(batch, idempotency_key)) is not None:
             return earlier, False
+        fields.require_distinct_output()
         with await asyncio.to_thread(path.open, "rb") as file:
             return await self._accept(batch, caller, idempotency_key, read_manifest(file), is_manifest=True)
 
@@ -138,7 +146,7 @@ class BatchIntake:
         async with self._database.transaction() as session:
             await changing.begin(session, batch)
         try:
-            total = await self._write(batch_id, batch.asked, caller, rows)
+            total = await self._write(batch_id, batch.asked, caller, rows, is_manifest=is_manifest)
             if is_manifest and not total:
                 raise InvalidRequest("The manifest has no rows.", errors=(FieldError("file", "has no rows"),))
             async with self._database.transaction() as session:
@@ -150,14 +158,17 @@ class BatchIntake:
             await self._erase(batch_id)
         return accepted, is_new
 
-    async def _write(self, batch_id: UUID, asked: dict[str, Any], caller: Caller, rows: Iterator[ManifestRow]) -> int:
-        """Check and write all rows. Returns how many there are. Raises InvalidRequest if any of them is wrong."""
-        total, errors = 0, list[FieldError]()
+    async def _write(
+        self, batch_id: UUID, asked: dict[str, Any], caller: Caller, rows: Iterator[ManifestRow], *, is_manifest: bool
+    ) -> int:
+        """Check and write all rows. Returns how many there are. Raises AppError if any of them is wrong."""
+        total, errors, are_places = 0, list[FieldError](), True
         while True:
-            checked = await asyncio.to_thread(self._check_some, asked, caller, rows)
+            checked = await asyncio.to_thread(self._check_some, asked, caller, rows, is_manifest)
             if not checked.rows and not checked.errors:
                 break
             errors += checked.errors
+            are_places &= checked.are_places
             total += len(checked.rows)
             if total > feeding.MOST_RECORDINGS:
                 raise TooLarge(f"A batch can have at most {feeding.MOST_RECORDINGS} recordings.")
@@ -167,17 +178,23 @@ class BatchIntake:
                 async with self._database.transaction() as session:
                     await changing.add_rows(session, batch_id, checked.rows)
         if errors:
-            raise InvalidRequest("Some recordings of the batch are not valid.", errors=tuple(errors[:MOST_ERRORS]))
+            refusal = UrlNotAllowed if are_places else InvalidRequest
+            raise refusal("Some recordings of the batch are not valid.", errors=tuple(errors[:MOST_ERRORS]))
         return total
 
-    def _check_some(self, asked: dict[str, Any], caller: Caller, rows: Iterator[ManifestRow]) -> Checked:
-        good, errors = list[NewRow](), list[FieldError]()
+    def _check_some(
+        self, asked: dict[str, Any], caller: Caller, rows: Iterator[ManifestRow], is_manifest: bool
+    ) -> Checked:
+        good, errors, are_places = list[NewRow](), list[FieldError](), True
         for row in islice(rows, ROWS_AT_ONCE):
             try:
                 good.append(self._checked(asked, caller, row))
             except AppError as error:
-                errors += of_row(row.number, error)
-        return Checked(good, errors)
+                if (of_request := of_all(asked, row.fields, error)) is not None:
+                    raise of_request from None
+                errors += of_row(row.number, error, is_manifest=is_manifest)
+                are_places &= isinstance(error, UrlNotAllowed)
+        return Checked(good, errors, are_places)
 
     def _checked(self, asked: dict[str, Any], caller: Caller, row: ManifestRow) -> NewRow:
         if row.error is not None:

@@ -13,11 +13,13 @@ from typing import IO, Any
 from pydantic_core import from_json
 
 from app.errors import FieldError, InvalidRequest
+from app.intake.annotations import classes_of
 from app.intake.requests import CreateFromUrl
-from app.intake.text_fields import values_of
+from app.intake.text_fields import field_of, values_of
 
 MOST_BYTES_OF_LINE = 64 * 1024
 DELIMITERS = ",;\t"
+ONE_LINE = frozenset({"url", "external_id", "file_name"})  # a line break says that a quote has taken in other rows
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,42 @@ def _json_row(line: str) -> Row:
 
 
 def _csv_rows(first: str, lines: Iterator[str]) -> Iterator[Row]:
-    names = [name.strip() for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
-    _check_names(names)
-    cells_of_rows = csv.reader(lines, delimiter=_delimiter(first))
+    delimiter = _delimiter(first)
+    names = _names(first, delimiter)
+    cells_of_rows = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
+        line = cells_of_rows.line_num + 2  # where the row begins; the header is line 1
         try:
             cells = next(cells_of_rows)
         except StopIteration:
             return
         except csv.Error as error:
-            raise InvalidRequest(
-                f"The manifest is not CSV near its line {cells_of_rows.line_num + 1}: {error}."
-            ) from None
+            yield {}, InvalidRequest(f"This row begins in line {line} and is not CSV: {_in_words(error)}.")
+            return
         if any(cell.strip() for cell in cells):
             yield _csv_row(names, cells)
+
+
+def _names(header: str, delimiter: str) -> list[str]:
+    try:
+        [cells] = csv.reader([header], delimiter=delimiter, strict=True) if header else [[]]
+    except csv.Error as error:
+        words = _in_words(error)
+        raise InvalidRequest("The header of the manifest is not CSV.", errors=(FieldError("header", words),)) from None
+    names = [name.strip() for name in cells]
+    _check_names(names)
+    return names
+
+
+def _in_words(error: csv.Error) -> str:
+    words = str(error)
+    if "unexpected end" in words:
+        return "a quote is not closed"
+    if "new-line character" in words:
+        return "its lines end with CR alone: save the file with LF or CRLF"
+    if "expected after" in words:
+        return "text follows a closing quote, and a quote inside a quoted cell must be doubled"
+    return words
 
 
 def _delimiter(header: str) -> str:
@@ -107,6 +131,14 @@ def _check_names(names: list[str]) -> None:
     if unknown:
         errors = tuple(FieldError("header", f"{name[:60]} is not a field of a recording") for name in unknown[:20])
         raise InvalidRequest("Some columns of the manifest are not known.", errors=errors)
+    repeated = dict.fromkeys(name for name in names if name and names.count(name) > 1 and not _is_list(name))
+    if repeated:
+        errors = tuple(FieldError("header", f"has the column {name} more than once") for name in repeated)
+        raise InvalidRequest("Some columns of the manifest are repeated.", errors=errors)
+
+
+def _is_list(name: str) -> bool:
+    return list in classes_of(CreateFromUrl.model_fields[field_of(name)].annotation)
 
 
 def _csv_row(names: list[str], cells: list[str]) -> Row:
@@ -115,6 +147,9 @@ def _csv_row(names: list[str], cells: list[str]) -> Row:
     texts = [(name, cell.strip()) for name, cell in zip(names, cells, strict=False)]
     if any(cell and not name for name, cell in texts):
         return {}, InvalidRequest("This row has a cell in a column without a name.")
+    if broken := [name for name, cell in texts if name in ONE_LINE and len(cell.splitlines()) > 1]:
+        detail = "must not have line breaks; is a quote not closed?"
+        return {}, InvalidRequest(errors=tuple(FieldError(name, detail) for name in broken))
     try:
         return values_of(CreateFromUrl, [(name, cell) for name, cell in texts if name]), None
     except InvalidRequest as error:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from app import wording
-from app.errors import AppError, FieldError
+from app.deliveries.outputs import check_default
+from app.errors import AppError, FieldError, InvalidRequest
 from app.intake.ask import Ask, Remote
 from app.intake.requests import CreateFromUrl, CreateTranscription, OutputRequest, json_object, validated
 from app.intake.text_fields import field_of, values_of
@@ -27,10 +28,14 @@ def _given(values: object) -> object:
     return {name: value for name, value in values.items() if value not in (None, "")}
 
 
-def _without_output(options: CreateTranscription) -> CreateTranscription:
-    if options.output is not None:
-        raise ValueError("must not hold output: send it beside the options")
-    return options
+def _hide_output(schema: dict[str, Any]) -> None:
+    schema.get("properties", {}).pop("output", None)
+
+
+class BatchOptions(CreateTranscription):
+    """The options of each transcription of a batch. The output stands beside them."""
+
+    model_config = ConfigDict(json_schema_extra=_hide_output)
 
 
 def _kind_of_source(value: object) -> str:
@@ -57,7 +62,7 @@ class BatchFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    options: Annotated[CreateTranscription, BeforeValidator(_given)] | None = Field(
+    options: Annotated[BatchOptions, BeforeValidator(_given)] | None = Field(
         default=None,
         description="The options of each transcription, as in `POST /v1/transcriptions`. The `priority` is 8 unless "
         "you send another one, so that the batch waits behind the calls of the day.",
@@ -71,9 +76,19 @@ class BatchFields(BaseModel):
 
     @model_validator(mode="after")
     def _one_output(self) -> Self:
-        if self.options is not None:
-            _without_output(self.options)
+        if self.options is not None and self.options.output is not None:
+            error = FieldError("options.output", "must be sent beside the options, as the field output")
+            raise InvalidRequest("Some fields are not valid.", errors=(error,))
         return self
+
+    def require_distinct_output(self) -> None:
+        """Raises InvalidRequest if the recordings of the batch would write the same file."""
+        try:
+            if self.output is not None:
+                check_default(self.output.url)
+        except ValueError as error:
+            errors = (FieldError("output.url", str(error)),)
+            raise InvalidRequest("The transcripts of the batch would replace each other.", errors=errors) from None
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -138,8 +153,25 @@ def fingerprint_of(request: BatchFields, manifest_sha256: str | None = None) -> 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def of_row(number: int, error: AppError) -> list[FieldError]:
-    """The errors of a row, each with the row's number in the field's name. Rows count from 1, without the header."""
+def of_row(number: int, error: AppError, *, is_manifest: bool) -> list[FieldError]:
+    """The errors of a row, each with its place. Rows of a manifest count from 1, without the header.
+
+    The URLs of a list have their places in the JSON, which count from 0.
+    """
+    place = f"row {number}" if is_manifest else f"source.urls.{number - 1}"
     if not error.errors:
-        return [FieldError(f"row {number}", error.detail)]
-    return [FieldError(f"row {number}: {each.field}", each.detail) for each in error.errors]
+        return [FieldError(place, error.detail)]
+    return [
+        FieldError(place if each.field == "url" and not is_manifest else f"{place}: {each.field}", each.detail)
+        for each in error.errors
+    ]
+
+
+def of_all(asked: Mapping[str, Any], fields: Mapping[str, Any], error: AppError) -> AppError | None:
+    """The part of a row's error that is about what is asked for all rows, with the names of the request's fields."""
+    errors = []
+    for each in error.errors:
+        name = each.field.partition(".")[0]
+        if name in asked and name not in fields:
+            errors.append(each if name == "output" else FieldError(f"options.{each.field}", each.detail))
+    return type(error)(error.detail, errors=tuple(errors)) if errors else None

@@ -140,13 +140,19 @@ async def test_a_row_of_a_manifest_overrides_the_options(served: Listening, data
         ("", {"header"}),
         ("url,langauge\nhttps://a/b.wav,de\n", {"header"}),
         (f"url\n{HOST}/a.wav\nnot a url\n", {"row 2: url"}),
-        ("url\nftp://a/b.wav\n", {"row 1: url"}),
+        ("url\nftp://a/b.wav\nx\n", {"row 1: url", "row 2: url"}),
         ("url,language\nhttps://a/b.wav,xx\n", {"row 1: language"}),
         ("external_id,url\na\n", {"row 1: url"}),
         ("url\nhttps://a/b.wav,more\n", {"row 1"}),
         ('{"url": "https://a/b.wav"}\n{"url": \n', {"row 2"}),
         ('{"url": "https://a/b.wav", "x": 1}\n', {"row 1: x"}),
         ("url\n", {"file"}),
+        (f"url\r{HOST}/a.wav\r", {"header"}),
+        (f"url,url\n{HOST}/a.wav,\n", {"header"}),
+        (f'"url\n{HOST}/a.wav\n', {"header"}),
+        (f'url,external_id\n{HOST}/a.wav,a\n{HOST}/b.wav,"b\n{HOST}/c.wav,c\n', {"row 2"}),
+        (f'url,external_id\n{HOST}/a.wav,"a"b\n', {"row 1"}),
+        (f'url,external_id\n{HOST}/a.wav,"a\n{HOST}/b.wav,b"\n', {"row 1: external_id"}),
         ("url\n" + "bad\n" * 50, {f"row {number}: url" for number in range(1, 21)}),
     ],
 )
@@ -175,19 +181,40 @@ async def count(database: Database, table: str) -> int:
         ({"source": "s3://calls/*.wav"}, "url_not_allowed", "source"),
         ({"source": {"urls": []}}, "invalid_request", "source.urls"),
         ({"source": {"urls": ["x"]}}, "invalid_request", "source.urls.0"),
-        ({"source": {"urls": ["ftp://x/y"]}}, "invalid_request", "row 1: url"),
-        ({"source": {"urls": [f"{HOST}/a"]}, "options": {"model": "huge"}}, "invalid_request", "row 1: model"),
+        ({"source": 5}, "invalid_request", "source"),
+        ({"source": {"urls": [f"{HOST}/a", "ftp://x/y"]}}, "url_not_allowed", "source.urls.1"),
+        ({"source": {"urls": [f"{HOST}/a"]}, "options": {"model": "huge"}}, "invalid_request", "options.model"),
         ({"source": {"urls": [f"{HOST}/a"]}, "options": {"prioriti": 1}}, "invalid_request", "options.prioriti"),
-        ({"source": {"urls": [f"{HOST}/a"]}, "output": {"url": "s3://x/{id}"}}, "invalid_request", None),
+        ({"source": {"urls": [f"{HOST}/a"]}, "output": {"url": "s3://results/{id}"}}, "url_not_allowed", "output.url"),
+        ({"source": {"urls": urls(2)}, "output": {"url": "s3://results/{date}"}}, "invalid_request", "output.url"),
+        ({"source": "s3://calls/*.wav", "output": {"url": "s3://results/a"}}, "invalid_request", "output.url"),
+        (
+            {"source": {"urls": urls(1)}, "options": {"output": {"url": "s3://results/a"}}},
+            "invalid_request",
+            "options.output",
+        ),
         ({"source": {"urls": [f"{HOST}/a"]}, "more": 1}, "invalid_request", "more"),
     ],
 )
-async def test_a_wrong_request_is_refused(
-    served: Listening, body: dict[str, Any], code: str, field: str | None
-) -> None:
-    problem = refused(await served.client.post("/v1/batches", json=body), 422, code)
-    if field is not None:
-        assert [error["field"] for error in problem["errors"]] == [field]
+async def test_a_wrong_request_is_refused(served: Listening, body: dict[str, Any], code: str, field: str) -> None:
+    answer = await served.client.post("/v1/batches", json=body)
+    problem = refused(answer, 422, code)
+    assert [error["field"] for error in problem["errors"]] == [field]
+    assert "instance of" not in answer.text
+
+
+async def test_the_output_of_a_manifest_differs_between_its_rows(served: Listening) -> None:
+    answer = await uploaded(served, f"url\n{HOST}/a.wav\n", output='{"url": "s3://results/fixed"}')
+    assert [error["field"] for error in refused(answer, 422, "invalid_request")["errors"]] == ["output.url"]
+
+
+async def test_refusals_speak_of_manifests_and_sources(served: Listening) -> None:
+    answer = await served.client.post("/v1/batches", content=b"x", headers={"Content-Type": "text/plain"})
+    assert "JSON with a `source`" in refused(answer, 415, "unsupported_media")["detail"]
+    answer = await served.client.post("/v1/batches", files={"csv": ("calls.csv", "url")})
+    assert refused(answer, 422, "invalid_request")["detail"].startswith("Send the manifest in the part named `file`.")
+    answer = await uploaded(served, f"url\n{HOST}/a.wav\n", options="split")
+    assert 'options={"channels": "split"}' in refused(answer, 422, "invalid_request")["errors"][0]["detail"]
 
 
 async def test_at_most_some_hundreds_of_jobs_wait_and_they_do_not_fill_the_queue(
@@ -372,7 +399,7 @@ async def test_a_bucket_that_cannot_be_listed_is_reported_and_tried_again(
 def test_a_manifest_has_a_path_of_its_own_for_generated_clients(guarded: Service) -> None:
     files = {"file": ("calls.csv", "url\nhttps://192.0.2.1/a.wav\n")}
     answer = guarded.client.post("/v1/batches/from-manifest", files=files)
-    refused(answer, 422, "invalid_request")
+    refused(answer, 422, "url_not_allowed")
     asked = {"source": {"urls": ["https://example.com/a.wav"]}}
     refused(guarded.client.post("/v1/batches/from-manifest", json=asked), 415, "unsupported_media")
     assert guarded.client.get("/v1/batches/from-manifest").status_code == 405
