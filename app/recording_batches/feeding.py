@@ -22,6 +22,7 @@ from app.recording_batches.models import BatchStatus, RecordingBatch, RecordingB
 MOST_WAITING_JOBS = 400
 ROWS_AT_ONCE = 100
 MOST_RECORDINGS = 1_000_000
+NO_MATCH = "No object of the bucket matches the pattern."
 TOO_MANY = f"The listing ended after {MOST_RECORDINGS} recordings, because a batch can have no more."
 
 
@@ -48,7 +49,7 @@ async def look_again(session: AsyncSession, batch_id: UUID, pause: timedelta, tr
     batch = await changing.lock(session, batch_id)
     if batch is not None:
         batch.look_at = await now(session) + pause
-        if batch.trouble != trouble and batch.trouble != TOO_MANY:
+        if batch.trouble != trouble and batch.trouble not in (TOO_MANY, NO_MATCH):
             batch.trouble = trouble
 
 
@@ -117,6 +118,8 @@ async def record_listed(
     batch.total += len(kept)
     batch.listed_after, batch.is_listed = after, is_last or len(kept) < len(urls)
     batch.trouble = TOO_MANY if len(kept) < len(urls) else None
+    if batch.is_listed and not batch.total:
+        batch.trouble = NO_MATCH
 
 
 async def end_if_done(session: AsyncSession, batch_id: UUID) -> bool:

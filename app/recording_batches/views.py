@@ -74,7 +74,10 @@ class BatchOut(BaseModel):
         description="When the batch will end at its pace so far. Null until the pace and all recordings are known, and "
         "when the batch has ended."
     )
-    error: str | None = Field(description="Why the source cannot be listed at the moment. The service keeps trying.")
+    error: str | None = Field(
+        description="Why the source cannot be listed at the moment, while the service keeps trying; or that nothing "
+        "matches the pattern."
+    )
     created_at: datetime
     completed_at: datetime | None = Field(description="When the last recording ended. Null until then.")
     links: BatchLinks

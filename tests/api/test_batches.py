@@ -396,6 +396,17 @@ async def test_a_bucket_that_cannot_be_listed_is_reported_and_tried_again(
         assert batch["error"].startswith("The bucket could not be listed: ")
 
 
+async def test_a_pattern_that_matches_nothing_is_reported(
+    database: Database, tmp_path: Path, bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    async with listening(database, tmp_path, source_buckets=bucket) as served:
+        answer = await served.client.post("/v1/batches", json={"source": f"s3://{bucket}/2019/*.wav"})
+        batch = await fed(served, database, answer.json())
+    assert (batch["status"], batch["error"]) == ("completed", feeding.NO_MATCH)
+
+
 def test_a_manifest_has_a_path_of_its_own_for_generated_clients(guarded: Service) -> None:
     files = {"file": ("calls.csv", "url\nhttps://192.0.2.1/a.wav\n")}
     answer = guarded.client.post("/v1/batches/from-manifest", files=files)
