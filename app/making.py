@@ -50,7 +50,7 @@ def open_intake(
     limits = Limits(
         settings.max_upload_bytes,
         settings.max_audio_seconds,
-        QueueLimit(settings.max_pending, len(settings.api_keys)),
+        QueueLimit(settings.max_pending, _callers(settings)),
         settings.priority_ceilings,
     )
     receivers = Receivers(guard, settings.webhook_urls, settings.callback_urls)
@@ -61,6 +61,11 @@ def open_intake(
         settings.output_formats,
     )
     return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits)
+
+
+def _callers(settings: Settings) -> int:
+    """How many callers share the queue: the API keys, or everybody if there are none, the folder and the stream."""
+    return max(1, len(settings.api_keys)) + (settings.watch is not None) + (settings.redis_url is not None)
 
 
 def channels_of(

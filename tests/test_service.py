@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from app.jobs import executor
 from app.jobs import recording as job_recording
 from app.jobs.lifecycle import Status
 from app.jobs.topics import changed_topic
-from app.service import open_parts
+from app.service import assemble_service, open_parts
 from app.settings import Settings
 from app.storage.folder_store import MARKER
 from app.storage.store import StoreUnavailable
@@ -21,6 +22,26 @@ from app.transcripts.transcript import Options
 from testing import engine_double as double
 from testing.recordings import tone
 from testing.rows import enqueue, read
+
+
+@pytest.mark.parametrize(
+    ("settings", "callers"),
+    [
+        ({}, 1),
+        ({"api_keys": {"crm": ("a",)}}, 1),
+        ({"api_keys": {"crm": ("a",), "desk": ("b",)}}, 2),
+        ({"api_keys": {"crm": ("a",)}, "redis_url": "redis://127.0.0.1", "watch": True}, 3),
+    ],
+)
+async def test_the_folder_and_the_stream_share_the_queue_with_the_keys(
+    database: Database, tmp_path: Path, settings: dict[str, Any], callers: int
+) -> None:
+    (tmp_path / "in").mkdir()
+    given = settings | ({"watch": tmp_path / "in"} if "watch" in settings else {})
+    chosen = Settings(data_dir=tmp_path / "data", database_url=database.address.text, **given)
+    async with open_parts(chosen, executor=False) as parts:
+        assembled = assemble_service(chosen, parts, database)
+    assert assembled.intake.limits.queue.keys == callers
 
 
 @pytest.mark.parametrize("in_use", [False, True])

@@ -15,6 +15,7 @@ from watchfiles import watch
 MOST_FOLDERS = 500  # the kernel limits them for each user
 STEP_MS = 200
 DEBOUNCE_MS = 1000
+RESTART_SECONDS = 5.0
 
 log = structlog.stdlib.get_logger("callscribe.watch")
 
@@ -47,21 +48,28 @@ class Alarm:
         self._folders = frozenset()
 
     def _run(self, folders: Collection[Path], stop: Event) -> None:
-        try:
-            changes = watch(
-                *folders,
-                watch_filter=None,
-                debounce=DEBOUNCE_MS,
-                step=STEP_MS,
-                stop_event=stop,
-                raise_interrupt=False,
-                recursive=False,
-                ignore_permission_denied=True,
-            )
-            for _ in changes:
+        while not stop.is_set():
+            try:
+                self._report(folders, stop)
+            except BaseException as error:  # noqa: BLE001  such as a name that is not UTF-8, at which the library panics
+                log.info("changes of the watched folder are not reported for a while", error=repr(error))
                 self._ring()
-        except Exception as error:  # noqa: BLE001  the folder is looked at by the clock anyway
-            log.info("changes of the watched folder are not reported; it is looked at by the clock", error=repr(error))
+                stop.wait(RESTART_SECONDS)
+
+    def _report(self, folders: Collection[Path], stop: Event) -> None:
+        """Ring at each change, until `stop` is set."""
+        changes = watch(
+            *folders,
+            watch_filter=None,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
+            stop_event=stop,
+            raise_interrupt=False,
+            recursive=False,
+            ignore_permission_denied=True,
+        )
+        for _ in changes:
+            self._ring()
 
     def _ring(self) -> None:
         with suppress(RuntimeError):  # the loop has ended
