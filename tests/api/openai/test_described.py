@@ -132,6 +132,8 @@ NEVER = {
     "range_not_satisfiable": "the routes send no recordings",
     "fetch_failed": "the routes take no URL of a recording",
     "abandoned": "the client that asks is a client that waits",
+    "output_failed": "only a watched folder puts recordings aside",
+    "recording_changed": "only a watched folder puts recordings aside",
 }
 
 
