@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
+from app.intake.folder.owner import MARK
 from app.storage.file_url import path_of
 from proofs.chaos.cluster import Cluster
 from proofs.chaos.figures import Figure
@@ -151,7 +152,7 @@ async def _settle(
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if not path.is_dir()]
+    return [path for path in folder.rglob("*") if not path.is_dir() and path.name != MARK]
 
 
 def _is_whole(path: Path) -> bool:
