@@ -157,13 +157,12 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
             )
             jobs = Executor(engine, runner)
         workers: list[tuple[Drainable, float]] = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
+        intake = open_intake(settings, database, guard, store, fetcher, free_space)
         if redis:
-            intake = open_intake(settings, database, guard, store, fetcher, free_space)
             consumer = open_consumer(redis, settings.redis_stream, intake)
             workers = [(consumer, SENDING_GRACE_SECONDS), *workers]
         watch = None
         if (watched := watch_options(settings)) is not None:
-            intake = open_intake(settings, database, guard, store, fetcher, free_space)
             watch = open_watch(watched, intake, database, at_end)
             workers = [(watch, SENDING_GRACE_SECONDS), *workers]
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended

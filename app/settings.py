@@ -183,7 +183,7 @@ class Settings(BaseSettings):
         default=5,
         gt=0,
         le=3600,
-        description="A file in the watched folder is complete when it has not changed for so many seconds.",
+        description="How many seconds a file in the watched folder must stay unchanged until it counts as complete.",
     )
     watch_options: Annotated[dict[str, Any], NoDecode, BeforeValidator(values.watch_options)] = Field(
         default_factory=dict,

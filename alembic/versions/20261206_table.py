@@ -24,13 +24,13 @@ NOTIFY_STATE = """
 
 FILL = f"""
     INSERT INTO polled_job (transcription_id, status, filename, notify_status, notified_at)
-    SELECT job.id, {SHOWN_STATUS.format(job="job")}, job.filename, coalesce(told.notify_status, 'not_notified'),
-           told.notified_at
+    SELECT job.id, {SHOWN_STATUS.format(job="job")}, job.filename, coalesce(counted.notify_status, 'not_notified'),
+           counted.notified_at
     FROM transcription AS job LEFT JOIN (
         SELECT event.transcription_id, {NOTIFY_STATE}
         FROM event JOIN delivery ON delivery.event_id = event.id
         WHERE style NOT IN ('s3', 'folder') GROUP BY event.transcription_id
-    ) AS told ON told.transcription_id = job.id
+    ) AS counted ON counted.transcription_id = job.id
     ORDER BY job.created_at, job.id
 """
 ADD_NEW = f"""
@@ -46,17 +46,17 @@ CATCH_UP = (
     "DELETE FROM polled_job WHERE NOT EXISTS (SELECT FROM transcription WHERE id = transcription_id)",
     f"""
     UPDATE polled_job SET status = {SHOWN_STATUS.format(job="job")}, filename = job.filename,
-        notify_status = told.notify_status, notified_at = told.notified_at
+        notify_status = counted.notify_status, notified_at = counted.notified_at
     FROM transcription AS job CROSS JOIN LATERAL (
         SELECT {NOTIFY_STATE} FROM event JOIN delivery ON delivery.event_id = event.id
         WHERE event.transcription_id = job.id AND style NOT IN ('s3', 'folder')
-    ) AS told
+    ) AS counted
     WHERE polled_job.transcription_id = job.id AND job.id IN (
         SELECT id FROM transcription WHERE completed_at IS NULL OR completed_at >= {LATELY}
         UNION SELECT event.transcription_id FROM event JOIN delivery ON delivery.event_id = event.id
         WHERE delivery.status = 'pending' OR finished_at >= {LATELY}
     ) AND (polled_job.status, polled_job.filename, polled_job.notify_status, polled_job.notified_at)
-        IS DISTINCT FROM ({SHOWN_STATUS.format(job="job")}, job.filename, told.notify_status, told.notified_at)
+        IS DISTINCT FROM ({SHOWN_STATUS.format(job="job")}, job.filename, counted.notify_status, counted.notified_at)
     """,
 )
 
@@ -88,10 +88,10 @@ FOLLOW_DELIVERY = f"""
     BEGIN
         SELECT transcription_id INTO job FROM event WHERE id = NEW.event_id;
         PERFORM FROM polled_job WHERE transcription_id = job FOR NO KEY UPDATE;
-        UPDATE polled_job SET notify_status = told.notify_status, notified_at = told.notified_at
+        UPDATE polled_job SET notify_status = counted.notify_status, notified_at = counted.notified_at
         FROM (
             SELECT {NOTIFY_STATE} FROM delivery WHERE event_id = NEW.event_id AND style NOT IN ('s3', 'folder')
-        ) AS told WHERE transcription_id = job;
+        ) AS counted WHERE transcription_id = job;
         RETURN NULL;
     END $$
 """

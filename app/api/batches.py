@@ -12,7 +12,14 @@ from app.api.auth import CallerDep
 from app.api.dependencies import BatchIntakeDep, BatchReaderDep, DatabaseDep, IntakeDep, RootPathDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.json_body import read_json
-from app.api.media_types import JSON, announced_bytes, kind_of_body, require_form, require_one_idempotency_key
+from app.api.media_types import (
+    JSON,
+    announced_bytes,
+    idempotency_header,
+    kind_of_body,
+    require_form,
+    require_one_idempotency_key,
+)
 from app.api.problems import COMMON_ERRORS, responses
 from app.errors import (
     AlreadyFinal,
@@ -34,16 +41,7 @@ from app.recording_batches.report import ReportFormat, render
 from app.recording_batches.requests import BatchFields, CreateBatch
 from app.recording_batches.views import BatchList, BatchOut, ShownStatus
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        description="A text that you choose for this request. If you send the same request again with the same key, "
-        "the service returns the same batch, and does not make a second one. It refuses a different request with that "
-        "key.",
-    ),
-]
+IdempotencyKey = Annotated[str | None, idempotency_header("batch")]
 JSON_BYTES = 8 * 1024 * 1024  # for a list of URLs
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
@@ -259,8 +257,8 @@ async def retry_batch(
 async def delete_batch(batch_id: BatchId, caller: CallerDep, database: DatabaseDep) -> None:
     """Erases a batch with all its transcriptions, their recordings and their transcripts.
 
-    Nobody sees the batch any more when the service answers. It erases the transcriptions in the following seconds or,
-    if there are very many, minutes.
+    When the service answers, no client can read the batch any more. It erases the transcriptions in the following
+    seconds or, if there are very many, minutes.
     """
     async with database.transaction() as session:
         await changing.request_erasure(session, batch_id, caller)

@@ -1,6 +1,8 @@
 """Which kind of body a request that creates a job has. If it can be neither, the error says what to send instead."""
 
-from fastapi import Request
+from typing import Any
+
+from fastapi import Header, Request
 
 from app.errors import FieldError, InvalidRequest, TooLarge, UnsupportedMedia
 
@@ -18,6 +20,17 @@ _INSTEAD = {
     "application/x-www-form-urlencoded": f"This is what `curl -d` sends without a `Content-Type`. {_SEND_JSON}",
     "application/octet-stream": _SEND_A_FILE,
 }
+
+
+def idempotency_header(result: str) -> Any:
+    """Describes the header `Idempotency-Key` of a route that makes a `result`, such as a transcription."""
+    return Header(
+        min_length=1,
+        max_length=255,
+        description="A text that you choose for this request. If you send the same request again with the same key, "
+        f"the service returns the same {result}, and does not make a second one. It refuses a different request with "
+        "that key.",
+    )
 
 
 def require_form(request: Request, file: str, content: str = "recording") -> None:

@@ -16,7 +16,7 @@ from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, Re
 from app.api.forms import FORM_BYTES, read_form
 from app.api.hang_ups import client_hangs_up
 from app.api.json_body import read_json
-from app.api.media_types import JSON, announced_bytes, kind_of_body, require_one_idempotency_key
+from app.api.media_types import JSON, announced_bytes, idempotency_header, kind_of_body, require_one_idempotency_key
 from app.api.problems import COMMON_ERRORS, UPLOAD_ERRORS, responses
 from app.errors import (
     AlreadyFinal,
@@ -48,16 +48,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
     202: openapi.ACCEPTED,
     **responses(*COMMON_ERRORS, IdempotencyKeyReused, *UPLOAD_ERRORS),
 }
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        description="A text that you choose for this request. If you send the same request again with the same "
-        "key, the service returns the same transcription, and does not make a second one. It refuses a "
-        "different request with that key.",
-    ),
-]
+IdempotencyKey = Annotated[str | None, idempotency_header("transcription")]
 
 
 @router.post(

@@ -1,7 +1,7 @@
 """The SQL about outputs: how far they are, and the notifications that wait for them.
 
 An event has outputs and notifications. A notification is sent only when every output is written or has failed for good,
-so that a receiver finds what it is told about.
+so that a receiver finds the files that its event lists.
 """
 
 import json

@@ -15,6 +15,7 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
+from app.deliveries.models import OUTPUTS
 from app.jobs.lifecycle import Status
 from app.jobs.models import ErasedFile, Installation, Transcription
 
@@ -71,7 +72,7 @@ STATES = text("""
            count(delivery.id) FILTER (WHERE delivery.status = 'failed') AS outputs_failed
     FROM transcription AS job
     LEFT JOIN event ON event.transcription_id = job.id
-    LEFT JOIN delivery ON delivery.event_id = event.id AND delivery.style IN ('s3', 'folder')
+    LEFT JOIN delivery ON delivery.event_id = event.id AND delivery.style = ANY(:outputs)
     WHERE job.id = ANY(:ids)
     GROUP BY job.id
 """)
@@ -79,7 +80,8 @@ STATES = text("""
 
 async def states(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, Followed]:
     """The jobs that exist."""
-    found = STATES.bindparams(bindparam("ids", list(ids), type_=ARRAY(Uuid)))
+    outputs = bindparam("outputs", list(OUTPUTS), type_=ARRAY(Text))
+    found = STATES.bindparams(bindparam("ids", list(ids), type_=ARRAY(Uuid)), outputs)
     rows = await session.exec(found)  # type: ignore[call-overload]
     return {row.id: Followed(Status(row.status), *row[2:]) for row in rows}
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 from app.recording_batches.models import RecordingBatch
 from app.recording_batches.reading import ReportRow
 from app.recording_batches.views import ReportRecording
+from app.spreadsheets import guarded
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = (
     "number",
     "url",
@@ -57,11 +57,6 @@ def _cells(row: ReportRecording) -> list[object]:
     outputs = " ".join(row.outputs)
     cells = [row.url, row.external_id, row.status, code, message, row.duration, row.language, outputs]
     return [row.number, *(guarded(cell) for cell in cells), row.transcription_id]
-
-
-def guarded(cell: object) -> object:
-    """A text that a spreadsheet would run as a formula gets an apostrophe before it, which spreadsheets do not show."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> bytes:

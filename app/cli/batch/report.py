@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.cli.batch.state import Entry
+from app.spreadsheets import guarded
 
 FILE_NAME = "report.csv"
 COLUMNS = ("path", "status", "error_code", "error_message", "id", "duration", "language", "output", "seconds")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_report(folder: Path, entries: Iterable[Entry]) -> Path:
@@ -19,7 +19,7 @@ def write_report(folder: Path, entries: Iterable[Entry]) -> Path:
         with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(COLUMNS)
-            rows.writerows([_guarded(cell) for cell in _cells(entry)] for entry in entries)
+            rows.writerows([guarded(cell) for cell in _cells(entry)] for entry in entries)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -31,8 +31,3 @@ def write_report(folder: Path, entries: Iterable[Entry]) -> Path:
 def _cells(entry: Entry) -> tuple[object, ...]:
     error = entry.code, entry.message
     return entry.path, entry.status, *error, entry.id, entry.duration, entry.language, entry.output, entry.seconds
-
-
-def _guarded(cell: object) -> object:
-    """A text that a spreadsheet would run as a formula gets an apostrophe before it, which spreadsheets do not show."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

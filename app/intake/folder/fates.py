@@ -20,7 +20,7 @@ class Fate(Enum):
 def fate_of(job: Followed | None, size: int | None, *, was_deleted: bool) -> Fate | AppError:
     """`job` is None if there is no such job. `size` is that of the recording, or None if it is not there.
 
-    A job that is missing without having been deleted is in no backup that was restored, so its recording goes back
+    If a job is missing and was not deleted, the database was restored from an older backup. So its recording goes back
     into the folder and becomes a new job.
     """
     if job is None:
