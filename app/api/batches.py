@@ -257,8 +257,8 @@ async def retry_batch(
 async def delete_batch(batch_id: BatchId, caller: CallerDep, database: DatabaseDep) -> None:
     """Erases a batch with all its transcriptions, their recordings and their transcripts.
 
-    When the service answers, no client can read the batch any more. It erases the transcriptions in the following
-    seconds or, if there are very many, minutes.
+    When the service answers, no client can read the batch any more. The service erases the transcriptions in the
+    following seconds or, if there are very many, minutes.
     """
     async with database.transaction() as session:
         await changing.request_erasure(session, batch_id, caller)
