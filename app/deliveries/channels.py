@@ -8,9 +8,9 @@ and the limit for each host are the same for all channels. So they belong to the
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from app.deliveries.models import Style
@@ -67,6 +67,21 @@ class Reply:
     error: str | None = None
     retry_after: timedelta = timedelta(0)
     response: str = ""
+
+
+class Stopwatch:
+    """Measures an attempt. It starts when it is made."""
+
+    def __init__(self) -> None:
+        self._started_at, self._started = datetime.now(UTC), time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def reply(self, result: Result = Result.TRY_AGAIN, **facts: Any) -> Reply:
+        """Returns the reply of the attempt that ends now. `facts` are its other fields."""
+        return Reply(self._started_at, round(self.seconds * 1000), result, **facts)
 
 
 class Channel(Protocol):

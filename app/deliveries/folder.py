@@ -2,14 +2,12 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from uuid import uuid4, uuid5
 
-from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result
+from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result, Stopwatch
 from app.deliveries.s3 import TRANSCRIPT_GONE, Render
 from app.process.folders import sync_folder
 from app.process.threads import BoundedThreads
@@ -35,8 +33,7 @@ class FolderChannel:
         The error of the reply is `timeout`, `transcript_gone`, `folder_not_allowed`, or what the disk said.
         """
         assert delivery.format is not None
-        started_at, started = datetime.now(UTC), time.monotonic()
-        result, error = Result.TRY_AGAIN, None
+        attempt, result, error = Stopwatch(), Result.TRY_AGAIN, None
         path, mark = path_of(delivery.url), uuid5(delivery.event_id, delivery.url).hex
         try:
             async with asyncio.timeout(self._seconds):
@@ -47,14 +44,14 @@ class FolderChannel:
             elif folder is None:
                 error = OUTSIDE
             else:
-                left = self._seconds - (time.monotonic() - started)
+                left = self._seconds - attempt.seconds
                 await self._threads.run(partial(_write, folder, path, mark, body), max(0.1, left))
                 result = Result.DELIVERED
         except TimeoutError:
             error = "timeout"
         except OSError as trouble:
             error = trouble.strerror or type(trouble).__name__
-        return Reply(started_at, round((time.monotonic() - started) * 1000), result, error=error)
+        return attempt.reply(result, error=error)
 
 
 def _write(root: Path, path: Path, mark: str, body: bytes) -> None:

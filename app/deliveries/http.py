@@ -7,7 +7,6 @@ answer, or the error if there is none, becomes a Reply.
 import asyncio
 import re
 import ssl
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from typing import Any
 import httpx
 
 from app.deliveries import signing
-from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Outgoing, Reply, Result
+from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Outgoing, Reply, Result, Stopwatch
 from app.deliveries.models import Style
 from app.errors import UrlNotAllowed
 from app.network.exchange import request_target
@@ -58,7 +57,7 @@ class _HttpChannel:
         The error of the reply is `timeout`, `url_not_allowed`, `name_not_found`, `tls_failed`, `connection_failed`,
         `connection_lost` or `answer_too_long`.
         """
-        started_at, started = datetime.now(UTC), time.monotonic()
+        attempt = Stopwatch()
         options: dict[str, Any] = {
             "content": body,
             "timeout": httpx.Timeout(self._seconds, connect=self._seconds / 3),
@@ -76,11 +75,10 @@ class _HttpChannel:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as trouble:
             error = _error_word(trouble)
         self._client.cookies.clear()  # so that no receiver's cookies are sent to the next one
-        milliseconds = round((time.monotonic() - started) * 1000)
         if answer is None:
-            return Reply(started_at, milliseconds, error=error)
+            return attempt.reply(error=error)
         result, wait = judge(answer, delivery.now())
-        return Reply(started_at, milliseconds, result, answer.status_code, None, wait, beginning)
+        return attempt.reply(result, status_code=answer.status_code, retry_after=wait, response=beginning)
 
 
 class WebhookChannel(_HttpChannel):

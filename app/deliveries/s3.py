@@ -1,13 +1,11 @@
 """The channel that writes transcripts as objects of buckets."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import cache
 from uuid import UUID
 
-from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result
+from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result, Stopwatch
 from app.deliveries.outputs import S3_SCHEME
 from app.storage.s3 import Bucket, BucketUnavailable
 from app.transcripts.formats import Format
@@ -30,8 +28,7 @@ class S3Channel:
         The error of the reply is `timeout`, `transcript_gone`, or S3's own code such as `AccessDenied`.
         """
         assert delivery.format is not None
-        started_at, started = datetime.now(UTC), time.monotonic()
-        result, error = Result.TRY_AGAIN, None
+        attempt, result, error = Stopwatch(), Result.TRY_AGAIN, None
         name, _, key = delivery.url.removeprefix(S3_SCHEME).partition("/")
         try:
             async with asyncio.timeout(self._seconds):
@@ -45,4 +42,4 @@ class S3Channel:
             error = "timeout"
         except BucketUnavailable as trouble:
             error = trouble.reason
-        return Reply(started_at, round((time.monotonic() - started) * 1000), result, error=error)
+        return attempt.reply(result, error=error)

@@ -5,10 +5,8 @@ the reply to the first one was lost.
 """
 
 import asyncio
-import time
-from datetime import UTC, datetime
 
-from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result
+from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result, Stopwatch
 from app.deliveries.stream_url import stream_of
 from app.network.redis_server import RedisServer
 from app.network.redis_trouble import RedisTrouble
@@ -26,8 +24,7 @@ class StreamChannel:
 
         The error of the reply is a word of RedisTrouble.
         """
-        started_at, started = datetime.now(UTC), time.monotonic()
-        result, error, response = Result.TRY_AGAIN, None, ""
+        attempt, result, error, response = Stopwatch(), Result.TRY_AGAIN, None, ""
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 response = await self._add(delivery)
@@ -36,7 +33,7 @@ class StreamChannel:
             error, response = trouble.word, str(trouble)
         except TimeoutError:
             error = "timeout"
-        return Reply(started_at, round((time.monotonic() - started) * 1000), result, None, error, response=response)
+        return attempt.reply(result, error=error, response=response)
 
     async def _add(self, delivery: Outgoing) -> str:
         fields = ("id", str(delivery.event_id), "type", delivery.type, "body", delivery.body)
