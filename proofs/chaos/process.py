@@ -24,7 +24,6 @@ from unittest.mock import patch
 from app.audio import decode
 from app.cli import commands, serving
 from app.database import connecting
-from app.intake.stream import consumer
 from app.jobs import heartbeat, leases
 from app.speech import engine
 from app.storage import workspace
@@ -48,6 +47,7 @@ def main() -> None:
         serving, "close_to_other_processes", lambda: None
     ).start()  # scenarios read its memory and its open files
     if arguments.double:  # before other modules import these names
+        assert "app.intake.prober" not in sys.modules, "a module that uses the engine was imported too early"
         patch.object(decode, "probe", double.probe).start()
         if not arguments.decode:
             patch.object(decode, "decode", double.decode).start()
@@ -56,6 +56,8 @@ def main() -> None:
         patch.object(workspace, "mkdtemp", _breaking(arguments.broken)).start()
 
     if arguments.idle:
+        from app.intake.stream import consumer  # it imports names that are patched above
+
         patch.object(consumer, "IDLE_SECONDS", arguments.idle).start()
         patch.object(consumer, "LOOK_SECONDS", arguments.idle / 2).start()
         patch.object(consumer, "KEEP_SECONDS", arguments.idle / 4).start()
