@@ -51,7 +51,6 @@ def open_intake(
         settings.max_upload_bytes,
         settings.max_audio_seconds,
         QueueLimit(settings.max_pending, _callers(settings)),
-        settings.priority_ceilings,
     )
     receivers = Receivers(guard, settings.webhook_urls, settings.callback_urls)
     models = ModelNames(settings.model, settings.model_aliases)

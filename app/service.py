@@ -17,8 +17,8 @@ from typing import Any
 import structlog
 
 from app import readiness
+from app.access.registry import ApiKeys
 from app.audio.containment.report import log_containment
-from app.callers import ApiKeys
 from app.database.connections import Database
 from app.database.embedded import open_database
 from app.database.notifications import Signals
@@ -49,7 +49,7 @@ from app.readiness import Readiness
 from app.recording_batches.accepting import BatchIntake
 from app.recording_batches.feeder import Feeder
 from app.recording_batches.reading import BatchReader
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
 from app.sources.s3_listing import S3Listing
 from app.speech.engine import Engine
@@ -62,6 +62,10 @@ from app.storage.store import AudioStore
 from app.storage.workspace import Workspace
 
 SENDING_GRACE_SECONDS = 5.0
+NO_KEYS = (
+    "CALLSCRIBE_API_KEYS: to serve other machines, set it or make a key with `callscribe keys create`, or set "
+    "CALLSCRIBE_AUTH=off to serve everybody"
+)
 
 log = structlog.stdlib.get_logger("callscribe")
 
@@ -111,11 +115,18 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, executor: bool) -> AsyncIterator[Service]:
-    """Open everything that `serve` needs besides its HTTP server."""
+async def open_service(settings: Settings, *, executor: bool, is_exposed: bool) -> AsyncIterator[Service]:
+    """Open everything that `serve` needs besides its HTTP server. `is_exposed` says that other machines may reach it.
+
+    Raises SettingsError if strangers could use the service without a key.
+    """
     async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
-        service = assemble_service(settings, parts, database)
-        async with _running([service.interest.run(), service.feeder.run()], parts.shutdown):
+        service = assemble_service(settings, parts, database, is_exposed=is_exposed)
+        await service.api_keys.load(database)
+        if is_exposed and settings.auth == "on" and not service.api_keys.has_keys:
+            raise SettingsError(NO_KEYS)
+        work = [service.interest.run(), service.feeder.run(), service.api_keys.run(database, parts.signals)]
+        async with _running(work, parts.shutdown):
             yield service
 
 
@@ -199,7 +210,7 @@ async def report_ready(parts: Parts, event: str, **facts: str) -> None:
     log.info(event, **facts)
 
 
-def assemble_service(settings: Settings, parts: Parts, database: Database) -> Service:
+def assemble_service(settings: Settings, parts: Parts, database: Database, *, is_exposed: bool = False) -> Service:
     intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space)
     listing = S3Listing(settings.source_buckets)
     keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
@@ -221,7 +232,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database) -> Se
             parts.at_end,
             settings.keep_transcript_days,
         ),
-        api_keys=ApiKeys(keys if settings.auth == "on" else None),
+        api_keys=ApiKeys(keys if settings.auth == "on" else None, settings.priority_ceilings, is_exposed=is_exposed),
         readiness=_readiness(settings, parts, intake),
     )
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 import httpx
 from fastapi import FastAPI
 
+from app.access.registry import ApiKeys
 from app.api.app import Server, create_app
-from app.callers import ApiKeys
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.deliveries.http import http_channels, open_client

@@ -10,7 +10,7 @@ from sqlalchemy import func, text
 from sqlmodel import col, select, update
 from uuid_utils.compat import uuid7
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.jobs import changing, leases, queue
 from app.jobs.capacity import Capacity

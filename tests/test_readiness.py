@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app import readiness
-from app.callers import ApiKeys
+from app.access.registry import ApiKeys
 from app.readiness import Doubtful, NotReady, Readiness
 from testing.listening import app_with
 from tests.conftest import ALICE

@@ -6,14 +6,16 @@ So a client without a valid key costs the service only this check.
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from app.access.callers import ANONYMOUS, OWNER, Caller
+from app.access.callers import Scope as KeyScope
+from app.access.registry import ApiKeys
 from app.api.dependencies import service_of
 from app.api.server.connection_limits import client_of, parse_address
-from app.callers import ANONYMOUS, ApiKeys, Caller
 from app.errors import Forbidden
 
 OWN_SITE = {"same-origin", "none"}  # what browsers send as Sec-Fetch-Site from the own page and for typed addresses
@@ -31,33 +33,78 @@ def is_loopback(host: str) -> bool:
 
 bearer = HTTPBearer(
     auto_error=False,
-    description="An API key. The operator sets keys as `name:key` in `CALLSCRIBE_API_KEYS`; send the part after the "
-    "colon.",
+    description="An API key. The operator makes keys with `callscribe keys create` or `POST /v1/keys`, or sets them as "
+    "`name:key` in `CALLSCRIBE_API_KEYS`; send the part after the colon. Each route names the scope that the key "
+    "needs: `transcribe` to create, change and delete, `read` to read, and `admin` to manage the service.",
 )
 
 
-async def authenticate(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> Caller:
+async def identify_known(request: Request) -> Caller:
+    """As `identify`, but without a look into the database, so a key that is some seconds old may not be known yet."""
+    return _noted(request, _keys_for(request).identify(_sent(await bearer(request))))
+
+
+async def identify(request: Request) -> Caller:
     """Returns the caller that the request's API key names.
 
     Raises Unauthorized if the key is missing or wrong. If the service has no keys, it raises Forbidden for a request
     that may come from a page of another site.
     """
-    keys = service_of(request).api_keys
-    if keys.guards_loopback:
-        _refuse_other_sites(request)
-    caller = keys.identify(credentials.credentials if credentials else None)
-    if caller is not ANONYMOUS:
-        request.state.caller = caller.name  # for the request's log line
+    return await _identify(request, await bearer(request))
+
+
+async def authenticate(
+    request: Request,
+    scopes: SecurityScopes,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Caller:
+    """As `identify`. Also raises Forbidden if the key lacks a scope that the route names."""
+    caller = await _identify(request, credentials)
+    for scope in scopes.scopes:
+        require_scope(caller, KeyScope(scope))
     return caller
 
 
+def require_scope(caller: Caller, scope: KeyScope) -> None:
+    """Raises Forbidden if the caller's key lacks the scope."""
+    if scope not in caller.scopes:
+        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+        raise Forbidden(f"This needs an API key with the scope `{scope}`.", headers=challenge)
+
+
+async def _identify(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
+    keys = _keys_for(request)
+    return _noted(request, await keys.find(_sent(credentials), service_of(request).database))
+
+
+def _keys_for(request: Request) -> ApiKeys:
+    keys = service_of(request).api_keys
+    if keys.guards_loopback:
+        _refuse_other_sites(request)
+    return keys
+
+
+def _sent(credentials: HTTPAuthorizationCredentials | None) -> str | None:
+    return credentials.credentials if credentials else None
+
+
+def _noted(request: Request, caller: Caller) -> Caller:
+    if not is_anonymous(caller):
+        request.state.caller = caller.label  # for the request's log line
+    return caller
+
+
+def is_anonymous(caller: Caller) -> bool:
+    return caller in (ANONYMOUS, OWNER)
+
+
 def client_name(keys: ApiKeys | None, scope: Scope) -> tuple[str, str]:
-    """Returns what identifies the client of a request: the name of its key if that is valid, otherwise its address."""
+    """Returns what identifies the client of a request: its key's caller if the key is valid, otherwise its address."""
     scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
-    name = keys.name_of(key) if keys is not None and scheme.lower() == "bearer" else None
-    return ("key", name) if name is not None else ("address", client_of(scope["client"][0] if scope["client"] else ""))
+    label = keys.label_of(key) if keys is not None and scheme.lower() == "bearer" else None
+    if label is not None:
+        return "key", label
+    return "address", client_of(scope["client"][0] if scope["client"] else "")
 
 
 def _refuse_other_sites(request: Request) -> None:
@@ -84,4 +131,8 @@ def _url_parts(address: str) -> SplitResult:
         return urlsplit("")
 
 
-CallerDep = Annotated[Caller, Depends(authenticate)]
+AnyKey = Annotated[Caller, Security(authenticate)]
+MayTranscribe = Annotated[Caller, Security(authenticate, scopes=[KeyScope.TRANSCRIBE.value])]
+MayRead = Annotated[Caller, Security(authenticate, scopes=[KeyScope.READ.value])]
+MayLive = Annotated[Caller, Security(authenticate, scopes=[KeyScope.LIVE.value])]
+MayAdmin = Annotated[Caller, Security(authenticate, scopes=[KeyScope.ADMIN.value])]

@@ -8,7 +8,7 @@ from starlette.responses import StreamingResponse
 
 from app.api import openapi_batches as described
 from app.api.accept import preferred
-from app.api.auth import CallerDep
+from app.api.auth import MayRead, MayTranscribe
 from app.api.dependencies import BatchIntakeDep, BatchReaderDep, DatabaseDep, IntakeDep, RootPathDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.json_body import read_json
@@ -73,7 +73,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
 async def create_batch(
     request: Request,
     response: Response,
-    caller: CallerDep,
+    caller: MayTranscribe,
     intake: IntakeDep,
     batches: BatchIntakeDep,
     reader: BatchReaderDep,
@@ -122,7 +122,7 @@ async def create_batch(
 async def create_batch_from_manifest(
     request: Request,
     response: Response,
-    caller: CallerDep,
+    caller: MayTranscribe,
     intake: IntakeDep,
     batches: BatchIntakeDep,
     reader: BatchReaderDep,
@@ -143,7 +143,7 @@ async def create_batch_from_manifest(
     "", response_model=BatchList, summary="List batches", responses={200: described.LISTED, **responses(*COMMON_ERRORS)}
 )
 async def list_batches(
-    caller: CallerDep,
+    caller: MayRead,
     reader: BatchReaderDep,
     root_path: RootPathDep,
     status: Annotated[ShownStatus | None, Query(description="Return only batches with this status.")] = None,
@@ -167,7 +167,7 @@ async def list_batches(
     summary="Read a batch",
     responses={200: described.READ, **responses(*COMMON_ERRORS, NotFound)},
 )
-async def read_batch(batch_id: BatchId, caller: CallerDep, reader: BatchReaderDep, root_path: RootPathDep) -> BatchOut:
+async def read_batch(batch_id: BatchId, caller: MayRead, reader: BatchReaderDep, root_path: RootPathDep) -> BatchOut:
     """Returns how far a batch is. The counts may be a second old, or some seconds for a very large batch."""
     return BatchOut.of(await reader.read(batch_id, caller), root_path)
 
@@ -180,7 +180,7 @@ async def read_batch(batch_id: BatchId, caller: CallerDep, reader: BatchReaderDe
 )
 async def read_batch_report(
     batch_id: BatchId,
-    caller: CallerDep,
+    caller: MayRead,
     reader: BatchReaderDep,
     format: Annotated[  # noqa: A002
         ReportFormat | None,
@@ -210,7 +210,7 @@ async def read_batch_report(
     responses={200: described.CANCELLED, **responses(*COMMON_ERRORS, NotFound, AlreadyFinal)},
 )
 async def cancel_batch(
-    batch_id: BatchId, caller: CallerDep, database: DatabaseDep, reader: BatchReaderDep, root_path: RootPathDep
+    batch_id: BatchId, caller: MayTranscribe, database: DatabaseDep, reader: BatchReaderDep, root_path: RootPathDep
 ) -> BatchOut:
     """Cancels a batch: the service queues no more of it, and cancels the jobs that wait or run, which takes seconds.
 
@@ -228,7 +228,7 @@ async def cancel_batch(
     responses={200: described.READ, **responses(*COMMON_ERRORS, NotFound, NotCompleted)},
 )
 async def retry_batch(
-    batch_id: BatchId, caller: CallerDep, database: DatabaseDep, reader: BatchReaderDep, root_path: RootPathDep
+    batch_id: BatchId, caller: MayTranscribe, database: DatabaseDep, reader: BatchReaderDep, root_path: RootPathDep
 ) -> BatchOut:
     """Gives each recording that was refused or has failed a new transcription. A cancelled batch goes on.
 
@@ -254,7 +254,7 @@ async def retry_batch(
     response_description="The batch is deleted.",
     responses=responses(*COMMON_ERRORS, NotFound),
 )
-async def delete_batch(batch_id: BatchId, caller: CallerDep, database: DatabaseDep) -> None:
+async def delete_batch(batch_id: BatchId, caller: MayTranscribe, database: DatabaseDep) -> None:
     """Erases a batch with all its transcriptions, their recordings and their transcripts.
 
     When the service answers, no client can read the batch any more. The service erases the transcriptions in the

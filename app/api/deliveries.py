@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path
 
-from app.api.auth import CallerDep
+from app.api.auth import MayRead, MayTranscribe
 from app.api.delivery_views import LISTED, REDELIVERING, DeliveryList, DeliveryOut
 from app.api.dependencies import DatabaseDep, ReaderDep
 from app.api.problems import COMMON_ERRORS, responses
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["webhooks"])
 )
 async def list_deliveries(
     transcription_id: Annotated[UUID, Path(description="The transcription's id.")],
-    caller: CallerDep,
+    caller: MayRead,
     reader: ReaderDep,
 ) -> DeliveryList:
     """Lists the deliveries of a transcription that has ended.
@@ -43,7 +43,7 @@ async def list_deliveries(
     responses={202: REDELIVERING, **responses(*COMMON_ERRORS, NotFound)},
 )
 async def redeliver(
-    delivery_id: Annotated[UUID, Path(description="The delivery's id.")], caller: CallerDep, database: DatabaseDep
+    delivery_id: Annotated[UUID, Path(description="The delivery's id.")], caller: MayTranscribe, database: DatabaseDep
 ) -> DeliveryOut:
     """Sends the same event to the same URL again, immediately, even if it was delivered before.
 

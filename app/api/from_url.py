@@ -7,7 +7,7 @@ could not upload a file if the OpenAPI document named JSON for `POST /v1/transcr
 from fastapi import APIRouter, Request, Response
 
 from app.api import openapi_requests
-from app.api.auth import CallerDep
+from app.api.auth import MayTranscribe
 from app.api.dependencies import IntakeDep, ReaderDep, RootPathDep
 from app.api.media_types import JSON, kind_of_body
 from app.api.transcriptions import CREATED, IdempotencyKey, create_transcription
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
 async def create_transcription_from_url(
     request: Request,
     response: Response,
-    caller: CallerDep,
+    caller: MayTranscribe,
     intake: IntakeDep,
     reader: ReaderDep,
     root_path: RootPathDep,

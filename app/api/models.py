@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from app.api.auth import CallerDep
+from app.api.auth import AnyKey
 from app.api.dependencies import IntakeDep
 from app.api.openai.names import model_named, names_of
 from app.api.problems import COMMON_ERRORS, openai_responses, responses
@@ -90,7 +90,7 @@ class ModelList(BaseModel):
 
 
 @router.get("", summary="List the models", response_description="The models.", responses=responses(*COMMON_ERRORS))
-async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
+async def list_models(intake: IntakeDep, caller: AnyKey) -> ModelList:
     """Lists the models that you can choose for a transcription, and all names by which you can ask for them.
 
     OpenAI's clients can read the answer too.
@@ -112,7 +112,7 @@ async def list_models(intake: IntakeDep, caller: CallerDep) -> ModelList:
 async def read_model(
     model_id: Annotated[str, Path(description="A name of a model. It may hold `/`, also as `%2F`.")],
     intake: IntakeDep,
-    caller: CallerDep,
+    caller: AnyKey,
 ) -> NamedModel:
     """Says what a name of a model means: that of a served model, an alias, or one of OpenAI's names."""
     if not model_id:

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.auth import authenticate, bearer, is_loopback
+from app.access.callers import DEFAULT_TENANT, Scope
+from app.api.auth import identify_known, is_anonymous, is_loopback
 from app.api.dependencies import service_if_open
 from app.api.problems import responses
-from app.callers import ANONYMOUS
 from app.errors import Forbidden, InvalidRequest, Unauthorized
 from app.readiness import STARTING
 
@@ -41,15 +41,18 @@ async def read_health() -> Health:
 async def may_read_details(request: Request) -> bool:
     """Returns whether the answer may show host names and paths.
 
-    It may if the request has a valid key. If the service has no keys, it may if the request comes from this machine.
+    It may if the request has a key of the tenant `default` or with the scope `admin`. If the service has no keys, it
+    may if the request comes from this machine.
     """
     if service_if_open(request.app) is None:
         return False
     try:  # it is no dependency of the route, because OpenAPI would then say that the route needs a key
-        caller = await authenticate(request, await bearer(request))
+        caller = await identify_known(request)
     except (Unauthorized, Forbidden):
         return False
-    return caller is not ANONYMOUS or (request.client is not None and is_loopback(request.client.host))
+    if is_anonymous(caller):
+        return request.client is not None and is_loopback(request.client.host)
+    return caller.tenant == DEFAULT_TENANT or Scope.ADMIN in caller.scopes
 
 
 @router.get(
@@ -66,8 +69,8 @@ async def read_readiness(
 ) -> Readiness:
     """Answers `200` if the database, the models and the audio store can be used, and otherwise `503` with the reasons.
 
-    If the request has a valid key, the reasons have details. The service's log has them too. The answer may be up to a
-    second old.
+    If the request has a key of the tenant `default`, the reasons have details. The service's log has them too. The
+    answer may be up to a second old.
     """
     service = service_if_open(request.app)
     findings = await service.readiness.findings() if service else STARTING

@@ -14,7 +14,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
 from app import wording
-from app.api.auth import authenticate, bearer
+from app.api.auth import identify
 from app.api.openai.errors import speaks_openai
 from app.api.openai.fields import is_known
 from app.api.server.request_limits import GUARDED_PATHS
@@ -41,7 +41,7 @@ async def refuse_unknown_parameters(request: Request) -> None:
     errors = _errors(request.scope["route"], sent)
     if errors:
         if request.scope["path"].startswith(GUARDED_PATHS):
-            await authenticate(request, await bearer(request))
+            await identify(request)
         raise InvalidRequest("Some query parameters are not valid.", errors=errors)
 
 

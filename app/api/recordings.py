@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header
 from starlette.responses import StreamingResponse
 
 from app.api import openapi
-from app.api.auth import CallerDep
+from app.api.auth import MayRead
 from app.api.dependencies import ReaderDep, StoreDep
 from app.api.problems import COMMON_ERRORS, responses
 from app.api.transcriptions import TranscriptionId
@@ -66,7 +66,7 @@ def requested_span(header: str | None, total: int) -> range | None:
 )
 async def read_audio(
     transcription_id: TranscriptionId,
-    caller: CallerDep,
+    caller: MayRead,
     reader: ReaderDep,
     store: StoreDep,
     range_: Annotated[

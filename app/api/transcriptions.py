@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from app import wording
 from app.api import openapi, openapi_requests
 from app.api.accept import choose_format
-from app.api.auth import CallerDep
+from app.api.auth import MayRead, MayTranscribe
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, RootPathDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.hang_ups import client_hangs_up
@@ -62,7 +62,7 @@ IdempotencyKey = Annotated[str | None, idempotency_header("transcription")]
 async def create_transcription(
     request: Request,
     response: Response,
-    caller: CallerDep,
+    caller: MayTranscribe,
     intake: IntakeDep,
     reader: ReaderDep,
     root_path: RootPathDep,
@@ -111,7 +111,7 @@ async def create_transcription(
     responses={200: openapi.LISTED, **responses(*COMMON_ERRORS)},
 )
 async def list_transcriptions(
-    caller: CallerDep,
+    caller: MayRead,
     reader: ReaderDep,
     root_path: RootPathDep,
     status: Annotated[Status | None, Query(description="Return only transcriptions with this status.")] = None,
@@ -147,7 +147,7 @@ async def read_transcription(
     transcription_id: TranscriptionId,
     request: Request,
     response: Response,
-    caller: CallerDep,
+    caller: MayRead,
     reader: ReaderDep,
     waiting: WaitingDep,
     intake: IntakeDep,
@@ -170,7 +170,7 @@ async def read_transcription(
     """
     loop = asyncio.get_running_loop()
     deadline = answer_at(request.state.arrived_at, wait)
-    with waiting.join(transcription_id, caller.name) if wait else nullcontext() as changed:
+    with waiting.join(transcription_id, caller.label) if wait else nullcontext() as changed:
         read = await reader.read(transcription_id, caller)
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
@@ -192,7 +192,7 @@ async def read_transcription(
 )
 async def cancel_transcription(
     transcription_id: TranscriptionId,
-    caller: CallerDep,
+    caller: MayTranscribe,
     database: DatabaseDep,
     retention: RetentionDep,
     at_end: AtEndDep,
@@ -214,7 +214,7 @@ async def cancel_transcription(
     responses=responses(*COMMON_ERRORS, NotFound),
 )
 async def delete_transcription(
-    transcription_id: TranscriptionId, caller: CallerDep, database: DatabaseDep, retention: RetentionDep
+    transcription_id: TranscriptionId, caller: MayTranscribe, database: DatabaseDep, retention: RetentionDep
 ) -> None:
     """Erases a transcription with its recording, its transcript and everything else about it.
 
@@ -236,7 +236,7 @@ async def delete_transcription(
 )
 async def read_transcript(
     transcription_id: TranscriptionId,
-    caller: CallerDep,
+    caller: MayRead,
     reader: ReaderDep,
     format: Annotated[  # noqa: A002
         formats.Format | None,

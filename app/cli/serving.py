@@ -36,12 +36,12 @@ def serve(
     if executor:
         share_memory()
     from app.api.app import serve as serve_http
+    from app.api.auth import is_loopback
     from app.making import check_engine, check_watch
     from app.service import open_service
 
     settings = checked_settings()
     _close_to_other_users(settings)
-    check_exposure(settings, host)
     if executor:
         check_engine(settings)
     check_watch(settings)
@@ -49,7 +49,7 @@ def serve(
     set_up_logging(settings.log_format, settings.log_level)
     _run_until_stopped(
         serve_http(
-            open_service(settings, executor=executor),
+            open_service(settings, executor=executor, is_exposed=not is_loopback(host)),
             listener,
             max_connections_per_client=settings.max_connections_per_client,
             data_dir=settings.data_dir,
@@ -70,16 +70,6 @@ def worker() -> None:
     check_watch(settings)
     set_up_logging(settings.log_format, settings.log_level)
     _run_until_stopped(_work(settings))
-
-
-def check_exposure(settings: Settings, host: str) -> None:
-    """Raises SettingsError if strangers could use the service without a key."""
-    from app.api.auth import is_loopback
-
-    if not settings.api_keys and settings.auth == "on" and not is_loopback(host):
-        raise SettingsError(
-            f"CALLSCRIBE_API_KEYS: set it to serve on {host}, or set CALLSCRIBE_AUTH=off to serve everybody"
-        )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -125,6 +115,9 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
         except (DatabaseUnavailable, StoreUnavailable) as error:
             typer.echo(f"callscribe: {error}", err=True)
             raise typer.Exit(1) from None
+        except SettingsError as error:
+            typer.echo(f"callscribe: {error}", err=True)
+            leave(2)  # models may be loading in a thread that does not stop
         except asyncio.CancelledError:  # a signal came before the service had started
             stopped_in_order = True
     structlog.stdlib.get_logger("callscribe").info("stopped", clean=stopped_in_order)

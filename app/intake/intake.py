@@ -6,9 +6,9 @@ codes belong to `app.api`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from uuid import UUID
@@ -17,7 +17,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Output, Outputs, values_of
 from app.deliveries.receivers import PlaceholderValues, Receivers
@@ -55,15 +55,11 @@ Save = Callable[[AsyncIterator[bytes]], Awaitable[StoredAudio]]
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that is accepted: bytes and seconds of a recording, and jobs that wait.
-
-    `urgency` holds the most urgent priority that an API key may ask for. Keys that it does not name may ask for any.
-    """
+    """The most that is accepted: bytes and seconds of a recording, and jobs that wait."""
 
     upload_bytes: int
     audio_seconds: float
     queue: QueueLimit
-    urgency: Mapping[str, int] = field(default_factory=dict)
 
 
 def _any_channels(channels: int) -> None:
@@ -139,21 +135,21 @@ class Intake:
     async def _needs_no_room(self, caller: Caller, idempotency_key: str | None, announced_bytes: int) -> bool:
         """Whether the caller has used the idempotency key. If not, raises QueueFull and InsufficientStorage."""
         async with self._database.transaction() as session:
-            if idempotency_key and await changing.key_is_known(session, caller.name, idempotency_key):
+            if idempotency_key and await changing.key_is_known(session, caller.label, idempotency_key):
                 return True
-            await changing.require_queue_place(session, caller.name, self.limits.queue)
+            await changing.require_queue_place(session, caller.label, self.limits.queue)
         await self._free_space.require(announced_bytes)
         return False
 
     async def knows(self, caller: Caller, idempotency_key: str) -> bool:
         """Whether the caller has a job with this idempotency key."""
         async with self._database.transaction() as session:
-            return await changing.key_is_known(session, caller.name, idempotency_key)
+            return await changing.key_is_known(session, caller.label, idempotency_key)
 
     def upload_of(self, caller: Caller, announced_bytes: int) -> Upload:
         """What is known of a recording while it arrives. `announced_bytes` is 0 if the size is not known."""
         least = max(0, announced_bytes - MOST_BESIDE_RECORDING)
-        return Upload(caller.name, least, announced_bytes or self.limits.upload_bytes)
+        return Upload(caller.label, least, announced_bytes or self.limits.upload_bytes)
 
     async def _may_repeat(self, upload: Upload) -> bool:
         async with self._database.transaction() as session:
@@ -311,12 +307,12 @@ class Intake:
         """The job that the request repeats; None if the request is new. Raises IdempotencyKeyReused."""
         if ask.is_awaited and isinstance(recording, Stored):
             async with self._database.transaction() as session:
-                return await awaited.join(session, caller.name, self._hash_of(recording, ask))
+                return await awaited.join(session, caller.label, self._hash_of(recording, ask))
         if idempotency_key is None:
             return None
         asked = fingerprint(recording, ask, _name(recording))
         async with self._database.transaction() as session:
-            return await changing.repeated(session, caller.name, idempotency_key, asked)
+            return await changing.repeated(session, caller.label, idempotency_key, asked)
 
     def _hash_of(self, recording: Stored, ask: Ask) -> str:
         resolved = replace(ask, options=options_in_force(ask.options, self.models))
@@ -333,7 +329,7 @@ class Intake:
         values = values_of(str(job_id), ask.external_id, filename, datetime.now(UTC))
         job = NewJob(
             id=job_id,
-            caller=caller.name,
+            caller=caller.label,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint(recording, ask, filename),
             external_id=ask.external_id,
@@ -353,7 +349,7 @@ class Intake:
 
     def _priority(self, ask: Ask, caller: Caller) -> int:
         """The priority in force. Raises InvalidRequest for one that is more urgent than the caller may ask for."""
-        most_urgent, asked = self.limits.urgency.get(caller.name, 0), ask.priority
+        most_urgent, asked = caller.most_urgent, ask.priority
         if asked is not None and asked < most_urgent:
             detail = f"must be {most_urgent} to 9: this API key may not ask for a more urgent one"
             raise InvalidRequest("The priority is not allowed.", errors=(FieldError("priority", detail),))

@@ -15,7 +15,7 @@ from sqlmodel import SQLModel, col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from app.callers import Caller
+from app.access.callers import Caller, tenant_of
 from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
@@ -136,7 +136,7 @@ def _row(job: NewJob) -> dict[str, Any]:
 
 
 def _columns(job: NewJob) -> dict[str, Any]:
-    columns = dict(vars(job))
+    columns = dict(vars(job)) | {"tenant": tenant_of(job.caller)}
     columns["options"] = stored_options.dump_python(job.options, mode="json")
     columns["outputs"] = stored_outputs.dump_python(job.outputs, mode="json")
     return columns

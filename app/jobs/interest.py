@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.database.retries import UninterruptedTime, every
 from app.errors import Abandoned, AppError
@@ -85,12 +85,11 @@ class Interest:
         job_id = abandoned.transcription_id
         try:
             async with self._database.transaction() as session:
-                await changing.lock(session, job_id, Caller(abandoned.caller))  # first, as all other changes do
+                caller = Caller.of_label(abandoned.caller)
+                await changing.lock(session, job_id, caller)  # first, as all other changes do
                 if not await awaited.give_up(session, job_id):
                     return
-                closed = await changing.request_cancel(
-                    session, job_id, Caller(abandoned.caller), self._at_end, why=Abandoned(ABANDONED)
-                )
+                closed = await changing.request_cancel(session, job_id, caller, self._at_end, why=Abandoned(ABANDONED))
         except AppError:  # it has ended or was deleted meanwhile
             return
         log.info("job cancelled, because no client waits for it any more", job=str(job_id))

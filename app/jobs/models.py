@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from app.access.callers import DEFAULT_TENANT
 from app.deliveries.outputs import Output, OutputFile, files_of, values_of
 from app.errors import NotFound
 from app.jobs.lifecycle import FINAL, MAX_CRASHES, Status
@@ -90,7 +91,8 @@ class Transcription(SQLModel, table=True):
     )
 
     id: UUID = Field(primary_key=True)
-    caller: str = Field(sa_type=Text)
+    caller: str = Field(sa_type=Text)  # `Caller.label`
+    tenant: str = Field(default=DEFAULT_TENANT, sa_column=Column(Text, nullable=False, server_default=DEFAULT_TENANT))
     idempotency_key: str | None = Field(default=None, sa_type=Text)
     fingerprint: str = Field(sa_type=Text)
     external_id: str | None = Field(default=None, sa_type=Text)

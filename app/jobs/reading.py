@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries import outbox, outputs_of_events
 from app.deliveries.models import Delivery, DeliveryAttempt, Event, OutputStatus

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.errors import AppError, FieldError, InvalidRequest, TooLarge, UrlNotAllowed
 from app.intake.intake import Intake
@@ -117,7 +117,8 @@ class BatchIntake:
         at = datetime.now(UTC)
         return RecordingBatch(
             id=uuid7(),
-            caller=caller.name,
+            caller=caller.label,
+            tenant=caller.tenant,
             fingerprint=fingerprint,
             name=request.name,
             status=BatchStatus.RECEIVING,

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.notifications import notify
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotCompleted, NotFound, Unavailable
 from app.jobs.ending import now
@@ -31,7 +31,7 @@ NewRow = tuple[int, str, dict[str, Any]]
 
 def shown_to(caller: Caller) -> tuple[Any, ...]:
     """The conditions for the batches that a caller may see."""
-    return col(RecordingBatch.status).in_(SHOWN), seen_by(caller, RecordingBatch.caller)
+    return col(RecordingBatch.status).in_(SHOWN), seen_by(caller, RecordingBatch.tenant)
 
 
 def unknown(batch_id: UUID) -> NotFound:

@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble, every
@@ -149,7 +149,7 @@ class Feeder:
         common = seen.asked
         asked = await asyncio.to_thread(lambda: [asked_or_error(common, row.url, row.fields) for row in rows])
         record = partial(feeding.record_fed, seen=seen, numbers=[row.number for row in rows])
-        await self._intake.accept_many(asked, Caller(seen.caller), seen.id, record)
+        await self._intake.accept_many(asked, Caller.of_label(seen.caller), seen.id, record)
         return True
 
     async def _has_ended(self, batch: RecordingBatch) -> bool:
@@ -162,7 +162,7 @@ class Feeder:
             locked = await changing.lock(session, batch.id)
             if locked is None or locked.status != BatchStatus.CANCELLED:
                 return True
-            caller = Caller(batch.caller)
+            caller = Caller.of_label(batch.caller)
             written = await jobs.cancel_some_of_batch(session, batch.id, caller, self._at_end, JOBS_AT_ONCE)
         for each in written:
             await self._retention.erase_audio(each.job.id, each.forgotten_audio)

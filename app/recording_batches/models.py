@@ -8,8 +8,22 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, CheckConstraint, DateTime, Float, ForeignKey, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
+
+from app.access.callers import DEFAULT_TENANT
 
 
 class BatchStatus(StrEnum):
@@ -47,6 +61,7 @@ class RecordingBatch(SQLModel, table=True):
 
     id: UUID = Field(primary_key=True)
     caller: str = Field(sa_type=Text)
+    tenant: str = Field(default=DEFAULT_TENANT, sa_column=Column(Text, nullable=False, server_default=DEFAULT_TENANT))
     idempotency_key: str | None = Field(default=None, sa_type=Text)
     fingerprint: str = Field(sa_type=Text)
     name: str | None = Field(default=None, sa_type=Text)

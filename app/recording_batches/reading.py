@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
-from app.callers import ApiKeys
+from app.access.registry import ApiKeys
 from app.database.connections import Database
 from app.readiness import Readiness
 from testing.forms import refused

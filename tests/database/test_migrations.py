@@ -57,6 +57,13 @@ ROWS = (
 
 OF_LATER_TABLES = (f"INSERT INTO erased_file VALUES ('{JOB}', 'key', 'file:///in/call.wav', now(), NULL)",)
 OF_FOLDERS = (f"INSERT INTO installation (id) VALUES ('{JOB}')",)
+OF_TENANTS = (
+    "INSERT INTO tenant (name) VALUES ('acme')",
+    f"""
+    INSERT INTO api_key (id, tenant, name, hash, hint, scopes, created_by)
+        VALUES ('{JOB}', 'acme', 'crm', 'hash', 'csk_', '{{read}}', 'test')
+    """,
+)
 OF_BATCHES = (
     f"""
     INSERT INTO recording_batch VALUES ('{JOB}', 'test', 'key', 'f', '2019', 'feeding', 's3://calls/*', '{{}}', 1, 1, 0,
@@ -72,6 +79,8 @@ OF_RUNNING_JOBS = {
     "awaited_job",
     "erased_file",
     "installation",
+    "tenant",
+    "api_key",
 }  # a way down drops their rows, because an older version has no such table
 
 
@@ -149,7 +158,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     newest_first = revisions(address)
     database = Database(address)
     waiting = await enqueue(database)
-    await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS)
+    await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS, *OF_TENANTS)
     schemas, contents = {newest_first[0]: await schema(address)}, await rows(address)
     assert all(contents.values())
 

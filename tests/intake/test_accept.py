@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Outputs
 from app.deliveries.receivers import Receivers
@@ -39,7 +39,7 @@ from app.transcripts.transcript import Options
 from testing.files import files_in
 from testing.recordings import tone
 
-FOLDER = Caller("folder")
+FOLDER = Caller("folder", most_urgent=3)
 URL = "https://127.0.0.1/call.wav"
 
 
@@ -72,7 +72,7 @@ def store(tmp_path: Path) -> LocalAudioStore:
 def intake(database: Database, store: LocalAudioStore) -> Intake:
     guard, free_space = NetworkGuard([ip_network("127.0.0.0/8")]), FreeSpace((store.folder,), 0)
     fetcher = Fetcher({"https": WebSource(guard)}, store, free_space, max_bytes=100_000)
-    limits = Limits(100_000, 60, QueueLimit(2), {"folder": 3})
+    limits = Limits(100_000, 60, QueueLimit(2))
     return Intake(database, store, fetcher, ModelNames(["base"]), Receivers(guard), Outputs(), free_space, limits)
 
 

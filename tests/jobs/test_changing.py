@@ -7,7 +7,7 @@ import pytest
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries.models import Delivery
 from app.errors import NotFound

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from app import service as parts
-from app.callers import ANONYMOUS
+from app.access.callers import ANONYMOUS
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.errors import NotFound

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
+from app.access.callers import Caller
 from app.api.openai.errors import Failure, failure_of, failure_of_job
-from app.callers import Caller
 from app.database.connections import DATABASE_TROUBLE
 from app.errors import Abandoned, ShuttingDown, Unavailable
 from app.jobs.lifecycle import Status
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 def require_room(service: Service, caller: Caller) -> None:
     """Raises Unavailable if so many clients wait that this one may not, and ShuttingDown."""
-    if not service.waiting.has_room(caller.name):
+    if not service.waiting.has_room(caller.label):
         raise Unavailable("Too many clients wait for transcriptions.", retry_after=CROWDED_RETRY_AFTER_SECONDS)
     require_open(service)
 
@@ -48,7 +48,7 @@ def waiting_for(service: Service, job_id: UUID, caller: Caller) -> Iterator[asyn
 
     Raises Unavailable if too many clients wait.
     """
-    with service.waiting.join(job_id, caller.name) as changed, service.interest.held(job_id):
+    with service.waiting.join(job_id, caller.label) as changed, service.interest.held(job_id):
         if changed is None:
             require_room(service, caller)
         assert changed is not None

@@ -10,7 +10,8 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
-from app.api.auth import CallerDep
+from app.access.callers import Caller
+from app.api.auth import MayTranscribe
 from app.api.dependencies import ServiceDep
 from app.api.forms import FORM_BYTES, Form, read_form
 from app.api.hang_ups import client_hangs_up
@@ -21,7 +22,6 @@ from app.api.openai.fields import Asked, in_openais_words, is_known, read_fields
 from app.api.openai.job_end import end_of, failure_at_end, patiently, require_room
 from app.api.openai.streaming import HEADERS, MEDIA_TYPE, events
 from app.api.problems import render_failure
-from app.callers import Caller
 from app.errors import AppError
 from app.intake.ask import Stored
 from app.intake.intake import Save
@@ -43,7 +43,7 @@ router = APIRouter(prefix="/v1", tags=["openai"])
     responses=openapi.TRANSCRIBED,
     openapi_extra=openapi.TRANSCRIBE,
 )
-async def create_audio_transcription(request: Request, caller: CallerDep, service: ServiceDep) -> Response:
+async def create_audio_transcription(request: Request, caller: MayTranscribe, service: ServiceDep) -> Response:
     """Transcribes a recording and answers with its text, for clients of OpenAI's API.
 
     The request waits until the transcription is completed. If you repeat it within ten minutes, you get the same
@@ -59,7 +59,7 @@ async def create_audio_transcription(request: Request, caller: CallerDep, servic
     responses=openapi.TRANSCRIBED,
     openapi_extra=openapi.TRANSCRIBE,
 )
-async def create_audio_translation(request: Request, caller: CallerDep, service: ServiceDep) -> Response:
+async def create_audio_translation(request: Request, caller: MayTranscribe, service: ServiceDep) -> Response:
     """Transcribes a recording into English, whatever its language. Otherwise it works as `/v1/audio/transcriptions`."""
     return await _answer(request, caller, service, "translate")
 
@@ -70,7 +70,7 @@ async def create_audio_translation(request: Request, caller: CallerDep, service:
     responses=openapi.TEXT_ONLY,
     openapi_extra=openapi.TRANSCRIBE_AUDIO,
 )
-async def transcribe_audio(request: Request, caller: CallerDep, service: ServiceDep) -> Response:
+async def transcribe_audio(request: Request, caller: MayTranscribe, service: ServiceDep) -> Response:
     """Transcribes the recording in the part `audio`, and answers `{"text": …}`.
 
     It is for scripts that post to such an address. It waits, and finds repeated requests, as

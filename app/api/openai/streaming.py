@@ -14,11 +14,11 @@ from uuid import UUID
 
 import structlog
 
+from app.access.callers import Caller
 from app.api.openai.answers import ResponseFormat, Wanted, delta_event, done_event, segment_event
 from app.api.openai.errors import failure_of
 from app.api.openai.job_end import TROUBLE_PAUSE_SECONDS, failure_at_end, require_open, waiting_for
 from app.api.problems import INTERNAL_ERROR_DETAIL
-from app.callers import Caller
 from app.database.connections import DATABASE_TROUBLE
 from app.errors import AppError, InternalError
 from app.service import Service

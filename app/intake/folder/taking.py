@@ -14,7 +14,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from app import wording
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Output, files_of
 from app.errors import AppError, BadMedia, IdempotencyKeyReused, NoAudio, TooLarge, UnsupportedMedia

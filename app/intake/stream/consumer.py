@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import structlog
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import DATABASE_TROUBLE, is_bad_data
 from app.errors import AppError, InsufficientStorage, InternalError, QueueFull, ShuttingDown, Unavailable
 from app.intake.intake import Intake

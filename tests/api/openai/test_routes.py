@@ -10,8 +10,8 @@ from uuid import UUID
 import httpx
 import pytest
 
+from app.access.callers import ANONYMOUS, Caller
 from app.api.openai import job_end, streaming
-from app.callers import ANONYMOUS, Caller
 from app.database.connections import Database
 from app.errors import Abandoned
 from app.jobs import awaited, changing, parts

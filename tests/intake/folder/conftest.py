@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.callers import Caller
+from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Outputs
 from app.deliveries.receivers import Receivers

@@ -1,0 +1,127 @@
+"""Every change and read of keys and tenants in the database."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
+
+from app.access.callers import ANONYMOUS, NO_LIMITS, Limits, Scope
+from app.access.models import ApiKey, Tenant
+from app.database.notifications import notify
+from app.errors import FieldError, InvalidRequest, NotFound
+
+KEYS_TOPIC = "keys"
+"""Notified when a key or a tenant has changed."""
+
+PREFIX = "csk_"  # scanners of source code find a key by it
+HINT_CHARACTERS = 10
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED = frozenset({ANONYMOUS.name, "folder", "stream"})  # callers that are no keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewKey:
+    """What is asked for a new key. Without limits, it has those of the newest other key of this name."""
+
+    name: str
+    tenant: str
+    scopes: Collection[Scope]
+    created_by: str
+    expires_at: datetime | None = None
+    most_urgent: int = 0
+    limits: Limits = NO_LIMITS
+
+
+def hash_of(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def create(session: AsyncSession, new: NewKey) -> tuple[ApiKey, str]:
+    """Adds a key, and its tenant if there is none of this name. Returns the row, and the key, which is kept nowhere.
+
+    Raises InvalidRequest.
+    """
+    _check(new)
+    await ensure_tenant(session, new.tenant)
+    limits = new.limits if new.limits != NO_LIMITS else await _limits_of_name(session, new.tenant, new.name)
+    key = PREFIX + secrets.token_urlsafe(32)  # 256 bits
+    row = ApiKey(
+        id=uuid7(),
+        tenant=new.tenant,
+        name=new.name,
+        hash=hash_of(key),
+        hint=key[:HINT_CHARACTERS],
+        scopes=[scope for scope in Scope if scope in new.scopes],
+        most_urgent=new.most_urgent,
+        created_by=new.created_by,
+        created_at=(await session.exec(select(func.now()))).one(),
+        expires_at=new.expires_at,
+        **asdict(limits),
+    )
+    session.add(row)
+    await notify(session, KEYS_TOPIC)
+    return row, key
+
+
+def _check(new: NewKey) -> None:
+    errors = [
+        FieldError(field, "must be of letters, digits and . _ -, begin with a letter or digit, and have 64 at most")
+        for field, value in (("name", new.name), ("tenant", new.tenant))
+        if not NAME.fullmatch(value)
+    ]
+    if new.name in RESERVED:
+        errors.append(FieldError("name", "is the name of a part of the service"))
+    if not new.scopes:
+        errors.append(FieldError("scopes", "must have at least one"))
+    if errors:
+        raise InvalidRequest("The key cannot be made.", errors=tuple(errors))
+
+
+async def ensure_tenant(session: AsyncSession, name: str) -> None:
+    await session.exec(insert(Tenant).values(name=name).on_conflict_do_nothing())
+
+
+async def _limits_of_name(session: AsyncSession, tenant: str, name: str) -> Limits:
+    same = select(ApiKey).where(ApiKey.tenant == tenant, ApiKey.name == name, col(ApiKey.revoked_at).is_(None))
+    newest = (await session.exec(same.order_by(col(ApiKey.id).desc()).limit(1))).first()
+    return newest.limits if newest else NO_LIMITS
+
+
+async def revoke(session: AsyncSession, key_id: UUID) -> ApiKey:
+    """Ends a key. It is refused everywhere within seconds. Raises NotFound."""
+    row = (await session.exec(select(ApiKey).where(ApiKey.id == key_id).with_for_update())).first()
+    if row is None:
+        raise NotFound(f"There is no key {key_id}.")
+    if row.revoked_at is None:
+        row.revoked_at = (await session.exec(select(func.now()))).one()
+        session.add(row)
+        await notify(session, KEYS_TOPIC)
+    return row
+
+
+async def listed(session: AsyncSession, tenant: str | None = None) -> Sequence[ApiKey]:
+    """All keys, newest first, or those of one tenant."""
+    statement = select(ApiKey).order_by(col(ApiKey.id).desc())
+    return (await session.exec(statement if tenant is None else statement.where(ApiKey.tenant == tenant))).all()
+
+
+async def in_force(session: AsyncSession) -> Sequence[ApiKey]:
+    """The keys that are not revoked. Some may have expired."""
+    return (await session.exec(select(ApiKey).where(col(ApiKey.revoked_at).is_(None)))).all()
+
+
+async def tenants(session: AsyncSession) -> Sequence[Tenant]:
+    return (await session.exec(select(Tenant).order_by(Tenant.name))).all()
+
+
+async def note_use(session: AsyncSession, used: Collection[UUID]) -> None:
+    await session.exec(update(ApiKey).where(col(ApiKey.id).in_(used)).values(last_used_at=func.now()))
