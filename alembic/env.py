@@ -10,6 +10,7 @@ import asyncio
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
+import app.control.models
 import app.deliveries.models
 import app.jobs.models
 import app.recording_batches.models  # noqa: F401  (defines the tables)

@@ -15,6 +15,8 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── RequestTimeout          request_timeout          408
     │   ├── AlreadyFinal            already_final            409
     │   ├── NotCompleted            not_completed            409
+    │   ├── NotFailed               not_failed               409
+    │   ├── RecordingGone           recording_gone           409
     │   ├── IdempotencyKeyReused    idempotency_key_reused   422
     │   ├── UrlNotAllowed           url_not_allowed          422
     │   ├── RangeNotSatisfiable     range_not_satisfiable    416
@@ -155,6 +157,14 @@ class AlreadyFinal(RequestError):
 
 class NotCompleted(RequestError):
     code, title, status = "not_completed", "The transcription or batch is not completed", 409
+
+
+class NotFailed(RequestError):
+    code, title, status = "not_failed", "The transcription has neither failed nor been cancelled", 409
+
+
+class RecordingGone(RequestError):
+    code, title, status = "recording_gone", "The recording of the transcription is not kept any more", 409
 
 
 class IdempotencyKeyReused(RequestError):

@@ -49,6 +49,7 @@ from app.readiness import Readiness
 from app.recording_batches.accepting import BatchIntake
 from app.recording_batches.feeder import Feeder
 from app.recording_batches.reading import BatchReader
+from app.recording_batches.retrying import Retries
 from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
 from app.sources.s3_listing import S3Listing
@@ -105,6 +106,7 @@ class Service:
     batch_intake: BatchIntake
     batch_reader: BatchReader
     feeder: Feeder
+    retries: Retries
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -232,6 +234,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database, *, is
             parts.at_end,
             settings.keep_transcript_days,
         ),
+        retries=Retries(database, parts.store, parts.fetcher, intake),
         api_keys=ApiKeys(keys if settings.auth == "on" else None, settings.priority_ceilings, is_exposed=is_exposed),
         readiness=_readiness(settings, parts, intake),
     )

@@ -58,6 +58,7 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         batch_intake=unused,
         batch_reader=unused,
         feeder=unused,
+        retries=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
     )

@@ -17,7 +17,18 @@ from fastapi import Depends, FastAPI
 from starlette.types import Scope
 
 from app import __version__
-from app.api import batches, deliveries, from_url, models, openapi, operations, problems, recordings, transcriptions
+from app.api import (
+    batches,
+    deliveries,
+    from_url,
+    models,
+    openapi,
+    operations,
+    problems,
+    recordings,
+    retries,
+    transcriptions,
+)
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.openai import routes as openai
@@ -106,6 +117,7 @@ def create_app(root_path: str = "") -> FastAPI:
     app.include_router(page.router)
     app.include_router(transcriptions.router)
     app.include_router(from_url.router)
+    app.include_router(retries.router)
     app.include_router(batches.router)
     app.include_router(openai.router)
     app.include_router(deliveries.router)

@@ -16,6 +16,7 @@ from app.jobs.retention import Retention
 from app.jobs.waiting import Waiting
 from app.recording_batches.accepting import BatchIntake
 from app.recording_batches.reading import BatchReader
+from app.recording_batches.retrying import Retries
 from app.service import Service
 from app.storage.store import AudioStore
 
@@ -69,6 +70,10 @@ async def _batch_reader(request: Request) -> BatchReader:
     return service_of(request).batch_reader
 
 
+async def _retries(request: Request) -> Retries:
+    return service_of(request).retries
+
+
 async def _store(request: Request) -> AudioStore:
     return service_of(request).parts.store
 
@@ -87,4 +92,5 @@ RetentionDep = Annotated[Retention, Depends(_retention)]
 AtEndDep = Annotated[AtEnd, Depends(_at_end)]
 BatchIntakeDep = Annotated[BatchIntake, Depends(_batch_intake)]
 BatchReaderDep = Annotated[BatchReader, Depends(_batch_reader)]
+RetriesDep = Annotated[Retries, Depends(_retries)]
 StoreDep = Annotated[AudioStore, Depends(_store)]

@@ -51,6 +51,8 @@ PENDING_EXAMPLE: dict[str, Any] = {
     "warnings": [],
     "external_id": "crm-48151",
     "batch_id": None,
+    "retry_of": None,
+    "retried_as": None,
     "metadata": {},
     "created_at": "2026-11-21T09:30:00Z",
     "started_at": None,
@@ -176,6 +178,20 @@ READ: dict[str, Any] = {
 LISTED: dict[str, Any] = {
     "description": "One page of transcriptions.",
     "content": _example("Page"),
+}
+RETRIED: dict[str, Any] = {
+    "description": "The new transcription. `retry_of` names the old one.",
+    "headers": LOCATION,
+    "content": _example("Pending"),
+}
+RETRIED_BEFORE: dict[str, Any] = {
+    "model": TranscriptionOut,
+    "description": (
+        "A retry that has not ended yet, or the one of an earlier request with this `Idempotency-Key`. Nothing new is "
+        "queued."
+    ),
+    "headers": LOCATION,
+    "content": _example("Pending"),
 }
 CANCELLED: dict[str, Any] = {
     "description": (

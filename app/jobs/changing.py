@@ -65,15 +65,16 @@ async def _count(session: AsyncSession, rows: SelectOfScalar[Any]) -> int:
     return (await session.exec(select(func.count()).select_from(rows.subquery()))).one()
 
 
-async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit) -> tuple[Transcription, bool]:
+async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit | None) -> tuple[Transcription, bool]:
     """Insert a job. If the caller has used its idempotency key before, find the job of that request instead.
 
-    Returns the job, and whether it is new. Raises QueueFull, and IdempotencyKeyReused if the key was used for a
-    different request.
+    Returns the job, and whether it is new. Raises QueueFull if there is a limit, and IdempotencyKeyReused if the key
+    was used for a different request.
     """
     if (earlier := await repeated(session, job.caller, job.idempotency_key, job.fingerprint)) is not None:
         return earlier, False
-    await require_queue_place(session, job.caller, limit)
+    if limit is not None:
+        await require_queue_place(session, job.caller, limit)
     insertion = insert(Transcription).values(_row(job)).on_conflict_do_nothing(constraint="transcription_idempotency")
     inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
     if inserted is None:  # another request with the same key was written in between, and can be read now

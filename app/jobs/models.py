@@ -78,6 +78,7 @@ class Transcription(SQLModel, table=True):
         Index("transcription_audio", "audio_key", postgresql_where=text("audio_key IS NOT NULL")),
         Index("transcription_by_status", "status", "id"),
         Index("transcription_by_external_id", "external_id", "id"),
+        Index("transcription_retry", "retry_of", "id", postgresql_where=text("retry_of IS NOT NULL")),
         # The jobs of recording batches do not count for the queue's limit.
         Index("transcription_waiting", "caller", postgresql_where=text("status = 'pending' AND batch_id IS NULL")),
         Index(
@@ -105,7 +106,9 @@ class Transcription(SQLModel, table=True):
         default_factory=list, sa_column=Column("outputs", JSONB, nullable=False, server_default="[]")
     )
     batch_id: UUID | None = None
-    # A retry of the recording batch gave the recording another job.
+    # The failed or cancelled job whose recording this job transcribes once more. It may have been deleted since.
+    retry_of: UUID | None = None
+    # A retry gave the recording another job of the recording batch.
     superseded: bool = Field(
         default=False, sa_column=Column("superseded", Boolean, nullable=False, server_default=text("false"))
     )
@@ -282,6 +285,7 @@ class NewJob:
     callback_urls: list[str] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     batch_id: UUID | None = None
+    retry_of: UUID | None = None
     source: str
     source_host: str | None = None
     filename: str | None = None

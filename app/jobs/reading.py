@@ -21,7 +21,7 @@ from app.deliveries import outbox, outputs_of_events
 from app.deliveries.models import Delivery, DeliveryAttempt, Event, OutputStatus
 from app.deliveries.notify_status import NotifyState
 from app.errors import NotCompleted
-from app.jobs import parts
+from app.jobs import parts, retried
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts, unknown
 from app.jobs.parts import TextSoFar
@@ -39,6 +39,7 @@ class Read:
     job: Transcription
     notify_state: NotifyState | None = None
     output_statuses: Mapping[str, OutputStatus] = field(default_factory=dict)
+    retried_as: UUID | None = None
 
     @property
     def final(self) -> bool:
@@ -46,7 +47,9 @@ class Read:
 
     def shown(self, root_path: str) -> TranscriptionOut:
         """The job as clients see it. Its links begin with `root_path`."""
-        return TranscriptionOut.of(self.job, self.notify_state, self.output_statuses, root_path=root_path)
+        return TranscriptionOut.of(
+            self.job, self.notify_state, self.output_statuses, self.retried_as, root_path=root_path
+        )
 
 
 @dataclass(frozen=True)
@@ -202,12 +205,14 @@ class Reader:
 
 
 async def _with_deliveries(session: AsyncSession, jobs: Sequence[Transcription]) -> list[Read]:
-    """The jobs in the same order, each with the state of its notifications and outputs."""
+    """The jobs in the same order, each with the state of its notifications and outputs, and its newest retry."""
     ended = [job.id for job in jobs if job.status in FINAL]
     writing = [job.id for job in jobs if job.status == Status.COMPLETED and job.outputs]
     states = await outbox.notify_states(session, ended) if ended else {}
     statuses = await outputs_of_events.output_statuses(session, writing) if writing else {}
-    return [Read(job, states.get(job.id), statuses.get(job.id, {})) for job in jobs]
+    failed = [job.id for job in jobs if job.status in retried.RETRIED]
+    newest = await retried.newest(session, failed) if failed else {}
+    return [Read(job, states.get(job.id), statuses.get(job.id, {}), newest.get(job.id)) for job in jobs]
 
 
 async def going_on(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:

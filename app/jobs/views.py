@@ -139,6 +139,12 @@ class TranscriptionOut(BaseModel):
     warnings: list[WarningOut]
     external_id: str | None
     batch_id: UUID | None = Field(description="The recording batch that the job belongs to. Otherwise null.")
+    retry_of: UUID | None = Field(
+        description="The failed or cancelled transcription that this one retries. It may be deleted. Otherwise null."
+    )
+    retried_as: UUID | None = Field(
+        description="The newest transcription that retries this one. Null if there is none, and in events."
+    )
     metadata: dict[str, Any]
     created_at: datetime
     started_at: datetime | None = Field(description="When a worker first began to run the job. Null until then.")
@@ -155,12 +161,13 @@ class TranscriptionOut(BaseModel):
         job: Transcription,
         notify_state: NotifyState | None = None,
         output_statuses: Mapping[str, OutputStatus] | None = None,
+        retried_as: UUID | None = None,
         *,
         root_path: str = "",
     ) -> Self:
         """What clients see of a job. Without a notify_state no receiver has been notified yet.
 
-        `output_statuses` are those of its outputs, by URL.
+        `output_statuses` are those of its outputs, by URL. `retried_as` is its newest retry.
 
         Its links begin with `root_path`, under which a proxy may publish the service.
         """
@@ -187,6 +194,8 @@ class TranscriptionOut(BaseModel):
             warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
             external_id=job.external_id,
             batch_id=job.batch_id,
+            retry_of=job.retry_of,
+            retried_as=retried_as,
             metadata=job.metadata_,
             created_at=job.created_at,
             started_at=job.started_at,

@@ -130,6 +130,17 @@ async def erase_soon(session: AsyncSession, batch: RecordingBatch) -> None:
     await notify(session, BATCHES_TOPIC)
 
 
+async def replace_job(session: AsyncSession, batch: RecordingBatch, job_id: UUID, new_id: UUID) -> None:
+    """Let a recording of the locked batch have another job. A batch that was completed is not completed any more."""
+    statement = text("""
+        UPDATE recording_batch_row SET transcription_id = :new WHERE batch_id = :batch AND transcription_id = :old
+    """).bindparams(new=new_id, batch=batch.id, old=job_id)
+    await session.exec(statement)  # type: ignore[call-overload]
+    if batch.status == BatchStatus.COMPLETED:
+        batch.status, batch.completed_at, batch.look_at = BatchStatus.RUNNING, None, await now(session)
+        await notify(session, BATCHES_TOPIC)
+
+
 _RETRY = text("""
     WITH again AS MATERIALIZED (
         SELECT row.number, job.id AS job FROM recording_batch_row AS row

@@ -28,6 +28,7 @@ READ_BYTES = 1024 * 1024
 CHECK_SECONDS = 3.0
 ANSWER_SECONDS = 20.0  # for one answer with all retries, because the library itself would try for minutes
 LISTING_SECONDS = 60.0
+COPY_SECONDS = 60.0
 PROGRESS_SECONDS = 30.0  # for a part of an upload, or a block of a download
 UNDO_SECONDS = 3.0  # a shutdown cannot wait longer for a store that does not answer
 SIGNED_FOR = timedelta(minutes=1)
@@ -176,6 +177,12 @@ class Bucket:
         with _own_errors(key):
             async with _within(ANSWER_SECONDS):
                 await self._objects.put_async(key, body, attributes={"Content-Type": media_type}, use_multipart=False)
+
+    async def copy(self, key: str, copy_key: str) -> None:
+        """Let the bucket write an object under a second key too. Raises FileNotFoundError if there is none."""
+        with _own_errors(key):
+            async with _within(COPY_SECONDS):
+                await self._objects.copy_async(key, copy_key)
 
     async def delete(self, key: str) -> None:
         """Erase an object. A missing object is no error."""

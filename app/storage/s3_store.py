@@ -46,6 +46,13 @@ class S3AudioStore:
         except FileNotFoundError:
             raise RecordingMissing(key) from None
 
+    async def copy(self, key: str, copy_key: str) -> None:
+        """The bucket copies the object by itself, which Amazon does up to 5 GB."""
+        try:
+            await self._bucket.copy(key, copy_key)
+        except FileNotFoundError:
+            raise RecordingMissing(key) from None
+
     async def delete(self, key: str) -> None:
         await self._bucket.delete(key)
 

@@ -59,6 +59,12 @@ class AudioStore(Protocol):
         Raises RecordingMissing before it returns.
         """
 
+    async def copy(self, key: str, copy_key: str) -> None:
+        """Store the recording under a second key too, so that erasing one leaves the other.
+
+        When this returns, the copy survives a crash. Raises RecordingMissing.
+        """
+
     async def delete(self, key: str) -> None:
         """Erase the recording. A missing recording is no error."""
 

@@ -257,6 +257,45 @@ async def test_cancelling_ends_waiting_and_running_jobs(served: Listening, datab
     assert (batch["status"], batch["counts"]["pending"]) == ("feeding", feeding.MOST_WAITING_JOBS)
 
 
+async def test_a_batch_counts_the_retry_of_one_of_its_jobs(served: Listening, database: Database) -> None:
+    batch = await fed(served, database, await posted(served, urls(2)))
+    first, second = await claim(database, 0, fetches=2)
+    await finish(database, first, SUCCESS)
+    await finish(database, second, Failed("transcription_failed", "it failed"))
+    batch = await fed(served, database, batch)
+    assert (batch["status"], counts(batch)) == ("completed", {"total": 2, "completed": 1, "failed": 1})
+    retry = await served.client.post(f"/v1/transcriptions/{second.id}/retry")
+    assert (retry.status_code, retry.json()["batch_id"]) == (202, batch["id"])
+    again = await served.client.post(f"/v1/transcriptions/{second.id}/retry")
+    assert (again.status_code, again.json()["id"]) == (200, retry.json()["id"])
+    batch = await fed(served, database, batch)
+    assert (batch["status"], counts(batch)) == ("running", {"total": 2, "completed": 1, "pending": 1})
+    assert retry.json()["id"] in [row["transcription_id"] for row in await report(served, batch)]
+    [job] = await claim(database, 0, fetches=1)
+    await finish(database, job, SUCCESS)
+    batch = await fed(served, database, batch)
+    assert (batch["status"], counts(batch)) == ("completed", {"total": 2, "completed": 2})
+    await served.client.post(f"{batch['links']['self']}/retry")
+    assert counts(await fed(served, database, batch)) == {"total": 2, "completed": 2}
+
+
+async def test_a_retry_leaves_a_batch_that_is_cancelled(served: Listening, database: Database) -> None:
+    batch = await fed(served, database, await posted(served, urls(2)))
+    [job, _] = await claim(database, 0, fetches=2)
+    await finish(database, job, Failed("transcription_failed", "it failed"))
+    await served.client.post(f"{batch['links']['self']}/cancel")
+    retry = await served.client.post(f"/v1/transcriptions/{job.id}/retry")
+    assert (retry.status_code, retry.json()["batch_id"]) == (202, None)
+    batch = await fed(served, database, batch)
+    assert counts(batch) == {"total": 2, "failed": 1, "in_progress": 1}
+    assert (await served.client.get(retry.json()["links"]["self"])).json()["status"] == "pending"
+    await execute(
+        database, "UPDATE transcription SET completed_at = now(), status = 'failed' WHERE retry_of IS NOT NULL"
+    )
+    await served.client.delete(batch["links"]["self"])
+    refused(await served.client.post(f"/v1/transcriptions/{job.id}/retry"), 404, "not_found")
+
+
 async def test_a_retry_gives_failed_and_refused_recordings_new_jobs(served: Listening, database: Database) -> None:
     batch = await posted(served, urls(3))
     await execute(database, "UPDATE recording_batch_row SET url = 'ftp://x/y' WHERE number = 3")

@@ -58,6 +58,8 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         "warnings": [],
         "external_id": None,
         "batch_id": None,
+        "retry_of": None,
+        "retried_as": None,
         "metadata": {},
         "started_at": None,
         "completed_at": None,

@@ -64,6 +64,10 @@ OF_TENANTS = (
         VALUES ('{JOB}', 'acme', 'crm', 'hash', 'csk_', '{{read}}', 'test')
     """,
 )
+OF_CONTROL = (
+    "INSERT INTO pause VALUES ('claims', 'a new disk', 'eva', now(), NULL)",
+    "INSERT INTO worker VALUES ('host:1', '1.0', '[]', 'working', now(), now())",
+)
 OF_BATCHES = (
     f"""
     INSERT INTO recording_batch VALUES ('{JOB}', 'test', 'key', 'f', '2019', 'feeding', 's3://calls/*', '{{}}', 1, 1, 0,
@@ -81,6 +85,8 @@ OF_RUNNING_JOBS = {
     "installation",
     "tenant",
     "api_key",
+    "pause",
+    "worker",
 }  # a way down drops their rows, because an older version has no such table
 
 
@@ -158,7 +164,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     newest_first = revisions(address)
     database = Database(address)
     waiting = await enqueue(database)
-    await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS, *OF_TENANTS)
+    await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS, *OF_TENANTS, *OF_CONTROL)
     schemas, contents = {newest_first[0]: await schema(address)}, await rows(address)
     assert all(contents.values())
 

@@ -128,6 +128,8 @@ NEVER = {
     "not_acceptable": "only transcripts are asked for by media type",
     "already_final": "only a cancellation is refused so",
     "not_completed": "the routes wait for the end",
+    "not_failed": "only a retry is refused so",
+    "recording_gone": "only a retry is refused so",
     "idempotency_key_reused": "the routes ignore the header `Idempotency-Key`",
     "range_not_satisfiable": "the routes send no recordings",
     "fetch_failed": "the routes take no URL of a recording",

@@ -34,9 +34,11 @@ from app.errors import (
     NoAudio,
     NotAcceptable,
     NotCompleted,
+    NotFailed,
     NotFound,
     QueueFull,
     RangeNotSatisfiable,
+    RecordingGone,
     RequestTimeout,
     ShuttingDown,
     TooLarge,
@@ -169,7 +171,9 @@ NOT_OF_THESE_PATHS = (
     IdempotencyKeyReused,
     NotAcceptable,
     NotCompleted,
+    NotFailed,
     RangeNotSatisfiable,
+    RecordingGone,
     UrlNotAllowed,
 )
 
