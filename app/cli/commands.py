@@ -13,6 +13,7 @@ from app import __version__, wording
 from app.cli.admin.keys import keys_cli
 from app.cli.batch.command import batch
 from app.cli.database import database_cli
+from app.cli.doctor.command import doctor
 from app.cli.models import models_cli
 from app.cli.serving import serve, worker
 from app.cli.transcribing import transcribe
@@ -40,7 +41,7 @@ def _in_words(message: str) -> str:
 
 
 cli = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (serve, worker, transcribe, batch):
+for command in (serve, worker, transcribe, batch, doctor):
     cli.command()(command)
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(database_cli, name="database")
