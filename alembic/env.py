@@ -13,7 +13,8 @@ from sqlmodel import SQLModel
 import app.control.models
 import app.deliveries.models
 import app.jobs.models
-import app.recording_batches.models  # noqa: F401  (defines the tables)
+import app.recording_batches.models
+import app.search.models  # noqa: F401  (defines the tables)
 from alembic import context
 from app.database import schema
 from app.database.address import Address

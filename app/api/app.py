@@ -20,8 +20,9 @@ from app import __version__
 from app.api import (
     batches,
     deliveries,
+    export,
     from_url,
-    keys,
+    lists,
     models,
     openapi,
     operations,
@@ -108,7 +109,6 @@ def create_app(root_path: str = "") -> FastAPI:
                 "description": "See which receivers were notified of a transcription's end, and notify them again.",
             },
             {"name": "events", "description": "The requests that the service sends to your `webhook_url`."},
-            {"name": "keys", "description": "Make and revoke API keys, and see who a key is."},
             {"name": "operations", "description": "Check whether the service is alive and ready, and list its models."},
         ],
         generate_unique_id_function=lambda route: route.name,
@@ -117,6 +117,8 @@ def create_app(root_path: str = "") -> FastAPI:
     if root_path:
         app.include_router(page.redirect_to_slash(root_path))
     app.include_router(page.router)
+    app.include_router(lists.router)
+    app.include_router(export.router)
     app.include_router(transcriptions.router)
     app.include_router(from_url.router)
     app.include_router(retries.router)
@@ -126,7 +128,6 @@ def create_app(root_path: str = "") -> FastAPI:
     app.include_router(recordings.router)
     app.include_router(operations.router)
     app.include_router(models.router)
-    app.include_router(keys.router)
     problems.install(app)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(AvailabilityMiddleware)

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.access.views import CreateKey
 from app.api import delivery_views as deliveries
 from app.api import openapi_batches, openapi_webhooks
+from app.api.export import ExportRequest
 from app.api.openai import schemas as openai_schemas
 from app.api.openai.errors import OpenAIError
 from app.api.openai.openapi import with_nulls
@@ -46,6 +46,7 @@ PENDING_EXAMPLE: dict[str, Any] = {
     "progress": 0.0,
     "attempts": 0,
     "language": None,
+    "speakers": None,
     "outputs": [],
     "error": None,
     "retry": None,
@@ -72,12 +73,19 @@ COMPLETED_EXAMPLE = PENDING_EXAMPLE | {
     "progress": 1.0,
     "attempts": 1,
     "language": "en",
+    "speakers": [{"label": "agent", "speech_seconds": 21.4}, {"label": "customer", "speech_seconds": 24.9}],
     "started_at": "2026-11-21T09:30:00.1Z",
     "completed_at": "2026-11-21T09:30:03.4Z",
     "timings": {"queued": 0.1, "decoding": 0.3, "transcribing": 3.0},
 }
 
 
+HIT_EXAMPLE: dict[str, Any] = {
+    "start": 12.4,
+    "speaker": "customer",
+    "text": "I would like a refund for this order.",
+    "marks": [[15, 21]],
+}
 EXAMPLES: dict[str, Any] = {
     "Pending": PENDING_EXAMPLE,
     "Completed": COMPLETED_EXAMPLE,
@@ -91,7 +99,8 @@ EXAMPLES: dict[str, Any] = {
         "timings": {"queued": 0.1, "decoding": None, "transcribing": None},
     },
     "Cancelled": PENDING_EXAMPLE | {"status": "cancelled", "completed_at": "2026-11-21T09:30:02Z"},
-    "Page": {"items": [COMPLETED_EXAMPLE], "next_cursor": EXAMPLE_ID},
+    "Page": {"items": [COMPLETED_EXAMPLE | {"hits": None}], "next_cursor": EXAMPLE_ID},
+    "Search": {"items": [COMPLETED_EXAMPLE | {"hits": [HIT_EXAMPLE]}], "next_cursor": None},
     **deliveries.EXAMPLES,
     **openapi_batches.EXAMPLES,
 }
@@ -142,7 +151,11 @@ TRANSCRIPT_EXAMPLE: dict[str, Any] = {
 
 def _example(name: str) -> dict[str, Any]:
     """Returns a reference to an example, because FastAPI drops the nulls of examples that are written in a route."""
-    return {"application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"}}}}
+    return {"application/json": {"examples": _examples(name)}}
+
+
+def _examples(*names: str) -> dict[str, Any]:
+    return {name.lower(): {"$ref": f"#/components/examples/{name}"} for name in names}
 
 
 LOCATION = {"Location": {"description": "The path of the transcription.", "schema": {"type": "string"}}}
@@ -178,7 +191,7 @@ READ: dict[str, Any] = {
 
 LISTED: dict[str, Any] = {
     "description": "One page of transcriptions.",
-    "content": _example("Page"),
+    "content": {"application/json": {"examples": _examples("Page", "Search")}},
 }
 RETRIED: dict[str, Any] = {
     "description": "The new transcription. `retry_of` names the old one.",
@@ -256,7 +269,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             *((model, "serialization") for model in written_by_hand),
             (CreateFromUrl, "validation"),
             (CreateBatch, "validation"),
-            (CreateKey, "validation"),
+            (ExportRequest, "validation"),
         ],
         ref_template=REF_TEMPLATE,
     )

@@ -46,14 +46,18 @@ async def refuse_unknown_parameters(request: Request) -> None:
 
 
 def _errors(route: APIRoute, sent: Mapping[str, int]) -> tuple[FieldError, ...]:
-    known = query_parameters(route)
-    wrong = [name for name, times in sent.items() if name not in known or (times > 1 and not known[name])]
+    known, prefixes = query_parameters(route), prefixes_of(route)
+    wrong = [
+        name
+        for name, times in sent.items()
+        if (name not in known and not name.startswith(prefixes)) or (times > 1 and not known.get(name))
+    ]
     return tuple(FieldError(f"query.{name[:LONGEST_NAME]}", _problem(name, route)) for name in wrong[:MOST_ERRORS])
 
 
 def _problem(name: str, route: APIRoute) -> str:
     known = query_parameters(route)
-    if name in known:
+    if name in known or name.startswith(prefixes_of(route)):
         return "may appear only once"
     near = wording.suggestion(name, known) if len(name) <= LONGEST_NAME else ""
     in_body = "; send fields of the request in its body" if "POST" in (route.methods or ()) else ""
@@ -64,6 +68,22 @@ def query_parameters(route: APIRoute) -> Mapping[str, bool]:
     """Returns the names of the route's query parameters, each with whether it may appear several times."""
     fields = get_flat_params(Dependant(query_params=list(_query_fields(route.dependant))))
     return {field.alias: not LISTS.isdisjoint(classes_of(field.field_info.annotation)) for field in fields}
+
+
+class NamesAfter:
+    """A dependency for all query parameters whose names begin with a prefix, such as `metadata.agent`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    async def __call__(self, request: Request) -> Mapping[str, str]:
+        """Returns the values by the rest of their names."""
+        sent = request.query_params.items()
+        return {name.removeprefix(self.prefix): value for name, value in sent if name.startswith(self.prefix)}
+
+
+def prefixes_of(route: APIRoute) -> tuple[str, ...]:
+    return tuple(part.call.prefix for part in route.dependant.dependencies if isinstance(part.call, NamesAfter))
 
 
 def _query_fields(dependant: Dependant) -> Iterator[Any]:

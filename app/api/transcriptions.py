@@ -1,4 +1,7 @@
-"""The routes of `/v1/transcriptions`: create, read, list, cancel and delete transcriptions, and read transcripts."""
+"""The routes of `/v1/transcriptions`: create, read, cancel and delete transcriptions, and read transcripts.
+
+`lists` has the list.
+"""
 
 import asyncio
 from contextlib import nullcontext, suppress
@@ -8,7 +11,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from app import wording
 from app.api import openapi, openapi_requests
 from app.api.accept import choose_format
 from app.api.auth import MayRead, MayTranscribe
@@ -29,9 +31,7 @@ from app.errors import (
 from app.intake.ask import Remote, Stored
 from app.intake.requests import CreateFromUrl, CreateTranscription
 from app.jobs import changing
-from app.jobs.lifecycle import Status
-from app.jobs.reading import Wanted
-from app.jobs.views import TranscriptionList, TranscriptionOut
+from app.jobs.views import TranscriptionOut
 from app.jobs.waiting import answer_at
 from app.process.tasks import run_unless
 from app.transcripts import formats
@@ -102,39 +102,6 @@ async def create_transcription(
     shown = (await reader.with_deliveries(accepted.job)).shown(root_path)
     response.headers["Location"] = shown.links.self
     return shown
-
-
-@router.get(
-    "",
-    response_model=TranscriptionList,
-    summary="List transcriptions",
-    responses={200: openapi.LISTED, **responses(*COMMON_ERRORS)},
-)
-async def list_transcriptions(
-    caller: MayRead,
-    reader: ReaderDep,
-    root_path: RootPathDep,
-    status: Annotated[Status | None, Query(description="Return only transcriptions with this status.")] = None,
-    external_id: Annotated[
-        str | None,
-        Query(
-            max_length=255,
-            pattern=wording.NO_NUL,
-            description="Return only transcriptions that were posted with this `external_id`.",
-        ),
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="The largest number of transcriptions on a page.")] = 20,
-    cursor: Annotated[
-        UUID | None, Query(description="The `next_cursor` of the previous page. Leave it out to get the first page.")
-    ] = None,
-) -> TranscriptionList:
-    """Lists transcriptions, newest first.
-
-    To read the next page, send the `next_cursor` of this page as `cursor`. On the last page, `next_cursor` is null.
-    """
-    page = await reader.page(Wanted(status, external_id, cursor, limit), caller)
-    items = [read.shown(root_path) for read in page.items]
-    return TranscriptionList(items=items, next_cursor=None if page.is_last else str(items[-1].id))
 
 
 @router.get(

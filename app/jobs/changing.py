@@ -4,6 +4,7 @@
 after the commit.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -20,18 +21,16 @@ from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
 from app.errors import AlreadyFinal, AppError, IdempotencyKeyReused, NotFound, QueueFull
-from app.jobs import awaited
+from app.jobs import awaited, results
 from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.followed import SCHEME
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
 from app.jobs.models import (
     ErasedFile,
     NewJob,
-    StoredTranscript,
     Transcription,
     stored_options,
     stored_outputs,
-    stored_transcripts,
     unknown,
 )
 from app.jobs.queue_limit import QueueLimit
@@ -118,14 +117,14 @@ async def add_completed(
     """
     if (earlier := await repeated(session, job.caller, job.idempotency_key, job.fingerprint)) is not None:
         return earlier, False
-    ended = {"status": Status.COMPLETED, "progress": 1.0, "completed_at": func.now(), "language": transcript.language}
+    result = await asyncio.to_thread(results.prepare, transcript, tenant_of(job.caller))
+    ended = {"status": Status.COMPLETED, "progress": 1.0, "completed_at": func.now()}
     insertion = insert(Transcription).values(_row(job) | ended)
     insertion = insertion.on_conflict_do_nothing(constraint="transcription_idempotency")
     inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
     if inserted is None:
         return await add_completed(session, job, transcript, at_end)
-    stored = stored_transcripts.dump_json(transcript).decode()
-    session.add(StoredTranscript(transcription_id=inserted.id, transcript=stored))
+    await results.write(session, inserted, result)
     return (await write_with_end(session, inserted, at_end)).job, True
 
 

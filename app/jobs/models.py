@@ -76,9 +76,19 @@ class Transcription(SQLModel, table=True):
             postgresql_where=text("audio_key IS NOT NULL AND completed_at IS NOT NULL"),
         ),
         Index("transcription_audio", "audio_key", postgresql_where=text("audio_key IS NOT NULL")),
-        Index("transcription_by_status", "status", "id"),
-        Index("transcription_by_external_id", "external_id", "id"),
         Index("transcription_retry", "retry_of", "id", postgresql_where=text("retry_of IS NOT NULL")),
+        Index("transcription_of_tenant", "tenant", "id"),
+        *(
+            Index(
+                f"transcription_of_tenant_by_{column}",
+                "tenant",
+                column,
+                "id",
+                postgresql_where=text(f"{column} IS NOT NULL"),
+            )
+            for column in ("status", "language", "external_id")
+        ),
+        Index("transcription_by_metadata", text("metadata_terms(metadata)"), postgresql_using="gin"),
         # The jobs of recording batches do not count for the queue's limit.
         Index("transcription_waiting", "caller", postgresql_where=text("status = 'pending' AND batch_id IS NULL")),
         Index(
@@ -147,6 +157,8 @@ class Transcription(SQLModel, table=True):
     retry_code: str | None = Field(default=None, sa_type=Text)
     retry_message: str | None = Field(default=None, sa_type=Text)
     warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
+    # Null until the job is completed, and for jobs of older versions until `search_filling` has read them.
+    speakers: list[dict[str, Any]] | None = Field(default=None, sa_column=Column("speakers", JSONB(none_as_null=True)))
 
     created_at: datetime = Field(sa_type=DateTime(timezone=True))
     started_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))

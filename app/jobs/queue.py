@@ -13,8 +13,9 @@ from sqlalchemy import TextClause, and_, func
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.access.callers import tenant_of
 from app.database.notifications import notify
-from app.jobs import leases
+from app.jobs import leases, results
 from app.jobs.capacity import NO_CAPACITY, Capacity, limited_to, without
 from app.jobs.claiming import STORED, TO_FETCH, Claimed, Claims
 from app.jobs.ending import AtEnd, Written, now, write_with_end
@@ -32,7 +33,7 @@ from app.jobs.lifecycle import (
     next_state,
     why_it_waits,
 )
-from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.models import Transcription
 from app.jobs.topics import PENDING_TOPIC, changed_topic
 from app.storage.store import StoredAudio
 
@@ -105,18 +106,18 @@ async def attach_audio(session: AsyncSession, job: Claimed, audio: StoredAudio, 
 
 async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: AtEnd) -> Written | None:
     """Write how an attempt ended, and the job's next state. If the lease was lost, write nothing and return None."""
-    stored = None
+    result = None
     if isinstance(outcome, Succeeded):  # in a thread, because a long transcript would hold up the event loop
-        stored = await asyncio.to_thread(lambda: stored_transcripts.dump_json(outcome.transcript).decode())
+        result = await asyncio.to_thread(results.prepare, outcome.transcript, tenant_of(job.caller))
     row = (await session.exec(select(Transcription).where(*leases.is_leased(job)).with_for_update())).first()
     if row is None:
         return None
     ended = await now(session)
     history = _write_next_state(row, outcome, ended)
     if isinstance(outcome, Succeeded):
-        assert stored is not None
-        session.add(StoredTranscript(transcription_id=row.id, transcript=stored))
-        _write_result(row, outcome)
+        assert result is not None
+        await results.write(session, row, result)
+        _write_facts(row, outcome)
     if row.status is Status.COMPLETED:  # a cancellation that came too late has left its reason
         row.error_code = row.error_message = None
     if isinstance(outcome, Failed | Crashed) and row.status is Status.FAILED:
@@ -142,9 +143,8 @@ def _write_next_state(row: Transcription, outcome: Outcome, ended: datetime) -> 
     return history
 
 
-def _write_result(row: Transcription, success: Succeeded) -> None:
+def _write_facts(row: Transcription, success: Succeeded) -> None:
     row.progress = 1.0
-    row.language = success.transcript.language
     row.warnings = [asdict(warning) for warning in success.transcript.warnings]
     row.sqlmodel_update(asdict(success.audio))
     row.decoding_seconds, row.transcribing_seconds = success.timings.decoding, success.timings.transcribing

@@ -5,7 +5,7 @@ clients that ask at the same time use one connection of the pool, and the other 
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -21,15 +21,20 @@ from app.deliveries import outbox, outputs_of_events
 from app.deliveries.models import Delivery, DeliveryAttempt, Event, OutputStatus
 from app.deliveries.notify_status import NotifyState
 from app.errors import NotCompleted
-from app.jobs import parts, retried
+from app.jobs import listing, parts, retried, searching
+from app.jobs.export import Exported
+from app.jobs.hits import HitReader
 from app.jobs.lifecycle import FINAL, Status
+from app.jobs.listing import Wanted
 from app.jobs.models import StoredTranscript, Transcription, stored_transcripts, unknown
 from app.jobs.parts import TextSoFar
 from app.jobs.scope import seen_by, sees
 from app.jobs.views import TranscriptionOut
+from app.search.hits import Hit
 from app.transcripts.transcript import Transcript
 
 BATCH = 200
+EXPORTED_AT_ONCE = 10
 
 
 @dataclass(frozen=True)
@@ -53,19 +58,15 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which jobs a list shows. `before` is the id of the last job on the previous page."""
-
-    status: Status | None = None
-    external_id: str | None = None
-    before: UUID | None = None
-    limit: int = 20
-
-
-@dataclass(frozen=True)
 class Page:
+    """Some jobs of a list. `cursor` is where the next page begins, or None if there is none.
+
+    `hits` are what was said that the list was searched for, for each job.
+    """
+
     items: Sequence[Read]
-    is_last: bool
+    cursor: UUID | None
+    hits: Mapping[UUID, Sequence[Hit]] | None = None
 
 
 Answer = asyncio.Future[Read | None]
@@ -80,6 +81,7 @@ class Reader:
         self._asked: dict[UUID, Answer] = {}
         self._reading: asyncio.Task[None] | None = None
         self._rendering: dict[Hashable, asyncio.Task[Any]] = {}
+        self._hits = HitReader(database)
 
     async def read(self, transcription_id: UUID, caller: Caller) -> Read:
         """The job, read after this call began."""
@@ -94,18 +96,34 @@ class Reader:
         return read
 
     async def page(self, wanted: Wanted, caller: Caller) -> Page:
-        """Jobs, newest first."""
-        statement = select(Transcription).where(seen_by(caller)).order_by(col(Transcription.id).desc())
-        if wanted.status is not None:
-            statement = statement.where(Transcription.status == wanted.status)
-        if wanted.external_id is not None:
-            statement = statement.where(Transcription.external_id == wanted.external_id)
-        if wanted.before is not None:
-            statement = statement.where(Transcription.id < wanted.before)
+        """Jobs in the order of the list.
+
+        If something was searched for, a page may have less than `limit` jobs although there are more pages.
+        """
+        if wanted.query is not None:
+            found = await searching.find(self._database, wanted, caller)
+            items = await self._in_order(found.ids)
+            return Page(items, found.cursor, await self._hits.of(found.ids, wanted.query))
         async with self._database.transaction() as session:
-            jobs = (await session.exec(statement.limit(wanted.limit + 1))).all()
-            items = await _with_deliveries(session, jobs[: wanted.limit])
-        return Page(items, is_last=len(jobs) <= wanted.limit)
+            ids = (await session.exec(listing.ids(wanted, caller, wanted.limit + 1))).all()
+        items = await self._in_order(ids[: wanted.limit])
+        return Page(items, ids[wanted.limit - 1] if len(ids) > wanted.limit else None)
+
+    async def exported(self, ids: Sequence[UUID], caller: Caller) -> AsyncIterator[Exported]:
+        """The jobs and their transcripts, a few at a time. Its reader may be slow."""
+        for start in range(0, len(ids), EXPORTED_AT_ONCE):
+            some = ids[start : start + EXPORTED_AT_ONCE]
+            statement = select(Transcription, StoredTranscript.transcript).outerjoin(StoredTranscript)
+            statement = statement.where(col(Transcription.id).in_(some), seen_by(caller))
+            async with self._database.transaction() as session:
+                found = {job.id: (job, stored) for job, stored in await session.exec(statement)}
+            for job_id in some:
+                job, stored = found.get(job_id, (None, None))
+                yield Exported(job_id, job, stored)
+
+    async def _in_order(self, ids: Sequence[UUID]) -> list[Read]:
+        found = await self._find(ids) if ids else {}
+        return [found[job_id] for job_id in ids if job_id in found]
 
     async def transcript(
         self, transcription_id: UUID, caller: Caller, render: Callable[[Transcript], Rendered]

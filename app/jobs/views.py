@@ -1,6 +1,6 @@
 """What clients get of jobs and transcripts, as pydantic models. It must not know HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -12,6 +12,7 @@ from app.deliveries.models import OutputStatus
 from app.deliveries.notify_status import NotifyState, NotifyStatus
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import Transcription, output_files, stored_options
+from app.search.hits import Hit
 from app.sources.names import shown_url
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options, Task
@@ -102,6 +103,13 @@ class Links(BaseModel):
     )
 
 
+class SpeakerOut(BaseModel):
+    """A channel of the recording, and how long somebody spoke on it."""
+
+    label: str = Field(examples=["agent"])
+    speech_seconds: Seconds
+
+
 class TranscriptionOut(BaseModel):
     """A transcription: a recording, its options and its status."""
 
@@ -124,6 +132,10 @@ class TranscriptionOut(BaseModel):
     language: str | None = Field(
         description="The language that was requested or detected. It is null until the transcription is completed, and "
         "stays null if the recording has no speech."
+    )
+    speakers: list[SpeakerOut] | None = Field(
+        description="Who spoke for how long: the channels of the recording, in their order. Null until the "
+        "transcription is completed."
     )
     outputs: list[OutputOut] = Field(
         description="The files and objects that the service writes because of `output` or a setting of the operator. "
@@ -188,6 +200,7 @@ class TranscriptionOut(BaseModel):
             progress=job.progress,
             attempts=job.attempts,
             language=job.language,
+            speakers=None if job.speakers is None else [SpeakerOut(**speaker) for speaker in job.speakers],
             outputs=_outputs(job, output_statuses or {}),
             error=error,
             retry=_retry(job),
@@ -221,10 +234,45 @@ def _retry(job: Transcription) -> RetryOut | None:
     return RetryOut(code=job.retry_code, message=job.retry_message or "", at=job.run_at)
 
 
-class TranscriptionList(BaseModel):
-    """One page of transcriptions, newest first."""
+Mark = Annotated[list[int], Field(min_length=2, max_length=2)]
 
-    items: list[TranscriptionOut]
+
+class HitOut(BaseModel):
+    """Something that was said and has words that were searched for."""
+
+    start: Seconds = Field(description="When it was said, in seconds from the start of the recording.")
+    speaker: str = Field(examples=["customer"])
+    text: str
+    marks: list[Mark] = Field(
+        description="Where the words are in `text`: for each, the position of its first character and the position "
+        "after its last one. Positions count Unicode characters (code points) from 0.",
+        examples=[[[17, 23]]],
+    )
+
+    @classmethod
+    def of(cls, hit: Hit) -> Self:
+        return cls(start=hit.start, speaker=hit.speaker, text=hit.text, marks=[list(mark) for mark in hit.marks])
+
+
+class ListedTranscription(TranscriptionOut):
+    """A transcription of a list."""
+
+    hits: list[HitOut] | None = Field(
+        description="What was said that the list was searched for: up to three places. Null if the list was not "
+        "searched with `q`."
+    )
+
+    @classmethod
+    def with_hits(cls, shown: TranscriptionOut, found: Sequence[Hit] | None) -> "ListedTranscription":
+        hits = None if found is None else [HitOut.of(hit) for hit in found]
+        return ListedTranscription.model_construct(**dict(shown), hits=hits)
+
+
+class TranscriptionList(BaseModel):
+    """One page of transcriptions."""
+
+    items: list[ListedTranscription]
     next_cursor: str | None = Field(
-        description="Send this value as `cursor` to get the next page. It is null on the last page."
+        description="Send this value as `cursor` to get the next page. It is null on the last page. A page of a search "
+        "may have fewer items than `limit`, or none, although there are more pages."
     )

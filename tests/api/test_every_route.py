@@ -50,7 +50,8 @@ def test_a_query_parameter_is_refused_without_a_key_only_if_the_route_needs_none
     ("path", "query", "name"),
     [
         ("/v1/transcriptions", "limit=1&limit=2", "limit"),
-        ("/v1/transcriptions", "status=pending&status=failed", "status"),
+        ("/v1/transcriptions", "order=newest&order=oldest", "order"),
+        ("/v1/transcriptions", "metadata.agent=a&metadata.agent=b", "metadata.agent"),
         ("/v1/transcriptions/01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e", "wait=0&wait=0", "wait"),
         ("/v1/transcriptions/01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e/transcript", "format=srt&format=vtt", "format"),
     ],

@@ -83,7 +83,7 @@ def test_the_list_can_be_filtered(guarded: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["cursor=next", "limit=0", "limit=101", "limit=many", "status=done", "external_id=%00"]
+    "query", ["cursor=next", "limit=0", "limit=101", "limit=many", "order=best", "external_id=%00"]
 )
 def test_the_error_names_an_invalid_list_parameter(guarded: Service, query: str) -> None:
     response = guarded.client.get(f"/v1/transcriptions?{query}")

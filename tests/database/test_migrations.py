@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from alembic import command
 from app.database import connections
 from app.database.connections import Database, DatabaseUnavailable, alembic_config, migrate
+from app.jobs.metadata_terms import FUNCTION
 from testing.rows import claim, enqueue
 from testing.service import callscribe, serving
 from tests.conftest import clone
@@ -55,7 +56,10 @@ ROWS = (
     "INSERT INTO webhook_secret (id, secret, created_at) VALUES (gen_random_uuid(), 'whsec_AA==', now())",
 )
 
-OF_LATER_TABLES = (f"INSERT INTO erased_file VALUES ('{JOB}', 'key', 'file:///in/call.wav', now(), NULL)",)
+OF_LATER_TABLES = (
+    f"INSERT INTO transcript_search VALUES ('{JOB}', 0, 'good:1 morning:2')",
+    f"INSERT INTO erased_file VALUES ('{JOB}', 'key', 'file:///in/call.wav', now(), NULL)",
+)
 OF_FOLDERS = (f"INSERT INTO installation (id) VALUES ('{JOB}')",)
 OF_TENANTS = (
     "INSERT INTO tenant (name) VALUES ('acme')",
@@ -80,6 +84,7 @@ OF_RUNNING_JOBS = {
     "recording_batch",
     "recording_batch_row",
     "transcript_part",
+    "transcript_search",
     "awaited_job",
     "erased_file",
     "installation",
@@ -127,6 +132,7 @@ async def downgrade(address: str, revision: str) -> None:
 async def create_all(address: str) -> None:
     database = Database(address)
     async with database.engine.begin() as connection:
+        await connection.execute(text(FUNCTION))
         await connection.run_sync(SQLModel.metadata.create_all)
     await database.close()
 
