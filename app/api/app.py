@@ -46,6 +46,7 @@ from app.api.server.headers import HeadersMiddleware
 from app.api.server.listener import Listener
 from app.api.server.request_limits import RequestLimits
 from app.api.server.request_log import RequestLogMiddleware
+from app.api.server.request_trace import RequestTraceMiddleware
 from app.process.garbage import spare_what_stays
 from app.process.open_files import most_connections
 from app.service import Service, report_ready
@@ -112,6 +113,7 @@ def create_app(root_path: str = "") -> FastAPI:
             {"name": "operations", "description": "Check whether the service is alive and ready, and list its models."},
         ],
         generate_unique_id_function=lambda route: route.name,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans have the parameters of URLs
         dependencies=[Depends(refuse_unknown_parameters)],
     )
     if root_path:
@@ -133,6 +135,7 @@ def create_app(root_path: str = "") -> FastAPI:
     app.add_middleware(AvailabilityMiddleware)
     app.add_middleware(HeadersMiddleware)
     app.add_middleware(RequestLogMiddleware)
+    app.add_middleware(RequestTraceMiddleware)
     app.add_middleware(RequestBodyMiddleware)  # the last one added is the first one that a request meets
     app.include_router(documentation.routes(app.openapi))
     app.openapi_schema = openapi.complete(app.openapi())  # after the last route, because each new route discards it

@@ -21,6 +21,14 @@ SIGNED = {
         "the id, the timestamp and the body, joined by dots."
     ),
 }
+TRACEPARENT = {
+    "name": "traceparent",
+    "in": "header",
+    "required": False,
+    "description": "The parent of what the receiver does, as W3C's Trace Context has it, if there is a trace of the "
+    "transcription. The signature does not cover it.",
+    "schema": {"type": "string"},
+}
 
 
 def section(examples: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +51,8 @@ def _operation(event: str, examples: dict[str, Any]) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
             for name, text in SIGNED.items()
-        ],
+        ]
+        + [TRACEPARENT],
         "requestBody": {
             "required": True,
             "content": {

@@ -17,6 +17,7 @@ import uvloop
 from app.audio.containment.fence import close_to_other_processes
 from app.cli.leaving import leave
 from app.cli.preparation import checked_settings, why_no_port
+from app.collector import send_traces
 from app.process.memory import share_memory
 from app.settings import Settings, SettingsError
 from app.telemetry import set_up_logging
@@ -109,6 +110,7 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
     from app.storage.store import StoreUnavailable
 
     raise_limit()
+    send_last_spans = send_traces()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             stopped_in_order = runner.run(service)
@@ -120,6 +122,7 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
             leave(2)  # models may be loading in a thread that does not stop
         except asyncio.CancelledError:  # a signal came before the service had started
             stopped_in_order = True
+    send_last_spans()
     structlog.stdlib.get_logger("callscribe").info("stopped", clean=stopped_in_order)
     leave(0 if stopped_in_order else 1)
 

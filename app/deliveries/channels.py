@@ -35,6 +35,7 @@ class Outgoing:
     format: Format | None
     claimed_at: datetime
     signing_secrets: tuple[str, ...] = field(repr=False)
+    traceparent: str | None = field(default=None, kw_only=True)
     _claimed_monotonic: float = field(default_factory=time.monotonic, init=False, repr=False)
 
     def now(self) -> datetime:

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from app import tracing
 from app.deliveries import signing
 from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Outgoing, Reply, Result, Stopwatch
 from app.deliveries.models import Style
@@ -84,7 +85,8 @@ class _HttpChannel:
 class WebhookChannel(_HttpChannel):
     async def send(self, delivery: Outgoing) -> Reply:
         signed = signing.headers(delivery.signing_secrets, str(delivery.event_id), delivery.now(), delivery.body)
-        return await self._request("POST", delivery, {"Content-Type": "application/json", **signed}, delivery.body)
+        headers = {"Content-Type": "application/json", **signed, **tracing.headers()}
+        return await self._request("POST", delivery, headers, delivery.body)
 
 
 class CallbackChannel(_HttpChannel):
@@ -95,7 +97,7 @@ class CallbackChannel(_HttpChannel):
         """
         if "{" in delivery.url:
             return Reply(datetime.now(UTC), 0, error=UrlNotAllowed.code)
-        return await self._request("GET", delivery, {"webhook-id": str(delivery.event_id)})
+        return await self._request("GET", delivery, {"webhook-id": str(delivery.event_id), **tracing.headers()})
 
 
 def judge(answer: httpx.Response, now: datetime) -> tuple[Result, timedelta]:

@@ -59,12 +59,16 @@ OUTPUT_STATUS = {
 
 
 class Event(SQLModel, table=True):
-    """The end of a transcription, which has at most one event. `id` is sent as `webhook-id`. `body` never changes."""
+    """The end of a transcription, which has at most one event. `id` is sent as `webhook-id`. `body` never changes.
+
+    `traceparent` is the span that the deliveries continue, if there is one.
+    """
 
     id: UUID = Field(primary_key=True)
     transcription_id: UUID = Field(foreign_key="transcription.id", ondelete="CASCADE", unique=True)
     type: str = Field(sa_type=Text)
     body: bytes = Field(sa_type=LargeBinary)
+    traceparent: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = Field(sa_type=DateTime(timezone=True))
 
 

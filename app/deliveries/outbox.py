@@ -62,6 +62,7 @@ class NewEvent:
     type: str
     body: bytes
     targets: Sequence[Target]
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,14 @@ async def add(session: AsyncSession, event: NewEvent) -> None:
     """
     has_outputs = any(target.style in OUTPUTS for target in event.targets)
     now = (await session.exec(select(func.now()))).one()
-    row = Event(id=uuid7(), transcription_id=event.transcription_id, type=event.type, body=event.body, created_at=now)
+    row = Event(
+        id=uuid7(),
+        transcription_id=event.transcription_id,
+        type=event.type,
+        body=event.body,
+        traceparent=event.traceparent,
+        created_at=now,
+    )
     session.add(row)
     await session.flush()
     for target in event.targets:
@@ -131,7 +139,7 @@ CLAIM = text("""
     UPDATE delivery SET lease_token = gen_random_uuid(), lease_until = now() + :lease
     FROM chosen, event WHERE delivery.id = chosen.id AND event.id = delivery.event_id
     RETURNING delivery.id, lease_token AS token, event_id, transcription_id, type, style, url, format, host, body,
-              extract(epoch FROM now() - next_attempt_at)::float AS waited_seconds, now() AS claimed_at
+              traceparent, extract(epoch FROM now() - next_attempt_at)::float AS waited_seconds, now() AS claimed_at
 """).bindparams(bindparam("styles", type_=ARRAY(Text)))
 
 

@@ -12,12 +12,13 @@ from functools import partial
 
 import structlog
 
+from app import tracing
 from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
 from app.database.notifications import Signals
 from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.deliveries import outbox
-from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Reply
+from app.deliveries.channels import ATTEMPT_SECONDS, Channels, Reply, Result
 from app.deliveries.models import Delivery, DeliveryStatus
 from app.deliveries.outbox import Leased
 from app.deliveries.outputs_of_events import DUE_TOPIC
@@ -77,8 +78,22 @@ class DeliverySender:
             return await outbox.claim_due(session, free, self._channels.keys(), self._signing_secrets)
 
     async def _send(self, leased: Leased) -> Reply:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            return await self._channels[leased.style].send(leased)
+        """Each attempt has a span of its own, and the receiver of a notification gets this span as the parent."""
+        with tracing.span(
+            f"deliver {leased.style}",
+            tracing.of_row(leased.traceparent),
+            tracing.SpanKind.CLIENT,
+            callscribe__job__id=str(leased.transcription_id),
+            callscribe__delivery__id=str(leased.id),
+            callscribe__event__type=leased.type,
+            server__address=leased.host.rpartition("@")[2],
+        ) as span:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                reply = await self._channels[leased.style].send(leased)
+            tracing.describe(span, http__response__status_code=reply.status_code)
+            if reply.result is not Result.DELIVERED:
+                tracing.fail(span, reply.error or reply.status_code)
+            return reply
 
     async def _record(self, leased: Leased, ended: Reply | Exception | None) -> None:
         """Record an attempt. If it raised, it counts as failed, because it would otherwise be repeated forever."""

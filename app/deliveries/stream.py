@@ -6,6 +6,7 @@ the reply to the first one was lost.
 
 import asyncio
 
+from app import tracing
 from app.deliveries.channels import ATTEMPT_SECONDS, Outgoing, Reply, Result, Stopwatch
 from app.deliveries.stream_url import stream_of
 from app.network.redis_server import RedisServer
@@ -37,6 +38,7 @@ class StreamChannel:
 
     async def _add(self, delivery: Outgoing) -> str:
         fields = ("id", str(delivery.event_id), "type", delivery.type, "body", delivery.body)
+        traced = (part for pair in tracing.headers().items() for part in pair)
         stream = stream_of(delivery.url)
-        added = await self._server.command("XADD", stream, "MAXLEN", "~", self._max_entries, "*", *fields)
+        added = await self._server.command("XADD", stream, "MAXLEN", "~", self._max_entries, "*", *fields, *traced)
         return f"entry {added.decode()}"

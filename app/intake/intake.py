@@ -17,6 +17,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
+from app import tracing
 from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Output, Outputs, values_of
@@ -250,7 +251,10 @@ class Intake:
         if isinstance(asked, AppError):
             return asked
         try:
-            return replace(self._new_job(*asked, caller, None), batch_id=batch_id)
+            with tracing.span("feed", tracing.ROOT, tracing.SpanKind.PRODUCER) as span:
+                job = replace(self._new_job(*asked, caller, None), batch_id=batch_id)
+                tracing.describe(span, callscribe__job__id=str(job.id))
+                return job
         except AppError as error:
             return error
 
@@ -341,6 +345,7 @@ class Intake:
             priority=self._priority(ask, caller),
             source=recording.url if isinstance(recording, Remote) else recording.source,
             filename=filename,
+            traceparent=tracing.traceparent(),
         )
         if isinstance(recording, Remote):
             return replace(job, source_host=host_of(recording.url))

@@ -43,6 +43,10 @@ class Claimed:
     crashes: int
     hindrances: int
     slow_fetches: int
+    traceparent: str | None
+    created_at: datetime
+    started_at: datetime | None
+    lease_until: datetime | None
 
     @classmethod
     def of(cls, job: Transcription) -> Self:

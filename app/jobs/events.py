@@ -37,7 +37,7 @@ def event_of(job: Transcription, *, root_path: str = "", stream: str | None = No
     """
     messages = [] if stream is None else [Target(Style.STREAM, stream_url(stream))]
     targets = _outputs(job) + _receivers(job) + messages
-    return NewEvent(job.id, _type_of(job), _body(job, root_path), targets) if targets else None
+    return NewEvent(job.id, _type_of(job), _body(job, root_path), targets, job.traceparent) if targets else None
 
 
 def _type_of(job: Transcription) -> str:

@@ -160,6 +160,9 @@ class Transcription(SQLModel, table=True):
     # Null until the job is completed, and for jobs of older versions until `search_filling` has read them.
     speakers: list[dict[str, Any]] | None = Field(default=None, sa_column=Column("speakers", JSONB(none_as_null=True)))
 
+    # The span that jobs and deliveries of this row continue, if the request or its client has one (`app.tracing`).
+    traceparent: str | None = Field(default=None, sa_type=Text)
+
     created_at: datetime = Field(sa_type=DateTime(timezone=True))
     started_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     completed_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
@@ -308,3 +311,4 @@ class NewJob:
     codec: str | None = None
     sample_rate: int | None = None
     channels: int | None = None
+    traceparent: str | None = None

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app import tracing
 from app.audio.decode import DecodedAudio, decode
 from app.audio.raw import raw_sound
 from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
@@ -75,15 +76,17 @@ class Decoder:
                 await self._require_space()
                 async with self._store.local_path(key) as path:
                     started = time.monotonic()
-                    audio = await self._while_there_is_space(
-                        decode(
-                            path,
-                            folder,
-                            raw_sound(options, filename),
-                            split=options.channels == "split",
-                            max_seconds=self._max_audio_seconds,
+                    with tracing.span("decode") as span:
+                        audio = await self._while_there_is_space(
+                            decode(
+                                path,
+                                folder,
+                                raw_sound(options, filename),
+                                split=options.channels == "split",
+                                max_seconds=self._max_audio_seconds,
+                            )
                         )
-                    )
+                        tracing.describe(span, callscribe__audio__seconds=audio.duration_seconds)
                     seconds = time.monotonic() - started
             yield Decoded(audio, seconds)
 
@@ -128,9 +131,10 @@ class Recordings:
 
         If the client has named the recording, the name that its server sends is dropped.
         """
-        with full_disk_as_insufficient_storage():
+        with tracing.span("fetch") as span, full_disk_as_insufficient_storage():
             # The key belongs to this attempt, because an earlier one that seemed dead may still be writing.
             fetched = await self.fetcher.fetch(job.source, str(job.lease_token))
+            tracing.describe(span, callscribe__bytes=fetched.audio.bytes)
         log.info("recording fetched", bytes=fetched.audio.bytes)
         named_by_client = job.filename not in (None, shown_name(last_component(job.source)))
         return replace(fetched, filename=None) if named_by_client else fetched

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app import tracing
 from app.errors import NotFailed, RecordingGone
 from app.jobs import changing
 from app.jobs.followed import SCHEME
@@ -61,6 +62,7 @@ def new_job(ended: Transcription, job_id: UUID, caller: str, idempotency_key: st
         source=ended.source,
         source_host=ended.source_host,
         filename=ended.filename,
+        traceparent=tracing.traceparent(),
     )
 
 

@@ -8,8 +8,8 @@ from functools import partial
 from itertools import chain, repeat
 
 import structlog
-from structlog.contextvars import bind_contextvars
 
+from app import tracing
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.database.retries import write_down
@@ -153,8 +153,11 @@ class JobRunner:
 
     async def _run(self, running: Running) -> Outcome | LeaseLost:
         """Work on a job. When a client cancels or deletes it, a heartbeat stops it."""
-        bind_contextvars(job=str(running.job.id))
-        story.attempt_began(running.job)
+        story.tell_of(running.job)
+        with story.attempt(running.job):
+            return await self._work_until_cancelled(running)
+
+    async def _work_until_cancelled(self, running: Running) -> Outcome | LeaseLost:
         with self._signals.subscribe(cancelled_topic(running.job.id)) as cancelled:
             watch = asyncio.create_task(self._heartbeat.beat_on(cancelled))
             try:
@@ -179,9 +182,10 @@ class JobRunner:
         async with decoding as decoded:
             audio, started = decoded.audio, time.monotonic()
             async with reported_text(self._database, job, wanted=options.reports_text) as on_final:
-                transcript = await self._transcriber.transcribe(
-                    audio.channels, options, running.set_progress, rank, on_final
-                )
+                with tracing.span("transcribe", callscribe__audio__seconds=audio.duration_seconds):
+                    transcript = await self._transcriber.transcribe(
+                        audio.channels, options, running.set_progress, rank, on_final
+                    )
             timings = Timings(decoded.seconds, time.monotonic() - started)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
         return Succeeded(with_losses(transcript, audio.announced_seconds, audio.losses), facts, timings)
@@ -189,7 +193,7 @@ class JobRunner:
     async def _record(self, running: Running, ended: Outcome | LeaseLost | Exception | None) -> None:
         """Write how an attempt ended. Without an outcome, the worker gives the job back."""
         job, written = running.job, None
-        bind_contextvars(job=str(job.id))
+        story.tell_of(job)
         outcome = await self._judge(running, ended) if isinstance(ended, Exception) else ended or Interrupted()
         if not isinstance(outcome, LeaseLost):
             outcome, written = await self._finish(job, outcome)

@@ -1,12 +1,18 @@
-"""The log lines that tell an operator what happened to a job: its start, and how each attempt ended.
+"""The log lines and spans that tell an operator what happened to a job: its start, and how each attempt ended.
 
 It exists so that a search for the job's id gives its whole story in plain words. A final failure is a warning, because
 an operator may want to look at it; ordinary ends are information.
 """
 
-import structlog
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import structlog
+from structlog.contextvars import bind_contextvars
+
+from app import tracing
 from app.jobs.claiming import Claimed
+from app.jobs.leases import LEASE
 from app.jobs.lifecycle import Crashed, Interrupted, Outcome, SlowFetch, Status, why_it_waits
 from app.jobs.models import Transcription
 
@@ -19,10 +25,24 @@ IN_WORDS: dict[type, str] = {
 log = structlog.stdlib.get_logger("callscribe.jobs")
 
 
-def attempt_began(job: Claimed) -> None:
-    """`source` is `upload`, or the host of the recording's URL."""
-    source = job.source_host or job.source.partition(":")[0]
-    log.info("attempt started", attempt=job.attempts, source=source, model=job.options.get("model"), caller=job.caller)
+def tell_of(job: Claimed) -> None:
+    """Let the log lines of this task name the job and its trace."""
+    bind_contextvars(job=str(job.id), **tracing.log_fields(tracing.of_row(job.traceparent)))
+
+
+@contextmanager
+def attempt(job: Claimed) -> Iterator[None]:
+    """Log the beginning of an attempt, and make a span of it. For the first one, the wait until now gets a span too.
+
+    `source` is `upload`, or the host of the recording's URL.
+    """
+    source, model = job.source_host or job.source.partition(":")[0], job.options.get("model")
+    log.info("attempt started", attempt=job.attempts, source=source, model=model, caller=job.caller)
+    parent, facts = tracing.of_row(job.traceparent), {"callscribe__job__id": str(job.id), "callscribe__model": model}
+    if job.started_at is not None and job.started_at + LEASE == job.lease_until:
+        tracing.past_span("queued", parent, (job.started_at - job.created_at).total_seconds(), **facts)
+    with tracing.span("attempt", parent, tracing.SpanKind.CONSUMER, **facts, callscribe__attempt=job.attempts):
+        yield
 
 
 def attempt_ended(job: Transcription, outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from app import wording
+from app import tracing, wording
 from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Output, files_of
@@ -122,6 +122,12 @@ class Taker:
         ask = replace(self._asking.ask(seen.name, side_file), folder_output=self._output_of(seen.parts))
         if seen.size > most:
             raise TooLarge(f"The recording is larger than {most} bytes.")
+        with tracing.span("take file", tracing.ROOT, tracing.SpanKind.CONSUMER, callscribe__bytes=seen.size) as span:
+            job_id = await self._save(seen, file, name, ask)
+            tracing.describe(span, callscribe__job__id=str(job_id))
+            return job_id
+
+    async def _save(self, seen: Seen, file: Opened, name: str, ask: Ask) -> UUID:
         source = file_url(self._disk.place.root.joinpath(*seen.parts))
         if (transcript := await self._written(ask)) is not None:
             unkept = StoredAudio(str(uuid7()), seen.size, "", kept=False)

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import structlog
 
+from app import tracing
 from app.access.callers import Caller
 from app.database.connections import DATABASE_TROUBLE, is_bad_data
 from app.errors import AppError, InsufficientStorage, InternalError, QueueFull, ShuttingDown, Unavailable
@@ -175,10 +176,13 @@ class StreamConsumer:
 
     async def _accept(self, entry: Entry) -> AppError | None:
         """Make a job of the entry, or find the job that it has become before. Returns why it is refused for good."""
+        parent = tracing.of_client(entry.traceparent)
         try:
             asked = request_of(entry)
-            with _database_trouble_as_later():
-                accepted = await self._intake.accept(asked.recording(), asked.ask(), STREAM, self._key_of(entry))
+            with tracing.span("receive message", parent, tracing.SpanKind.CONSUMER) as span:
+                with _database_trouble_as_later():
+                    accepted = await self._intake.accept(asked.recording(), asked.ask(), STREAM, self._key_of(entry))
+                tracing.describe(span, callscribe__job__id=str(accepted.job.id))
         except TEMPORARY as error:
             raise _Later(error.reason) from error
         except AppError as error:

@@ -1,18 +1,21 @@
 """What an entry of the stream asks for, and what is written when it is refused. Pure.
 
 An entry has either the JSON body of `POST /v1/transcriptions` in its field `request`, or the fields of that body, with
-texts as values as in a form. The second way needs one command and no JSON, so that any client can send it.
+texts as values as in a form. The second way needs one command and no JSON, so that any client can send it. In both
+ways, an entry may also have the field `traceparent`, which is no part of the request.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from app import tracing
 from app.errors import AppError, FieldError, InvalidRequest, TooLarge
 from app.intake.problem import problem_of
 from app.intake.requests import CreateFromUrl
 
 REQUEST = "request"
+TRACEPARENT = tracing.HEADER.encode()
 MAX_BYTES = 64 * 1024  # as for the JSON body of a request
 
 
@@ -27,18 +30,27 @@ class Entry:
     def bytes(self) -> int:
         return sum(len(name) + len(value) for name, value in self.fields)
 
+    @property
+    def traceparent(self) -> str | None:
+        """The span that the sender names as the parent. It may be any text."""
+        found = [value for name, value in self.fields if name == TRACEPARENT]
+        return found[0].decode(errors="replace") if len(found) == 1 else None
+
 
 def request_of(entry: Entry) -> CreateFromUrl:
     """Returns what the entry asks for. Raises InvalidRequest and TooLarge."""
     if entry.bytes > MAX_BYTES:
         raise TooLarge(f"The entry has more than {MAX_BYTES} bytes.")
-    names = [name for name, _ in entry.fields]
+    fields = [(name, value) for name, value in entry.fields if name != TRACEPARENT]
+    names = [name for name, _ in fields]
     if REQUEST.encode() not in names:
-        return CreateFromUrl.from_texts([(_text(name, "name"), _text(value, name)) for name, value in entry.fields])
+        return CreateFromUrl.from_texts([(_text(name, "name"), _text(value, name)) for name, value in fields])
     if len(names) > 1:
-        wrong = FieldError(REQUEST, "must be the only field, because it holds the whole request")
+        wrong = FieldError(
+            REQUEST, "must be the only field, apart from traceparent, because it holds the whole request"
+        )
         raise InvalidRequest("The entry has two requests.", errors=(wrong,))
-    return CreateFromUrl.from_json(entry.fields[0][1])
+    return CreateFromUrl.from_json(fields[0][1])
 
 
 def _text(value: bytes, name: bytes | str) -> str:
