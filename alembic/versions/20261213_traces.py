@@ -4,8 +4,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "20261212"
-down_revision = "20261211"
+revision = "20261213"
+down_revision = "20261212"
 
 
 def upgrade() -> None:
