@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -297,18 +298,31 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Reads the settings from the environment. Raises SettingsError for the first wrong one."""
-    try:
-        for name in ENDPOINTS:
+    settings, wrong = read_settings()
+    if settings is None:
+        raise SettingsError(wrong[0])
+    return settings
+
+
+def read_settings() -> tuple[Settings | None, list[str]]:
+    """Returns the settings, or None and one line of text about each wrong one."""
+    wrong = []
+    for name in ENDPOINTS:
+        try:
             if address := os.environ.get(name):
                 values.require_endpoint(name, address)
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+        except ValueError as error:
+            wrong.append(str(error))
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else PREFIX
-        raise SettingsError(f"{name}: {wording.in_words(first)}") from None
+        return None, [*wrong, *map(_in_words, error.errors())]
+    return (None, wrong) if wrong else (settings, [])
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    name = PREFIX + str(error["loc"][0]).upper() if error["loc"] else PREFIX
+    return f"{name}: {wording.in_words(error)}"
 
 
 def unknown_settings() -> list[str]:

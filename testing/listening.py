@@ -89,6 +89,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
     )
     app = create_app(chosen.root_path)
     app.state.service = service = assemble_service(chosen, parts, database)
+    await service.api_keys.load(database)
     server = Server(app, chosen.max_connections_per_client)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

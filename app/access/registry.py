@@ -106,16 +106,12 @@ class ApiKeys:
 
     async def find(self, key: str | None, database: Database) -> Caller:
         """As `identify`, but looks for a key that is not known in the database. Raises Unauthorized."""
-        try:
-            return self.identify(key)
-        except Unauthorized:
-            if key is None or keys.hash_of(key) in self._rows:
-                raise
-            age = time.monotonic() - self._refreshed_at
-            if age >= SHORTEST_REFRESH_SECONDS:
-                with suppress(*DATABASE_TROUBLE):
-                    await self._refresh_once(database)
-            return self.identify(key)
+        hashed = keys.hash_of(key) if key is not None and not self._is_off else None
+        is_unknown = hashed is not None and hashed not in self._configured and hashed not in self._rows
+        if is_unknown and time.monotonic() - self._refreshed_at >= SHORTEST_REFRESH_SECONDS:
+            with suppress(*DATABASE_TROUBLE):
+                await self._refresh_once(database)
+        return self.identify(key)
 
     async def load(self, database: Database) -> None:
         """Reads the keys of the database. Raises DATABASE_TROUBLE."""

@@ -22,6 +22,7 @@ from app.api import (
     deliveries,
     export,
     from_url,
+    keys,
     lists,
     models,
     openapi,
@@ -110,6 +111,7 @@ def create_app(root_path: str = "") -> FastAPI:
                 "description": "See which receivers were notified of a transcription's end, and notify them again.",
             },
             {"name": "events", "description": "The requests that the service sends to your `webhook_url`."},
+            {"name": "keys", "description": "Make and revoke API keys, and see who a key is."},
             {"name": "operations", "description": "Check whether the service is alive and ready, and list its models."},
         ],
         generate_unique_id_function=lambda route: route.name,
@@ -130,6 +132,7 @@ def create_app(root_path: str = "") -> FastAPI:
     app.include_router(recordings.router)
     app.include_router(operations.router)
     app.include_router(models.router)
+    app.include_router(keys.router)
     problems.install(app)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(AvailabilityMiddleware)

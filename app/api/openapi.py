@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from app.access.views import CreateKey
 from app.api import delivery_views as deliveries
 from app.api import openapi_batches, openapi_webhooks
 from app.api.export import ExportRequest
@@ -269,6 +270,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             *((model, "serialization") for model in written_by_hand),
             (CreateFromUrl, "validation"),
             (CreateBatch, "validation"),
+            (CreateKey, "validation"),
             (ExportRequest, "validation"),
         ],
         ref_template=REF_TEMPLATE,

@@ -10,8 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from app import __version__, wording
+from app.cli.admin.keys import keys_cli
 from app.cli.batch.command import batch
 from app.cli.database import database_cli
+from app.cli.doctor.command import doctor
 from app.cli.models import models_cli
 from app.cli.serving import serve, worker
 from app.cli.transcribing import transcribe
@@ -39,8 +41,9 @@ def _in_words(message: str) -> str:
 
 
 cli = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (serve, worker, transcribe, batch):
+for command in (serve, worker, transcribe, batch, doctor):
     cli.command()(command)
+cli.add_typer(keys_cli, name="keys")
 cli.add_typer(database_cli, name="database")
 cli.add_typer(models_cli, name="models")
 cli.add_typer(webhooks_cli, name="webhooks")
@@ -57,5 +60,5 @@ def main() -> None:
     try:
         cli()
     except (SettingsError, ModelUnavailable, AppError) as error:
-        typer.echo(f"callscribe: {error}", err=True)
+        typer.echo(f"callscribe: {error.reason if isinstance(error, AppError) else error}", err=True)
         raise SystemExit(2) from None

@@ -256,12 +256,12 @@ async def migrate(address: str | Address) -> None:
             if isinstance(error, OSError) and error.filename is not None:  # a migration's file cannot be read
                 raise
             if _is_final(error):
-                raise DatabaseUnavailable(f"the database {parsed} cannot be used: {_reason(error)}") from error
+                raise DatabaseUnavailable(f"the database {parsed} cannot be used: {reason(error)}") from error
             if _waited_for_a_lock(error):  # while a migration waits, all users of the table wait too
                 pause = LOCK_PAUSE_SECONDS
             elif not (is_absence(error) or _sqlstate(error) == READ_ONLY):
                 raise
-            log.warning("waiting for the database", database=str(parsed), error=_reason(error))
+            log.warning("waiting for the database", database=str(parsed), error=reason(error))
         await asyncio.sleep(pause)
 
 
@@ -271,7 +271,8 @@ def _is_final(error: BaseException) -> bool:
     return refused or REFUSED_TLS in str(error) or _sqlstate(error) in (NO_SCHEMA, NO_RIGHT)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Returns why the database cannot be used, in words for its operator."""
     if _waited_for_a_lock(error):
         return "a table is in use, by a backup or a long transaction"
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched) or _sqlstate(error) == READ_ONLY:

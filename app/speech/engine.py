@@ -75,6 +75,8 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
         self._models: Mapping[str, Model] = {}
+        self.devices: Mapping[str, Device] = {}
+        """Where each model runs, after `load`."""
         self._batcher: Batcher[PendingWindow] | None = None
         self._whole_reads = FairPlaces(3, 2)  # each reads a whole recording, in threads that other work needs too
 
@@ -88,9 +90,10 @@ class Engine:
         config = self._config
         loaded = {name: families.load(name, config.models_dir, config.device_choice) for name in config.models}
         self._models = {name: each.model for name, each in loaded.items()}
+        self.devices = {name: each.device for name, each in loaded.items()}
         voice_activity.load()
         return_memory()
-        devices = [each.device for each in loaded.values()]
+        devices = list(self.devices.values())
         batch_size = config.batch_size or min(device.batch_size for device in devices)
         for name, each in loaded.items():
             _log_loaded(name, each.device, batch_size)

@@ -6,7 +6,7 @@ pyproject.toml names the folders that only this module imports.
 
 from pathlib import Path
 
-from app.speech.model import Abilities, DeviceChoice, Family, LoadedModel
+from app.speech.model import Abilities, DeviceChoice, Family, LoadedModel, OnDisk
 from app.speech.whisper import weights
 from app.speech.whisper.family import WhisperFamily
 
@@ -51,6 +51,11 @@ def downloaded_models(models_dir: Path) -> list[str]:
 def locate(name: str, models_dir: Path) -> Path | None:
     """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are damaged."""
     return _family_of(name).locate(name, models_dir)
+
+
+def examine(name: str, models_dir: Path) -> OnDisk | None:
+    """Reads all files of a model that needs no download, and compares their hashes. None if it needs one."""
+    return _family_of(name).examine(name, models_dir)
 
 
 def fetch(name: str, models_dir: Path) -> Path:

@@ -185,6 +185,20 @@ class LoadedModel:
     device: Device
 
 
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """The files of a model that needs no download.
+
+    `compared_with` says what their hashes were compared with. It is empty if nobody knows what they should be. `damage`
+    says what is wrong with them; empty if nothing is.
+    """
+
+    folder: Path
+    weights_bytes: int
+    compared_with: str = ""
+    damage: str = ""
+
+
 class Family(Protocol):
     """Models that share their code. Each method gets the name of a model, as the operator wrote it.
 
@@ -215,6 +229,9 @@ class Family(Protocol):
 
     def locate(self, name: str, models_dir: Path) -> Path | None:
         """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are damaged."""
+
+    def examine(self, name: str, models_dir: Path) -> OnDisk | None:
+        """Reads all files of a model that needs no download, and compares their hashes. None if it needs one."""
 
     def fetch(self, name: str, models_dir: Path) -> Path:
         """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""

@@ -23,7 +23,7 @@ from proofs.bench.calls import Call, Piece, channel_seconds
 from proofs.bench.measure import Meter
 from proofs.bench.results import percentile
 from proofs.bench.scoring import error_rate
-from proofs.gpu.driver import Driver, peak_memory
+from proofs.gpu.driver import HoldingDriver, peak_memory
 from proofs.gpu.plan import Plan, Result
 
 TEXTS = "processor.json"  # what the processor wrote, which other runs are compared with
@@ -37,7 +37,7 @@ Heard = dict[str, list[Piece]]
 
 def speed(plan: Plan) -> Iterator[Result]:
     """Transcribes all calls at the same time, each `copies` times, so that large batches are full too."""
-    driver = Driver() if plan.on_gpu else None
+    driver = HoldingDriver() if plan.on_gpu else None
     calls = plan.calls()
     with TemporaryDirectory() as folder, peak_memory(driver, plan.gpu) as memory:
         engine = _engine(plan)
@@ -77,7 +77,7 @@ def lack(plan: Plan) -> Iterator[Result]:
 
     `needed_mib` is what full batches took. The batches are halved until they fit, and no text may be lost.
     """
-    driver = Driver()
+    driver = HoldingDriver()
     with TemporaryDirectory() as folder:
         engine = _engine(plan)
         recordings = asyncio.run(_decoded(plan.calls(), Path(folder)))

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from app.speech.gpu import Driver, DriverFailed, Gpu
 from app.speech.whisper.device import CUBLAS
 from proofs.gpu.cublas import Cublas, candidates
-from proofs.gpu.driver import Driver, DriverFailed, Gpu
 
 OLDEST_CUDA = (12, 0)  # CTranslate2's wheel is built with CUDA 12
 

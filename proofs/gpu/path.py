@@ -13,6 +13,7 @@ from faster_whisper.vad import VadOptions, collect_chunks, get_speech_timestamps
 
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
+from app.speech.gpu import Driver
 from app.speech.model import Recognized, Samples, WindowRequest
 from app.speech.whisper import recognizing
 from app.speech.whisper.device import find_device
@@ -22,7 +23,7 @@ from app.speech.whisper.weights import fetch
 from app.transcripts.transcript import Options
 from proofs.bench.calls import Call
 from proofs.bench.rivals import channels_of
-from proofs.gpu.driver import Driver, peak_memory
+from proofs.gpu.driver import peak_memory
 from proofs.gpu.plan import Plan, Result
 
 CALLS = ("encode", "detect_languages", "recognize", "align")

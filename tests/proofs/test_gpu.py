@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from app.speech import gpu
 from app.speech.whisper import gpu_table
 from app.speech.whisper.device import CUBLAS
 from app.speech.whisper.gpu_table import row_for
-from proofs.gpu import driver, pack
+from proofs.gpu import pack
 from proofs.gpu.cublas import candidates
 from proofs.gpu.decisions import Speed, best, refreshed
 from proofs.gpu.machine import Missing, look
@@ -69,7 +70,7 @@ def test_no_step_begins_without_time(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_the_driver_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "DRIVER", "libcuda.so.0")
+    monkeypatch.setattr(gpu, "DRIVER", "libcuda.so.0")
     with pytest.raises(Missing) as missing:
         look()
     assert str(missing.value) == "missing: NVIDIA's driver; libcuda.so.0 cannot be loaded"

@@ -19,6 +19,7 @@ from app.speech.model import (
     LoadedModel,
     Model,
     NoSpeech,
+    OnDisk,
     Prepared,
     Recognized,
     Samples,
@@ -109,6 +110,9 @@ class Metronomes:
 
     def locate(self, name: str, models_dir: Path) -> Path | None:
         return models_dir
+
+    def examine(self, name: str, models_dir: Path) -> OnDisk | None:
+        return OnDisk(Path(name), 0)
 
     def fetch(self, name: str, models_dir: Path) -> Path:
         return models_dir

@@ -8,14 +8,14 @@ from functools import cache
 import ctranslate2
 
 from app.process.cores import cores
+from app.speech.gpu import Driver, DriverFailed
 from app.speech.model import Device, DeviceChoice, ModelUnavailable
 from app.speech.whisper import gpu_table
 
 CUBLAS = "libcublas.so.12"  # is not in CTranslate2's wheel, which loads it only when it first multiplies
-DRIVER = "libcuda.so.1"  # comes with NVIDIA's driver, so it is on every machine where a GPU works
 CPU_BATCH_SIZE = 4  # as fast as 8, and each batch ends sooner
 WIDEST = 1280  # of Whisper's large models
-GIBIBYTE = 1024**3
+MEBIBYTES = 1024  # of a GiB
 NOT_FOR_ARRAYS = {"bfloat16", "int8_bfloat16"}  # NumPy, which picks the rows, does not have these types
 logger = logging.getLogger(__name__)
 
@@ -96,16 +96,8 @@ def _loads(library: str) -> bool:
 
 
 def _memory_gib(index: int) -> float | None:
-    """The memory of a GPU, or None if the driver does not say.
-
-    The driver counts GPUs as CTranslate2 does. `nvidia-smi` and NVML would also count those that CUDA_VISIBLE_DEVICES
-    hides, and may be missing in a container.
-    """
+    """The memory of a GPU, or None if the driver does not say."""
     try:
-        driver = ctypes.CDLL(DRIVER)
-    except OSError:
+        return next((gpu.memory_mib / MEBIBYTES for gpu in Driver().gpus() if gpu.index == index), None)
+    except DriverFailed:
         return None
-    gpu, size = ctypes.c_int(), ctypes.c_size_t()
-    failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(gpu), index)
-    failed = failed or driver.cuDeviceTotalMem_v2(ctypes.byref(size), gpu)
-    return None if failed else size.value / GIBIBYTE

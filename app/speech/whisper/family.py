@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.speech.model import Abilities, DeviceChoice, LoadedModel, ModelUnavailable
+from app.speech.model import Abilities, DeviceChoice, LoadedModel, ModelUnavailable, OnDisk
 from app.speech.whisper import hub, languages, weights
+from app.speech.whisper.examining import examine
 from app.speech.whisper.hub import WEIGHTS
 
 
@@ -49,6 +50,9 @@ class WhisperFamily:
 
     def locate(self, name: str, models_dir: Path) -> Path | None:
         return weights.locate(name, models_dir)
+
+    def examine(self, name: str, models_dir: Path) -> OnDisk | None:
+        return examine(name, models_dir)
 
     def fetch(self, name: str, models_dir: Path) -> Path:
         return weights.fetch(name, models_dir)

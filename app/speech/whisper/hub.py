@@ -103,6 +103,26 @@ def on_disk(repository: Repository, models_dir: Path) -> Path | None:
     return None
 
 
+def snapshot_of(repository: Repository, models_dir: Path) -> Path | None:
+    """The folder of a repository that was fetched before, whether or not it has changed, or None."""
+    revisions = [repository.wanted] if repository.revision else dict.fromkeys([repository.wanted, None])
+    for revision in revisions:
+        with suppress(Exception):  # as in `on_disk`
+            return _download(repository.name, models_dir, revision, offline=True)
+    return None
+
+
+def changed(snapshot: Path) -> list[str] | None:
+    """The files that differ from what was recorded after the download. Reads all of them. None without a record."""
+    try:
+        files = json.loads((snapshot / RECORD).read_text())["files"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError):
+        return [RECORD]
+    return [name for name, facts in files.items() if not _has_digest(snapshot / name, facts["sha256"])]
+
+
 def downloaded(models_dir: Path) -> list[str]:
     """The models of the hub in `models_dir`, by their size if it has one, and otherwise by their name on the hub."""
     folders = [folder for folder in models_dir.glob("models--*--*") if any(folder.glob(f"snapshots/*/{WEIGHTS}"))]
@@ -218,6 +238,13 @@ def _is_same(file: Path, facts: Mapping[str, Any]) -> bool:
     if seen.st_size != facts["bytes"]:
         return False
     return bool(seen.st_mtime_ns == facts["mtime_ns"] or _digest(file) == facts["sha256"])
+
+
+def _has_digest(file: Path, digest: str) -> bool:
+    try:
+        return _digest(file) == digest
+    except OSError:
+        return False
 
 
 def _files(snapshot: Path) -> list[Path]:

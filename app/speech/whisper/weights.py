@@ -57,7 +57,7 @@ def default_model() -> str:
 
 def bundled_models() -> tuple[str, ...]:
     """The bundled models whose wheels are installed."""
-    return tuple(name for name, bundle in BUNDLED.items() if _installed(bundle))
+    return tuple(name for name, bundle in BUNDLED.items() if installed(bundle))
 
 
 def require_known(name: str) -> None:
@@ -66,7 +66,7 @@ def require_known(name: str) -> None:
 
     short, at, revision = name.partition("@")
     is_hubs = short in available_models() or HUB_NAME.fullmatch(short)
-    if not (name in BUNDLED or _folder(name) or (is_hubs and bool(at) == bool(REVISION.fullmatch(revision)))):
+    if not (name in BUNDLED or local_folder(name) or (is_hubs and bool(at) == bool(REVISION.fullmatch(revision)))):
         raise ModelUnavailable(
             f"{name!r} is no model: name a size ({', '.join(available_models())}), a model of the hub such as"
             " Systran/faster-whisper-small, either with @commit, or the folder of a converted model"
@@ -81,9 +81,9 @@ def locate(name: str, models_dir: Path) -> Path | None:
     Raises ModelUnavailable if bundled weights differ from those of their publisher. Returns None if downloaded files
     have changed since.
     """
-    if name in BUNDLED and (folders := _installed(BUNDLED[name])):
+    if name in BUNDLED and (folders := installed(BUNDLED[name])):
         return _unpack(name, BUNDLED[name], folders, models_dir)
-    if local := _folder(name):
+    if local := local_folder(name):
         return local
     return hub.on_disk(Repository.named(name), models_dir)
 
@@ -105,13 +105,13 @@ def fetch(name: str, models_dir: Path) -> Path:
         ) from error
 
 
-def _folder(name: str) -> Path | None:
+def local_folder(name: str) -> Path | None:
     """The model's folder, if the name is the path of one."""
     local = Path(name).expanduser()
     return local if (local / WEIGHTS).is_file() else None
 
 
-def _installed(bundle: Bundle) -> tuple[Path, ...]:
+def installed(bundle: Bundle) -> tuple[Path, ...]:
     """The folders of a bundle; empty if one is missing. Finds the wheels without running their code."""
     folders = []
     for folder in bundle.folders:

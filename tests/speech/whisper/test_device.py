@@ -9,6 +9,7 @@ from pathlib import Path
 import ctranslate2
 import pytest
 
+from app.speech import gpu
 from app.speech.model import Device, DeviceChoice, ModelUnavailable
 from app.speech.whisper import device
 from app.speech.whisper.device import CPU_BATCH_SIZE, CUBLAS, WIDEST, find_device, fitted
@@ -65,7 +66,7 @@ def test_the_smallest_gpu_and_the_model_decide_the_batch_size(
 
 
 def test_a_machine_without_the_driver_has_no_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "DRIVER", "libcuda.so.0")
+    monkeypatch.setattr(gpu, "DRIVER", "libcuda.so.0")
     row = row_for(read(), 512, None)
     expected = Device("cuda", (0,), row.threads, "float16", row.batch_size)
     assert fitted(Device("cuda", (0,), 1, "float16", 1), 512) == expected

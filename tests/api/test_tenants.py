@@ -1,0 +1,126 @@
+"""Calls of one tenant do not exist for another one, on every route of the service."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.access.callers import Scope
+from app.database.connections import Database
+from testing.listening import Listening, listening
+from testing.recordings import tone
+from testing.routes import Route, all_routes
+from testing.rows import SUCCESS, claim, finish
+from tests.access.test_keys import made
+
+OF_TENANTS = {"transcription_id", "batch_id", "delivery_id"}
+ROUTES: Sequence[Route] = [route for route in all_routes() if OF_TENANTS & set(route.declared.param_convertors)]
+NEEDS_NO_KEY = {"/", "/page/{name}", "/docs", "/docs/{name}", "/openapi.json", "/healthz", "/readyz"}
+
+
+@dataclass(frozen=True)
+class Tenants:
+    """A service with two tenants, and the ids of what the first one owns."""
+
+    served: Listening
+    ids: dict[str, str]
+    owner: dict[str, str]
+    stranger: dict[str, str]
+    foreign_admin: dict[str, str]
+
+    async def ask(self, route: Route, headers: dict[str, str]) -> httpx.Response:
+        return await self.served.client.request(route.method, route.path(**self.ids), headers=headers)
+
+    async def key(self, name: str, scope: Scope) -> dict[str, str]:
+        """A new key of the first tenant, as a header."""
+        service = self.served.service
+        headers = bearer(await made(service.database, name, "acme", scopes=[scope]))
+        await service.api_keys.load(service.database)
+        return headers
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture
+async def tenants(database: Database, tmp_path: Path) -> AsyncIterator[Tenants]:
+    headers = [
+        bearer(await made(database, "crm", "acme")),
+        bearer(await made(database, "crm", "globex")),
+        bearer(await made(database, "boss", "globex", scopes=list(Scope))),
+    ]
+    async with listening(database, tmp_path, allowed_networks="127.0.0.0/8") as served:
+        yield Tenants(served, await _owned(served, database, headers[0]), *headers)
+
+
+async def _owned(served: Listening, database: Database, owner: dict[str, str]) -> dict[str, str]:
+    """Makes a completed call with a recording and a delivery, and a batch. Returns their ids."""
+    client = served.client
+    form = {"webhook_url": "http://127.0.0.1:9/hook", "external_id": "refund"}
+    job = (await client.post("/v1/transcriptions", files={"file": ("a.wav", tone())}, data=form, headers=owner)).json()
+    [claimed] = await claim(database)
+    await finish(database, claimed, SUCCESS)
+    [delivery] = (await client.get(f"{job['links']['self']}/deliveries", headers=owner)).json()["items"]
+    source: dict[str, Any] = {"source": {"urls": ["https://127.0.0.1/a.wav"]}}
+    batch = (await client.post("/v1/batches", json=source, headers=owner)).json()
+    return {"transcription_id": job["id"], "delivery_id": delivery["id"], "batch_id": batch["id"]}
+
+
+async def test_no_route_shows_or_changes_what_another_tenant_owns(tenants: Tenants) -> None:
+    assert len(ROUTES) >= 12
+    for route in ROUTES:
+        for headers in (tenants.stranger, tenants.foreign_admin):
+            answer = await tenants.ask(route, headers)
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), str(route)
+    deleting_last = sorted(ROUTES, key=lambda route: route.method == "DELETE")
+    for route in deleting_last:
+        answer = await tenants.ask(route, tenants.owner)
+        assert answer.status_code != 404, f"{route}: {answer.text}"
+
+
+async def test_no_list_shows_what_another_tenant_owns(tenants: Tenants) -> None:
+    lists = [route for route in all_routes() if route.method == "GET" and "items" in await _body(tenants, route)]
+    paths = {route.template for route in lists}
+    assert {"/v1/transcriptions", "/v1/batches"} <= paths
+    for path in ("/v1/transcriptions", "/v1/transcriptions?external_id=refund", "/v1/batches"):
+        assert len((await tenants.served.client.get(path, headers=tenants.owner)).json()["items"]) == 1
+        for headers in (tenants.stranger, tenants.foreign_admin):
+            assert (await tenants.served.client.get(path, headers=headers)).json()["items"] == []
+    texts = set(tenants.ids.values()) | {"refund"}
+    for route in all_routes():
+        if route.method == "GET" and not route.declared.param_convertors:
+            answer = await tenants.ask(route, tenants.stranger)
+            assert not any(text in answer.text for text in texts), str(route)
+
+
+async def _body(tenants: Tenants, route: Route) -> dict[str, Any]:
+    answer = await tenants.ask(route, tenants.owner)
+    body = answer.json() if answer.headers.get("content-type") == "application/json" else {}
+    return body if isinstance(body, dict) else {}
+
+
+async def test_every_route_but_the_public_ones_needs_a_key_with_a_scope(tenants: Tenants) -> None:
+    nothing = await tenants.key("useless", Scope.LIVE)
+    any_key = {"/v1/models", "/v1/models/{model_id}", "/v1/keys/current"}
+    for route in all_routes():
+        if route.template in NEEDS_NO_KEY or not route.template.startswith("/v1/"):
+            continue
+        assert (await tenants.ask(route, {})).status_code == 401, str(route)
+        answer = await tenants.ask(route, nothing)
+        if route.template in any_key:
+            assert answer.status_code == 200, str(route)
+        else:
+            assert answer.status_code == 403, f"{route}: {answer.text}"
+            assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"], str(route)
+
+
+async def test_a_key_that_may_only_read_changes_nothing(tenants: Tenants) -> None:
+    reader = await tenants.key("manager", Scope.READ)
+    for route in ROUTES:
+        answer = await tenants.ask(route, reader)
+        expected = 403 if route.method in ("POST", "DELETE") else 200
+        assert answer.status_code == expected, f"{route}: {answer.text}"
