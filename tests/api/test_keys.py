@@ -1,5 +1,6 @@
 """The routes of keys, and `callscribe keys`."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -7,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from app.cli.admin.keys import expiry_of
+from app.cli.commands import cli
 from app.database.connections import Database
+from app.errors import InvalidRequest
 from testing.forms import refused
 from testing.listening import Listening, listening
-from testing.service import callscribe
 from tests.conftest import clone
 
 ADMIN = {"Authorization": "Bearer operator-key"}
@@ -79,28 +83,29 @@ async def test_an_unknown_key_cannot_be_revoked(served: Listening) -> None:
     refused(answer, 404, "not_found")
 
 
-async def test_the_command_makes_lists_and_revokes_keys(postgres: str, template: str, tmp_path: Path) -> None:
+async def test_the_command_makes_lists_and_revokes_keys(
+    postgres: str, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLSCRIBE_DATA_DIR", str(tmp_path))
     async with clone(postgres, template) as address:
-        made = callscribe(
-            "keys", "create", "crm", "--tenant", "acme", "--expires", "90d", folder=tmp_path, DATABASE_URL=address
-        )
-        assert made.returncode == 0, made.stderr
+        monkeypatch.setenv("CALLSCRIBE_DATABASE_URL", address)
+        made = await command("create", "crm", "--tenant", "acme", "--expires", "90d")
+        assert made.exit_code == 0, made.output
         key = made.stdout.strip()
+        [row] = json.loads((await command("list", "--json")).stdout)
+        assert (row["name"], row["tenant"], row["scopes"]) == ("crm", "acme", ["transcribe", "read"])
         assert key.startswith("csk_")
-        listed = callscribe("keys", "list", "--json", folder=tmp_path, DATABASE_URL=address)
-        [row] = json.loads(listed.stdout)
-        assert (row["name"], row["tenant"], row["scopes"], key.startswith(row["hint"])) == (
-            "crm",
-            "acme",
-            ["transcribe", "read"],
-            True,
-        )
-        revoked = callscribe("keys", "revoke", row["id"], folder=tmp_path, DATABASE_URL=address)
-        assert revoked.returncode == 0, revoked.stderr
-        assert "revoked" in callscribe("keys", "list", folder=tmp_path, DATABASE_URL=address).stdout
-        wrong = callscribe("keys", "create", "a:b", folder=tmp_path, DATABASE_URL=address)
-        assert wrong.returncode == 2
-        assert "name: must be of letters" in wrong.stderr
+        assert key.startswith(row["hint"])
+        assert (await command("revoke", row["id"])).exit_code == 0
+        assert "revoked" in (await command("list")).stdout
+        wrong = await command("create", "a:b")
+        assert isinstance(wrong.exception, InvalidRequest)
+        assert "name: must be of letters" in wrong.exception.reason
+
+
+async def command(*arguments: str) -> Result:
+    """Runs `callscribe keys` in a thread, because it has an event loop of its own."""
+    return await asyncio.to_thread(lambda: CliRunner().invoke(cli, ["keys", *arguments]))
 
 
 def test_an_expiry_is_a_period_or_a_date() -> None:
