@@ -43,6 +43,7 @@ from app.jobs.waiting import Waiting
 from app.making import channels_of, decoder_of, engine_config, open_fetcher, open_intake, watch_options
 from app.network.guard import NetworkGuard
 from app.network.redis_server import RedisServer, open_redis
+from app.numbers import Numbers
 from app.process.shutdown import Drainable, Shutdown, on_signals
 from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
@@ -50,6 +51,7 @@ from app.recording_batches.accepting import BatchIntake
 from app.recording_batches.feeder import Feeder
 from app.recording_batches.reading import BatchReader
 from app.recording_batches.retrying import Retries
+from app.scraping import open_metrics_port
 from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
 from app.sources.s3_listing import S3Listing
@@ -87,6 +89,7 @@ class Parts:
     executor: Executor | None
     redis: RedisServer | None
     watch: FolderWatch | None
+    numbers: Numbers
     shutdown: Shutdown
 
 
@@ -117,12 +120,15 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, executor: bool, is_exposed: bool) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, *, executor: bool, is_exposed: bool, metrics_listener: socket.socket | None = None
+) -> AsyncIterator[Service]:
     """Open everything that `serve` needs besides its HTTP server. `is_exposed` says that other machines may reach it.
 
     Raises SettingsError if strangers could use the service without a key.
     """
-    async with open_parts(settings, executor=executor) as parts, parts.database.second_pool() as database:
+    opening = open_parts(settings, executor=executor, metrics_listener=metrics_listener)
+    async with opening as parts, parts.database.second_pool() as database:
         service = assemble_service(settings, parts, database, is_exposed=is_exposed)
         await service.api_keys.load(database)
         if is_exposed and settings.auth == "on" and not service.api_keys.has_keys:
@@ -133,18 +139,26 @@ async def open_service(settings: Settings, *, executor: bool, is_exposed: bool) 
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Parts]:
-    """Open the parts and run them. Models load in the background.
+async def open_parts(
+    settings: Settings, *, executor: bool, metrics_listener: socket.socket | None = None
+) -> AsyncIterator[Parts]:
+    """Open the parts and run them. Models load in the background. Prometheus is answered on `metrics_listener`.
 
     SIGTERM, SIGINT and SIGHUP cancel the opening, and request the shutdown afterwards.
     """
     if opening := asyncio.current_task():
         on_signals(opening.cancel)
-    async with open_database(settings.database_url, settings.data_dir) as database, AsyncExitStack() as stack:
+    async with (
+        open_metrics_port(metrics_listener) as metrics_port,
+        open_database(settings.database_url, settings.data_dir) as database,
+        AsyncExitStack() as stack,
+    ):
         signals, guard = Signals(database), NetworkGuard(settings.allowed_networks)
         workspace = stack.enter_context(closing(Workspace(settings.data_dir / "work")))
         store = await _open_store(settings.audio_place, workspace, database)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
+        numbers = Numbers(database, free_space)
+        metrics_port.numbers = numbers.text
         fetcher = open_fetcher(settings, guard, store, free_space)
         retention = Retention(
             database,
@@ -200,6 +214,7 @@ async def open_parts(settings: Settings, *, executor: bool) -> AsyncIterator[Par
                 jobs,
                 redis,
                 watch,
+                numbers,
                 shutdown,
             )
             await shutdown.drain()

@@ -26,7 +26,7 @@ from app.storage.file_url import FILE_SCHEME, path_of, template_url
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 
 PRIORITIES = tuple("0123456789")
-ROOT_PATH = re.compile(r"(?!/(v1|docs|page)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
+ROOT_PATH = re.compile(r"(?!/(v1|docs|page|metrics)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
 ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")  # what a path and a form's field carry unchanged
 
@@ -237,7 +237,7 @@ def split_secrets(value: Any) -> Any:
 def root_path(value: Any) -> Any:
     path = str(value).rstrip("/")
     if path and not ROOT_PATH.fullmatch(path):
-        raise ValueError("must be a path such as /speech, and not begin with /v1, /docs or /page")
+        raise ValueError("must be a path such as /speech, and not begin with /v1, /docs, /page or /metrics")
     return path
 
 

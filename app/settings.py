@@ -264,6 +264,18 @@ class Settings(BaseSettings):
         default="info",
         description="The least important log lines that are written: `debug`, `info`, `warning` or `error`.",
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="Port on which this process answers Prometheus at `/metrics`, without a key. Each process of a "
+        "machine needs its own. If unset, none.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Address of `METRICS_PORT`. `0.0.0.0` and `::` mean all addresses. Everybody who reaches it can "
+        "read the numbers.",
+    )
     shutdown_grace_seconds: float = Field(
         default=10,
         ge=0,

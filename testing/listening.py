@@ -20,6 +20,7 @@ from app.deliveries.sender import DeliverySender
 from app.jobs.retention import Retention
 from app.making import open_fetcher
 from app.network.guard import NetworkGuard
+from app.numbers import Numbers
 from app.process.shutdown import Shutdown
 from app.readiness import Readiness
 from app.service import Parts, Service, assemble_service
@@ -85,6 +86,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         executor=None,
         redis=None,
         watch=None,
+        numbers=Numbers(database, free_space),
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )
     app = create_app(chosen.root_path)

@@ -82,14 +82,26 @@ def test_every_pod_has_a_network_policy_in_both_directions() -> None:
         assert set().union(*(selected(policy["podSelector"]) for policy in policies)) == components
 
 
-def test_only_the_api_accepts_connections_and_only_on_one_port() -> None:
-    [container] = PODS[0]["containers"]
-    [port] = container["ports"]
+def test_clients_reach_only_the_api_and_only_prometheus_reaches_the_metrics() -> None:
     reached = [policy["spec"] for policy in POLICIES if policy["spec"].get("ingress")]
-    [rule] = reached[0]["ingress"]
-    assert [selected(policy["podSelector"]) for policy in reached] == [{"api"}]
-    assert rule["from"]
-    assert rule["ports"] == [{"protocol": "TCP", "port": port["name"]}]
+    api, metrics = sorted(reached, key=lambda policy: len(selected(policy["podSelector"])))
+    assert (selected(api["podSelector"]), selected(metrics["podSelector"])) == ({"api"}, {"api", "worker"})
+    for policy, port in ((api, "http"), (metrics, "metrics")):
+        [rule] = policy["ingress"]
+        assert rule["from"]
+        assert rule["ports"] == [{"protocol": "TCP", "port": port}]
+    [monitoring] = metrics["ingress"][0]["from"]
+    assert monitoring["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+
+
+def test_pods_have_the_ports_that_the_policies_and_prometheus_name() -> None:
+    [config] = [resource for resource in load("settings.yaml") if resource["kind"] == "ConfigMap"]
+    metrics = {"name": "metrics", "containerPort": int(config["data"]["CALLSCRIBE_METRICS_PORT"])}
+    ports = [pod["containers"][0].get("ports") for pod in PODS]
+    assert ports == [[{"name": "http", "containerPort": 8000}, metrics], [metrics], None]
+    monitor = yaml.safe_load((FOLDER.parent / "prometheus" / "podmonitor.yaml").read_text())["spec"]
+    assert selected(monitor["selector"]) == {"api", "worker"}
+    assert [each["port"] for each in monitor["podMetricsEndpoints"]] == ["metrics"]
 
 
 def test_pods_reach_private_addresses_only_for_dns_and_the_database() -> None:

@@ -1,4 +1,4 @@
-"""Routes that say whether the process is alive, and whether it can work."""
+"""Routes that say whether the process is alive, whether it can work, and what it has counted."""
 
 from typing import Annotated, Literal
 
@@ -6,11 +6,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from app.access.callers import DEFAULT_TENANT, Scope
-from app.api.auth import identify_known, is_anonymous, is_loopback
-from app.api.dependencies import service_if_open
+from app.api.auth import MayAdmin, identify_known, is_anonymous, is_loopback
+from app.api.dependencies import ServiceDep, service_if_open
 from app.api.problems import responses
 from app.errors import Forbidden, InvalidRequest, Unauthorized
+from app.metrics import OPENMETRICS, TEXT
 from app.readiness import STARTING
+
+EXAMPLE = "# TYPE callscribe_queue_oldest_seconds gauge\ncallscribe_queue_oldest_seconds 3.5\n"
 
 router = APIRouter(tags=["operations"])
 
@@ -80,3 +83,23 @@ async def read_readiness(
         reasons=[finding.shown(details=details) for finding in findings.reasons],
         warnings=[finding.shown(details=details) for finding in findings.warnings],
     )
+
+
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=Response,
+    response_description="The numbers of this process, and of the queue.",
+    responses={
+        200: {"content": {each: {"schema": {"type": "string"}, "example": EXAMPLE} for each in (TEXT, OPENMETRICS)}},
+        **responses(Unauthorized, Forbidden, InvalidRequest),
+    },
+)
+async def read_metrics(caller: MayAdmin, service: ServiceDep, request: Request) -> Response:
+    """Answers in the format OpenMetrics if `Accept` names it, and otherwise in Prometheus's text format.
+
+    The counters are those of the process that answers. If several processes share the address, scrape each of them on
+    its own `CALLSCRIBE_METRICS_PORT` instead.
+    """
+    body, media_type = await service.parts.numbers.text(request.headers.get("accept", ""))
+    return Response(body, media_type=media_type)

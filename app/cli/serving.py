@@ -46,11 +46,16 @@ def serve(
     if executor:
         check_engine(settings)
     check_watch(settings)
-    listener = listen(host, port)
+    listener, metrics_listener = listen(host, port), listen_for_metrics(settings)
     set_up_logging(settings.log_format, settings.log_level)
     _run_until_stopped(
         serve_http(
-            open_service(settings, executor=executor, is_exposed=not is_loopback(host)),
+            open_service(
+                settings,
+                executor=executor,
+                is_exposed=not is_loopback(host),
+                metrics_listener=metrics_listener,
+            ),
             listener,
             max_connections_per_client=settings.max_connections_per_client,
             data_dir=settings.data_dir,
@@ -69,15 +74,16 @@ def worker() -> None:
     _close_to_other_users(settings)
     check_engine(settings)
     check_watch(settings)
+    metrics_listener = listen_for_metrics(settings)
     set_up_logging(settings.log_format, settings.log_level)
-    _run_until_stopped(_work(settings))
+    _run_until_stopped(_work(settings, metrics_listener))
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, asked: str | None = None) -> socket.socket:
     """Returns a socket that listens on the address. Raises SettingsError if that is not possible.
 
-    `::` means every address of both families, and so does an empty host if the machine has both. A name that has
-    addresses of both families means its IPv4 address.
+    The error names what `asked` for the address, or else the options. `::` means every address of both families, and so
+    does an empty host if the machine has both. A name that has addresses of both families means its IPv4 address.
     """
     from app.api.server.connection_limits import parse_address
 
@@ -89,7 +95,13 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         return socket.create_server(address, family=family, dualstack_ipv6=wanted == "::")
     except (OSError, UnicodeError, ValueError) as error:
-        raise SettingsError(f"--host {host} --port {port}: {why_no_port(error)}") from None
+        raise SettingsError(f"{asked or f'--host {host} --port {port}'}: {why_no_port(error)}") from None
+
+
+def listen_for_metrics(settings: Settings) -> socket.socket | None:
+    """Returns a socket that listens for Prometheus, if a setting asks for it. Raises SettingsError."""
+    host, port = settings.metrics_host, settings.metrics_port
+    return None if port is None else listen(host, port, f"CALLSCRIBE_METRICS_PORT={port} on {host}")
 
 
 def _close_to_other_users(settings: Settings) -> None:
@@ -127,12 +139,12 @@ def _run_until_stopped(service: Coroutine[Any, Any, bool]) -> None:
     leave(0 if stopped_in_order else 1)
 
 
-async def _work(settings: Settings) -> bool:
+async def _work(settings: Settings, metrics_listener: socket.socket | None) -> bool:
     """Runs jobs until a signal stops the process or a part fails. Returns whether it was a signal."""
     from app.process.garbage import spare_what_stays
     from app.service import open_parts, report_ready
 
-    async with open_parts(settings, executor=True) as parts:
+    async with open_parts(settings, executor=True, metrics_listener=metrics_listener) as parts:
         spare_what_stays()
         database = "embedded" if settings.database_url is None else str(settings.database_url)
         ready = report_ready(parts, "Callscribe's worker is ready", data_dir=str(settings.data_dir), database=database)

@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from app import tracing
+from app import metrics, tracing
 from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
 from app.database.notifications import Signals
 from app.database.retries import write_down
@@ -28,6 +28,12 @@ SLOTS = 64
 # Less than the lease, so that a channel that hangs is stopped before another process may claim its delivery.
 LIMIT_SECONDS = ATTEMPT_SECONDS + 2
 RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0)
+
+RESULTS = {
+    DeliveryStatus.PENDING: "retried",
+    DeliveryStatus.DELIVERED: "delivered",
+    DeliveryStatus.FAILED: "failed",
+}
 
 log = structlog.stdlib.get_logger("callscribe.webhooks")
 
@@ -143,6 +149,7 @@ def _log_attempt(leased: Leased, reply: Reply, row: Delivery | None) -> None:
         log.warning("the lease of a delivery is lost, so its attempt was not recorded", **facts)
         return
     facts["attempts"] = row.attempts
+    metrics.delivery_attempted(leased.style, RESULTS[row.status])
     match row.status:
         case DeliveryStatus.DELIVERED:
             log.info("the receiver was notified", **facts)

@@ -8,14 +8,17 @@ that listen to `callscribe_ended` (alembic/versions/20261206_table.py).
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import func
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.database.commits import after_commit
 from app.deliveries import outbox
 from app.deliveries.outbox import NewEvent
 from app.jobs import parts
+from app.jobs.counting import count_end
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import Transcription
 
@@ -62,6 +65,7 @@ async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEn
             forgotten, job.audio_key = job.audio_key, None
         if (event := at_end.event_of(job)) is not None:
             await outbox.add(session, event)
+        after_commit(session, partial(count_end, job))
     await session.flush()
     return Written(job, forgotten)
 

@@ -7,6 +7,7 @@ and came back changes nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app import metrics
+from app.database.commits import after_commit
 from app.database.notifications import notify
 from app.jobs.claiming import Claimed
 from app.jobs.ending import AtEnd, Written, write_with_end
@@ -81,6 +84,7 @@ async def take_back_lost(session: AsyncSession, at_end: AtEnd) -> list[Written]:
     statement = _TAKE_BACK.bindparams(max_crashes=MAX_CRASHES, code=Crashed.code, message=Crashed.message)
     rows = await session.exec(select(Transcription).from_statement(statement))  # type: ignore[call-overload]
     written = [await write_with_end(session, job, at_end) for job in rows.scalars().all()]
+    after_commit(session, partial(metrics.leases_lost, len(written)))
     for each in written:
         await notify(session, changed_topic(each.job.id))
     if any(each.job.status == Status.PENDING for each in written):

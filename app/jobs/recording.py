@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app import tracing
+from app import metrics, tracing
 from app.audio.decode import DecodedAudio, decode
 from app.audio.raw import raw_sound
 from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
@@ -133,8 +133,10 @@ class Recordings:
         """
         with tracing.span("fetch") as span, full_disk_as_insufficient_storage():
             # The key belongs to this attempt, because an earlier one that seemed dead may still be writing.
+            started = time.monotonic()
             fetched = await self.fetcher.fetch(job.source, str(job.lease_token))
             tracing.describe(span, callscribe__bytes=fetched.audio.bytes)
+        metrics.job_stage("fetch", time.monotonic() - started)
         log.info("recording fetched", bytes=fetched.audio.bytes)
         named_by_client = job.filename not in (None, shown_name(last_component(job.source)))
         return replace(fetched, filename=None) if named_by_client else fetched

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from app import metrics
 from app.audio.pcm import PcmFile
 from app.process.memory import return_memory
 from app.process.places import FairPlaces, Rank
@@ -97,6 +98,7 @@ class Engine:
         batch_size = config.batch_size or min(device.batch_size for device in devices)
         for name, each in loaded.items():
             _log_loaded(name, each.device, batch_size)
+            metrics.model_loaded(name, each.device.kind)
         batcher = Batcher(max(device.threads for device in devices), batch_size, recognize_batch)
         batcher.start()
         self._batcher = batcher

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from app import metrics
 from app.speech.call.segments import Heard
-from app.speech.model import Again, NoSpeech, Recognized, Samples, WindowRequest
+from app.speech.model import Again, Answer, NoSpeech, Recognized, Samples, WindowRequest
 from app.speech.reader import read_window
 from app.speech.session import PendingWindow
 from app.speech.windows.cutting import Window
@@ -47,13 +48,23 @@ def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
     if not readable:
         return []
     answers = batch[0].job.model.recognize([(pending.request, samples) for pending, samples in readable])
+    metrics.batch_recognized(len(readable))
     answered = list(zip((pending for pending, _ in readable), answers, strict=True))
     settlements = [_settlement_of(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
     queued_next = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
     queued_next += [missed for settlement in settlements for missed in settlement.missed]
     for settlement in settlements:
         _hand_over(settlement)
+    _count([answer for _, answer in answered])
     return queued_next
+
+
+def _count(answers: Sequence[Answer]) -> None:
+    """A window is dropped if something was said in it that cannot be believed. One of silence is accepted."""
+    retried = sum(isinstance(answer, Again) for answer in answers)
+    dropped = sum(isinstance(answer, NoSpeech) and answer.warning is not None for answer in answers)
+    for result, count in (("accepted", len(answers) - retried - dropped), ("retried", retried), ("dropped", dropped)):
+        metrics.windows_recognized(result, count)
 
 
 def _read(pending: PendingWindow) -> "Samples | None":

@@ -47,13 +47,16 @@ class FreeSpace:
 
         Raises StoreUnavailable if a disk is missing or does not answer.
         """
+        if await self.free() < self._min_bytes + coming:
+            raise InsufficientStorage
+
+    async def free(self) -> int:
+        """Returns the free bytes of the fullest disk. Raises StoreUnavailable if a disk does not answer."""
         try:
-            free = await self._threads.run(self._least, ANSWER_SECONDS)
+            return await self._threads.run(self._least, ANSWER_SECONDS)
         except TimeoutError:
             folders = " or ".join(map(str, self._folders))
             raise StoreUnavailable(f"no answer from the disk of {folders}") from None
-        if free < self._min_bytes + coming:
-            raise InsufficientStorage
 
     async def guard(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yields the same chunks. Checks the free space every CHECK_BYTES, and raises what `require` raises."""

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from app.api.openai.errors import speaks_openai
+from app.api.server.request_limits import GUARDED_PATHS
 from app.database.connections import Database
 from testing.forms import refused
 from testing.listening import listening
@@ -14,7 +15,7 @@ from testing.rows import SUCCESS, claim, enqueue, finish
 from testing.service import Service
 
 ROUTES = all_routes()
-READS = [route for route in ROUTES if route.method == "GET"]
+READS = [route for route in ROUTES if route.method == "GET" and route.template != "/metrics"]  # it counts its readers
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
@@ -43,7 +44,7 @@ def test_a_query_parameter_is_refused_without_a_key_only_if_the_route_needs_none
     guarded: Service, route: Route
 ) -> None:
     answer = guarded.client.request(route.method, route.path(), params={"x": "1"}, headers={"Authorization": ""})
-    assert answer.status_code == (401 if route.template.startswith("/v1/") else 422)
+    assert answer.status_code == (401 if route.template.startswith(GUARDED_PATHS) else 422)
 
 
 @pytest.mark.parametrize(

@@ -24,4 +24,8 @@ class HeadMiddleware:
                 await send({"type": "http.response.body"})
 
         headers = [header for header in scope["headers"] if header[0] != b"range"]
-        await self.app({**scope, "method": "GET", "headers": headers}, receive, send_headers_only)
+        as_get = {**scope, "method": "GET", "headers": headers}
+        try:
+            await self.app(as_get, receive, send_headers_only)
+        finally:
+            scope["route"] = as_get.get("route")  # for the metrics

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.server.request_queue import QueuedRequest, RequestQueue
 
-GUARDED_PATHS = "/v1/"  # the paths that need a key begin with this
+GUARDED_PATHS = ("/v1/", "/metrics")  # the paths that need a key begin with these
 MOST_WITH_KEY, MOST_WITH_KEY_PER_CLIENT = 32, 8
 MOST_WITHOUT_KEY, MOST_WITHOUT_KEY_PER_CLIENT = 4, 1
 LONGEST_WAIT_SECONDS = 10.0

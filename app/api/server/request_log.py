@@ -1,4 +1,4 @@
-"""Gives each request an id, and logs the request when it ends.
+"""Gives each request an id, and logs and counts the request when it ends.
 
 The id is in the answer and in every log line about the request, so that clients and operators can name one request.
 """
@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
+from app import metrics
 from app.api.server.availability import PROBES
 
 REQUEST_ID = "X-Request-ID"
@@ -52,7 +53,14 @@ class RequestLogMiddleware:
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                milliseconds = round((time.perf_counter() - started) * 1000, 1)
+                seconds = time.perf_counter() - started
+                milliseconds = round(seconds * 1000, 1)
+                metrics.request_answered(_template(scope), scope["method"], status, seconds)
                 known = {name: state[name] for name in ("code", "reason", "caller", "job") if name in state}
                 write = log.debug if scope["path"] in PROBES else log.info
                 write("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds, **known)
+
+
+def _template(scope: Scope) -> str | None:
+    """The path of the route that answered, without the values of its parameters."""
+    return getattr(scope.get("route"), "path_format", None)

@@ -1,0 +1,176 @@
+"""The numbers of this process for Prometheus: plain calls that count what happens, and the text that Prometheus reads.
+
+Every room may call it, so it must know none of them. No label holds an id, a text or a key, and a label has a bounded
+number of values: from MOST_VALUES different ones on, all others count as OTHER.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import generate_latest as as_text
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest as as_openmetrics
+from prometheus_client.registry import Collector
+
+from app import __version__
+
+PREFIX = "callscribe"
+MOST_VALUES = 100
+OTHER = "other"
+UNMATCHED = "unmatched"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+STAGES = ("queued", "fetch", "decode", "transcribe", "total")
+WINDOW_RESULTS = ("accepted", "retried", "dropped")
+TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
+TEXT_TYPE, OPENMETRICS_TYPE = f"{TEXT}; version=0.0.4; charset=utf-8", f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
+JOB_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400)
+HTTP_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 60)
+FACTOR_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would be a second time series for each counter, and Prometheus does not need them
+_registry = CollectorRegistry()
+
+
+def _counter(name: str, what: str, *labels: str) -> Counter:
+    return Counter(name, what, labels, namespace=PREFIX, registry=_registry)
+
+
+def _histogram(name: str, what: str, buckets: Iterable[float], *labels: str) -> Histogram:
+    return Histogram(name, what, labels, namespace=PREFIX, buckets=tuple(buckets), registry=_registry)
+
+
+class _Values:
+    """The values of a label that were seen so far. There are at most MOST_VALUES of them, and OTHER."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def bounded(self, value: str) -> str:
+        if value not in self._known:
+            if len(self._known) >= MOST_VALUES:
+                return OTHER
+            self._known.add(value)
+        return value
+
+
+_build = Info("build", "The version of Callscribe that runs.", namespace=PREFIX, registry=_registry)
+_build.info({"version": __version__})
+_ended = _counter(
+    "jobs_ended", "Jobs that this process has ended, and the error code of those that failed.", "status", "code"
+)
+_job_seconds = _histogram("job_seconds", "Seconds that each stage of a completed job took.", JOB_BUCKETS, "stage")
+_audio_seconds = _counter("audio_seconds", "Seconds of audio in completed jobs.", "model")
+_realtime_factor = _histogram(
+    "realtime_factor", "Seconds that a completed job was transcribed, for each second of its audio.", FACTOR_BUCKETS
+)
+_batch_windows = _histogram("batch_windows", "Windows that were recognized together.", BATCH_BUCKETS)
+_windows = _counter("windows", "Windows by what became of their recognition.", "result")
+_leases_lost = _counter("leases_lost", "Jobs that this process took back because their worker was lost.")
+_deliveries = _counter("deliveries", "Attempts to deliver an event or a file.", "channel", "result")
+_requests = _counter("http_requests", "Requests that were answered.", "route", "method", "status")
+_request_seconds = _histogram(
+    "http_request_seconds", "Seconds from a request's head to the end of its answer.", HTTP_BUCKETS, "route"
+)
+_model_loaded = Gauge(
+    "model_loaded", "1 if the model is in memory.", ["model", "device"], namespace=PREFIX, registry=_registry
+)
+_models, _codes, _routes, _channels = _Values(), _Values(), _Values(), _Values()
+for _stage in STAGES:
+    _job_seconds.labels(_stage)
+for _result in WINDOW_RESULTS:
+    _windows.labels(_result)
+
+
+def expect_ends(codes: Iterable[str]) -> None:
+    """Begin the counters of jobs at 0. Otherwise Prometheus would not notice the first job with a code."""
+    for status, code in (("completed", ""), ("cancelled", ""), *(("failed", code) for code in codes)):
+        _ended.labels(status, _codes.bounded(code))
+
+
+def job_ended(status: str, code: str | None) -> None:
+    """`code` is that of the error of a failed job."""
+    _ended.labels(status, _codes.bounded(code or "")).inc()
+
+
+def job_stage(stage: str, seconds: float) -> None:
+    """`stage` is one of STAGES."""
+    _job_seconds.labels(stage).observe(max(0.0, seconds))
+
+
+def audio_transcribed(model: str, audio_seconds: float, transcribing_seconds: float) -> None:
+    _audio_seconds.labels(_models.bounded(model)).inc(audio_seconds)
+    if audio_seconds:
+        _realtime_factor.observe(transcribing_seconds / audio_seconds)
+
+
+def batch_recognized(windows: int) -> None:
+    _batch_windows.observe(windows)
+
+
+def windows_recognized(result: str, count: int = 1) -> None:
+    """`result` is one of WINDOW_RESULTS."""
+    _windows.labels(result).inc(count)
+
+
+def leases_lost(count: int) -> None:
+    _leases_lost.inc(count)
+
+
+def delivery_attempted(channel: str, result: str) -> None:
+    _deliveries.labels(_channels.bounded(channel), result).inc()
+
+
+def request_answered(route: str | None, method: str, status: int, seconds: float) -> None:
+    """`route` is the template of the path, or None if no route has the path."""
+    known = UNMATCHED if route is None else _routes.bounded(route)
+    _requests.labels(known, method if method in METHODS else OTHER, str(status)).inc()
+    _request_seconds.labels(known).observe(seconds)
+
+
+def model_loaded(model: str, device: str) -> None:
+    _model_loaded.labels(_models.bounded(model), device).set(1)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a process finds out only when it is asked. A number that is None could not be found out, and is left out."""
+
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    queue_audio_seconds: float | None = None
+    queue_oldest_seconds: float | None = None
+    delivery_oldest_seconds: float | None = None
+    disk_free_bytes: int | None = None
+
+    def families(self) -> Iterator[Metric]:
+        if self.jobs:
+            jobs = GaugeMetricFamily(f"{PREFIX}_jobs", "Jobs in the database.", labels=["status"])
+            for status, count in self.jobs.items():
+                jobs.add_metric([status], count)
+            yield jobs
+        for name, what in (
+            ("queue_audio_seconds", "Seconds of audio in jobs that wait or run. An unknown length counts as 180."),
+            ("queue_oldest_seconds", "For how long the job has waited that waits longest for a worker."),
+            ("delivery_oldest_seconds", "For how long the delivery is overdue that is overdue longest."),
+            ("disk_free_bytes", "Free bytes on the fullest disk of the service."),
+        ):
+            if (value := getattr(self, name)) is not None:
+                yield GaugeMetricFamily(f"{PREFIX}_{name}", what, value=value)
+
+
+@dataclass(frozen=True)
+class _Everything(Collector):
+    reading: Reading
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _registry.collect()
+        yield from self.reading.families()
+
+
+def exposition(reading: Reading, accept: str) -> tuple[bytes, str]:
+    """Returns all numbers and their media type: OpenMetrics if the `Accept` header names it, otherwise plain text."""
+    everything = _Everything(reading)
+    if OPENMETRICS in accept:
+        return as_openmetrics(everything), OPENMETRICS_TYPE  # type: ignore[no-untyped-call]
+    return as_text(everything), TEXT_TYPE
