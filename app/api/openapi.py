@@ -53,6 +53,7 @@ PENDING_EXAMPLE: dict[str, Any] = {
     "retry": None,
     "warnings": [],
     "external_id": "crm-48151",
+    "tenant": "default",
     "batch_id": None,
     "retry_of": None,
     "retried_as": None,

@@ -150,6 +150,7 @@ class TranscriptionOut(BaseModel):
     )
     warnings: list[WarningOut]
     external_id: str | None
+    tenant: str = Field(description="The tenant that the transcription belongs to.", examples=["default"])
     batch_id: UUID | None = Field(description="The recording batch that the job belongs to. Otherwise null.")
     retry_of: UUID | None = Field(
         description="The failed or cancelled transcription that this one retries. It may be deleted. Otherwise null."
@@ -206,6 +207,7 @@ class TranscriptionOut(BaseModel):
             retry=_retry(job),
             warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
             external_id=job.external_id,
+            tenant=job.tenant,
             batch_id=job.batch_id,
             retry_of=job.retry_of,
             retried_as=retried_as,
