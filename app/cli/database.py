@@ -1,4 +1,4 @@
-"""`callscribe database reader` makes the role with which other programs read the view `call_transtxt`.
+"""`callscribe database`: backups, and the role with which other programs read the view `call_transtxt`.
 
 The database is slow to import, so the command imports it when it runs.
 """
@@ -9,15 +9,16 @@ from typing import Annotated
 
 import typer
 
+from app.cli.database_copies import backup, downgrade, restore
 from app.cli.preparation import checked_settings
 from app.settings import Settings, SettingsError
 
-database_cli = typer.Typer(help="Let other programs read the table of calls.", no_args_is_help=True)
-
-
-@database_cli.callback()
-def about() -> None:
-    """Keeps `reader` a command of its own, because typer would drop the name of a single command."""
+database_cli = typer.Typer(
+    help="Back up and restore the database, go back to an older schema, or let other programs read the table of calls.",
+    no_args_is_help=True,
+)
+for copies in (backup, restore, downgrade):
+    database_cli.command()(copies)
 
 
 @database_cli.command("reader")
