@@ -5,7 +5,7 @@ A value that is no text is returned unchanged, because tests and programs give v
 
 import os
 import re
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +27,8 @@ from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 
 PRIORITIES = tuple("0123456789")
 ROOT_PATH = re.compile(r"(?!/(v1|docs|page|metrics)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
+ORIGIN_HOST = re.compile(r"[a-z0-9._:-]+")
+Networks = tuple[IPv4Network | IPv6Network, ...]
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9]+:")
 ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,254}")  # what a path and a form's field carry unchanged
 
@@ -89,6 +91,38 @@ def split_networks(value: Any) -> Any:
         return tuple(ip_network(part) for part in split(value))
     except ValueError:
         raise ValueError("write networks such as 10.0.0.0/8, host bits zero, separated by commas") from None
+
+
+def not_everybody(networks: Networks | None) -> Networks | None:
+    """Raises ValueError for a network that every address is in."""
+    if any(network.prefixlen == 0 for network in networks or ()):
+        raise ValueError("would believe every client: write the networks of your proxies")
+    return networks
+
+
+def origins(given: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    """Raises ValueError for what is no origin as browsers send it, and for `*` if the service needs no keys."""
+    if "*" in given and info.data.get("auth") == "off":
+        raise ValueError("must name the origins, because with CALLSCRIBE_AUTH=off every web page could use the service")
+    if not all(each == "*" or _is_origin(each) for each in given):
+        raise ValueError(
+            "write origins as browsers send them, such as https://crm.example or http://localhost:3000, in lower case, "
+            "without a slash at the end and without the usual port"
+        )
+    return given
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        usual = {"https": 443, "http": 80}.get(parts.scheme)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    named = bool(ORIGIN_HOST.fullmatch(host)) and host.isascii()
+    return named and usual is not None and parts.port != usual and text == f"{parts.scheme}://{shown}{port}"
 
 
 def split_buckets(value: Any) -> Any:

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,7 +36,7 @@ OTHER_NAMES = {  # what people write who know other programs
 }
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
 OF_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*")
-Networks = tuple[IPv4Network | IPv6Network, ...]
+Networks = values.Networks
 LogLevel = Literal["debug", "info", "warning", "error"]
 # The types of CTranslate2 that the engine can use. Only loading a model shows whether this machine supports a type.
 ComputeType = Literal["auto", "float16", "float32", "int16", "int8", "int8_float16", "int8_float32"]
@@ -119,9 +118,9 @@ class Settings(BaseSettings):
         default="on",
         description="`off` serves every address without keys. Use it only in networks that strangers cannot reach.",
     )
-    allowed_networks: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(values.split_networks)
-    ] = Field(default=(), description="Private networks that URLs may lead to, as CIDRs, comma separated.")
+    allowed_networks: Annotated[Networks, NoDecode, BeforeValidator(values.split_networks)] = Field(
+        default=(), description="Private networks that URLs may lead to, as CIDRs, comma separated."
+    )
     webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(values.split_secrets)] = Field(
         default=(),
         description="Secret that signs webhooks, `whsec_…`. `new,old` signs with both. If unset, the service makes one "
@@ -228,6 +227,20 @@ class Settings(BaseSettings):
         default="",
         description="Path under which a proxy publishes the service, such as `/speech`. Links in answers and webhooks "
         "begin with it. The service takes requests with it and without it.",
+    )
+    trusted_proxies: Annotated[
+        Networks | None, NoDecode, BeforeValidator(values.split_networks), AfterValidator(values.not_everybody)
+    ] = Field(
+        default=None,
+        description="Networks of proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are believed, as CIDRs, comma "
+        "separated. If unset, those of this machine are.",
+    )
+    cors_origins: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(values.split), AfterValidator(values.origins)
+    ] = Field(
+        default=(),
+        description="Origins whose pages may use the API from a browser, comma separated, such as "
+        "`https://crm.example`. `*` means all. If unset, none.",
     )
     min_free_bytes: ByteSize = Field(
         default=ByteSize(1024**3),

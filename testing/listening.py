@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app.access.registry import ApiKeys
 from app.api.app import Server, create_app
+from app.api.server.forwarding import Proxies
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.deliveries.http import http_channels, open_client
@@ -89,10 +90,10 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         numbers=Numbers(database, free_space),
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )
-    app = create_app(chosen.root_path)
+    app = create_app(chosen.root_path, chosen.cors_origins)
     app.state.service = service = assemble_service(chosen, parts, database)
     await service.api_keys.load(database)
-    server = Server(app, chosen.max_connections_per_client)
+    server = Server(app, chosen.max_connections_per_client, Proxies(chosen.trusted_proxies))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         serving = asyncio.create_task(server.serve([listener]))

@@ -17,7 +17,7 @@ from testing.service import Service, eventually, serving
 from tests.conftest import ALICE, clone
 
 pytestmark = pytest.mark.slow
-SETTINGS = {"ROOT_PATH": "/speech", "MAX_CONNECTIONS_PER_CLIENT": "0"}  # as the documentation names them
+SETTINGS = {"ROOT_PATH": "/speech", "TRUSTED_PROXIES": "127.0.0.1"}  # as the documentation names them
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,15 @@ def test_the_request_id_of_the_proxy_is_the_id_of_the_service(proxy: httpx.Clien
     eventually(lambda: f'"request_id": "{request_id}"' in behind.log())
     [line] = [json.loads(line) for line in behind.log().splitlines() if request_id in line]
     assert (line["path"], line["caller"], line["status"]) == ("/v1/models", "alice", 200)
+
+
+def test_the_service_knows_the_client_of_the_proxy_and_believes_no_client(proxy: httpx.Client, behind: Service) -> None:
+    invented = {"X-Forwarded-For": "192.0.2.55", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "gopher"}
+    answer = proxy.get("/speech/v1/models", headers=invented)
+    request_id = answer.headers["X-Request-ID"]
+    eventually(lambda: f'"request_id": "{request_id}"' in behind.log())
+    [line] = [json.loads(line) for line in behind.log().splitlines() if request_id in line]
+    assert (line["client"], answer.status_code) == ("127.0.0.1", 200)
 
 
 def test_the_longest_wait_ends_before_the_proxy_gives_up(proxy: httpx.Client, behind: Service) -> None:

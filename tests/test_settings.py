@@ -141,6 +141,22 @@ def test_the_place_of_the_recordings_is_no_place_for_outputs(monkeypatch: pytest
         ("MAX_CONNECTIONS_PER_CLIENT", "-1"),
         ("ALLOWED_NETWORKS", "10.0.0.1/8"),
         ("ALLOWED_NETWORKS", "intranet"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "proxy.example"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "::/0"),
+        ("CORS_ORIGINS", "crm.example"),
+        ("CORS_ORIGINS", "https://crm.example/"),
+        ("CORS_ORIGINS", "https://crm.example/app"),
+        ("CORS_ORIGINS", "https://CRM.example"),
+        ("CORS_ORIGINS", "https://crm.example:443"),
+        ("CORS_ORIGINS", "http://crm.example:80"),
+        ("CORS_ORIGINS", "https://user:secret@crm.example"),
+        ("CORS_ORIGINS", "https://*.crm.example"),
+        ("CORS_ORIGINS", "https://bücher.example"),
+        ("CORS_ORIGINS", "https://crm.example:port"),
+        ("CORS_ORIGINS", "file:///"),
+        ("CORS_ORIGINS", "null"),
         ("MIN_FREE_BYTES", "-1"),
         ("KEEP_AUDIO_DAYS", "-1"),
         ("KEEP_TRANSCRIPT_DAYS", "0"),
@@ -161,6 +177,19 @@ def test_the_error_for_an_invalid_setting_is_one_text_line_that_names_it(
     assert line.startswith(f"{PREFIX}{name}: ")
     assert "\n" not in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize("origin", ["https://crm.example", "http://localhost:3000", "http://[::1]:3000", "*"])
+def test_an_origin_is_written_as_browsers_send_it(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    monkeypatch.setenv(f"{PREFIX}CORS_ORIGINS", origin)
+    assert load_settings().cors_origins == (origin,)
+
+
+def test_not_every_page_may_use_a_service_that_needs_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}CORS_ORIGINS", "*")
+    monkeypatch.setenv(f"{PREFIX}AUTH", "off")
+    with pytest.raises(SettingsError, match="CALLSCRIBE_CORS_ORIGINS: must name the origins"):
+        load_settings()
 
 
 @pytest.mark.parametrize(

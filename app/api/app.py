@@ -5,7 +5,7 @@ It must not read settings, so `serve` gets their values from its caller, with th
 
 import asyncio
 import socket
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -42,6 +42,8 @@ from app.api.server.availability import AvailabilityMiddleware
 from app.api.server.bodies import RequestBodyMiddleware
 from app.api.server.connection_limits import ConnectionLimits
 from app.api.server.connections import Connection
+from app.api.server.cross_origin import CrossOriginMiddleware
+from app.api.server.forwarding import Networks, Proxies
 from app.api.server.head_requests import HeadMiddleware
 from app.api.server.headers import HeadersMiddleware
 from app.api.server.listener import Listener
@@ -76,16 +78,14 @@ errors instead. A `code` never changes its meaning. Times are RFC 3339 in UTC, a
 KEEP_ALIVE_SECONDS = 75
 REQUEST_GRACE_SECONDS = 10  # for requests that are under way when the process is stopped
 
-# From these addresses `X-Forwarded-For` is believed. The last is how a socket for both families shows the first.
-PROXIES = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
-
 log = structlog.stdlib.get_logger("callscribe")
 
 
-def create_app(root_path: str = "") -> FastAPI:
+def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI:
     """Returns the application with its routes, middlewares and OpenAPI document.
 
-    It answers only probes until `app.state.service` is an open service. A proxy may publish it under `root_path`.
+    It answers only probes until `app.state.service` is an open service. A proxy may publish it under `root_path`. Pages
+    of `cors_origins` may use it from a browser.
     """
     app = FastAPI(
         title="Callscribe",
@@ -137,6 +137,7 @@ def create_app(root_path: str = "") -> FastAPI:
     app.add_middleware(HeadMiddleware)
     app.add_middleware(AvailabilityMiddleware)
     app.add_middleware(HeadersMiddleware)
+    app.add_middleware(CrossOriginMiddleware, origins=cors_origins)
     app.add_middleware(RequestLogMiddleware)
     app.add_middleware(RequestTraceMiddleware)
     app.add_middleware(RequestBodyMiddleware)  # the last one added is the first one that a request meets
@@ -144,6 +145,7 @@ def create_app(root_path: str = "") -> FastAPI:
     app.openapi_schema = openapi.complete(app.openapi())  # after the last route, because each new route discards it
     app.state.service = None
     app.state.root_path = root_path
+    app.state.cors_origins = frozenset(cors_origins)
     return app
 
 
@@ -153,7 +155,7 @@ class Server(uvicorn.Server):
     It ignores signals, because `serve` stops it.
     """
 
-    def __init__(self, app: FastAPI, max_connections_per_client: int) -> None:
+    def __init__(self, app: FastAPI, max_connections_per_client: int, proxies: Proxies | None = None) -> None:
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -161,13 +163,16 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
-            forwarded_allow_ips=PROXIES,
+            proxy_headers=False,  # our connections believe them before the request waits for its place
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=REQUEST_GRACE_SECONDS,
         )
         super().__init__(config)
         self._root_path: str = app.state.root_path
-        self._connection_limits = ConnectionLimits(most_connections(), max_connections_per_client)
+        self._proxies = proxies or Proxies()
+        self._connection_limits = ConnectionLimits(
+            most_connections(), max_connections_per_client, self._proxies.may_hold_any_number
+        )
 
         def client_of_request(scope: Scope) -> Hashable:
             service = service_if_open(app)
@@ -191,6 +196,7 @@ class Server(uvicorn.Server):
             {},
             connection_limits=self._connection_limits,
             request_limits=self._request_limits,
+            proxies=self._proxies,
             root_path=self._root_path,
         )
 
@@ -209,14 +215,16 @@ async def serve(
     max_connections_per_client: int,
     data_dir: Path,
     root_path: str,
+    trusted_proxies: Networks | None,
+    cors_origins: Sequence[str],
 ) -> bool:
     """Serves HTTP until a signal stops the process or a part of the service fails. Returns whether it was a signal.
 
     The process answers HTTP before its database is up, so that probes can distinguish a process that still waits from a
     dead one.
     """
-    app = create_app(root_path)
-    server = Server(app, max_connections_per_client)
+    app = create_app(root_path, cors_origins)
+    server = Server(app, max_connections_per_client, Proxies(trusted_proxies))
     serving = asyncio.create_task(server.serve([listener]))
     try:
         async with opening as service:

@@ -16,6 +16,7 @@ from app.access.callers import Scope as KeyScope
 from app.access.registry import ApiKeys
 from app.api.dependencies import service_of
 from app.api.server.connection_limits import client_of, parse_address
+from app.api.server.forwarding import SENT_HOST
 from app.errors import Forbidden
 
 OWN_SITE = {"same-origin", "none"}  # what browsers send as Sec-Fetch-Site from the own page and for typed addresses
@@ -111,14 +112,22 @@ def _refuse_other_sites(request: Request) -> None:
     """Raises Forbidden if a page of another site may have sent the request.
 
     Without keys, such a page could use the service through the browser of a person at this machine. It can send a
-    request directly, or make the name of its own site resolve to loopback (DNS rebinding).
+    request directly, or make the name of its own site resolve to loopback (DNS rebinding). Pages of the origins that
+    the operator names may do so; `*` names none.
+
+    Also raises Forbidden for a request that a proxy on this machine passes on for another one.
     """
+    if request.client is None or not is_loopback(request.client.host):
+        raise Forbidden("The service has no API keys, so it answers only clients on this machine.")
     host = request.headers.get("host", "")
-    if not is_loopback(_url_parts(f"//{host}").hostname or ""):
+    hosts = {host, getattr(request.state, SENT_HOST, host)}  # a page can send X-Forwarded-Host, but not Host
+    if not all(is_loopback(_url_parts(f"//{each}").hostname or "") for each in hosts):
         raise Forbidden(
             "The service has no API keys, so it answers only at `localhost` and loopback addresses such as 127.0.0.1."
         )
     origins, sites = (request.headers.getlist(name) for name in ("origin", "sec-fetch-site"))
+    if len(origins) == 1 and origins[0] in request.app.state.cors_origins:
+        return
     if any(_url_parts(origin).netloc != host for origin in origins) or not OWN_SITE.issuperset(sites):
         raise Forbidden("The service has no API keys, so it refuses requests from pages of other sites.")
 

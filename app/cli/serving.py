@@ -60,6 +60,8 @@ def serve(
             max_connections_per_client=settings.max_connections_per_client,
             data_dir=settings.data_dir,
             root_path=settings.root_path,
+            trusted_proxies=settings.trusted_proxies,
+            cors_origins=settings.cors_origins,
         )
     )
 

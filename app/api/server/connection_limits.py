@@ -6,6 +6,7 @@ unless that is less than a second. So clients that connect and stay silent do no
 
 import ipaddress
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
@@ -36,12 +37,16 @@ class _Client:
 class ConnectionLimits:
     """Allows `most` connections in all, and `most_per_client` for each client, but not more than half of `most`.
 
-    If `most_per_client` is 0, one client may have all connections.
+    If `most_per_client` is 0, one client may have all connections, and so may an address for which `is_many_clients`
+    returns true.
     """
 
-    def __init__(self, most: int, most_per_client: int) -> None:
+    def __init__(
+        self, most: int, most_per_client: int, is_many_clients: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self.most = most
         self.most_per_client = min(most_per_client, most // 2) if most_per_client else most
+        self._is_many_clients = is_many_clients
         self._clients: dict[str, _Client] = {}
         self._names: dict[Closable, str] = {}
         self._idle: dict[Closable, float] = {}
@@ -51,7 +56,8 @@ class ConnectionLimits:
         """Returns whether this address may have one more connection. At a limit, it closes an idle one to make room."""
         name = client_of(address)
         client = self._clients.get(name)
-        if client is not None and client.connections >= self.most_per_client and not self._close_one(client.idle):
+        is_full = client is not None and client.connections >= self.most_per_client
+        if client is not None and is_full and not self._is_many_clients(address) and not self._close_one(client.idle):
             return self._refuse(name, client.connections, self.most_per_client)
         if len(self._names) >= self.most and not self._close_one(self._idle):
             return self._refuse(name, len(self._names), self.most)

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.problems import raw_answer
 from app.api.server.connection_limits import ConnectionLimits
+from app.api.server.forwarding import Proxies
 from app.api.server.http_1_0 import without_chunks
 from app.api.server.parsing import ParsedConnection
 from app.api.server.request_limits import LimitedRequest, RequestLimits
@@ -45,6 +46,7 @@ class Connection(ParsedConnection):
         *args: Any,
         connection_limits: ConnectionLimits,
         request_limits: RequestLimits,
+        proxies: Proxies,
         root_path: str,
         **kwargs: Any,
     ) -> None:
@@ -52,6 +54,7 @@ class Connection(ParsedConnection):
         self._root_path = root_path.encode()
         self._connection_limits = connection_limits
         self._request_limits = request_limits
+        self._proxies = proxies
         self._limited: LimitedRequest | None = None
         self._closed_to_make_room = False
         self._head_bytes = 0
@@ -137,6 +140,7 @@ class Connection(ParsedConnection):
             app = without_chunks(cycle, app)
         begin = super()._start_asgi_task
         scope: Any = cycle.scope
+        self._proxies.apply(scope)
         self._limited = self._request_limits.begin_when_free(
             scope, app, lambda limited_app: begin(cycle, cast("Any", limited_app))
         )

@@ -22,9 +22,9 @@ class RequestLogMiddleware:
     """An ASGI middleware that gives each request an id, and logs the request when it ends.
 
     The id comes from the request's `X-Request-ID`. If there is none, or it cannot be used, the middleware makes one.
-    Probes are logged only at the level `debug`. The log line also has the `code` and the `reason` of the problem that
-    was answered, the `caller`, which is the name of the API key, and the id of a new `job`, if the request's state has
-    them.
+    Probes are logged only at the level `debug`. The log line also has the address of the `client`, which a trusted
+    proxy may have forwarded. If the request's state has them, it has the `code` and the `reason` of the problem that
+    was answered, the `caller`, which is the name of the API key, and the id of a new `job`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -58,7 +58,8 @@ class RequestLogMiddleware:
                 metrics.request_answered(_template(scope), scope["method"], status, seconds)
                 known = {name: state[name] for name in ("code", "reason", "caller", "job") if name in state}
                 write = log.debug if scope["path"] in PROBES else log.info
-                write("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds, **known)
+                facts = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+                write("request", client=scope["client"] and scope["client"][0], **facts, **known)
 
 
 def _template(scope: Scope) -> str | None:

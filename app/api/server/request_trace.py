@@ -50,7 +50,7 @@ class RequestTraceMiddleware:
 
 def _name(span: tracing.Span, scope: Scope, method: str) -> None:
     """Names the span by its route, never by its path or its query, in which clients may write anything."""
-    route = getattr(scope.get("route"), "path", None)
+    route = getattr(scope.get("route"), "path_format", None)
     if route is not None:
         span.update_name(f"{method} {route}")
     read = scope.get("path_params", {}).get("transcription_id")
