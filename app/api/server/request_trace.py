@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from app import tracing
-from app.api.server.request_limits import GUARDED_PATHS
 
+TRACED_PATHS = "/v1/"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -22,7 +22,7 @@ class RequestTraceMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(GUARDED_PATHS):
+        if scope["type"] != "http" or not scope["path"].startswith(TRACED_PATHS):
             await self.app(scope, receive, send)
             return
         sent = Headers(scope=scope).getlist(tracing.HEADER)
