@@ -53,7 +53,7 @@ test: setup ## run the fast tests, on a real Postgres and the real model: make t
 	  [ $$status = 4 ] || [ $$status = 5 ] && echo "ONE is a path below tests/, or a part of a test's name; nothing is called '$(ONE)'"; exit $$status; }
 
 proofs: setup ## run the slow tests: page in a browser, wheel, fuzzed API, and small forms of soak, bench, chaos and door: make proofs [DURATIONS=15]
-	$(PYTEST) -m slow $(PARALLEL)
+	$(PYTEST) -m slow $(PARALLEL) --no-loadscope-reorder
 
 check: lint test proofs ## check format, lint, types and import contracts, and run all tests; CI also runs a short chaos
 
