@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline fuzz soak lock
+.PHONY: help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -78,6 +78,9 @@ door: setup ## show that clients of the OpenAI API lose nothing and wait no long
 
 pipeline: setup ## break servers and processes around folders, messages and files: make pipeline [ONLY="outputs"]
 	$(BIN)/python -m proofs.pipeline $(if $(ONLY),--only $(ONLY))
+
+traces: setup ## show the trace of one call in a real collector, which it installs (660 MB)
+	$(BIN)/python -m proofs.traces
 
 soak: setup ## transcribe hours of audio and hundreds of jobs, and check the memory: make soak [ONLY="long many"] [ROUNDS=5]
 	$(BIN)/python -m proofs.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
