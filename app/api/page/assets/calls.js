@@ -77,7 +77,7 @@ function showTrouble(error) {
   if (error.name === "AbortError") return;
   if (!error.isTransient) showProblem(error);
   else if (rows.length) write(byId("calls-note"), "The service cannot be reached or is busy. The page keeps trying.");
-  else showAway(wake);
+  else showAway(() => wake());
 }
 
 // Ends after `seconds`, but not while the tab is hidden. It ends as soon as `wake` is called.
