@@ -10,9 +10,12 @@ import asyncio
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
+import app.access.audit
+import app.access.models
 import app.control.models
 import app.deliveries.models
 import app.jobs.models
+import app.jobs.usage
 import app.recording_batches.models
 import app.search.models  # noqa: F401  (defines the tables)
 from alembic import context

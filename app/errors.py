@@ -21,6 +21,8 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── UrlNotAllowed           url_not_allowed          422
     │   ├── RangeNotSatisfiable     range_not_satisfiable    416
     │   ├── QueueFull               queue_full               429
+    │   ├── RateLimited             rate_limited             429
+    │   ├── QuotaExceeded           quota_exceeded           429
     │   ├── ShuttingDown            shutting_down            503
     │   ├── Unavailable             unavailable              503
     │   ├── InsufficientStorage     insufficient_storage     507
@@ -181,6 +183,14 @@ class RangeNotSatisfiable(RequestError):
 
 class QueueFull(RequestError):
     code, title, status = "queue_full", "Too many transcriptions are waiting", 429
+
+
+class RateLimited(RequestError):
+    code, title, status = "rate_limited", "Too many requests were sent in a minute", 429
+
+
+class QuotaExceeded(RequestError):
+    code, title, status = "quota_exceeded", "The API key or its tenant has used what it may use", 429
 
 
 class ShuttingDown(RequestError):

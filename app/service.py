@@ -38,7 +38,6 @@ from app.jobs.reading import Reader
 from app.jobs.recording import Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
-from app.jobs.search_filling import SearchFilling
 from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
 from app.making import channels_of, decoder_of, engine_config, open_fetcher, open_intake, watch_options
@@ -167,6 +166,7 @@ async def open_parts(
             keep_audio_days=settings.keep_audio_days,
             keep_failed_audio_days=settings.keep_failed_audio_days,
             keep_transcript_days=settings.keep_transcript_days,
+            keep_audit_days=settings.keep_audit_days,
             free_space=free_space if isinstance(settings.audio_place, Path) else None,
         )
         at_end = AtEnd(
@@ -196,14 +196,7 @@ async def open_parts(
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
         on_signals(shutdown.request)
         unserved = UnservedModels(database, settings.model)
-        work = [
-            signals.run(),
-            retention.run(),
-            sender.run(),
-            unserved.run(),
-            SearchFilling(database).run(),
-            log_containment(),
-        ]
+        work = [signals.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
         work += [jobs.run()] if jobs else []
         if redis:
             work += [redis.watch(), consumer.run()]

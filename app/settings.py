@@ -263,6 +263,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Days after which an ended transcription is erased. If unset, it is kept forever.",
     )
+    keep_audit_days: int = Field(
+        default=365,
+        ge=1,
+        description="Days that entries of the audit are kept. They say who read or erased which call.",
+    )
     openai_keep_abandoned: bool = Field(
         default=False,
         description="`true`: a job of a request to `/v1/audio/…` or `/v1/transcribe` goes on after its client has "

@@ -6,14 +6,18 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 from uuid_utils.compat import uuid7
 
+from app.access import audit
+from app.access.audit import BATCH, CLI, RETENTION, Action
 from app.access.callers import ANONYMOUS, NO_LIMITS, Limits, Scope
 from app.access.models import ApiKey, Tenant
 from app.database.notifications import notify
@@ -25,12 +29,16 @@ KEYS_TOPIC = "keys"
 PREFIX = "csk_"  # scanners of source code find a key by it
 HINT_CHARACTERS = 10
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-RESERVED = frozenset({ANONYMOUS.name, "folder", "stream"})  # callers that are no keys
+NAME_RULE = "must be of letters, digits and . _ -, begin with a letter or digit, and have 64 at most"
+RESERVED = frozenset({ANONYMOUS.name, "folder", "stream", RETENTION, BATCH})  # callers that are no keys
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewKey:
-    """What is asked for a new key. Without limits, it has those of the newest other key of this name."""
+    """What is asked for a new key.
+
+    Its limits hold for the other keys of its name too. Without limits, it has those of the newest one of them.
+    """
 
     name: str
     tenant: str
@@ -52,7 +60,7 @@ async def create(session: AsyncSession, new: NewKey) -> tuple[ApiKey, str]:
     """
     _check(new)
     await ensure_tenant(session, new.tenant)
-    limits = new.limits if new.limits != NO_LIMITS else await _limits_of_name(session, new.tenant, new.name)
+    limits = new.limits if new.limits != NO_LIMITS else await limits_of_name(session, new.tenant, new.name)
     key = PREFIX + secrets.token_urlsafe(32)  # 256 bits
     row = ApiKey(
         id=uuid7(),
@@ -68,18 +76,25 @@ async def create(session: AsyncSession, new: NewKey) -> tuple[ApiKey, str]:
         **asdict(limits),
     )
     session.add(row)
+    for other in await keys_of_name(session, new.tenant, new.name):
+        other.sqlmodel_update(asdict(limits))
+        session.add(other)
     await notify(session, KEYS_TOPIC)
+    details = {"id": str(row.id), "hint": row.hint, "scopes": row.scopes, **asdict(row.limits)}
+    await _note(session, Action.KEY_CREATED, new.created_by, row, details)
     return row, key
 
 
 def _check(new: NewKey) -> None:
     errors = [
-        FieldError(field, "must be of letters, digits and . _ -, begin with a letter or digit, and have 64 at most")
+        FieldError(field, NAME_RULE)
         for field, value in (("name", new.name), ("tenant", new.tenant))
         if not NAME.fullmatch(value)
     ]
     if new.name in RESERVED:
         errors.append(FieldError("name", "is the name of a part of the service"))
+    if new.tenant == CLI:
+        errors.append(FieldError("tenant", "is how the audit names users of commands"))
     if not new.scopes:
         errors.append(FieldError("scopes", "must have at least one"))
     if errors:
@@ -87,17 +102,30 @@ def _check(new: NewKey) -> None:
 
 
 async def ensure_tenant(session: AsyncSession, name: str) -> None:
+    """Makes a tenant, if there is none of this name. Raises InvalidRequest."""
+    if not NAME.fullmatch(name) or name == CLI:
+        raise InvalidRequest("The tenant cannot be made.", errors=(FieldError("name", NAME_RULE),))
     await session.exec(insert(Tenant).values(name=name).on_conflict_do_nothing())
 
 
-async def _limits_of_name(session: AsyncSession, tenant: str, name: str) -> Limits:
-    same = select(ApiKey).where(ApiKey.tenant == tenant, ApiKey.name == name, col(ApiKey.revoked_at).is_(None))
-    newest = (await session.exec(same.order_by(col(ApiKey.id).desc()).limit(1))).first()
+async def limits_of_name(session: AsyncSession, tenant: str, name: str) -> Limits:
+    """The limits of the keys of one name that are not revoked."""
+    newest = (await session.exec(_of_name(tenant, name).limit(1))).first()
     return newest.limits if newest else NO_LIMITS
 
 
-async def revoke(session: AsyncSession, key_id: UUID) -> ApiKey:
-    """Ends a key. It is refused everywhere within seconds. Raises NotFound."""
+async def keys_of_name(session: AsyncSession, tenant: str, name: str) -> Sequence[ApiKey]:
+    """The keys that are not revoked, newest first. No other transaction changes them until this one ends."""
+    return (await session.exec(_of_name(tenant, name).with_for_update())).all()
+
+
+def _of_name(tenant: str, name: str) -> SelectOfScalar[ApiKey]:
+    same = select(ApiKey).where(ApiKey.tenant == tenant, ApiKey.name == name, col(ApiKey.revoked_at).is_(None))
+    return same.order_by(col(ApiKey.id).desc())
+
+
+async def revoke(session: AsyncSession, key_id: UUID, by: str) -> ApiKey:
+    """Ends a key. It is refused everywhere within seconds. `by` says who wants it. Raises NotFound."""
     row = (await session.exec(select(ApiKey).where(ApiKey.id == key_id).with_for_update())).first()
     if row is None:
         raise NotFound(f"There is no key {key_id}.")
@@ -105,7 +133,12 @@ async def revoke(session: AsyncSession, key_id: UUID) -> ApiKey:
         row.revoked_at = (await session.exec(select(func.now()))).one()
         session.add(row)
         await notify(session, KEYS_TOPIC)
+        await _note(session, Action.KEY_REVOKED, by, row, {"id": str(row.id), "hint": row.hint})
     return row
+
+
+async def _note(session: AsyncSession, action: Action, by: str, row: ApiKey, details: dict[str, Any]) -> None:
+    await audit.note_change(session, action, by, tenant=row.tenant, about=row.name, details=details)
 
 
 async def listed(session: AsyncSession, tenant: str | None = None) -> Sequence[ApiKey]:

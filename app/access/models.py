@@ -1,4 +1,4 @@
-"""The tables of tenants and keys. A key itself is never stored, only its hash."""
+"""The tables of tenants, keys and limits. A key itself is never stored, only its hash."""
 
 from datetime import datetime
 from typing import Any
@@ -68,3 +68,18 @@ class ApiKey(Limited, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     revoked_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     last_used_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
+class RequestCount(SQLModel, table=True):
+    """How many requests a key or a tenant (`access.subjects`) has sent in its minute, which began with the first one.
+
+    The table is not written to PostgreSQL's log, so that a request costs no write to the disk. It is empty after a
+    crash of PostgreSQL, and then all minutes begin anew.
+    """
+
+    __tablename__ = "request_count"
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+    subject: str = Field(sa_column=Column(Text, primary_key=True))
+    began_at: datetime = Field(sa_type=DateTime(timezone=True))
+    requests: int = Field(sa_type=Integer)

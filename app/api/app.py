@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from app import __version__
 from app.api import (
+    audit,
     batches,
     deliveries,
     export,
@@ -30,7 +31,9 @@ from app.api import (
     problems,
     recordings,
     retries,
+    tenants,
     transcriptions,
+    usage,
 )
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
@@ -38,6 +41,7 @@ from app.api.openai import routes as openai
 from app.api.page import documentation
 from app.api.page import routes as page
 from app.api.parameters import refuse_unknown_parameters
+from app.api.rate_limits import RateLimitMiddleware
 from app.api.server.availability import AvailabilityMiddleware
 from app.api.server.bodies import RequestBodyMiddleware
 from app.api.server.connection_limits import ConnectionLimits
@@ -112,6 +116,8 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
             },
             {"name": "events", "description": "The requests that the service sends to your `webhook_url`."},
             {"name": "keys", "description": "Make and revoke API keys, and see who a key is."},
+            {"name": "usage", "description": "Read how much was transcribed."},
+            {"name": "audit", "description": "Read who read or erased which call."},
             {"name": "operations", "description": "Check whether the service is alive and ready, and list its models."},
         ],
         generate_unique_id_function=lambda route: route.name,
@@ -133,6 +139,10 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.include_router(operations.router)
     app.include_router(models.router)
     app.include_router(keys.router)
+    app.include_router(tenants.router)
+    app.include_router(usage.router)
+    app.include_router(audit.router)
+    app.add_middleware(RateLimitMiddleware)
     problems.install(app)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(AvailabilityMiddleware)

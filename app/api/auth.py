@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from app.access.audit import Origin, origin
 from app.access.callers import ANONYMOUS, OWNER, Caller
 from app.access.callers import Scope as KeyScope
 from app.access.registry import ApiKeys
@@ -90,6 +91,7 @@ def _sent(credentials: HTTPAuthorizationCredentials | None) -> str | None:
 
 
 def _noted(request: Request, caller: Caller) -> Caller:
+    origin.set(Origin(request.client.host if request.client else None, request.state.request_id))
     if not is_anonymous(caller):
         request.state.caller = caller.label  # for the request's log line
     return caller

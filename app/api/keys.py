@@ -109,5 +109,5 @@ async def revoke_key(
     The list shows it as revoked.
     """
     async with database.transaction() as session:
-        await keys.revoke(session, key_id)
+        await keys.revoke(session, key_id, caller.label)
     await service.api_keys.load(database)

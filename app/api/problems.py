@@ -30,6 +30,8 @@ from app.errors import (
     NoAudio,
     NotFound,
     QueueFull,
+    QuotaExceeded,
+    RateLimited,
     RequestTimeout,
     ShuttingDown,
     TooLarge,
@@ -45,7 +47,7 @@ MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_DETAIL = "The database, the audio store or the decoder cannot be used at the moment."
 INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of this answer."
 # Every route that needs a key may answer these errors.
-COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, Unavailable)
+COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, RateLimited, Unavailable)
 ERROR_SCHEMA = {"$ref": "#/components/schemas/OpenAIError"}
 # Every route that takes a recording may answer these errors too.
 UPLOAD_ERRORS: tuple[type[AppError], ...] = (
@@ -57,6 +59,7 @@ UPLOAD_ERRORS: tuple[type[AppError], ...] = (
     BadMedia,
     TooLong,
     QueueFull,
+    QuotaExceeded,
     InsufficientStorage,
     ShuttingDown,
 )

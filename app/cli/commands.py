@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from app import __version__, wording
 from app.cli.admin.keys import keys_cli
+from app.cli.admin.tenants import tenants_cli
 from app.cli.batch.command import batch
 from app.cli.database import database_cli
 from app.cli.doctor.command import doctor
@@ -44,6 +45,7 @@ cli = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 for command in (serve, worker, transcribe, batch, doctor):
     cli.command()(command)
 cli.add_typer(keys_cli, name="keys")
+cli.add_typer(tenants_cli, name="tenants")
 cli.add_typer(database_cli, name="database")
 cli.add_typer(models_cli, name="models")
 cli.add_typer(webhooks_cli, name="webhooks")

@@ -28,13 +28,14 @@ from app.errors import (
     InsufficientStorage,
     InvalidRequest,
     QueueFull,
+    QuotaExceeded,
     Unavailable,
 )
 from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint, request_hash
 from app.intake.model_names import ModelNames
 from app.intake.offered import options_in_force
 from app.intake.prober import Prober
-from app.jobs import awaited, changing
+from app.jobs import awaited, changing, quotas
 from app.jobs.awaited import Upload
 from app.jobs.ending import AtEnd
 from app.jobs.models import NewJob, Transcription
@@ -105,15 +106,15 @@ class Intake:
 
         If the block raises an error, the saved bytes are erased. `announced_bytes` is 0 if the size is not known.
 
-        Raises QueueFull and InsufficientStorage before a byte is read. If the caller's idempotency key is known, it
-        raises neither, because a repetition needs no place: its bytes are only counted and hashed. The same holds for
-        an awaited request that announces about as many bytes as one of the caller's awaited jobs has. The function
-        raises TooLarge and InsufficientStorage.
+        Raises QueueFull, QuotaExceeded and InsufficientStorage before a byte is read. If the caller's idempotency key
+        is known, it raises none, because a repetition needs no place: its bytes are only counted and hashed. The same
+        holds for an awaited request that announces about as many bytes as one of the caller's awaited jobs has. The
+        function raises TooLarge and InsufficientStorage.
         """
         key = str(uuid7())
         try:
             known = await self._needs_no_room(caller, idempotency_key, announced_bytes)
-        except (QueueFull, InsufficientStorage):
+        except (QueueFull, QuotaExceeded, InsufficientStorage):
             known = is_awaited and await self._may_repeat(self.upload_of(caller, announced_bytes))
             if not known:
                 raise
@@ -134,10 +135,14 @@ class Intake:
             yield save
 
     async def _needs_no_room(self, caller: Caller, idempotency_key: str | None, announced_bytes: int) -> bool:
-        """Whether the caller has used the idempotency key. If not, raises QueueFull and InsufficientStorage."""
+        """Whether the caller has used the idempotency key.
+
+        If not, raises QueueFull, QuotaExceeded and InsufficientStorage.
+        """
         async with self._database.transaction() as session:
             if idempotency_key and await changing.key_is_known(session, caller.label, idempotency_key):
                 return True
+            await quotas.require(session, caller)
             await changing.require_queue_place(session, caller.label, self.limits.queue)
         await self._free_space.require(announced_bytes)
         return False
@@ -202,6 +207,7 @@ class Intake:
                 sample_rate=info.sample_rate,
                 channels=info.channels,
             ),
+            caller,
             self._hash_of(recording, ask) if ask.is_awaited else None,
         )
 
@@ -279,16 +285,16 @@ class Intake:
             if earlier is None:
                 raise
             return Accepted(earlier, is_new=False)
-        return await self._enqueue(job)
+        return await self._enqueue(job, caller)
 
-    async def _enqueue(self, job: NewJob, request_hash: str | None = None) -> Accepted:
+    async def _enqueue(self, job: NewJob, caller: Caller, request_hash: str | None = None) -> Accepted:
         """Write the job. If the job is refused or not new, its recording is erased."""
         try:
             async with self._database.transaction() as session:
                 if request_hash is None:
-                    row, is_new = await changing.enqueue(session, job, self.limits.queue)
+                    row, is_new = await changing.enqueue(session, job, self.limits.queue, caller)
                 else:
-                    row, is_new = await changing.enqueue_awaited(session, job, request_hash, self.limits.queue)
+                    row, is_new = await changing.enqueue_awaited(session, job, request_hash, self.limits.queue, caller)
         except AppError:
             await self._erase(job.audio_key)
             raise

@@ -16,12 +16,14 @@ from sqlmodel import SQLModel, col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from app.access import audit
+from app.access.audit import Action
 from app.access.callers import Caller, tenant_of
 from app.database.notifications import notify
 from app.deliveries import outbox
 from app.deliveries.models import Delivery, Event
 from app.errors import AlreadyFinal, AppError, IdempotencyKeyReused, NotFound, QueueFull
-from app.jobs import awaited, results
+from app.jobs import awaited, quotas, results
 from app.jobs.ending import AtEnd, Written, now, write_with_end
 from app.jobs.followed import SCHEME
 from app.jobs.lifecycle import FINAL, RATE_WINDOW, Status, come_back_after
@@ -51,7 +53,8 @@ async def require_queue_place(session: AsyncSession, caller: str, limit: QueueLi
     waiting = await _count(session, pending.limit(limit.pending))
     if limit.admits(waiting, limit.pending):
         return
-    own = await _count(session, pending.where(Transcription.caller == caller).limit(limit.reserve))
+    theirs = pending.where(Transcription.tenant == tenant_of(caller), Transcription.caller == caller)
+    own = await _count(session, theirs.limit(limit.reserve))
     if not limit.admits(waiting, own):
         lately = select(Transcription.id).where(col(Transcription.completed_at) > func.now() - RATE_WINDOW)
         seconds = come_back_after(waiting, await _count(session, lately))
@@ -64,20 +67,24 @@ async def _count(session: AsyncSession, rows: SelectOfScalar[Any]) -> int:
     return (await session.exec(select(func.count()).select_from(rows.subquery()))).one()
 
 
-async def enqueue(session: AsyncSession, job: NewJob, limit: QueueLimit | None) -> tuple[Transcription, bool]:
+async def enqueue(
+    session: AsyncSession, job: NewJob, limit: QueueLimit | None, caller: Caller | None = None
+) -> tuple[Transcription, bool]:
     """Insert a job. If the caller has used its idempotency key before, find the job of that request instead.
 
-    Returns the job, and whether it is new. Raises QueueFull if there is a limit, and IdempotencyKeyReused if the key
-    was used for a different request.
+    The quotas of the `caller` hold, if it is given. Returns the job, and whether it is new. Raises QuotaExceeded,
+    QueueFull if there is a limit, and IdempotencyKeyReused if the key was used for a different request.
     """
     if (earlier := await repeated(session, job.caller, job.idempotency_key, job.fingerprint)) is not None:
         return earlier, False
+    if caller is not None:
+        await quotas.require(session, caller, job.duration, exactly=True)
     if limit is not None:
         await require_queue_place(session, job.caller, limit)
     insertion = insert(Transcription).values(_row(job)).on_conflict_do_nothing(constraint="transcription_idempotency")
     inserted = (await session.exec(insertion.returning(Transcription))).scalars().first()
     if inserted is None:  # another request with the same key was written in between, and can be read now
-        return await enqueue(session, job, limit)
+        return await enqueue(session, job, limit, caller)
     await notify(session, PENDING_TOPIC)
     return inserted, True
 
@@ -94,16 +101,16 @@ async def enqueue_many(session: AsyncSession, jobs: Sequence[NewJob]) -> None:
 
 
 async def enqueue_awaited(
-    session: AsyncSession, job: NewJob, request_hash: str, limit: QueueLimit
+    session: AsyncSession, job: NewJob, request_hash: str, limit: QueueLimit, caller: Caller | None = None
 ) -> tuple[Transcription, bool]:
     """Insert a job that a client waits for, or join the job of an earlier request with the same hash.
 
-    Returns the job, and whether it is new. Raises QueueFull.
+    Returns the job, and whether it is new. Raises QueueFull and QuotaExceeded.
     """
     await awaited.lock(session, job.caller, request_hash)
     if (earlier := await awaited.join(session, job.caller, request_hash)) is not None:
         return earlier, False
-    inserted, is_new = await enqueue(session, job, limit)
+    inserted, is_new = await enqueue(session, job, limit, caller)
     await awaited.add(session, inserted.id, job.caller, request_hash)
     return inserted, is_new
 
@@ -204,6 +211,7 @@ async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -
             )
         )
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
+    await audit.note_change(session, Action.CALL_ERASED, caller.label, calls=[transcription_id], tenant=job.tenant)
     await notify(session, cancelled_topic(transcription_id))
     await notify(session, changed_topic(transcription_id))
     return job
@@ -225,12 +233,20 @@ async def cancel_some_of_batch(
     return cancelled
 
 
-async def erase_some_of_batch(session: AsyncSession, batch_id: UUID, limit: int) -> list[tuple[UUID, str | None]]:
-    """Delete up to `limit` jobs of a recording batch with their transcripts. Returns their ids and recordings' keys."""
+async def erase_some_of_batch(
+    session: AsyncSession, batch_id: UUID, tenant: str, limit: int
+) -> list[tuple[UUID, str | None]]:
+    """Delete up to `limit` jobs of a tenant's recording batch, with their transcripts.
+
+    Returns their ids and the keys of their recordings. The audit says in another entry who erased the batch.
+    """
     some = select(Transcription.id).where(Transcription.batch_id == batch_id).limit(limit)
     statement = delete(Transcription).where(col(Transcription.id).in_(some))
     returned = statement.returning(col(Transcription.id), col(Transcription.audio_key), col(Transcription.status))
     erased = (await session.exec(returned)).all()
+    if erased:
+        ids, about = [job_id for job_id, _, _ in erased], str(batch_id)
+        await audit.note_change(session, Action.CALL_ERASED, audit.BATCH, calls=ids, tenant=tenant, about=about)
     for job_id, _, status in erased:
         if status not in FINAL:
             await notify(session, cancelled_topic(job_id))

@@ -1,4 +1,7 @@
-"""The SQL of retention: deletes ended jobs, and clears recordings from rows. Its callers erase the files."""
+"""The SQL of retention: deletes ended jobs, and clears recordings from rows. The audit has an entry for each.
+
+Its callers erase the files.
+"""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -8,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.access.audit import RETENTION, Action
 from app.jobs.models import Transcription
 
 
@@ -37,15 +41,22 @@ async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timede
             ORDER BY completed_at
             LIMIT :limit
             FOR UPDATE SKIP LOCKED
+        ), forgotten AS (
+            UPDATE transcription SET audio_key = NULL
+            FROM due WHERE transcription.id = due.id
+            RETURNING transcription.id, tenant, due.audio_key
+        ), noted AS (
+            INSERT INTO audit (caller, tenant, action, transcription_id)
+            SELECT :retention, tenant, :action, id FROM forgotten
         )
-        UPDATE transcription SET audio_key = NULL
-        FROM due WHERE transcription.id = due.id
-        RETURNING due.audio_key
+        SELECT audio_key FROM forgotten
     """).bindparams(
         bindparam("age", age, type_=Interval),
         bindparam("failed_age", failed_age, type_=Interval),
         bindparam("least", min(age, failed_age), type_=Interval),  # so that the index is read only as far as needed
         limit=limit,
+        retention=RETENTION,
+        action=Action.RECORDING_ERASED,
     )
     return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
 
@@ -71,11 +82,14 @@ async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list
             FOR UPDATE SKIP LOCKED
         ), erased AS (
             DELETE FROM transcription USING due WHERE transcription.id = due.id
-            RETURNING transcription.id, idempotency_key, source, audio_key
+            RETURNING transcription.id, tenant, idempotency_key, source, audio_key
+        ), noted AS (
+            INSERT INTO audit (caller, tenant, action, transcription_id)
+            SELECT :retention, tenant, :action, id FROM erased
         ), remembered AS (
             INSERT INTO erased_file (transcription_id, idempotency_key, source, erased_at, used_at)
             SELECT id, idempotency_key, source, now(), now() FROM erased WHERE source LIKE 'file://%'
         )
         SELECT audio_key FROM erased
-    """).bindparams(age=age, limit=limit)
+    """).bindparams(age=age, limit=limit, retention=RETENTION, action=Action.CALL_ERASED)
     return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]

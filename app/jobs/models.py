@@ -90,7 +90,12 @@ class Transcription(SQLModel, table=True):
         ),
         Index("transcription_by_metadata", text("metadata_terms(metadata)"), postgresql_using="gin"),
         # The jobs of recording batches do not count for the queue's limit.
-        Index("transcription_waiting", "caller", postgresql_where=text("status = 'pending' AND batch_id IS NULL")),
+        Index(
+            "transcription_waiting",
+            "tenant",
+            "caller",
+            postgresql_where=text("status = 'pending' AND batch_id IS NULL"),
+        ),
         Index(
             "transcription_of_batch",
             "batch_id",

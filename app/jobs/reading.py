@@ -15,6 +15,8 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.access import audit
+from app.access.audit import Action
 from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries import outbox, outputs_of_events
@@ -98,12 +100,16 @@ class Reader:
     async def page(self, wanted: Wanted, caller: Caller) -> Page:
         """Jobs in the order of the list.
 
-        If something was searched for, a page may have less than `limit` jobs although there are more pages.
+        If something was searched for, a page may have less than `limit` jobs although there are more pages. The audit
+        has an entry for each job of the page, or one for a search without hits.
         """
         if wanted.query is not None:
             found = await searching.find(self._database, wanted, caller)
             items = await self._in_order(found.ids)
-            return Page(items, found.cursor, await self._hits.of(found.ids, wanted.query))
+            hits = await self._hits.of(found.ids, wanted.query)
+            async with self._database.transaction() as session:
+                await audit.note_read(session, Action.TRANSCRIPT_SEARCHED, caller, found.ids)
+            return Page(items, found.cursor, hits)
         async with self._database.transaction() as session:
             ids = (await session.exec(listing.ids(wanted, caller, wanted.limit + 1))).all()
         items = await self._in_order(ids[: wanted.limit])
@@ -117,6 +123,8 @@ class Reader:
             statement = statement.where(col(Transcription.id).in_(some), seen_by(caller))
             async with self._database.transaction() as session:
                 found = {job.id: (job, stored) for job, stored in await session.exec(statement)}
+                if shown := [job_id for job_id, (_, stored) in found.items() if stored is not None]:
+                    await audit.note_read(session, Action.TRANSCRIPT_EXPORTED, caller, shown)
             for job_id in some:
                 job, stored = found.get(job_id, (None, None))
                 yield Exported(job_id, job, stored)
@@ -132,32 +140,41 @@ class Reader:
 
         `render` runs in the thread that parses the stored transcript, because both take long for a long call.
         """
-        statement = select(Transcription.status, StoredTranscript).where(Transcription.id == transcription_id)
         async with self._database.transaction() as session:
-            found = (await session.exec(statement.where(seen_by(caller)).outerjoin(StoredTranscript))).first()
-        if found is None:
-            raise unknown(transcription_id)
-        status, stored = found
-        if stored is None:
-            raise NotCompleted(f"The transcription is {status}.")
-        return await asyncio.to_thread(lambda: render(stored_transcripts.validate_json(stored.transcript)))
+            stored = await _stored(session, transcription_id, caller)
+            await audit.note_read(session, Action.TRANSCRIPT_READ, caller, [transcription_id])
+        return await _rendered(stored, render)
 
     async def shared_transcript(
         self, transcription_id: UUID, caller: Caller, shape: Hashable, render: Callable[[Transcript], Rendered]
     ) -> Rendered:
         """As `transcript`, but rendered once for all clients that ask for the same shape at the same time.
 
-        The clients that wait for one job ask together when it ends.
+        The clients that wait for one job ask together when it ends. The audit has an entry for each.
         """
         key = (transcription_id, caller, shape)
         rendering = self._rendering.get(key)
         if rendering is None:
-            rendering = asyncio.create_task(self.transcript(transcription_id, caller, render))
+            rendering = asyncio.create_task(self._unaudited_transcript(transcription_id, caller, render))
             self._rendering[key] = rendering
-            rendering.add_done_callback(partial(self._rendered, key))
-        return await asyncio.shield(rendering)
+            rendering.add_done_callback(partial(self._end_rendering, key))
+        rendered: Rendered = await asyncio.shield(rendering)
+        await self.note_read(Action.TRANSCRIPT_READ, transcription_id, caller)
+        return rendered
 
-    def _rendered(self, key: Hashable, rendering: "asyncio.Task[Any]") -> None:
+    async def _unaudited_transcript(
+        self, transcription_id: UUID, caller: Caller, render: Callable[[Transcript], Rendered]
+    ) -> Rendered:
+        async with self._database.transaction() as session:
+            stored = await _stored(session, transcription_id, caller)
+        return await _rendered(stored, render)
+
+    async def note_read(self, action: Action, transcription_id: UUID, caller: Caller) -> None:
+        """Write into the audit what the caller is about to get, for a text that was read without it."""
+        async with self._database.transaction() as session:
+            await audit.note_read(session, action, caller, [transcription_id])
+
+    def _end_rendering(self, key: Hashable, rendering: "asyncio.Task[Any]") -> None:
         del self._rendering[key]
         if not rendering.cancelled():
             rendering.exception()  # its clients may have hung up
@@ -167,7 +184,7 @@ class Reader:
 
         There are none if the job was not asked to report its text, does not run, or has ended. If a job runs again
         after its worker was lost, its text comes again from its beginning. A client that asks with the `until` that it
-        got last gets no text twice.
+        got last gets no text twice. The caller of this function writes into the audit that the text is read, once.
         """
         async with self._database.transaction() as session:
             found = await parts.read(session, transcription_id, seen_by(caller), after)
@@ -176,12 +193,14 @@ class Reader:
         return await asyncio.to_thread(parts.joined, found, after) if found else TextSoFar((), after)
 
     async def recording(self, transcription_id: UUID, caller: Caller) -> Transcription:
-        """The job, for its recording's key, name and size."""
+        """The job, for its recording's key, name and size. If it has a recording, that counts as read by the caller."""
         statement = select(Transcription).where(Transcription.id == transcription_id, seen_by(caller))
         async with self._database.transaction() as session:
             job = (await session.exec(statement)).first()
-        if job is None:
-            raise unknown(transcription_id)
+            if job is None:
+                raise unknown(transcription_id)
+            if job.audio_key is not None:
+                await audit.note_read(session, Action.RECORDING_READ, caller, [transcription_id])
         return job
 
     async def deliveries(
@@ -220,6 +239,22 @@ class Reader:
         async with self._database.transaction() as session:
             jobs = (await session.exec(select(Transcription).where(col(Transcription.id).in_(ids)))).all()
             return {read.job.id: read for read in await _with_deliveries(session, jobs)}
+
+
+async def _stored(session: AsyncSession, transcription_id: UUID, caller: Caller) -> str:
+    """The transcript as JSON text. Raises NotFound and NotCompleted."""
+    statement = select(Transcription.status, StoredTranscript.transcript).where(Transcription.id == transcription_id)
+    found = (await session.exec(statement.where(seen_by(caller)).outerjoin(StoredTranscript))).first()
+    if found is None:
+        raise unknown(transcription_id)
+    status, stored = found
+    if stored is None:
+        raise NotCompleted(f"The transcription is {status}.")
+    return stored
+
+
+async def _rendered(stored: str, render: Callable[[Transcript], Rendered]) -> Rendered:
+    return await asyncio.to_thread(lambda: render(stored_transcripts.validate_json(stored)))
 
 
 async def _with_deliveries(session: AsyncSession, jobs: Sequence[Transcription]) -> list[Read]:

@@ -39,4 +39,5 @@ async def write(session: AsyncSession, job: Transcription, result: Result) -> No
     """Write the result of a job. The row of the job is written with the session."""
     session.add(StoredTranscript(transcription_id=job.id, transcript=result.stored))
     job.language, job.speakers = result.language, result.speakers
-    await write_words(session, job.id, result.words)
+    with session.no_autoflush:  # so that the row of the job is written once, when all of its columns are known
+        await write_words(session, job.id, result.words)

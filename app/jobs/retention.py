@@ -1,4 +1,6 @@
-"""Erases recordings and transcriptions of ended jobs after the time that they are kept. Every process does so.
+"""Erases recordings and transcriptions of ended jobs after the time that they are kept, and old entries of the audit.
+
+Every process does so. It also adds up the usage, which stays.
 
 The row forgets its recording before the store erases it. If recordings are not kept, that happens in the transaction
 that ends the job. Recordings of failed jobs may be kept for longer, so that an operator can look at them. If a crash
@@ -13,10 +15,11 @@ from uuid import UUID
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.access import audit
 from app.database.connections import Database
 from app.database.retries import every
 from app.errors import InsufficientStorage
-from app.jobs import erasure
+from app.jobs import erasure, usage
 from app.storage.disk import FreeSpace
 from app.storage.store import AudioStore, StoreUnavailable
 
@@ -25,6 +28,8 @@ ORPHAN_SECONDS = 3600.0
 BATCH = 500
 REFUSALS_IN_A_ROW = 3
 ORPHAN_BATCH = 1000
+ROWS_AT_ONCE = 5000
+KEEP_AUDIT_DAYS = 365
 
 log = structlog.stdlib.get_logger("callscribe.retention")
 
@@ -44,6 +49,7 @@ class Retention:
         keep_audio_days: int = 0,
         keep_failed_audio_days: int = 0,
         keep_transcript_days: int | None = None,
+        keep_audit_days: int = KEEP_AUDIT_DAYS,
         free_space: FreeSpace | None = None,
     ) -> None:
         self._database = database
@@ -52,6 +58,7 @@ class Retention:
         self._keep_audio = timedelta(days=keep_audio_days)
         self._keep_failed_audio = timedelta(days=max(keep_audio_days, keep_failed_audio_days))
         self._keep_transcript = None if keep_transcript_days is None else timedelta(days=keep_transcript_days)
+        self._keep_audit = timedelta(days=keep_audit_days)
         self._unneeded = set[str]()  # found by the last search for orphans
 
     async def run(self) -> None:
@@ -59,6 +66,7 @@ class Retention:
         async with asyncio.TaskGroup() as group:
             group.create_task(every(SWEEP_SECONDS, self.sweep))
             group.create_task(every(ORPHAN_SECONDS, self.erase_orphans))
+            group.create_task(every(SWEEP_SECONDS, self.add_up_usage))
 
     @property
     def forgets_audio(self) -> bool:
@@ -85,6 +93,19 @@ class Retention:
             erased = await self._forget_audio(self._keep_audio)
             if erased:
                 log.warning("recordings of failed jobs were erased early: the disk is almost full", erased=erased)
+
+        await self._in_batches(lambda session: audit.erase_old(session, self._keep_audit, ROWS_AT_ONCE))
+
+    async def add_up_usage(self) -> None:
+        """Add the entries of usage to the sums."""
+        await self._in_batches(usage.add_up)
+
+    async def _in_batches(self, work: Callable[[AsyncSession], Awaitable[int]]) -> None:
+        """Do the work in one transaction after the other, until it finds nothing more."""
+        found = 1
+        while found:
+            async with self._database.transaction() as session:
+                found = await work(session)
 
     async def _forget_audio(self, keep_failed: timedelta) -> int:
         return await self._erase_batches(

@@ -13,6 +13,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.access import audit
+from app.access.audit import Action
 from app.access.callers import Caller
 from app.database.notifications import notify
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotCompleted, NotFound, Unavailable
@@ -120,6 +122,7 @@ async def request_cancel(session: AsyncSession, batch_id: UUID, caller: Caller) 
 async def request_erasure(session: AsyncSession, batch_id: UUID, caller: Caller) -> None:
     """Let nobody see the batch any more. Its rows and jobs are erased soon. Raises NotFound."""
     batch = await lock_for(session, batch_id, caller)
+    await audit.note_change(session, Action.BATCH_ERASED, caller.label, tenant=batch.tenant, about=str(batch_id))
     await erase_soon(session, batch)
 
 

@@ -172,7 +172,7 @@ class Feeder:
         """Erase some jobs, or some rows when no job is left. Returns whether the batch is erased."""
         async with self._database.transaction() as session:
             await feeding.require_erasing(session, batch.id)
-            erased = await jobs.erase_some_of_batch(session, batch.id, JOBS_AT_ONCE)
+            erased = await jobs.erase_some_of_batch(session, batch.id, batch.tenant, JOBS_AT_ONCE)
             is_gone = not erased and await feeding.erase_rows(session, batch.id, ROWS_AT_ONCE)
         for job_id, key in erased:
             await self._retention.erase_audio(job_id, key)

@@ -18,6 +18,7 @@ from app.jobs.ending import now
 from app.jobs.models import Transcription
 from app.recording_batches import changing
 from app.recording_batches.models import BatchStatus, RecordingBatch, RecordingBatchRow
+from app.recording_batches.room import room_for
 
 MOST_WAITING_JOBS = 400
 ROWS_AT_ONCE = 100
@@ -54,18 +55,19 @@ async def look_again(session: AsyncSession, batch_id: UUID, pause: timedelta, tr
 
 
 async def waiting_rows(session: AsyncSession, batch: RecordingBatch) -> Sequence[RecordingBatchRow]:
-    """The next rows that may get a job now. There are none while enough jobs of the batch wait."""
+    """The next rows that may get a job now. There are none while enough jobs of the batch, or of its caller, wait."""
     pending = text(
         "SELECT count(*) FROM (SELECT FROM transcription WHERE batch_id = :batch AND NOT superseded"
         " AND status = 'pending' LIMIT :most) AS pending"
     ).bindparams(batch=batch.id, most=MOST_WAITING_JOBS)
     free = MOST_WAITING_JOBS - (await session.exec(pending)).scalar_one()  # type: ignore[call-overload]
+    free = await room_for(session, batch, min(free, ROWS_AT_ONCE))
     rows = select(RecordingBatchRow).where(
         RecordingBatchRow.batch_id == batch.id,
         col(RecordingBatchRow.transcription_id).is_(None),
         col(RecordingBatchRow.error_code).is_(None),
     )
-    return (await session.exec(rows.order_by(col(RecordingBatchRow.number)).limit(min(free, ROWS_AT_ONCE)))).all()
+    return (await session.exec(rows.order_by(col(RecordingBatchRow.number)).limit(free))).all()
 
 
 async def record_fed(

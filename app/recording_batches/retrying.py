@@ -96,7 +96,7 @@ class Retries:
         if (earlier := await retried.earlier(session, job_id, caller.label, new.idempotency_key)) is not None:
             return Accepted(earlier, is_new=False)
         if batch is None or ended.superseded or batch.status == BatchStatus.CANCELLED:
-            job, is_new = await jobs.enqueue(session, new, self._intake.limits.queue)
+            job, is_new = await jobs.enqueue(session, new, self._intake.limits.queue, caller)
         else:
             job, is_new = await jobs.enqueue(session, replace(new, batch_id=batch.id), None)
             if is_new:

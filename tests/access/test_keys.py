@@ -82,7 +82,7 @@ async def test_a_revoked_key_is_refused_within_moments(database: Database) -> No
     running = [asyncio.create_task(signals.run()), asyncio.create_task(guarded.run(database, signals))]
     assert guarded.identify(key).name == "crm"
     async with database.transaction() as session:
-        await keys.revoke(session, row.id)
+        await keys.revoke(session, row.id, "test")
     await soon(lambda: guarded.label_of(key) is None)
     for task in running:
         task.cancel()
@@ -109,7 +109,7 @@ async def test_on_this_machine_everybody_is_the_owner_until_there_is_a_key(datab
     with pytest.raises(Unauthorized):
         (await loaded(database)).identify(None)
     async with database.transaction() as session:
-        await keys.revoke(session, row.id)
+        await keys.revoke(session, row.id, "test")
     assert (await loaded(database)).identify(None) == OWNER
     with pytest.raises(Unauthorized):  # a service that other machines reach never opens itself
         (await loaded(database, is_exposed=True)).identify(None)

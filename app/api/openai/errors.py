@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.errors import LONGEST_FIELD, AppError, MediaError, ModelNotFound
+from app.errors import LONGEST_FIELD, AppError, MediaError, ModelNotFound, QuotaExceeded
 from app.jobs.lifecycle import Status
 from app.wording import OF_ERRORS
 
@@ -21,9 +21,15 @@ MODELS_PATH = "/v1/models"  # answers problems with a member `error`, because cl
 _MEDIA = {kind.code: kind for kind in MediaError.__subclasses__()}
 _STATUSES = {422: 400, 507: 503}
 _TYPES = {408: "timeout_error", 429: "rate_limit_error"}
-_CODES = {"unauthorized": "invalid_api_key", "queue_full": "rate_limit_exceeded"}
+_CODES = {
+    "unauthorized": "invalid_api_key",
+    "queue_full": "rate_limit_exceeded",
+    "rate_limited": "rate_limit_exceeded",
+    "quota_exceeded": "insufficient_quota",
+}
 _REPEATED = frozenset({408, 409, 429})
 _NO_RETRY = {"x-should-retry": "false"}
+LONGEST_PATIENCE_SECONDS = 60  # these clients ignore a longer `Retry-After` and repeat the request immediately
 
 
 class OpenAIErrorDetail(BaseModel):
@@ -73,6 +79,8 @@ def failure_of(error: AppError) -> Failure:
     """An error that answers a request."""
     status = status_of(type(error))
     passes = status >= 500 or status in _REPEATED
+    if isinstance(error, QuotaExceeded):
+        passes = error.retry_after is not None and error.retry_after <= LONGEST_PATIENCE_SECONDS
     return Failure(
         status,
         error.reason,

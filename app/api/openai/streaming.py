@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 
+from app.access.audit import Action
 from app.access.callers import Caller
 from app.api.openai.answers import ResponseFormat, Wanted, delta_event, done_event, segment_event
 from app.api.openai.errors import failure_of
@@ -119,6 +120,8 @@ async def _news(service: Service, job_id: UUID, caller: Caller, text: _Text) -> 
     read = await service.reader.read(job_id, caller)
     if not read.final:
         so_far = await service.reader.text_so_far(job_id, caller, text.until)
+        if so_far.segments and not text.until:
+            await service.reader.note_read(Action.TRANSCRIPT_STREAMED, job_id, caller)
         text.until = so_far.until
         for event in text.events(so_far.segments):
             yield event

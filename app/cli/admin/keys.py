@@ -17,6 +17,7 @@ import typer
 from app.access.callers import DEFAULT_TENANT, Scope
 from app.cli.preparation import checked_settings
 from app.settings import Settings
+from app.telemetry import set_up_logging
 
 Result = TypeVar("Result")
 
@@ -117,7 +118,7 @@ def revoke_key(key: Annotated[str, typer.Argument(help="The key's id, as `callsc
         key_id = UUID(key)
     except ValueError:
         raise typer.BadParameter("must be the id of a key, which `callscribe keys list` shows") from None
-    row = in_database(lambda session: keys.revoke(session, key_id))
+    row = in_database(lambda session: keys.revoke(session, key_id, actor()))
     typer.echo(f"The key {row.hint}… of {row.name} is revoked.")
 
 
@@ -154,5 +155,6 @@ def in_database(work: Callable[[Any], Awaitable[Result]]) -> Result:
 async def _in_database(settings: Settings, work: Callable[[Any], Awaitable[Result]]) -> Result:
     from app.database.embedded import open_database
 
+    set_up_logging(settings.log_format, settings.log_level)  # the audit is also in the log
     async with open_database(settings.database_url, settings.data_dir) as database, database.transaction() as session:
         return await work(session)

@@ -37,6 +37,7 @@ from app.errors import (
     NotFailed,
     NotFound,
     QueueFull,
+    QuotaExceeded,
     RangeNotSatisfiable,
     RecordingGone,
     RequestTimeout,
@@ -161,8 +162,14 @@ def test_every_error_of_a_request_has_openais_shape(kind: type[AppError]) -> Non
     assert list(failure.detail) == ["message", "type", "param", "code"]
     assert failure.status not in (422, 507), "openai-python has no class of ours for them"
     assert ("x-should-retry" in failure.headers) == (
-        400 <= failure.status < 500 and failure.status not in {408, 409, 429}
+        400 <= failure.status < 500 and (failure.status not in {408, 409, 429} or kind is QuotaExceeded)
     )
+
+
+@pytest.mark.parametrize(("seconds", "repeats"), [(5, True), (60, True), (3600, False), (None, False)])
+def test_a_quota_is_waited_for_only_if_that_is_not_long(seconds: int | None, repeats: bool) -> None:
+    headers = failure_of(QuotaExceeded(retry_after=seconds)).headers
+    assert ("x-should-retry" not in headers) == repeats
 
 
 NOT_OF_THESE_PATHS = (

@@ -1,7 +1,6 @@
-// What the reader can do with a call: cancel it while it is unfinished, and erase it.
+// What the reader can do with a call: cancel it while it is unfinished, and delete it.
 
 import { call, pathOf } from "./api.js";
-import { removeCalls } from "./calls.js";
 import { byId, named } from "./elements.js";
 import { announce, showProblem } from "./messages.js";
 import { ownRecordings, remove, uploads } from "./uploads.js";
@@ -53,9 +52,8 @@ async function erase(job, signal) {
   ownRecordings.delete(job.id);
   const upload = uploads.find((each) => each.job?.id === job.id);
   if (upload) remove(upload);
-  removeCalls([job.id]);
-  if (!signal.aborted) location.replace(byId("to-calls").href);
-  announce(`${nameOf(job)} is erased`);
+  if (!signal.aborted) location.replace("#");
+  announce(`${nameOf(job)} is deleted`);
 }
 
 byId("keep").addEventListener("click", () => dialog.close());

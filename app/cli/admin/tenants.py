@@ -1,0 +1,84 @@
+"""`callscribe tenants` lists tenants, and limits what the keys of a tenant, or one of them, may use."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.admin.keys import AsJson, actor, in_database
+
+tenants_cli = typer.Typer(help="List tenants, and limit what they may use.", no_args_is_help=True)
+
+NONE = "none"
+
+
+@tenants_cli.command("list")
+def list_tenants(as_json: AsJson = False) -> None:
+    """List the tenants that have keys or limits in the database."""
+    from app.access import keys
+
+    rows = in_database(keys.tenants)
+    if as_json:
+        typer.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
+        return
+    for row in rows:
+        typer.echo(f"{row.name}  {_shown(row.limits)}")
+    if not rows:
+        typer.echo("There are no tenants in the database.", err=True)
+
+
+@tenants_cli.command("limit")
+def limit_tenant(
+    name: Annotated[str, typer.Argument(help="The tenant.")],
+    key: Annotated[
+        str | None, typer.Option(help="Limit the keys of this name. Without it, all keys of the tenant together.")
+    ] = None,
+    requests_per_minute: Annotated[
+        str | None, typer.Option(help="How many requests a minute are answered, or none.")
+    ] = None,
+    pending_jobs: Annotated[str | None, typer.Option(help="How many calls may wait, or none.")] = None,
+    audio_hours_per_day: Annotated[
+        str | None, typer.Option(help="How many hours of recordings are taken on one day in UTC, or none.")
+    ] = None,
+) -> None:
+    """Limit what a tenant or one of its keys may use. What you do not name stays. `none` removes a limit."""
+    from app.access import limits
+
+    asked = {
+        "requests_per_minute": _number(requests_per_minute, "--requests-per-minute", int, least=1),
+        "pending_jobs": _number(pending_jobs, "--pending-jobs", int),
+        "audio_hours_per_day": _number(audio_hours_per_day, "--audio-hours-per-day", float),
+    }
+    given = (requests_per_minute, pending_jobs, audio_hours_per_day)
+    changes = {field: number for (field, number), text in zip(asked.items(), given, strict=True) if text is not None}
+    if not changes:
+        raise typer.BadParameter("name at least one limit, such as --requests-per-minute 600")
+
+    async def change(session: Any) -> Any:
+        if key is not None:
+            return await limits.change_keys(session, name, key, changes, actor())
+        return (await limits.change_tenant(session, name, changes, actor())).limits
+
+    who = f"The tenant {name}" if key is None else f"The key {key} of the tenant {name}"
+    typer.echo(f"{who}: {_shown(in_database(change))}")
+
+
+def _number(text: str | None, option: str, kind: type[float], least: float = 0) -> float | None:
+    if text is None or text == NONE:
+        return None
+    try:
+        number = kind(text)
+    except ValueError:
+        number = -1
+    if not least <= number <= 100_000_000:
+        raise typer.BadParameter(f"write a number from {least}, or {NONE}", param_hint=option)
+    return number
+
+
+def _shown(limits: Any) -> str:
+    words = (
+        (limits.requests_per_minute, "{} requests a minute"),
+        (limits.pending_jobs, "{} waiting calls"),
+        (limits.audio_hours_per_day, "{:g} hours of audio a day"),
+    )
+    return ", ".join(text.format(number) for number, text in words if number is not None) or "no limits"

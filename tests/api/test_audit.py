@@ -1,0 +1,177 @@
+"""Everything that reads or erases calls, and everything that changes keys and limits, leaves an entry in the audit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from app.access import audit
+from app.access.audit import Action
+from app.access.callers import Caller, Scope
+from app.database.connections import Database
+from app.jobs import erasure
+from app.jobs.retention import Retention
+from app.storage.folder_store import LocalAudioStore
+from testing.forms import refused
+from testing.keys import bearer
+from testing.listening import Listening, listening
+from testing.recordings import tone
+from testing.rows import SUCCESS, claim, date_end, execute, finish
+
+NOBODY = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
+
+
+@pytest.fixture
+async def served(database: Database, tmp_path: Path) -> AsyncIterator[Listening]:
+    async with listening(database, tmp_path) as served:
+        yield served
+
+
+async def entries(served: Listening, key: dict[str, str], query: str = "") -> list[dict[str, Any]]:
+    answer = await served.client.get(f"/v1/audit?{query}", headers=key)
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def completed(served: Listening, database: Database, key: dict[str, str]) -> str:
+    """The path of a completed call, whose recording is kept."""
+    files = {"file": ("call.wav", tone())}
+    job = (await served.client.post("/v1/transcriptions", files=files, headers=key)).json()
+    [claimed] = await claim(database)
+    await finish(database, claimed, SUCCESS)
+    path: str = job["links"]["self"]
+    return path
+
+
+async def test_who_reads_a_call_leaves_an_entry_that_outlives_the_call(database: Database, served: Listening) -> None:
+    key, boss = await bearer(served, "crm", "acme"), await bearer(served, "boss", scopes=[Scope.ADMIN])
+    path = await completed(served, database, key)
+    call = path.rpartition("/")[2]
+    asked = key | {"X-Request-ID": "from-the-crm"}
+    for request in (
+        served.client.get(f"{path}/transcript", headers=asked),
+        served.client.get(f"{path}/audio", headers=key | {"Range": "bytes=0-9"}),
+        served.client.post("/v1/transcriptions/export", json={"ids": [call, NOBODY]}, headers=key),
+        served.client.delete(path, headers=key),
+    ):
+        assert (await request).status_code in (200, 204, 206)
+    found = await entries(served, boss, f"transcription_id={call}")
+    done = [entry["action"] for entry in found]
+    assert done == ["call.erased", "transcript.exported", "recording.read", "transcript.read"]
+    assert {(entry["caller"], entry["tenant"], entry["address"]) for entry in found} == {
+        ("acme:crm", "acme", "127.0.0.1")
+    }
+    assert found[-1]["request_id"] == "from-the-crm"
+
+
+async def test_what_was_not_given_is_not_in_the_audit(database: Database, served: Listening) -> None:
+    key, boss = await bearer(served, "crm", "acme"), await bearer(served, "boss", scopes=[Scope.ADMIN])
+    stranger = await bearer(served, "crm", "globex")
+    path = await completed(served, database, key)
+    files = {"file": ("call.wav", tone())}
+    waiting = (await served.client.post("/v1/transcriptions", files=files, headers=key)).json()["links"]["transcript"]
+    for asked, by, status in (
+        (f"{path}/transcript", stranger, 404),
+        (f"{path}/audio", stranger, 404),
+        (waiting, key, 409),
+        (f"/v1/transcriptions/{NOBODY}/transcript", key, 404),
+        (path, key, 200),
+        ("/v1/transcriptions", key, 200),
+    ):
+        assert (await served.client.get(asked, headers=by)).status_code == status
+    assert await entries(served, boss, "caller=acme:crm") == await entries(served, boss, "caller=globex:crm") == []
+
+
+async def test_a_search_names_the_calls_that_it_shows(database: Database, served: Listening) -> None:
+    key, boss = await bearer(served, "crm"), await bearer(served, "boss", scopes=[Scope.ADMIN])
+    await completed(served, database, key)
+    await served.client.get("/v1/transcriptions?q=refund", headers=key)
+    [entry] = await entries(served, boss, "action=transcript.searched")
+    assert (entry["caller"], entry["transcription_id"]) == ("crm", None)
+    assert "refund" not in str(entry)
+
+
+async def test_changes_of_keys_and_limits_are_in_the_audit(database: Database, served: Listening) -> None:
+    boss = await bearer(served, "boss", scopes=[Scope.ADMIN])
+    made = (await served.client.post("/v1/keys", json={"name": "crm", "tenant": "acme"}, headers=boss)).json()
+    await served.client.put("/v1/tenants/acme", json={"pending_jobs": 3}, headers=boss)
+    await served.client.delete(f"/v1/keys/{made['id']}", headers=boss)
+    found = await entries(served, boss, "caller=boss")
+    assert [entry["action"] for entry in found] == ["key.revoked", "limits.changed", "key.created"]
+    assert {entry["tenant"] for entry in found} == {"acme"}
+    assert found[1]["details"] == {"requests_per_minute": None, "pending_jobs": 3, "audio_hours_per_day": None}
+    assert found[2]["about"] == "crm"
+    assert made["key"] not in str(found)
+
+
+async def test_retention_and_batches_are_in_the_audit(database: Database, served: Listening, tmp_path: Path) -> None:
+    key, boss = await bearer(served, "crm", "acme"), await bearer(served, "boss", scopes=[Scope.ADMIN])
+    call = (await completed(served, database, key)).rpartition("/")[2]
+    await date_end(database, UUID(call), 2)
+    keeping = {"keep_audio_days": 1, "keep_transcript_days": 1}
+    await Retention(database, LocalAudioStore(tmp_path / "empty"), **keeping).sweep()
+    found = await entries(served, boss, f"transcription_id={call}")
+    assert [(entry["action"], entry["caller"], entry["tenant"]) for entry in found] == [
+        ("call.erased", "retention", "acme")
+    ]
+    call = (await completed(served, database, key)).rpartition("/")[2]
+    async with database.transaction() as session:
+        assert len(await erasure.forget_audio(session, timedelta(0), timedelta(0), 10)) == 1
+    [entry] = await entries(served, boss, f"transcription_id={call}")
+    assert (entry["action"], entry["caller"], entry["tenant"]) == ("recording.erased", "retention", "acme")
+    source = {"source": {"urls": ["https://recordings.example.com/a.wav"]}}
+    batch = (await served.client.post("/v1/batches", json=source, headers=key)).json()
+    await served.client.delete(batch["links"]["self"], headers=key)
+    [entry] = await entries(served, boss, "action=batch.erased")
+    assert (entry["caller"], entry["about"]) == ("acme:crm", batch["id"])
+
+
+async def test_only_an_admin_reads_the_audit_page_by_page(database: Database, served: Listening) -> None:
+    key, boss = await bearer(served, "crm"), await bearer(served, "boss", scopes=[Scope.ADMIN])
+    refused(await served.client.get("/v1/audit", headers=key), 403, "forbidden")
+    path = await completed(served, database, key)
+    for _ in range(5):
+        await served.client.get(f"{path}/transcript", headers=key)
+    pages, cursor = [], ""
+    while True:
+        query = f"limit=2&action=transcript.read{cursor}"
+        page = (await served.client.get(f"/v1/audit?{query}", headers=boss)).json()
+        pages.append([entry["at"] for entry in page["items"]])
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert [len(page) for page in pages] == [2, 2, 1]
+    times = [at for page in pages for at in page]
+    assert times == sorted(times, reverse=True)
+    assert len(await entries(served, boss, f"to={times[1]}&from={times[3]}&action=transcript.read")) == 2
+    refused(await served.client.get("/v1/audit?cursor=x", headers=boss), 422, "invalid_request")
+    refused(await served.client.get("/v1/audit?from=2026-11-28", headers=boss), 422, "invalid_request")
+
+
+async def test_a_read_that_cannot_be_written_into_the_audit_is_not_answered(
+    database: Database, served: Listening
+) -> None:
+    key = await bearer(served, "crm")
+    path = await completed(served, database, key)
+    await execute(database, "ALTER TABLE audit RENAME TO elsewhere")
+    for what in ("transcript", "audio"):
+        assert (await served.client.get(f"{path}/{what}", headers=key)).status_code >= 500
+    await execute(database, "ALTER TABLE elsewhere RENAME TO audit")
+    assert (await served.client.get(f"{path}/transcript", headers=key)).status_code == 200
+
+
+async def test_readers_of_one_call_do_not_wait_for_one_another(database: Database) -> None:
+    async with database.transaction() as first, database.transaction() as second:
+        for session in (first, second):
+            await audit.note_read(session, Action.TRANSCRIPT_READ, Caller("crm"), [UUID(NOBODY)])
+        waits = "SELECT current_setting('synchronous_commit')"
+        assert (await first.exec(text(waits))).scalar_one() == "off"  # type: ignore[call-overload]
+    async with asyncio.timeout(10), database.transaction() as session:
+        assert await audit.erase_old(session, timedelta(0), 1) == 1
+        assert await audit.erase_old(session, timedelta(days=1), 10) == 0
