@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline fuzz soak lock
+.PHONY: help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,7 +53,7 @@ test: setup ## run the fast tests, on a real Postgres and the real model: make t
 	  [ $$status = 4 ] || [ $$status = 5 ] && echo "ONE is a path below tests/, or a part of a test's name; nothing is called '$(ONE)'"; exit $$status; }
 
 proofs: setup ## run the slow tests: page in a browser, wheel, fuzzed API, and small forms of soak, bench, chaos and door: make proofs [DURATIONS=15]
-	$(PYTEST) -m slow $(PARALLEL)
+	$(PYTEST) -m slow $(PARALLEL) --no-loadscope-reorder
 
 check: lint test proofs ## check format, lint, types and import contracts, and run all tests; CI also runs a short chaos
 
@@ -78,6 +78,9 @@ door: setup ## show that clients of the OpenAI API lose nothing and wait no long
 
 pipeline: setup ## break servers and processes around folders, messages and files: make pipeline [ONLY="outputs"]
 	$(BIN)/python -m proofs.pipeline $(if $(ONLY),--only $(ONLY))
+
+traces: setup ## show the trace of one call in a real collector, which it installs (660 MB)
+	$(BIN)/python -m proofs.traces
 
 soak: setup ## transcribe hours of audio and hundreds of jobs, and check the memory: make soak [ONLY="long many"] [ROUNDS=5]
 	$(BIN)/python -m proofs.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))

@@ -47,7 +47,7 @@ def send_traces() -> Callable[[], None]:
     Returns what has to be called at the end of the process, so that the last spans are sent.
     """
     names = exporters_of(os.environ)
-    if not names or tracing.are_recorded():  # something else has set up the SDK, such as `opentelemetry-instrument`
+    if tracing.begin() or not names:  # or something else has set up the SDK, such as `opentelemetry-instrument`
         return _nothing
     try:
         provider = _provider(names)
@@ -55,6 +55,7 @@ def send_traces() -> Callable[[], None]:
         log.warning("no traces are sent", error=_why_not(error))
         return _nothing
     trace.set_tracer_provider(provider)
+    tracing.begin()
     log.info("traces are sent", exporters=names)
 
     def finish() -> None:

@@ -38,6 +38,7 @@ from app.jobs.reading import Reader
 from app.jobs.recording import Recordings
 from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
+from app.jobs.search_filling import SearchFilling
 from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
 from app.making import channels_of, decoder_of, engine_config, open_fetcher, open_intake, watch_options
@@ -196,7 +197,14 @@ async def open_parts(
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
         on_signals(shutdown.request)
         unserved = UnservedModels(database, settings.model)
-        work = [signals.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
+        work = [
+            signals.run(),
+            retention.run(),
+            sender.run(),
+            unserved.run(),
+            SearchFilling(database).run(),
+            log_containment(),
+        ]
         work += [jobs.run()] if jobs else []
         if redis:
             work += [redis.watch(), consumer.run()]

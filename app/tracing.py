@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
 __all__ = ["HEADER", "ROOT", "Span", "SpanKind"]
 
@@ -29,11 +29,22 @@ TRACEPARENT = re.compile(
 LONGEST = 512
 
 _tracer = trace.get_tracer("callscribe")
+_are_recorded = False
+
+
+def begin() -> bool:
+    """Makes spans from now on if something has set up the SDK. Returns whether that is so.
+
+    The API would ask this again for each span, which takes longer than all that is done for a span without the SDK.
+    """
+    global _are_recorded
+    _are_recorded = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    return _are_recorded
 
 
 def are_recorded() -> bool:
     """Whether this process records spans at all."""
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    return _are_recorded
 
 
 def of_client(text: str | None) -> Context:
@@ -89,8 +100,16 @@ def span(
     """Makes a span of the block. Without `parent`, it is a part of the current span.
 
     In the names of attributes, two underscores stand for a dot. If the block raises an error, the span has its code or
-    its type, and not its message.
+    its type, and not its message. If this process records no spans, the parent is passed on to what is in the block.
     """
+    if not _are_recorded:
+        token = None if parent is None else attach(parent)
+        try:
+            yield INVALID_SPAN
+        finally:
+            if token is not None:
+                detach(token)
+        return
     with _tracer.start_as_current_span(
         name, parent, kind, record_exception=False, set_status_on_exception=False
     ) as current:
@@ -104,6 +123,8 @@ def span(
 
 def past_span(name: str, parent: Context, seconds: float, **attributes: str | float | None) -> None:
     """Makes a span of a time that ends now and was not under the eyes of this process."""
+    if not _are_recorded:
+        return
     now = time.time_ns()
     past = _tracer.start_span(name, parent, start_time=now - round(max(0.0, seconds) * 1e9))
     describe(past, **attributes)

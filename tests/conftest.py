@@ -53,6 +53,14 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     return report
 
 
+LONG = ("tests/proofs/", "tests/test_proxies.py", "tests/test_backup_and_upgrade.py", "tests/test_wheel.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that the processes of `make proofs` end at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.fixture(scope="session")
 def workspace() -> Path:
     """A folder for databases and services. Its name is short because the path of a socket must be short."""

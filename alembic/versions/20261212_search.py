@@ -25,6 +25,11 @@ INDEXES = (
     ("transcription_of_tenant_by_external_id", "(tenant, external_id, id) WHERE external_id IS NOT NULL"),
     ("transcription_by_metadata", "USING gin (metadata_terms(metadata))"),
 )
+REPLACED = {
+    "transcription_by_external_id": "(external_id, id)",
+    "transcription_by_status": "(status, id)",
+}
+MANY = 50_000  # rows of which an index is made in a second
 
 
 def upgrade() -> None:
@@ -47,18 +52,24 @@ def upgrade() -> None:
         postgresql_where=sa.text("part = 0"),
     )
     op.get_bind().exec_driver_sql(METADATA_TERMS)
-    for name, what in INDEXES:
-        op.execute(f"CREATE INDEX {name} ON transcription {what}")
-    op.drop_index("transcription_by_status", "transcription")
-    op.drop_index("transcription_by_external_id", "transcription")
+    if not _is_large("transcription"):  # otherwise app/jobs/late_indexes.py makes them without locking the table
+        for name, what in INDEXES:
+            op.execute(f"CREATE INDEX {name} ON transcription {what}")
+        for name in REPLACED:
+            op.execute(f"DROP INDEX {name}")
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.create_index("transcription_by_external_id", "transcription", ["external_id", "id"])
-    op.create_index("transcription_by_status", "transcription", ["status", "id"])
+    for name, what in REPLACED.items():
+        op.execute(f"CREATE INDEX IF NOT EXISTS {name} ON transcription {what}")
     for name, _ in INDEXES:
-        op.drop_index(name, "transcription")
+        op.execute(f"DROP INDEX IF EXISTS {name}")
     op.execute("DROP FUNCTION metadata_terms")
     op.drop_table("transcript_search")
     op.drop_column("transcription", "speakers")
+
+
+def _is_large(table: str) -> bool:
+    rows = sa.text(f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {MANY + 1}) AS counted")  # noqa: S608
+    return bool(op.get_bind().execute(rows).scalar_one() > MANY)

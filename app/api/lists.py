@@ -110,7 +110,7 @@ async def list_transcriptions(
             description="Return only completed transcriptions in which all of these words were said. Words in quotes "
             "must follow each other in one turn. Case, accents and punctuation do not matter. In Chinese, Japanese, "
             "Korean, Thai, Lao, Burmese and Khmer, characters must follow each other.",
-            examples=['refund "cancel my contract"'],
+            examples=['complaint "cancel my contract"'],
         ),
     ] = None,
     status: Annotated[

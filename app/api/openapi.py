@@ -85,8 +85,8 @@ COMPLETED_EXAMPLE = PENDING_EXAMPLE | {
 HIT_EXAMPLE: dict[str, Any] = {
     "start": 12.4,
     "speaker": "customer",
-    "text": "I would like a refund for this order.",
-    "marks": [[15, 21]],
+    "text": "I have a complaint about this order.",
+    "marks": [[9, 18]],
 }
 EXAMPLES: dict[str, Any] = {
     "Pending": PENDING_EXAMPLE,

@@ -40,7 +40,7 @@ class Utterance:
 
 
 FULL = Plan(tuple("en en es fr en en es hi en en it es en en ja pl en es en pt en es en zh".split()), 18, 240, 60)
-QUICK = Plan(("en", "fr", "es", "en"), 20, 30, 15)
+QUICK = Plan(("en", "fr", "es", "en"), 20, 30, 6)
 
 
 def compose(folder: Path, plan: Plan, sentences: Sequence[Sentence]) -> list[Call]:

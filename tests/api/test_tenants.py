@@ -16,6 +16,7 @@ from testing.routes import Route, all_routes
 from testing.rows import SUCCESS, claim, finish
 from tests.access.test_keys import made
 
+EXTERNAL_ID = "acme-48151-dispute"
 OF_TENANTS = {"transcription_id", "batch_id", "delivery_id"}
 ROUTES: Sequence[Route] = [route for route in all_routes() if OF_TENANTS & set(route.declared.param_convertors)]
 NEEDS_NO_KEY = {"/", "/page/{name}", "/docs", "/docs/{name}", "/openapi.json", "/healthz", "/readyz"}
@@ -60,7 +61,7 @@ async def tenants(database: Database, tmp_path: Path) -> AsyncIterator[Tenants]:
 async def _owned(served: Listening, database: Database, owner: dict[str, str]) -> dict[str, str]:
     """Makes a completed call with a recording and a delivery, and a batch. Returns their ids."""
     client = served.client
-    form = {"webhook_url": "http://127.0.0.1:9/hook", "external_id": "refund"}
+    form = {"webhook_url": "http://127.0.0.1:9/hook", "external_id": EXTERNAL_ID}
     job = (await client.post("/v1/transcriptions", files={"file": ("a.wav", tone())}, data=form, headers=owner)).json()
     [claimed] = await claim(database)
     await finish(database, claimed, SUCCESS)
@@ -86,11 +87,11 @@ async def test_no_list_shows_what_another_tenant_owns(tenants: Tenants) -> None:
     lists = [route for route in all_routes() if route.method == "GET" and "items" in await _body(tenants, route)]
     paths = {route.template for route in lists}
     assert {"/v1/transcriptions", "/v1/batches"} <= paths
-    for path in ("/v1/transcriptions", "/v1/transcriptions?external_id=refund", "/v1/batches"):
+    for path in ("/v1/transcriptions", f"/v1/transcriptions?external_id={EXTERNAL_ID}", "/v1/batches"):
         assert len((await tenants.served.client.get(path, headers=tenants.owner)).json()["items"]) == 1
         for headers in (tenants.stranger, tenants.foreign_admin):
             assert (await tenants.served.client.get(path, headers=headers)).json()["items"] == []
-    texts = set(tenants.ids.values()) | {"refund"}
+    texts = set(tenants.ids.values()) | {EXTERNAL_ID}
     for route in all_routes():
         if route.method == "GET" and not route.declared.param_convertors:
             answer = await tenants.ask(route, tenants.stranger)

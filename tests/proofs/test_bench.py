@@ -18,6 +18,7 @@ SAID = "Yes, of course. The order number is four seven two nine one."
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(170)
 def test_the_smallest_run_prints_a_table_and_saves_results_and_a_plot(tmp_path: Path) -> None:
     recordings, output = tmp_path / "recordings", tmp_path / "output"
     recordings.mkdir()

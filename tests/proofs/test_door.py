@@ -7,7 +7,6 @@ import pytest
 
 from proofs.chaos.figures import Figure
 from proofs.door.crowd import waiting
-from proofs.door.kills import kills
 from proofs.door.latency import ends
 from proofs.door.same_text import same_text
 
@@ -26,12 +25,6 @@ async def test_each_format_and_each_stream_ends_with_its_job(workspace: Path) ->
     figures = await ends(workspace / "door-ends", rounds=1)
     assert len(figures) == 14
     assert broken(figures) == []
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-async def test_a_repeated_request_gets_the_text_of_the_job_that_a_kill_interrupted(workspace: Path) -> None:
-    assert broken(await kills(workspace / "door-kills", seconds=120.0, wait_for_leases=False)) == []
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import pytest
 
 from proofs.bench.work import MODEL
 from proofs.chaos.figures import Figure
-from proofs.soak.neighbours import MODEST, SETTINGS, neighbours
 from proofs.soak.scenarios import beside, long, many, silence
 from testing.service import serving
 
@@ -23,17 +22,6 @@ def test_every_scenario_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert memory[0].value < memory[1].value  # a transcript takes some memory
     assert "round 2 of 2: " in capsys.readouterr().out
     assert rounds[-1] == Figure.none("recordings and decoded audio that were left", 0)
-
-
-@pytest.mark.slow
-def test_a_keys_call_is_transcribed_while_another_key_floods_the_service(workspace: Path, tmp_path: Path) -> None:
-    with serving(workspace / "neighbours", key=MODEST, MODEL=MODEL, DEVICE="cpu", **SETTINGS) as service:
-        figures = neighbours(service, tmp_path, seconds=3, long_seconds=300, calls=18, waiting=30, tries=1)
-        running, failed = figures[-2:]
-        assert running.value >= 24  # sixteen calls and eight tarpits of the greedy key
-        assert failed.kept
-        waiting = service.read("/v1/transcriptions?status=pending&limit=100")["items"]
-    assert len(waiting) >= 20
 
 
 def test_growth_beyond_its_limit_is_not_kept() -> None:

@@ -3,10 +3,14 @@
 The files hold no secrets, so they are sent without a key. Only the page's requests to the API need one. Starlette's
 `StaticFiles` does not serve them, because it reads the disk in a thread for each request, and cannot send documents
 that exist only in memory, as those of `documentation.py` do.
+
+The page asks for its files below a folder whose name changes with any of them, such as `page/5f0c…/page.js`. So a
+browser keeps them, and opens the page again with one request.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +41,7 @@ router = APIRouter(include_in_schema=False)
 class Asset:
     """A file and its headers.
 
-    Its `Cache-Control: no-cache` lets a browser keep the file, but makes it ask each time whether the ETag is the same.
+    `Cache-Control: no-cache` lets a browser keep the file, but makes it ask each time whether the ETag is the same.
     """
 
     body: bytes
@@ -46,11 +50,29 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    return {path.name: _read(path) for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
+    files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
+    files[INDEX] = _with_folder(
+        files[INDEX].decode(), [name for name in files if name.endswith(".js")], version()
+    ).encode()
+    return {name: asset_of(body, MEDIA_TYPES[Path(name).suffix], POLICY) for name, body in files.items()}
 
 
-def _read(path: Path) -> Asset:
-    return asset_of(path.read_bytes(), MEDIA_TYPES[path.suffix], POLICY)
+@cache
+def version() -> str:
+    """The name of the folder, which changes with any file of the page."""
+    every = hashlib.sha256()
+    for path in sorted(FOLDER.iterdir()):
+        every.update(path.name.encode() + path.read_bytes())
+    return every.hexdigest()[:16]
+
+
+def _with_folder(index: str, modules: Sequence[str], folder: str) -> str:
+    """The page with all addresses of its files in the folder.
+
+    It names all modules, because otherwise the browser learns of each only from those that import it.
+    """
+    preloads = "".join(f'<link rel="modulepreload" href="page/{name}">\n' for name in modules)
+    return index.replace("<script ", f"{preloads}<script ", 1).replace('"page/', f'"page/{folder}/')
 
 
 def asset_of(body: bytes, media_type: str, policy: str) -> Asset:
@@ -63,6 +85,11 @@ def asset_of(body: bytes, media_type: str, policy: str) -> Asset:
         "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
     }
     return Asset(body, headers)
+
+
+def forever(asset: Asset) -> Asset:
+    """The same file for a client that has asked below the folder of this version: it never has to ask again."""
+    return replace(asset, headers=asset.headers | {"Cache-Control": "public, max-age=31536000, immutable"})
 
 
 def respond(asset: Asset, if_none_match: str | None) -> Response:
@@ -93,8 +120,18 @@ async def read_asset(name: str, if_none_match: Annotated[str | None, Header()] =
     return _answer(name, if_none_match)
 
 
+@router.get("/page/{folder}/{name}")
+async def read_kept_asset(folder: str, name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    # While two versions answer, a browser may ask this one for the files of the other.
+    return respond(forever(_asset(name)), if_none_match) if folder == version() else _answer(name, if_none_match)
+
+
 def _answer(name: str, if_none_match: str | None) -> Response:
+    return respond(_asset(name), if_none_match)
+
+
+def _asset(name: str) -> Asset:
     asset = assets().get(name)
     if asset is None:
         raise NotFound(f"The page has no file {name!r}.")
-    return respond(asset, if_none_match)
+    return asset

@@ -2,12 +2,12 @@
 
 from uuid import UUID
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from app import tracing
 
+HEADER = tracing.HEADER.encode()
 TRACED_PATHS = "/v1/"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -25,11 +25,11 @@ class RequestTraceMiddleware:
         if scope["type"] != "http" or not scope["path"].startswith(TRACED_PATHS):
             await self.app(scope, receive, send)
             return
-        sent = Headers(scope=scope).getlist(tracing.HEADER)
+        sent = [value for name, value in scope["headers"] if name == HEADER]
         if not sent and not tracing.are_recorded():
             await self.app(scope, receive, send)
             return
-        parent = tracing.of_client(sent[0] if len(sent) == 1 else None)
+        parent = tracing.of_client(sent[0].decode("latin-1") if len(sent) == 1 else None)
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         with tracing.span(method, parent, tracing.SpanKind.SERVER, http__request__method=method) as span:
 

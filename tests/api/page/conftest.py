@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from app.database.connections import Database
 from testing.browser import INSTALLED, MISSING, REQUIRED, Browser, browsing
+from testing.rows import execute
 from testing.service import Service, serving
 from tests.conftest import ALICE, clone
 
@@ -40,11 +42,20 @@ def browser(one_browser: Browser) -> Browser:
     return one_browser
 
 
-def open_with_stored_key(service: Service, browser: Browser, place: str = "") -> None:
+def open_with_stored_key(service: Service, browser: Browser, place: str = "", key: str = ALICE) -> None:
     browser.driver.get(f"{service.url}/page/icon.svg")
-    browser.run(f"sessionStorage.setItem('callscribe.key', '{ALICE}')")
+    browser.run(f"sessionStorage.setItem('callscribe.key', '{key}')")
     browser.driver.get(f"{service.url}/{place}")
     browser.find("h1")
+
+
+@pytest.fixture
+async def calls(guarded: Service, guarded_database: str) -> AsyncIterator[Database]:
+    """The database of the guarded service. All calls in it are deleted after the test."""
+    database = Database(guarded_database)
+    yield database
+    await execute(database, "DELETE FROM transcription")
+    await database.close()
 
 
 @pytest.fixture(scope="package")

@@ -19,7 +19,7 @@ def test_of_several_files_a_bad_one_is_refused_and_the_others_become_calls(
     files = {"one.wav": tone(), "letter.wav": bytes(range(256)) * 4, "two.wav": first_on_both(call(0, 0.2))}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    open_with_stored_key(guarded, browser)
+    open_with_stored_key(guarded, browser, "#add")
     browser.all("#file")[0].send_keys("\n".join(str(tmp_path / name) for name in files))
     urls = "htp://a.example/1.wav https://anna:pw@a.example/2.wav s3://bucket/3.wav https://a.example/" + "x" * 9000
     browser.find("#address").send_keys(urls, Keys.ENTER)
@@ -42,13 +42,13 @@ def test_of_several_files_a_bad_one_is_refused_and_the_others_become_calls(
         "The URL is not allowed: it names a bucket that CALLSCRIBE_SOURCE_BUCKETS does not allow.",
         "The request is not valid. URL: must have at most 8192 characters.",
     ]
-    browser.until("document.querySelectorAll('#calls li').length === 2")
-
     jobs = {job["audio"]["filename"]: job for job in guarded.read("/v1/transcriptions")["items"]}
     assert jobs.keys() == {"one.wav", "two.wav"}
     assert [jobs[name]["options"]["channels"] for name in ("one.wav", "two.wav")] == ["mix", "split"]
     browser.find("#clear").click()
     assert browser.all("#uploads li") == []
+    browser.find("#to-calls").click()
+    browser.until("document.querySelectorAll('#calls .row').length === 2")
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_the_button_that_sends_many_files_stays_in_sight(service: Service, brows
     files = [tmp_path / f"{number}.wav" for number in range(12)]
     for each in files:
         each.write_bytes(tone(0.1))
-    browser.driver.get(f"{service.url}/")
+    browser.driver.get(f"{service.url}/#add")
     browser.all("#file")[0].send_keys("\n".join(map(str, files)))
     browser.find("#start")
     for size in ({**NARROW, "mobile": False, "width": 1000, "height": 600}, NARROW):
@@ -74,7 +74,7 @@ def test_a_file_whose_answer_was_lost_is_sent_again_and_makes_no_second_job(
     guarded: Service, browser: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "call.wav").write_bytes(tone())
-    open_with_stored_key(guarded, browser)
+    open_with_stored_key(guarded, browser, "#add")
     browser.run(
         "window.XMLHttpRequest = class extends XMLHttpRequest {"
         "  set onload(act) {"
@@ -99,7 +99,7 @@ def test_uploads_wait_while_the_queue_is_full_and_go_on_while_the_reader_looks_a
 ) -> None:
     for number in range(6):
         (tmp_path / f"{number}.wav").write_bytes(tone())
-    open_with_stored_key(guarded, browser)
+    open_with_stored_key(guarded, browser, "#add")
     browser.run("const wait = setTimeout; window.setTimeout = (act, ms) => wait(act, Math.min(ms, 100))")
     assert not warns_before_leaving(browser)
     browser.all("#file")[0].send_keys("\n".join(str(tmp_path / f"{number}.wav") for number in range(6)))
@@ -108,7 +108,8 @@ def test_uploads_wait_while_the_queue_is_full_and_go_on_while_the_reader_looks_a
     browser.until("document.querySelector('#uploads').textContent.includes('The queue of the service is full')")
     assert warns_before_leaving(browser)
 
-    browser.find("#calls a").click()
+    browser.find("#to-calls").click()
+    browser.find("#calls .what a").click()
     browser.find("#job-title")
     assert browser.find("#uploading").text == "Uploading 2 recordings"
     for job in guarded.read("/v1/transcriptions")["items"][:2]:
@@ -128,8 +129,9 @@ def warns_before_leaving(browser: Browser) -> bool:
 
 @pytest.mark.slow
 @in_a_browser
-def test_a_dropped_file_is_sent_and_its_name_is_shown_as_text(guarded: Service, browser: Browser) -> None:
+def test_a_file_dropped_on_the_list_is_sent_and_its_name_is_shown_as_text(guarded: Service, browser: Browser) -> None:
     open_with_stored_key(guarded, browser)
+    browser.find("#state")
     hostile = "<img src=x onerror=alert(1)>.wav"
     samples = ",".join(map(str, tone(0.2)))
     browser.run(
@@ -137,11 +139,12 @@ def test_a_dropped_file_is_sent_and_its_name_is_shown_as_text(guarded: Service, 
         f"dropped.items.add(new File([new Uint8Array([{samples}])], '{hostile}'));"
         "document.dispatchEvent(new DragEvent('drop', {dataTransfer: dropped, cancelable: true}));"
     )
+    assert browser.find("h1").text == "Add recordings"
     assert browser.find("#uploads .name").text == hostile
     browser.find("#start").click()
     browser.until(f"document.getElementById('job-title').textContent === '{hostile}'")
     browser.find("#to-calls").click()
-    assert browser.find("#calls a").text == hostile
+    assert browser.find("#calls .what a").text == hostile
     assert browser.all("img[src=x]") == []
     browser.find("#forget").click()
     browser.find("#key")

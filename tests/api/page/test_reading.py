@@ -34,8 +34,10 @@ def test_a_reader_posts_follows_reads_plays_searches_and_downloads_a_call(
     keyed: Service, browser: Browser, downloads: Path
 ) -> None:
     open_with_key(keyed, browser)
-    assert browser.find("#no-calls").text.startswith("No calls yet")
+    assert browser.find("#state").text.startswith("No calls yet")
     assert browser.driver.title == "Calls – Callscribe"
+    browser.find("#state .primary").send_keys(Keys.ENTER)
+    browser.until("document.getElementById('language').length > 2")
 
     browser.run(
         "window.steps = []; new MutationObserver(() => steps.push(document.getElementById('step').textContent))"
@@ -77,7 +79,6 @@ def open_with_key(service: Service, browser: Browser) -> None:
             browser.until("document.getElementById('key-reason').textContent.includes('does not know')")
             assert not browser.all("#forget")[0].is_displayed()
     browser.find("#forget")
-    browser.until("document.getElementById('language').length > 2")
     assert all("401" in complaint for complaint in browser.complaints())
 
 
@@ -191,7 +192,7 @@ def test_a_call_whose_recording_cannot_be_fetched_yet_shows_why_and_when_it_is_t
 def test_a_url_that_the_reader_enters_is_fetched_and_its_failure_is_said_in_plain_words(
     keyed: Service, browser: Browser
 ) -> None:
-    open_with_stored_key(keyed, browser)
+    open_with_stored_key(keyed, browser, "#add")
     field = browser.find("#address")
     field.send_keys("calls/1.wav", Keys.ENTER)
     assert "Enter a whole URL" in browser.find("#address-problem").text

@@ -79,8 +79,8 @@ def test_the_code_for_a_service_without_keys_prints_who_said_what(
     service: Service, browser: Browser, tmp_path: Path, language: str, kind: str
 ) -> None:
     (tmp_path / "call.wav").write_bytes(call(0, 12.5))
-    browser.driver.get(f"{service.url}/")
-    browser.find("#calls li, #no-calls")
+    browser.driver.get(f"{service.url}/#add")
+    browser.find("#calls .row, #no-calls")
     code = shown_code(browser, language, kind)
     assert "CALLSCRIBE_KEY" not in code
     assert not browser.all("#use-key")[0].is_displayed()
@@ -99,7 +99,7 @@ async def test_the_code_for_openais_clients_prints_the_text_of_a_mixed_call_also
 ) -> None:
     """The clients for Python and Node repeat the request. curl does not."""
     (with_openai / "call.wav").write_bytes(call(0, 6))
-    browser.driver.get(f"{service.url}/")
+    browser.driver.get(f"{service.url}/#add")
     browser.find("#upload summary").click()
     browser.find("[name=channels][value=mix]").click()
     code = shown_code(browser, language, "openai")
@@ -118,7 +118,7 @@ def test_the_code_has_the_path_the_options_and_the_file_and_reads_the_key_from_t
     for job in published.read("/v1/transcriptions")["items"]:  # because a repeated request gets the job that is there
         published.client.delete(job["links"]["self"])
     (tmp_path / HOSTILE_NAME).write_bytes(call(0, 6))
-    open_with_stored_key(published, browser, f"{PREFIX.lstrip('/')}/")
+    open_with_stored_key(published, browser, f"{PREFIX.lstrip('/')}/#add")
     browser.until("document.getElementById('language').length > 2")
     choose_options(browser, tmp_path / HOSTILE_NAME)
 

@@ -15,7 +15,7 @@ LANGUAGES = ("curl", "python", "node")
 def test_the_code_changes_with_the_options_and_leaves_out_what_the_service_does_anyway(
     service: Service, browser: Browser
 ) -> None:
-    browser.driver.get(f"{service.url}/")
+    browser.driver.get(f"{service.url}/#add")
     assert "channel_labels" in shown_code(browser, "python", "job")
     assert 'known_speaker_names=["agent", "customer"]' in shown_code(browser, "python", "openai")
     browser.find("#upload summary").click()
@@ -29,7 +29,7 @@ def test_the_code_changes_with_the_options_and_leaves_out_what_the_service_does_
 def test_a_hint_says_that_openais_clients_need_a_channel_for_each_speaker_until_the_speakers_are_mixed(
     service: Service, browser: Browser, language: str
 ) -> None:
-    browser.driver.get(f"{service.url}/")
+    browser.driver.get(f"{service.url}/#add")
     shown_code(browser, language, "openai")
     hint = browser.find(f"#use-{language}-code .openai .hint")
     needs = "The recording needs a channel for each speaker."
@@ -42,13 +42,13 @@ def test_a_hint_says_that_openais_clients_need_a_channel_for_each_speaker_until_
 
 
 def test_openais_clients_wait_for_half_an_hour(service: Service, browser: Browser) -> None:
-    browser.driver.get(f"{service.url}/")
+    browser.driver.get(f"{service.url}/#add")
     assert "    timeout=1800,\n" in shown_code(browser, "python", "openai")
     assert "  timeout: 1800_000, maxRetries: 5," in shown_code(browser, "node", "openai")
 
 
 def test_the_tabs_are_chosen_with_the_arrow_keys(service: Service, browser: Browser) -> None:
-    browser.driver.get(f"{service.url}/")
+    browser.driver.get(f"{service.url}/#add")
     browser.find("#use summary").send_keys(Keys.ENTER)
     assert browser.find("#use-curl").get_attribute("aria-selected") == "true"
     browser.find("#use summary").send_keys(Keys.TAB)
@@ -81,7 +81,7 @@ def test_a_button_copies_the_code_and_says_so_also_where_the_browser_has_no_clip
     url = f"http://{host}:{published.port}{PREFIX}/"
     browser.driver.get(f"{url}page/icon.svg")
     browser.run(f"sessionStorage.setItem('callscribe.key', '{ALICE}')")
-    browser.driver.get(url)
+    browser.driver.get(f"{url}#add")
     assert browser.run("return navigator.clipboard === undefined") == (host == PLAIN_HOST)
     code = shown_code(browser, "python", "job")
     assert url in code
@@ -97,7 +97,7 @@ def test_a_button_copies_the_code_and_says_so_also_where_the_browser_has_no_clip
 def test_the_code_is_selected_if_the_browser_lets_no_page_copy(published: Service, browser: Browser) -> None:
     browser.driver.get(f"http://{PLAIN_HOST}:{published.port}{PREFIX}/page/icon.svg")
     browser.run(f"sessionStorage.setItem('callscribe.key', '{ALICE}')")
-    browser.driver.get(f"http://{PLAIN_HOST}:{published.port}{PREFIX}/")
+    browser.driver.get(f"http://{PLAIN_HOST}:{published.port}{PREFIX}/#add")
     browser.run("document.execCommand = () => false")
     code = shown_code(browser, "node", "openai")
     browser.find("#use-node-code .openai .copy").click()
@@ -110,7 +110,7 @@ def test_the_code_is_selected_if_the_browser_lets_no_page_copy(published: Servic
 def test_the_box_fits_the_screen_and_long_code_scrolls(service: Service, browser: Browser, width: int) -> None:
     size = {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.driver.get(f"{service.url}/")
+    browser.driver.get(f"{service.url}/#add")
     for language in LANGUAGES:
         shown_code(browser, language, "job")
         assert browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0

@@ -1,6 +1,7 @@
-// What the reader can do with a call: cancel it while it is unfinished, and delete it.
+// What the reader can do with a call: cancel it while it is unfinished, and erase it.
 
 import { call, pathOf } from "./api.js";
+import { removeCalls } from "./calls.js";
 import { byId, named } from "./elements.js";
 import { announce, showProblem } from "./messages.js";
 import { ownRecordings, remove, uploads } from "./uploads.js";
@@ -52,8 +53,9 @@ async function erase(job, signal) {
   ownRecordings.delete(job.id);
   const upload = uploads.find((each) => each.job?.id === job.id);
   if (upload) remove(upload);
-  if (!signal.aborted) location.replace("#");
-  announce(`${nameOf(job)} is deleted`);
+  removeCalls([job.id]);
+  if (!signal.aborted) location.replace(byId("to-calls").href);
+  announce(`${nameOf(job)} is erased`);
 }
 
 byId("keep").addEventListener("click", () => dialog.close());

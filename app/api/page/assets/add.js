@@ -1,8 +1,10 @@
 // Adding recordings: choose or drop files, or name URLs, and send all of them.
 
+import { here } from "./address.js";
 import { byId, write } from "./elements.js";
 import { announce } from "./messages.js";
 import { bodyMaker, setUpOptions } from "./options.js";
+import { may } from "./rights.js";
 import { showUpload } from "./upload_list.js";
 import { atWork, choose, chosen, send, uploads, whenUploadsChange } from "./uploads.js";
 import { inWords, recordingsIn } from "./words.js";
@@ -41,12 +43,12 @@ function sendAll() {
   if (byId("start").hidden) byId("uploads").querySelector("button:not([hidden])")?.focus();
 }
 
-// If the reader has sent one recording and still sees the list, they follow it to its call.
+// If the reader has sent one recording and still sees the form, they follow it to its call.
 function follow(upload) {
   const { state, name, job } = upload;
   if (state === "added") announce(`${name}: added`);
   if (state === "refused") announce(`${name}: ${inWords(upload.problem)}`);
-  if (state === "added" && upload.isAlone && uploads.length === 1 && !location.hash.slice(1)) location.hash = job.id;
+  if (state === "added" && upload.isAlone && uploads.length === 1 && here().view === "add") location.hash = job.id;
 }
 
 function warn(event) {
@@ -75,16 +77,21 @@ export function setUpAdding() {
   setUpDropping();
 }
 
+// Files can be dropped anywhere on the page. The browser also reports what is dragged inside the page, such as a link.
 function setUpDropping() {
-  const drop = byId("drop");
+  const holdsFiles = ({ dataTransfer }) => may("transcribe") && dataTransfer?.types.includes("Files");
+  const show = (isOver) => document.body.classList.toggle("dropping", isOver);
   document.addEventListener("dragover", (event) => {
+    if (!holdsFiles(event)) return;
     event.preventDefault();
-    drop.classList.add("over");
+    show(true);
   });
-  document.addEventListener("dragleave", () => drop.classList.remove("over"));
+  document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget === null && show(false));
   document.addEventListener("drop", (event) => {
+    if (!holdsFiles(event)) return;
     event.preventDefault();
-    drop.classList.remove("over");
-    if (!byId("home").hidden) chooseFiles([...event.dataTransfer.files]);
+    show(false);
+    if (here().view !== "add") location.hash = "add";
+    chooseFiles([...event.dataTransfer.files]);
   });
 }

@@ -74,9 +74,11 @@ async function withKey(request) {
 
 export const pathOf = (id) => `v1/transcriptions/${encodeURIComponent(id)}`;
 
-export function call(path, { method = "GET", signal } = {}) {
-  return withKey(async (headers) => {
-    const response = await fetch(path, { method, signal, headers }).catch((error) => {
+// `body` is JSON text, or undefined.
+export function call(path, { method = "GET", body, signal } = {}) {
+  const type = body === undefined ? {} : { "Content-Type": "application/json" };
+  return withKey(async (key) => {
+    const response = await fetch(path, { method, body, signal, headers: { ...key, ...type } }).catch((error) => {
       throw error.name === "AbortError" ? error : Problem.unreachable();
     });
     if (response.ok) return response;

@@ -9,7 +9,8 @@ const audio = byId("audio");
 const list = byId("dialogue");
 let turns = [];
 
-export function showDialogue(transcript) {
+// Shows the dialogue, searched for `q`. Unless `at` is null, the turn at that second is shown and focused.
+export function showDialogue(transcript, { at, q }) {
   const speakers = speakersOf(transcript);
   turns = transcript.turns.map((turn) => {
     const words = element("span", { className: "words", dir: "auto" }, turn.text);
@@ -29,7 +30,11 @@ export function showDialogue(transcript) {
   byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
   list.style.setProperty("--speaker", `${longestPart(speakers)}ch`);
   list.replaceChildren(...turns.map((turn) => turn.item));
-  searchIn(turns);
+  const chosen = at === null ? undefined : turns.findLast((turn) => turn.start <= at + 0.05);
+  searchIn(turns, q, chosen);
+  if (!chosen) return;
+  chosen.item.scrollIntoView({ block: "center" });
+  chosen.button.focus({ preventScroll: true });
 }
 
 // Speakers in the order of their channels, because the order decides their colours.

@@ -25,8 +25,12 @@ export function showDownloads(job, signal) {
 // A plain link would send the request without the key.
 async function download(job, format, extension, signal) {
   const response = await call(`${pathOf(job.id)}/transcript?format=${format}`, { signal });
-  const address = URL.createObjectURL(await response.blob());
   const stem = (job.audio.filename ?? job.id).replace(/\.[^.]*$/, "");
-  element("a", { href: address, download: `${stem}.${extension}` }).click();
+  save(await response.blob(), `${stem}.${extension}`);
+}
+
+export function save(blob, name) {
+  const address = URL.createObjectURL(blob);
+  element("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

@@ -1,5 +1,6 @@
 // The facts of a call: what it is and whence it came, how its transcription went, and its warnings.
 
+import { addressOfCall } from "./address.js";
 import { byId, element, named, terms } from "./elements.js";
 import { playFrom } from "./player.js";
 import { factsOfTalk } from "./talk.js";
@@ -38,6 +39,7 @@ function aboutOf(job) {
     ["Expected words", [options.prompt, ...options.hotwords].filter(Boolean).join(", ")],
     ["Model", options.model],
     ["Timings", timingsOf(job.timings)],
+    ["Retry of", job.retry_of && element("a", { href: addressOfCall(job.retry_of) }, "another call")],
     ["Attempts", job.attempts > 1 ? `${job.attempts} (the service tried again)` : String(job.attempts)],
     ["Notification", notificationOf(job)],
     ["ID", element("code", {}, job.id)],

@@ -1,5 +1,6 @@
 // The view of one call: its progress, then its recording, dialogue, facts and downloads.
 
+import { addressOfCall } from "./address.js";
 import { call, follow, pathOf, read } from "./api.js";
 import { setUpActions, showCancel } from "./actions.js";
 import { showDialogue } from "./dialogue.js";
@@ -7,43 +8,48 @@ import { showDownloads } from "./downloads.js";
 import { byId, named, write } from "./elements.js";
 import { showAbout, showFacts, showWarnings } from "./facts.js";
 import { announce, showProblem } from "./messages.js";
-import { examinedOnce, load, showWaveforms } from "./player.js";
+import { examinedOnce, load, playFrom, seek, showWaveforms } from "./player.js";
+import { retryButton } from "./retrying.js";
 import { showTalk } from "./talk.js";
 import { ownRecordings } from "./uploads.js";
-import { adviceOn, forReaders, isUnfinished, nameOf, ownCopyInWords, percent, statusOf, wasFetched, withNextTry } from "./words.js";
+import { adviceOn, canBeRetried, forReaders, isUnfinished, nameOf, ownCopyInWords, percent, statusOf, wasFetched, withNextTry } from "./words.js";
 
 const NOT_FETCHED = "The service has not fetched this recording yet.";
 const NEVER_FETCHED = "The service did not fetch this recording.";
 const GONE = "The service does not keep this recording.";
 
-export async function showJob(id, signal, focus) {
+// Shows the call of a place: {id, at, q, plays}. At `at` seconds there is the turn to show, which is played too if `plays`. The
+// dialogue is searched for `q`.
+export async function showJob(place, signal, focus) {
+  scrollTo(0, 0);
   for (const part of ["player", "no-audio", "summary", "transcript", "progress", "actions", "about", "job-line"]) byId(part).hidden = true;
   byId("facts").replaceChildren();
+  byId("retry-place").replaceChildren();
   byId("job-title").textContent = "Call";
   let shown = null;
   try {
-    for await (const job of follow(id, signal)) {
+    for await (const job of follow(place.id, signal)) {
       if (job === null) showProgress("The service cannot be reached or is busy. The page keeps trying.", null);
-      else shown = await showChange(job, shown, signal, focus);
+      else shown = await showChange(job, shown, place, signal, focus);
     }
   } catch (error) {
     if (error.status !== 404 && error.status !== 422) throw error;
     byId("progress").hidden = true;
-    showProblem({ message: "There is no such call", detail: "It was deleted, or the link is wrong." });
+    showProblem({ message: "There is no such call", detail: "It was erased, or the link is wrong." });
   }
 }
 
 // Shows what the service says of a job now. `before` is what it said last, or null. Returns what is shown.
-async function showChange(job, before, signal, focus) {
+async function showChange(job, before, place, signal, focus) {
   if (before === null) introduce(job, signal, focus);
   const hasRecording = ownRecordings.has(job.id) || job.links.audio !== null;
-  if (hasRecording && !before?.hasRecording) fetchRecording(job, signal).catch(showProblem);
+  if (hasRecording && !before?.hasRecording) fetchRecording(job, place, signal).catch(showProblem);
   if (!hasRecording && !byId("audio").src) showNoAudio(reasonOfNoAudio(job));
   byId("own-copy").onchange = () => playOwnCopy(byId("own-copy"), job, signal);
   showAbout(job);
   showCancel(job);
   if (isUnfinished(job)) showStep(job);
-  else await showEnd(job, signal);
+  else await showEnd(job, place, signal);
   return { hasRecording };
 }
 
@@ -76,11 +82,12 @@ function showProgress(step, done) {
   announce(done === null ? step : `Transcribing, ${percent(Math.floor(done * 4) / 4)}`);
 }
 
-async function showEnd(job, signal) {
+async function showEnd(job, place, signal) {
   byId("progress").hidden = true;
   announce(`This call is ${statusOf(job).toLowerCase()}`);
-  if (job.status === "completed") return showResult(job, signal);
+  if (job.status === "completed") return showResult(job, place, signal);
   showFacts([["Status", statusOf(job)]]);
+  if (canBeRetried(job) || job.retried_as) byId("retry-place").replaceChildren(retryButton(job));
   if (job.error) {
     const { code, message } = job.error;
     const title = job.status === "cancelled" ? "This call was cancelled" : "This call could not be transcribed";
@@ -88,16 +95,26 @@ async function showEnd(job, signal) {
   }
 }
 
-async function fetchRecording(job, signal) {
+async function fetchRecording(job, place, signal) {
   byId("audio").onloadedmetadata = null;
   const own = ownRecordings.get(job.id);
-  if (own) return showRecording(own, job, signal);
   try {
-    return await showRecording(await (await call(`${pathOf(job.id)}/audio`, { signal })).blob(), job, signal);
+    const recording = own ?? (await (await call(`${pathOf(job.id)}/audio`, { signal })).blob());
+    if (signal.aborted) return undefined;
+    showRecording(recording, job, signal).catch(showProblem);
+    return startAt(place);
   } catch (error) {
     if (error.status !== 404) throw error;
     return showNoAudio(GONE);
   }
+}
+
+// Whoever comes back to the address later does not hear it again.
+function startAt({ id, at, q, plays }) {
+  if (at === null) return;
+  if (!plays) return seek(at);
+  history.replaceState(null, "", addressOfCall(id, { at, q }));
+  playFrom(at);
 }
 
 function showNoAudio(reason) {
@@ -134,12 +151,12 @@ byId("audio").addEventListener("error", () => {
   if (byId("audio").src) showNoAudio("Your browser cannot play this recording.");
 });
 
-async function showResult(job, signal) {
+async function showResult(job, place, signal) {
   const transcript = await read(`${pathOf(job.id)}/transcript`, signal);
   showFacts(transcript);
   showWarnings(transcript);
   showTalk(transcript);
   showDownloads(job, signal);
-  showDialogue(transcript);
   byId("summary").hidden = byId("transcript").hidden = false;
+  showDialogue(transcript, place);
 }

@@ -1,39 +1,75 @@
-// Shows one of two views. At the address of the page the reader adds recordings and sees all calls. At `#<id>` they follow one
-// call and read its dialogue.
+// Shows one of three views, as the page's address says: the list of calls, the form for new recordings, or one call.
 
+import { addressOf, here } from "./address.js";
 import { forgetKey, storedKey, useKey, whenKeyIsNeeded } from "./api.js";
 import { setUpAdding } from "./add.js";
-import { showCalls } from "./calls.js";
-import { byId } from "./elements.js";
+import { emptyCalls, leaveCalls, rowOf, showCalls, wakeCalls } from "./calls.js";
+import { byId, write } from "./elements.js";
+import { setUpErasing } from "./erasing.js";
+import { setUpExport } from "./exporting.js";
+import { setUpFilters, showFilters } from "./filters.js";
 import { showJob } from "./job.js";
+import { setUpKeyboard } from "./keyboard.js";
 import { hideProblem, showProblem } from "./messages.js";
 import { showLanguages } from "./options.js";
 import { unload } from "./player.js";
+import { afterRetry } from "./retrying.js";
+import { learnRights } from "./rights.js";
+import { showNoKey, showNoScope, showRefusal } from "./states.js";
 import { setUpCode, showCode } from "./use_from.js";
 
 let leaving = new AbortController();
+let before = null; // the place that was shown before
 
-async function showView({ focus = true } = {}) {
+async function showView() {
+  const place = here();
+  const isFirst = before === null;
+  const isSameView = before?.view === place.view && place.view === "calls";
+  if (before?.view === "calls" && !isSameView) leaveCalls();
   leaving.abort();
   leaving = new AbortController();
-  unload();
+  const { signal } = leaving;
   hideProblem();
-  const id = location.hash.slice(1);
-  byId("home").hidden = id !== "";
-  byId("job").hidden = id === "";
-  byId("to-calls").ariaCurrent = id ? null : "page";
+  const opened = before?.id;
+  before = place;
+  for (const [view, id] of [["calls", "home"], ["add", "add"], ["call", "job"]]) byId(id).hidden = view !== place.view;
+  if (place.view !== "call") unload();
+  byId("to-calls").ariaCurrent = place.view === "calls" ? "page" : null;
+  byId("to-add").ariaCurrent = place.view === "add" ? "page" : null;
   try {
-    await (id ? showJob(id, leaving.signal, focus) : showHome(leaving.signal, focus));
+    if (place.view === "calls") await showHome(place, signal, isFirst || isSameView ? null : opened);
+    else if (place.view === "add") await showAdding(signal, !isFirst);
+    else await showJob(place, signal, !isFirst);
   } catch (error) {
-    showProblem(error);
+    if (place.view === "calls") showTroubleOfCalls(error);
+    else showProblem(error);
   }
 }
 
-async function showHome(signal, focus) {
-  document.title = "Calls – Callscribe";
-  if (focus) byId("home-title").focus();
-  await showCalls(signal).finally(showCode); // because the answer shows whether the service needs a key
-  await showLanguages(signal);
+// `opened` is the id of the call from which the reader comes back, or undefined, or null if the focus stays where it is.
+async function showHome({ filters }, signal, opened) {
+  document.title = filters.q ? `${filters.q} – Callscribe` : "Calls – Callscribe";
+  byId("to-calls").href = byId("back").href = addressOf(filters);
+  write(byId("back-to"), Object.keys(filters).length ? "The calls that you have found" : "All calls");
+  showFilters(filters);
+  if (opened !== null) (rowOf(opened)?.link ?? byId("home-title")).focus({ preventScroll: true });
+  await showCalls(filters, signal);
+}
+
+function showTroubleOfCalls(error) {
+  if (error.name === "AbortError") return;
+  emptyCalls();
+  if (error.status === 401) showNoKey();
+  else if (error.status === 403 && storedKey() !== null) showNoScope(useAnotherKey);
+  else if (error.status === 422) showRefusal(error);
+  else showProblem(error);
+}
+
+async function showAdding(signal, focus) {
+  document.title = "Add recordings – Callscribe";
+  scrollTo(0, 0);
+  if (focus) byId("add-title").focus();
+  await showLanguages(signal).finally(showCode); // because the answer shows whether the service needs a key
 }
 
 function askForKey(refused) {
@@ -57,6 +93,11 @@ function askForKey(refused) {
   });
 }
 
+function useAnotherKey() {
+  forgetKey();
+  location.reload();
+}
+
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   byId("key-dialog").close("given");
@@ -68,7 +109,14 @@ byId("forget").addEventListener("click", () => {
 });
 byId("forget").hidden = storedKey() === null;
 whenKeyIsNeeded(askForKey);
-window.addEventListener("hashchange", () => showView());
+afterRetry(wakeCalls);
+history.scrollRestoration = "manual";
+window.addEventListener("hashchange", showView);
 setUpAdding();
 setUpCode();
-showView({ focus: false });
+setUpFilters();
+setUpExport();
+setUpErasing();
+setUpKeyboard();
+showView();
+learnRights().catch(showProblem);

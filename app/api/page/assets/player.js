@@ -73,9 +73,11 @@ export function unload() {
 // Plays the recording from `seconds` on, if there is one.
 export function playFrom(seconds) {
   if (!audio.src) return;
-  audio.currentTime = seconds;
+  seek(seconds);
   audio.play().catch(() => undefined); // because the audio element itself shows that it cannot play
 }
+
+export const seek = (seconds) => (audio.currentTime = seconds);
 
 export function showWaveforms(peaks, labels) {
   const loudest = Math.max(0.01, ...peaks.map((channel) => Math.max(...channel)));

@@ -2,44 +2,64 @@
 
 import { byId, element, write } from "./elements.js";
 
+const CASED = /[A-Z\u00c0-\u058f\u1e00-\u1fff]/g; // Latin, Greek, Cyrillic and Armenian letters with case or accents
+
 const field = byId("search");
-let texts = []; // {text, words}: a turn's text and the element that shows it
+let texts = []; // {text, plain, words}: a turn's text, the same as it is compared, and the element that shows it
 let marks = [];
 let at = 0;
 
-export function searchIn(turns) {
-  texts = turns.map(({ text, words }) => ({ text, words, marked: false }));
-  field.value = "";
-  mark();
+// Searches the turns for `q`. The match in the turn `chosen`, if there is one, is the current one.
+export function searchIn(turns, q, chosen) {
+  texts = turns.map(({ text, words }) => ({ text, plain: plain(text), words, marked: false }));
+  field.value = q;
+  mark(chosen);
 }
 
-function mark() {
-  const wanted = field.value.trim().toLocaleLowerCase();
+// Returns the text in small letters without accents, as the search in all calls compares it. Each character keeps its place.
+const plain = (text) => text.replace(CASED, (letter) => letter.normalize("NFD")[0].toLowerCase()[0]);
+
+// Returns what to look for: the whole text if it is anywhere, otherwise each of its words, as the search in all calls does.
+function wantedIn(written) {
+  const whole = plain(written.replaceAll('"', "").trim());
+  if (whole === "" || texts.some((turn) => turn.plain.includes(whole))) return [whole].filter(Boolean);
+  return Array.from(plain(written).matchAll(/"([^"]+)"?|[^\s"]+/g), ([word, phrase]) => (phrase ?? word).trim()).filter(Boolean);
+}
+
+function mark(chosen) {
+  const wanted = wantedIn(field.value);
   marks = [];
   at = 0;
   for (const turn of texts) {
-    const parts = marked(turn.text, wanted);
+    const parts = marked(turn, wanted);
+    if (turn.words === chosen?.words) at = marks.length;
     if (parts.length > 1 || turn.marked) turn.words.replaceChildren(...parts);
     turn.marked = parts.length > 1;
     marks.push(...parts.filter((part) => typeof part !== "string"));
   }
   byId("previous").disabled = byId("next").disabled = marks.length === 0;
-  byId("search-moves").hidden = wanted === "";
-  if (!wanted) write(byId("found"), "");
+  byId("search-moves").hidden = wanted.length === 0;
+  at = Math.min(at, Math.max(0, marks.length - 1));
+  if (!wanted.length) write(byId("found"), "");
   else showCurrent();
 }
 
 // Returns the text in parts: strings, and an element for each match.
-function marked(text, wanted) {
-  const lower = text.toLocaleLowerCase();
-  if (!wanted || lower.length !== text.length) return [text];
+function marked({ text, plain: compared }, wanted) {
   const parts = [];
   let end = 0;
-  for (let start = lower.indexOf(wanted); start >= 0; start = lower.indexOf(wanted, end)) {
-    parts.push(text.slice(end, start), element("mark", {}, text.slice(start, start + wanted.length)));
-    end = start + wanted.length;
+  for (let found = next(compared, wanted, end); found; found = next(compared, wanted, end)) {
+    const [start, word] = found;
+    parts.push(text.slice(end, start), element("mark", {}, text.slice(start, start + word.length)));
+    end = start + word.length;
   }
   return [...parts, text.slice(end)];
+}
+
+// Returns where the next match begins, and the word that matches.
+function next(compared, wanted, from) {
+  const found = wanted.map((word) => [compared.indexOf(word, from), word]).filter(([start]) => start >= 0);
+  return found.sort(([one, first], [other, second]) => one - other || second.length - first.length)[0];
 }
 
 function move(steps) {
@@ -56,7 +76,7 @@ function showCurrent() {
   marks[at].scrollIntoView({ block: "center" });
 }
 
-field.addEventListener("input", mark);
+field.addEventListener("input", () => mark());
 byId("find").addEventListener("submit", (event) => event.preventDefault());
 field.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.isComposing) return;

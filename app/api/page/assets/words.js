@@ -2,7 +2,7 @@
 
 const STATUSES = { pending: "Waiting", in_progress: "Transcribing", completed: "Transcribed", failed: "Failed", cancelled: "Cancelled" };
 const NOTIFICATIONS = { notifying: "Being sent", notified: "Sent", notification_failed: "Could not be delivered" };
-const FIELDS = { url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words" };
+const FIELDS = { q: "Search", url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words" };
 const MISSING_SOUND = ["truncated", "damaged", "left_out"]; // codes of warnings
 const OPERATOR = "The recording is not the cause. Ask the operator of the service, and name the ID of this call.";
 const ADVICE = {
@@ -19,6 +19,7 @@ const ADVICE = {
 export const isUnfinished = (job) => job.status === "pending" || job.status === "in_progress";
 export const nameOf = (job) => job.audio.filename ?? "Unnamed recording";
 export const adviceOn = (code) => ADVICE[code] ?? "Add the recording again. If it fails again, ask the operator of the service.";
+export const canBeRetried = (job) => ["failed", "cancelled"].includes(job.status) && (job.audio.source !== "upload" || job.links.audio !== null);
 export const notificationOf = (job) => NOTIFICATIONS[job.notify_status] ?? null;
 
 export const wasFetched = ({ audio }) => audio.source === "upload" || audio.bytes !== null;
@@ -71,7 +72,8 @@ export function inWords({ message, detail, code, requestId, errors = [] }) {
 
 export const percent = (part) => `${Math.round(part * 100)} %`;
 
-export const dateOf = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+const DATE = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" }); // made once, because that takes long
+export const dateOf = (time) => DATE.format(new Date(time));
 
 export function clock(seconds) {
   const whole = Math.floor(seconds);
@@ -122,3 +124,10 @@ export function size(bytes) {
 
 export const channelsIn = (count) => (count === 1 ? "one channel" : `${count} channels`);
 export const recordingsIn = (count) => (count === 1 ? "1 recording" : `${count} recordings`);
+export const callsIn = (count, which = "") => `${count.toLocaleString()} ${which}${count === 1 ? "call" : "calls"}`;
+
+// Returns the name of the agent in the metadata, which a client may send as text or as an object with a name.
+export function agentOf({ metadata: { agent } }) {
+  const name = Object(agent) === agent ? agent.name ?? agent.id : agent;
+  return name === null || name === undefined || Object(name) === name ? null : String(name);
+}

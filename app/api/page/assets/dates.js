@@ -1,0 +1,58 @@
+// Days as a reader names them: ranges such as "last week", and times in words. Pure, apart from the reader's locale.
+
+const TIME = new Intl.DateTimeFormat([], { timeStyle: "short" });
+const DAY = new Intl.DateTimeFormat([], { weekday: "short", day: "numeric", month: "short" });
+const DAY_OF_YEAR = new Intl.DateTimeFormat([], { day: "numeric", month: "short", year: "numeric" });
+const SHORT = new Intl.DateTimeFormat([], { day: "numeric", month: "short" });
+const MONDAY = 1;
+
+// Each is [name, from, days]: the first day, counted from today, and how many days there are.
+const NAMED = {
+  today: ["Today", () => 0, 1],
+  yesterday: ["Yesterday", () => -1, 1],
+  "this-week": ["This week", (today) => -dayOfWeek(today), 7],
+  "last-week": ["Last week", (today) => -dayOfWeek(today) - 7, 7],
+  "last-30-days": ["Last 30 days", () => -29, 30],
+};
+
+const startOf = (day, later = 0) => new Date(day.getFullYear(), day.getMonth(), day.getDate() + later);
+
+// Returns how many days the week of `day` is old, which begins on Monday unless the reader's locale says otherwise.
+function dayOfWeek(day) {
+  const locale = new Intl.Locale(DAY.resolvedOptions().locale);
+  const first = (locale.getWeekInfo?.() ?? locale.weekInfo)?.firstDay ?? MONDAY;
+  return (day.getDay() - first + 7) % 7;
+}
+
+// Returns the first moment of the filters' range, and the first one after it. Either is null if the range is open there.
+export function rangeOf({ date, from, to }, now = new Date()) {
+  if (date === "range") return [dayIn(from), dayIn(to, 1)];
+  if (!(date in NAMED)) return [null, null];
+  const [, begins, days] = NAMED[date];
+  return [startOf(now, begins(now)), startOf(now, begins(now) + days)];
+}
+
+function dayIn(text, later = 0) {
+  const parts = /^(\d{4,6})-(\d\d)-(\d\d)$/.exec(text ?? "");
+  return parts && startOf(new Date(Number(parts[1]), parts[2] - 1, Number(parts[3])), later);
+}
+
+// Returns the value and the text of each choice of a range.
+export const choicesOfDate = (now = new Date()) => Object.entries(NAMED).map(([value, [name, , days]]) => {
+  const [first, next] = rangeOf({ date: value }, now);
+  const span = days === 1 ? DAY.format(first) : SHORT.formatRange(first, startOf(next, -1));
+  return [value, `${name} (${span})`];
+});
+
+// Returns a time as words that a list has room for: "Today, 14:05".
+export function whenOf(time, now = new Date()) {
+  const at = new Date(time);
+  return `${nameOfDay(at, now)}, ${TIME.format(at)}`;
+}
+
+function nameOfDay(at, now) {
+  const days = Math.round((startOf(now) - startOf(at)) / 86_400_000);
+  if (days === 0) return "Today";
+  if (days === 1) return "Yesterday";
+  return (days > 0 && days < 300 ? DAY : DAY_OF_YEAR).format(at);
+}

@@ -1,0 +1,128 @@
+// The filters above the list of calls. The page's address holds them, so a view can be bookmarked and the back button works.
+
+import { addressOf } from "./address.js";
+import { choicesOfDate, rangeOf } from "./dates.js";
+import { byId, element, write } from "./elements.js";
+import { languageName } from "./words.js";
+
+const TYPING_MILLISECONDS = 250;
+const OWN_RANGE = "range";
+const STATUSES = {
+  unfinished: ["pending", "in_progress"],
+  completed: ["completed"],
+  failed: ["failed"],
+  cancelled: ["cancelled"],
+};
+
+const form = byId("filters");
+let typed = null; // the timer of a text that the reader is writing
+
+// Returns the query of the API that reads the calls which the filters let through.
+export function queryOf(filters) {
+  const [after, before] = rangeOf(filters);
+  const query = new URLSearchParams();
+  if (filters.q) query.set("q", filters.q);
+  for (const status of STATUSES[filters.status] ?? []) query.append("status", status);
+  if (filters.language) query.set("language", filters.language);
+  if (filters.agent) query.set("metadata.agent", filters.agent);
+  if (filters.external_id) query.set("external_id", filters.external_id);
+  if (after) query.set("created_after", after.toISOString());
+  if (before) query.set("created_before", before.toISOString());
+  return String(query);
+}
+
+// Shows the filters of the address in the form. A field that the reader is writing in stays as it is.
+export function showFilters(filters) {
+  offerDates();
+  if (filters.language) offerLanguages([filters.language]);
+  for (const field of form.elements) {
+    if (!field.name || (field === document.activeElement && typed !== null)) continue;
+    const value = filters[field.name] ?? "";
+    if (field.value !== value) field.value = value;
+  }
+  byId("own-range").hidden = filters.date !== OWN_RANGE;
+  const { q, ...others } = filters;
+  const count = Object.keys(others).filter((name) => name !== "from" && name !== "to").length;
+  write(byId("filter-count"), count ? String(count) : "");
+  byId("clear-filters").hidden = count === 0 && !q;
+  for (const field of form.querySelectorAll("select, #filter-fields input")) field.classList.toggle("chosen", field.value !== "");
+}
+
+function offerDates() {
+  const select = form.elements.date;
+  if (select.dataset.day === new Date().toDateString()) return;
+  select.dataset.day = new Date().toDateString();
+  const chosen = select.value;
+  const choices = choicesOfDate().map(([value, text]) => element("option", { value }, text));
+  select.replaceChildren(element("option", { value: "" }, "Any time"), ...choices, element("option", { value: OWN_RANGE }, "Own range…"));
+  select.value = chosen;
+}
+
+// Adds languages to the choices, in the order of their names.
+export function offerLanguages(codes) {
+  const select = form.elements.language;
+  const known = new Set(Array.from(select.options, ({ value }) => value));
+  for (const code of codes) {
+    if (known.has(code)) continue;
+    known.add(code);
+    const name = languageName(code);
+    const next = Array.from(select.options).find(({ value, text }) => value && text.localeCompare(name) > 0);
+    select.insertBefore(element("option", { value: code }, name), next ?? null);
+  }
+}
+
+const agents = new Set();
+
+// Offers names of agents while the reader writes one.
+export function offerAgents(names) {
+  const fresh = names.filter((name) => !agents.has(name) && agents.add(name));
+  byId("agents").append(...fresh.map((value) => element("option", { value })));
+}
+
+// A text that the reader is writing is one step of the browser's history, and not one for each letter.
+function apply(isTyping) {
+  clearTimeout(typed);
+  const address = addressOf(Object.fromEntries(new FormData(form)));
+  const state = isTyping ? { isTyping } : null;
+  if (address !== (location.hash || "#")) {
+    if (isTyping && history.state?.isTyping) history.replaceState(state, "", address);
+    else history.pushState(state, "", address);
+    dispatchEvent(new Event("hashchange"));
+  } else if (history.state?.isTyping) {
+    history.replaceState(state, "");
+  }
+  typed = null;
+}
+
+const isText = ({ target }) => target.matches("[type=search], [type=text]");
+
+export function setUpFilters() {
+  form.addEventListener("input", (event) => {
+    if (event.target.name === "date") return chooseDate();
+    if (!isText(event)) return apply(false);
+    clearTimeout(typed);
+    typed = setTimeout(apply, TYPING_MILLISECONDS, true);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    apply(false);
+  });
+  byId("clear-filters").addEventListener("click", clearFilters);
+  byId("more-filters").addEventListener("click", () => {
+    const isOpen = form.classList.toggle("open");
+    byId("more-filters").ariaExpanded = String(isOpen);
+  });
+}
+
+function chooseDate() {
+  const isOwn = form.elements.date.value === OWN_RANGE;
+  byId("own-range").hidden = !isOwn;
+  if (!isOwn) form.elements.from.value = form.elements.to.value = "";
+  apply(false);
+  if (isOwn) form.elements.from.focus();
+}
+
+export function clearFilters() {
+  location.hash = "";
+  byId("q").focus();
+}
