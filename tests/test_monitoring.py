@@ -20,7 +20,8 @@ from testing.origin import answering
 from testing.ports import free_ports
 from testing.receiver import receiving
 from testing.recordings import call
-from testing.service import Service, eventually, serving
+from testing.service import Service, eventually, serving, start_callscribe
+from tests.conftest import clone
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,7 @@ QUERIES = [
     for target in panel.get("targets", ())
 ]
 NAME = re.compile(r"callscribe_\w+")
+MODEL_LOADED = 'callscribe_model_loaded{device="cpu",model="tiny.en"}'
 
 
 def program(name: str) -> str:
@@ -69,6 +71,12 @@ async def metrics_port(workspace: Path) -> AsyncIterator[int]:
     with serving(workspace / "monitored", **settings) as service:
         await _use(service)
         yield port
+
+
+@pytest.fixture
+async def postgres_address(postgres: str, template: str) -> AsyncIterator[str]:
+    async with clone(postgres, template) as address:
+        yield address
 
 
 def exposed(port: int, accept: str = "") -> str:
@@ -180,6 +188,36 @@ def test_prometheus_draws_every_panel_and_fires_no_alert(prometheus: httpx.Clien
         rule["alert"]: ("ok", "inactive") for rule in RULES
     }
     assert exposed(metrics_port, f"{OPENMETRICS};version=1.0.0").endswith("# EOF\n")
+
+
+def test_a_worker_has_numbers_of_its_own(postgres_address: str, workspace: Path) -> None:
+    """Two workers of one machine run jobs of one database. What each has done adds up, and the queue is the same."""
+    ports = free_ports(2)
+    settings = {"DATABASE_URL": postgres_address, "STORE_URL": str(workspace / "shared"), "MODEL": "tiny.en"}
+    with serving(workspace / "api", "--no-executor", **settings) as service:
+        jobs = [service.create() for _ in range(4)]
+        workers = [
+            start_callscribe(
+                "worker",
+                folder=workspace / f"worker-{port}",
+                stderr=subprocess.DEVNULL,
+                METRICS_PORT=str(port),
+                **settings,
+            )
+            for port in ports
+        ]
+        try:
+            assert {service.ended(job)["status"] for job in jobs} == {"completed"}
+            eventually(lambda: all(samples(port).get(MODEL_LOADED) == 1 for port in ports))
+            eventually(lambda: all(samples(port)['callscribe_jobs{status="completed"}'] == 4 for port in ports))
+            ended = 'callscribe_jobs_ended_total{code="",status="completed"}'
+            assert sum(samples(port)[ended] for port in ports) == 4
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.communicate(timeout=30)
+    assert [worker.returncode for worker in workers] == [0, 0]
 
 
 def test_the_panels_of_the_dashboard_do_not_overlap() -> None:

@@ -77,6 +77,15 @@ def test_pages_are_found_under_the_path(proxy: httpx.Client) -> None:
     assert proxy.get("/speech/openapi.json").json()["servers"] == [{"url": "/speech"}]
 
 
+def test_a_stranger_behind_a_proxy_reads_no_numbers(proxy: httpx.Client) -> None:
+    """To the service, the stranger comes from loopback."""
+    for path in ("/speech/metrics", "/speech/metrics?", "/speech//metrics"):
+        for headers in ({}, {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1"}):
+            answer = proxy.get(path, headers={**headers, "Authorization": ""})
+            assert answer.status_code in (401, 404), answer.text
+            assert "callscribe_" not in answer.text
+
+
 def test_refusals_of_the_service_pass_the_proxy(proxy: httpx.Client, behind: Service) -> None:
     path = "/speech/v1/transcriptions"
     large = {"file": ("call.wav", b"x" * 22_000_000)}

@@ -11,7 +11,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.jobs.lifecycle import FINAL, Status
 
-COUNTED = 5000  # of each kind; more are estimated
+COUNTED = 5000  # waiting jobs of each of the two queues; more are estimated
+ENDED_COUNTED = 1000  # of each status
 UNKNOWN_SECONDS = 180  # as in deploy/kubernetes/scaling.yaml
 
 
@@ -58,25 +59,36 @@ _QUEUE = text(f"""
             WHERE status = 'in_progress' LIMIT {COUNTED}
         ) AS counted) AS running
 """)
-_ENDED = text(
-    " UNION ALL ".join(
-        f"SELECT '{status}' AS status, count(*) AS jobs"
-        f" FROM (SELECT FROM transcription WHERE status = '{status}' LIMIT {COUNTED}) AS counted"
-        for status in sorted(FINAL)
+# The index begins with the tenant, so each tenant is looked up, until enough jobs are counted.
+_ENDED_AS = f"""
+    SELECT '{{status}}' AS status, count(*) AS jobs FROM (
+        SELECT FROM owner CROSS JOIN LATERAL (
+            SELECT FROM transcription WHERE tenant = owner.name AND status = '{{status}}' LIMIT {ENDED_COUNTED}
+        ) AS of_owner LIMIT {ENDED_COUNTED}
+    ) AS counted
+"""
+_ENDED = text(f"""
+    WITH RECURSIVE owner AS (
+        (SELECT tenant AS name FROM transcription ORDER BY tenant LIMIT 1)
+        UNION ALL
+        SELECT following.name FROM owner CROSS JOIN LATERAL (
+            SELECT tenant AS name FROM transcription WHERE tenant > owner.name ORDER BY tenant LIMIT 1
+        ) AS following
     )
-)
+    {"UNION ALL".join(_ENDED_AS.format(status=status) for status in sorted(FINAL))}
+""")
 
 
 async def queue_numbers(session: AsyncSession) -> QueueNumbers:
-    """Counts exactly up to COUNTED jobs of a status. More are estimated from PostgreSQL's statistics."""
+    """Counts up to ENDED_COUNTED jobs of a final status, and COUNTED of another. More are estimated by PostgreSQL."""
     await session.exec(_BY_INDEX)  # type: ignore[call-overload]
     queue = (await session.exec(_QUEUE)).one()  # type: ignore[call-overload]
     ended = await session.exec(_ENDED)  # type: ignore[call-overload]
     counted = {Status.PENDING: queue.pending, Status.IN_PROGRESS: queue.in_progress} | dict(ended.all())
-    jobs = {
-        str(status): count if count < COUNTED else max(count, await _estimate(session, status))
-        for status, count in counted.items()
-    }
+    jobs = {}
+    for status, count in counted.items():
+        is_whole = count < (ENDED_COUNTED if status in FINAL else COUNTED)
+        jobs[str(status)] = count if is_whole else max(count, await _estimate(session, status))
     waiting_seconds = queue.waiting_seconds * jobs[Status.PENDING] / (queue.pending or 1)
     return QueueNumbers(jobs, waiting_seconds + queue.running_seconds, max(0.0, queue.oldest_seconds or 0.0))
 
