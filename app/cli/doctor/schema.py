@@ -28,6 +28,7 @@ JOBS = """
         count(*) FILTER (WHERE status = 'in_progress' AND lease_until < now()) AS lost
     FROM transcription WHERE status IN ('pending', 'in_progress')
 """
+PAUSED = "SELECT what, paused_by FROM pause WHERE ends_at IS NULL OR ends_at > now() ORDER BY what"
 NO_SCHEMA_YET = "the database has no tables yet"
 
 
@@ -126,13 +127,18 @@ async def keys(at: Surroundings) -> Finding:
 async def worker(at: Surroundings) -> Finding:
     if at.database is None or not await _has_table(at.database, "transcription"):
         return fine("there are no jobs yet")
+    has_pauses = await _has_table(at.database, "pause")
     async with at.database.transaction() as session:
         connection = await session.connection()
         sessions = (await connection.execute(text(SESSIONS), {"own": f"{NAME} %"})).one()
         jobs = (await connection.execute(text(JOBS))).one()
         untended = await queue.is_untended(session)
+        paused = (await connection.execute(text(PAUSED))).all() if has_pauses else []
     facts = {"machines": sessions.machines, "waiting": jobs.waiting, "running": jobs.running}
-    text_ = f"{jobs.waiting:,} jobs wait and {jobs.running:,} run"
+    text_ = f"waiting jobs: {jobs.waiting:,}, running jobs: {jobs.running:,}"
+    if paused:
+        who = " and ".join(f"{pause.what} by {pause.paused_by}" for pause in paused)
+        return warning(f"paused: {who}; {text_}", "Resume when the reason for the pause is gone.")
     start = "Start the service (`callscribe serve`) or a worker (`callscribe worker`), and look at its log."
     if not sessions.sessions:
         none = f"no process of the service is connected to the database; {text_}"

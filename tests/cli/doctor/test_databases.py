@@ -140,7 +140,15 @@ async def test_jobs_without_a_worker(diagnosed: Diagnosis, address: str) -> None
     await database.close()
     [finding] = await diagnosed("worker", DATABASE_URL=address)
     assert finding.status == "warning"
-    assert finding.text == "no process of the service is connected to the database; 1 jobs wait and 1 run"
+    assert finding.text == "no process of the service is connected to the database; waiting jobs: 1, running jobs: 1"
+
+
+async def test_a_pause_explains_why_jobs_wait(diagnosed: Diagnosis, address: str) -> None:
+    pause = "INSERT INTO pause (what, reason, paused_by, paused_at) VALUES ('claims', 'new disk', 'anna', now())"
+    await execute(address, pause)
+    [finding] = await diagnosed("worker", DATABASE_URL=address)
+    assert finding.status == "warning"
+    assert finding.text.startswith("paused: claims by anna; ")
 
 
 async def test_jobs_whose_worker_died(diagnosed: Diagnosis, address: str) -> None:
