@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak lock
+.PHONY: search help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -84,6 +84,9 @@ traces: setup ## show the trace of one call in a real collector, which it instal
 
 soak: setup ## transcribe hours of audio and hundreds of jobs, and check the memory: make soak [ONLY="long many"] [ROUNDS=5]
 	$(BIN)/python -m proofs.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
+
+search: setup ## measure the search in a million calls, which takes 30 GB of disk: make search [CALLS=100000] [KEEP=folder]
+	$(BIN)/python -m proofs.search $(if $(CALLS),--calls $(CALLS)) $(if $(KEEP),--keep $(KEEP))
 
 lint: setup ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
