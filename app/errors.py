@@ -25,6 +25,7 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── QuotaExceeded           quota_exceeded           429
     │   ├── ShuttingDown            shutting_down            503
     │   ├── Unavailable             unavailable              503
+    │   ├── IntakePaused            intake_paused            503
     │   ├── InsufficientStorage     insufficient_storage     507
     │   └── InternalError           internal_error           500
     ├── MediaError              answers an upload, with its HTTP status, or ends a job
@@ -199,6 +200,12 @@ class ShuttingDown(RequestError):
 
 class Unavailable(RequestError):
     code, title, status = "unavailable", "The service cannot do this at the moment", 503
+
+
+class IntakePaused(RequestError):
+    """An operator has paused the intake. It has a `retry_after` always."""
+
+    code, title, status = "intake_paused", "The service accepts no new transcriptions at the moment", 503
 
 
 class InsufficientStorage(RequestError):

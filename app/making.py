@@ -3,19 +3,30 @@
 `app.service` opens the parts in order and runs them. This module only knows what each part needs to be made.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import httpx
+import structlog
 
+from app import __version__
+from app.access.registry import ApiKeys
+from app.control.presence import Presence
+from app.control.switches import Switches
 from app.database.connections import Database
+from app.database.notifications import Signals
+from app.deliveries import signing_secrets
 from app.deliveries.channels import Channels
 from app.deliveries.folder import FolderChannel
-from app.deliveries.http import http_channels
+from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Style
 from app.deliveries.outputs import Output, Outputs, values_of
 from app.deliveries.receivers import PlaceholderValues, Receivers
 from app.deliveries.s3 import S3Channel
+from app.deliveries.sender import DeliverySender
 from app.deliveries.stream import StreamChannel
 from app.errors import AppError
 from app.intake.folder.asking import Asking
@@ -24,19 +35,31 @@ from app.intake.folder.place import FolderUnavailable, Place
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
 from app.intake.offered import options_in_force
+from app.jobs import erasure
+from app.jobs.ending import AtEnd
+from app.jobs.events import event_of
 from app.jobs.queue_limit import QueueLimit
 from app.jobs.recording import Decoder
 from app.jobs.rendering import rendered
+from app.jobs.retention import Retention
+from app.jobs.runner import JobRunner
 from app.network.guard import NetworkGuard
 from app.network.redis_server import RedisServer
+from app.process.shutdown import Shutdown
+from app.process.threads import in_daemon_thread
 from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
 from app.speech.engine import EngineConfig, check
 from app.storage.disk import FreeSpace
+from app.storage.folder_store import MARKER, LocalAudioStore
+from app.storage.s3_store import S3AudioStore
+from app.storage.s3_url import S3Url
 from app.storage.store import AudioStore
 from app.storage.workspace import Workspace
+
+log = structlog.stdlib.get_logger("callscribe")
 
 
 def open_intake(
@@ -46,6 +69,7 @@ def open_intake(
     store: AudioStore,
     fetcher: Fetcher,
     free_space: FreeSpace,
+    switches: Switches,
 ) -> Intake:
     limits = Limits(
         settings.max_upload_bytes,
@@ -59,7 +83,7 @@ def open_intake(
         None if settings.output_url is None else Output(settings.output_url),
         settings.output_formats,
     )
-    return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits)
+    return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits, switches.require_intake)
 
 
 def _callers(settings: Settings) -> int:
@@ -137,4 +161,72 @@ def engine_config(settings: Settings) -> EngineConfig:
         compute_type=settings.compute_type,
         batch_size=settings.batch_size,
         beam_size=settings.beam_size,
+    )
+
+
+def api_keys_of(settings: Settings, *, is_exposed: bool) -> ApiKeys:
+    keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
+    return ApiKeys(keys if settings.auth == "on" else None, settings.priority_ceilings, is_exposed=is_exposed)
+
+
+def retention_of(settings: Settings, database: Database, store: AudioStore, free_space: FreeSpace) -> Retention:
+    return Retention(
+        database,
+        store,
+        keep_audio_days=settings.keep_audio_days,
+        keep_failed_audio_days=settings.keep_failed_audio_days,
+        keep_transcript_days=settings.keep_transcript_days,
+        keep_audit_days=settings.keep_audit_days,
+        free_space=free_space if isinstance(settings.audio_place, Path) else None,
+    )
+
+
+def at_end_of(settings: Settings, retention: Retention) -> AtEnd:
+    return AtEnd(
+        partial(event_of, root_path=settings.root_path, stream=settings.redis_results),
+        retention.forgets_audio,
+        retention.forgets_failed_audio,
+    )
+
+
+@asynccontextmanager
+async def open_sender(
+    settings: Settings, database: Database, signals: Signals, guard: NetworkGuard, redis: RedisServer | None
+) -> AsyncIterator[DeliverySender]:
+    async with database.transaction() as session:
+        await signing_secrets.ensure(session)
+    async with open_client(guard) as client:
+        keys = [secret.get_secret_value() for secret in settings.webhook_secret]
+        yield DeliverySender(database, signals, channels_of(settings, database, client, redis), keys)
+
+
+async def open_store(place: Path | S3Url, workspace: Workspace, database: Database) -> AudioStore:
+    """If the database has recordings, a folder without its mark counts as a disk that is not mounted."""
+    if isinstance(place, S3Url):
+        return S3AudioStore(place, workspace)
+    async with database.transaction() as session:
+        in_use = await erasure.any_audio(session)
+    store = await in_daemon_thread(partial(LocalAudioStore, place, may_be_new=not in_use), "open-store")
+    if not store.marked:
+        log.warning(
+            "the audio folder has no mark, but the database has recordings: mount its disk or, if they are lost, "
+            "make the folder and the mark and restart",
+            folder=str(place),
+            mark=MARKER,
+        )
+    return store
+
+
+def presence_of(
+    settings: Settings, database: Database, signals: Signals, runner: JobRunner, name: str, shutdown: Shutdown
+) -> Presence:
+    return Presence(
+        database,
+        signals,
+        runner,
+        name=name,
+        version=__version__,
+        models=settings.model,
+        grace_seconds=settings.shutdown_grace_seconds,
+        end=shutdown.requested.set,
     )

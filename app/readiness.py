@@ -13,6 +13,9 @@ from math import inf
 
 import structlog
 
+from app.control.models import Pausable
+from app.control.presence import Presence
+from app.control.switches import Switches
 from app.database.connections import Database
 from app.deliveries import outputs_of_events
 from app.deliveries.models import Style
@@ -171,7 +174,19 @@ async def one_machine(store: AudioStore, database: Database) -> None:
         raise Doubtful(f"{shared} several machines", f"{shared} {', '.join(sorted(machines))}")
 
 
-async def workers_at_work(database: Database) -> None:
+async def not_paused(switches: Switches, what: Pausable) -> None:
+    if (pause := switches.pause_of(what)) is not None:
+        raise Doubtful("paused", pause.in_words())
+
+
+async def not_drained(presence: Presence) -> None:
+    if presence.drain is not None:
+        raise Doubtful("drained", presence.drain)
+
+
+async def workers_at_work(database: Database, switches: Switches) -> None:
+    if switches.pause_of(Pausable.CLAIMS) is not None:
+        return
     async with database.transaction() as session:
         if await queue.is_untended(session):
             raise Doubtful("some have been waiting for a minute, and none is running: is there a worker?")

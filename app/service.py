@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,19 +18,17 @@ import structlog
 from app import readiness
 from app.access.registry import ApiKeys
 from app.audio.containment.report import log_containment
+from app.control.models import Pausable
+from app.control.presence import Presence
+from app.control.switches import Switches
 from app.database.connections import Database
 from app.database.embedded import open_database
 from app.database.notifications import Signals
-from app.deliveries import signing_secrets
-from app.deliveries.http import open_client
-from app.deliveries.sender import DeliverySender
 from app.intake.folder.opening import open_watch
 from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake
 from app.intake.stream.consumer import open_consumer
-from app.jobs import erasure
 from app.jobs.ending import AtEnd
-from app.jobs.events import event_of
 from app.jobs.executor import Executor
 from app.jobs.interest import Interest
 from app.jobs.reading import Reader
@@ -41,12 +38,23 @@ from app.jobs.runner import JobRunner
 from app.jobs.search_filling import SearchFilling
 from app.jobs.unserved import UnservedModels
 from app.jobs.waiting import Waiting
-from app.making import channels_of, decoder_of, engine_config, open_fetcher, open_intake, watch_options
+from app.making import (
+    api_keys_of,
+    at_end_of,
+    decoder_of,
+    engine_config,
+    open_fetcher,
+    open_intake,
+    open_sender,
+    open_store,
+    presence_of,
+    retention_of,
+    watch_options,
+)
 from app.network.guard import NetworkGuard
 from app.network.redis_server import RedisServer, open_redis
 from app.numbers import Numbers
 from app.process.shutdown import Drainable, Shutdown, on_signals
-from app.process.threads import in_daemon_thread
 from app.readiness import Readiness
 from app.recording_batches.accepting import BatchIntake
 from app.recording_batches.feeder import Feeder
@@ -59,9 +67,6 @@ from app.sources.s3_listing import S3Listing
 from app.speech.engine import Engine
 from app.speech.model import ModelUnavailable
 from app.storage.disk import FreeSpace
-from app.storage.folder_store import MARKER, LocalAudioStore
-from app.storage.s3_store import S3AudioStore
-from app.storage.s3_url import S3Url
 from app.storage.store import AudioStore
 from app.storage.workspace import Workspace
 
@@ -91,6 +96,8 @@ class Parts:
     redis: RedisServer | None
     watch: FolderWatch | None
     numbers: Numbers
+    switches: Switches
+    presence: Presence | None
     shutdown: Shutdown
 
 
@@ -155,38 +162,27 @@ async def open_parts(
         AsyncExitStack() as stack,
     ):
         signals, guard = Signals(database), NetworkGuard(settings.allowed_networks)
+        await (switches := Switches(database, signals)).refresh()
         workspace = stack.enter_context(closing(Workspace(settings.data_dir / "work")))
-        store = await _open_store(settings.audio_place, workspace, database)
+        store = await open_store(settings.audio_place, workspace, database)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
         numbers = Numbers(database, free_space)
         metrics_port.numbers = numbers.text
         fetcher = open_fetcher(settings, guard, store, free_space)
-        retention = Retention(
-            database,
-            store,
-            keep_audio_days=settings.keep_audio_days,
-            keep_failed_audio_days=settings.keep_failed_audio_days,
-            keep_transcript_days=settings.keep_transcript_days,
-            keep_audit_days=settings.keep_audit_days,
-            free_space=free_space if isinstance(settings.audio_place, Path) else None,
-        )
-        at_end = AtEnd(
-            partial(event_of, root_path=settings.root_path, stream=settings.redis_results),
-            retention.forgets_audio,
-            retention.forgets_failed_audio,
-        )
+        retention = retention_of(settings, database, store, free_space)
+        at_end = at_end_of(settings, retention)
         redis = await stack.enter_async_context(open_redis(settings.redis_url))
-        sender = await stack.enter_async_context(_open_sender(settings, database, signals, guard, redis))
-        jobs = None
+        sender = await stack.enter_async_context(open_sender(settings, database, signals, guard, redis))
+        jobs, name = None, f"{socket.gethostname()}:{os.getpid()}"
         if executor:
-            engine, name = Engine(engine_config(settings)), f"{socket.gethostname()}:{os.getpid()}"
+            engine = Engine(engine_config(settings))
             recordings = Recordings(database, store, fetcher, decoder_of(settings, store, workspace))
             runner = JobRunner(
                 database, signals, recordings, engine, retention, at_end, worker=name, models=settings.model
             )
             jobs = Executor(engine, runner)
         workers: list[tuple[Drainable, float]] = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
-        intake = open_intake(settings, database, guard, store, fetcher, free_space)
+        intake = open_intake(settings, database, guard, store, fetcher, free_space, switches)
         if redis:
             consumer = open_consumer(redis, settings.redis_stream, intake)
             workers = [(consumer, SENDING_GRACE_SECONDS), *workers]
@@ -196,16 +192,10 @@ async def open_parts(
             workers = [(watch, SENDING_GRACE_SECONDS), *workers]
         shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
         on_signals(shutdown.request)
+        presence = None if jobs is None else presence_of(settings, database, signals, jobs.runner, name, shutdown)
         unserved = UnservedModels(database, settings.model)
-        work = [
-            signals.run(),
-            retention.run(),
-            sender.run(),
-            unserved.run(),
-            SearchFilling(database).run(),
-            log_containment(),
-        ]
-        work += [jobs.run()] if jobs else []
+        work = [signals.run(), switches.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
+        work += [SearchFilling(database).run(), *([jobs.run(), presence.run()] if jobs and presence else [])]
         if redis:
             work += [redis.watch(), consumer.run()]
         work += [watch.run()] if watch else []
@@ -224,6 +214,8 @@ async def open_parts(
                 redis,
                 watch,
                 numbers,
+                switches,
+                presence,
                 shutdown,
             )
             await shutdown.drain()
@@ -237,9 +229,8 @@ async def report_ready(parts: Parts, event: str, **facts: str) -> None:
 
 
 def assemble_service(settings: Settings, parts: Parts, database: Database, *, is_exposed: bool = False) -> Service:
-    intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space)
+    intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space, parts.switches)
     listing = S3Listing(settings.source_buckets)
-    keys = {name: [key.get_secret_value() for key in keys] for name, keys in settings.api_keys.items()}
     return Service(
         parts=parts,
         database=database,
@@ -259,7 +250,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database, *, is
             settings.keep_transcript_days,
         ),
         retries=Retries(database, parts.store, parts.fetcher, intake),
-        api_keys=ApiKeys(keys if settings.auth == "on" else None, settings.priority_ceilings, is_exposed=is_exposed),
+        api_keys=api_keys_of(settings, is_exposed=is_exposed),
         readiness=_readiness(settings, parts, intake),
     )
 
@@ -278,41 +269,15 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
         },
         {
             "storage": partial(readiness.one_machine, parts.store, parts.database),
-            "jobs": partial(readiness.workers_at_work, parts.database),
+            "jobs": partial(readiness.workers_at_work, parts.database, parts.switches),
             "models": partial(readiness.models_served, parts.database, settings.model),
+            **({"worker": partial(readiness.not_drained, parts.presence)} if parts.presence else {}),
+            **{what: partial(readiness.not_paused, parts.switches, what) for what in Pausable},
             "deliveries": partial(readiness.neighbours_reached, parts.database),
             **({"redis": partial(readiness.redis_usable, parts.redis)} if parts.redis else {}),
             **({"watch": partial(readiness.folder_watched, parts.watch)} if parts.watch else {}),
         },
     )
-
-
-@asynccontextmanager
-async def _open_sender(
-    settings: Settings, database: Database, signals: Signals, guard: NetworkGuard, redis: RedisServer | None
-) -> AsyncIterator[DeliverySender]:
-    async with database.transaction() as session:
-        await signing_secrets.ensure(session)
-    async with open_client(guard) as client:
-        keys = [secret.get_secret_value() for secret in settings.webhook_secret]
-        yield DeliverySender(database, signals, channels_of(settings, database, client, redis), keys)
-
-
-async def _open_store(place: Path | S3Url, workspace: Workspace, database: Database) -> AudioStore:
-    """If the database has recordings, a folder without its mark counts as a disk that is not mounted."""
-    if isinstance(place, S3Url):
-        return S3AudioStore(place, workspace)
-    async with database.transaction() as session:
-        in_use = await erasure.any_audio(session)
-    store = await in_daemon_thread(partial(LocalAudioStore, place, may_be_new=not in_use), "open-store")
-    if not store.marked:
-        log.warning(
-            "the audio folder has no mark, but the database has recordings: mount its disk or, if they are lost, "
-            "make the folder and the mark and restart",
-            folder=str(place),
-            mark=MARKER,
-        )
-    return store
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from app.access.registry import ApiKeys
 from app.api.app import Server, create_app
 from app.api.server.forwarding import Proxies
+from app.control.switches import Switches
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.deliveries.http import http_channels, open_client
@@ -88,6 +89,8 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         redis=None,
         watch=None,
         numbers=Numbers(database, free_space),
+        switches=Switches(database, signals),
+        presence=None,
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
     )
     app = create_app(chosen.root_path, chosen.cors_origins)

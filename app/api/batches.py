@@ -25,6 +25,7 @@ from app.errors import (
     AlreadyFinal,
     IdempotencyKeyReused,
     InsufficientStorage,
+    IntakePaused,
     NotAcceptable,
     NotCompleted,
     NotFound,
@@ -57,6 +58,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
         UnsupportedMedia,
         UrlNotAllowed,
         InsufficientStorage,
+        IntakePaused,
         ShuttingDown,
     ),
 }

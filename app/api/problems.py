@@ -24,6 +24,7 @@ from app.errors import (
     BadMedia,
     Forbidden,
     InsufficientStorage,
+    IntakePaused,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
@@ -61,6 +62,7 @@ UPLOAD_ERRORS: tuple[type[AppError], ...] = (
     QueueFull,
     QuotaExceeded,
     InsufficientStorage,
+    IntakePaused,
     ShuttingDown,
 )
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")

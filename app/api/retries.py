@@ -11,6 +11,7 @@ from app.api.transcriptions import IdempotencyKey, TranscriptionId
 from app.errors import (
     IdempotencyKeyReused,
     InsufficientStorage,
+    IntakePaused,
     NotFailed,
     NotFound,
     QueueFull,
@@ -40,6 +41,7 @@ router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
             UrlNotAllowed,
             QueueFull,
             InsufficientStorage,
+            IntakePaused,
             ShuttingDown,
         ),
     },

@@ -10,8 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from app import __version__, wording
+from app.cli.admin.jobs import jobs_cli
 from app.cli.admin.keys import keys_cli
+from app.cli.admin.pausing import pause, resume
 from app.cli.admin.tenants import tenants_cli
+from app.cli.admin.workers import drain, list_workers
 from app.cli.batch.command import batch
 from app.cli.database import database_cli
 from app.cli.doctor.command import doctor
@@ -42,8 +45,10 @@ def _in_words(message: str) -> str:
 
 
 cli = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (serve, worker, transcribe, batch, doctor):
+for command in (serve, worker, transcribe, batch, doctor, pause, resume, drain):
     cli.command()(command)
+cli.command("workers")(list_workers)
+cli.add_typer(jobs_cli, name="jobs")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(tenants_cli, name="tenants")
 cli.add_typer(database_cli, name="database")

@@ -26,6 +26,7 @@ from app.errors import (
     AppError,
     FieldError,
     InsufficientStorage,
+    IntakePaused,
     InvalidRequest,
     QueueFull,
     QuotaExceeded,
@@ -64,6 +65,10 @@ class Limits:
     queue: QueueLimit
 
 
+def _always_open() -> None:
+    pass
+
+
 def _any_channels(channels: int) -> None:
     pass
 
@@ -81,7 +86,9 @@ class Intake:
         outputs: Outputs,
         free_space: FreeSpace,
         limits: Limits,
+        require_open: Callable[[], None] = _always_open,
     ) -> None:
+        """`require_open` raises IntakePaused while an operator has paused the intake."""
         self._database = database
         self._store = store
         self._fetcher = fetcher
@@ -91,6 +98,7 @@ class Intake:
         self._free_space = free_space
         self.limits = limits
         self.closed = False
+        self.require_open = require_open
         self._prober = Prober(store, limits.audio_seconds)
 
     @asynccontextmanager
@@ -106,15 +114,15 @@ class Intake:
 
         If the block raises an error, the saved bytes are erased. `announced_bytes` is 0 if the size is not known.
 
-        Raises QueueFull, QuotaExceeded and InsufficientStorage before a byte is read. If the caller's idempotency key
-        is known, it raises none, because a repetition needs no place: its bytes are only counted and hashed. The same
-        holds for an awaited request that announces about as many bytes as one of the caller's awaited jobs has. The
-        function raises TooLarge and InsufficientStorage.
+        Raises QueueFull, QuotaExceeded, InsufficientStorage and IntakePaused before a byte is read. If the caller's
+        idempotency key is known, it raises none, because a repetition needs no place: its bytes are only counted and
+        hashed. The same holds for an awaited request that announces about as many bytes as one of the caller's awaited
+        jobs has. The function raises TooLarge and InsufficientStorage.
         """
         key = str(uuid7())
         try:
             known = await self._needs_no_room(caller, idempotency_key, announced_bytes)
-        except (QueueFull, QuotaExceeded, InsufficientStorage):
+        except (QueueFull, QuotaExceeded, InsufficientStorage, IntakePaused):
             known = is_awaited and await self._may_repeat(self.upload_of(caller, announced_bytes))
             if not known:
                 raise
@@ -135,13 +143,11 @@ class Intake:
             yield save
 
     async def _needs_no_room(self, caller: Caller, idempotency_key: str | None, announced_bytes: int) -> bool:
-        """Whether the caller has used the idempotency key.
-
-        If not, raises QueueFull, QuotaExceeded and InsufficientStorage.
-        """
+        """Whether the caller has used the idempotency key. If not, raises what `receiving` raises."""
         async with self._database.transaction() as session:
             if idempotency_key and await changing.key_is_known(session, caller.label, idempotency_key):
                 return True
+            self.require_open()
             await quotas.require(session, caller)
             await changing.require_queue_place(session, caller.label, self.limits.queue)
         await self._free_space.require(announced_bytes)
@@ -224,6 +230,7 @@ class Intake:
 
         The recording is not stored, and nothing is written again. Raises AppError if the request is refused.
         """
+        self.require_open()
         asked = self._new_job(recording, replace(ask, output=None, folder_output=None), caller, idempotency_key)
         job = replace(asked, outputs=[], audio_key=None, sha256=None, duration=transcript.duration or None)
         async with self._database.transaction() as session:
@@ -279,6 +286,7 @@ class Intake:
         self, recording: Remote, ask: Ask, caller: Caller, idempotency_key: str | None
     ) -> Accepted:
         try:
+            self.require_open()
             job = self._new_job(recording, ask, caller, idempotency_key)
         except AppError:  # a repetition is answered even if a setting has changed that would refuse it now
             earlier = await self._earlier(recording, ask, caller, idempotency_key)

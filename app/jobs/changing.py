@@ -173,7 +173,7 @@ def _same_key(caller: str, idempotency_key: str) -> tuple[Any, ...]:
 
 
 async def request_cancel(
-    session: AsyncSession, transcription_id: UUID, caller: Caller, at_end: AtEnd, *, why: AppError | None = None
+    session: AsyncSession, transcription_id: UUID, caller: Caller | None, at_end: AtEnd, *, why: AppError | None = None
 ) -> Written:
     """Cancel a job. A waiting job ends immediately. A running job ends when its worker has read the notification.
 
@@ -195,7 +195,9 @@ async def request_cancel(
     return await write_with_end(session, job, at_end)
 
 
-async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
+async def erase(
+    session: AsyncSession, transcription_id: UUID, caller: Caller | None, operator: str = ""
+) -> Transcription:
     """Delete a job with its transcript. If a worker runs the job, the worker loses its lease. Raises NotFound.
 
     The recording of a watched folder is erased by a process that watches it (`jobs.followed`).
@@ -211,7 +213,8 @@ async def erase(session: AsyncSession, transcription_id: UUID, caller: Caller) -
             )
         )
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
-    await audit.note_change(session, Action.CALL_ERASED, caller.label, calls=[transcription_id], tenant=job.tenant)
+    by = operator if caller is None else caller.label
+    await audit.note_change(session, Action.CALL_ERASED, by, calls=[transcription_id], tenant=job.tenant)
     await notify(session, cancelled_topic(transcription_id))
     await notify(session, changed_topic(transcription_id))
     return job
@@ -259,7 +262,7 @@ async def redeliver(session: AsyncSession, delivery_id: UUID, caller: Caller) ->
     return await outbox.redeliver(session, delivery_id, select(Transcription.id).where(seen_by(caller)))
 
 
-async def lock(session: AsyncSession, transcription_id: UUID, caller: Caller) -> Transcription:
+async def lock(session: AsyncSession, transcription_id: UUID, caller: Caller | None) -> Transcription:
     """The job, which no other transaction changes until this one ends. Raises NotFound."""
     statement = select(Transcription).where(Transcription.id == transcription_id, seen_by(caller)).with_for_update()
     job = (await session.exec(statement)).first()

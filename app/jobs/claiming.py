@@ -9,6 +9,8 @@ deploy keeps its `run_at`, so that it starts again before newer jobs of its prio
 
 A job on its last chance would fail after one more crash. A separate statement claims such jobs, one at a time for each
 worker. Otherwise several could fail because they ran beside one recording that kills its worker.
+
+While an operator has paused the claims, no statement finds a job.
 """
 
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from uuid import UUID
 from sqlalchemy import Integer, Text, TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from app.control.pauses import CLAIMS_GO_ON
 from app.jobs.capacity import Capacity
 from app.jobs.lifecycle import MAX_CRASHES
 from app.jobs.models import Transcription
@@ -86,7 +89,7 @@ _TAKE = """
 # because it should not wait for the jobs of other keys that hold the host's share.
 _FAIR = """
     WITH RECURSIVE lane AS (
-        (SELECT priority, caller FROM transcription WHERE status = 'pending' AND {recording}
+        (SELECT priority, caller FROM transcription WHERE status = 'pending' AND {recording} AND {go_on}
          ORDER BY priority, caller LIMIT 1)
         UNION ALL
         SELECT following.priority, following.caller FROM lane CROSS JOIN LATERAL (
@@ -149,7 +152,7 @@ _ONE_ON_ITS_LAST_CHANCE = """
     WITH claimable AS MATERIALIZED (
         SELECT id FROM transcription
         WHERE status = 'pending' AND {recording} AND run_at <= now() AND crashes >= :last_chance
-            AND {served}
+            AND {served} AND {go_on}
         ORDER BY priority, run_at, id
         LIMIT 1
         FOR UPDATE SKIP LOCKED
@@ -164,7 +167,7 @@ _OF_ANOTHER_KEY = """
     SELECT priority, caller FROM transcription
     WHERE status = 'pending' AND {recording} AND caller <> ALL(:full_callers) {more_urgent}
         AND (caller <> ALL(:callers) OR NOT {host} = ANY(:full_hosts))
-        AND run_at <= now() AND crashes < :last_chance AND {served}
+        AND run_at <= now() AND crashes < :last_chance AND {served} AND {go_on}
         AND priority <= coalesce((
             SELECT min(urgency) FROM generate_series(0, 9) AS urgency WHERE EXISTS (
                 SELECT FROM transcription
@@ -227,12 +230,12 @@ def _claims(recording: str, host: str) -> Claims:
     numbers = [bindparam(name, type_=Integer, literal_execute=True) for name in ("slots", "each_caller", "each_host")]
     texts = [bindparam(name, type_=ARRAY(Text)) for name in ("callers", "hosts", "full_hosts", "models")]
     counts = [bindparam(name, type_=ARRAY(Integer)) for name in ("free_of_callers", "free_of_hosts")]
-    fair = text(_FAIR.format(recording=recording, host=host, served=_SERVED) + _TAKE).bindparams(
+    fair = text(_filled_in(_FAIR, recording, host=host) + _TAKE).bindparams(
         *numbers, *texts, *counts, bindparam("contended", CONTENDED, type_=Integer, literal_execute=True), LAST_CHANCE
     )
     return Claims(
         fair,
-        text(_ONE_ON_ITS_LAST_CHANCE.format(recording=recording, served=_SERVED) + _TAKE).bindparams(
+        text(_filled_in(_ONE_ON_ITS_LAST_CHANCE, recording) + _TAKE).bindparams(
             LAST_CHANCE, bindparam("models", type_=ARRAY(Text))
         ),
         _of_another_key(recording, host, "AND priority < :priority"),
@@ -242,8 +245,12 @@ def _claims(recording: str, host: str) -> Claims:
 
 def _of_another_key(recording: str, host: str, more_urgent: str) -> TextClause:
     names = [bindparam(name, type_=ARRAY(Text)) for name in ("full_callers", "callers", "full_hosts", "models")]
-    statement = text(_OF_ANOTHER_KEY.format(recording=recording, host=host, more_urgent=more_urgent, served=_SERVED))
+    statement = text(_filled_in(_OF_ANOTHER_KEY, recording, host=host, more_urgent=more_urgent))
     return statement.bindparams(*names, LAST_CHANCE)
+
+
+def _filled_in(statement: str, recording: str, **parts: str) -> str:
+    return statement.format(recording=recording, served=_SERVED, go_on=CLAIMS_GO_ON, **parts)
 
 
 STORED = _claims("audio_key IS NOT NULL", "id::text")  # no host is asked, so none is limited

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import Uuid, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import metrics
@@ -90,6 +90,13 @@ async def take_back_lost(session: AsyncSession, at_end: AtEnd) -> list[Written]:
     if any(each.job.status == Status.PENDING for each in written):
         await notify(session, PENDING_TOPIC)
     return [each for each in written if each.job.status in FINAL]
+
+
+async def running_by_worker(session: AsyncSession) -> dict[str, int]:
+    """How many jobs each worker runs. A worker that was lost counts until its jobs are taken back."""
+    statement = select(Transcription.leased_by, func.count()).where(Transcription.status == Status.IN_PROGRESS)
+    rows = await session.exec(statement.group_by(col(Transcription.leased_by)))
+    return {worker: jobs for worker, jobs in rows.all() if worker is not None}
 
 
 def is_leased(job: Claimed) -> tuple[Any, ...]:

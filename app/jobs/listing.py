@@ -45,7 +45,7 @@ class Wanted:
     limit: int = 20
 
 
-def ids(wanted: Wanted, caller: Caller, limit: int) -> SelectOfScalar[UUID]:
+def ids(wanted: Wanted, caller: Caller | None, limit: int) -> SelectOfScalar[UUID]:
     """The ids of the first jobs in the order of the list."""
     statement = select(Transcription.id).where(*matching(wanted, caller), *_after(wanted))
     return statement.order_by(in_order(wanted, Transcription.id)).limit(limit)
@@ -64,7 +64,7 @@ def behind(wanted: Wanted, column: Any, cursor: UUID) -> ColumnElement[bool]:
     return col(column) < cursor if wanted.order == "newest" else col(column) > cursor
 
 
-def matching(wanted: Wanted, caller: Caller) -> list[ColumnElement[bool]]:
+def matching(wanted: Wanted, caller: Caller | None) -> list[ColumnElement[bool]]:
     """The conditions for a row of `transcription`, except those of the query."""
     conditions = [seen_by(caller), *id_range(wanted, Transcription.id)]
     if wanted.statuses:

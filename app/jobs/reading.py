@@ -85,7 +85,7 @@ class Reader:
         self._rendering: dict[Hashable, asyncio.Task[Any]] = {}
         self._hits = HitReader(database)
 
-    async def read(self, transcription_id: UUID, caller: Caller) -> Read:
+    async def read(self, transcription_id: UUID, caller: Caller | None) -> Read:
         """The job, read after this call began."""
         answer = self._asked.get(transcription_id)
         if answer is None:
@@ -97,7 +97,7 @@ class Reader:
             raise unknown(transcription_id)
         return read
 
-    async def page(self, wanted: Wanted, caller: Caller) -> Page:
+    async def page(self, wanted: Wanted, caller: Caller | None) -> Page:
         """Jobs in the order of the list.
 
         If something was searched for, a page may have less than `limit` jobs although there are more pages. The audit
@@ -107,8 +107,9 @@ class Reader:
             found = await searching.find(self._database, wanted, caller)
             items = await self._in_order(found.ids)
             hits = await self._hits.of(found.ids, wanted.query)
-            async with self._database.transaction() as session:
-                await audit.note_read(session, Action.TRANSCRIPT_SEARCHED, caller, found.ids)
+            if caller is not None:  # an operator's command shows nothing that was said
+                async with self._database.transaction() as session:
+                    await audit.note_read(session, Action.TRANSCRIPT_SEARCHED, caller, found.ids)
             return Page(items, found.cursor, hits)
         async with self._database.transaction() as session:
             ids = (await session.exec(listing.ids(wanted, caller, wanted.limit + 1))).all()

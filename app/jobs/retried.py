@@ -44,7 +44,7 @@ def gone() -> RecordingGone:
     return RecordingGone("The service does not keep the recording any more. Post it again.")
 
 
-def new_job(ended: Transcription, job_id: UUID, caller: str, idempotency_key: str | None, priority: int) -> NewJob:
+def new_job(ended: Transcription, job_id: UUID, caller: str, idempotency_key: str | None) -> NewJob:
     """The job that retries `ended`, without a recording. Nobody reads its text along."""
     return NewJob(
         id=job_id,
@@ -54,7 +54,7 @@ def new_job(ended: Transcription, job_id: UUID, caller: str, idempotency_key: st
         external_id=ended.external_id,
         metadata=ended.metadata_,
         options=replace(stored_options.validate_python(ended.options), reports_text=False),
-        priority=priority,
+        priority=ended.priority,
         webhook_urls=ended.webhook_urls,
         callback_urls=ended.callback_urls,
         outputs=stored_outputs.validate_python(ended.outputs),

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
@@ -10,6 +11,7 @@ from itertools import chain, repeat
 import structlog
 
 from app import tracing
+from app.control.models import WorkerState
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.database.retries import write_down
@@ -83,6 +85,7 @@ class JobRunner:
             signals, PENDING_TOPIC, claim=self._claim, run=self._run, record=self._record
         )
         self._engine_stopped = False
+        self._resting: asyncio.Task[None] | None = None
         self._pauses = Pauses()
         self.fitness = Fitness(recordings.decoder.try_out)
         self._heartbeat = Heartbeat(database, retention, at_end, running=lambda: self._loop.running, stop=self._stop)
@@ -96,6 +99,30 @@ class JobRunner:
         if self._engine_stopped:
             raise EngineStopped("the engine stopped working")
 
+    @property
+    def state(self) -> WorkerState:
+        if self._resting is None:
+            return WorkerState.WORKING
+        return WorkerState.DRAINED if self._resting.done() and not self._loop.running else WorkerState.DRAINING
+
+    def rest(self, grace_seconds: float) -> None:
+        """Claim no more jobs until `work_again`. Those that run after the grace return to the queue, uncounted."""
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = asyncio.create_task(self._come_to_rest(grace_seconds))
+
+    async def _come_to_rest(self, grace_seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._loop.idle(), grace_seconds)
+        for running in self._loop.running:
+            self._stop(running, Interrupted())
+
+    def work_again(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = None
+        self._signals.wake(PENDING_TOPIC)
+
     async def drain(self, grace_seconds: float) -> None:
         """Claim no more jobs. Jobs that still run after the grace return to the queue without a counted attempt."""
         await self._loop.drain(grace_seconds)
@@ -105,7 +132,7 @@ class JobRunner:
         await self._loop.idle()
 
     async def _claim(self) -> list[Running]:
-        if not await self.fitness.may_claim():
+        if self._resting is not None or not await self.fitness.may_claim():
             return []
         await self._make_way()
         slots, fetches = self._capacity()

@@ -46,7 +46,7 @@ class Found:
     cursor: UUID | None
 
 
-async def find(database: Database, wanted: Wanted, caller: Caller) -> Found:
+async def find(database: Database, wanted: Wanted, caller: Caller | None) -> Found:
     assert wanted.query is not None
     if wanted.statuses and Status.COMPLETED not in wanted.statuses:
         return Found((), None)
@@ -76,7 +76,7 @@ def _page(wanted: Wanted, found: list[UUID], cursor: UUID | None) -> Found:
     return Found(found, cursor)
 
 
-async def _walk(session: AsyncSession, wanted: Wanted, caller: Caller, calls: int) -> list[tuple[UUID, bool]]:
+async def _walk(session: AsyncSession, wanted: Wanted, caller: Caller | None, calls: int) -> list[tuple[UUID, bool]]:
     """The next calls of the list, each with whether it has what is searched for."""
     assert wanted.query is not None
     listed = listing.ids(wanted, caller, calls).subquery()
@@ -85,10 +85,12 @@ async def _walk(session: AsyncSession, wanted: Wanted, caller: Caller, calls: in
     return [(call, bool(is_found)) for call, is_found in rows]
 
 
-async def _candidates(database: Database, wanted: Wanted, caller: Caller) -> list[UUID]:
+async def _candidates(database: Database, wanted: Wanted, caller: Caller | None) -> list[UUID]:
     """The next calls with all words of the query, by the index of words. They may not fit the other conditions."""
     assert wanted.query is not None
-    words = f"({wanted.query.candidates}) & {quoted(tenant_lexeme(caller.tenant))}"
+    words = wanted.query.candidates
+    if caller is not None:
+        words = f"({words}) & {quoted(tenant_lexeme(caller.tenant))}"
     conditions: list[Any] = [
         TranscriptSearch.part == 0,
         col(TranscriptSearch.words).op("@@")(_tsquery(words)),
@@ -103,7 +105,7 @@ async def _candidates(database: Database, wanted: Wanted, caller: Caller) -> lis
         return list((await session.exec(statement.limit(CANDIDATES))).all())
 
 
-async def _checked(session: AsyncSession, wanted: Wanted, caller: Caller, ids: Sequence[UUID]) -> list[UUID]:
+async def _checked(session: AsyncSession, wanted: Wanted, caller: Caller | None, ids: Sequence[UUID]) -> list[UUID]:
     """Those of the calls that fit all conditions, in the order of the list."""
     assert wanted.query is not None
     if not ids:

@@ -68,6 +68,7 @@ class BatchIntake:
         batch = self._new(request, caller, fingerprint_of(request))
         if (earlier := await self._earlier(batch, idempotency_key)) is not None:
             return earlier, False
+        self._intake.require_open()
         if isinstance(request.source, str) or len(request.source.urls) > 1:
             request.require_distinct_output()
         if not isinstance(request.source, str):
@@ -109,6 +110,7 @@ class BatchIntake:
         batch = self._new(fields, caller, fingerprint_of(fields, sha256))
         if (earlier := await self._earlier(batch, idempotency_key)) is not None:
             return earlier, False
+        self._intake.require_open()
         fields.require_distinct_output()
         with await asyncio.to_thread(path.open, "rb") as file:
             return await self._accept(batch, caller, idempotency_key, read_manifest(file), is_manifest=True)

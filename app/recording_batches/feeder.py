@@ -16,7 +16,7 @@ from app.access.callers import Caller
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble, every
-from app.errors import UrlNotAllowed
+from app.errors import IntakePaused, UrlNotAllowed
 from app.intake.intake import Intake
 from app.jobs import changing as jobs
 from app.jobs.ending import AtEnd
@@ -138,7 +138,14 @@ class Feeder:
         return None
 
     async def _feed(self, batch: RecordingBatch) -> bool:
-        """Give some rows to the intake. Returns whether there may be more to do immediately."""
+        """Give some rows to the intake. Returns whether there may be more to do immediately.
+
+        While the intake is paused, the rows wait.
+        """
+        try:
+            self._intake.require_open()
+        except IntakePaused:
+            return False
         async with self._database.transaction() as session:
             seen = await changing.lock(session, batch.id)
             rows = await feeding.waiting_rows(session, seen) if seen is not None else []

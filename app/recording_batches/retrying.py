@@ -39,17 +39,24 @@ class Retries:
         self._fetcher = fetcher
         self._intake = intake
 
-    async def retry(self, job_id: UUID, caller: Caller, idempotency_key: str | None = None) -> Accepted:
+    async def retry(self, job_id: UUID, caller: Caller | None, idempotency_key: str | None = None) -> Accepted:
         """The new job, or the one of an earlier request that has not ended yet or had the same idempotency key.
 
-        Raises AppError, such as NotFound, NotFailed and RecordingGone.
+        Without a caller, an operator retries the job on behalf of its caller, also while the queue is full, the intake
+        is paused or the operator's settings name other models. Raises AppError, such as NotFound and RecordingGone.
         """
         async with self._database.transaction() as session:
             ended = await _read(session, job_id, caller)
-            if (earlier := await retried.earlier(session, job_id, caller.label, idempotency_key)) is not None:
+            label = ended.caller if caller is None else caller.label
+            if (earlier := await retried.earlier(session, job_id, label, idempotency_key)) is not None:
                 return Accepted(earlier, is_new=False)
         retried.require_retriable(ended)
-        new = await self._with_recording(self._new_job(ended, caller, idempotency_key), ended)
+        new = retried.new_job(ended, uuid7(), label, idempotency_key)
+        if caller is not None:
+            self._intake.require_open()
+            options_in_force(new.options, self._intake.models)
+            new = replace(new, priority=max(new.priority, caller.most_urgent))
+        new = await self._with_recording(new, ended)
         try:
             async with self._database.transaction() as session:
                 accepted = await self._add(session, new, job_id, caller)
@@ -59,15 +66,8 @@ class Retries:
         if not accepted.is_new:
             await self._erase(new)
         else:
-            log.info("transcription retried", job=str(accepted.job.id), retry_of=str(job_id), caller=caller.label)
+            log.info("transcription retried", job=str(accepted.job.id), retry_of=str(job_id), caller=label)
         return accepted
-
-    def _new_job(self, ended: Transcription, caller: Caller, idempotency_key: str | None) -> NewJob:
-        """Raises InvalidRequest if its model is not served any more."""
-        priority = max(ended.priority, caller.most_urgent)
-        new = retried.new_job(ended, uuid7(), caller.label, idempotency_key, priority)
-        options_in_force(new.options, self._intake.models)
-        return new
 
     async def _with_recording(self, new: NewJob, ended: Transcription) -> NewJob:
         """The job with a copy of the recording. If the recording is not kept, it is fetched again from its URL.
@@ -86,17 +86,19 @@ class Retries:
         self._fetcher.require_allowed(ended.source)
         return new
 
-    async def _add(self, session: AsyncSession, new: NewJob, job_id: UUID, caller: Caller) -> Accepted:
+    async def _add(self, session: AsyncSession, new: NewJob, job_id: UUID, caller: Caller | None) -> Accepted:
         """The batch is locked before the job, as everywhere. The job's lock keeps a second request waiting."""
-        batch_id = (await _read(session, job_id, caller)).batch_id
+        of_batch = select(Transcription.batch_id).where(Transcription.id == job_id, seen_by(caller))
+        batch_id = (await session.exec(of_batch)).first()
         batch = await changing.lock(session, batch_id) if batch_id is not None else None
         if batch is not None and batch.status == BatchStatus.ERASING:
             raise unknown(job_id)
         ended = await jobs.lock(session, job_id, caller)
-        if (earlier := await retried.earlier(session, job_id, caller.label, new.idempotency_key)) is not None:
+        if (earlier := await retried.earlier(session, job_id, new.caller, new.idempotency_key)) is not None:
             return Accepted(earlier, is_new=False)
         if batch is None or ended.superseded or batch.status == BatchStatus.CANCELLED:
-            job, is_new = await jobs.enqueue(session, new, self._intake.limits.queue, caller)
+            limit = None if caller is None else self._intake.limits.queue
+            job, is_new = await jobs.enqueue(session, new, limit, caller)
         else:
             job, is_new = await jobs.enqueue(session, replace(new, batch_id=batch.id), None)
             if is_new:
@@ -113,7 +115,7 @@ class Retries:
                 log.warning("recording not erased", key=new.audio_key, error=repr(error))
 
 
-async def _read(session: AsyncSession, job_id: UUID, caller: Caller) -> Transcription:
+async def _read(session: AsyncSession, job_id: UUID, caller: Caller | None) -> Transcription:
     """Raises NotFound."""
     job = (await session.exec(select(Transcription).where(Transcription.id == job_id, seen_by(caller)))).first()
     if job is None:

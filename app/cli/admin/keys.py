@@ -3,23 +3,16 @@
 The database is slow to import, so the commands import it when they run.
 """
 
-import asyncio
-import getpass
 import json
 import re
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
 from app.access.callers import DEFAULT_TENANT, Scope
-from app.cli.preparation import checked_settings
-from app.settings import Settings
-from app.telemetry import set_up_logging
-
-Result = TypeVar("Result")
+from app.cli.admin.opening import actor, in_database
 
 keys_cli = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
@@ -137,24 +130,3 @@ def _state(row: Any) -> str:
         return f"expired {row.expires_at:%Y-%m-%d}"
     used = f"last used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
     return used if row.expires_at is None else f"{used}, expires {row.expires_at:%Y-%m-%d}"
-
-
-def actor() -> str:
-    """Who runs the command, for rows and the audit."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return "cli"
-
-
-def in_database(work: Callable[[Any], Awaitable[Result]]) -> Result:
-    """Runs `work` in one transaction on the service's database."""
-    return asyncio.run(_in_database(checked_settings(), work))
-
-
-async def _in_database(settings: Settings, work: Callable[[Any], Awaitable[Result]]) -> Result:
-    from app.database.embedded import open_database
-
-    set_up_logging(settings.log_format, settings.log_level)  # the audit is also in the log
-    async with open_database(settings.database_url, settings.data_dir) as database, database.transaction() as session:
-        return await work(session)

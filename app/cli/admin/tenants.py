@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.admin.keys import AsJson, actor, in_database
+from app.cli.admin.keys import AsJson
+from app.cli.admin.opening import actor, in_database
 
 tenants_cli = typer.Typer(help="List tenants, and limit what they may use.", no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
-from app.errors import AppError
+from app.errors import AppError, IntakePaused
 from app.intake.folder.alarm import Alarm
 from app.intake.folder.clearing import Clearing
 from app.intake.folder.disk import Disk, Unreadable
@@ -227,6 +227,8 @@ def _why(error: Exception) -> str:
 
 def _pause_after(error: Exception, troubles: int) -> float:
     """How long to wait after trouble that concerns all recordings. It grows while the trouble lasts."""
+    if isinstance(error, IntakePaused):  # an operator who ends the pause does not want to wait
+        return SCAN_SECONDS
     usual = TROUBLE_SECONDS[min(troubles, len(TROUBLE_SECONDS) - 1)]
     asked = error.retry_after if isinstance(error, AppError) else None
     return min(TROUBLE_SECONDS[-1], max(usual, asked or 0))

@@ -21,7 +21,7 @@ import structlog
 from app import tracing
 from app.access.callers import Caller
 from app.database.connections import DATABASE_TROUBLE, is_bad_data
-from app.errors import AppError, InsufficientStorage, InternalError, QueueFull, ShuttingDown, Unavailable
+from app.errors import AppError, InsufficientStorage, IntakePaused, InternalError, QueueFull, ShuttingDown, Unavailable
 from app.intake.intake import Intake
 from app.intake.stream.entries import Entry, rejection, request_of
 from app.intake.stream.group import ConsumerGroup, Delivered
@@ -38,7 +38,7 @@ LOOK_SECONDS = 10.0
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 MOST_DELIVERIES = 10  # a process that is killed for other reasons adds to the count of an entry that it works on
 GIVEN_UP = f"The service failed at this entry {MOST_DELIVERIES} times. Its log says why."
-TEMPORARY = (QueueFull, Unavailable, ShuttingDown, InsufficientStorage)
+TEMPORARY = (QueueFull, Unavailable, ShuttingDown, InsufficientStorage, IntakePaused)
 
 log = structlog.stdlib.get_logger("callscribe.stream")
 
