@@ -166,8 +166,7 @@ async def open_parts(
         workspace = stack.enter_context(closing(Workspace(settings.data_dir / "work")))
         store = await open_store(settings.audio_place, workspace, database)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
-        numbers = Numbers(database, free_space)
-        metrics_port.numbers = numbers.text
+        metrics_port.numbers = (numbers := Numbers(database, free_space)).text
         fetcher = open_fetcher(settings, guard, store, free_space)
         retention = retention_of(settings, database, store, free_space)
         at_end = at_end_of(settings, retention)
