@@ -114,8 +114,8 @@ async def test_retention_and_batches_are_in_the_audit(database: Database, served
     key, boss = await bearer(served, "crm", "acme"), await bearer(served, "boss", scopes=[Scope.ADMIN])
     call = (await completed(served, database, key)).rpartition("/")[2]
     await date_end(database, UUID(call), 2)
-    keeping = {"keep_audio_days": 1, "keep_transcript_days": 1}
-    await Retention(database, LocalAudioStore(tmp_path / "empty"), **keeping).sweep()
+    retention = Retention(database, LocalAudioStore(tmp_path / "empty"), keep_audio_days=1, keep_transcript_days=1)
+    await retention.sweep()
     found = await entries(served, boss, f"transcription_id={call}")
     assert [(entry["action"], entry["caller"], entry["tenant"]) for entry in found] == [
         ("call.erased", "retention", "acme")
