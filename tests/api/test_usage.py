@@ -89,9 +89,8 @@ async def test_days_are_chosen_and_told_apart(database: Database, served: Listen
     key = await bearer(served, "crm")
     for days in (0, 1, 40):
         await end(database, 10 + days)
-        await execute(
-            database, "UPDATE usage_entry SET day = day - :days WHERE audio_seconds = :s", days=days, s=10 + days
-        )
+        moved = "UPDATE usage_entry SET day = day - make_interval(days => :days) WHERE audio_seconds = :seconds"
+        await execute(database, moved, days=days, seconds=10 + days)
     first = (datetime.now(UTC).date() - timedelta(days=40)).isoformat()
     rows = await read(served, key, f"from={first}&to={TODAY}")
     assert [row["audio_seconds"] for row in rows] == [50, 11, 10]
