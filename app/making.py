@@ -13,6 +13,7 @@ import httpx
 import structlog
 
 from app import __version__
+from app.access.neighbours import Neighbours
 from app.access.registry import ApiKeys
 from app.control.presence import Presence
 from app.control.switches import Switches
@@ -32,9 +33,11 @@ from app.errors import AppError
 from app.intake.folder.asking import Asking
 from app.intake.folder.opening import WatchOptions
 from app.intake.folder.place import FolderUnavailable, Place
+from app.intake.folder.taking import FOLDER
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
 from app.intake.offered import options_in_force
+from app.intake.stream.consumer import STREAM
 from app.jobs import erasure
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
@@ -45,6 +48,7 @@ from app.jobs.retention import Retention
 from app.jobs.runner import JobRunner
 from app.network.guard import NetworkGuard
 from app.network.redis_server import RedisServer
+from app.process.shares import Shares
 from app.process.shutdown import Shutdown
 from app.process.threads import in_daemon_thread
 from app.settings import Settings, SettingsError
@@ -70,12 +74,10 @@ def open_intake(
     fetcher: Fetcher,
     free_space: FreeSpace,
     switches: Switches,
+    shares: Shares,
 ) -> Intake:
-    limits = Limits(
-        settings.max_upload_bytes,
-        settings.max_audio_seconds,
-        QueueLimit(settings.max_pending, _callers(settings)),
-    )
+    queue = QueueLimit(settings.max_pending)
+    limits = Limits(settings.max_upload_bytes, settings.max_audio_seconds, queue, shares)
     receivers = Receivers(guard, settings.webhook_urls, settings.callback_urls)
     models = ModelNames(settings.model, settings.model_aliases)
     outputs = Outputs(
@@ -86,9 +88,12 @@ def open_intake(
     return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits, switches.require_intake)
 
 
-def _callers(settings: Settings) -> int:
-    """How many callers share the queue: the API keys, or everybody if there are none, the folder and the stream."""
-    return max(1, len(settings.api_keys)) + (settings.watch is not None) + (settings.redis_url is not None)
+def neighbours_of(settings: Settings) -> Neighbours:
+    """The folder and the stream share the service with the API keys, or with everybody if there are none."""
+    keys = settings.api_keys if settings.auth == "on" else ()
+    return Neighbours(
+        keys, [FOLDER.label] * (settings.watch is not None) + [STREAM.label] * (settings.redis_url is not None)
+    )
 
 
 def channels_of(
@@ -109,10 +114,10 @@ def open_fetcher(settings: Settings, guard: NetworkGuard, store: AudioStore, fre
     return Fetcher({"http": web, "https": web, "s3": buckets}, store, free_space, max_bytes=settings.max_upload_bytes)
 
 
-def decoder_of(settings: Settings, store: AudioStore, workspace: Workspace) -> Decoder:
+def decoder_of(settings: Settings, store: AudioStore, workspace: Workspace, shares: Shares) -> Decoder:
     """Accepted jobs may use half of the free space that uploads must leave."""
     reserve = FreeSpace(settings.disks, settings.min_free_bytes // 2)
-    return Decoder(store, workspace, reserve, max_audio_seconds=settings.max_audio_seconds)
+    return Decoder(store, workspace, reserve, max_audio_seconds=settings.max_audio_seconds, shares=shares)
 
 
 def check_engine(settings: Settings) -> None:

@@ -43,6 +43,7 @@ from app.making import (
     at_end_of,
     decoder_of,
     engine_config,
+    neighbours_of,
     open_fetcher,
     open_intake,
     open_sender,
@@ -54,6 +55,7 @@ from app.making import (
 from app.network.guard import NetworkGuard
 from app.network.redis_server import RedisServer, open_redis
 from app.numbers import Numbers
+from app.process.shares import Shares
 from app.process.shutdown import Drainable, Shutdown, on_signals
 from app.readiness import Readiness
 from app.recording_batches.accepting import BatchIntake
@@ -99,6 +101,7 @@ class Parts:
     switches: Switches
     presence: Presence | None
     shutdown: Shutdown
+    shares: Shares
 
 
 @dataclass(frozen=True)
@@ -172,16 +175,27 @@ async def open_parts(
         at_end = at_end_of(settings, retention)
         redis = await stack.enter_async_context(open_redis(settings.redis_url))
         sender = await stack.enter_async_context(open_sender(settings, database, signals, guard, redis))
-        jobs, name = None, f"{socket.gethostname()}:{os.getpid()}"
+        neighbours = neighbours_of(settings)
+        async with database.transaction() as session:
+            await neighbours.load(session)
+        shares, jobs, name = neighbours.shares, None, f"{socket.gethostname()}:{os.getpid()}"
         if executor:
-            engine = Engine(engine_config(settings))
-            recordings = Recordings(database, store, fetcher, decoder_of(settings, store, workspace))
+            engine = Engine(engine_config(settings), shares)
+            recordings = Recordings(database, store, fetcher, decoder_of(settings, store, workspace, shares))
             runner = JobRunner(
-                database, signals, recordings, engine, retention, at_end, worker=name, models=settings.model
+                database,
+                signals,
+                recordings,
+                engine,
+                retention,
+                at_end,
+                worker=name,
+                models=settings.model,
+                shares=shares,
             )
             jobs = Executor(engine, runner)
         workers: list[tuple[Drainable, float]] = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
-        intake = open_intake(settings, database, guard, store, fetcher, free_space, switches)
+        intake = open_intake(settings, database, guard, store, fetcher, free_space, switches, shares)
         if redis:
             consumer = open_consumer(redis, settings.redis_stream, intake)
             workers = [(consumer, SENDING_GRACE_SECONDS), *workers]
@@ -193,8 +207,13 @@ async def open_parts(
         on_signals(shutdown.request)
         presence = None if jobs is None else presence_of(settings, database, signals, jobs.runner, name, shutdown)
         unserved = UnservedModels(database, settings.model)
-        work = [signals.run(), switches.run(), retention.run(), sender.run(), unserved.run(), log_containment()]
-        work += [SearchFilling(database).run(), *([jobs.run(), presence.run()] if jobs and presence else [])]
+        work = [signals.run(), switches.run(), neighbours.run(database, signals), retention.run(), sender.run()]
+        work += [
+            unserved.run(),
+            log_containment(),
+            SearchFilling(database).run(),
+            *([jobs.run(), presence.run()] if jobs and presence else []),
+        ]
         if redis:
             work += [redis.watch(), consumer.run()]
         work += [watch.run()] if watch else []
@@ -216,6 +235,7 @@ async def open_parts(
                 switches,
                 presence,
                 shutdown,
+                shares,
             )
             await shutdown.drain()
 
@@ -228,14 +248,16 @@ async def report_ready(parts: Parts, event: str, **facts: str) -> None:
 
 
 def assemble_service(settings: Settings, parts: Parts, database: Database, *, is_exposed: bool = False) -> Service:
-    intake = open_intake(settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space, parts.switches)
+    intake = open_intake(
+        settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space, parts.switches, parts.shares
+    )
     listing = S3Listing(settings.source_buckets)
     return Service(
         parts=parts,
         database=database,
         intake=intake,
         reader=Reader(database),
-        waiting=Waiting(database, parts.signals),
+        waiting=Waiting(database, parts.signals, shares=parts.shares),
         interest=Interest(parts.database, parts.retention, parts.at_end, keep_abandoned=settings.openai_keep_abandoned),
         batch_intake=BatchIntake(database, intake, listing, parts.workspace, parts.free_space),
         batch_reader=BatchReader(database),

@@ -18,6 +18,7 @@ from app.audio.pcm import PcmFile
 from app.audio.raw import RawSound
 from app.errors import TranscriptionFailed
 from app.process.places import Rank
+from app.process.shares import Shares
 from app.speech.batching.batcher import EngineStopped
 from app.speech.engine import USUAL_RANK, EngineConfig
 from app.speech.model import DeviceLost
@@ -49,7 +50,7 @@ async def decode(
 class EngineDouble:
     """Replaces `app.speech.engine.Engine`."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, shares: Shares) -> None:
         self.ready = False
         self._sleeping = asyncio.Semaphore()
 

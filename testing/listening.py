@@ -23,6 +23,7 @@ from app.jobs.retention import Retention
 from app.making import open_fetcher
 from app.network.guard import NetworkGuard
 from app.numbers import Numbers
+from app.process.shares import Shares
 from app.process.shutdown import Shutdown
 from app.readiness import Readiness
 from app.service import Parts, Service, assemble_service
@@ -92,6 +93,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         switches=Switches(database, signals),
         presence=None,
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
+        shares=Shares(),
     )
     app = create_app(chosen.root_path, chosen.cors_origins)
     app.state.service = service = assemble_service(chosen, parts, database)

@@ -41,7 +41,7 @@ async def test_the_folder_and_the_stream_share_the_queue_with_the_keys(
     chosen = Settings(data_dir=tmp_path / "data", database_url=database.address.text, **given)
     async with open_parts(chosen, executor=False) as parts:
         assembled = assemble_service(chosen, parts, database)
-    assert assembled.intake.limits.queue.keys == callers
+    assert assembled.intake.limits.queue_of("crm").keys == callers
 
 
 @pytest.mark.parametrize("in_use", [False, True])

@@ -8,7 +8,7 @@ codes belong to `app.api`.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from uuid import UUID
@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from app import tracing
-from app.access.callers import Caller
+from app.access.callers import Caller, tenant_of
 from app.database.connections import Database
 from app.deliveries.outputs import Output, Outputs, values_of
 from app.deliveries.receivers import PlaceholderValues, Receivers
@@ -42,6 +42,7 @@ from app.jobs.ending import AtEnd
 from app.jobs.models import NewJob, Transcription
 from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
+from app.process.shares import Shares
 from app.process.tasks import never, run_unless
 from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
@@ -58,11 +59,17 @@ Save = Callable[[AsyncIterator[bytes]], Awaitable[StoredAudio]]
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that is accepted: bytes and seconds of a recording, and jobs that wait."""
+    """The most that is accepted: bytes and seconds of a recording, and jobs that wait, which `shares` divides."""
 
     upload_bytes: int
     audio_seconds: float
     queue: QueueLimit
+    shares: Shares = field(default_factory=Shares)
+
+    def queue_of(self, label: str) -> QueueLimit:
+        """The limit of the queue for the caller with this label."""
+        tenant = tenant_of(label)
+        return replace(self.queue, keys=self.shares.callers_of(tenant), tenants=self.shares.tenants)
 
 
 def _always_open() -> None:
@@ -99,7 +106,7 @@ class Intake:
         self.limits = limits
         self.closed = False
         self.require_open = require_open
-        self._prober = Prober(store, limits.audio_seconds)
+        self._prober = Prober(store, limits.audio_seconds, limits.shares)
 
     @asynccontextmanager
     async def receiving(
@@ -149,7 +156,7 @@ class Intake:
                 return True
             self.require_open()
             await quotas.require(session, caller)
-            await changing.require_queue_place(session, caller.label, self.limits.queue)
+            await changing.require_queue_place(session, caller.label, self.limits.queue_of(caller.label))
         await self._free_space.require(announced_bytes)
         return False
 
@@ -298,11 +305,12 @@ class Intake:
     async def _enqueue(self, job: NewJob, caller: Caller, request_hash: str | None = None) -> Accepted:
         """Write the job. If the job is refused or not new, its recording is erased."""
         try:
+            limit = self.limits.queue_of(job.caller)
             async with self._database.transaction() as session:
                 if request_hash is None:
-                    row, is_new = await changing.enqueue(session, job, self.limits.queue, caller)
+                    row, is_new = await changing.enqueue(session, job, limit, caller)
                 else:
-                    row, is_new = await changing.enqueue_awaited(session, job, request_hash, self.limits.queue, caller)
+                    row, is_new = await changing.enqueue_awaited(session, job, request_hash, limit, caller)
         except AppError:
             await self._erase(job.audio_key)
             raise

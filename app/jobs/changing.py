@@ -51,11 +51,11 @@ async def require_queue_place(session: AsyncSession, caller: str, limit: QueueLi
     """
     pending = select(Transcription.id).where(WAITING)
     waiting = await _count(session, pending.limit(limit.pending))
-    if limit.admits(waiting, limit.pending):
+    if waiting < limit.open_to_all:
         return
-    theirs = pending.where(Transcription.tenant == tenant_of(caller), Transcription.caller == caller)
-    own = await _count(session, theirs.limit(limit.reserve))
-    if not limit.admits(waiting, own):
+    of_tenant = pending.where(Transcription.tenant == tenant_of(caller))
+    own = await _count(session, of_tenant.where(Transcription.caller == caller).limit(limit.reserve))
+    if not limit.admits(waiting, own, await _count(session, of_tenant.limit(limit.open_to_tenant))):
         lately = select(Transcription.id).where(col(Transcription.completed_at) > func.now() - RATE_WINDOW)
         seconds = come_back_after(waiting, await _count(session, lately))
         others = "" if waiting == limit.pending else " The places that are left are for other API keys."

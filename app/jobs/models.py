@@ -59,6 +59,14 @@ class Transcription(SQLModel, table=True):
                 ("transcription_claim_to_fetch", "audio_key IS NULL"),
             )
         ),
+        # The same rows by tenant, so that a claim finds which tenants wait. Few of the entries differ, so it is small.
+        *(
+            Index(name, "priority", "tenant", "caller", postgresql_where=text(f"status = 'pending' AND {which}"))
+            for name, which in (
+                ("transcription_lanes", "audio_key IS NOT NULL"),
+                ("transcription_lanes_to_fetch", "audio_key IS NULL"),
+            )
+        ),
         Index(
             "transcription_last_chance",
             "priority",
@@ -69,6 +77,7 @@ class Transcription(SQLModel, table=True):
         # Without lease_until, which heartbeats change: they stay within the row's page and touch no index.
         Index("transcription_running", "caller", postgresql_where=text("status = 'in_progress'")),
         Index("transcription_served", "caller", "started_at", postgresql_where=text("started_at IS NOT NULL")),
+        Index("transcription_tenant_served", "tenant", "started_at", postgresql_where=text("started_at IS NOT NULL")),
         Index("transcription_ended", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
         Index(
             "transcription_kept_audio",

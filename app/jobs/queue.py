@@ -52,9 +52,9 @@ async def claim(
 ) -> Sequence[Claimed]:
     """Claim jobs with a stored recording, as `slots` allows, and jobs that must be fetched, as `fetches` allows.
 
-    At most `most` jobs are claimed in all. The most urgent jobs of both kinds go first, and API keys share the places
-    fairly. A worker runs at most one job that is on its last chance. So at most one such job is claimed, and none if
-    `last_chance` is false.
+    At most `most` jobs are claimed in all. The most urgent jobs of both kinds go first, and tenants and their API keys
+    share the places fairly. A worker runs at most one job that is on its last chance. So at most one such job is
+    claimed, and none if `last_chance` is false.
     """
     most = slots.places + fetches.places if most is None else most
     jobs = await _claim_from(STORED, session, worker, limited_to(slots, most), last_chance)
@@ -77,19 +77,23 @@ async def _claim_from(
     return [Claimed.of(job) for job in jobs]
 
 
-async def more_urgent_waits(session: AsyncSession, job: Claimed, capacity: Capacity, *, to_fetch: bool) -> bool:
+async def more_urgent_waits(
+    session: AsyncSession, job: Claimed, capacity: Capacity, only_tenant: str | None = None, *, to_fetch: bool
+) -> bool:
     """Whether a job of another key waits that is more urgent than this running job and would get its place.
 
-    `to_fetch` says which of the two queues the place belongs to.
+    `to_fetch` says which of the two queues the place belongs to. If `only_tenant` is named, the place is for its jobs.
     """
     claims = TO_FETCH if to_fetch else STORED
-    statement = claims.waiting_for_place_of(claims.more_urgent, job.caller, capacity).bindparams(priority=job.priority)
-    return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
+    waiting = claims.waiting_for_place_of(claims.more_urgent, job.caller, capacity, only_tenant)
+    return (await session.exec(waiting.bindparams(priority=job.priority))).first() is not None  # type: ignore[call-overload]
 
 
-async def another_waits_to_fetch(session: AsyncSession, job: Claimed, capacity: Capacity) -> bool:
+async def another_waits_to_fetch(
+    session: AsyncSession, job: Claimed, capacity: Capacity, only_tenant: str | None = None
+) -> bool:
     """Whether a job of another key waits to be fetched and would get the place of this running job."""
-    statement = TO_FETCH.waiting_for_place_of(TO_FETCH.of_another_key, job.caller, capacity)
+    statement = TO_FETCH.waiting_for_place_of(TO_FETCH.of_another_key, job.caller, capacity, only_tenant)
     return (await session.exec(statement)).first() is not None  # type: ignore[call-overload]
 
 

@@ -25,6 +25,7 @@ from app.errors import InsufficientStorage
 from app.jobs import erasure, queue
 from app.jobs.claiming import Claimed
 from app.process.places import FairPlaces, Rank
+from app.process.shares import Shares
 from app.sources.fetch import Fetched, Fetcher
 from app.sources.names import last_component, shown_name
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
@@ -57,13 +58,19 @@ class Decoder:
     """Decodes recordings of `store` into `workspace`, few at the same time, while there is `free_space`."""
 
     def __init__(
-        self, store: AudioStore, workspace: Workspace, free_space: FreeSpace, *, max_audio_seconds: float
+        self,
+        store: AudioStore,
+        workspace: Workspace,
+        free_space: FreeSpace,
+        *,
+        max_audio_seconds: float,
+        shares: Shares | None = None,
     ) -> None:
         self._store = store
         self._workspace = workspace
         self._free_space = free_space
         self._max_audio_seconds = max_audio_seconds
-        self._places = FairPlaces(PLACES, PLACES_OF_ONE_KEY)
+        self._places = FairPlaces(PLACES, PLACES_OF_ONE_KEY, shares)
 
     @asynccontextmanager
     async def decoded(self, key: str, rank: Rank, options: Options, filename: str | None) -> AsyncIterator[Decoded]:

@@ -11,6 +11,7 @@ from itertools import chain, repeat
 import structlog
 
 from app import tracing
+from app.access.callers import tenant_of
 from app.control.models import WorkerState
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
@@ -44,6 +45,7 @@ from app.jobs.retention import Retention
 from app.jobs.running import LeaseLost, Running
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic
 from app.process.places import Rank
+from app.process.shares import Shares
 from app.speech.batching.batcher import EngineStopped
 from app.speech.call.warnings import with_losses
 from app.speech.engine import Transcriber
@@ -72,6 +74,7 @@ class JobRunner:
         *,
         worker: str,
         models: Sequence[str] | None = None,
+        shares: Shares | None = None,
     ) -> None:
         self._database = database
         self._signals = signals
@@ -81,6 +84,7 @@ class JobRunner:
         self._at_end = at_end
         self._worker = worker
         self._models = models
+        self._shares = shares or Shares()
         self._loop = WorkLoop[Running, Outcome | LeaseLost](
             signals, PENDING_TOPIC, claim=self._claim, run=self._run, record=self._record
         )
@@ -151,8 +155,8 @@ class JobRunner:
     def _capacity(self) -> tuple[Capacity, Capacity]:
         """How many jobs this worker may claim now: with a recording, and without one."""
         held = [running.held for running in self._loop.running]
-        slots = free_slots(held, self._pauses, time.monotonic())
-        fetches = free_fetches(held, self._pauses, time.monotonic())
+        slots = free_slots(held, self._pauses, time.monotonic(), self._shares)
+        fetches = free_fetches(held, self._pauses, time.monotonic(), self._shares)
         return replace(slots, models=self._models), replace(fetches, models=self._models)
 
     def _most_claims(self) -> int | None:
@@ -164,14 +168,16 @@ class JobRunner:
     async def _make_way(self) -> None:
         """If a job of another key should have the place of a running job, return that one to the queue."""
         slots, fetches = self._capacity()
-        if self.fitness.on_probation or not (slots.crowded or fetches.crowded):
+        if self.fitness.on_probation or not (slots.is_full_for_some or fetches.is_full_for_some):
             return  # on probation, the worker would not claim the other job
         async with self._database.transaction() as session:
             leaving = await who_makes_way(session, self._loop.running, slots, fetches, time.monotonic())
         slots, fetches = self._capacity()  # meanwhile, a place may have become free
         for running, outcome in leaving:
-            still_crowded = slots.crowded if running.came_with_recording else fetches.crowded
-            if still_crowded and (running.is_being_fetched or not isinstance(outcome, SlowFetch)):
+            capacity = slots if running.came_with_recording else fetches
+            if capacity.is_full_for(running.held.tenant) and (
+                running.is_being_fetched or not isinstance(outcome, SlowFetch)
+            ):
                 self._stop(running, outcome)
 
     def _stop(self, running: Running, outcome: Outcome | LeaseLost) -> None:
@@ -204,7 +210,7 @@ class JobRunner:
             if not await self._recordings.attach(job, fetched):
                 return LeaseLost()
             self._signals.wake(PENDING_TOPIC)  # the job waits for no server any more, so another fetch may begin
-        rank = Rank(job.priority, job.caller)
+        rank = Rank(job.priority, job.caller, tenant_of(job.caller))
         decoding = self._recordings.decoder.decoded(running.audio_key, rank, options, filename)
         async with decoding as decoded:
             audio, started = decoded.audio, time.monotonic()

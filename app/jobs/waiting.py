@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from app.access.callers import tenant_of
 from app.database.connections import Database
 from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble
 from app.jobs import reading
 from app.jobs.topics import changed_topic
 from app.process.counting import counted
+from app.process.places import Holders
+from app.process.shares import Shares
 
 # Nginx and most load balancers give up 60 s after they have sent a request, so the service answers earlier. One second
 # of the rest is for the last read of the job.
@@ -32,7 +35,10 @@ def answer_at(arrived: float, wait: float) -> float:
 
 
 class Waiting:
-    """At most `most` clients of this process wait at the same time, and at most `most_of_a_caller` with one key."""
+    """At most `most` clients of this process wait at the same time, and at most `most_of_a_caller` with one key.
+
+    If there are several tenants, the limit of a key also holds for each tenant.
+    """
 
     def __init__(
         self,
@@ -41,19 +47,20 @@ class Waiting:
         *,
         most: int = MOST_WAITING,
         most_of_a_caller: int = MOST_OF_A_CALLER,
+        shares: Shares | None = None,
     ) -> None:
         self._database = database
         self._signals = signals
         self._most = most
-        self._most_of_a_caller = most_of_a_caller
-        self._callers: Counter[str] = Counter()
+        self._holders = Holders(most, most_of_a_caller, shares)
         self._jobs: Counter[UUID] = Counter()
         self._polling: asyncio.Task[None] | None = None
 
     def has_room(self, caller: str) -> bool:
-        """Whether one more client with this key may wait. The last quarter of the places is for keys with few."""
-        free, own = self._most - self._callers.total(), self._callers[caller]
-        return free > 0 and own < self._most_of_a_caller and (free > self._most // 4 or own < FEW)
+        """Whether one more client with this key may wait. The last quarter of the places is for those with few."""
+        holders, tenant = self._holders, tenant_of(caller)
+        own = holders.of_owner[caller] if holders.shares.tenants < 2 else holders.of_tenant[tenant]
+        return holders.has_room(caller, tenant) and (holders.free > self._most // 4 or own < FEW)
 
     @contextmanager
     def join(self, transcription_id: UUID, caller: str) -> Iterator[asyncio.Event | None]:
@@ -66,7 +73,7 @@ class Waiting:
             return
         with (
             self._signals.subscribe(changed_topic(transcription_id)) as changed,
-            counted(self._callers, [caller]),
+            self._holders.holding(caller, tenant_of(caller)),
             counted(self._jobs, [transcription_id]),
         ):
             if self._polling is None or self._polling.done():

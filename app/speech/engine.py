@@ -15,6 +15,7 @@ from app import metrics
 from app.audio.pcm import PcmFile
 from app.process.memory import return_memory
 from app.process.places import FairPlaces, Rank
+from app.process.shares import Shares
 from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.call.assemble import Call, assemble
@@ -73,13 +74,15 @@ class Transcriber(Protocol):
 class Engine:
     """The models of this machine. Any number of recordings are transcribed at the same time."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, shares: Shares | None = None) -> None:
         self._config = config
         self._models: Mapping[str, Model] = {}
         self.devices: Mapping[str, Device] = {}
         """Where each model runs, after `load`."""
         self._batcher: Batcher[PendingWindow] | None = None
-        self._whole_reads = FairPlaces(3, 2)  # each reads a whole recording, in threads that other work needs too
+        self._whole_reads = FairPlaces(
+            3, 2, shares
+        )  # each reads a whole recording, in threads that other work needs too
 
     @property
     def ready(self) -> bool:

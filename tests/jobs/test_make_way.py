@@ -13,12 +13,14 @@ from app.jobs.claiming import Claimed
 from app.jobs.lifecycle import LONGEST_FETCHES_SECONDS, Interrupted, Outcome, SlowFetch, Status
 from app.jobs.making_way import who_makes_way
 from app.jobs.running import Running
+from app.process.shares import Shares
 from testing.job_bench import Bench, Clock, waits_after, working
 from testing.origin import Exchange, Origin
 from testing.recordings import tone
 from testing.waiting import soon
 from tests.jobs.conftest import asked
 
+ALONE = Shares()
 MOST = share_of_one(SLOTS)
 
 
@@ -110,7 +112,7 @@ class Worker:
 
     def _capacity(self) -> tuple[Capacity, Capacity]:
         held = [running.held for running in self.running]
-        return free_slots(held, Pauses(), 0.0), free_fetches(held, Pauses(), 0.0)
+        return free_slots(held, Pauses(), 0.0, ALONE), free_fetches(held, Pauses(), 0.0, ALONE)
 
 
 async def wait_to_be_fetched(bench: Bench, caller: str, count: int, priority: int = 5) -> None:
@@ -165,8 +167,8 @@ async def test_fetches_that_end_while_the_worker_decides_do_not_make_way(
         threading.Event(),
     )
 
-    async def decide_late(session: AsyncSession, job: Claimed, capacity: Capacity) -> bool:
-        if not (waits := await another_waits(session, job, capacity)):
+    async def decide_late(session: AsyncSession, job: Claimed, capacity: Capacity, only_tenant: str | None) -> bool:
+        if not (waits := await another_waits(session, job, capacity, only_tenant)):
             return False
         deciding.set()
         await decided.wait()

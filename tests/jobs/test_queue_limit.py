@@ -13,7 +13,7 @@ def fill(limit: QueueLimit, held: dict[str, int], keys: list[str]) -> None:
     """Let the keys add jobs alternately until none of them may add another."""
     refused = 0
     for key in cycle(keys):
-        if limit.admits(sum(held.values()), held.get(key, 0)):
+        if limit.admits(sum(held.values()), held.get(key, 0), sum(held.values())):
             held[key] = held.get(key, 0) + 1
             refused = 0
         elif (refused := refused + 1) == len(keys):

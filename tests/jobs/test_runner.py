@@ -26,7 +26,7 @@ async def test_a_job_runs_from_claim_to_transcript_and_its_audio_is_erased(bench
     assert job.decoding_seconds is not None
     assert job.transcribing_seconds is not None
     assert len(bench.engine.given[0]) == 2
-    assert bench.engine.ranks == [Rank(priority=5, owner="test")]
+    assert bench.engine.ranks == [Rank(priority=5, owner="test", tenant="default")]
     assert not bench.engine.given[0][0].path.exists()
     assert bench.audio_files() == []
     async with bench.database.transaction() as session:

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from app.process.places import FairPlaces, Rank
+from app.process.shares import Shares
 
 
 class Holders:
@@ -85,3 +86,32 @@ async def test_a_place_that_a_cancelled_waiter_got_goes_to_the_next_waiter() -> 
     await asyncio.sleep(0.01)
     assert holders.names[-1] == "next"
     await holders.leave("next")
+
+
+async def test_a_tenant_leaves_the_last_place_to_others_and_the_one_that_holds_least_is_next() -> None:
+    places = FairPlaces(3, 2, Shares({"many": 20, "one": 1, "late": 1}))
+    order: list[str] = []
+
+    async def hold(owner: str, tenant: str, until: asyncio.Event) -> None:
+        async with places.place(Rank(5, owner, tenant)):
+            order.append(tenant)
+            await until.wait()
+
+    ends = [asyncio.Event() for _ in range(8)]
+    asked = [(f"many:{number}", "many") for number in range(5)] + [
+        ("one:a", "one"),
+        ("one:a", "one"),
+        ("late:a", "late"),
+    ]
+    async with asyncio.TaskGroup() as group:
+        for (owner, tenant), end in zip(asked, ends, strict=True):
+            group.create_task(hold(owner, tenant, end))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert order == ["many", "many", "one"]
+        ends[0].set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert order == ["many", "many", "one", "late"]
+        for end in ends:
+            end.set()

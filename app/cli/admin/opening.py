@@ -98,7 +98,7 @@ async def _with_database(settings: Settings, work: Callable[[Settings, "Database
 async def _hands(settings: Settings, database: "Database") -> AsyncIterator[Hands]:
     from app.control.switches import Switches
     from app.database.notifications import Signals
-    from app.making import at_end_of, open_fetcher, open_intake, open_store, retention_of
+    from app.making import at_end_of, neighbours_of, open_fetcher, open_intake, open_store, retention_of
     from app.network.guard import NetworkGuard
     from app.recording_batches.retrying import Retries
     from app.storage.disk import FreeSpace
@@ -108,7 +108,9 @@ async def _hands(settings: Settings, database: "Database") -> AsyncIterator[Hand
     with closing(Workspace(settings.data_dir / "work")) as workspace:
         store = await open_store(settings.audio_place, workspace, database)
         fetcher = open_fetcher(settings, guard, store, free_space)
-        switches = Switches(database, Signals(database))
-        intake = open_intake(settings, database, guard, store, fetcher, free_space, switches)
+        switches, neighbours = Switches(database, Signals(database)), neighbours_of(settings)
+        async with database.transaction() as session:
+            await neighbours.load(session)
+        intake = open_intake(settings, database, guard, store, fetcher, free_space, switches, neighbours.shares)
         retention = retention_of(settings, database, store, free_space)
         yield Hands(database, retention, at_end_of(settings, retention), Retries(database, store, fetcher, intake))

@@ -1,4 +1,4 @@
-"""Fairness between jobs that wait for the same threads: by priority, then by owner, then by job.
+"""Fairness between jobs that wait for the same threads: by priority, then by tenant, by owner and by job.
 
 It decides which source is read next. It has no threads and no locks of its own.
 """
@@ -25,6 +25,7 @@ class FairQueue(Generic[WorkT]):
         self._waiting: list[WorkT] = []
         self._step = 0
         self._last_of_priority: dict[int, int] = {}
+        self._last_of_tenant: dict[str, int] = {}
         self._last_of_owner: dict[str, int] = {}
         self._last_of_job: dict[Job, int] = {}
         self._steps_of_job: Counter[Job] = Counter()
@@ -41,7 +42,9 @@ class FairQueue(Generic[WorkT]):
         self._waiting = [waiting for waiting in self._waiting if not waiting.job.ended]
         self._last_of_job = {job: step for job, step in self._last_of_job.items() if not job.ended}
         self._steps_of_job = Counter({job: self._steps_of_job[job] for job in self._last_of_job})
-        owners = {waiting.job.rank.owner for waiting in self._waiting} | {job.rank.owner for job in self._last_of_job}
+        ranks = {waiting.job.rank for waiting in self._waiting} | {job.rank for job in self._last_of_job}
+        tenants, owners = {rank.tenant for rank in ranks}, {rank.owner for rank in ranks}
+        self._last_of_tenant = {tenant: step for tenant, step in self._last_of_tenant.items() if tenant in tenants}
         self._last_of_owner = {owner: step for owner, step in self._last_of_owner.items() if owner in owners}
 
     def most_urgent(self) -> int | None:
@@ -63,17 +66,19 @@ class FairQueue(Generic[WorkT]):
         self._step += 1
         self._steps_of_job[taken.job] += 1
         rank = taken.job.rank
-        self._last_of_owner[rank.owner] = self._last_of_job[taken.job] = self._step
+        self._last_of_tenant[rank.tenant] = self._last_of_owner[rank.owner] = self._step
+        self._last_of_job[taken.job] = self._step
         self._last_of_priority = {
             waiting.job.rank.priority: self._last_of_priority[waiting.job.rank.priority] for waiting in self._waiting
         } | {rank.priority: self._step}
         return taken
 
-    def _order(self, waiting: WorkT) -> tuple[int, int, int]:
+    def _order(self, waiting: WorkT) -> tuple[int, int, int, int]:
         rank = waiting.job.rank
         risen = (self._step - self._last_of_priority[rank.priority]) // STEPS_TO_RISE
         return (
             rank.priority - risen,
+            self._last_of_tenant.get(rank.tenant, 0),
             self._last_of_owner.get(rank.owner, 0),
             self._last_of_job.get(waiting.job, 0),
         )

@@ -53,6 +53,12 @@ def test_owners_alternate_even_if_one_has_more_jobs() -> None:
     assert take(queue(*many, Call("x", Rank(owner="bob"))), 8) == "axbxcxax"
 
 
+def test_tenants_alternate_even_if_one_has_more_owners() -> None:
+    many = [Call(name, Rank(owner=name, tenant="many")) for name in "abc"]
+
+    assert take(queue(*many, Call("x", Rank(owner="x", tenant="one"))), 8) == "axbxcxax"
+
+
 def test_urgent_jobs_go_first_and_the_others_do_not_starve() -> None:
     names = take(queue(Call("l", Rank(priority=9)), Call("u", Rank(priority=0))), 20 * STEPS_TO_RISE)
 
