@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from sqlalchemy import TextClause, and_, func
+from sqlalchemy import ColumnElement, TextClause, and_, func, or_, text, union
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -38,6 +38,12 @@ from app.jobs.topics import PENDING_TOPIC, changed_topic
 from app.storage.store import StoredAudio
 
 UNTENDED = timedelta(minutes=1)
+# With the values in their text, so that PostgreSQL finds the indexes of exactly these rows in every plan.
+RUNNING = text("transcription.status = 'in_progress'")
+DUE_QUEUES = (
+    text("transcription.status = 'pending' AND transcription.audio_key IS NOT NULL"),
+    text("transcription.status = 'pending' AND transcription.audio_key IS NULL"),
+)
 MAX_COUNTED = 1000  # hindrances; the column holds a small number
 
 
@@ -156,24 +162,23 @@ def _write_facts(row: Transcription, success: Succeeded) -> None:
 
 async def is_untended(session: AsyncSession) -> bool:
     """Whether there seems to be no worker, because jobs have been due for a while and none is running."""
-    due = select(Transcription.id).where(
-        Transcription.status == Status.PENDING, col(Transcription.run_at) < func.now() - UNTENDED
-    )
-    running = select(Transcription.id).where(Transcription.status == Status.IN_PROGRESS)
-    return (await session.exec(select(and_(due.exists(), ~running.exists())))).one()
+    stored, to_fetch = (select(Transcription.id).where(due).exists() for due in _due())
+    running = select(Transcription.id).where(RUNNING)
+    return (await session.exec(select(and_(or_(stored, to_fetch), ~running.exists())))).one()
+
+
+def _due() -> tuple[ColumnElement[bool], ...]:
+    """The conditions for jobs that have been due for a while, in each of the two queues."""
+    since = col(Transcription.run_at) < func.now() - UNTENDED
+    return tuple(and_(of_queue, since) for of_queue in DUE_QUEUES)
 
 
 async def unserved_models(session: AsyncSession, served: Sequence[str]) -> list[str]:
     """The models of jobs that have been due for a while, if `served` lacks them and no worker runs a job of theirs."""
     model = col(Transcription.options)["model"].astext
-    running = select(model).where(Transcription.status == Status.IN_PROGRESS)
-    waiting = select(model).where(
-        Transcription.status == Status.PENDING,
-        col(Transcription.run_at) < func.now() - UNTENDED,
-        model.not_in(served),
-        model.not_in(running),
-    )
-    return sorted((await session.exec(waiting.distinct())).all())
+    running = select(model).where(RUNNING)
+    stored, to_fetch = (select(model).where(due, model.not_in(served), model.not_in(running)) for due in _due())
+    return sorted((await session.exec(union(stored, to_fetch))).scalars())  # type: ignore[call-overload]
 
 
 async def _changed_by(session: AsyncSession, statement: TextClause) -> list[Transcription]:
