@@ -1,11 +1,14 @@
 """Runs the migrations.
 
 The service runs this when it starts, and operators can run `alembic upgrade head` by hand. Processes that start at the
-same time migrate one after the other, because each takes a lock in the database. If a newer version made the schema, an
-upgrade to head changes nothing.
+same time migrate one after the other, because each takes a lock in the database. Each migration has a transaction of
+its own, so that none keeps a table locked while the next one works. If a newer version made the schema, an upgrade to
+head changes nothing.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
@@ -26,13 +29,32 @@ from app.settings import SettingsError, load_settings
 
 
 def run(connection: Connection) -> None:
-    context.configure(
-        connection=connection, target_metadata=SQLModel.metadata, compare_type=True, compare_server_default=True
-    )
-    with context.begin_transaction():
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        if not (_upgrades_to_head() and _is_newer(connection)):
+    with _alone(connection):
+        context.configure(
+            connection=connection,
+            target_metadata=SQLModel.metadata,
+            compare_type=True,
+            compare_server_default=True,
+            transaction_per_migration=True,
+        )
+        has_nothing_to_do = _upgrades_to_head() and _is_newer(connection)
+        connection.commit()  # otherwise the migrations would join the transaction of these reads
+        if not has_nothing_to_do:
             context.run_migrations()
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Holds the lock of migrations, which outlives their transactions and ends with the connection at the latest."""
+    key = {"key": MIGRATION_LOCK}
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+        connection.commit()
 
 
 def _upgrades_to_head() -> bool:

@@ -51,9 +51,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Refuses to mix the calls of several tenants, because an older version shows all calls to every key."""
     op.execute("SET LOCAL lock_timeout = '5s'")
-    others = "SELECT 1 FROM transcription WHERE tenant <> 'default' LIMIT 1"
-    if op.get_bind().execute(sa.text(others)).first() is not None:
-        raise RuntimeError("there are calls of other tenants than `default`: delete them before the downgrade")
+    for table, what in (("transcription", "calls"), ("recording_batch", "batches")):
+        others = sa.text(f"SELECT 1 FROM {table} WHERE tenant <> 'default' LIMIT 1")  # noqa: S608
+        if op.get_bind().execute(others).first() is not None:
+            raise RuntimeError(f"there are {what} of other tenants than `default`: delete them before the downgrade")
     for table in ("recording_batch", "transcription"):
         op.drop_column(table, "tenant")
     op.drop_table("api_key")

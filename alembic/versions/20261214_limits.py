@@ -105,14 +105,12 @@ def upgrade() -> None:
     for trigger in TRIGGERS:
         op.execute(trigger)
     _execute(COUNT_ENDED.format(when=f"> {SETTLED}"))
-    op.drop_index("transcription_waiting", "transcription")
-    _create_waiting(["tenant", "caller"])
+    _replace_waiting(["tenant", "caller"])
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.drop_index("transcription_waiting", "transcription")
-    _create_waiting(["caller"])
+    _replace_waiting(["caller"])
     for trigger in ("enter_usage", "enter_new_usage"):
         op.execute(f"DROP TRIGGER {trigger} ON transcription")
     op.execute("DROP FUNCTION enter_usage")
@@ -120,13 +118,16 @@ def downgrade() -> None:
         op.drop_table(table)
 
 
-def _create_waiting(columns: list[str]) -> None:
+def _replace_waiting(columns: list[str]) -> None:
+    """Makes the new index before it drops the old one, because the drop locks the table for reads too."""
     op.create_index(
-        "transcription_waiting",
+        "transcription_waiting_new",
         "transcription",
         columns,
         postgresql_where=sa.text("status = 'pending' AND batch_id IS NULL"),
     )
+    op.drop_index("transcription_waiting", "transcription")
+    op.execute("ALTER INDEX transcription_waiting_new RENAME TO transcription_waiting")
 
 
 def _execute(statement: str) -> None:

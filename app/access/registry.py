@@ -59,6 +59,7 @@ class ApiKeys:
         self._used: set[UUID] = set()
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_at = float("-inf")
+        self._loading = asyncio.Lock()
 
     @property
     def has_keys(self) -> bool:
@@ -117,6 +118,10 @@ class ApiKeys:
         """Reads the keys of the database. Raises DATABASE_TROUBLE."""
         if self._is_off:
             return
+        async with self._loading:  # an older answer must not replace a newer one
+            await self._load(database)
+
+    async def _load(self, database: Database) -> None:
         async with database.transaction() as session:
             rows, tenants = await keys.in_force(session), await keys.tenants(session)
         limits = {tenant.name: tenant.limits for tenant in tenants}

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.access import keys
 from app.access.callers import ANONYMOUS, OWNER, Caller, Limits, Scope, tenant_of
 from app.access.keys import NewKey
-from app.access.models import ApiKey
+from app.access.models import ApiKey, Tenant
 from app.access.registry import ApiKeys
 from app.database.connections import Database
 from app.database.notifications import Signals
@@ -87,6 +88,32 @@ async def test_a_revoked_key_is_refused_within_moments(database: Database) -> No
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_an_old_answer_of_the_database_does_not_bring_a_revoked_key_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first reading of the keys is slow, and ends after the second one would."""
+    row, key = await row_and_key(database, "crm")
+    guarded, has_read, may_go_on = await loaded(database, {"other": ["key"]}), asyncio.Event(), asyncio.Event()
+    read = keys.tenants
+
+    async def slowly(session: AsyncSession) -> Sequence[Tenant]:
+        has_read.set()
+        await may_go_on.wait()
+        return await read(session)
+
+    monkeypatch.setattr(keys, "tenants", slowly)
+    slow = asyncio.create_task(guarded.load(database))
+    await has_read.wait()
+    monkeypatch.setattr(keys, "tenants", read)
+    async with database.transaction() as session:
+        await keys.revoke(session, row.id, by="test")
+    fast = asyncio.create_task(guarded.load(database))
+    await asyncio.wait({fast}, timeout=0.2)
+    may_go_on.set()
+    await asyncio.gather(slow, fast)
+    assert guarded.label_of(key) is None
 
 
 async def test_an_expired_key_is_refused_and_says_why(database: Database) -> None:

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import make_url, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import SQLModel
 from structlog.testing import capture_logs
 
@@ -283,6 +283,29 @@ async def test_a_migration_waits_while_another_transaction_holds_the_table(
     assert {(entry["event"], entry["error"]) for entry in logs} == {
         ("waiting for the database", "a table is in use, by a backup or a long transaction")
     }
+
+
+async def test_each_migration_ends_its_transaction_so_that_no_table_stays_locked_during_the_next_one(
+    address: str,
+) -> None:
+    """The table of events is in use, so the migration that changes it fails. Those before it are done."""
+    await downgrade(address, "20261208")
+    database = Database(address)
+    async with database.engine.connect() as backup:
+        await backup.execute(text("LOCK TABLE event IN ACCESS SHARE MODE"))
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await upgrade(address, "20261213")
+        assert await shown(address, "SELECT version_num FROM alembic_version") == "20261212"
+    await upgrade(address, "20261213")
+    await database.close()
+
+
+@pytest.mark.parametrize("table", ["transcription", "recording_batch"])
+async def test_the_way_down_does_not_mix_the_calls_of_tenants(address: str, table: str) -> None:
+    await execute(address, *ROWS, *OF_BATCHES)
+    await execute(address, f"UPDATE {table} SET tenant = 'acme'")
+    with pytest.raises(RuntimeError, match="of other tenants"):
+        await downgrade(address, "20261208")
 
 
 async def test_a_migration_file_that_cannot_be_read_is_not_taken_for_database_trouble(
