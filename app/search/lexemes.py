@@ -101,8 +101,9 @@ def _fitting(whole: Lexemes) -> Lexemes:
     if _bytes(whole) <= MOST_BYTES:
         return whole
     words = {lexeme: positions for lexeme, positions in whole.items() if lexeme[0] != _PAIR}
-    while _bytes(words) > MOST_BYTES:  # longer than any call
-        words.popitem()
+    size = _bytes(words)
+    while size > MOST_BYTES:  # hours of speech in which hardly a word occurs twice
+        size -= _bytes(dict([words.popitem()]))
     return {ALL_PAIRS: list[int](), **words}
 
 

@@ -1,5 +1,7 @@
 """What is found of what was said, on a real PostgreSQL, in languages with and without spaces."""
 
+import random
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -112,6 +114,16 @@ async def test_a_call_with_too_many_words_for_postgresql_is_written_and_found(da
     call = await said(database, *turns)
     assert await found(database, '"w3x7 w3x8"') == ids([call])
     assert await found(database, '"w3x7 w3x9"') == []
+
+
+def test_hours_without_a_word_that_occurs_twice_take_seconds() -> None:
+    """Time of the processor, because other tests use this machine too."""
+    chance = random.Random(20)
+    text = "".join(chr(chance.randrange(0x4E00, 0x9FA5)) for _ in range(120_000))
+    started = time.process_time()
+    [whole, *_] = rows_of([text], "default")
+    assert time.process_time() - started < 10
+    assert len(whole.split()) > 80_000
 
 
 async def test_other_tenants_find_nothing(database: Database) -> None:
