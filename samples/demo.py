@@ -33,7 +33,7 @@ NEXT = """
 
 Next:
   make run                                           runs the service at http://127.0.0.1:8000/ until Ctrl-C
-  http://127.0.0.1:8000/                             is then a page to drop recordings on
+  http://127.0.0.1:8000/                             is then a page with all calls, a search, and a place for recordings
   http://127.0.0.1:8000/docs                         is the API, to read and to try
   http://127.0.0.1:8000/v1                           is the base URL for OpenAI's clients
   .venv/bin/callscribe transcribe your-call.mp3      transcribes a file without the service"""

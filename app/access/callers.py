@@ -16,7 +16,7 @@ SEPARATOR = ":"  # it is in no name: CALLSCRIBE_API_KEYS ends a name at the firs
 class Scope(StrEnum):
     """What a key may do.
 
-    `transcribe` creates, changes and deletes calls. `read` reads calls and transcripts. `live` streams live calls.
+    `transcribe` creates, changes and deletes calls. `read` reads calls and transcripts. `live` is for live calls.
     `admin` manages keys, and reads the numbers and the audit of all tenants.
     """
 

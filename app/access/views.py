@@ -57,7 +57,7 @@ class CreateKey(LimitFields):
         default=[Scope.TRANSCRIBE, Scope.READ],
         min_length=1,
         description="What the key may do: `transcribe` creates, changes and deletes calls, `read` reads them, `live` "
-        "streams live calls, and `admin` manages keys and reads the numbers of all tenants.",
+        "is for live calls, and `admin` manages keys and reads the numbers of all tenants.",
     )
     expires_at: Annotated[AwareDatetime | None, BeforeValidator(lambda value: value or None)] = Field(
         default=None, description="The key is refused from this time on. Null if it does not expire."

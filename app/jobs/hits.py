@@ -15,7 +15,7 @@ CALLS_AT_ONCE = 4  # so that a page of long calls neither fills the memory nor d
 
 
 class HitReader:
-    """Reads some calls of a page at a time. Pages take turns, because long calls of one tenant must not delay others."""
+    """Reads some calls of a page at a time. Pages take turns, because long calls of one page must not delay others."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -81,7 +81,10 @@ def create_key(
         typer.echo(CreatedKey.with_text(row, key).model_dump_json(indent=2))
         return
     typer.echo(key)
-    typer.echo(f"This is the only time that the key of {row.name} is shown.", err=True)
+    typer.echo(
+        f"This is the only time that the key of {row.name} is shown. Every request to the service needs a key now.",
+        err=True,
+    )
 
 
 @keys_cli.command("list")

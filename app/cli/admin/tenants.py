@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.access.callers import NO_LIMITS
 from app.cli.admin.keys import AsJson
 from app.cli.admin.opening import actor, in_database
 
@@ -15,15 +16,17 @@ NONE = "none"
 
 @tenants_cli.command("list")
 def list_tenants(as_json: AsJson = False) -> None:
-    """List the tenants that have keys or limits in the database."""
+    """List the tenants that have keys or limits in the database, and their keys that have limits."""
     from app.access import keys
 
-    rows = in_database(keys.tenants)
+    rows, limited = in_database(keys.tenants), [key for key in in_database(keys.in_force) if key.limits != NO_LIMITS]
     if as_json:
         typer.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
         return
     for row in rows:
         typer.echo(f"{row.name}  {_shown(row.limits)}")
+        for name, limits in sorted({key.name: key.limits for key in limited if key.tenant == row.name}.items()):
+            typer.echo(f"  key {name}  {_shown(limits)}")
     if not rows:
         typer.echo("There are no tenants in the database.", err=True)
 
