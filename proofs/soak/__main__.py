@@ -11,7 +11,7 @@ from pathlib import Path
 
 from proofs.bench.work import MODEL
 from proofs.chaos.figures import Figure
-from proofs.soak.neighbours import MODEST, SETTINGS, neighbours
+from proofs.soak.neighbours import ADMIN, MODEST, SETTINGS, SETTINGS_OF_TENANTS, neighbours, tenants
 from proofs.soak.scenarios import beside, long, many, silence
 from testing.service import Service, serving
 
@@ -33,6 +33,7 @@ def scenarios(rounds: int) -> Mapping[str, Scenario]:
         "long": Scenario(partial(long, seconds=4 * 3600)),
         "many": Scenario(partial(many, rounds=rounds, jobs=100, seconds=15)),
         "neighbours": Scenario(flood, MODEST, SETTINGS),
+        "tenants": Scenario(partial(flood, calls=40, of=tenants), ADMIN, SETTINGS_OF_TENANTS),
     }
 
 
