@@ -7,9 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import select
 
 from app.access.callers import Scope
 from app.database.connections import Database
+from app.jobs import awaited
+from app.jobs.models import Transcription
 from testing.listening import Listening, listening
 from testing.recordings import tone
 from testing.routes import Route, all_routes
@@ -125,3 +128,37 @@ async def test_a_key_that_may_only_read_changes_nothing(tenants: Tenants) -> Non
         answer = await tenants.ask(route, reader)
         expected = 403 if route.method in ("POST", "DELETE") else 200
         assert answer.status_code == expected, f"{route}: {answer.text}"
+
+
+async def test_the_same_request_of_two_tenants_makes_two_calls(tenants: Tenants) -> None:
+    """Neither an idempotency key nor a cursor leads to a call of another tenant."""
+    client, ids = tenants.served.client, {}
+    for name, headers in (("owner", tenants.owner), ("stranger", tenants.stranger)):
+        sent = {**headers, "Idempotency-Key": "same"}
+        first = await client.post("/v1/transcriptions", files={"file": ("a.wav", tone())}, headers=sent)
+        again = await client.post("/v1/transcriptions", files={"file": ("a.wav", tone())}, headers=sent)
+        assert (first.status_code, again.status_code) == (202, 200)
+        assert first.json()["id"] == again.json()["id"]
+        ids[name] = first.json()["id"]
+    assert ids["owner"] != ids["stranger"]
+    page = await client.get(f"/v1/transcriptions?cursor={ids['stranger']}", headers=tenants.stranger)
+    assert page.json()["items"] == []
+    export = await client.post(
+        "/v1/transcriptions/export", json={"ids": [ids["owner"]], "format": "csv"}, headers=tenants.stranger
+    )
+    assert "not_found" in export.text
+    assert "a.wav" not in export.text
+    search = await client.get("/v1/transcriptions?q=wav", headers=tenants.stranger)
+    assert search.json()["items"] == []
+
+
+async def test_clients_of_openai_of_two_tenants_do_not_share_a_call(tenants: Tenants, database: Database) -> None:
+    async with database.transaction() as session:
+        for label in ("acme:crm", "globex:crm"):
+            await awaited.lock(session, label, "same")
+            assert await awaited.join(session, label, "same") is None
+            row = select(Transcription.id).where(Transcription.tenant == "acme")
+            job = (await session.exec(row)).first()
+            assert job is not None
+            if label == "acme:crm":
+                await awaited.add(session, job, label, "same")
