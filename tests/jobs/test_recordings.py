@@ -364,6 +364,7 @@ async def test_the_service_fetches_and_transcribes_even_after_it_was_killed(
                 ("info", "attempt started"),
                 ("info", "recording fetched"),
                 ("info", "transcription completed"),
+                ("info", "audit"),  # of the transcript that was read above
             ]
             assert story(service, missing["id"])[-1] == ("warning", "transcription failed")
             recovered = service.ended(killed)
