@@ -14,12 +14,15 @@ from selenium.webdriver.common.keys import Keys
 from app.database.connections import Database
 from testing.browser import Browser
 from testing.dated import called, copy, failed
+from testing.rows import execute
 from testing.service import Service, eventually
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
 
 pytestmark = [pytest.mark.slow, in_a_browser]
 
 REFUND = ("Green Garden, good morning.", "The table is broken. I would like a REFUND, please.")
+HEADING = "document.querySelector('#state:not([hidden]) h2')?.textContent"
+ALL = ("new.wav", "refund.wav", "arabic.wav", "broken.wav", "old.wav")
 ARABIC = ("مرحبا", "أريد استرداد المبلغ من فضلك")
 
 
@@ -49,7 +52,7 @@ def test_a_manager_finds_the_call_of_last_week_in_which_somebody_asked_for_a_ref
     last_weeks: Service, browser: Browser
 ) -> None:
     open_with_stored_key(last_weeks, browser)
-    until_named(browser, "new.wav", "refund.wav", "arabic.wav", "broken.wav", "old.wav")
+    until_named(browser, *ALL)
     browser.focused.send_keys("/")
     browser.focused.send_keys("refund")
     until_named(browser, "refund.wav", "old.wav")
@@ -72,7 +75,7 @@ def test_a_manager_finds_the_call_of_last_week_in_which_somebody_asked_for_a_ref
     browser.driver.back()
     until_named(browser, "refund.wav", "old.wav")
     browser.driver.back()
-    until_named(browser, "new.wav", "refund.wav", "arabic.wav", "broken.wav", "old.wav")
+    until_named(browser, *ALL)
     assert [complaint for complaint in browser.complaints() if "404" not in complaint] == []
 
 
@@ -88,14 +91,42 @@ def test_each_filter_is_in_the_address_and_can_be_cleared(last_weeks: Service, b
         browser.run(f"location.hash = '{name}={value}'")
         until_named(browser, *expected)
         assert browser.find(f"[name={name}]").get_property("value") == value.split("&")[0]
-    assert browser.find("#state").text.startswith("No call matches these filters")
+    assert browser.find("#state h2").text.startswith("There is no call from ")
     browser.find("#state button").click()
     browser.until("document.querySelectorAll('#calls .row').length === 5")
     browser.focused.send_keys("nobody-said-this")
-    browser.until("document.querySelector('#state:not([hidden]) h2')?.textContent.includes('nobody-said-this')")
+    browser.until(f"{HEADING}?.includes('nobody-said-this')")
     browser.focused.send_keys(Keys.CONTROL, "a")
     browser.focused.send_keys("?")
-    browser.until("document.querySelector('#state:not([hidden]) h2')?.textContent.includes('cannot search')")
+    browser.until(f"{HEADING}?.includes('cannot search')")
+
+
+def test_a_search_that_finds_no_call_of_last_week_can_go_on_in_all_weeks(last_weeks: Service, browser: Browser) -> None:
+    open_with_stored_key(last_weeks, browser)
+    until_named(browser, *ALL)
+    width = browser.find("[name=date]").rect["width"]
+    assert not browser.find("#clear-filters").is_enabled()
+    browser.run("location.hash = 'q=delivery&date=last-week'")
+    browser.until(f"{HEADING} === 'No call of last week has “delivery”'")
+    assert browser.find("[name=date]").rect["width"] == width
+    assert [button.text for button in browser.all("#state button")] == ["Search all weeks", "Show all calls"]
+    browser.find("#state button").click()
+    until_named(browser, "new.wav")
+    assert browser.run("return location.hash") == "#q=delivery"
+    browser.run("location.hash = 'q=delivery&date=last-week&status=failed'")
+    browser.until(f"{HEADING} === 'No call of last week with these filters has “delivery”'")
+    browser.find("#clear-filters").click()
+    until_named(browser, *ALL)
+
+
+async def test_a_call_on_one_channel_says_why_its_speakers_have_no_shares(
+    guarded: Service, calls: Database, browser: Browser
+) -> None:
+    await called(calls, "mono.wav", datetime.now(UTC))
+    alone = '[{"label": "speaker", "speech_seconds": 9}]'
+    await execute(calls, f"UPDATE transcription SET channels = 1, speakers = '{alone}'")
+    open_with_stored_key(guarded, browser)
+    assert browser.find("#calls .shares").text == "One channel"
 
 
 def test_a_failed_call_says_why_and_a_row_says_the_rest(last_weeks: Service, browser: Browser) -> None:
@@ -106,14 +137,14 @@ def test_a_failed_call_says_why_and_a_row_says_the_rest(last_weeks: Service, bro
     for selector, text in [(".agent", "Anna Berg"), (".status", "Transcribed"), (".when", "Today, ")]:
         assert text in row.find_element("css selector", selector).text
     shares = row.find_element("css selector", ".shares")
-    assert shares.get_attribute("title") == "agent 50 %, customer 50 %"
+    assert shares.get_attribute("title") == "agent 50\u00a0%, customer 50\u00a0%"
 
 
 def test_calls_are_chosen_exported_and_erased_with_the_keyboard(
     last_weeks: Service, browser: Browser, downloads: Path
 ) -> None:
     open_with_stored_key(last_weeks, browser)
-    until_named(browser, "new.wav", "refund.wav", "arabic.wav", "broken.wav", "old.wav")
+    until_named(browser, *ALL)
     for keys in ("j", "x", Keys.ARROW_DOWN, "j", "X"):
         browser.focused.send_keys(keys)
     assert browser.focused.text == "arabic.wav"

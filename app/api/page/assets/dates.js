@@ -44,6 +44,15 @@ export const choicesOfDate = (now = new Date()) => Object.entries(NAMED).map(([v
   return [value, `${name} (${span})`];
 });
 
+// Returns which calls the range lets through, as words after "No call": "of last week". They are empty if it lets all through.
+export function rangeInWords({ date, from, to }) {
+  if (date in NAMED) return `of ${NAMED[date][0].toLowerCase().replace(/^last (?=\d)/, "the last ")}`;
+  const [first, last] = [from, to].map((day) => date === "range" && dayIn(day) && DAY_OF_YEAR.format(dayIn(day)));
+  if (first && last) return first === last ? `of ${first}` : `from ${first} to ${last}`;
+  if (first) return `since ${first}`;
+  return last ? `until ${last}` : "";
+}
+
 // Returns a time as words that a list has room for: "Today, 14:05".
 export function whenOf(time, now = new Date()) {
   const at = new Date(time);

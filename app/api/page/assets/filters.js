@@ -44,7 +44,7 @@ export function showFilters(filters) {
   const { q, ...others } = filters;
   const count = Object.keys(others).filter((name) => name !== "from" && name !== "to").length;
   write(byId("filter-count"), count ? String(count) : "");
-  byId("clear-filters").hidden = count === 0 && !q;
+  byId("clear-filters").disabled = count === 0 && !q; // not hidden, because the fields would then change their widths
   for (const field of form.querySelectorAll("select, #filter-fields input")) field.classList.toggle("chosen", field.value !== "");
 }
 
@@ -122,7 +122,10 @@ function chooseDate() {
   if (isOwn) form.elements.from.focus();
 }
 
-export function clearFilters() {
-  location.hash = "";
+export const clearFilters = () => leaveOnly({});
+
+// Leaves only these filters.
+export function leaveOnly(filters) {
+  location.hash = addressOf(filters);
   byId("q").focus();
 }

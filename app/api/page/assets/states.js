@@ -1,7 +1,8 @@
 // What stands in the place of the list when there are no calls to show: why, and what the reader can do.
 
+import { rangeInWords } from "./dates.js";
 import { byId, element } from "./elements.js";
-import { clearFilters } from "./filters.js";
+import { clearFilters, leaveOnly } from "./filters.js";
 import { inWords } from "./words.js";
 
 const place = byId("state");
@@ -21,18 +22,30 @@ export function showNoCalls(filters) {
     element("a", { className: "button primary if-may-transcribe", href: "#add" }, "Add recordings"));
 }
 
-function showNoHit({ q, ...others }) {
-  const isFiltered = Object.keys(others).length > 0;
+function showNoHit({ date, from, to, ...others }) {
+  const range = rangeInWords({ date, from, to });
+  const { q, ...fields } = others;
+  const isFiltered = Object.keys(fields).length > 0;
   const texts = [
     ...(q ? ["The service finds whole words: “refund” does not find “refunds”. All words must be in the same call, and words in quotes next to each other."] : []),
     ...(q && isFiltered ? ["Other filters are set too. Without them, there may be more calls."] : []),
   ];
-  showState(q ? `No call was found for “${q}”` : "No call matches these filters", texts, button(q && !isFiltered ? "Show all calls" : "Clear filters", clearFilters));
+  const actions = [
+    ...(range ? [button(q ? "Search all weeks" : "Show calls of any time", () => leaveOnly(others))] : []),
+    ...(!range || q || isFiltered ? [button("Show all calls", clearFilters)] : []),
+  ];
+  showState(titleOfNoHit(q, range, isFiltered), texts, ...actions);
+}
+
+function titleOfNoHit(q, range, isFiltered) {
+  if (q) return ["No call", range, isFiltered && "with these filters", `has “${q}”`].filter(Boolean).join(" ");
+  if (range && !isFiltered) return `There is no call ${range}`;
+  return ["No call", range, "matches these filters"].filter(Boolean).join(" ");
 }
 
 // Says why the service does not search for what the reader has written.
 export function showRefusal(error) {
-  showState("The service cannot search for this", [inWords(error)], button("Clear filters", clearFilters));
+  showState("The service cannot search for this", [inWords(error)], button("Show all calls", clearFilters));
 }
 
 export function showNoKey() {

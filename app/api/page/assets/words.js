@@ -35,7 +35,7 @@ export function statusOf(job) {
 // Returns the status with what else a reader of the list should see without opening the call.
 export function statusInList(job) {
   const { length } = isPartial(job) ? [] : job.warnings;
-  const warnings = length ? [length === 1 ? "1 warning" : `${length} warnings`] : [];
+  const warnings = length ? [length === 1 ? "1\u00a0warning" : `${length}\u00a0warnings`] : [];
   const notified = job.notify_status === "notification_failed" ? ["not notified"] : [];
   return [withNextTry(job), ...warnings, ...notified].join(", ");
 }
@@ -70,7 +70,7 @@ export function inWords({ message, detail, code, requestId, errors = [] }) {
   return about.filter(Boolean).map((text) => forReaders(text).replace(/\.?$/, ".")).join(" ");
 }
 
-export const percent = (part) => `${Math.round(part * 100)} %`;
+export const percent = (part) => `${Math.round(part * 100)}\u00a0%`; // a number and its unit stay on one line
 
 const DATE = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" }); // made once, because that takes long
 export const dateOf = (time) => DATE.format(new Date(time));
@@ -85,11 +85,11 @@ export function clock(seconds) {
 
 export function period(seconds) {
   if (seconds < 0.05) return "less than 0.1 s";
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)}\u00a0s`;
   const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  if (whole < 60) return `${whole}\u00a0s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}\u00a0min\u00a0${whole % 60}\u00a0s`;
+  return `${Math.floor(whole / 3600)}\u00a0h\u00a0${Math.floor((whole % 3600) / 60)}\u00a0min`;
 }
 
 export function timingsOf({ queued, decoding, transcribing }) {
