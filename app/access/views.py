@@ -126,8 +126,8 @@ _EXAMPLE = {
     "priority_ceiling": 0,
     "created_by": "admin",
     "created_at": "2026-11-28T09:30:00Z",
-    "expires_at": None,
-    "revoked_at": None,
+    "expires_at": "2027-11-28T09:30:00Z",
+    "revoked_at": "2026-12-01T08:00:00Z",
     "last_used_at": "2026-11-28T09:42:00Z",
 }
 

@@ -38,9 +38,24 @@ class AuditEntryOut(BaseModel):
     request_id: str | None = Field(description="The id of the request in the service's log.")
 
 
+EXAMPLE = {
+    "at": "2026-11-28T09:30:00Z",
+    "action": "transcript.read",
+    "caller": "acme:crm",
+    "tenant": "acme",
+    "transcription_id": "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e",
+    "about": "crm",
+    "details": {"requests_per_minute": 600},
+    "address": "10.1.2.3",
+    "request_id": "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3f",
+}
+
+
 class AuditPage(BaseModel):
-    items: list[AuditEntryOut]
-    next_cursor: str | None = Field(description="The `cursor` of the next page, or null on the last page.")
+    items: list[AuditEntryOut] = Field(description="The entries, newest first.", examples=[[EXAMPLE]])
+    next_cursor: str | None = Field(
+        description="The `cursor` of the next page, or null on the last page.", examples=["118"]
+    )
 
 
 @router.get(

@@ -18,6 +18,7 @@ from app.api.openai.errors import OpenAIError
 from app.api.openai.openapi import with_nulls
 from app.api.openapi_requests import REF_TEMPLATE, SCHEMAS
 from app.api.problems import Problem
+from app.api.tenants import TenantLimits
 from app.intake.ask import DEFAULT_PRIORITY
 from app.intake.requests import CreateFromUrl
 from app.jobs.events import TranscriptionEvent
@@ -272,6 +273,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             (CreateFromUrl, "validation"),
             (CreateBatch, "validation"),
             (CreateKey, "validation"),
+            (TenantLimits, "validation"),
             (ExportRequest, "validation"),
         ],
         ref_template=REF_TEMPLATE,

@@ -42,15 +42,24 @@ class TenantOut(LimitFields):
     """A tenant, and what all of its keys may use together."""
 
     name: str = Field(examples=["acme"])
-    created_at: datetime
+    created_at: datetime = Field(examples=["2026-11-28T09:30:00Z"])
 
     @classmethod
     def of(cls, row: Tenant) -> Self:
         return cls(**row.model_dump())
 
 
+EXAMPLE = {
+    "name": "acme",
+    "created_at": "2026-11-28T09:30:00Z",
+    "requests_per_minute": 600,
+    "pending_jobs": 1000,
+    "audio_hours_per_day": 40.0,
+}
+
+
 class TenantList(BaseModel):
-    items: list[TenantOut] = Field(description="The tenants, by name.")
+    items: list[TenantOut] = Field(description="The tenants, by name.", examples=[[EXAMPLE]])
 
 
 @router.get(

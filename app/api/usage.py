@@ -67,10 +67,25 @@ class UsageRow(BaseModel):
         )
 
 
+EXAMPLE = {
+    "day": "2026-11-21",
+    "tenant": "default",
+    "key": "crm",
+    "model": "base",
+    "jobs": 912,
+    "completed": 900,
+    "failed": 10,
+    "cancelled": 2,
+    "audio_seconds": 162000.5,
+}
+
+
 class Usage(BaseModel):
     first: date = Field(serialization_alias="from", description="The first day.", examples=["2026-11-01"])
     last: date = Field(serialization_alias="to", description="The last day.", examples=["2026-11-30"])
-    items: list[UsageRow] = Field(description="The groups that have any transcriptions, in their order.")
+    items: list[UsageRow] = Field(
+        description="The groups that have any transcriptions, in their order.", examples=[[EXAMPLE]]
+    )
 
 
 @router.get(

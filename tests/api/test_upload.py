@@ -57,6 +57,8 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         "retry": None,
         "warnings": [],
         "external_id": None,
+        "tenant": "default",
+        "speakers": None,
         "batch_id": None,
         "retry_of": None,
         "retried_as": None,

@@ -233,6 +233,7 @@ async def test_a_client_that_may_not_wait_is_refused_before_its_recording_is_sto
 ) -> None:
     async with listening(database, tmp_path) as service:
         monkeypatch.setattr(service.service.waiting, "_most", 1)
+        monkeypatch.setattr(service.service.waiting._holders, "_places", 1)
         first = post(service)
         await new_job(database)
         await asyncio.sleep(0.2)
@@ -398,13 +399,13 @@ async def test_a_job_is_rendered_once_for_all_clients_that_want_the_same(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with listening(database, tmp_path) as service:
-        read_transcript, reads = service.service.reader.transcript, list[UUID]()
+        read_transcript, reads = service.service.reader._unaudited_transcript, list[UUID]()
 
         async def transcript(transcription_id: UUID, caller: Caller, render: Any) -> Any:
             reads.append(transcription_id)
             return await read_transcript(transcription_id, caller, render)
 
-        monkeypatch.setattr(service.service.reader, "transcript", transcript)
+        monkeypatch.setattr(service.service.reader, "_unaudited_transcript", transcript)
         waiting = [post(service) for _ in range(10)] + [post(service, response_format="text") for _ in range(10)]
         job = await new_job(database)
         await soon(lambda: service.service.waiting._jobs[job] == 20)
