@@ -80,7 +80,7 @@ def test_the_code_for_a_service_without_keys_prints_who_said_what(
 ) -> None:
     (tmp_path / "call.wav").write_bytes(call(0, 12.5))
     browser.driver.get(f"{service.url}/#add")
-    browser.find("#calls .row, #no-calls")
+    browser.find("#drop")
     code = shown_code(browser, language, kind)
     assert "CALLSCRIBE_KEY" not in code
     assert not browser.all("#use-key")[0].is_displayed()
