@@ -5,15 +5,14 @@ rows, and what it does not say in time is left out.
 """
 
 import asyncio
-import time
 from dataclasses import replace
-from math import inf
 
 from app import metrics
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.deliveries.lateness import oldest_overdue_seconds
 from app.jobs.numbers import queue_numbers
 from app.metrics import Reading
+from app.process.kept import Kept
 from app.storage.disk import FreeSpace
 from app.storage.store import StoreUnavailable
 
@@ -27,25 +26,16 @@ class Numbers:
     def __init__(self, database: Database, free_space: FreeSpace) -> None:
         self._database = database
         self._free_space = free_space
-        self._kept, self._kept_at = Reading(), -inf
-        self._looking: asyncio.Task[Reading] | None = None
+        self._readings = Kept(KEPT_SECONDS, self._look)
 
     async def text(self, accept: str) -> tuple[bytes, str]:
         """Returns all numbers and their media type, which the `Accept` header chooses."""
-        reading = await self._reading()
+        reading = await self._readings.value()
         return await asyncio.to_thread(metrics.exposition, reading, accept)
-
-    async def _reading(self) -> Reading:
-        if time.monotonic() - self._kept_at < KEPT_SECONDS:
-            return self._kept
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        return await asyncio.shield(self._looking)
 
     async def _look(self) -> Reading:
         reading, free = await asyncio.gather(self._look_into_database(), self._look_at_disks())
-        self._kept, self._kept_at = replace(reading, disk_free_bytes=free), time.monotonic()
-        return self._kept
+        return replace(reading, disk_free_bytes=free)
 
     async def _look_into_database(self) -> Reading:
         try:

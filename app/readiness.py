@@ -6,10 +6,8 @@ may read apart from what only operators may read.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 
 import structlog
 
@@ -25,6 +23,7 @@ from app.intake.intake import Intake
 from app.jobs import queue
 from app.jobs.runner import JobRunner
 from app.network.redis_server import RedisServer
+from app.process.kept import Kept
 from app.speech.engine import Engine
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
@@ -106,27 +105,23 @@ class Readiness:
     def __init__(self, checks: Checks, doubts: Checks | None = None) -> None:
         self._checks = [Check(part, check) for part, check in checks.items()]
         self._doubts = [Check(part, check) for part, check in (doubts or {}).items()]
-        self._kept, self._kept_at = Findings(), -inf
-        self._looking: asyncio.Task[Findings] | None = None
+        self._last = Findings()
+        self._findings = Kept(KEPT_SECONDS, self._look)
 
     async def findings(self) -> Findings:
         """The findings, at most a second old. Clients that ask while the checks run share their result."""
-        if time.monotonic() - self._kept_at < KEPT_SECONDS:
-            return self._kept
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        return await asyncio.shield(self._looking)
+        return await self._findings.value()
 
     async def _look(self) -> Findings:
         reasons = await _found(self._checks)
         findings = Findings(reasons, () if reasons else await _found(self._doubts))
-        if findings != self._kept:
+        if findings != self._last:
             log.info(
                 "readiness changed",
                 reasons=[finding.shown(details=True) for finding in findings.reasons],
                 warnings=[finding.shown(details=True) for finding in findings.warnings],
             )
-        self._kept, self._kept_at = findings, time.monotonic()
+        self._last = findings
         return findings
 
 

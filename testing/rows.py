@@ -85,6 +85,16 @@ async def execute(database: Database, statement: str, **values: Any) -> None:
         await connection.execute(text(statement), values)
 
 
+async def execute_at(address: str, *statements: str) -> None:
+    database = Database(address)
+    try:
+        async with database.engine.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+    finally:
+        await database.close()
+
+
 async def expire_leases(database: Database) -> None:
     """Does what thirty seconds without a heartbeat would do."""
     await execute(

@@ -4,10 +4,8 @@ Callers are the keys of the settings and of the database, and the ways in that n
 keys of the settings of other processes. So the tenant `default` also counts if it has ever had a job.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Collection
-from contextlib import suppress
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -16,7 +14,6 @@ from app.access.callers import ANONYMOUS, DEFAULT_TENANT, Caller, Scope, tenant_
 from app.access.keys import KEYS_TOPIC
 from app.database.connections import Database
 from app.database.notifications import Signals
-from app.database.retries import despite_database_trouble
 from app.process.shares import Shares
 
 REFRESH_SECONDS = 10.0
@@ -59,9 +56,4 @@ class Neighbours:
             async with database.transaction() as session:
                 await self.load(session)
 
-        with signals.subscribe(KEYS_TOPIC) as changed:
-            while True:
-                await despite_database_trouble(load)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), REFRESH_SECONDS)
-                changed.clear()
+        await signals.follow(KEYS_TOPIC, load, lambda: REFRESH_SECONDS)

@@ -70,11 +70,6 @@ class ApiKeys:
         """Whether everybody on this machine is a caller, and nobody else."""
         return not (self._is_off or self._is_exposed or self.has_keys)
 
-    @property
-    def callers(self) -> int:
-        """How many callers with keys there are."""
-        return len({caller.label for caller in (*self._configured.values(), *(row for row, _ in self._rows.values()))})
-
     def label_of(self, key: str) -> str | None:
         """The label of this key's caller, or None if the key is not valid."""
         with suppress(Unauthorized):

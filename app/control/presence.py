@@ -63,17 +63,14 @@ class Presence:
     async def run(self) -> None:
         """Beat until cancelled. Then take this worker off the list, unless the database is away."""
         try:
-            with self._signals.subscribe(CONTROL_TOPIC) as notified:
-                await despite_database_trouble(self._begin)
-                while True:
-                    notified.clear()
-                    await despite_database_trouble(self._beat)
-                    is_draining = self._worker.state == WorkerState.DRAINING
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(notified.wait(), DRAINING_BEAT_SECONDS if is_draining else BEAT_SECONDS)
+            await despite_database_trouble(self._begin)
+            await self._signals.follow(CONTROL_TOPIC, self._beat, self._pause_seconds)
         finally:
             with suppress(TimeoutError, *DATABASE_TROUBLE):
                 await asyncio.wait_for(self._leave(), LEAVE_SECONDS)
+
+    def _pause_seconds(self) -> float:
+        return DRAINING_BEAT_SECONDS if self._worker.state == WorkerState.DRAINING else BEAT_SECONDS
 
     async def _begin(self) -> None:
         async with self._database.transaction() as session:

@@ -4,10 +4,8 @@ A request must not cost a query for this, so the pauses are read when one has ch
 the database itself, because they run there anyway.
 """
 
-import asyncio
 import math
 import time
-from contextlib import suppress
 
 import structlog
 
@@ -16,7 +14,6 @@ from app.control.models import Pausable
 from app.control.pauses import CONTROL_TOPIC, Pause
 from app.database.connections import Database
 from app.database.notifications import Signals
-from app.database.retries import despite_database_trouble
 from app.errors import IntakePaused
 
 REFRESH_SECONDS = 3.0
@@ -37,12 +34,7 @@ class Switches:
 
     async def run(self) -> None:
         """Follow the decisions of operators until cancelled."""
-        with self._signals.subscribe(CONTROL_TOPIC) as notified:
-            while True:
-                notified.clear()
-                await despite_database_trouble(self.refresh)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(notified.wait(), REFRESH_SECONDS)
+        await self._signals.follow(CONTROL_TOPIC, self.refresh, lambda: REFRESH_SECONDS)
 
     async def refresh(self) -> None:
         async with self._database.transaction() as session:

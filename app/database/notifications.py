@@ -5,7 +5,7 @@ A notification is only a hint and may be lost. What is true is in the tables, so
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.database.connections import DATABASE_TROUBLE, Database
+from app.database.retries import despite_database_trouble
 
 CHANNEL = "callscribe"
 CHECK_SECONDS = 10.0
@@ -56,6 +57,20 @@ class Signals:
         for name in [topic] if topic is not None else list(self._events):
             for event in self._events.get(name, ()):
                 event.set()
+
+    async def follow(
+        self, topic: str, action: Callable[[], Awaitable[None]], longest_pause: Callable[[], float]
+    ) -> None:
+        """Run an action now, whenever `topic` is notified, and after `longest_pause` seconds, until cancelled.
+
+        Trouble with the database is logged and does not end it.
+        """
+        with self.subscribe(topic) as notified:
+            while True:
+                notified.clear()
+                await despite_database_trouble(action)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(notified.wait(), longest_pause())
 
     async def run(self) -> None:
         """Listen until cancelled. Each new connection wakes all subscribers, because they may have missed something."""

@@ -25,9 +25,7 @@ class Rank:
 
 
 class Holders:
-    """Counts who holds some places, of which one owner holds at most `of_one`. If there are several tenants, so does
-    each of them.
-    """
+    """Counts who holds some places. One owner holds at most `of_one`, and so does one tenant if there are several."""
 
     def __init__(self, places: int, of_one: int, shares: Shares | None = None) -> None:
         self._places = places

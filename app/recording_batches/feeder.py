@@ -6,7 +6,6 @@ process may die at any time, and another one goes on where it was.
 """
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -15,7 +14,7 @@ import structlog
 from app.access.callers import Caller
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
-from app.database.retries import despite_database_trouble, every
+from app.database.retries import every
 from app.errors import IntakePaused, UrlNotAllowed
 from app.intake.intake import Intake
 from app.jobs import changing as jobs
@@ -65,16 +64,11 @@ class Feeder:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._work())
+            group.create_task(self._signals.follow(changing.BATCHES_TOPIC, self.look_after_all, self._longest_pause))
             group.create_task(every(SWEEP_SECONDS, self.sweep))
 
-    async def _work(self) -> None:
-        with self._signals.subscribe(changing.BATCHES_TOPIC) as notified:
-            while True:
-                notified.clear()
-                await despite_database_trouble(self.look_after_all)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(notified.wait(), POLL_SECONDS if self._any_open else IDLE_SECONDS)
+    def _longest_pause(self) -> float:
+        return POLL_SECONDS if self._any_open else IDLE_SECONDS
 
     async def look_after_all(self) -> None:
         """Look after each batch that is due, until none is."""

@@ -12,6 +12,7 @@ from app.access import keys
 from app.access.callers import ANONYMOUS, OWNER, Caller, Limits, Scope, tenant_of
 from app.access.keys import NewKey
 from app.access.models import ApiKey, Tenant
+from app.access.neighbours import Neighbours
 from app.access.registry import ApiKeys
 from app.database.connections import Database
 from app.database.notifications import Signals
@@ -163,7 +164,10 @@ async def test_a_second_key_of_a_name_is_the_same_caller_with_the_same_limits(da
     guarded = await loaded(database)
     assert guarded.identify(first).label == guarded.identify(second).label
     assert guarded.identify(second).limits == Limits(requests_per_minute=5)
-    assert guarded.callers == 1
+    neighbours = Neighbours()
+    async with database.transaction() as session:
+        await neighbours.load(session)
+    assert neighbours.shares.callers == {"default": 1}
 
 
 async def test_the_use_of_a_key_is_noted(database: Database) -> None:

@@ -17,6 +17,7 @@ from app.database import connections
 from app.database.connections import Database, DatabaseUnavailable, alembic_config, migrate
 from app.jobs.metadata_terms import FUNCTION
 from testing.rows import claim, enqueue
+from testing.rows import execute_at as execute
 from testing.service import callscribe, serving
 from tests.conftest import clone
 
@@ -112,16 +113,6 @@ async def address(postgres: str, template: str) -> AsyncIterator[str]:
     """The address of a migrated, empty database."""
     async with clone(postgres, template) as address:
         yield address
-
-
-async def execute(address: str, *statements: str) -> None:
-    database = Database(address)
-    try:
-        async with database.engine.begin() as connection:
-            for statement in statements:
-                await connection.execute(text(statement))
-    finally:
-        await database.close()
 
 
 async def shown(address: str, statement: str) -> object:

@@ -17,7 +17,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 THIS_MACHINE = (ip_network("127.0.0.0/8"), ip_network("::1"))
 UNKNOWN = "unknown"
 SENT_HOST = "sent_host"
-"""In the state of a request whose host was replaced: the host that the proxy, or whoever it is, has sent."""
+"""In the state of a request whose host was replaced: the host that the sender gave, proxy or not."""
 FOR, PROTO, FORWARDED_HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 NAMES = frozenset({FOR, PROTO, FORWARDED_HOST})
 

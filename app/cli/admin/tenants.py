@@ -19,7 +19,11 @@ def list_tenants(as_json: AsJson = False) -> None:
     """List the tenants that have keys or limits in the database, and their keys that have limits."""
     from app.access import keys
 
-    rows, limited = in_database(keys.tenants), [key for key in in_database(keys.in_force) if key.limits != NO_LIMITS]
+    async def read(session: Any) -> Any:
+        return await keys.tenants(session), await keys.in_force(session)
+
+    rows, found = in_database(read)
+    limited = [key for key in found if key.limits != NO_LIMITS]
     if as_json:
         typer.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
         return

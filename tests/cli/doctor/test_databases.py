@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from alembic import command
 from app.cli.doctor import schema
@@ -14,6 +13,7 @@ from app.cli.doctor.examining import examine
 from app.database.connections import Database, alembic_config
 from testing.ports import free_ports
 from testing.rows import claim, enqueue
+from testing.rows import execute_at as execute
 from testing.tcp_postgres import TcpPostgres, tcp_postgres
 from tests.cli.doctor.conftest import Diagnosis
 from tests.conftest import clone
@@ -25,16 +25,6 @@ FUTURE = "29991231"
 def tcp(workspace: Path) -> Iterator[TcpPostgres]:
     with tcp_postgres(workspace / "doctor-tcp") as server:
         yield server
-
-
-async def execute(address: str, *statements: str) -> None:
-    database = Database(address)
-    try:
-        async with database.engine.begin() as connection:
-            for statement in statements:
-                await connection.execute(text(statement))
-    finally:
-        await database.close()
 
 
 async def test_a_database_that_works_is_fine(diagnosed: Diagnosis, address: str) -> None:
