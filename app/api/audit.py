@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from app import wording
 from app.access import audit_log
@@ -14,6 +14,7 @@ from app.access.audit_log import WantedEntries
 from app.api.auth import MayAdmin
 from app.api.dependencies import DatabaseDep
 from app.api.problems import COMMON_ERRORS, responses
+from app.api.times import Time
 from app.errors import FieldError, InvalidRequest
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -68,10 +69,8 @@ class AuditPage(BaseModel):
 async def read_audit(
     _: MayAdmin,
     database: DatabaseDep,
-    first: Annotated[
-        AwareDatetime | None, Query(alias="from", description="Only entries of this time or later.")
-    ] = None,
-    end: Annotated[AwareDatetime | None, Query(alias="to", description="Only entries of an earlier time.")] = None,
+    first: Annotated[Time | None, Query(alias="from", description="Only entries of this time or later.")] = None,
+    end: Annotated[Time | None, Query(alias="to", description="Only entries of an earlier time.")] = None,
     caller: Annotated[
         str | None, Query(max_length=200, pattern=wording.NO_NUL, description="Only what this caller did.")
     ] = None,

@@ -1,13 +1,11 @@
 """The list of transcriptions: its filters, and the search in what was said."""
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator
 
 from app import wording
 from app.api import openapi
@@ -15,6 +13,7 @@ from app.api.auth import MayRead
 from app.api.dependencies import ReaderDep, RootPathDep
 from app.api.parameters import NamesAfter
 from app.api.problems import COMMON_ERRORS, responses
+from app.api.times import TimeOrDay
 from app.errors import FieldError, InvalidRequest
 from app.jobs.lifecycle import Status
 from app.jobs.listing import Order, Wanted
@@ -45,22 +44,6 @@ METADATA_PARAMETER = {
     },
     "examples": {"agent": {"value": {"metadata.agent": "Mary"}}},
 }
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_SPACE_FOR_PLUS = re.compile(r" (?=\d\d:\d\d$)")  # a `+` in a URL means a space
-
-
-def _time(value: object) -> datetime:
-    """The time that a client wrote. A day means its first moment in UTC."""
-    text = str(value)
-    try:
-        if _DAY.fullmatch(text):
-            return datetime.fromisoformat(text).replace(tzinfo=UTC)
-        time = datetime.fromisoformat(_SPACE_FOR_PLUS.sub("+", text))
-        if "T" in text.upper() and time.tzinfo is not None:
-            return time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError("must be a time such as 2026-11-28T09:30:00Z, or a day such as 2026-11-28")
 
 
 def _values(names: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -86,7 +69,6 @@ def _query(text: str) -> query.Query:
         raise InvalidRequest("Some query parameters are not valid.", errors=errors) from None
 
 
-Time = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 Language = Annotated[str, AfterValidator(candidate_of)]
 
 
@@ -137,14 +119,14 @@ async def list_transcriptions(
         ),
     ] = None,
     created_after: Annotated[
-        Time | None,
+        TimeOrDay | None,
         Query(
             description="Return only transcriptions whose `created_at` is this time or later. A day such as "
             "`2026-11-28` means its beginning in UTC."
         ),
     ] = None,
     created_before: Annotated[
-        Time | None, Query(description="Return only transcriptions whose `created_at` is before this time.")
+        TimeOrDay | None, Query(description="Return only transcriptions whose `created_at` is before this time.")
     ] = None,
     order: Annotated[Order, Query(description="`newest` or `oldest`: which transcriptions come first.")] = "newest",
     limit: Annotated[int, Query(ge=1, le=100, description="The largest number of transcriptions on a page.")] = 20,

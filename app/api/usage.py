@@ -16,6 +16,7 @@ from app.api.auth import AnyKey, require_scope
 from app.api.dependencies import DatabaseDep
 from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses
+from app.api.times import Day
 from app.errors import FieldError, Forbidden, InvalidRequest, NotAcceptable
 from app.jobs import usage
 from app.jobs.usage import UsageBy
@@ -111,11 +112,11 @@ async def read_usage(
     caller: AnyKey,
     database: DatabaseDep,
     first: Annotated[
-        date | None,
+        Day | None,
         Query(alias="from", description="The first day in UTC. If you leave it out, it is the first of this month."),
     ] = None,
     last: Annotated[
-        date | None, Query(alias="to", description="The last day in UTC. If you leave it out, it is today.")
+        Day | None, Query(alias="to", description="The last day in UTC. If you leave it out, it is today.")
     ] = None,
     by: Annotated[
         list[UsageBy] | None,

@@ -22,7 +22,7 @@ with callscribe.ApiClient(callscribe.Configuration(host=url)) as client:
     job = calls.read_transcription(created.id, wait=50)
     transcript = calls.read_transcript(job.id).actual_instance
     deliveries = webhooks.list_deliveries(job.id).items
-    listed = calls.list_transcriptions(status=callscribe.Status.COMPLETED).items
+    listed = calls.list_transcriptions(status=[callscribe.Status.COMPLETED]).items
     from_url = calls.create_transcription_from_url(callscribe.CreateFromUrl(url="https://recordings.example.com/1.wav"))
     calls.delete_transcription(from_url.id)
     try:

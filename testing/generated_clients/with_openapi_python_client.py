@@ -45,7 +45,7 @@ with Client(base_url=url, timeout=70) as client, recording.open("rb") as file:
     job = read_transcription.sync(created.id, client=client, wait=50)
     transcript = read_transcript.sync(job.id, client=client)
     deliveries = list_deliveries.sync(job.id, client=client).items
-    listed = list_transcriptions.sync(client=client, status=models.Status.COMPLETED).items
+    listed = list_transcriptions.sync(client=client, status=[models.Status.COMPLETED]).items
     body = models.CreateFromUrl(url="https://recordings.example.com/1.wav")
     from_url = create_transcription_from_url.sync(client=client, body=body)
     delete_transcription.sync_detailed(from_url.id, client=client)

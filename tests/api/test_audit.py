@@ -152,6 +152,7 @@ async def test_only_an_admin_reads_the_audit_page_by_page(database: Database, se
     assert len(await entries(served, boss, f"to={times[1]}&from={times[3]}&action=transcript.read")) == 2
     refused(await served.client.get("/v1/audit?cursor=x", headers=boss), 422, "invalid_request")
     refused(await served.client.get("/v1/audit?from=2026-11-28", headers=boss), 422, "invalid_request")
+    refused(await served.client.get("/v1/audit?from=0", headers=boss), 422, "invalid_request")
 
 
 async def test_a_read_that_cannot_be_written_into_the_audit_is_not_answered(

@@ -97,7 +97,8 @@ async def test_days_are_chosen_and_told_apart(database: Database, served: Listen
     assert rows[0]["day"] == first
     assert await read(served, key, f"from={first}&to={first}&by=model") == [{"model": "base"} | sums(1, 1, 0, 50.0)]
     refused(await served.client.get(f"/v1/usage?from={TODAY}&to={first}", headers=key), 422, "invalid_request")
-    refused(await served.client.get("/v1/usage?from=yesterday", headers=key), 422, "invalid_request")
+    for day in ("yesterday", "0", "2026-13-01", "2026-11-28T00:00:00Z"):
+        refused(await served.client.get(f"/v1/usage?to={day}", headers=key), 422, "invalid_request")
 
 
 async def test_a_tenant_sees_its_own_usage_and_an_admin_that_of_all(database: Database, served: Listening) -> None:
