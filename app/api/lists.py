@@ -90,7 +90,8 @@ async def list_transcriptions(
             max_length=LONGEST_QUERY,
             pattern=wording.NO_NUL,
             description="Return only completed transcriptions in which all of these words were said. Words in quotes "
-            "must follow each other in one turn. Case, accents and punctuation do not matter. In Chinese, Japanese, "
+            "must follow each other in one turn. A word of four or more letters also finds longer words that begin "
+            "with it, unless it is in quotes. Case, accents and punctuation do not matter. In Chinese, Japanese, "
             "Korean, Thai, Lao, Burmese and Khmer, characters must follow each other.",
             examples=['complaint "cancel my contract"'],
         ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from app.search.query import Query, Term
 from app.search.words import Unit, units
@@ -47,19 +48,21 @@ def _covering(terms: Sequence[set[Term]]) -> set[int]:
 
 
 def _matches(term: Term, spoken: Sequence[Unit]) -> Iterator[tuple[int, int]]:
-    first, length = term.units[0].text, len(term.units)
+    length = len(term.units)
     for at in range(len(spoken) - length + 1):
-        if spoken[at].text == first and _fits(term.units, spoken[at : at + length]):
+        if _fits(term, spoken[at : at + length]):
             yield spoken[at].start, spoken[at + length - 1].end
 
 
-def _fits(wanted: Sequence[Unit], spoken: Sequence[Unit]) -> bool:
+def _fits(term: Term, spoken: Sequence[Unit]) -> bool:
     """Whether the units are the same, and those that are neighbours in a script without spaces are so in the text."""
-    if any(left.text != right.text for left, right in zip(wanted, spoken, strict=True)):
+    *others, last = (unit.text for unit in term.units)
+    *spoken_others, spoken_last = (unit.text for unit in spoken)
+    if spoken_others != others or not (spoken_last.startswith(last) if term.is_open else spoken_last == last):
         return False
     return all(
-        wanted[at].run is None or wanted[at].run != wanted[at + 1].run or spoken[at].run == spoken[at + 1].run
-        for at in range(len(wanted) - 1)
+        left.run is None or left.run != right.run or spoken_left.run == spoken_right.run
+        for (left, right), (spoken_left, spoken_right) in zip(pairwise(term.units), pairwise(spoken), strict=True)
     )
 
 

@@ -66,7 +66,7 @@ async def fill(connection: "asyncpg.Connection[asyncpg.Record]", calls: int) -> 
         $$
     """)
     for first in range(0, calls, AT_ONCE):
-        rows = f"generate_series({first}, {min(calls, first + AT_ONCE) - 1}) AS n"
+        rows = f"generate_series({first}::bigint, {min(calls, first + AT_ONCE) - 1}) AS n"
         at = f"timestamptz '{FIRST_DAY}' + n * interval '1 year' / {calls}"
         await run(
             f"""

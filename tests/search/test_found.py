@@ -18,6 +18,11 @@ from testing.said import ids, said
 FOUND = [
     ("I would like a Refund, please.", "refund", ["Refund"]),
     ("I would like a refund, please.", '"a refund please"', ["a refund, please"]),
+    ("Refunds are refunded by refunding.", "refund", ["Refunds", "refunded", "refunding"]),
+    ("No e-mails, please.", "e-mail", ["e-mails"]),
+    ("Die Kündigungen sind da.", "kündigung", ["Kündigungen"]),
+    ("Где мои деньги и возвраты?", "возврат", ["возвраты"]),
+    ("I want my ice cream.", '"ice cream" crea', ["ice cream"]),
     ("Don’t do it.", "don't", ["Don’t"]),
     ("Order AB-123 costs 12,50 €.", 'ab-123 "12,50"', ["AB-123", "12,50"]),
     ("Wir treffen uns im Café in der Straße.", "cafe STRASSE", ["Café", "Straße"]),
@@ -44,7 +49,12 @@ FOUND = [
     ("ຂໍເງິນຄືນ", "ເງິນ", ["ເງິນ"]),
 ]
 MISSED = [
-    ("I would like refunds.", "refund"),
+    ("I would like a refund.", "refunds"),
+    ("I would like refunds.", '"refund"'),
+    ("I would like more refunds.", '"more refund"'),
+    ("A carton costs 48151.", "car"),
+    ("A carton costs 48151.", "4815"),
+    ("Order ABCD1234.", "abcd1"),
     ("I would like a refund.", '"refund like"'),
     ("I would like a refund.", '"would a"'),
     ("我想退款。", "款退"),

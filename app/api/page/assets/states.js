@@ -27,7 +27,7 @@ function showNoHit({ date, from, to, ...others }) {
   const { q, ...fields } = others;
   const isFiltered = Object.keys(fields).length > 0;
   const texts = [
-    ...(q ? ["The service finds whole words: “refund” does not find “refunds”. All words must be in the same call, and words in quotes next to each other."] : []),
+    ...(q ? ["“refund” also finds “refunds”, but “refunds” does not find “refund”: try the beginning of a word. All words must be in the same call, and words in quotes next to each other."] : []),
     ...(q && isFiltered ? ["Other filters are set too. Without them, there may be more calls."] : []),
   ];
   const actions = [
