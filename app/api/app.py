@@ -40,7 +40,7 @@ from app.api.dependencies import service_if_open
 from app.api.openai import routes as openai
 from app.api.page import documentation
 from app.api.page import routes as page
-from app.api.parameters import refuse_unknown_parameters
+from app.api.parameters import refuse_unknown_parameters, refuse_useless_body
 from app.api.rate_limits import RateLimitMiddleware
 from app.api.server.availability import AvailabilityMiddleware
 from app.api.server.bodies import RequestBodyMiddleware
@@ -122,7 +122,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
         ],
         generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # its spans have the parameters of URLs
-        dependencies=[Depends(refuse_unknown_parameters)],
+        dependencies=[Depends(refuse_unknown_parameters), Depends(refuse_useless_body)],
     )
     if root_path:
         app.include_router(page.redirect_to_slash(root_path))

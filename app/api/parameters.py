@@ -1,7 +1,8 @@
-"""Refuses query parameters that a route does not declare, and repetitions of those that have one value.
+"""Refuses query parameters that a route does not declare, repetitions of those that have one value, and useless bodies.
 
-Otherwise the route would ignore a misspelt parameter, and a list would show all transcriptions instead of a few. The
-names come from the declarations of the routes, so that a new route needs nothing for this.
+Otherwise the route would ignore a misspelt parameter, and a list would show all transcriptions instead of a few. A
+retry would ignore the language that somebody sends with it. The names come from the declarations of the routes, so that
+a new route needs nothing for this.
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ from app import wording
 from app.api.auth import identify
 from app.api.openai.errors import speaks_openai
 from app.api.openai.fields import is_known
+from app.api.server.bodies import announces_body
 from app.api.server.request_limits import GUARDED_PATHS
 from app.errors import FieldError, InvalidRequest
 from app.intake.annotations import classes_of
@@ -40,9 +42,33 @@ async def refuse_unknown_parameters(request: Request) -> None:
         sent = Counter({name: times for name, times in sent.items() if is_known(name)})
     errors = _errors(request.scope["route"], sent)
     if errors:
-        if request.scope["path"].startswith(GUARDED_PATHS):
-            await identify(request)
+        await _identify(request)
         raise InvalidRequest("Some query parameters are not valid.", errors=errors)
+
+
+async def refuse_useless_body(request: Request) -> None:
+    """Raises InvalidRequest for the body of a route that takes none.
+
+    It is a dependency of every route. An empty JSON object is fine, because some clients send it with every POST. The
+    body of a GET has no meaning in HTTP, and is ignored.
+    """
+    route = request.scope["route"]
+    if "GET" in route.methods or takes_body(route) or not announces_body(request.scope):
+        return
+    await _identify(request)
+    sent = b""
+    async for chunk in request.stream():
+        sent = b"".join((sent + chunk).split())
+        if not b"{}".startswith(sent):
+            break
+    if sent not in (b"", b"{}"):
+        error = FieldError("body", "must be empty, because this route takes no fields")
+        raise InvalidRequest("The request has a body.", errors=(error,))
+
+
+async def _identify(request: Request) -> None:
+    if request.scope["path"].startswith(GUARDED_PATHS):
+        await identify(request)
 
 
 def _errors(route: APIRoute, sent: Mapping[str, int]) -> tuple[FieldError, ...]:
@@ -60,8 +86,12 @@ def _problem(name: str, route: APIRoute) -> str:
     if name in known or name.startswith(prefixes_of(route)):
         return "may appear only once"
     near = wording.suggestion(name, known) if len(name) <= LONGEST_NAME else ""
-    in_body = "; send fields of the request in its body" if "POST" in (route.methods or ()) else ""
+    in_body = "; send fields of the request in its body" if takes_body(route) else ""
     return f"is not a query parameter of this route{near or in_body}"
+
+
+def takes_body(route: APIRoute) -> bool:
+    return "requestBody" in (route.openapi_extra or {})
 
 
 def query_parameters(route: APIRoute) -> Mapping[str, bool]:

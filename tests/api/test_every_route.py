@@ -1,4 +1,4 @@
-"""What holds for every route, also for those that are added later: HEAD, and query parameters."""
+"""What holds for every route, also for those that are added later: HEAD, query parameters, and bodies."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from app.api.openai.errors import speaks_openai
+from app.api.parameters import takes_body
 from app.api.server.request_limits import GUARDED_PATHS
 from app.database.connections import Database
 from testing.forms import refused
@@ -15,6 +16,7 @@ from testing.rows import SUCCESS, claim, enqueue, finish
 from testing.service import Service
 
 ROUTES = all_routes()
+NO_BODY = [route for route in ROUTES if route.method != "GET" and not takes_body(route.declared)]
 READS = [route for route in ROUTES if route.method == "GET" and route.template != "/metrics"]  # it counts its readers
 
 
@@ -73,6 +75,22 @@ def test_an_upload_with_its_fields_in_the_query_is_not_accepted(guarded: Service
     problem = refused(answer, 422, "invalid_request")
     assert "send fields of the request in its body" in problem["errors"][0]["detail"]
     assert guarded.read("/v1/transcriptions")["items"] == []
+
+
+@pytest.mark.parametrize("route", NO_BODY, ids=str)
+def test_a_route_without_a_body_refuses_one_and_sends_nobody_to_it(guarded: Service, route: Route) -> None:
+    for body in (b'{"language": "en"}', b"{" + b" " * 100_000, b"{"):
+        problem = refused(guarded.client.request(route.method, route.path(), content=body), 422, "invalid_request")
+        expected = "must be empty, because this route takes no fields"
+        assert problem["errors"] == [{"field": "body", "detail": expected}]
+    without_key = {"Authorization": ""}
+    answer = guarded.client.request(route.method, route.path(), content=b"x", headers=without_key)
+    refused(answer, 401, "unauthorized")
+    hint = guarded.client.request(route.method, route.path(), params={"language": "en"})
+    assert "body" not in refused(hint, 422, "invalid_request")["errors"][0]["detail"]
+    for empty in (b"", b"{}", b" {\n}\n"):
+        answer = guarded.client.request(route.method, route.path(), content=empty)
+        assert answer.status_code == (403 if route.template.startswith("/v1/keys") else 404)
 
 
 async def test_head_has_the_headers_of_get_and_no_body(database: Database, tmp_path: Path) -> None:

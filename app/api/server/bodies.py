@@ -83,7 +83,7 @@ class RequestBodyMiddleware:
             await self.app(scope, receive, send)
             return
         body = RequestBody(receive)
-        body.ended = not _announces_body(scope)
+        body.ended = not announces_body(scope)
 
         async def send_then_drain(message: Message) -> None:
             if message["type"] == "http.response.start" and not body.ended:
@@ -97,6 +97,6 @@ class RequestBodyMiddleware:
         await self.app(scope, body.receive, send_then_drain)
 
 
-def _announces_body(scope: Scope) -> bool:
+def announces_body(scope: Scope) -> bool:
     headers = dict(scope["headers"])
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
