@@ -255,8 +255,8 @@ class Settings(BaseSettings):
     keep_failed_audio_days: int = Field(
         default=3,
         ge=0,
-        description="Days that the recording of a failed job is kept, so that you can look at it. If `KEEP_AUDIO_DAYS` "
-        "is more, that holds.",
+        description="Days that the recording of a failed or cancelled job is kept, so that you can look at it or retry "
+        "the job. If `KEEP_AUDIO_DAYS` is more, that holds.",
     )
     keep_transcript_days: int | None = Field(
         default=None,

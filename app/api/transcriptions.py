@@ -165,7 +165,10 @@ async def cancel_transcription(
     at_end: AtEndDep,
     root_path: RootPathDep,
 ) -> TranscriptionOut:
-    """Cancels a transcription. A job that waits ends immediately, and a job that runs ends within seconds."""
+    """Cancels a transcription. A job that waits ends immediately, and a job that runs ends within seconds.
+
+    The service keeps the recording as that of a failed transcription, so that a retry is possible.
+    """
     async with database.transaction() as session:
         closed = await changing.request_cancel(session, transcription_id, caller, at_end)
     await retention.erase_audio(transcription_id, closed.forgotten_audio)

@@ -19,7 +19,7 @@ from app.deliveries import outbox
 from app.deliveries.outbox import NewEvent
 from app.jobs import parts
 from app.jobs.counting import count_end
-from app.jobs.lifecycle import FINAL, Status
+from app.jobs.lifecycle import FINAL, Status, may_be_wanted_again
 from app.jobs.models import Transcription
 
 
@@ -28,15 +28,16 @@ class AtEnd:
     """What else is written when a job ends.
 
     `event_of` makes the event for the receivers of the job, or returns None if there are no receivers. If
-    `forget_audio` is true, the row forgets its recording. `forget_failed_audio` says so of a job that has failed.
+    `forget_audio` is true, the row forgets its recording. `forget_failed_audio` says so of a job whose recording
+    somebody may want again (`may_be_wanted_again`).
     """
 
     event_of: Callable[[Transcription], NewEvent | None]
     forget_audio: bool
     forget_failed_audio: bool = True
 
-    def forgets_audio_of(self, status: Status) -> bool:
-        return self.forget_audio and (self.forget_failed_audio or status != Status.FAILED)
+    def forgets_audio_of(self, job: Transcription) -> bool:
+        return self.forget_audio and (self.forget_failed_audio or not may_be_wanted_again(job.status, job.error_code))
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEn
     if job.status != Status.IN_PROGRESS and job.options.get("reports_text"):
         await parts.remove(session, job.id)
     if job.status in FINAL:
-        if at_end.forgets_audio_of(job.status):
+        if at_end.forgets_audio_of(job):
             forgotten, job.audio_key = job.audio_key, None
         if (event := at_end.event_of(job)) is not None:
             await outbox.add(session, event)

@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.access.audit import RETENTION, Action
+from app.errors import Abandoned
 from app.jobs.models import Transcription
 
 
@@ -29,15 +30,18 @@ async def any_audio(session: AsyncSession) -> bool:
 
 
 async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timedelta, limit: int) -> list[str | None]:
-    """Clear the recordings of up to `limit` jobs that ended at least `age` ago, or `failed_age` if they have failed.
+    """Clear the recordings of up to `limit` jobs that ended at least `age` ago. Returns their keys.
 
-    Returns their keys.
+    If somebody may want a recording again (`lifecycle.may_be_wanted_again`), `failed_age` counts instead.
     """
     statement = text("""
         WITH due AS MATERIALIZED (
             SELECT id, audio_key FROM transcription
             WHERE audio_key IS NOT NULL AND completed_at <= now() - :least
-                AND completed_at <= now() - CASE status WHEN 'failed' THEN :failed_age ELSE :age END
+                AND completed_at <= now() - CASE
+                    WHEN status = 'failed' THEN :failed_age
+                    WHEN status = 'cancelled' AND error_code IS DISTINCT FROM :abandoned THEN :failed_age
+                    ELSE :age END
             ORDER BY completed_at
             LIMIT :limit
             FOR UPDATE SKIP LOCKED
@@ -55,6 +59,7 @@ async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timede
         bindparam("failed_age", failed_age, type_=Interval),
         bindparam("least", min(age, failed_age), type_=Interval),  # so that the index is read only as far as needed
         limit=limit,
+        abandoned=Abandoned.code,
         retention=RETENTION,
         action=Action.RECORDING_ERASED,
     )

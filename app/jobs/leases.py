@@ -44,8 +44,9 @@ _TAKE_BACK = text("""
         status = CASE WHEN cancel_requested THEN 'cancelled'
                       WHEN lost.crashes >= :max_crashes THEN 'failed' ELSE 'pending' END,
         completed_at = CASE WHEN cancel_requested OR lost.crashes >= :max_crashes THEN now() END,
-        error_code = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :code END,
-        error_message = CASE WHEN NOT cancel_requested AND lost.crashes >= :max_crashes THEN :message END,
+        error_code = CASE WHEN cancel_requested THEN error_code WHEN lost.crashes >= :max_crashes THEN :code END,
+        error_message = CASE WHEN cancel_requested THEN error_message
+                             WHEN lost.crashes >= :max_crashes THEN :message END,
         crashes = lost.crashes, lease_token = NULL, leased_by = NULL, lease_until = NULL
     FROM lost WHERE transcription.id = lost.id
     RETURNING transcription.*

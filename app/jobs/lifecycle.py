@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import inf
 from typing import ClassVar
 
-from app.errors import FetchFailed, GpuOutOfMemory, Unavailable, WorkerCrashed
+from app.errors import Abandoned, FetchFailed, GpuOutOfMemory, Unavailable, WorkerCrashed
 from app.transcripts.transcript import Transcript
 
 ENGINE_DELAYS = (timedelta(seconds=5), timedelta(seconds=10))
@@ -230,6 +230,14 @@ def _delays(failure: Failed) -> tuple[timedelta, ...]:
 def _nth(delays: tuple[timedelta, ...], number: int) -> timedelta:
     """The delay after the event with this number, counted from 1. The last delay holds for all further events."""
     return delays[min(number, len(delays)) - 1]
+
+
+def may_be_wanted_again(status: Status, error_code: str | None) -> bool:
+    """Whether somebody may want to look at the recording of an ended job, or to retry the job.
+
+    Nobody asks for an abandoned job: its client went away. `erasure.forget_audio` says the same in SQL.
+    """
+    return status == Status.FAILED or (status == Status.CANCELLED and error_code != Abandoned.code)
 
 
 def longest_fetch_seconds(slow_fetches: int) -> float:

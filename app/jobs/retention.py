@@ -3,8 +3,8 @@
 Every process does so. It also adds up the usage, which stays.
 
 The row forgets its recording before the store erases it. If recordings are not kept, that happens in the transaction
-that ends the job. Recordings of failed jobs may be kept for longer, so that an operator can look at them. If a crash
-interrupts the erasing, the recording is an orphan: a file that no row needs.
+that ends the job. Recordings of failed and cancelled jobs may be kept for longer, so that they can be retried.
+If a crash interrupts the erasing, the recording is an orphan: a file that no row needs.
 """
 
 import asyncio
@@ -37,8 +37,9 @@ log = structlog.stdlib.get_logger("callscribe.retention")
 class Retention:
     """Erases recordings `keep_audio_days` after their job's end, transcriptions `keep_transcript_days` after it.
 
-    0 days keep a recording until its job ends; None keeps transcriptions for ever. Recordings of failed jobs are kept
-    for `keep_failed_audio_days` if that is longer, but only while there is `free_space`, if that is not None.
+    0 days keep a recording until its job ends; None keeps transcriptions for ever. Recordings that somebody may
+    want again (`lifecycle.may_be_wanted_again`) are kept for `keep_failed_audio_days` if that is longer, but only while
+    there is `free_space`, if that is not None.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Retention:
 
     @property
     def forgets_failed_audio(self) -> bool:
-        """Whether that holds for a job that fails too."""
+        """Whether that holds for a job that fails or that a client cancels, too."""
         return not self._keep_failed_audio
 
     async def erase_audio(self, job_id: UUID, key: str | None) -> None:
@@ -92,7 +93,9 @@ class Retention:
         if self._keep_failed_audio > self._keep_audio and await self._is_disk_short():
             erased = await self._forget_audio(self._keep_audio)
             if erased:
-                log.warning("recordings of failed jobs were erased early: the disk is almost full", erased=erased)
+                log.warning(
+                    "recordings of failed and cancelled jobs were erased early: the disk is almost full", erased=erased
+                )
 
         await self._in_batches(lambda session: audit.erase_old(session, self._keep_audit, ROWS_AT_ONCE))
 

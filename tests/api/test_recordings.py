@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from app.api.recordings import requested_span
+from app.database.connections import Database
 from app.errors import RangeNotSatisfiable
 from app.storage.folder_store import LocalAudioStore
 from app.storage.store import AudioStore
 from testing.forms import refused
+from testing.listening import listening
 from testing.recordings import tone
 from testing.service import Service, answered
 
@@ -83,12 +85,26 @@ def test_a_file_name_cannot_add_to_the_header_that_contains_it(guarded: Service)
     assert '"' not in disposition
 
 
-def test_a_recording_that_is_not_kept_is_not_found(guarded: Service) -> None:
+def test_an_upload_that_was_cancelled_can_be_played_and_retried_until_it_is_deleted(guarded: Service) -> None:
     job = guarded.create(RECORDING)
     cancelled = answered(guarded.client.post(f"{job['links']['self']}/cancel"))
-    assert cancelled["links"]["audio"] is guarded.read(job["links"]["self"])["links"]["audio"] is None
-    assert guarded.stored_files() == []
-    refused(guarded.client.get(job["links"]["audio"]), 404, "not_found")
+    assert cancelled["links"]["audio"] == guarded.read(job["links"]["self"])["links"]["audio"] == job["links"]["audio"]
+    assert guarded.client.get(job["links"]["audio"]).content == RECORDING
+    retried = guarded.client.post(f"{job['links']['self']}/retry")
+    assert retried.status_code == 202
+    assert guarded.client.get(retried.json()["links"]["audio"]).content == RECORDING
+    guarded.client.delete(job["links"]["self"])
+    assert [file.name for file in guarded.stored_files()] == [retried.json()["id"]]
+
+
+async def test_a_recording_that_is_not_kept_is_not_found(database: Database, tmp_path: Path) -> None:
+    async with listening(database, tmp_path) as served:
+        job = (await served.client.post("/v1/transcriptions", files={"file": ("call.wav", RECORDING)})).json()
+        cancelled = (await served.client.post(f"{job['links']['self']}/cancel")).json()
+        shown = (await served.client.get(job["links"]["self"])).json()
+        assert cancelled["links"]["audio"] is shown["links"]["audio"] is None
+        assert served.stored_files() == []
+        refused(await served.client.get(job["links"]["audio"]), 404, "not_found")
 
 
 def test_a_recording_that_is_not_fetched_yet_has_no_link(guarded: Service) -> None:

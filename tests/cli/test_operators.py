@@ -100,7 +100,7 @@ async def test_jobs_of_all_tenants_are_listed_shown_retried_and_erased(database:
     assert [job["id"] for job in await operator.reads("jobs", "list")] == [new["id"]]
 
 
-async def test_jobs_are_cancelled_and_their_recordings_erased_as_the_service_does(
+async def test_jobs_are_cancelled_and_their_recordings_kept_for_a_retry_as_the_service_does(
     database: Database, operator: Operator
 ) -> None:
     waiting = await operator.job()
@@ -109,10 +109,16 @@ async def test_jobs_are_cancelled_and_their_recordings_erased_as_the_service_doe
     done = await operator.runs("jobs", "cancel", waiting.id)
     assert (done.returncode, done.stdout) == (0, f"{waiting.id} is cancelled\n")
     job = await read(database, waiting.id)
-    assert (job.status, job.audio_key) == (Status.CANCELLED, None)
-    assert list(operator.store.folder.glob("??/*")) == []
+    assert (job.status, job.audio_key) == (Status.CANCELLED, str(waiting.id))
     again = await operator.runs("jobs", "cancel", waiting.id)
     assert (again.returncode, "already_final" in again.stderr) == (1, True)
+    assert (await operator.runs("jobs", "retry", waiting.id)).returncode == 0
+    assert len(list(operator.store.folder.glob("??/*"))) == 2
+
+    other = await operator.job()
+    await operator.runs("jobs", "cancel", other.id, KEEP_FAILED_AUDIO_DAYS="0")
+    assert (await read(database, other.id)).audio_key is None
+    assert not list(operator.store.folder.glob(f"??/{other.id}"))
 
 
 async def test_claims_and_the_intake_are_paused_and_resumed(database: Database, operator: Operator) -> None:

@@ -1,4 +1,4 @@
-"""Recordings of failed jobs stay for some days, so that an operator can look at them."""
+"""Recordings of failed and cancelled jobs stay for some days, so that somebody can look at them or retry the jobs."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,19 +8,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.database.connections import Database
+from app.errors import Abandoned, AppError
 from app.jobs import changing
 from app.jobs.ending import AtEnd
 from app.jobs.events import event_of
-from app.jobs.lifecycle import Failed, Outcome, Status
+from app.jobs.lifecycle import Cancelled, Failed, Outcome, Status
 from app.jobs.retention import Retention
 from app.jobs.views import TranscriptionOut
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from testing.files import files_in
-from testing.rows import SUCCESS, TESTER, claim, date_end, enqueue, finish, read
+from testing.rows import SUCCESS, TESTER, claim, date_end, enqueue, expire_leases, finish, read, take_back_lost
 
 KEEP_FAILED = AtEnd(event_of, forget_audio=True, forget_failed_audio=False)
 BROKEN = Failed("bad_media", "The recording is broken.")
+HUNG_UP = Abandoned("It hung up.")
 
 
 @pytest.fixture
@@ -46,40 +48,71 @@ def recordings(store: LocalAudioStore) -> set[str]:
     return {path.name for path in files_in(store.folder)}
 
 
-async def test_only_a_failed_job_keeps_its_recording(database: Database, store: LocalAudioStore) -> None:
-    failed, completed = await ended(database, store, BROKEN), await ended(database, store, SUCCESS)
+async def cancelled(database: Database, *, why: AppError | None = None, at_end: AtEnd = KEEP_FAILED) -> UUID:
+    """A job that was cancelled while it waited."""
     waiting = await enqueue(database)
     async with database.transaction() as session:
-        cancelled = (await changing.request_cancel(session, waiting.id, TESTER, KEEP_FAILED)).job
-    kept = await read(database, failed)
-    assert (kept.audio_key, TranscriptionOut.of(kept).links.audio) == (
-        str(failed),
-        f"/v1/transcriptions/{failed}/audio",
+        written = await changing.request_cancel(session, waiting.id, TESTER, at_end, why=why)
+    assert (written.forgotten_audio is None) is (written.job.audio_key is not None)
+    return waiting.id
+
+
+async def test_a_failed_job_and_one_that_a_client_cancelled_keep_their_recordings(
+    database: Database, store: LocalAudioStore
+) -> None:
+    kept = [
+        await ended(database, store, BROKEN),
+        await ended(database, store, Cancelled()),
+        await cancelled(database),
+    ]
+    for each in kept:
+        job = await read(database, each)
+        assert (job.audio_key, TranscriptionOut.of(job).links.audio) == (str(each), f"/v1/transcriptions/{each}/audio")
+    gone = [await ended(database, store, SUCCESS), await cancelled(database, why=HUNG_UP)]
+    assert [(await read(database, each)).audio_key for each in gone] == [None, None]
+
+
+async def test_an_abandoned_job_whose_worker_was_lost_does_not_keep_its_recording(database: Database) -> None:
+    job = await enqueue(database)
+    await claim(database)
+    async with database.transaction() as session:
+        await changing.request_cancel(session, job.id, TESTER, KEEP_FAILED, why=HUNG_UP)
+    await expire_leases(database)
+    [written] = await take_back_lost(database, KEEP_FAILED)
+    assert (written.job.status, written.job.error_code, written.job.error_message) == (
+        Status.CANCELLED,
+        "abandoned",
+        "It hung up.",
     )
-    assert [(await read(database, each)).audio_key for each in (completed, cancelled.id)] == [None, None]
+    assert (written.forgotten_audio, written.job.audio_key) == (job.audio_key, None)
 
 
+@pytest.mark.parametrize("outcome", [BROKEN, Cancelled()])
 @pytest.mark.parametrize(("keep_audio_days", "days"), [(0, 3), (7, 7)])
 async def test_it_is_erased_after_its_days(
-    database: Database, store: LocalAudioStore, keep_audio_days: int, days: int
+    database: Database, store: LocalAudioStore, keep_audio_days: int, days: int, outcome: Outcome
 ) -> None:
     keeping = Retention(database, store, keep_audio_days=keep_audio_days, keep_failed_audio_days=3)
-    old = await ended(database, store, BROKEN, days_ago=days + 0.01)
-    new = await ended(database, store, BROKEN, days_ago=days - 0.01)
+    old = await ended(database, store, outcome, days_ago=days + 0.01)
+    new = await ended(database, store, outcome, days_ago=days - 0.01)
     assert not keeping.forgets_failed_audio
     await keeping.sweep()
     assert recordings(store) == {str(new)}
     assert (await read(database, old)).audio_key is None
 
 
-async def test_a_completed_job_that_forgot_nothing_is_swept_by_its_own_days(
+async def test_completed_and_abandoned_jobs_that_forgot_nothing_are_swept_by_their_own_days(
     database: Database, store: LocalAudioStore
 ) -> None:
     keep_all = AtEnd(event_of, forget_audio=False)
     failed = await ended(database, store, BROKEN, days_ago=2, at_end=keep_all)
+    stopped = await ended(database, store, Cancelled(), days_ago=2, at_end=keep_all)
     await ended(database, store, SUCCESS, days_ago=2, at_end=keep_all)
+    abandoned = await cancelled(database, why=HUNG_UP, at_end=keep_all)
+    await date_end(database, abandoned, days_ago=2)
     await Retention(database, store, keep_audio_days=1, keep_failed_audio_days=3).sweep()
-    assert recordings(store) == {str(failed)}
+    assert recordings(store) == {str(failed), str(stopped)}
+    assert (await read(database, abandoned)).audio_key is None
 
 
 @pytest.mark.parametrize(("least", "kept"), [(0, True), (10**15, False)])
