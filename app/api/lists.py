@@ -20,6 +20,7 @@ from app.jobs.listing import Order, Wanted
 from app.jobs.metadata_terms import LONGEST_TERM
 from app.jobs.views import ListedTranscription, TranscriptionList
 from app.search import query
+from app.search.hits import NO_HITS
 from app.search.query import LONGEST_QUERY
 from app.speech.language_tags import candidate_of
 
@@ -33,7 +34,7 @@ METADATA_PARAMETER = {
     "required": False,
     "description": "Return only transcriptions with these values in their `metadata`. Put `metadata.` before each "
     "name, such as `metadata.agent=Mary`. A value is compared as a whole. A number, true or false is compared as it "
-    "is written in JSON.",
+    "is written in JSON. If the value is an object or a list, one value in it suffices.",
     "style": "form",
     "explode": True,
     "schema": {
@@ -158,7 +159,7 @@ async def list_transcriptions(
     page = await reader.page(wanted, caller)
     items = [
         ListedTranscription.with_hits(
-            read.shown(root_path), page.hits.get(read.job.id, ()) if page.hits is not None else None
+            read.shown(root_path), page.hits.get(read.job.id, NO_HITS) if page.hits is not None else None
         )
         for read in page.items
     ]

@@ -102,8 +102,8 @@ EXAMPLES: dict[str, Any] = {
         "timings": {"queued": 0.1, "decoding": None, "transcribing": None},
     },
     "Cancelled": PENDING_EXAMPLE | {"status": "cancelled", "completed_at": "2026-11-21T09:30:02Z"},
-    "Page": {"items": [COMPLETED_EXAMPLE | {"hits": None}], "next_cursor": EXAMPLE_ID},
-    "Search": {"items": [COMPLETED_EXAMPLE | {"hits": [HIT_EXAMPLE]}], "next_cursor": None},
+    "Page": {"items": [COMPLETED_EXAMPLE | {"hits": None, "hit_count": None}], "next_cursor": EXAMPLE_ID},
+    "Search": {"items": [COMPLETED_EXAMPLE | {"hits": [HIT_EXAMPLE], "hit_count": 1}], "next_cursor": None},
     **deliveries.EXAMPLES,
     **openapi_batches.EXAMPLES,
 }

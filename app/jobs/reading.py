@@ -32,7 +32,7 @@ from app.jobs.models import StoredTranscript, Transcription, stored_transcripts,
 from app.jobs.parts import TextSoFar
 from app.jobs.scope import seen_by, sees
 from app.jobs.views import TranscriptionOut
-from app.search.hits import Hit
+from app.search.hits import Hits
 from app.transcripts.transcript import Transcript
 
 BATCH = 200
@@ -68,7 +68,7 @@ class Page:
 
     items: Sequence[Read]
     cursor: UUID | None
-    hits: Mapping[UUID, Sequence[Hit]] | None = None
+    hits: Mapping[UUID, Hits] | None = None
 
 
 Answer = asyncio.Future[Read | None]

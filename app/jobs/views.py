@@ -1,6 +1,6 @@
 """What clients get of jobs and transcripts, as pydantic models. It must not know HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -12,7 +12,7 @@ from app.deliveries.models import OutputStatus
 from app.deliveries.notify_status import NotifyState, NotifyStatus
 from app.jobs.lifecycle import FINAL, Status
 from app.jobs.models import Transcription, output_files, stored_options
-from app.search.hits import Hit
+from app.search.hits import Hit, Hits
 from app.sources.names import shown_url
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options, Task
@@ -242,9 +242,12 @@ Mark = Annotated[list[int], Field(min_length=2, max_length=2)]
 class HitOut(BaseModel):
     """Something that was said and has words that were searched for."""
 
-    start: Seconds = Field(description="When it was said, in seconds from the start of the recording.")
+    start: Seconds = Field(
+        description="When the first of the words was said, in seconds from the start of the recording. It may be some "
+        "seconds earlier, because it is the start of a segment."
+    )
     speaker: str = Field(examples=["customer"])
-    text: str
+    text: str = Field(description="What was said there: the turn, or a part of a long turn.")
     marks: list[Mark] = Field(
         description="Where the words are in `text`: for each, the position of its first character and the position "
         "after its last one. Positions count Unicode characters (code points) from 0.",
@@ -263,11 +266,15 @@ class ListedTranscription(TranscriptionOut):
         description="What was said that the list was searched for: up to three places. Null if the list was not "
         "searched with `q`."
     )
+    hit_count: int | None = Field(
+        description="How many places the transcription has in all. Null if the list was not searched with `q`."
+    )
 
     @classmethod
-    def with_hits(cls, shown: TranscriptionOut, found: Sequence[Hit] | None) -> "ListedTranscription":
-        hits = None if found is None else [HitOut.of(hit) for hit in found]
-        return ListedTranscription.model_construct(**dict(shown), hits=hits)
+    def with_hits(cls, shown: TranscriptionOut, found: Hits | None) -> "ListedTranscription":
+        hits = None if found is None else [HitOut.of(hit) for hit in found.shown]
+        count = None if found is None else found.count
+        return ListedTranscription.model_construct(**dict(shown), hits=hits, hit_count=count)
 
 
 class TranscriptionList(BaseModel):

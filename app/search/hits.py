@@ -1,43 +1,103 @@
-"""Finds what was said that a query asks for: some turns of a call, with marks. Pure."""
+"""Finds what was said that a query asks for: some places of a call, with marks. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from app.search.query import Query, Term
 from app.search.words import Unit, units
-from app.transcripts.dialogue import turns
-from app.transcripts.transcript import Segment
+from app.transcripts.dialogue import grouped
+from app.transcripts.transcript import Segment, joined_text
 
 MOST_HITS = 3
+LONGEST_TEXT = 300  # characters; a longer turn has several places, unless one segment is longer
+
+Mark = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A turn that has some of the words. `marks` are the stretches of its text that match, in characters."""
+    """A turn, or a part of a long one, that has some of the words.
+
+    `start` is when the segment with the first of the words begins, in seconds. `marks` are the stretches of the text
+    that match, in characters.
+    """
 
     start: float
     speaker: str
     text: str
-    marks: tuple[tuple[int, int], ...]
+    marks: tuple[Mark, ...]
 
 
-def hits(segments: Sequence[Segment], query: Query) -> list[Hit]:
-    """Up to MOST_HITS turns, in the order of the call. Each term is in one of them, if there is room for it."""
-    found: list[tuple[int, Hit, set[Term]]] = []
-    for number, turn in enumerate(turns(segments)):
-        spoken = units(turn.text)
-        marked = {term: list(_matches(term, spoken)) for term in query.terms}
-        marks = sorted({mark for marks in marked.values() for mark in marks})
-        if marks:
-            hit = Hit(turn.start, turn.speaker, turn.text, tuple(_joined(marks)))
-            found.append((number, hit, {term for term, marks in marked.items() if marks}))
-    chosen = [found[at] for at in sorted(_covering([terms for _, _, terms in found]))]
-    return [hit for _, hit, _ in chosen]
+@dataclass(frozen=True)
+class Hits:
+    """`shown` are up to MOST_HITS places of the `count` that a call has."""
+
+    shown: tuple[Hit, ...]
+    count: int
+
+
+NO_HITS = Hits((), 0)
+
+
+def hits(segments: Sequence[Segment], query: Query) -> Hits:
+    """The places of a call, in its order. Each term is in one of those shown, if there is room for it."""
+    found = [place for group in grouped(segments) for place in _places(group, query)]
+    chosen = sorted(_covering([terms for _, terms in found]))
+    return Hits(tuple(found[at][0] for at in chosen), len(found))
+
+
+def _places(turn: Sequence[Segment], query: Query) -> Iterator[tuple[Hit, set[Term]]]:
+    """The places of a turn, each with the terms that it has."""
+    text = joined_text(turn)
+    spoken = units(text)
+    marked = {term: list(_matches(term, spoken)) for term in query.terms}
+    marks = list(_joined(sorted({mark for own in marked.values() for mark in own})))
+    begins = _begins(turn, text)
+    ends = [begin + len(segment.text) for begin, segment in zip(begins, turn, strict=True)]
+    for first, last in _parts(marks, begins, ends):
+        begin, end = begins[first], ends[last]
+        inside = [(from_ - begin, to - begin) for from_, to in marks if begin <= from_ < end]
+        start = turn[bisect_right(begins, inside[0][0] + begin) - 1].start
+        terms = {term for term, own in marked.items() if any(begin <= from_ < end for from_, _ in own)}
+        yield Hit(start, turn[0].speaker, text[begin:end], tuple(inside)), terms
+
+
+def _begins(turn: Sequence[Segment], text: str) -> list[int]:
+    """Where each segment begins in the text of its turn."""
+    begins, end = [], 0
+    for segment in turn:
+        begins.append(text.index(segment.text, end))
+        end = begins[-1] + len(segment.text)
+    return begins
+
+
+def _parts(marks: Sequence[Mark], begins: Sequence[int], ends: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last segment of each place: those of marks that are near each other, and some around them."""
+    last = len(ends) - 1
+    if marks and ends[last] <= LONGEST_TEXT:
+        yield 0, last
+        return
+    near: list[tuple[int, int]] = []
+    for begin, end in marks:
+        first, last_of_mark = bisect_right(begins, begin) - 1, bisect_right(begins, end - 1) - 1
+        if near and (first <= near[-1][1] or ends[last_of_mark] - begins[near[-1][0]] <= LONGEST_TEXT):
+            near[-1] = (near[-1][0], max(near[-1][1], last_of_mark))
+        else:
+            near.append((first, last_of_mark))
+    before = -1
+    for first, end in near:
+        if first - 1 > before and ends[end] - begins[first - 1] <= LONGEST_TEXT:
+            first -= 1
+        while end < last and ends[end + 1] - begins[first] <= LONGEST_TEXT:
+            end += 1
+        yield first, end
+        before = end
 
 
 def _covering(terms: Sequence[set[Term]]) -> set[int]:
-    """Which turns to show: for each term the first turn that has it, then the first of the others."""
+    """Which places to show: for each term the first one that has it, then the first of the others."""
     chosen: dict[int, None] = {}
     seen: set[Term] = set()
     for at, own in enumerate(terms):
@@ -47,7 +107,7 @@ def _covering(terms: Sequence[set[Term]]) -> set[int]:
     return set([*chosen, *(at for at in range(len(terms)) if at not in chosen)][:MOST_HITS])
 
 
-def _matches(term: Term, spoken: Sequence[Unit]) -> Iterator[tuple[int, int]]:
+def _matches(term: Term, spoken: Sequence[Unit]) -> Iterator[Mark]:
     length = len(term.units)
     for at in range(len(spoken) - length + 1):
         if _fits(term, spoken[at : at + length]):
@@ -66,8 +126,10 @@ def _fits(term: Term, spoken: Sequence[Unit]) -> bool:
     )
 
 
-def _joined(marks: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _joined(marks: Sequence[Mark]) -> Iterator[Mark]:
     """The marks without overlaps."""
+    if not marks:
+        return
     start, end = marks[0]
     for other_start, other_end in marks[1:]:
         if other_start <= end:

@@ -9,10 +9,15 @@ LONG_PAUSE_SECONDS = 3.0
 
 
 def turns(segments: Sequence[Segment]) -> tuple[Turn, ...]:
-    """A turn ends when another speaker starts, or when its speaker pauses for more than LONG_PAUSE_SECONDS.
+    """The turns of a dialogue, whose `segments` may come in any order."""
+    return tuple(_turn(group) for group in grouped(segments))
 
-    The pause gives readable paragraphs to a monologue, and to a mono call in which everybody counts as one speaker.
-    `segments` may come in any order.
+
+def grouped(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """The segments of each turn.
+
+    A turn ends when another speaker starts, or when its speaker pauses for more than LONG_PAUSE_SECONDS. The pause
+    gives readable paragraphs to a monologue, and to a mono call in which everybody counts as one speaker.
     """
     groups: list[list[Segment]] = []
     for segment in sorted(segments, key=_by_start):
@@ -20,7 +25,7 @@ def turns(segments: Sequence[Segment]) -> tuple[Turn, ...]:
             groups[-1].append(segment)
         else:
             groups.append([segment])
-    return tuple(_turn(group) for group in groups)
+    return groups
 
 
 def _by_start(segment: Segment) -> tuple[float, int]:

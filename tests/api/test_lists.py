@@ -59,3 +59,7 @@ async def test_the_list_has_filters(database: Database, service: Listening) -> N
     assert await found(service, f"created_after={at}") == ids([anna])
     assert await found(service, f"created_before={at}&q=hi") == ids([mary])
     assert await found(service, "created_before=2020-01-01") == []
+    wei = await said(database, "Hi", metadata={"agent": {"id": 7, "name": "Li Wei"}, "tags": ["vip", ["late", None]]})
+    for filters in ("metadata.agent=Li Wei", "metadata.agent=7&metadata.tags=vip", "metadata.tags=late"):
+        assert await found(service, filters) == ids([wei]), filters
+    assert await found(service, "metadata.name=Li Wei") == []

@@ -10,8 +10,10 @@ from app.access.callers import Caller
 from app.database.connections import Database
 from app.jobs.listing import Wanted
 from app.jobs.reading import Page, Reader
+from app.search.hits import LONGEST_TEXT, hits
 from app.search.lexemes import MOST_BYTES, rows_of
 from app.search.query import parse
+from app.transcripts.transcript import Segment
 from testing.rows import TESTER
 from testing.said import ids, said
 
@@ -83,9 +85,28 @@ async def test_a_call_is_found_and_its_words_are_marked(
     page = await search(database, query)
     assert [item.job.id for item in page.items] == [call.id]
     assert page.hits is not None
-    [hit] = page.hits[call.id]
+    [hit] = page.hits[call.id].shown
     assert [hit.text[start:end] for start, end in hit.marks] == marked
     assert await found(database, f"{query} elsewhere") == []
+
+
+def test_a_long_turn_has_a_place_for_each_part_of_it_that_has_the_words() -> None:
+    texts = [f"Sentence number {number} is about nothing at all." for number in range(40)]
+    texts[1] = texts[20] = texts[21] = "I want a refund."
+    segments = [Segment(at, 0, "agent", 5.0 * at, 5.0 * at + 4.5, text, "en") for at, text in enumerate(texts)]
+    refund = hits(segments, parse("refund"))
+    assert refund.count == 2
+    assert [hit.start for hit in refund.shown] == [5.0, 100.0]
+    for hit, times in zip(refund.shown, (1, 2), strict=True):
+        assert [hit.text[start:end] for start, end in hit.marks] == ["refund"] * times
+        assert len(hit.text) <= LONGEST_TEXT
+
+
+def test_one_segment_may_be_longer_than_a_place() -> None:
+    text = "word " * 200 + "refund " + "word " * 200
+    [hit] = hits([Segment(0, 0, "agent", 1.0, 29.0, text.strip(), "en")], parse("refund")).shown
+    assert hit.start == 1.0
+    assert hit.text[slice(*hit.marks[0])] == "refund"
 
 
 @pytest.mark.parametrize(("spoken", "query"), MISSED)

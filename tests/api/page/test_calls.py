@@ -77,7 +77,7 @@ def test_a_call_names_what_it_is_and_can_be_cancelled_and_deleted(guarded: Servi
     assert guarded.client.get(job["links"]["self"]).status_code == 404
     browser.driver.get(f"{guarded.url}/#{job['id']}")
     browser.until("document.getElementById('problem').textContent.includes('There is no such call')")
-    assert "key" not in browser.find("#problem").text
+    assert "Enter a key" not in browser.find("#problem").text
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ export function makeRow(job) {
   const row = {
     job,
     box: element("input", { type: "checkbox", ariaLabel: `Choose ${nameOf(job)}` }),
-    link: element("a", { title: nameOf(job) }, named(nameOf(job))),
+    link: element("a", { title: nameOf(job), dir: "auto" }, named(nameOf(job))),
     about: element("span", { className: "about" }),
     when: element("time", { dateTime: job.created_at, title: dateOf(job.created_at) }),
     length: cell("length"),
@@ -43,7 +43,7 @@ export function update(row, job, q) {
   write(row.language, job.language ? languageName(job.language) : "");
   showShares(row.shares, job);
   if (row.agent.textContent !== (agentOf(job) ?? "")) row.agent.replaceChildren(named(agentOf(job) ?? ""));
-  row.status.className = `status ${isPartial(job) ? "partial" : job.status}`;
+  row.status.className = `status ${classOf(job)}`;
   row.status.title = (job.retry ? [job.retry] : job.warnings).map(({ message }) => message).join("\n");
   write(row.status, statusInList(job));
   row.bar.hidden = job.status !== "in_progress";
@@ -51,16 +51,22 @@ export function update(row, job, q) {
   showUnder(row, job, q);
 }
 
+// A call that was tried again needs nothing more from the reader.
+function classOf(job) {
+  if (isPartial(job)) return "partial";
+  return job.retried_as ? "cancelled" : job.status;
+}
+
 function showAbout(row, job) {
   const source = job.audio.source === "upload" ? null : job.audio.source;
   const about = [job.external_id, source].filter(Boolean);
   if (row.about.dataset.of === about.join("\n")) return;
   row.about.dataset.of = about.join("\n");
-  row.about.replaceChildren(...about.map((text) => element("span", { title: text }, named(text))));
+  row.about.replaceChildren(...about.map((text) => element("span", { title: text, dir: "auto" }, named(text))));
 }
 
 function showUnder(row, job, q) {
-  const of = JSON.stringify([q, job.hits ?? [], job.error?.code, job.status]);
+  const of = JSON.stringify([q, job.hits ?? [], job.hit_count, job.error?.code, job.status]);
   if (row.under.dataset.of === of) return;
   row.under.dataset.of = of;
   row.under.replaceChildren();

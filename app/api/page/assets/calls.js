@@ -26,10 +26,12 @@ let byJob = new Map(); // job id → row
 let olderCursor = null;
 let readingOlder = null;
 let unchanged = 0;
+let until = null; // the signal that the reader leaves this list
 let scrolled = 0;
 let wake = () => undefined;
 
 export const shownRows = () => rows;
+export const hasOlder = () => olderCursor !== null;
 export const rowOf = (id) => byJob.get(id);
 export const rowAt = (item) => byJob.get(item.dataset.id);
 
@@ -42,6 +44,7 @@ export async function showCalls(filters, signal) {
     list.ariaBusy = "true";
   }
   unchanged = 0;
+  until = signal;
   byId("older").onclick = () => showOlder(signal).catch(showTrouble);
   scrollTo(0, scrolled);
   const delay = await freshen(query, signal);
@@ -123,6 +126,18 @@ async function showOlder(signal) {
   showOlderIfNear();
 }
 
+// Reads the list up to its end, but no more than `most` calls.
+export async function showUpTo(most) {
+  try {
+    while (olderCursor !== null && rows.length < most) {
+      await showOlder(until);
+      await pause(0.05, until); // because the list may grow by itself at the same time
+    }
+  } catch (error) {
+    showTrouble(error);
+  }
+}
+
 // The reader comes near the end of the list, or a page of a search had few calls or none.
 function showOlderIfNear() {
   const isNear = !byId("older").hidden && byId("older").getBoundingClientRect().top < innerHeight + AHEAD_PIXELS;
@@ -135,6 +150,7 @@ function append(jobs) {
   rows = [...rows, ...fresh];
   for (const row of fresh) byJob.set(row.job.id, row);
   list.append(...fresh.map(({ item }) => item));
+  chosenStay(byJob);
   describe(jobs);
 }
 

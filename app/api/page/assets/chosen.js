@@ -44,9 +44,10 @@ export function chosenStay(byJob) {
 }
 
 function show() {
-  const had = byId("chosen-bar").contains(document.activeElement);
+  const hadFocus = byId("chosen-bar").contains(document.activeElement) || document.activeElement === document.body;
+  const isEmptied = !byId("chosen-bar").hidden && chosen.size === 0;
   byId("chosen-bar").hidden = chosen.size === 0;
-  if (had && chosen.size === 0) byId("home-title").focus();
+  if (isEmptied && hadFocus) byId("home-title").focus();
   write(byId("chosen-count"), chosen.size ? `${callsIn(chosen.size)} chosen` : "");
-  for (const listener of listeners) listener(chosen);
+  for (const listener of listeners) listener(chosen.size);
 }

@@ -30,7 +30,8 @@ export function showDialogue(transcript, { at, q }) {
   byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
   list.style.setProperty("--speaker", `${longestPart(speakers)}ch`);
   list.replaceChildren(...turns.map((turn) => turn.item));
-  const chosen = at === null ? undefined : turns.findLast((turn) => turn.start <= at + 0.05);
+  const begun = at === null ? [] : turns.filter((turn) => turn.start <= at + 0.05);
+  const chosen = begun.findLast((turn) => at < turn.end) ?? begun.at(-1);
   searchIn(turns, q, chosen);
   if (!chosen) return;
   chosen.item.scrollIntoView({ block: "center" });

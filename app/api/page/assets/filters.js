@@ -1,6 +1,7 @@
 // The filters above the list of calls. The page's address holds them, so a view can be bookmarked and the back button works.
 
 import { addressOf } from "./address.js";
+import { read } from "./api.js";
 import { choicesOfDate, rangeOf } from "./dates.js";
 import { byId, element, write } from "./elements.js";
 import { languageName } from "./words.js";
@@ -56,6 +57,17 @@ function offerDates() {
   const choices = choicesOfDate().map(([value, text]) => element("option", { value }, text));
   select.replaceChildren(element("option", { value: "" }, "Any time"), ...choices, element("option", { value: OWN_RANGE }, "Own range…"));
   select.value = chosen;
+}
+
+let isComplete = false;
+
+// Offers all languages that a call may have. Without an answer there are those of the calls on the list.
+export async function offerAllLanguages(signal) {
+  if (isComplete) return;
+  const answer = await read("v1/models", signal).catch(() => null);
+  if (answer === null) return;
+  offerLanguages(answer.items.flatMap(({ languages }) => languages));
+  isComplete = true;
 }
 
 // Adds languages to the choices, in the order of their names.

@@ -11,7 +11,9 @@ const BEFORE = 80; // characters before the first match
 export function showHits(place, job, q) {
   const speakers = (job.speakers ?? []).map(({ label }) => label);
   const plays = job.links.audio !== null;
-  place.append(element("ul", { className: "hits", ariaLabel: "Where it was said" }, ...job.hits.map((hit) => element("li", {}, linkOf(hit)))));
+  const more = job.hit_count - job.hits.length;
+  place.append(element("ul", { className: "hits", ariaLabel: "Where it was said" }, ...job.hits.map((hit) => element("li", {}, linkOf(hit))),
+    ...(more > 0 ? [element("li", {}, element("a", { className: "more", href: addressOfCall(job.id, { q }) }, more === 1 ? "1 more place" : `${more} more places`))] : [])));
 
   function linkOf({ start, speaker, text, marks }) {
     const link = element("a", { className: `hit ${voiceOf(speaker, speakers)}`, href: addressOfCall(job.id, { at: start, q, plays: true }) },

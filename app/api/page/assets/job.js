@@ -1,19 +1,20 @@
 // The view of one call: its progress, then its recording, dialogue, facts and downloads.
 
 import { addressOfCall } from "./address.js";
-import { call, follow, pathOf, read } from "./api.js";
+import { call, follow, pathOf, pause, read } from "./api.js";
 import { setUpActions, showCancel } from "./actions.js";
 import { showDialogue } from "./dialogue.js";
 import { showDownloads } from "./downloads.js";
 import { byId, named, write } from "./elements.js";
 import { showAbout, showFacts, showWarnings } from "./facts.js";
 import { announce, showProblem } from "./messages.js";
-import { examinedOnce, load, playFrom, seek, showWaveforms } from "./player.js";
+import { examinedOnce, load, playFrom, seek, showWaveforms, unload } from "./player.js";
 import { retryButton } from "./retrying.js";
 import { showTalk } from "./talk.js";
 import { ownRecordings } from "./uploads.js";
 import { adviceOn, canBeRetried, forReaders, isUnfinished, nameOf, ownCopyInWords, percent, statusOf, wasFetched, withNextTry } from "./words.js";
 
+const RECORDING_SECONDS = 10; // until the page asks again for a recording that could not be loaded
 const NOT_FETCHED = "The service has not fetched this recording yet.";
 const NEVER_FETCHED = "The service did not fetch this recording.";
 const GONE = "The service does not keep this recording.";
@@ -35,7 +36,7 @@ export async function showJob(place, signal, focus) {
   } catch (error) {
     if (error.status !== 404 && error.status !== 422) throw error;
     byId("progress").hidden = true;
-    showProblem({ message: "There is no such call", detail: "It was erased, or the link is wrong." });
+    showProblem({ message: "There is no such call", detail: "It was erased, the link is wrong, or your key may not read it." });
   }
 }
 
@@ -104,8 +105,11 @@ async function fetchRecording(job, place, signal) {
     showRecording(recording, job, signal).catch(showProblem);
     return startAt(place);
   } catch (error) {
-    if (error.status !== 404) throw error;
-    return showNoAudio(GONE);
+    if (error.status === 404) return showNoAudio(GONE);
+    if (!error.isTransient) throw error;
+    showNoAudio("The recording cannot be loaded now. The page keeps trying.");
+    await pause(RECORDING_SECONDS, signal);
+    return fetchRecording(job, place, signal);
   }
 }
 
@@ -148,7 +152,9 @@ async function showRecording(recording, job, signal) {
 }
 
 byId("audio").addEventListener("error", () => {
-  if (byId("audio").src) showNoAudio("Your browser cannot play this recording.");
+  if (!byId("audio").src) return;
+  unload();
+  showNoAudio("Your browser cannot play this recording. If you have it in another format, you can play that.");
 });
 
 async function showResult(job, place, signal) {

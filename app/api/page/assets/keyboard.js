@@ -1,9 +1,12 @@
 // Keys for the list and the call. They do nothing while the reader writes or a dialog is open.
 
 import { here } from "./address.js";
-import { rowAt, shownRows } from "./calls.js";
-import { choose, chooseNone, chooseUpTo, chosenRows } from "./chosen.js";
-import { byId } from "./elements.js";
+import { hasOlder, rowAt, showUpTo, shownRows } from "./calls.js";
+import { choose, chooseNone, chooseUpTo, chosenRows, whenChosenChange } from "./chosen.js";
+import { byId, write } from "./elements.js";
+import { toggle as togglePlaying } from "./player.js";
+
+const MOST_CHOSEN = 1000; // at once; an export has no more
 
 const table = byId("calls");
 const rowOf = (target) => target?.closest?.("#calls .row");
@@ -46,7 +49,7 @@ const inList = {
   X: () => toggle(true),
   "/": () => search(byId("q")),
 };
-const inCall = { "/": () => search(byId("search")) };
+const inCall = { "/": () => search(byId("search")), p: togglePlaying };
 const anywhere = { Escape: escape, "?": () => byId("keys-dialog").showModal(), n: () => byId("to-add").hidden || location.assign(byId("to-add").href) };
 
 function search(field) {
@@ -82,12 +85,28 @@ function click(event) {
   chooseUpTo(rowAt(item), shownRows(), event.shiftKey, isBox ? event.target.checked : undefined);
 }
 
+// The box at the head of the list is full only if there is no call that it leaves out.
+function showBox(count) {
+  const isAll = count > 0 && count === shownRows().length && !hasOlder();
+  byId("choose-all").checked = isAll;
+  byId("choose-all").indeterminate = count > 0 && !isAll;
+  byId("choose-every").hidden = isAll;
+  write(byId("choose-every"), hasOlder() && shownRows().length >= MOST_CHOSEN ? "Choose all on the list" : "Choose all");
+}
+
+async function chooseAll() {
+  await showUpTo(MOST_CHOSEN);
+  choose(shownRows(), true);
+}
+
 export function setUpKeyboard() {
   document.addEventListener("keydown", act);
   table.addEventListener("click", click);
   table.addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault()); // because Shift would select text
   table.addEventListener("focusin", ({ target }) => (last = rowOf(target)));
-  byId("choose-all").addEventListener("change", () => choose(shownRows(), byId("choose-all").checked));
+  byId("choose-all").addEventListener("change", () => (byId("choose-all").checked ? chooseAll() : chooseNone()));
+  byId("choose-every").addEventListener("click", chooseAll);
+  whenChosenChange(showBox);
   byId("choose-none").addEventListener("click", chooseNone);
   byId("keys").addEventListener("click", () => byId("keys-dialog").showModal());
   byId("keys-close").addEventListener("click", () => byId("keys-dialog").close());

@@ -7,14 +7,14 @@ import { emptyCalls, leaveCalls, rowOf, showCalls, wakeCalls } from "./calls.js"
 import { byId, write } from "./elements.js";
 import { setUpErasing } from "./erasing.js";
 import { setUpExport } from "./exporting.js";
-import { setUpFilters, showFilters } from "./filters.js";
+import { offerAllLanguages, setUpFilters, showFilters } from "./filters.js";
 import { showJob } from "./job.js";
 import { setUpKeyboard } from "./keyboard.js";
 import { hideProblem, showProblem } from "./messages.js";
 import { showLanguages } from "./options.js";
 import { unload } from "./player.js";
 import { afterRetry } from "./retrying.js";
-import { learnRights } from "./rights.js";
+import { learnRights, may } from "./rights.js";
 import { showNoKey, showNoScope, showRefusal } from "./states.js";
 import { setUpCode, showCode } from "./use_from.js";
 
@@ -54,6 +54,7 @@ async function showHome({ filters }, signal, opened) {
   showFilters(filters);
   if (opened !== null) (rowOf(opened)?.link ?? byId("home-title")).focus({ preventScroll: true });
   await showCalls(filters, signal);
+  await offerAllLanguages(signal);
 }
 
 function showTroubleOfCalls(error) {
@@ -69,6 +70,8 @@ async function showAdding(signal, focus) {
   document.title = "Add recordings – Callscribe";
   scrollTo(0, 0);
   if (focus) byId("add-title").focus();
+  await rightsKnown;
+  if (!may("transcribe")) return showProblem({ message: "Your key may not add recordings", detail: "Ask the operator of the service for a key with the scope “transcribe”." });
   await showLanguages(signal).finally(showCode); // because the answer shows whether the service needs a key
 }
 
@@ -118,5 +121,5 @@ setUpFilters();
 setUpExport();
 setUpErasing();
 setUpKeyboard();
+const rightsKnown = learnRights().catch(showProblem);
 showView();
-learnRights().catch(showProblem);

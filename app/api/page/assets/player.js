@@ -77,6 +77,13 @@ export function playFrom(seconds) {
   audio.play().catch(() => undefined); // because the audio element itself shows that it cannot play
 }
 
+// Plays or pauses the recording, if there is one.
+export function toggle() {
+  if (!audio.src) return;
+  if (audio.paused) audio.play().catch(() => undefined);
+  else audio.pause();
+}
+
 export const seek = (seconds) => (audio.currentTime = seconds);
 
 export function showWaveforms(peaks, labels) {

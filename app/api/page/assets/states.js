@@ -25,9 +25,11 @@ export function showNoCalls(filters) {
 function showNoHit({ date, from, to, ...others }) {
   const range = rangeInWords({ date, from, to });
   const { q, ...fields } = others;
+  const { agent, external_id: id } = fields;
   const isFiltered = Object.keys(fields).length > 0;
   const texts = [
     ...(q ? ["“refund” also finds “refunds”, but “refunds” does not find “refund”: try the beginning of a word. All words must be in the same call, and words in quotes next to each other."] : []),
+    ...(agent || id ? ["Write an agent or an external ID in full, with the same capital letters."] : []),
     ...(q && isFiltered ? ["Other filters are set too. Without them, there may be more calls."] : []),
   ];
   const actions = [

@@ -2,7 +2,7 @@
 
 const STATUSES = { pending: "Waiting", in_progress: "Transcribing", completed: "Transcribed", failed: "Failed", cancelled: "Cancelled" };
 const NOTIFICATIONS = { notifying: "Being sent", notified: "Sent", notification_failed: "Could not be delivered" };
-const FIELDS = { q: "Search", url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words" };
+const FIELDS = { "query.q": "Search", url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words" };
 const MISSING_SOUND = ["truncated", "damaged", "left_out"]; // codes of warnings
 const OPERATOR = "The recording is not the cause. Ask the operator of the service, and name the ID of this call.";
 const ADVICE = {
@@ -29,6 +29,7 @@ export function statusOf(job) {
   if (job.status === "in_progress") return `${STATUSES.in_progress}, ${percent(job.progress)}`;
   if (job.retry || (job.status === "pending" && job.attempts > 0)) return "Waiting to be tried again";
   if (isPartial(job)) return "Transcribed in part";
+  if (job.status === "failed" && job.retried_as) return "Failed, tried again";
   return STATUSES[job.status] ?? job.status;
 }
 
