@@ -201,6 +201,21 @@ def test_shift_and_a_click_choose_a_range_and_escape_chooses_none(last_weeks: Se
     assert not browser.all("#keys-dialog")[0].is_displayed()
 
 
+async def test_all_calls_are_chosen_and_not_only_those_that_the_page_has_read(
+    guarded: Service, calls: Database, browser: Browser
+) -> None:
+    await copy(calls, [await called(calls, "call.wav", datetime.now(UTC))], 129, timedelta(minutes=1))
+    open_with_stored_key(guarded, browser)
+    box = browser.find("#choose-all")
+    box.click()
+    browser.until("document.getElementById('chosen-count').textContent === '130 calls chosen'")
+    assert [box.get_property(name) for name in ("checked", "indeterminate")] == [True, False]
+    browser.find("#calls .row .choose").click()
+    assert [box.get_property(name) for name in ("checked", "indeterminate")] == [False, True]
+    browser.find("#choose-every").click()
+    browser.until("document.getElementById('chosen-count').textContent === '130 calls chosen'")
+
+
 async def test_new_calls_appear_while_focus_choice_and_scroll_position_stay(
     guarded: Service, calls: Database, browser: Browser
 ) -> None:
