@@ -58,7 +58,7 @@ class _Values:
 _build = Info("build", "The version of Callscribe that runs.", namespace=PREFIX, registry=_registry)
 _build.info({"version": __version__})
 _ended = _counter(
-    "jobs_ended", "Jobs that this process has ended, and the error code of those that failed.", "status", "code"
+    "jobs_ended", "Jobs that this process has ended, and the error code of those that have one.", "status", "code"
 )
 _job_seconds = _histogram("job_seconds", "Seconds that each stage of a completed job took.", JOB_BUCKETS, "stage")
 _audio_seconds = _counter("audio_seconds", "Seconds of audio in completed jobs.", "model")
@@ -83,14 +83,18 @@ for _result in WINDOW_RESULTS:
     _windows.labels(_result)
 
 
-def expect_ends(codes: Iterable[str]) -> None:
-    """Begin the counters of jobs at 0. Otherwise Prometheus would not notice the first job with a code."""
-    for status, code in (("completed", ""), ("cancelled", ""), *(("failed", code) for code in codes)):
+def expect_ends(failed: Iterable[str], cancelled: Iterable[str]) -> None:
+    """Begin the counters of jobs at 0. Otherwise Prometheus would not notice the first job with a code.
+
+    `failed` are the codes of failed jobs, and `cancelled` those of jobs that the service cancels by itself.
+    """
+    ends = [("failed", code) for code in failed] + [("cancelled", code) for code in cancelled]
+    for status, code in (("completed", ""), ("cancelled", ""), *ends):
         _ended.labels(status, _codes.bounded(code))
 
 
 def job_ended(status: str, code: str | None) -> None:
-    """`code` is that of the error of a failed job."""
+    """`code` is that of the job's error, if it has one."""
     _ended.labels(status, _codes.bounded(code or "")).inc()
 
 

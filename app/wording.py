@@ -52,6 +52,11 @@ def of_pydantic(message: str) -> str:
     return re.sub(r"^\w+ should ", "must ", message).removeprefix("Value error, ").replace(" after validation", "")
 
 
+def of_count(number: float, one: str, many: str) -> str:
+    """Returns the number with what is counted, such as `1 waiting call` and `2 waiting calls`."""
+    return f"{number if isinstance(number, int) else f'{number:g}'} {one if number == 1 else many}"
+
+
 def suggestion(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Returns `; did you mean NEAR?` with the most similar known name, or an empty text if no name is similar."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)

@@ -3,7 +3,11 @@
 import pytest
 
 from app import metrics
+from app.database.connections import Database
+from app.errors import Abandoned
+from app.jobs import changing
 from app.metrics import MOST_VALUES, OTHER, Reading
+from testing.rows import KEEP_AUDIO, TESTER, enqueue
 
 NUMBERS = Reading({"pending": 3}, 540.0, 12.0, 0.0, 10**9)
 
@@ -26,6 +30,17 @@ def test_a_label_has_a_bounded_number_of_values(monkeypatch: pytest.MonkeyPatch)
         assert len([line for line in lines(name) if "value-" in line]) == MOST_VALUES
         assert [line for line in lines(name) if f'"{OTHER}"' in line]
     assert not [line for line in lines("http_requests_total") if 'method="value-' in line]
+
+
+async def test_an_abandoned_job_is_counted_as_cancelled_with_its_code(database: Database) -> None:
+    [before] = lines('jobs_ended_total{code="abandoned"')
+    assert 'status="cancelled"' in before
+    for why in (Abandoned("It hung up."), None):
+        job = await enqueue(database)
+        async with database.transaction() as session:
+            await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO, why=why)
+    [after] = lines('jobs_ended_total{code="abandoned"')
+    assert float(after.split()[-1]) == float(before.split()[-1]) + 1
 
 
 def test_requests_without_a_route_count_as_one_route() -> None:

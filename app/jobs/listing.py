@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, cast, func, literal
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -30,7 +31,8 @@ LONGEST_UPLOAD, CLOCKS_APART = timedelta(days=1), timedelta(hours=1)
 class Wanted:
     """Which jobs a list shows. A job has to fit all of them.
 
-    `metadata` are names and values, as texts. `cursor` is the id of the last job that the previous page looked at.
+    `metadata` are names and values, as texts. With `not_retried`, no other job is its retry. `cursor` is the id of the
+    last job that the previous page looked at.
     """
 
     statuses: Sequence[Status] = ()
@@ -40,6 +42,8 @@ class Wanted:
     created_after: datetime | None = None
     created_before: datetime | None = None
     query: Query | None = None
+    tenant: str | None = None
+    not_retried: bool = False
     order: Order = "newest"
     cursor: UUID | None = None
     limit: int = 20
@@ -77,6 +81,11 @@ def matching(wanted: Wanted, caller: Caller | None) -> list[ColumnElement[bool]]
         conditions.append(col(Transcription.created_at) >= wanted.created_after)
     if wanted.created_before is not None:
         conditions.append(col(Transcription.created_at) < wanted.created_before)
+    if wanted.tenant is not None:
+        conditions.append(col(Transcription.tenant) == wanted.tenant)
+    if wanted.not_retried:
+        retry = aliased(Transcription)
+        conditions.append(~select(retry.id).where(col(retry.retry_of) == Transcription.id).exists())
     if wanted.metadata:
         terms = [f"{name}{SEPARATOR}{value}" for name, value in wanted.metadata]
         known = func.metadata_terms(Transcription.metadata_, type_=ARRAY(Text))

@@ -14,7 +14,7 @@ from app.database.connections import Database
 from app.jobs.lifecycle import Failed, Status
 from app.storage.folder_store import LocalAudioStore
 from testing.recordings import tone
-from testing.rows import KEEP_AUDIO, claim, enqueue, finish, read
+from testing.rows import KEEP_AUDIO, claim, enqueue, fill, finish, read
 from testing.service import callscribe
 
 BROKEN = Failed("bad_media", "The recording is broken.")
@@ -119,6 +119,33 @@ async def test_jobs_are_cancelled_and_their_recordings_kept_for_a_retry_as_the_s
     await operator.runs("jobs", "cancel", other.id, KEEP_FAILED_AUDIO_DAYS="0")
     assert (await read(database, other.id)).audio_key is None
     assert not list(operator.store.folder.glob(f"??/{other.id}"))
+
+
+async def test_failed_jobs_without_a_retry_are_listed_by_tenant(database: Database, operator: Operator) -> None:
+    failed = [await enqueue(database, caller=caller) for caller in ("crm", "acme:crm", "acme:crm")]
+    for job in await claim(database, 3):
+        await finish(database, job, BROKEN)
+    await enqueue(database, retry_of=failed[1].id)
+
+    async def listed(*options: str) -> list[str]:
+        return (await operator.runs("jobs", "list", "--status", "failed", "--ids", *options)).stdout.split()
+
+    assert await listed("--not-retried") == [str(failed[2].id), str(failed[0].id)]
+    assert await listed("--not-retried", "--tenant", "acme") == [str(failed[2].id)]
+    assert await listed("--not-retried", "--tenant", "nobody") == []
+
+
+async def test_ids_are_all_listed_unless_a_limit_is_given(database: Database, operator: Operator) -> None:
+    await fill(database, 120, 1)
+    many = [["--ids"], ["--ids", "--limit", "30"]]
+    assert [len((await operator.runs("jobs", "list", *each)).stdout.split()) for each in many] == [120, 30]
+    assert len((await operator.runs("jobs", "list")).stdout.splitlines()) == 21
+
+
+async def test_one_waiting_call_is_a_call(operator: Operator) -> None:
+    limits = ("--pending-jobs", "1", "--requests-per-minute", "2", "--audio-hours-per-day", "1.5")
+    done = await operator.runs("tenants", "limit", "acme", *limits)
+    assert "2 requests a minute, 1 waiting call, 1.5 hours of audio a day" in done.stdout, done.stderr
 
 
 async def test_claims_and_the_intake_are_paused_and_resumed(database: Database, operator: Operator) -> None:

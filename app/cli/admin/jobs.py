@@ -36,12 +36,17 @@ def list_jobs(
     created_after: Annotated[datetime | None, typer.Option(help="Only those since this time, in UTC.")] = None,
     created_before: Annotated[datetime | None, typer.Option(help="Only those before this time, in UTC.")] = None,
     search: Annotated[str | None, typer.Option("--search", "-q", help="Only calls in which this was said.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 20,
+    tenant: Annotated[str | None, typer.Option(help="Only those of this tenant.")] = None,
+    not_retried: Annotated[bool, typer.Option("--not-retried", help="Only those without a retry.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="How many. Default: 20, or all with --ids.", show_default=False),
+    ] = None,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Begin with the oldest.")] = False,
     ids_only: Annotated[bool, typer.Option("--ids", help="Print only the ids, for `xargs callscribe jobs …`.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List transcriptions of all tenants, newest first. The filters are those of the API."""
+    """List transcriptions of all tenants, newest first. The filters are those of the API and two more."""
     from app.jobs.listing import Wanted
 
     wanted = Wanted(
@@ -52,17 +57,19 @@ def list_jobs(
         created_after=_in_utc(created_after),
         created_before=_in_utc(created_before),
         query=_query(search),
+        tenant=tenant,
+        not_retried=not_retried,
         order="oldest" if oldest_first else "newest",
     )
-    found = with_database(partial(_read, wanted, limit))
+    shown = _as_json if as_json else _id if ids_only else _row
+    many = 20 if limit is None and shown is not _id else limit
+    found = with_database(partial(_read, wanted, many, shown))
     if as_json:
-        typer.echo(json.dumps([_as_json(each) for each in found], indent=2))
+        typer.echo(json.dumps(found, indent=2))
     elif ids_only:
-        typer.echo("\n".join(str(each.job.id) for each in found), nl=bool(found))
+        typer.echo("\n".join(found), nl=bool(found))
     else:
-        print_table(
-            ("ID", "STATUS", "CREATED", "LENGTH", "CALLER", "EXTERNAL ID", "ERROR"), [_row(each) for each in found]
-        )
+        print_table(("ID", "STATUS", "CREATED", "LENGTH", "CALLER", "EXTERNAL ID", "ERROR"), found)
 
 
 @jobs_cli.command("show")
@@ -160,13 +167,14 @@ def erase_jobs(
     _change_each(transcriptions, erase)
 
 
-async def _read(wanted: "Wanted", limit: int, database: "Database") -> "list[Read]":
+async def _read(wanted: "Wanted", limit: int | None, shown: "Callable[[Read], Any]", database: "Database") -> list[Any]:
+    """What to show of up to `limit` jobs, or of all that fit."""
     from app.jobs.reading import Reader
 
     reader, found = Reader(database), list[Any]()
-    while len(found) < limit:
-        page = await reader.page(replace(wanted, limit=min(100, limit - len(found))), None)
-        found += page.items
+    while limit is None or len(found) < limit:
+        page = await reader.page(replace(wanted, limit=100 if limit is None else min(100, limit - len(found))), None)
+        found += map(shown, page.items)
         if page.cursor is None:
             break
         wanted = replace(wanted, cursor=page.cursor)
@@ -219,6 +227,10 @@ def _as_json(read: "Read") -> dict[str, Any]:
         "worker": job.leased_by,
         "crashes": job.crashes,
     }
+
+
+def _id(read: "Read") -> str:
+    return str(read.job.id)
 
 
 def _row(read: "Read") -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from app.cli.admin.durations import duration_of
 from app.cli.admin.opening import actor, note, with_database
 from app.cli.admin.workers import one_worker
 from app.control.models import Pausable
+from app.wording import of_count
 
 if TYPE_CHECKING:
     from app.database.connections import Database
@@ -52,7 +53,7 @@ def pause(
     until = f" for {lasts}" if lasts else ""
     typer.echo(f"The {what} {'are' if what == Pausable.CLAIMS else 'is'} paused{until}. {EFFECTS[what]}")
     if what == Pausable.CLAIMS:
-        typer.echo(f"{running} {'job runs' if running == 1 else 'jobs run'}.")
+        typer.echo(f"{of_count(running, 'job runs', 'jobs run')}.")
 
 
 def resume(

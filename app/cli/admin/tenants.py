@@ -8,6 +8,7 @@ import typer
 from app.access.callers import NO_LIMITS
 from app.cli.admin.keys import AsJson
 from app.cli.admin.opening import actor, in_database
+from app.wording import of_count
 
 tenants_cli = typer.Typer(help="List tenants, and limit what they may use.", no_args_is_help=True)
 
@@ -85,8 +86,9 @@ def _number(text: str | None, option: str, kind: type[float], least: float = 0) 
 
 def _shown(limits: Any) -> str:
     words = (
-        (limits.requests_per_minute, "{} requests a minute"),
-        (limits.pending_jobs, "{} waiting calls"),
-        (limits.audio_hours_per_day, "{:g} hours of audio a day"),
+        (limits.requests_per_minute, "request a minute", "requests a minute"),
+        (limits.pending_jobs, "waiting call", "waiting calls"),
+        (limits.audio_hours_per_day, "hour of audio a day", "hours of audio a day"),
     )
-    return ", ".join(text.format(number) for number, text in words if number is not None) or "no limits"
+    known = (of_count(number, one, many) for number, one, many in words if number is not None)
+    return ", ".join(known) or "no limits"

@@ -14,6 +14,7 @@ from app.cli.doctor.surroundings import Surroundings
 from app.database.address import Address
 from app.database.connecting import Connection, Connector, is_pooled_by_transaction
 from app.database.connections import DATABASE_TROUBLE, POOLED, UTF8, Database, reason
+from app.wording import of_count
 
 STATEMENT_SECONDS = 10.0
 NAME = "doctor"  # of the sessions of this command, so that it does not count them as the service's
@@ -113,9 +114,9 @@ async def _look(session: Connection, milliseconds: float, how: str) -> list[Find
         advice = f"GRANT CREATE ON SCHEMA {row['schema']} TO the user of CALLSCRIBE_DATABASE_URL."
         found.append(failed("the user may make no tables, so that the service cannot migrate", advice))
     if row["free_connections"] < CONNECTIONS:
-        advice = "Raise max_connections of the server."
+        free = of_count(row["free_connections"], "connection", "connections")
         found.append(
-            warning(f"it has {row['free_connections']} connections left; a process needs {CONNECTIONS}", advice)
+            warning(f"it has {free} left; a process needs {CONNECTIONS}", "Raise max_connections of the server.")
         )
     if row["number"] < NEWEST_THAT_IS_OLD:
         text = f"PostgreSQL {row['version']}: while a process is frozen in a statement, its job stays locked"

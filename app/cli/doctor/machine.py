@@ -12,6 +12,7 @@ from app.cli.doctor.folders import size
 from app.cli.doctor.surroundings import Surroundings
 from app.process.cores import cores
 from app.process.open_files import OWN_FILES, PLENTY, connections_within
+from app.wording import of_count
 
 FEWEST_FILES = 2 * OWN_FILES
 ENOUGH_FILES = 20_000
@@ -34,7 +35,7 @@ def in_words(known: dict[str, Any]) -> str:
     memory = f", {size(known['memory_bytes'])} of memory" if known["memory_bytes"] else ""
     root = ", as root" if known["user_is_root"] else ""
     program = f"Callscribe {known['version']}, Python {known['python']}"
-    return f"{program}, {known['system']}, {known['cores']} cores{memory}{root}"
+    return f"{program}, {known['system']}, {of_count(known['cores'], 'core', 'cores')}{memory}{root}"
 
 
 def _memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -17,6 +17,7 @@ from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused
 from app.network.redis_server import RedisServer, open_redis
 from app.network.redis_trouble import RedisTrouble
 from app.settings import Networks, SettingsError
+from app.wording import of_count
 
 LOOK_UP_SECONDS = 10.0
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -41,7 +42,7 @@ async def redis(at: Surroundings) -> list[Finding]:
 async def _asked(server: RedisServer, stream: str) -> Finding:
     await server.command("PING")
     waiting = await server.command("XLEN", stream)
-    return fine(f"{server.address} answers; {stream} has {waiting} entries")
+    return fine(f"{server.address} answers; {stream} has {of_count(int(waiting), 'entry', 'entries')}")
 
 
 async def watched_folder(at: Surroundings) -> list[Finding]:
@@ -86,4 +87,5 @@ async def _looked_up(url: str, allowed: Networks) -> Finding:
         return failed(f"{host} may not be connected to: {refusal}", advice, about=host)
     except TimeoutError:
         return failed(f"{host}: the DNS does not answer", "Look at this machine's DNS.", about=host)
-    return fine(f"{host} has {len(addresses)} addresses that are allowed; it was not contacted", about=host)
+    allowed_addresses = of_count(len(addresses), "address that is allowed", "addresses that are allowed")
+    return fine(f"{host} has {allowed_addresses}; it was not contacted", about=host)

@@ -14,6 +14,7 @@ from app.database.connections import Database, alembic_config
 from app.database.schema import SchemaTooNew
 from app.deliveries import signing_secrets
 from app.jobs import queue
+from app.wording import of_count
 
 NOTICEABLE = timedelta(seconds=5)
 TOO_MUCH = timedelta(minutes=15)  # S3 refuses requests whose clock is off by more
@@ -52,8 +53,9 @@ async def schema(at: Surroundings) -> Finding:
         return failed(str(error), "Install the newer version, or go back as docs/backup-and-upgrade.md says.")
     pending = [script.revision for script in known.iterate_revisions(newest, found.revisions)]
     if pending:
+        waiting = of_count(len(pending), "migration is pending", "migrations are pending")
         return warning(
-            f"its schema is {revision}, and {len(pending)} migrations up to {newest} are pending",
+            f"its schema is {revision}, and {waiting}, up to {newest}",
             "Make a backup. The service migrates when it starts.",
             pending=len(pending),
         )
