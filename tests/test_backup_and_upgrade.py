@@ -37,7 +37,7 @@ def run(script: str, folder: Path, backup: Path, **settings: str) -> str:
     variables = re.sub(r"^BACKUP=.*", f"BACKUP={backup}", VARIABLES, flags=re.MULTILINE)
     done = subprocess.run(
         ["bash", "-euc", variables + script],
-        env=environment(folder, **settings) | {"PYTHONPATH": str(ROOT)},
+        env=environment(folder, **settings) | {"PYTHONPATH": str(ROOT), "KEY": ""},  # the service has no keys
         cwd=ROOT,
         capture_output=True,
         text=True,
