@@ -28,8 +28,12 @@ KEYS_TOPIC = "keys"
 
 PREFIX = "csk_"  # scanners of source code find a key by it
 HINT_CHARACTERS = 10
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-NAME_RULE = "must be of letters, digits and . _ -, begin with a letter or digit, and have 64 at most"
+LONGEST_NAME = 64
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
+NAME_RULE = (
+    'must be of the characters A-Z, a-z, 0-9, ".", "_" and "-", begin with a letter or digit, and have '
+    f"{LONGEST_NAME} characters at most"
+)
 RESERVED = frozenset({ANONYMOUS.name, "folder", "stream", RETENTION, BATCH})  # callers that are no keys
 
 
@@ -58,7 +62,8 @@ async def create(session: AsyncSession, new: NewKey) -> tuple[ApiKey, str]:
 
     Raises InvalidRequest.
     """
-    _check(new)
+    now = (await session.exec(select(func.now()))).one()
+    _check(new, now)
     await ensure_tenant(session, new.tenant)
     limits = new.limits if new.limits != NO_LIMITS else await limits_of_name(session, new.tenant, new.name)
     key = PREFIX + secrets.token_urlsafe(32)  # 256 bits
@@ -71,7 +76,7 @@ async def create(session: AsyncSession, new: NewKey) -> tuple[ApiKey, str]:
         scopes=[scope for scope in Scope if scope in new.scopes],
         most_urgent=new.most_urgent,
         created_by=new.created_by,
-        created_at=(await session.exec(select(func.now()))).one(),
+        created_at=now,
         expires_at=new.expires_at,
         **asdict(limits),
     )
@@ -85,7 +90,7 @@ async def create(session: AsyncSession, new: NewKey) -> tuple[ApiKey, str]:
     return row, key
 
 
-def _check(new: NewKey) -> None:
+def _check(new: NewKey, now: datetime) -> None:
     errors = [
         FieldError(field, NAME_RULE)
         for field, value in (("name", new.name), ("tenant", new.tenant))
@@ -97,15 +102,18 @@ def _check(new: NewKey) -> None:
         errors.append(FieldError("tenant", "is how the audit names users of commands"))
     if not new.scopes:
         errors.append(FieldError("scopes", "must have at least one"))
+    if new.expires_at is not None and new.expires_at <= now:
+        errors.append(FieldError("expires_at", "must be in the future"))
     if errors:
         raise InvalidRequest("The key cannot be made.", errors=tuple(errors))
 
 
-async def ensure_tenant(session: AsyncSession, name: str) -> None:
-    """Makes a tenant, if there is none of this name. Raises InvalidRequest."""
+async def ensure_tenant(session: AsyncSession, name: str) -> bool:
+    """Makes a tenant, if there is none of this name. Returns whether it is new. Raises InvalidRequest."""
     if not NAME.fullmatch(name) or name == CLI:
         raise InvalidRequest("The tenant cannot be made.", errors=(FieldError("name", NAME_RULE),))
-    await session.exec(insert(Tenant).values(name=name).on_conflict_do_nothing())
+    made = insert(Tenant).values(name=name).on_conflict_do_nothing().returning(col(Tenant.name))
+    return (await session.exec(made)).first() is not None
 
 
 async def limits_of_name(session: AsyncSession, tenant: str, name: str) -> Limits:

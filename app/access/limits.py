@@ -23,18 +23,18 @@ async def limited_caller(session: AsyncSession, label: str) -> Caller:
     return replace(caller, limits=limits, tenant_limits=tenant.limits if tenant else NO_LIMITS)
 
 
-async def change_tenant(session: AsyncSession, name: str, changes: dict[str, Any], by: str) -> Tenant:
+async def change_tenant(session: AsyncSession, name: str, changes: dict[str, Any], by: str) -> tuple[Tenant, bool]:
     """Change some of the limits that all keys of a tenant share. If there is no such tenant, it is made.
 
-    Raises InvalidRequest.
+    Returns the tenant, and whether it is new. Raises InvalidRequest.
     """
-    await ensure_tenant(session, name)
+    is_new = await ensure_tenant(session, name)
     row = (await session.exec(select(Tenant).where(Tenant.name == name).with_for_update())).one()
     row.sqlmodel_update(changes)
     session.add(row)
     await notify(session, KEYS_TOPIC)
     await audit.note_change(session, Action.LIMITS_CHANGED, by, tenant=name, details=asdict(row.limits))
-    return row
+    return row, is_new
 
 
 async def change_keys(session: AsyncSession, tenant: str, name: str, changes: dict[str, Any], by: str) -> Limits:

@@ -1,13 +1,12 @@
-"""What people ask for and get of keys, as pydantic models. It must not know HTTP."""
+"""What people get of keys, as pydantic models. It must not know HTTP."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from app.access.callers import DEFAULT_TENANT, Caller, Limits, Scope
-from app.access.keys import NewKey
 from app.access.models import ApiKey
 
 
@@ -35,48 +34,6 @@ class LimitFields(BaseModel):
     @property
     def limits(self) -> Limits:
         return Limits(self.requests_per_minute, self.pending_jobs, self.audio_hours_per_day)
-
-
-class CreateKey(LimitFields):
-    """What is asked for a new key."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(
-        description="Who will use the key, such as `crm`. Several keys of one name are the same caller, so that a key "
-        "can be replaced without a gap.",
-        examples=["crm"],
-    )
-    tenant: str | None = Field(
-        default=None,
-        description="The tenant whose calls the key reaches. The service makes it if there is none of this name. If "
-        "you leave it out, it is your own tenant.",
-        examples=["acme"],
-    )
-    scopes: list[Scope] = Field(
-        default=[Scope.TRANSCRIBE, Scope.READ],
-        min_length=1,
-        description="What the key may do: `transcribe` creates, changes and deletes calls, `read` reads them, `live` "
-        "is for live calls, and `admin` manages keys and reads the numbers of all tenants.",
-    )
-    expires_at: Annotated[AwareDatetime | None, BeforeValidator(lambda value: value or None)] = Field(
-        default=None, description="The key is refused from this time on. Null if it does not expire."
-    )
-    priority_ceiling: int = Field(
-        default=0, ge=0, le=9, description="The most urgent priority that the key may ask for. 0 is the most urgent."
-    )
-
-    def new_key(self, tenant: str, created_by: str) -> NewKey:
-        """`tenant` is the one that is meant if the request names none."""
-        return NewKey(
-            name=self.name,
-            tenant=self.tenant or tenant,
-            scopes=self.scopes,
-            created_by=created_by,
-            expires_at=self.expires_at,
-            most_urgent=self.priority_ceiling,
-            limits=self.limits,
-        )
 
 
 class KeyOut(LimitFields):

@@ -14,7 +14,7 @@ from app.access.audit_log import WantedEntries
 from app.api.auth import MayAdmin
 from app.api.dependencies import DatabaseDep
 from app.api.problems import COMMON_ERRORS, responses
-from app.api.times import Time
+from app.api.times import TimeOrDay
 from app.errors import FieldError, InvalidRequest
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
@@ -69,8 +69,21 @@ class AuditPage(BaseModel):
 async def read_audit(
     _: MayAdmin,
     database: DatabaseDep,
-    first: Annotated[Time | None, Query(alias="from", description="Only entries of this time or later.")] = None,
-    end: Annotated[Time | None, Query(alias="to", description="Only entries of an earlier time.")] = None,
+    first: Annotated[
+        TimeOrDay | None,
+        Query(
+            alias="from",
+            description="Only entries of this time or later. A day such as `2026-11-28` means its beginning in UTC.",
+        ),
+    ] = None,
+    end: Annotated[
+        TimeOrDay | None,
+        Query(
+            alias="to",
+            description="Only entries of an earlier time. A day means its beginning in UTC, so that day itself is not "
+            "included.",
+        ),
+    ] = None,
     caller: Annotated[
         str | None, Query(max_length=200, pattern=wording.NO_NUL, description="Only what this caller did.")
     ] = None,

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from app.api.auth import MayRead
 from app.api.dependencies import ReaderDep
 from app.api.json_body import read_json
-from app.api.media_types import JSON, kind_of_body
+from app.api.media_types import require_json
 from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses
 from app.errors import TooLarge, UnsupportedMedia
@@ -76,11 +76,14 @@ FILE: dict[str, Any] = {
 async def export_transcriptions(request: Request, caller: MayRead, reader: ReaderDep) -> StreamingResponse:
     """Returns up to 1000 transcriptions as one file: a table (CSV), or the transcripts in a ZIP archive.
 
+    A table begins with a byte order mark, because spreadsheets need it: in Python, read it with the encoding
+    `utf-8-sig`. The archive has a table too, `calls.csv`. Its column `file` names the transcript's file, instead of
+    the column `text`.
+
     In a table, a text that begins with `=`, `+`, `-` or `@` has an apostrophe before it, because spreadsheets would run
     it as a formula.
     """
-    if kind_of_body(request) != JSON:
-        raise UnsupportedMedia("Send application/json with `ids`.")
+    require_json(request)
     asked = validated(ExportRequest, json_object(await read_json(request.stream()), "body"))
     calls = reader.exported(list(dict.fromkeys(asked.ids)), caller)
     name = f"transcriptions-{datetime.now(UTC):%Y-%m-%d}.{asked.format}"

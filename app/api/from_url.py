@@ -9,9 +9,8 @@ from fastapi import APIRouter, Request, Response
 from app.api import openapi_requests
 from app.api.auth import MayTranscribe
 from app.api.dependencies import IntakeDep, ReaderDep, RootPathDep
-from app.api.media_types import JSON, kind_of_body
+from app.api.media_types import require_json
 from app.api.transcriptions import CREATED, IdempotencyKey, create_transcription
-from app.errors import UnsupportedMedia
 from app.jobs.views import TranscriptionOut
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
@@ -39,6 +38,5 @@ async def create_transcription_from_url(
     The service answers after it has stored the job durably, and fetches the recording afterwards. You can send the same
     JSON to `POST /v1/transcriptions`.
     """
-    if kind_of_body(request) != JSON:
-        raise UnsupportedMedia("Send application/json with a `url`.")
+    require_json(request)
     return await create_transcription(request, response, caller, intake, reader, root_path, idempotency_key)

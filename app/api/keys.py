@@ -4,16 +4,21 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from app import wording
 from app.access import keys
-from app.access.views import CreatedKey, CreateKey, CurrentKey, KeyList, KeyOut
+from app.access.callers import Scope
+from app.access.keys import NewKey
+from app.access.views import CreatedKey, CurrentKey, KeyList, KeyOut, LimitFields
 from app.api.auth import AnyKey, MayAdmin
 from app.api.dependencies import DatabaseDep, ServiceDep
 from app.api.json_body import read_json
+from app.api.media_types import require_json
 from app.api.openapi_requests import REF_TEMPLATE, curl
 from app.api.problems import COMMON_ERRORS, responses
-from app.errors import NotFound, TooLarge
+from app.api.times import TimeOrDay
+from app.errors import NotFound, TooLarge, UnsupportedMedia
 from app.intake.requests import json_object, validated
 
 CREATE: dict[str, Any] = {
@@ -36,6 +41,53 @@ CREATE: dict[str, Any] = {
 }
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
+Name = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": f"^{keys.NAME.pattern}$", "maxLength": keys.LONGEST_NAME})
+]
+
+
+class CreateKey(LimitFields):
+    """What is asked for a new key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name = Field(
+        description="Who will use the key, such as `crm`. Several keys of one name are the same caller, so that a key "
+        "can be replaced without a gap.",
+        examples=["crm"],
+    )
+    tenant: Name | None = Field(
+        default=None,
+        description="The tenant whose calls the key reaches. The service makes it if there is none of this name. If "
+        "you leave it out, it is your own tenant.",
+        examples=["acme"],
+    )
+    scopes: list[Scope] = Field(
+        default=[Scope.TRANSCRIBE, Scope.READ],
+        min_length=1,
+        description="What the key may do: `transcribe` creates, changes and deletes calls, `read` reads them, `live` "
+        "is for live calls, and `admin` manages keys and reads the numbers of all tenants.",
+    )
+    expires_at: Annotated[TimeOrDay | None, BeforeValidator(lambda value: None if value == "" else value)] = Field(
+        default=None,
+        description="The key is refused from this time on. It must be in the future. A day such as `2027-11-28` means "
+        "its beginning in UTC. Null if the key does not expire.",
+    )
+    priority_ceiling: int = Field(
+        default=0, ge=0, le=9, description="The most urgent priority that the key may ask for. 0 is the most urgent."
+    )
+
+    def new_key(self, tenant: str, created_by: str) -> NewKey:
+        """`tenant` is the one that is meant if the request names none."""
+        return NewKey(
+            name=self.name,
+            tenant=self.tenant or tenant,
+            scopes=self.scopes,
+            created_by=created_by,
+            expires_at=self.expires_at,
+            most_urgent=self.priority_ceiling,
+            limits=self.limits,
+        )
 
 
 @router.post(
@@ -45,13 +97,14 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"])
     response_description="The key. No other answer shows its text.",
     summary="Make a key",
     openapi_extra=CREATE,
-    responses=responses(*COMMON_ERRORS, TooLarge),
+    responses=responses(*COMMON_ERRORS, TooLarge, UnsupportedMedia),
 )
 async def create_key(request: Request, caller: MayAdmin, database: DatabaseDep, service: ServiceDep) -> CreatedKey:
     """Makes a key. It works immediately, and within moments in other processes of the service.
 
     The service keeps only a hash of the key. Store the `key` of the answer, because you cannot read it again.
     """
+    require_json(request)
     asked = validated(CreateKey, json_object(await read_json(request.stream()), "body"))
     async with database.transaction() as session:
         row, key = await keys.create(session, asked.new_key(caller.tenant, caller.label))

@@ -128,7 +128,11 @@ async def list_transcriptions(
         ),
     ] = None,
     created_before: Annotated[
-        TimeOrDay | None, Query(description="Return only transcriptions whose `created_at` is before this time.")
+        TimeOrDay | None,
+        Query(
+            description="Return only transcriptions whose `created_at` is before this time. A day means its beginning "
+            "in UTC, so that day itself is not included."
+        ),
     ] = None,
     order: Annotated[Order, Query(description="`newest` or `oldest`: which transcriptions come first.")] = "newest",
     limit: Annotated[int, Query(ge=1, le=100, description="The largest number of transcriptions on a page.")] = 20,

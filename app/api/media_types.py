@@ -1,4 +1,4 @@
-"""Which kind of body a request that creates a job has. If it can be neither, the error says what to send instead."""
+"""Which kind of body a request has. If its route cannot read it, the error says what to send instead."""
 
 from typing import Any
 
@@ -39,6 +39,16 @@ def require_form(request: Request, file: str, content: str = "recording") -> Non
         raise UnsupportedMedia(f"Send multipart/form-data, with the {content} in a part named `{file}`.")
 
 
+def require_json(request: Request) -> None:
+    """Raises UnsupportedMedia if the body is not JSON."""
+    if not _is_json(_media_type(request)):
+        raise UnsupportedMedia("Send JSON with the header `Content-Type: application/json`.")
+
+
+def _is_json(kind: str) -> bool:
+    return kind in (JSON, "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
+
+
 def _media_type(request: Request) -> str:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("The body is compressed. Send it without `Content-Encoding`.")
@@ -51,9 +61,9 @@ def kind_of_body(request: Request, *, content: str = "recording", field: str = "
     The form has the `content` in its part `file`, and JSON names it in `field`.
     """
     kind = _media_type(request)
-    if kind == "text/json" or (kind.startswith("application/") and kind.endswith("+json")):
+    if _is_json(kind):
         return JSON
-    if kind not in (JSON, FORM):
+    if kind != FORM:
         instead = _SEND_A_FILE if kind.startswith(("audio/", "video/")) else _SEND_JSON
         words = _INSTEAD.get(kind, instead).replace("with a `url`", f"with a `{field}`")
         raise UnsupportedMedia(words.replace("the recording", f"the {content}").replace("call.wav", _FILES[content]))

@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.access.views import CreateKey
 from app.api import delivery_views as deliveries
 from app.api import openapi_batches, openapi_webhooks
 from app.api.export import ExportRequest
+from app.api.keys import CreateKey
 from app.api.openai import schemas as openai_schemas
 from app.api.openai.errors import OpenAIError
 from app.api.openai.openapi import with_nulls

@@ -50,20 +50,24 @@ INTERNAL_ERROR_DETAIL = "The service's log says why, under the `request_id` of t
 # Every route that needs a key may answer these errors.
 COMMON_ERRORS: tuple[type[AppError], ...] = (Unauthorized, Forbidden, InvalidRequest, RateLimited, Unavailable)
 ERROR_SCHEMA = {"$ref": "#/components/schemas/OpenAIError"}
-# Every route that takes a recording may answer these errors too.
-UPLOAD_ERRORS: tuple[type[AppError], ...] = (
-    RequestTimeout,
-    TooLarge,
-    UnsupportedMedia,
+# Every route that makes a transcription may answer these errors too.
+JOB_ERRORS: tuple[type[AppError], ...] = (
     UrlNotAllowed,
-    NoAudio,
-    BadMedia,
-    TooLong,
     QueueFull,
     QuotaExceeded,
     InsufficientStorage,
     IntakePaused,
     ShuttingDown,
+)
+# And those that take a recording.
+UPLOAD_ERRORS: tuple[type[AppError], ...] = (
+    RequestTimeout,
+    TooLarge,
+    UnsupportedMedia,
+    NoAudio,
+    BadMedia,
+    TooLong,
+    *JOB_ERRORS,
 )
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
@@ -277,8 +281,9 @@ def openai_responses(*errors: type[AppError], more: Iterable[openai.Failure] = (
     for status in sorted({failure.status for failure in failures}):
         same = [failure for failure in failures if failure.status == status]
         headers = {name for failure in same for name in failure.headers} | ({"Retry-After"} if status == 429 else set())
+        codes = dict.fromkeys(failure.code for failure in same)  # two errors of ours may have one code of OpenAI's
         entries[status] = {
-            "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{failure.code}`" for failure in same),
+            "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{code}`" for code in codes),
             "headers": {name: _HEADERS_OF_FAILURES[name] for name in sorted(headers)},
             "content": {
                 openai.MEDIA_TYPE: {

@@ -6,19 +6,9 @@ from app.api import openapi
 from app.api.auth import MayTranscribe
 from app.api.dependencies import IntakeDep, ReaderDep, RetriesDep, RootPathDep
 from app.api.media_types import require_one_idempotency_key
-from app.api.problems import COMMON_ERRORS, responses
+from app.api.problems import COMMON_ERRORS, JOB_ERRORS, responses
 from app.api.transcriptions import IdempotencyKey, TranscriptionId
-from app.errors import (
-    IdempotencyKeyReused,
-    InsufficientStorage,
-    IntakePaused,
-    NotFailed,
-    NotFound,
-    QueueFull,
-    RecordingGone,
-    ShuttingDown,
-    UrlNotAllowed,
-)
+from app.errors import IdempotencyKeyReused, NotFailed, NotFound, RecordingGone, ShuttingDown
 from app.jobs.views import TranscriptionOut
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
@@ -38,11 +28,7 @@ router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
             NotFailed,
             RecordingGone,
             IdempotencyKeyReused,
-            UrlNotAllowed,
-            QueueFull,
-            InsufficientStorage,
-            IntakePaused,
-            ShuttingDown,
+            *JOB_ERRORS,
         ),
     },
 )

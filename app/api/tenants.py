@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access import keys, limits
@@ -12,9 +12,10 @@ from app.access.views import LimitFields
 from app.api.auth import MayAdmin
 from app.api.dependencies import DatabaseDep, ServiceDep
 from app.api.json_body import read_json
+from app.api.media_types import require_json
 from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses
-from app.errors import TooLarge
+from app.errors import TooLarge, UnsupportedMedia
 from app.intake.requests import json_object, validated
 
 BODY: dict[str, Any] = {
@@ -81,18 +82,27 @@ async def list_tenants(_: MayAdmin, database: DatabaseDep) -> TenantList:
     response_description="The tenant.",
     summary="Limit a tenant",
     openapi_extra=BODY,
-    responses=responses(*COMMON_ERRORS, TooLarge),
+    responses={
+        201: {"description": "The tenant, which is new.", "model": TenantOut},
+        **responses(*COMMON_ERRORS, TooLarge, UnsupportedMedia),
+    },
 )
 async def limit_tenant(
     name: Annotated[str, Path(description="The name of the tenant. The service makes it if there is none.")],
     request: Request,
+    response: Response,
     caller: MayAdmin,
     database: DatabaseDep,
     service: ServiceDep,
 ) -> TenantOut:
-    """Sets what all keys of a tenant may use together. It holds within moments in all processes of the service."""
+    """Sets what all keys of a tenant may use together. It holds within moments in all processes of the service.
+
+    If there is no tenant of this name, the service makes it and answers `201`.
+    """
+    require_json(request)
     asked = validated(TenantLimits, json_object(await read_json(request.stream()), "body"))
     async with database.transaction() as session:
-        row = await limits.change_tenant(session, name, asked.model_dump(), caller.label)
+        row, is_new = await limits.change_tenant(session, name, asked.model_dump(), caller.label)
     await service.api_keys.load(database)
+    response.status_code = 201 if is_new else 200
     return TenantOut.of(row)

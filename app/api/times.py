@@ -1,4 +1,4 @@
-"""Times and days in the query of a request. Only texts as RFC 3339 has them count, because 0 is no day."""
+"""Times and days that a client writes in a request. Only texts as RFC 3339 has them count, because 0 is no day."""
 
 import re
 from datetime import UTC, date, datetime
@@ -26,12 +26,6 @@ def _written_day(text: str) -> date | None:
         return None
 
 
-def _time(value: object) -> datetime:
-    if (time := _written_time(str(value))) is None:
-        raise ValueError(f"must be {A_TIME}")
-    return time
-
-
 def _day(value: object) -> date:
     if (day := _written_day(str(value))) is None:
         raise ValueError(f"must be {A_DAY}")
@@ -47,7 +41,7 @@ def _time_or_day(value: object) -> datetime:
     return time
 
 
-_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
-Time = Annotated[datetime, BeforeValidator(_time), _TIME]
-TimeOrDay = Annotated[datetime, BeforeValidator(_time_or_day), _TIME]
+TimeOrDay = Annotated[
+    datetime, BeforeValidator(_time_or_day), WithJsonSchema({"type": "string", "format": "date-time"})
+]
 Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]

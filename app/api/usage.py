@@ -148,10 +148,11 @@ async def read_usage(
         raise NotAcceptable("The usage is available with these media types: application/json, text/csv.")
     tenant = _tenant(caller, tenant)
     today = datetime.now(UTC).date()
+    until = "`to`" if last else f"`to`, which is today ({today}) because it was not sent,"
     last = last or today
     first = first or min(today.replace(day=1), last)
     if not timedelta(0) <= last - first <= LONGEST:
-        error = FieldError("query.from", f"must be at most {LONGEST.days} days before `to`, and not after it")
+        error = FieldError("query.from", f"must not be after {until} nor more than {LONGEST.days} days before it")
         raise InvalidRequest("The days are not valid.", errors=(error,))
     async with database.transaction() as session:
         rows = await usage.read(session, first, last, by or [UsageBy.DAY], tenant)

@@ -83,7 +83,7 @@ async def _require_place(session: AsyncSession, caller: Caller, subject: Subject
     detail = f"{most} transcriptions of {subject.whose} are waiting, which is its limit."
     raise QuotaExceeded(
         detail,
-        retry_after=come_back_after(most, ended),
+        retry_after=come_back_after(most, ended) if most > 0 else None,  # with 0, no job may ever wait
         headers=_headers(f"{subject.kind}-pending", f"q={most}", "r=0"),
     )
 
@@ -102,8 +102,9 @@ async def _require_audio(session: AsyncSession, caller: Caller, subject: Subject
         f'q={ceil(most)};qu="audio-seconds";w={DAY_SECONDS}',
         f"r={int(left)};t={ceil(audio.seconds_left)}",
     )
+    who = subject.whose[0].upper() + subject.whose[1:]
     raise QuotaExceeded(
-        f"Of {hours:g} hours of audio that {subject.whose} may send on one day in UTC, {left:.0f} s are left{this}.",
+        f"{who} may send {hours:g} hours of audio a day (UTC). Today {left:.0f} s are left{this}.",
         retry_after=ceil(audio.seconds_left) if 0 < most >= seconds else None,  # else no day has enough
         headers=headers,
     )

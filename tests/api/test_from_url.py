@@ -21,4 +21,4 @@ def test_json_means_the_same_on_both_paths(guarded: Service) -> None:
 def test_a_form_is_refused_with_what_to_send(guarded: Service) -> None:
     answer = guarded.client.post(PATH, files={"file": ("call.wav", tone())})
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media")
-    assert answer.json()["detail"] == "Send application/json with a `url`."
+    assert answer.json()["detail"] == "Send JSON with the header `Content-Type: application/json`."

@@ -1,4 +1,4 @@
-"""The routes of keys, and `callscribe keys`."""
+"""The routes of keys and of tenants, and their commands."""
 
 import asyncio
 import json
@@ -68,6 +68,8 @@ async def test_only_an_admin_manages_keys(served: Listening) -> None:
         ({"name": "crm", "scopes": ["everything"]}, "scopes.0"),
         ({"name": "crm", "scopes": []}, "scopes"),
         ({"name": "crm", "expires_at": "2027-01-31T00:00:00"}, "expires_at"),
+        ({"name": "crm", "expires_at": "2020-01-31"}, "expires_at"),
+        ({"name": "crm", "expires_at": 0}, "expires_at"),
         ({"name": "crm", "requests_per_minute": 0}, "requests_per_minute"),
         ({"name": "crm", "secret": "mine"}, "secret"),
     ],
@@ -75,6 +77,44 @@ async def test_only_an_admin_manages_keys(served: Listening) -> None:
 async def test_a_wrong_field_is_named(served: Listening, asked: dict[str, Any], field: str) -> None:
     problem = refused(await served.client.post("/v1/keys", json=asked, headers=ADMIN), 422, "invalid_request")
     assert [error["field"] for error in problem["errors"]] == [field]
+
+
+async def test_a_key_ends_on_a_day_or_at_a_time_to_come(served: Listening) -> None:
+    times = {"2127-01-31": "2127-01-31T00:00:00Z", "2127-01-31T12:00:00+01:00": "2127-01-31T11:00:00Z", "": None}
+    for written, time in times.items():
+        answer = await served.client.post("/v1/keys", json={"name": "crm", "expires_at": written}, headers=ADMIN)
+        assert answer.json()["expires_at"] == time
+    for wrong, detail in {
+        "2020-01-31": "must be in the future",
+        "soon": "must be a time such as 2026-11-28T09:30:00Z, or a day such as 2026-11-28",
+    }.items():
+        answer = await served.client.post("/v1/keys", json={"name": "crm", "expires_at": wrong}, headers=ADMIN)
+        assert refused(answer, 422, "invalid_request")["errors"] == [{"field": "expires_at", "detail": detail}]
+
+
+async def test_a_new_tenant_is_answered_with_201(served: Listening) -> None:
+    limits = {"pending_jobs": 3}
+    for status in (201, 200):
+        answer = await served.client.put("/v1/tenants/acme", json=limits, headers=ADMIN)
+        assert (answer.status_code, answer.json()["name"]) == (status, "acme")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/keys"),
+        ("PUT", "/v1/tenants/acme"),
+        ("POST", "/v1/transcriptions/export"),
+        ("POST", "/v1/transcriptions/from-url"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+async def test_a_route_that_takes_only_json_asks_for_its_header(
+    served: Listening, method: str, path: str, kind: str
+) -> None:
+    answer = await served.client.request(method, path, content=b"{}", headers={**ADMIN, "Content-Type": kind})
+    problem = refused(answer, 415, "unsupported_media")
+    assert problem["detail"] == "Send JSON with the header `Content-Type: application/json`."
 
 
 async def test_an_unknown_key_cannot_be_revoked(served: Listening) -> None:
@@ -99,12 +139,27 @@ async def test_the_command_makes_lists_and_revokes_keys(
         assert "revoked" in (await command("list")).stdout
         wrong = await command("create", "a:b")
         assert isinstance(wrong.exception, InvalidRequest)
-        assert "name: must be of letters" in wrong.exception.reason
+        assert 'name: must be of the characters A-Z, a-z, 0-9, ".", "_" and "-"' in wrong.exception.reason
+        past = await command("create", "crm", "--expires", "2020-01-31")
+        assert isinstance(past.exception, InvalidRequest)
+        assert "expires_at: must be in the future" in past.exception.reason
 
 
-async def command(*arguments: str) -> Result:
-    """Runs `callscribe keys` in a thread, because it has an event loop of its own."""
-    return await asyncio.to_thread(lambda: CliRunner().invoke(cli, ["keys", *arguments]))
+async def test_a_command_that_limits_an_unknown_tenant_says_so(
+    postgres: str, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLSCRIBE_DATA_DIR", str(tmp_path))
+    async with clone(postgres, template) as address:
+        monkeypatch.setenv("CALLSCRIBE_DATABASE_URL", address)
+        first, second = [await command("limit", "acme", "--pending-jobs", "3", group="tenants") for _ in range(2)]
+    assert first.stdout == second.stdout == "The tenant acme: 3 waiting calls\n"
+    assert "The tenant acme is new." in first.stderr
+    assert "new" not in second.stderr
+
+
+async def command(*arguments: str, group: str = "keys") -> Result:
+    """Runs `callscribe keys` or another group in a thread, because it has an event loop of its own."""
+    return await asyncio.to_thread(lambda: CliRunner().invoke(cli, [group, *arguments]))
 
 
 def test_an_expiry_is_a_period_or_a_date() -> None:

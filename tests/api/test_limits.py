@@ -175,8 +175,7 @@ async def test_audio_is_refused_that_would_exceed_the_hours_of_a_day(database: D
     answer = await post(served, key, 2)
     detail = refused(answer, 429, "quota_exceeded")["detail"]
     assert detail == (
-        "Of 0.00111111 hours of audio that this API key may send on one day in UTC, 1 s are left, and this recording "
-        "has 2 s."
+        "This API key may send 0.00111111 hours of audio a day (UTC). Today 1 s are left, and this recording has 2 s."
     )
     assert '"key-audio";q=4;qu="audio-seconds";w=86400' in answer.headers["RateLimit-Policy"]
     assert answer.headers["RateLimit"].startswith('"key-audio";r=1;t=')
@@ -199,7 +198,9 @@ async def test_audio_of_unknown_length_is_refused_only_when_nothing_is_left(
     [job] = await claim(database, 0, fetches=1)
     await finish(database, job, SUCCESS)
     answer = await served.client.post("/v1/transcriptions", json=body, headers=key)
-    assert "0 s are left" in refused(answer, 429, "quota_exceeded")["detail"]
+    assert refused(answer, 429, "quota_exceeded")["detail"] == (
+        "All API keys of this tenant together may send 0.000277778 hours of audio a day (UTC). Today 0 s are left."
+    )
     await execute(database, "UPDATE usage_entry SET day = day - 1")  # as if it had been yesterday
     answer = await served.client.post("/v1/transcriptions", json=body, headers=key)
     assert answer.status_code == 202
@@ -209,6 +210,12 @@ async def test_a_recording_that_no_day_has_room_for_is_not_asked_for_again(
     database: Database, served: Listening
 ) -> None:
     answer = await post(served, await bearer(served, audio_hours_per_day=1 / 3600), 2)
+    refused(answer, 429, "quota_exceeded")
+    assert "Retry-After" not in answer.headers
+
+
+async def test_a_key_without_any_place_is_not_asked_to_come_again(database: Database, served: Listening) -> None:
+    answer = await post(served, await bearer(served, pending_jobs=0))
     refused(answer, 429, "quota_exceeded")
     assert "Retry-After" not in answer.headers
 

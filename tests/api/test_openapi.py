@@ -1,6 +1,7 @@
 """The OpenAPI document is complete, it is committed, and the service behaves as it says."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -124,6 +125,26 @@ def test_every_error_has_the_form_of_its_path_and_its_codes_are_described(name: 
                 assert media_type == "application/problem+json"
                 assert {value["status"] for value in values.values()} == {int(status)}
             assert all(f"`{code}`" in response["description"] for code in values)
+
+
+def test_all_routes_that_make_a_transcription_name_the_refusals_of_a_new_one() -> None:
+    makers = [
+        name for name, operation in OPERATIONS.items() if "`queue_full`" in str(operation["responses"].get("429"))
+    ]
+    assert {"POST /v1/transcriptions", "POST /v1/transcriptions/from-url"} < set(makers)
+    assert "POST /v1/transcriptions/{transcription_id}/retry" in makers
+    codes = {
+        name: {status: OPERATIONS[name]["responses"][status]["description"] for status in ("429", "503", "507")}
+        for name in makers
+    }
+    assert all(each == codes["POST /v1/transcriptions"] for each in codes.values())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_description_of_an_error_names_a_code_twice(name: str) -> None:
+    for status, response in OPERATIONS[name]["responses"].items():
+        codes = re.findall("`[a-z_]+`", response["description"]) if int(status) >= 400 else []
+        assert len(codes) == len(set(codes)), response["description"]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -97,6 +97,9 @@ async def test_days_are_chosen_and_told_apart(database: Database, served: Listen
     assert rows[0]["day"] == first
     assert await read(served, key, f"from={first}&to={first}&by=model") == [{"model": "base"} | sums(1, 1, 0, 50.0)]
     refused(await served.client.get(f"/v1/usage?from={TODAY}&to={first}", headers=key), 422, "invalid_request")
+    future = datetime.now(UTC).date() + timedelta(days=9)
+    problem = refused(await served.client.get(f"/v1/usage?from={future}", headers=key), 422, "invalid_request")
+    assert "`to`, which is today" in problem["errors"][0]["detail"]
     for day in ("yesterday", "0", "2026-13-01", "2026-11-28T00:00:00Z"):
         refused(await served.client.get(f"/v1/usage?to={day}", headers=key), 422, "invalid_request")
 

@@ -65,11 +65,15 @@ def limit_tenant(
 
     async def change(session: Any) -> Any:
         if key is not None:
-            return await limits.change_keys(session, name, key, changes, actor())
-        return (await limits.change_tenant(session, name, changes, actor())).limits
+            return await limits.change_keys(session, name, key, changes, actor()), False
+        row, is_new = await limits.change_tenant(session, name, changes, actor())
+        return row.limits, is_new
 
     who = f"The tenant {name}" if key is None else f"The key {key} of the tenant {name}"
-    typer.echo(f"{who}: {_shown(in_database(change))}")
+    changed, is_new = in_database(change)
+    typer.echo(f"{who}: {_shown(changed)}")
+    if is_new:
+        typer.echo(f"The tenant {name} is new.", err=True)
 
 
 def _number(text: str | None, option: str, kind: type[float], least: float = 0) -> float | None:
