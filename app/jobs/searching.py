@@ -28,7 +28,7 @@ from app.search.lexemes import quoted, tenant_lexeme
 from app.search.models import TranscriptSearch
 from app.search.query import Query
 
-WALKS = (100, 900)  # how many calls of the list are looked into before the index is asked
+FIRST_WALK, LONGEST_WALK = 100, 1000  # how many calls of the list are looked into before the index is asked
 CANDIDATES = 1000  # calls of the index that are looked into at a time
 LONGEST_SECONDS = 0.5
 # Of the plans that PostgreSQL might choose instead, some read the words of all calls. One of them is the plan that it
@@ -56,13 +56,16 @@ async def find(database: Database, wanted: Wanted, caller: Caller | None) -> Fou
     wanted = replace(wanted, statuses=(Status.COMPLETED,))
     ends = time.monotonic() + LONGEST_SECONDS
     found: list[UUID] = []
-    for calls in WALKS:
+    walked, calls = 0, FIRST_WALK
+    while calls:
         async with database.transaction() as session:
             looked_at = await _walk(session, wanted, caller, calls)
         found += [call for call, has in looked_at if has]
         if len(found) > wanted.limit or len(looked_at) < calls:
             return _page(wanted, found, None)
         wanted = replace(wanted, cursor=looked_at[-1][0])
+        walked += calls
+        calls = _next_walk(walked, len(found), wanted.limit)
     while True:
         candidates = await _candidates(database, wanted, caller)
         async with database.transaction() as session:
@@ -71,6 +74,13 @@ async def find(database: Database, wanted: Wanted, caller: Caller | None) -> Fou
         if len(found) > wanted.limit or is_end or time.monotonic() > ends:
             return _page(wanted, found, None if is_end else candidates[-1])
         wanted = replace(wanted, cursor=candidates[-1])
+
+
+def _next_walk(walked: int, found: int, limit: int) -> int:
+    """How many calls to look into next: as many as fill the page if the words stay as frequent, and some more."""
+    missing = limit + 1 - found
+    enough = missing * walked * 5 // (4 * found) if found else LONGEST_WALK
+    return min(LONGEST_WALK - walked, max(FIRST_WALK, enough))
 
 
 def _page(wanted: Wanted, found: list[UUID], cursor: UUID | None) -> Found:

@@ -16,7 +16,8 @@ SEARCHES = 10  # after five, PostgreSQL might make one plan for all that follow
 async def test_a_connection_that_has_searched_often_still_plans_each_search(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searching, "WALKS", (1,))
+    for walk in ("FIRST_WALK", "LONGEST_WALK"):
+        monkeypatch.setattr(searching, walk, 1)
     calls = [await said(database, "I want a refund.") for _ in range(3)]
     for _ in range(SEARCHES):
         page = await Reader(database).page(Wanted(query=parse("refund"), order="oldest"), TESTER)
