@@ -14,11 +14,9 @@ from testing.service import Service
 from tests.api.page.conftest import in_a_browser, open_with_stored_key
 
 CALLS = 10_000
-# Three times what a machine with nothing else to do may need, because other tests run beside this one. `pytest -s`
-# prints what it took.
-LONGEST_MILLISECONDS = 3 * 300
+LONGEST_MILLISECONDS = 300
 LONGEST_MOVE_MILLISECONDS = 50
-OPENINGS = 12
+OPENINGS, MOST_OPENINGS = 12, 60  # more than 12 only while other programs make each opening too slow
 ENOUGH_ROWS = 1000
 # When the first rows are drawn, in milliseconds since the reader asked for the page.
 STOPWATCH = """
@@ -35,12 +33,12 @@ new MutationObserver((_, observer) => {
 async def test_the_page_opens_fast_with_10000_calls(
     guarded: Service, calls: Database, browser: Browser, report: Callable[[str], None]
 ) -> None:
-    """Other programs on this machine can only make it slower, so the fastest opening counts."""
+    """Other programs on this machine can only make it slower, so the fastest opening has to be fast enough."""
     kinds = [await called(calls, "call.wav", datetime.now(UTC), agent=agent) for agent in ("Anna", "Li Wei")]
     await copy(calls, kinds, CALLS - len(kinds), timedelta(minutes=5))
     browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": STOPWATCH})
-    took = []
-    for _ in range(OPENINGS):
+    took: list[int] = []
+    while len(took) < OPENINGS or (min(took) > LONGEST_MILLISECONDS and len(took) < MOST_OPENINGS):
         open_with_stored_key(guarded, browser)
         took.append(round(browser.until("window.opened")))
     report(f"the page opened in {min(took)} ms at best, {median(took)} ms in the median, first {took[0]} ms")

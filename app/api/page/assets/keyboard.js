@@ -6,7 +6,7 @@ import { choose, chooseNone, chooseUpTo, chosenRows, whenChosenChange } from "./
 import { byId, write } from "./elements.js";
 import { toggle as togglePlaying } from "./player.js";
 
-const MOST_CHOSEN = 1000; // at once; an export has no more
+const MOST_CHOSEN = 1000; // as many as an export may have
 
 const table = byId("calls");
 const rowOf = (target) => target?.closest?.("#calls .row");

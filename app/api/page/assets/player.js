@@ -74,13 +74,15 @@ export function unload() {
 export function playFrom(seconds) {
   if (!audio.src) return;
   seek(seconds);
-  audio.play().catch(() => undefined); // because the audio element itself shows that it cannot play
+  play();
 }
+
+const play = () => audio.play().catch(() => undefined); // because the audio element itself shows that it cannot play
 
 // Plays or pauses the recording, if there is one.
 export function toggle() {
   if (!audio.src) return;
-  if (audio.paused) audio.play().catch(() => undefined);
+  if (audio.paused) play();
   else audio.pause();
 }
 
