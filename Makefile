@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: search help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak lock
+.PHONY: page search help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -87,6 +87,9 @@ soak: setup ## transcribe hours of audio and hundreds of jobs, and check the mem
 
 search: setup ## measure the search in a million calls, which takes 30 GB of disk: make search [CALLS=100000] [KEEP=folder]
 	$(BIN)/python -m proofs.search $(if $(CALLS),--calls $(CALLS)) $(if $(KEEP),--keep $(KEEP))
+
+page: setup ## measure how fast the page opens with 10,000 calls, beside a page of 50: make page [OPENINGS=30]
+	$(BIN)/python -m proofs.page $(if $(OPENINGS),--openings $(OPENINGS))
 
 lint: setup ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
