@@ -266,7 +266,7 @@ class Settings(BaseSettings):
     keep_audit_days: int = Field(
         default=365,
         ge=1,
-        description="Days that entries of the audit are kept. They say who read or erased which call.",
+        description="Days that entries of the audit are kept. They say who read, changed or erased which call.",
     )
     openai_keep_abandoned: bool = Field(
         default=False,

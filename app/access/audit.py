@@ -1,4 +1,4 @@
-"""The audit: who read, erased or exported which call, and who changed keys and limits.
+"""The audit: who read, exported, cancelled, retried or erased which call, and who changed keys and limits.
 
 An entry is written in the transaction that reads or changes, so that nobody reads without a trace, even if the process
 is killed. It holds ids and names, and no text of a call. Erasing a call leaves its entries.
@@ -24,7 +24,7 @@ log = structlog.stdlib.get_logger("callscribe.audit")
 
 
 RETENTION, BATCH = "retention", "batch"
-"""Who erases calls when they are old enough, and those of a batch that a client has erased. No key has these names."""
+"""Who erases calls when they are old enough, and who cancels or erases those of a batch. No key has these names."""
 CLI = "cli"
 """Before the name of a user who runs a command. No tenant has this name."""
 
@@ -38,7 +38,11 @@ class Action(StrEnum):
     TRANSCRIPT_EXPORTED = "transcript.exported"
     RECORDING_READ = "recording.read"
     RECORDING_ERASED = "recording.erased"
+    CALL_CANCELLED = "call.cancelled"
+    CALL_RETRIED = "call.retried"
     CALL_ERASED = "call.erased"
+    BATCH_CANCELLED = "batch.cancelled"
+    BATCH_RETRIED = "batch.retried"
     BATCH_ERASED = "batch.erased"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"

@@ -117,7 +117,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
             {"name": "events", "description": "The requests that the service sends to your `webhook_url`."},
             {"name": "keys", "description": "Make and revoke API keys, and see who a key is."},
             {"name": "usage", "description": "Read how much was transcribed."},
-            {"name": "audit", "description": "Read who read or erased which call."},
+            {"name": "audit", "description": "Read who read, changed or erased which call."},
             {"name": "operations", "description": "Check whether the service is alive and ready, and list its models."},
         ],
         generate_unique_id_function=lambda route: route.name,

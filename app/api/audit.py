@@ -1,4 +1,4 @@
-"""The route `/v1/audit`: who read or erased which call, and who changed keys and limits."""
+"""The route `/v1/audit`: who read, changed or erased which call, and who changed keys and limits."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -28,12 +28,14 @@ class AuditEntryOut(BaseModel):
     caller: str = Field(
         description="Who did it: the name of an API key, after the tenant and a colon if the tenant is not `default`; "
         "`cli:` and the name of a user who ran a command; `retention`, which erases what is old enough; or `batch`, "
-        "which erases the calls of an erased batch.",
+        "which cancels the calls of a cancelled batch and erases those of an erased one.",
         examples=["acme:crm"],
     )
     tenant: str = Field(description="The tenant that owns what was read or changed.", examples=["acme"])
     transcription_id: UUID | None = Field(description="The call, which may be erased.")
-    about: str | None = Field(description="The key, the tenant or the batch that was changed or erased.")
+    about: str | None = Field(
+        description="The key, the tenant or the batch that was changed or erased, or the batch of the call."
+    )
     details: dict[str, Any] | None = Field(description="What was changed.")
     address: str | None = Field(description="The client's address.", examples=["10.1.2.3"])
     request_id: str | None = Field(description="The id of the request in the service's log.")
@@ -97,7 +99,7 @@ async def read_audit(
         str | None, Query(description="The `next_cursor` of the previous page. Leave it out to get the first page.")
     ] = None,
 ) -> AuditPage:
-    """Lists who read or erased which call, and who changed keys and limits, of all tenants, newest first.
+    """Lists who read, changed or erased which call, and who changed keys and limits, of all tenants, newest first.
 
     Entries are kept as long as the operator has set, also if the call is erased.
     """

@@ -173,14 +173,29 @@ def _same_key(caller: str, idempotency_key: str) -> tuple[Any, ...]:
 
 
 async def request_cancel(
-    session: AsyncSession, transcription_id: UUID, caller: Caller | None, at_end: AtEnd, *, why: AppError | None = None
+    session: AsyncSession,
+    transcription_id: UUID,
+    caller: Caller | None,
+    at_end: AtEnd,
+    *,
+    operator: str = "",
+    why: AppError | None = None,
 ) -> Written:
     """Cancel a job. A waiting job ends immediately. A running job ends when its worker has read the notification.
 
-    `why` is shown as the job's error if the service itself cancels it. Raises NotFound, and AlreadyFinal if the job
-    has ended before.
+    `why` is shown as the job's error if the service itself cancels it, and the audit has no entry then. Raises
+    NotFound, and AlreadyFinal if the job has ended before.
     """
     job = await lock(session, transcription_id, caller)
+    requested_before = job.cancel_requested
+    written = await _cancel(session, job, at_end, why)
+    if why is None and not requested_before:
+        by = operator if caller is None else caller.label
+        await audit.note_change(session, Action.CALL_CANCELLED, by, calls=[transcription_id], tenant=job.tenant)
+    return written
+
+
+async def _cancel(session: AsyncSession, job: Transcription, at_end: AtEnd, why: AppError | None = None) -> Written:
     if job.status in FINAL:
         raise AlreadyFinal(f"The transcription is {job.status} already.")
     ended = await now(session)
@@ -223,7 +238,10 @@ async def erase(
 async def cancel_some_of_batch(
     session: AsyncSession, batch_id: UUID, caller: Caller, at_end: AtEnd, limit: int
 ) -> list[Written]:
-    """Cancel up to `limit` jobs of a recording batch. Returns none if there is no job left to cancel."""
+    """Cancel up to `limit` jobs of a recording batch. Returns none if there is no job left to cancel.
+
+    The audit says in another entry who cancelled the batch.
+    """
     going_on = or_(
         col(Transcription.status) == Status.PENDING,
         and_(col(Transcription.status) == Status.IN_PROGRESS, not_(col(Transcription.cancel_requested))),
@@ -232,7 +250,10 @@ async def cancel_some_of_batch(
     cancelled = []
     for job_id in (await session.exec(statement.limit(limit))).all():
         with suppress(NotFound, AlreadyFinal):  # it has ended or was deleted meanwhile
-            cancelled.append(await request_cancel(session, job_id, caller, at_end))
+            cancelled.append(await _cancel(session, await lock(session, job_id, caller), at_end))
+    if cancelled:
+        by, ids, about = audit.BATCH, [written.job.id for written in cancelled], str(batch_id)
+        await audit.note_change(session, Action.CALL_CANCELLED, by, calls=ids, tenant=caller.tenant, about=about)
     return cancelled
 
 

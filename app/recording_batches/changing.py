@@ -115,6 +115,7 @@ async def request_cancel(session: AsyncSession, batch_id: UUID, caller: Caller) 
     if batch.status in (BatchStatus.COMPLETED, BatchStatus.CANCELLED):
         raise AlreadyFinal(f"The batch is {batch.status} already.")
     batch.status, batch.look_at = BatchStatus.CANCELLED, await now(session)
+    await audit.note_change(session, Action.BATCH_CANCELLED, caller.label, tenant=batch.tenant, about=str(batch_id))
     await notify(session, BATCHES_TOPIC)
     return batch
 
@@ -155,7 +156,7 @@ _RETRY = text("""
     )
     UPDATE recording_batch_row AS row SET transcription_id = NULL, error_code = NULL, error_message = NULL
     FROM again WHERE row.batch_id = :batch AND row.number = again.number
-    RETURNING again.job IS NULL
+    RETURNING again.job
 """)
 
 
@@ -184,9 +185,13 @@ async def retry_rows(
         after=rows.start - 1,
         until=rows.stop - 1,
     )
-    were_refused = (await session.exec(again)).scalars().all()  # type: ignore[call-overload]
-    batch.refused -= sum(were_refused)
-    batch.fed -= len(were_refused) - sum(were_refused)
+    jobs = (await session.exec(again)).scalars().all()  # type: ignore[call-overload]
+    calls = [job for job in jobs if job is not None]
+    batch.refused -= len(jobs) - len(calls)
+    batch.fed -= len(calls)
+    if calls:
+        by, about = caller.label, str(batch_id)
+        await audit.note_change(session, Action.CALL_RETRIED, by, calls=calls, tenant=batch.tenant, about=about)
 
 
 async def go_on(session: AsyncSession, batch_id: UUID, caller: Caller) -> RecordingBatch:
@@ -196,5 +201,6 @@ async def go_on(session: AsyncSession, batch_id: UUID, caller: Caller) -> Record
     if is_unfed and batch.status != BatchStatus.FEEDING:
         batch.status, batch.completed_at, batch.paced_since = BatchStatus.FEEDING, None, None
     batch.look_at = await now(session)
+    await audit.note_change(session, Action.BATCH_RETRIED, caller.label, tenant=batch.tenant, about=str(batch_id))
     await notify(session, BATCHES_TOPIC)
     return batch

@@ -11,6 +11,8 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
+from app.access import audit
+from app.access.audit import Action
 from app.access.callers import Caller
 from app.database.connections import Database
 from app.errors import AppError
@@ -39,11 +41,14 @@ class Retries:
         self._fetcher = fetcher
         self._intake = intake
 
-    async def retry(self, job_id: UUID, caller: Caller | None, idempotency_key: str | None = None) -> Accepted:
+    async def retry(
+        self, job_id: UUID, caller: Caller | None, idempotency_key: str | None = None, *, operator: str = ""
+    ) -> Accepted:
         """The new job, or the one of an earlier request that has not ended yet or had the same idempotency key.
 
-        Without a caller, an operator retries the job on behalf of its caller, also while the queue is full, the intake
-        is paused or the operator's settings name other models. Raises AppError, such as NotFound and RecordingGone.
+        Without a caller, the `operator` retries the job on behalf of its caller, also while the queue is full, the
+        intake is paused or the operator's settings name other models. Raises AppError, such as NotFound and
+        RecordingGone.
         """
         async with self._database.transaction() as session:
             ended = await _read(session, job_id, caller)
@@ -60,6 +65,11 @@ class Retries:
         try:
             async with self._database.transaction() as session:
                 accepted = await self._add(session, new, job_id, caller)
+                if accepted.is_new:
+                    by, new_id = operator if caller is None else caller.label, {"retried_as": str(new.id)}
+                    await audit.note_change(
+                        session, Action.CALL_RETRIED, by, calls=[job_id], tenant=ended.tenant, details=new_id
+                    )
         except AppError:
             await self._erase(new)
             raise

@@ -1,4 +1,4 @@
-"""Everything that reads or erases calls, and everything that changes keys and limits, leaves an entry in the audit."""
+"""Everything that reads or changes calls, and everything that changes keys and limits, leaves an entry in the audit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,20 +9,22 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from app.access import audit
 from app.access.audit import Action
 from app.access.callers import Caller, Scope
 from app.database.connections import Database
-from app.jobs import erasure
+from app.jobs import changing, erasure
 from app.jobs.retention import Retention
 from app.storage.folder_store import LocalAudioStore
 from testing.forms import refused
 from testing.keys import bearer
 from testing.listening import Listening, listening
 from testing.recordings import tone
-from testing.rows import SUCCESS, claim, date_end, execute, finish
+from testing.rows import KEEP_AUDIO, SUCCESS, TESTER, claim, date_end, enqueue, execute, finish
 
+URL = "https://recordings.example.com/call.wav"
 NOBODY = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
 
@@ -110,6 +112,33 @@ async def test_changes_of_keys_and_limits_are_in_the_audit(database: Database, s
     assert made["key"] not in str(found)
 
 
+async def test_who_cancels_and_retries_a_call_leaves_one_entry_each(database: Database, served: Listening) -> None:
+    key, boss = await bearer(served, "crm", "acme"), await bearer(served, "boss", scopes=[Scope.ADMIN])
+    job = (await served.client.post("/v1/transcriptions", json={"url": URL}, headers=key)).json()
+    path, new, stranger = job["links"]["self"], "", await bearer(served, "crm", "globex")
+    for asked, by, statuses in (
+        ("retry", key, [409]),
+        ("cancel", stranger, [404]),
+        ("cancel", key, [200, 409]),
+        ("retry", stranger, [404]),
+        ("retry", key, [202, 200]),
+    ):
+        for status in statuses:
+            answer = await served.client.post(f"{path}/{asked}", headers=by)
+            assert answer.status_code == status, answer.text
+            new = answer.json().get("id", new)
+    await claim(database, 0, fetches=1)
+    for _ in range(2):
+        assert (await served.client.post(f"/v1/transcriptions/{new}/cancel", headers=key)).status_code == 200
+    found = await entries(served, boss, "caller=acme:crm")
+    assert [(each["action"], each["transcription_id"], each["details"]) for each in found] == [
+        ("call.cancelled", new, None),
+        ("call.retried", job["id"], {"retried_as": new}),
+        ("call.cancelled", job["id"], None),
+    ]
+    assert {(each["tenant"], each["address"]) for each in found} == {("acme", "127.0.0.1")}
+
+
 async def test_retention_and_batches_are_in_the_audit(database: Database, served: Listening, tmp_path: Path) -> None:
     key, boss = await bearer(served, "crm", "acme"), await bearer(served, "boss", scopes=[Scope.ADMIN])
     call = (await completed(served, database, key)).rpartition("/")[2]
@@ -130,6 +159,31 @@ async def test_retention_and_batches_are_in_the_audit(database: Database, served
     await served.client.delete(batch["links"]["self"], headers=key)
     [entry] = await entries(served, boss, "action=batch.erased")
     assert (entry["caller"], entry["about"]) == ("acme:crm", batch["id"])
+
+
+async def test_who_cancels_and_retries_a_batch_is_in_the_audit_with_each_of_its_calls(
+    database: Database, served: Listening
+) -> None:
+    key, boss = await bearer(served, "crm", "acme"), await bearer(served, "boss", scopes=[Scope.ADMIN])
+    source = {"source": {"urls": [f"https://recordings.example.com/{number}.wav" for number in range(3)]}}
+    batch = (await served.client.post("/v1/batches", json=source, headers=key)).json()
+    await served.service.feeder.look_after_all()
+    for request in ("cancel", "retry"):
+        answer = await served.client.post(f"{batch['links']['self']}/{request}", headers=key)
+        assert answer.status_code == 200, answer.text
+        await execute(database, "UPDATE recording_batch SET look_at = now()")
+        await served.service.feeder.look_after_all()
+        await execute(database, "UPDATE recording_batch SET look_at = now()")
+        await served.service.feeder.look_after_all()
+    found = [entry for entry in await entries(served, boss, "tenant=acme") if entry["action"] != "key.created"]
+    assert [(entry["action"], entry["caller"]) for entry in reversed(found)] == [
+        ("batch.cancelled", "acme:crm"),
+        *[("call.cancelled", "batch")] * 3,
+        *[("call.retried", "acme:crm")] * 3,
+        ("batch.retried", "acme:crm"),
+    ]
+    assert {entry["about"] for entry in found} == {batch["id"]}
+    assert len({entry["transcription_id"] for entry in found}) == 4
 
 
 async def test_only_an_admin_reads_the_audit_page_by_page(database: Database, served: Listening) -> None:
@@ -155,6 +209,26 @@ async def test_only_an_admin_reads_the_audit_page_by_page(database: Database, se
     assert len(await entries(served, boss, f"{reads}&from={today - timedelta(days=1)}")) == 5
     assert await entries(served, boss, f"{reads}&to={today - timedelta(days=1)}") == []
     refused(await served.client.get("/v1/audit?from=0", headers=boss), 422, "invalid_request")
+
+
+async def test_a_change_that_cannot_be_written_into_the_audit_is_not_made(
+    database: Database, served: Listening
+) -> None:
+    job = await enqueue(database, source=URL, audio_key=None)
+
+    async def cancel() -> None:
+        async with database.transaction() as session:
+            await changing.request_cancel(session, job.id, TESTER, KEEP_AUDIO)
+
+    async def retry() -> None:
+        assert (await served.service.retries.retry(job.id, TESTER)).is_new
+
+    for change in (cancel, retry):
+        await execute(database, "ALTER TABLE audit RENAME TO elsewhere")
+        with pytest.raises(DBAPIError):
+            await change()
+        await execute(database, "ALTER TABLE elsewhere RENAME TO audit")
+        await change()  # it was not made before
 
 
 async def test_a_read_that_cannot_be_written_into_the_audit_is_not_answered(

@@ -7,7 +7,9 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from sqlmodel import col, select
 
+from app.access.audit import AuditEntry
 from app.control import workers
 from app.control.models import WorkerState
 from app.database.connections import Database
@@ -54,6 +56,14 @@ def operator(database: Database, tmp_path: Path) -> Operator:
     return Operator(database, tmp_path)
 
 
+async def audited(database: Database) -> list[tuple[str, str, str]]:
+    """What was done to which call, of which tenant. It was a user of the command line."""
+    async with database.transaction() as session:
+        found = (await session.exec(select(AuditEntry).order_by(col(AuditEntry.at), col(AuditEntry.id)))).all()
+    assert all(entry.caller.startswith("cli") for entry in found)
+    return [(entry.action, str(entry.transcription_id), entry.tenant) for entry in found]
+
+
 def logged(done: "CompletedProcess[str]") -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     return [line for line in lines if line["logger"] == "callscribe.operator"]
@@ -98,6 +108,11 @@ async def test_jobs_of_all_tenants_are_listed_shown_retried_and_erased(database:
     names = {path.name for path in operator.store.folder.glob("??/*")}
     assert names == {new["id"]}
     assert [job["id"] for job in await operator.reads("jobs", "list")] == [new["id"]]
+    assert await audited(database) == [
+        ("call.retried", str(failed.id), "acme"),
+        ("call.erased", str(failed.id), "acme"),
+        ("call.erased", str(waiting.id), "default"),
+    ]
 
 
 async def test_jobs_are_cancelled_and_their_recordings_kept_for_a_retry_as_the_service_does(
@@ -116,9 +131,14 @@ async def test_jobs_are_cancelled_and_their_recordings_kept_for_a_retry_as_the_s
     assert len(list(operator.store.folder.glob("??/*"))) == 2
 
     other = await operator.job()
-    await operator.runs("jobs", "cancel", other.id, KEEP_FAILED_AUDIO_DAYS="0")
+    await operator.runs("jobs", "cancel", waiting.id, other.id, KEEP_FAILED_AUDIO_DAYS="0")
     assert (await read(database, other.id)).audio_key is None
     assert not list(operator.store.folder.glob(f"??/{other.id}"))
+    assert await audited(database) == [
+        ("call.cancelled", str(waiting.id), "default"),
+        ("call.retried", str(waiting.id), "default"),
+        ("call.cancelled", str(other.id), "default"),
+    ]
 
 
 async def test_failed_jobs_without_a_retry_are_listed_by_tenant(database: Database, operator: Operator) -> None:

@@ -123,7 +123,7 @@ def retry_jobs(transcriptions: Ids) -> None:
     """
 
     async def retry(hands: Hands, job_id: UUID) -> str:
-        accepted = await hands.retries.retry(job_id, None)
+        accepted = await hands.retries.retry(job_id, None, operator=actor())
         note("transcription retried", job=str(accepted.job.id), retry_of=str(job_id), is_new=accepted.is_new)
         return f"{job_id} is retried as {accepted.job.id}"
 
@@ -137,7 +137,7 @@ def cancel_jobs(transcriptions: Ids) -> None:
 
     async def cancel(hands: Hands, job_id: UUID) -> str:
         async with hands.database.transaction() as session:
-            written = await changing.request_cancel(session, job_id, None, hands.at_end)
+            written = await changing.request_cancel(session, job_id, None, hands.at_end, operator=actor())
         await hands.retention.erase_audio(job_id, written.forgotten_audio)
         note("transcription cancelled", job=str(job_id), status=written.job.status)
         return f"{job_id} is {'cancelled' if written.job.status.final else 'being cancelled'}"
