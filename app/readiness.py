@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.control.models import Pausable
+from app.control.pausable import Pausable
 from app.control.presence import Presence
 from app.control.switches import Switches
 from app.database.connections import Database

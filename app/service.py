@@ -18,7 +18,7 @@ import structlog
 from app import readiness
 from app.access.registry import ApiKeys
 from app.audio.containment.report import log_containment
-from app.control.models import Pausable
+from app.control.pausable import Pausable
 from app.control.presence import Presence
 from app.control.switches import Switches
 from app.database.connections import Database

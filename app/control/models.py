@@ -7,12 +7,7 @@ from sqlalchemy import Boolean, CheckConstraint, Column, DateTime, Float, Text, 
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-
-class Pausable(StrEnum):
-    """What operators may pause: claims, which begin jobs, and the intake, which accepts them."""
-
-    CLAIMS = "claims"
-    INTAKE = "intake"
+from app.control.pausable import Pausable
 
 
 class WorkerState(StrEnum):

@@ -10,7 +10,8 @@ from sqlalchemy import Interval, bindparam, func, text
 from sqlmodel import col, delete
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.control.models import Pausable, PauseRow
+from app.control.models import PauseRow
+from app.control.pausable import Pausable
 from app.database.notifications import notify
 
 CONTROL_TOPIC = "control"

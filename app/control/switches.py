@@ -10,7 +10,7 @@ import time
 import structlog
 
 from app.control import pauses
-from app.control.models import Pausable
+from app.control.pausable import Pausable
 from app.control.pauses import CONTROL_TOPIC, Pause
 from app.database.connections import Database
 from app.database.notifications import Signals

@@ -7,13 +7,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.audio.raw import raw_sound
 from app.deliveries.outputs import Output
-from app.jobs.models import Transcription
 from app.storage.store import StoredAudio
 from app.transcripts.transcript import Options
+
+if TYPE_CHECKING:  # the settings import this module, and SQLAlchemy would make every command start slowly
+    from app.jobs.models import Transcription
 
 DEFAULT_MODEL = ""
 """In the options of an Ask, this stands for the first model that the service serves."""
@@ -67,7 +69,7 @@ class Ask:
 class Accepted:
     """The job, and whether it is new. A repeated request leads to the job of the first one."""
 
-    job: Transcription
+    job: "Transcription"
     is_new: bool
 
 

@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     JsonValue,
     Tag,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -31,7 +32,6 @@ from app.errors import FieldError, InvalidRequest, field_errors
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask, Remote
 from app.intake.metadata import checked_metadata
 from app.intake.text_fields import field_of, values_of
-from app.jobs.models import stored_options
 from app.network.guard import MAX_URL_CHARACTERS
 from app.speech.language_tags import AUTO, candidate_of, code_of
 from app.transcripts.formats import Format
@@ -40,6 +40,7 @@ from app.transcripts.transcript import Channels, Encoding, Options, Task
 MOST_CHANNELS = 8
 MAX_PROMPT_CHARACTERS = 2000
 OPTION_FIELDS = frozenset(field.name for field in fields(Options))
+_OPTIONS = TypeAdapter(Options)
 
 Model = TypeVar("Model", bound=BaseModel)
 Each = TypeVar("Each", bound=str)
@@ -251,7 +252,7 @@ class CreateTranscription(BaseModel):
             "language": None if self.language == AUTO else self.language,
         }
         return Ask(
-            options=stored_options.validate_python(options),
+            options=_OPTIONS.validate_python(options),
             priority=self.priority if "priority" in self.model_fields_set else None,
             external_id=self.external_id,
             metadata=self.metadata,

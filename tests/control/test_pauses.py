@@ -9,7 +9,7 @@ import pytest
 
 from app.access.callers import Caller
 from app.control import pauses
-from app.control.models import Pausable
+from app.control.pausable import Pausable
 from app.control.switches import Switches
 from app.database.connections import Database
 from app.database.notifications import Signals

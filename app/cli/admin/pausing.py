@@ -8,7 +8,7 @@ import typer
 from app.cli.admin.durations import duration_of
 from app.cli.admin.opening import actor, note, with_database
 from app.cli.admin.workers import one_worker
-from app.control.models import Pausable
+from app.control.pausable import Pausable
 from app.wording import of_count
 
 if TYPE_CHECKING:
