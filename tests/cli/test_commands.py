@@ -5,22 +5,32 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import srt  # type: ignore[import-untyped]
 import webvtt
 
+from testing.command_line import run_command
 from testing.hearing import FEW, missed
 from testing.recordings import SAMPLE_CALL, call, said, tone
 from testing.service import callscribe, eventually, start_callscribe
+
+SLOW_TO_IMPORT = ("sqlalchemy", "sqlmodel", "asyncpg", "fastapi", "numpy", "ctranslate2")
+
+
+def test_commands_load_neither_engine_nor_database_before_they_need_them() -> None:
+    program = f"import sys, app.cli.commands; print([name for name in {SLOW_TO_IMPORT} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_models_are_listed(tmp_path: Path) -> None:
     on_disk = tmp_path / "models" / "mine"
     on_disk.mkdir(parents=True)
     (on_disk / "model.bin").touch()
-    listed = callscribe("models", folder=tmp_path, MODEL="base,mine")
+    listed = run_command("models", folder=tmp_path, MODEL="base,mine")
     assert listed.returncode == 0
     facts = dict(line.split("\t") for line in listed.stdout.splitlines())
     assert facts["base"] == "bundled, default"
@@ -28,13 +38,13 @@ def test_models_are_listed(tmp_path: Path) -> None:
 
 
 def test_the_path_of_a_model_is_printed(tmp_path: Path) -> None:
-    printed = callscribe("models", "path", "base", folder=tmp_path)
+    printed = run_command("models", "path", "base", folder=tmp_path)
     assert printed.returncode == 0
     assert (Path(printed.stdout.strip()) / "model.bin").is_file()
 
 
 def test_the_path_of_a_model_that_is_not_on_the_machine_is_refused_with_advice(tmp_path: Path) -> None:
-    refused = callscribe("models", "path", "large-v3", folder=tmp_path)
+    refused = run_command("models", "path", "large-v3", folder=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr == "callscribe: large-v3 is not on this machine; `callscribe models fetch large-v3` gets it\n"
 
@@ -178,7 +188,7 @@ def test_the_error_names_an_invalid_option(tmp_path: Path, options: tuple[str, .
     recording.write_bytes(call(0, 1))
     (tmp_path / "call.wav.other.wav").write_bytes(call(0, 1))
     filled = [option.format(file=recording) for option in options]
-    refused = callscribe("transcribe", str(recording), *filled, folder=tmp_path)
+    refused = run_command("transcribe", str(recording), *filled, folder=tmp_path)
     assert refused.returncode == 2
     assert named in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -196,7 +206,7 @@ def test_the_error_names_an_invalid_option(tmp_path: Path, options: tuple[str, .
     ],
 )
 def test_the_error_names_an_invalid_value_in_plain_words(tmp_path: Path, options: tuple[str, ...], reason: str) -> None:
-    refused = callscribe("transcribe", str(SAMPLE_CALL), *options, folder=tmp_path)
+    refused = run_command("transcribe", str(SAMPLE_CALL), *options, folder=tmp_path)
     said_in_one_line = " ".join(refused.stderr.replace("│", " ").split())
     assert (refused.returncode, reason in said_in_one_line) == (2, True), refused.stderr
     assert "Value error" not in refused.stderr
@@ -210,7 +220,7 @@ def test_raw_sound_that_no_option_describes_is_reported_with_the_option(tmp_path
 
 
 def test_a_secret_from_a_new_database_comes_with_a_warning(tmp_path: Path) -> None:
-    first, again = (callscribe("webhooks", "secret", folder=tmp_path) for _ in range(2))
+    first, again = (run_command("webhooks", "secret", folder=tmp_path) for _ in range(2))
     assert first.stdout.startswith("whsec_")
     assert first.stderr.startswith(f"callscribe: warning: {tmp_path} has no database yet")
     assert (again.stdout, again.stderr) == (first.stdout, "")
@@ -250,7 +260,7 @@ def test_transcripts_that_would_be_written_over_one_another_are_refused(tmp_path
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(call(0, 1))
     folders = [str(tmp_path / name) for name in ("one", "two")]
-    refused = callscribe("transcribe", *folders, "-o", str(tmp_path / "out"), folder=tmp_path)
+    refused = run_command("transcribe", *folders, "-o", str(tmp_path / "out"), folder=tmp_path)
     assert refused.returncode == 2
     assert "written over one another" in refused.stderr
     assert not (tmp_path / "out").exists()
@@ -259,6 +269,6 @@ def test_transcripts_that_would_be_written_over_one_another_are_refused(tmp_path
 @pytest.mark.parametrize("path", ["empty", "missing.wav"])
 def test_a_path_without_recordings_is_refused(tmp_path: Path, path: str) -> None:
     (tmp_path / "empty").mkdir()
-    refused = callscribe("transcribe", str(tmp_path / path), folder=tmp_path)
+    refused = run_command("transcribe", str(tmp_path / path), folder=tmp_path)
     assert refused.returncode == 2
     assert "Traceback" not in refused.stderr

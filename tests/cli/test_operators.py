@@ -15,9 +15,9 @@ from app.control.models import WorkerState
 from app.database.connections import Database
 from app.jobs.lifecycle import Failed, Status
 from app.storage.folder_store import LocalAudioStore
+from testing.command_line import run_command
 from testing.recordings import tone
 from testing.rows import KEEP_AUDIO, claim, enqueue, fill, finish, read
-from testing.service import callscribe
 
 BROKEN = Failed("bad_media", "The recording is broken.")
 
@@ -33,7 +33,7 @@ class Operator:
     async def runs(self, *arguments: object, given: str | None = None, **settings: str) -> "CompletedProcess[str]":
         words = [str(argument) for argument in arguments]
         address = {"DATABASE_URL": self.database.address.text, **settings}
-        return await asyncio.to_thread(callscribe, *words, folder=self._folder, given=given, **address)
+        return await asyncio.to_thread(run_command, *words, folder=self._folder, given=given, **address)
 
     async def reads(self, *arguments: object) -> Any:
         done = await self.runs(*arguments, "--json")
@@ -215,7 +215,7 @@ async def test_workers_are_listed_by_what_they_do_and_drained_by_name_or_host(
 
 
 async def test_a_folder_without_a_database_gets_none(tmp_path: Path) -> None:
-    done = await asyncio.to_thread(callscribe, "jobs", "list", folder=tmp_path)
+    done = await asyncio.to_thread(run_command, "jobs", "list", folder=tmp_path)
     assert done.returncode == 2
     assert f"CALLSCRIBE_DATA_DIR: {tmp_path} has no database" in done.stderr
     assert not (tmp_path / "postgres").exists()
