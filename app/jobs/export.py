@@ -35,6 +35,7 @@ FACTS = (
     "speakers",
     "error_code",
     "error_message",
+    "agent",
     "metadata",
 )
 TABLE_NAME = "calls.csv"
@@ -105,9 +106,18 @@ def _facts(call: Exported) -> list[object]:
         speakers,
         job.error_code,
         job.error_message,
+        _agent(job),
         metadata,
     ]
     return [job.id, *map(guarded, cells)]
+
+
+def _agent(job: Transcription) -> object:
+    """The agent in the metadata, which a client may send as text or as an object with a name, as the page shows it."""
+    agent = job.metadata_.get("agent")
+    if isinstance(agent, dict):
+        agent = agent.get("name") or agent.get("id")
+    return None if isinstance(agent, dict | list) else agent
 
 
 def _time(at: datetime | None) -> str | None:

@@ -45,7 +45,32 @@ async def test_a_table_has_a_row_for_each_call_in_the_order_of_the_request(
     assert rows[2]["text"] == "[00:00] agent: Guten Tag.\n[00:10] customer: =1+1\n"
     assert (rows[2]["external_id"], rows[2]["language"]) == ("'@crm", "de")
     assert rows[2]["speakers"] == "agent 9 s; customer 9 s"
+    assert rows[2]["agent"] == "Jörg"
     assert json.loads(rows[2]["metadata"]) == {"agent": "Jörg"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "agent"),
+    [
+        ({"agent": "=1+1"}, "'=1+1"),
+        ({"agent": 7}, "7"),
+        ({"agent": {"id": 7, "name": "@Eva"}}, "'@Eva"),
+        ({"agent": {"id": 7}}, "7"),
+        ({"agent": ["Eva", "Jörg"]}, ""),
+        ({"agent": None}, ""),
+        ({"team": "Eva"}, ""),
+    ],
+)
+async def test_the_agent_has_a_column_of_its_own(
+    database: Database, service: Listening, metadata: dict[str, Any], agent: str
+) -> None:
+    call = await said(database, "Hello.", metadata=metadata)
+    for form in ("csv", "zip"):
+        answer = await service.client.post(PATH, json={"ids": [NOBODY, str(call.id)], "format": form})
+        table = answer.content
+        if form == "zip":
+            table = zipfile.ZipFile(io.BytesIO(table)).read("calls.csv")
+        assert [row["agent"] for row in rows_of(table)] == ["", agent]
 
 
 async def test_an_archive_has_a_file_for_each_transcript_and_a_table(database: Database, service: Listening) -> None:
