@@ -76,12 +76,14 @@ def field_errors(errors: Iterable[Any]) -> tuple[FieldError, ...]:
 class AppError(Exception):
     """A failure that a client can see. `detail` is shown to the client, so it holds no secret and no transcript text.
 
+    `title` says what the code means. A failure whose code means several things may have a title of its own.
+
     If it is `transient`, the cause may go away by itself, so the job is tried again. `retry_after` is the number of
     seconds after which a client should repeat its request, or None.
     """
 
     code: ClassVar[str]
-    title: ClassVar[str]
+    title: str
     status: ClassVar[int] = 500
     transient = False
     retry_after: int | None = None
@@ -93,7 +95,9 @@ class AppError(Exception):
         retry_after: int | None = None,
         headers: Mapping[str, str] | None = None,
         errors: tuple[FieldError, ...] = (),
+        title: str | None = None,
     ) -> None:
+        self.title = title or self.title
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.retry_after = self.retry_after if retry_after is None else retry_after

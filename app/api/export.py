@@ -11,10 +11,10 @@ from starlette.responses import StreamingResponse
 from app.api.auth import MayRead
 from app.api.dependencies import ReaderDep
 from app.api.json_body import read_json
-from app.api.media_types import require_json
+from app.api.media_types import not_json, require_json
 from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses
-from app.errors import TooLarge, UnsupportedMedia
+from app.errors import TooLarge
 from app.intake.requests import json_object, validated
 from app.jobs.export import FACTS, ExportFormat, render_export
 from app.jobs.views import EXAMPLE_ID
@@ -71,7 +71,7 @@ FILE: dict[str, Any] = {
     response_class=StreamingResponse,
     summary="Export transcriptions",
     openapi_extra=BODY,
-    responses={200: FILE, **responses(*COMMON_ERRORS, TooLarge, UnsupportedMedia)},
+    responses={200: FILE, **responses(*COMMON_ERRORS, TooLarge, not_json())},
 )
 async def export_transcriptions(request: Request, caller: MayRead, reader: ReaderDep) -> StreamingResponse:
     """Returns up to 1000 transcriptions as one file: a table (CSV), or the transcripts in a ZIP archive.

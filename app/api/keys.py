@@ -14,11 +14,11 @@ from app.access.views import CreatedKey, CurrentKey, KeyList, KeyOut, LimitField
 from app.api.auth import AnyKey, MayAdmin
 from app.api.dependencies import DatabaseDep, ServiceDep
 from app.api.json_body import read_json
-from app.api.media_types import require_json
+from app.api.media_types import not_json, require_json
 from app.api.openapi_requests import REF_TEMPLATE, curl
 from app.api.problems import COMMON_ERRORS, responses
 from app.api.times import TimeOrDay
-from app.errors import NotFound, TooLarge, UnsupportedMedia
+from app.errors import NotFound, TooLarge
 from app.intake.requests import json_object, validated
 
 CREATE: dict[str, Any] = {
@@ -97,7 +97,7 @@ class CreateKey(LimitFields):
     response_description="The key. No other answer shows its text.",
     summary="Make a key",
     openapi_extra=CREATE,
-    responses=responses(*COMMON_ERRORS, TooLarge, UnsupportedMedia),
+    responses=responses(*COMMON_ERRORS, TooLarge, not_json()),
 )
 async def create_key(request: Request, caller: MayAdmin, database: DatabaseDep, service: ServiceDep) -> CreatedKey:
     """Makes a key. It works immediately, and within moments in other processes of the service.

@@ -36,13 +36,19 @@ def idempotency_header(result: str) -> Any:
 def require_form(request: Request, file: str, content: str = "recording") -> None:
     """Raises UnsupportedMedia if the body is no form. `file` is the name of the part with the `content`."""
     if _media_type(request) != FORM:
-        raise UnsupportedMedia(f"Send multipart/form-data, with the {content} in a part named `{file}`.")
+        detail = f"Send multipart/form-data, with the {content} in a part named `{file}`."
+        raise UnsupportedMedia(detail, title="The body is not a form")
 
 
 def require_json(request: Request) -> None:
     """Raises UnsupportedMedia if the body is not JSON."""
     if not _is_json(_media_type(request)):
-        raise UnsupportedMedia("Send JSON with the header `Content-Type: application/json`.")
+        raise not_json()
+
+
+def not_json() -> UnsupportedMedia:
+    detail = "Send JSON with the header `Content-Type: application/json`."
+    return UnsupportedMedia(detail, title="The body is not JSON")
 
 
 def _is_json(kind: str) -> bool:
@@ -51,7 +57,9 @@ def _is_json(kind: str) -> bool:
 
 def _media_type(request: Request) -> str:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMedia("The body is compressed. Send it without `Content-Encoding`.")
+        raise UnsupportedMedia(
+            "The body is compressed. Send it without `Content-Encoding`.", title="The body is compressed"
+        )
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -66,7 +74,8 @@ def kind_of_body(request: Request, *, content: str = "recording", field: str = "
     if kind != FORM:
         instead = _SEND_A_FILE if kind.startswith(("audio/", "video/")) else _SEND_JSON
         words = _INSTEAD.get(kind, instead).replace("with a `url`", f"with a `{field}`")
-        raise UnsupportedMedia(words.replace("the recording", f"the {content}").replace("call.wav", _FILES[content]))
+        words = words.replace("the recording", f"the {content}").replace("call.wav", _FILES[content])
+        raise UnsupportedMedia(words, title="The body is neither a form nor JSON")
     return kind
 
 

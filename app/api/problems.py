@@ -243,8 +243,11 @@ class UnexpectedErrorMiddleware:
             await render(Request(scope), answer)(scope, receive, send)
 
 
-def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
-    """Returns the entries of the OpenAPI document for the errors that a route may answer, one for each HTTP status."""
+def responses(*errors: type[AppError] | AppError) -> dict[int | str, dict[str, Any]]:
+    """Returns the entries of the OpenAPI document for the errors that a route may answer, one for each HTTP status.
+
+    A route whose error has a title of its own gives an error instead of its class.
+    """
     entries: dict[int | str, dict[str, Any]] = {}
     for status in sorted({error.status for error in errors}):
         same = [error for error in errors if error.status == status]
@@ -260,12 +263,12 @@ def responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
     return entries
 
 
-def _example(error: type[AppError]) -> dict[str, Any]:
+def _example(error: type[AppError] | AppError) -> dict[str, Any]:
     return {
         "type": f"urn:callscribe:error:{error.code}",
         "title": error.title,
         "status": error.status,
-        "detail": error.title + ".",
+        "detail": error.detail if isinstance(error, AppError) else error.title + ".",
         "code": error.code,
         "request_id": "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e",
     }

@@ -12,10 +12,10 @@ from app.access.views import LimitFields
 from app.api.auth import MayAdmin
 from app.api.dependencies import DatabaseDep, ServiceDep
 from app.api.json_body import read_json
-from app.api.media_types import require_json
+from app.api.media_types import not_json, require_json
 from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses
-from app.errors import TooLarge, UnsupportedMedia
+from app.errors import TooLarge
 from app.intake.requests import json_object, validated
 
 BODY: dict[str, Any] = {
@@ -84,7 +84,7 @@ async def list_tenants(_: MayAdmin, database: DatabaseDep) -> TenantList:
     openapi_extra=BODY,
     responses={
         201: {"description": "The tenant, which is new.", "model": TenantOut},
-        **responses(*COMMON_ERRORS, TooLarge, UnsupportedMedia),
+        **responses(*COMMON_ERRORS, TooLarge, not_json()),
     },
 )
 async def limit_tenant(

@@ -210,7 +210,9 @@ async def test_the_output_of_a_manifest_differs_between_its_rows(served: Listeni
 
 async def test_refusals_speak_of_manifests_and_sources(served: Listening) -> None:
     answer = await served.client.post("/v1/batches", content=b"x", headers={"Content-Type": "text/plain"})
-    assert "JSON with a `source`" in refused(answer, 415, "unsupported_media")["detail"]
+    problem = refused(answer, 415, "unsupported_media")
+    assert "JSON with a `source`" in problem["detail"]
+    assert problem["title"] == "The body is neither a form nor JSON"
     answer = await served.client.post("/v1/batches", files={"csv": ("calls.csv", "url")})
     assert refused(answer, 422, "invalid_request")["detail"].startswith("Send the manifest in the part named `file`.")
     answer = await uploaded(served, f"url\n{HOST}/a.wav\n", options="split")
@@ -451,5 +453,6 @@ def test_a_manifest_has_a_path_of_its_own_for_generated_clients(guarded: Service
     answer = guarded.client.post("/v1/batches/from-manifest", files=files)
     refused(answer, 422, "url_not_allowed")
     asked = {"source": {"urls": ["https://example.com/a.wav"]}}
-    refused(guarded.client.post("/v1/batches/from-manifest", json=asked), 415, "unsupported_media")
+    answer = guarded.client.post("/v1/batches/from-manifest", json=asked)
+    assert refused(answer, 415, "unsupported_media")["title"] == "The body is not a form"
     assert guarded.client.get("/v1/batches/from-manifest").status_code == 405

@@ -114,6 +114,7 @@ async def test_a_route_that_takes_only_json_asks_for_its_header(
 ) -> None:
     answer = await served.client.request(method, path, content=b"{}", headers={**ADMIN, "Content-Type": kind})
     problem = refused(answer, 415, "unsupported_media")
+    assert problem["title"] == "The body is not JSON"
     assert problem["detail"] == "Send JSON with the header `Content-Type: application/json`."
 
 

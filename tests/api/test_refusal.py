@@ -169,7 +169,9 @@ def test_the_error_for_another_content_type_says_what_to_send(guarded: Service, 
 def test_a_compressed_body_is_refused(guarded: Service) -> None:
     headers = {"Content-Type": FORM_TYPE, "Content-Encoding": "gzip"}
     answer = guarded.client.post("/v1/transcriptions", content=b"x", headers=headers)
-    assert "without `Content-Encoding`" in refused(answer, 415, "unsupported_media")["detail"]
+    problem = refused(answer, 415, "unsupported_media")
+    assert "without `Content-Encoding`" in problem["detail"]
+    assert problem["title"] == "The body is compressed"
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/json", "application/vnd.crm+json"])
