@@ -48,7 +48,7 @@ run: $(RUNS) ## run the service on 127.0.0.1:8000 until Ctrl-C
 CHOSEN = $(if $(filter tests/%,$(ONE)),$(ONE),-k "$(ONE)")
 PYTEST = $(BIN)/pytest $(if $(DURATIONS),--durations $(DURATIONS))
 
-test: setup ## run the fast tests, on a real Postgres and the real model: make test [ONE=tests/jobs/test_queue.py] [DURATIONS=15]
+test: setup ## run the fast tests, on a real Postgres and the real model: make test [ONE=tests/jobs/claims/test_queue.py] [DURATIONS=15]
 	@$(PYTEST) $(if $(ONE),$(CHOSEN),-m "not slow" $(PARALLEL)) || { status=$$?; \
 	  [ $$status = 4 ] || [ $$status = 5 ] && echo "ONE is a path below tests/, or a part of a test's name; nothing is called '$(ONE)'"; exit $$status; }
 

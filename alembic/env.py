@@ -18,7 +18,7 @@ import app.access.models
 import app.control.models
 import app.deliveries.models
 import app.jobs.models
-import app.jobs.usage
+import app.jobs.upkeep.usage
 import app.recording_batches.models
 import app.search.models  # noqa: F401  (defines the tables)
 from alembic import context

@@ -10,7 +10,7 @@ from dataclasses import replace
 from app import metrics
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.deliveries.lateness import oldest_overdue_seconds
-from app.jobs.numbers import queue_numbers
+from app.jobs.reads.numbers import queue_numbers
 from app.metrics import Reading
 from app.process.kept import Kept
 from app.storage.disk import FreeSpace

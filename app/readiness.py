@@ -20,8 +20,8 @@ from app.deliveries.models import Style
 from app.errors import InsufficientStorage
 from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake
-from app.jobs import queue
-from app.jobs.runner import JobRunner
+from app.jobs.claims import queue
+from app.jobs.worker.runner import JobRunner
 from app.network.redis_server import RedisServer
 from app.process.kept import Kept
 from app.speech.engine import Engine

@@ -28,16 +28,16 @@ from app.intake.folder.opening import open_watch
 from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake
 from app.intake.stream.consumer import open_consumer
-from app.jobs.ending import AtEnd
-from app.jobs.executor import Executor
-from app.jobs.interest import Interest
-from app.jobs.reading import Reader
-from app.jobs.recording import Recordings
-from app.jobs.retention import Retention
-from app.jobs.runner import JobRunner
-from app.jobs.search_filling import SearchFilling
-from app.jobs.unserved import UnservedModels
-from app.jobs.waiting import Waiting
+from app.jobs.changes.interest import Interest
+from app.jobs.claims.ending import AtEnd
+from app.jobs.reads.reading import Reader
+from app.jobs.reads.waiting import Waiting
+from app.jobs.upkeep.retention import Retention
+from app.jobs.upkeep.search_filling import SearchFilling
+from app.jobs.upkeep.unserved import UnservedModels
+from app.jobs.worker.executor import Executor
+from app.jobs.worker.recording import Recordings
+from app.jobs.worker.runner import JobRunner
 from app.making import (
     api_keys_of,
     at_end_of,

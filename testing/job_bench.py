@@ -16,14 +16,14 @@ from uuid_utils.compat import uuid7
 from app.audio.pcm import PcmFile
 from app.database.connections import Database
 from app.database.notifications import Signals, notify
-from app.jobs import changing
+from app.jobs.changes import changing
+from app.jobs.changes.queue_limit import QueueLimit
 from app.jobs.lifecycle import Status
 from app.jobs.models import NewJob, Transcription
-from app.jobs.queue_limit import QueueLimit
-from app.jobs.recording import Decoder, Recordings
-from app.jobs.retention import Retention
-from app.jobs.runner import JobRunner
 from app.jobs.topics import PENDING_TOPIC, changed_topic
+from app.jobs.upkeep.retention import Retention
+from app.jobs.worker.recording import Decoder, Recordings
+from app.jobs.worker.runner import JobRunner
 from app.network.guard import NetworkGuard
 from app.process.places import Rank
 from app.sources.fetch import Fetcher, Pace

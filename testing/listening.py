@@ -19,7 +19,7 @@ from app.database.connections import Database
 from app.database.notifications import Signals
 from app.deliveries.http import http_channels, open_client
 from app.deliveries.sender import DeliverySender
-from app.jobs.retention import Retention
+from app.jobs.upkeep.retention import Retention
 from app.making import open_fetcher
 from app.network.guard import NetworkGuard
 from app.numbers import Numbers

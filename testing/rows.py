@@ -12,14 +12,15 @@ from uuid_utils.compat import uuid7
 
 from app.access.callers import Caller
 from app.database.connections import Database
-from app.jobs import changing, leases, queue
-from app.jobs.capacity import Capacity
-from app.jobs.claiming import Claimed
-from app.jobs.ending import AtEnd, Written
+from app.jobs.changes import changing
+from app.jobs.changes.queue_limit import QueueLimit
+from app.jobs.claims import leases, queue
+from app.jobs.claims.capacity import Capacity
+from app.jobs.claims.claiming import Claimed
+from app.jobs.claims.ending import AtEnd, Written
 from app.jobs.events import event_of
 from app.jobs.lifecycle import AudioFacts, Outcome, Status, Succeeded, Timings
 from app.jobs.models import NewJob, Transcription, stored_options
-from app.jobs.queue_limit import QueueLimit
 from app.transcripts.transcript import Options, Transcript
 
 MODEL = "base"

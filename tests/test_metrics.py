@@ -5,7 +5,7 @@ import pytest
 from app import metrics
 from app.database.connections import Database
 from app.errors import Abandoned
-from app.jobs import changing
+from app.jobs.changes import changing
 from app.metrics import MOST_VALUES, OTHER, Reading
 from testing.rows import KEEP_AUDIO, TESTER, enqueue
 

@@ -8,9 +8,9 @@ from app import metrics
 from app.access.callers import Caller
 from app.database.connections import Database
 from app.deliveries.lateness import oldest_overdue_seconds
-from app.jobs import queue
+from app.jobs.claims import queue
 from app.jobs.lifecycle import Failed
-from app.jobs.numbers import COUNTED, QueueNumbers, queue_numbers
+from app.jobs.reads.numbers import COUNTED, QueueNumbers, queue_numbers
 from app.numbers import Numbers
 from app.storage.disk import FreeSpace
 from testing.rows import (

@@ -12,7 +12,7 @@ import pytest
 
 from app.database.connections import Database
 from app.deliveries import lateness
-from app.jobs import numbers
+from app.jobs.reads import numbers
 from app.numbers import Numbers
 from app.storage.disk import FreeSpace
 from testing.rows import fill

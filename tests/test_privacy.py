@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from app.database.connections import Database
-from app.jobs import parts
-from app.jobs.claiming import Claimed
+from app.jobs.claims import parts
+from app.jobs.claims.claiming import Claimed
 from app.transcripts.transcript import Options, Segment, TranscriptWarning
 from testing.recordings import tone
 from testing.rows import SUCCESS, claim, enqueue, finish

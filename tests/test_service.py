@@ -10,10 +10,10 @@ import pytest
 
 from app import service
 from app.database.connections import Database
-from app.jobs import executor
-from app.jobs import recording as job_recording
 from app.jobs.lifecycle import Status
 from app.jobs.topics import changed_topic
+from app.jobs.worker import executor
+from app.jobs.worker import recording as job_recording
 from app.service import assemble_service, open_parts
 from app.settings import Settings
 from app.storage.folder_store import MARKER

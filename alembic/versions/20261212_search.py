@@ -1,6 +1,6 @@
 """Adds the words of calls, by which they are found, the speakers of a call, and indexes for the filters of the list.
 
-Every process fills the words and the speakers of calls that have none (app/jobs/search_filling.py).
+Every process fills the words and the speakers of calls that have none (app/jobs/upkeep/search_filling.py).
 """
 
 import sqlalchemy as sa
@@ -73,7 +73,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("part = 0"),
     )
     op.get_bind().exec_driver_sql(METADATA_TERMS)
-    if not _is_large("transcription"):  # otherwise app/jobs/late_indexes.py makes them without locking the table
+    if not _is_large("transcription"):  # otherwise app/jobs/upkeep/late_indexes.py makes them without locking the table
         for name, what in INDEXES:
             op.execute(f"CREATE INDEX {name} ON transcription {what}")
         for name in REPLACED:

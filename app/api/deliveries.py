@@ -11,7 +11,7 @@ from app.api.dependencies import DatabaseDep, ReaderDep
 from app.api.problems import COMMON_ERRORS, responses
 from app.deliveries import outbox
 from app.errors import NotFound
-from app.jobs import changing
+from app.jobs.changes import changing
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 

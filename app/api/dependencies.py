@@ -10,10 +10,10 @@ from fastapi import Depends, FastAPI, Request
 
 from app.database.connections import Database
 from app.intake.intake import Intake
-from app.jobs.ending import AtEnd
-from app.jobs.reading import Reader
-from app.jobs.retention import Retention
-from app.jobs.waiting import Waiting
+from app.jobs.claims.ending import AtEnd
+from app.jobs.reads.reading import Reader
+from app.jobs.reads.waiting import Waiting
+from app.jobs.upkeep.retention import Retention
 from app.recording_batches.accepting import BatchIntake
 from app.recording_batches.reading import BatchReader
 from app.recording_batches.retrying import Retries

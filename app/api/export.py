@@ -16,7 +16,7 @@ from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses
 from app.errors import TooLarge
 from app.intake.requests import json_object, validated
-from app.jobs.export import FACTS, ExportFormat, render_export
+from app.jobs.reads.export import FACTS, ExportFormat, render_export
 from app.jobs.views import EXAMPLE_ID
 from app.transcripts.formats import Format
 

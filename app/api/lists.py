@@ -16,8 +16,8 @@ from app.api.problems import COMMON_ERRORS, responses
 from app.api.times import TimeOrDay
 from app.errors import FieldError, InvalidRequest
 from app.jobs.lifecycle import Status
-from app.jobs.listing import Order, Wanted
-from app.jobs.metadata_terms import LONGEST_TERM
+from app.jobs.reads.listing import Order, Wanted
+from app.jobs.reads.metadata_terms import LONGEST_TERM
 from app.jobs.views import ListedTranscription, TranscriptionList
 from app.search import query
 from app.search.hits import NO_HITS

@@ -30,9 +30,9 @@ from app.errors import (
 )
 from app.intake.ask import Remote, Stored
 from app.intake.requests import CreateFromUrl, CreateTranscription
-from app.jobs import changing
+from app.jobs.changes import changing
+from app.jobs.reads.waiting import answer_at
 from app.jobs.views import TranscriptionOut
-from app.jobs.waiting import answer_at
 from app.process.tasks import run_unless
 from app.transcripts import formats
 

@@ -18,8 +18,8 @@ from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses
 from app.api.times import Day
 from app.errors import FieldError, Forbidden, InvalidRequest, NotAcceptable
-from app.jobs import usage
-from app.jobs.usage import UsageBy
+from app.jobs.upkeep import usage
+from app.jobs.upkeep.usage import UsageBy
 from app.spreadsheets import guarded
 
 LONGEST = timedelta(days=3660)

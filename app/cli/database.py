@@ -61,7 +61,7 @@ def _checked(password: str) -> str:
 
 async def _write_reader(settings: Settings, password: str) -> bool:
     from app.database.embedded import open_database
-    from app.jobs.reader_role import ReaderRefused, write_reader
+    from app.jobs.upkeep.reader_role import ReaderRefused, write_reader
 
     try:
         async with (

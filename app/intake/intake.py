@@ -36,11 +36,11 @@ from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint, request_h
 from app.intake.model_names import ModelNames
 from app.intake.offered import options_in_force
 from app.intake.prober import Prober
-from app.jobs import awaited, changing, quotas
-from app.jobs.awaited import Upload
-from app.jobs.ending import AtEnd
+from app.jobs.changes import awaited, changing, quotas
+from app.jobs.changes.awaited import Upload
+from app.jobs.changes.queue_limit import QueueLimit
+from app.jobs.claims.ending import AtEnd
 from app.jobs.models import NewJob, Transcription
-from app.jobs.queue_limit import QueueLimit
 from app.network.guard import host_of
 from app.process.shares import Shares
 from app.process.tasks import never, run_unless
@@ -187,7 +187,7 @@ class Intake:
         """Enqueue a job, or find the job of an earlier request with the same caller and idempotency key.
 
         An awaited request has no idempotency key. It finds the job of an earlier request of the same caller with the
-        same recording and options (`jobs.awaited`).
+        same recording and options (`jobs.changes.awaited`).
 
         A stored recording is erased if no new job needs it. It stays if an error of the database interrupts the writing
         of the job, because the job may have been written. `abandoned` raises an error when the sender does not wait for

@@ -171,7 +171,7 @@ class Transcription(SQLModel, table=True):
     retry_code: str | None = Field(default=None, sa_type=Text)
     retry_message: str | None = Field(default=None, sa_type=Text)
     warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
-    # Null until the job is completed, and for jobs of older versions until `search_filling` has read them.
+    # Null until the job is completed, and for jobs of older versions until `upkeep.search_filling` has read them.
     speakers: list[dict[str, Any]] | None = Field(default=None, sa_column=Column("speakers", JSONB(none_as_null=True)))
 
     # The span that jobs and deliveries of this row continue, if the request or its client has one (`app.tracing`).

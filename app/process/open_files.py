@@ -7,8 +7,8 @@ import resource
 from contextlib import suppress
 
 PLENTY = 1_048_576  # what containers usually get; used if the hard limit is infinite
-# For two pools and a listener of the database (21), 42 jobs (twice SLOTS of jobs/capacity.py) with their decoders'
-# pipes and decoded audio, 64 deliveries, fetches, S3, models and libraries.
+# For two pools and a listener of the database (21), 42 jobs (twice SLOTS of jobs/claims/capacity.py) with their
+# decoders' pipes and decoded audio, 64 deliveries, fetches, S3, models and libraries.
 OWN_FILES = 512
 FILES_PER_CONNECTION = 2  # its socket, and the recording that it sends or reads
 MOST_CONNECTIONS = 10_000

@@ -18,7 +18,7 @@ from app.access.audit import Action
 from app.access.callers import Caller
 from app.database.notifications import notify
 from app.errors import AlreadyFinal, IdempotencyKeyReused, NotCompleted, NotFound, Unavailable
-from app.jobs.ending import now
+from app.jobs.claims.ending import now
 from app.jobs.lifecycle import Status
 from app.jobs.scope import seen_by
 from app.recording_batches.models import SHOWN, BatchStatus, RecordingBatch

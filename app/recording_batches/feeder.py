@@ -17,9 +17,9 @@ from app.database.notifications import Signals
 from app.database.retries import every
 from app.errors import IntakePaused, UrlNotAllowed
 from app.intake.intake import Intake
-from app.jobs import changing as jobs
-from app.jobs.ending import AtEnd
-from app.jobs.retention import Retention
+from app.jobs.changes import changing as jobs
+from app.jobs.claims.ending import AtEnd
+from app.jobs.upkeep.retention import Retention
 from app.recording_batches import changing, feeding
 from app.recording_batches.key_patterns import KeyPattern
 from app.recording_batches.models import BatchStatus, RecordingBatch

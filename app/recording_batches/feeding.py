@@ -14,7 +14,7 @@ from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import AppError
-from app.jobs.ending import now
+from app.jobs.claims.ending import now
 from app.jobs.models import Transcription
 from app.recording_batches import changing
 from app.recording_batches.models import BatchStatus, RecordingBatch, RecordingBatchRow

@@ -19,8 +19,8 @@ from app.errors import AppError
 from app.intake.ask import Accepted
 from app.intake.intake import Intake
 from app.intake.offered import options_in_force
-from app.jobs import changing as jobs
-from app.jobs import retried
+from app.jobs.changes import changing as jobs
+from app.jobs.changes import retried
 from app.jobs.models import NewJob, Transcription, unknown
 from app.jobs.scope import seen_by
 from app.recording_batches import changing

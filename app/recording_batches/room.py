@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.access.limits import limited_caller
-from app.jobs import quotas
+from app.jobs.changes import quotas
 from app.recording_batches.models import RecordingBatch
 
 # The recordings have an unknown length until their jobs are completed, so a limit of hours may be exceeded by so many.

@@ -1,6 +1,6 @@
 """Records every step of every job with a trigger in the database, and checks the records at the end.
 
-This module must not use the queries of `app.jobs.queue`, because it must find the faults in them.
+This module must not use the queries of `app.jobs.claims.queue`, because it must find the faults in them.
 """
 
 from collections import Counter, defaultdict

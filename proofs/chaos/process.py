@@ -24,7 +24,8 @@ from unittest.mock import patch
 from app.audio import decode
 from app.cli import commands, serving
 from app.database import connecting
-from app.jobs import heartbeat, leases
+from app.jobs.claims import leases
+from app.jobs.worker import heartbeat
 from app.speech import engine
 from app.storage import workspace
 from testing import engine_double as double

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.database.connections import DATABASE_TROUBLE, Database
-from app.jobs import queue
-from app.jobs.capacity import Capacity
-from app.jobs.claiming import Claimed
+from app.jobs.claims import queue
+from app.jobs.claims.capacity import Capacity
+from app.jobs.claims.claiming import Claimed
 from app.jobs.lifecycle import FINAL, Cancelled
 from app.network.guard import causes
 from proofs.chaos import audit

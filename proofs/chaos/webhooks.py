@@ -27,7 +27,8 @@ from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Delivery, DeliveryStatus, Event, Style
 from app.deliveries.sender import DeliverySender
 from app.deliveries.signing import new_secret
-from app.jobs import changing, ending
+from app.jobs.changes import changing
+from app.jobs.claims import ending
 from app.network.guard import NetworkGuard, host_of
 from testing.receiver import Receiver
 from testing.rows import KEEP_AUDIO, TESTER, enqueue
@@ -69,7 +70,7 @@ class Senders:
 
     def __init__(self, address: str) -> None:
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["app.jobs.queue", "app.deliveries.sender"])
+        self._processes.set_forkserver_preload(["app.jobs.claims.queue", "app.deliveries.sender"])
         self._arguments = (address, new_secret())
 
     def start(self) -> ForkServerProcess:

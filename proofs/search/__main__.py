@@ -17,8 +17,8 @@ from app.access.callers import Caller
 from app.database.connections import Database, migrate
 from app.database.embedded import EmbeddedPostgres
 from app.jobs.lifecycle import Status
-from app.jobs.listing import Wanted
-from app.jobs.reading import Reader
+from app.jobs.reads.listing import Wanted
+from app.jobs.reads.reading import Reader
 from app.search.query import parse
 from proofs.search.filling import fill
 

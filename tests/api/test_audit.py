@@ -15,8 +15,9 @@ from app.access import audit
 from app.access.audit import Action
 from app.access.callers import Caller, Scope
 from app.database.connections import Database
-from app.jobs import changing, erasure
-from app.jobs.retention import Retention
+from app.jobs.changes import changing
+from app.jobs.upkeep import erasure
+from app.jobs.upkeep.retention import Retention
 from app.storage.folder_store import LocalAudioStore
 from testing.forms import refused
 from testing.keys import bearer

@@ -10,7 +10,7 @@ import pytest
 
 from app.database.connections import Database
 from app.jobs.lifecycle import Failed, Outcome
-from app.jobs.retention import Retention
+from app.jobs.upkeep.retention import Retention
 from app.storage.folder_store import LocalAudioStore
 from app.storage.store import AudioStore
 from testing.forms import refused
@@ -162,7 +162,7 @@ async def test_erasing_one_of_the_two_leaves_the_recording_of_the_other(
 async def test_retention_and_the_search_for_orphans_leave_the_recording_of_the_retry(
     served: Listening, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.jobs.retention.ORPHAN_SECONDS", -1.0)
+    monkeypatch.setattr("app.jobs.upkeep.retention.ORPHAN_SECONDS", -1.0)
     old = await failed(served, database)
     new = await retry(served, old)
     await date_end(database, UUID(old["id"]), days_ago=4)

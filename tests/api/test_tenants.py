@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from app.access.callers import Scope
 from app.database.connections import Database
-from app.jobs import awaited
+from app.jobs.changes import awaited
 from app.jobs.models import Transcription
 from testing.listening import Listening, listening
 from testing.recordings import tone

@@ -12,7 +12,7 @@ import pytest
 from app.access.callers import Scope
 from app.database.connections import Database
 from app.jobs.lifecycle import AudioFacts, Failed, Succeeded, Timings
-from app.jobs.retention import Retention
+from app.jobs.upkeep.retention import Retention
 from app.storage.folder_store import LocalAudioStore
 from app.transcripts.transcript import Options
 from testing.forms import refused

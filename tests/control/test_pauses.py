@@ -15,8 +15,8 @@ from app.database.connections import Database
 from app.database.notifications import Signals
 from app.errors import IntakePaused
 from app.intake.ask import Ask, Stored
-from app.jobs import queue
-from app.jobs.capacity import Capacity
+from app.jobs.claims import queue
+from app.jobs.claims.capacity import Capacity
 from testing.forms import refused
 from testing.listening import Listening, listening
 from testing.recordings import tone

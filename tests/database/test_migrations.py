@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from alembic import command
 from app.database import connections
 from app.database.connections import Database, DatabaseUnavailable, alembic_config, migrate
-from app.jobs.metadata_terms import FUNCTION
+from app.jobs.reads.metadata_terms import FUNCTION
 from testing.rows import claim, enqueue
 from testing.rows import execute_at as execute
 from testing.service import callscribe, serving

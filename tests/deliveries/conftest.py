@@ -14,8 +14,8 @@ from app.deliveries.channels import Channels
 from app.deliveries.http import http_channels, open_client
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus
 from app.deliveries.sender import DeliverySender
-from app.jobs import queue
-from app.jobs.capacity import Capacity
+from app.jobs.claims import queue
+from app.jobs.claims.capacity import Capacity
 from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
 from app.network.guard import NetworkGuard

@@ -19,8 +19,10 @@ from app.deliveries.http import judge
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, Event, Style
 from app.deliveries.outbox import Leased
 from app.errors import NotFound
-from app.jobs import changing, ending, events, queue
-from app.jobs.capacity import Capacity
+from app.jobs import events
+from app.jobs.changes import changing
+from app.jobs.claims import ending, queue
+from app.jobs.claims.capacity import Capacity
 from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status
 from app.jobs.models import Transcription
 from testing.rows import KEEP_AUDIO, OPTIONS, SUCCESS, TESTER, enqueue, expire_leases, take_back_lost

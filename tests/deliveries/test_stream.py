@@ -13,12 +13,13 @@ from app.deliveries.models import DeliveryStatus, Style
 from app.deliveries.notify_status import NotifyStatus
 from app.deliveries.stream import StreamChannel
 from app.deliveries.stream_url import stream_of, stream_url
-from app.jobs import changing, queue
-from app.jobs.ending import AtEnd
+from app.jobs.changes import changing
+from app.jobs.claims import queue
+from app.jobs.claims.ending import AtEnd
 from app.jobs.events import event_of
 from app.jobs.lifecycle import Outcome
 from app.jobs.models import Transcription
-from app.jobs.reading import Reader
+from app.jobs.reads.reading import Reader
 from app.network.redis_address import parse_redis_address
 from app.network.redis_server import RedisServer
 from testing.redis_server import RedisProcess, redis_serving

@@ -20,11 +20,11 @@ from app.deliveries.models import DeliveryStatus, OutputStatus, Style
 from app.deliveries.notify_status import NotifyStatus
 from app.deliveries.outputs import Output
 from app.deliveries.s3 import TRANSCRIPT_GONE, S3Channel
-from app.jobs import changing
+from app.jobs.changes import changing
 from app.jobs.lifecycle import Failed
 from app.jobs.models import Transcription
-from app.jobs.reading import Reader
-from app.jobs.rendering import rendered
+from app.jobs.reads.reading import Reader
+from app.jobs.reads.rendering import rendered
 from app.storage.file_url import file_url
 from app.transcripts.formats import Format
 from testing.rows import TESTER, execute

@@ -27,8 +27,8 @@ from app.intake.ask import Accepted, Ask, Remote, Stored, fingerprint
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
 from app.intake.requests import CreateFromUrl, CreateTranscription
-from app.jobs import changing
-from app.jobs.queue_limit import QueueLimit
+from app.jobs.changes import changing
+from app.jobs.changes.queue_limit import QueueLimit
 from app.network.guard import NetworkGuard
 from app.sources.fetch import Fetcher
 from app.sources.web import WebSource

@@ -8,7 +8,7 @@ import pytest
 
 from app.database.connections import Database
 from app.database.notifications import Signals
-from app.jobs import runner
+from app.jobs.worker import runner
 from app.storage.folder_store import LocalAudioStore
 from testing.job_bench import Bench, Clock, EngineDouble
 from testing.origin import Origin, answering, half_and_hang

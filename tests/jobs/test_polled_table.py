@@ -16,8 +16,9 @@ from app.deliveries import outbox
 from app.deliveries.channels import Reply, Result
 from app.deliveries.models import OUTPUTS, Style
 from app.deliveries.notify_status import NotifyState
-from app.jobs import changing, leases
-from app.jobs.leases import Beat
+from app.jobs.changes import changing
+from app.jobs.claims import leases
+from app.jobs.claims.leases import Beat
 from app.jobs.lifecycle import MAX_CRASHES, Failed, Succeeded
 from app.jobs.models import Transcription, stored_transcripts
 from app.transcripts.formats import Format, render

@@ -8,8 +8,8 @@ import pytest
 
 from app.access.callers import Caller
 from app.database.connections import Database
-from app.jobs.listing import Wanted
-from app.jobs.reading import Page, Reader
+from app.jobs.reads.listing import Wanted
+from app.jobs.reads.reading import Page, Reader
 from app.search.hits import LONGEST_TEXT, hits
 from app.search.lexemes import MOST_BYTES, rows_of
 from app.search.query import parse

@@ -3,9 +3,9 @@
 import pytest
 
 from app.database.connections import Database
-from app.jobs import searching
-from app.jobs.listing import Wanted
-from app.jobs.reading import Reader
+from app.jobs.reads import searching
+from app.jobs.reads.listing import Wanted
+from app.jobs.reads.reading import Reader
 from app.search.query import parse
 from testing.rows import TESTER
 from testing.said import ids, said

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from app.errors import FetchFailed, InsufficientStorage, UrlNotAllowed
-from app.jobs.retention import ORPHAN_SECONDS
+from app.jobs.upkeep.retention import ORPHAN_SECONDS
 from app.network.guard import NetworkGuard
 from app.sources import web
 from app.sources.content import Content, RequireSpace

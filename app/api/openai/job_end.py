@@ -1,7 +1,7 @@
 """Waits for the end of a job on the connection of the client that has asked for it.
 
 A client that waits costs no database connection and no thread. If it closes its connection, the service cancels the
-job, unless the client repeats its request or another client waits for the job (`jobs.interest`).
+job, unless the client repeats its request or another client waits for the job (`jobs.changes.interest`).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from app.database.connections import DATABASE_TROUBLE
 from app.errors import Abandoned, ShuttingDown, Unavailable
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription
-from app.jobs.reading import Read
+from app.jobs.reads.reading import Read
 from app.process.tasks import run_unless
 from app.service import Service
 

@@ -17,8 +17,8 @@ from app.jobs.lifecycle import Status
 
 if TYPE_CHECKING:
     from app.database.connections import Database
-    from app.jobs.listing import Wanted
-    from app.jobs.reading import Read
+    from app.jobs.reads.listing import Wanted
+    from app.jobs.reads.reading import Read
     from app.search.query import Query
 
 jobs_cli = typer.Typer(help="List, show, retry, cancel and erase transcriptions.", no_args_is_help=True)
@@ -47,7 +47,7 @@ def list_jobs(
     as_json: AsJson = False,
 ) -> None:
     """List transcriptions of all tenants, newest first. The filters are those of the API and two more."""
-    from app.jobs.listing import Wanted
+    from app.jobs.reads.listing import Wanted
 
     wanted = Wanted(
         statuses=status,
@@ -77,7 +77,7 @@ def show_job(
     transcription: Annotated[UUID, typer.Argument(help="The id of a transcription.")], as_json: AsJson = False
 ) -> None:
     """Show one transcription, without its transcript."""
-    from app.jobs.reading import Reader
+    from app.jobs.reads.reading import Reader
 
     read = with_database(lambda database: Reader(database).read(transcription, None))
     if as_json:
@@ -133,7 +133,7 @@ def retry_jobs(transcriptions: Ids) -> None:
 @jobs_cli.command("cancel")
 def cancel_jobs(transcriptions: Ids) -> None:
     """Cancel transcriptions. A job that waits ends immediately, and a job that runs ends within seconds."""
-    from app.jobs import changing
+    from app.jobs.changes import changing
 
     async def cancel(hands: Hands, job_id: UUID) -> str:
         async with hands.database.transaction() as session:
@@ -150,7 +150,7 @@ def erase_jobs(
     transcriptions: Ids, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
 ) -> None:
     """Erase transcriptions with their recordings, transcripts and everything else about them."""
-    from app.jobs import changing
+    from app.jobs.changes import changing
 
     if not yes:
         many = len(transcriptions)
@@ -169,7 +169,7 @@ def erase_jobs(
 
 async def _read(wanted: "Wanted", limit: int | None, shown: "Callable[[Read], Any]", database: "Database") -> list[Any]:
     """What to show of up to `limit` jobs, or of all that fit."""
-    from app.jobs.reading import Reader
+    from app.jobs.reads.reading import Reader
 
     reader, found = Reader(database), list[Any]()
     while limit is None or len(found) < limit:

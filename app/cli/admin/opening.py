@@ -18,8 +18,8 @@ from app.telemetry import set_up_logging
 
 if TYPE_CHECKING:
     from app.database.connections import Database
-    from app.jobs.ending import AtEnd
-    from app.jobs.retention import Retention
+    from app.jobs.claims.ending import AtEnd
+    from app.jobs.upkeep.retention import Retention
     from app.recording_batches.retrying import Retries
 
 Result = TypeVar("Result")

@@ -34,7 +34,7 @@ def pause(
     Processes of a version that is older than this command do not obey.
     """
     from app.control import pauses
-    from app.jobs import leases
+    from app.jobs.claims import leases
 
     duration = duration_of(lasts, "--for")
 

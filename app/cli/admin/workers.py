@@ -121,8 +121,8 @@ async def _state_of(database: "Database", name: str) -> str | None:
 
 async def _read(database: "Database") -> "tuple[list[dict[str, Any]], list[Pause]]":
     from app.control import pauses, workers
-    from app.jobs import leases
-    from app.jobs.ending import now
+    from app.jobs.claims import leases
+    from app.jobs.claims.ending import now
 
     async with database.transaction() as session:
         known, running, at = await workers.known(session), await leases.running_by_worker(session), await now(session)

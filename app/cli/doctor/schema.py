@@ -13,7 +13,7 @@ from app.database import schema as database_schema
 from app.database.connections import Database, alembic_config
 from app.database.schema import SchemaTooNew
 from app.deliveries import signing_secrets
-from app.jobs import queue
+from app.jobs.claims import queue
 from app.wording import of_count
 
 NOTICEABLE = timedelta(seconds=5)

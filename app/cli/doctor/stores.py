@@ -17,7 +17,7 @@ from app.cli.doctor.findings import Finding, failed, fine, warning
 from app.cli.doctor.folders import MAKE_ROOM, try_out
 from app.cli.doctor.surroundings import Surroundings
 from app.database.connections import DATABASE_TROUBLE
-from app.jobs import erasure
+from app.jobs.upkeep import erasure
 from app.process.threads import in_daemon_thread
 from app.settings import ENDPOINTS
 from app.storage.disk import is_disk_full

@@ -20,8 +20,8 @@ from app.intake.folder.names import Seen, is_recording, shown
 from app.intake.folder.place import ACCEPTED, DONE, REFUSED, Gone, Place
 from app.intake.folder.refusing import ERROR_ENDING, refuse
 from app.intake.problem import as_json, problem_of
-from app.jobs import followed
-from app.jobs.followed import Followed
+from app.jobs.changes import followed
+from app.jobs.changes.followed import Followed
 from app.storage.file_url import file_url
 
 BATCH = 200

@@ -4,7 +4,7 @@ from enum import Enum, auto
 
 from app.errors import AppError, OutputFailed, RecordingChanged
 from app.intake.problem import error_of
-from app.jobs.followed import Followed
+from app.jobs.changes.followed import Followed
 from app.jobs.lifecycle import Status
 
 

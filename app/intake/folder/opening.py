@@ -16,7 +16,7 @@ from app.intake.folder.settling import Settling
 from app.intake.folder.taking import Taker
 from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake
-from app.jobs.ending import AtEnd
+from app.jobs.claims.ending import AtEnd
 from app.storage.file_url import file_url
 from app.transcripts.formats import Format, endings
 

@@ -28,8 +28,8 @@ from app.intake.folder.settling import HEAD_BYTES, Settling, looks_incomplete
 from app.intake.folder.written import transcript_in
 from app.intake.intake import Intake
 from app.intake.problem import as_json, may_pass, problem_of
-from app.jobs import followed
-from app.jobs.ending import AtEnd
+from app.jobs.changes import followed
+from app.jobs.claims.ending import AtEnd
 from app.process.threads import BoundedThreads
 from app.storage.file_url import file_url
 from app.storage.store import StoredAudio

@@ -27,7 +27,7 @@ from app.intake.folder.scanning import Found, Scan
 from app.intake.folder.settling import Settling
 from app.intake.folder.taking import FOLDER, NotYet, Taker
 from app.intake.folder.takings import Takings
-from app.jobs import followed
+from app.jobs.changes import followed
 
 SCAN_SECONDS = 10.0
 LEAST_SECONDS = 0.5  # between two scans, however many changes are reported

@@ -14,11 +14,12 @@ from app.access.callers import ANONYMOUS, Caller
 from app.api.openai import job_end, streaming
 from app.database.connections import Database
 from app.errors import Abandoned
-from app.jobs import awaited, changing, parts
-from app.jobs import waiting as waiting_room
+from app.jobs.changes import awaited, changing
+from app.jobs.claims import parts
+from app.jobs.claims.parts import Part
 from app.jobs.lifecycle import Failed, Outcome
-from app.jobs.parts import Part
-from app.jobs.reading import Read
+from app.jobs.reads import waiting as waiting_room
+from app.jobs.reads.reading import Read
 from app.transcripts.transcript import Channel, Segment, Transcript
 from testing.listening import Listening, listening
 from testing.recordings import tone

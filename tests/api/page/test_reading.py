@@ -9,7 +9,7 @@ import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
-from app.jobs.interest import ABANDONED
+from app.jobs.changes.interest import ABANDONED
 from testing.browser import Browser
 from testing.hearing import FEW, missed
 from testing.ports import free_ports

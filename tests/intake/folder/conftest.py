@@ -19,11 +19,11 @@ from app.intake.folder.place import Place
 from app.intake.folder.watching import FolderWatch
 from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
-from app.jobs import changing
-from app.jobs.listing import Wanted
+from app.jobs.changes import changing
+from app.jobs.changes.queue_limit import QueueLimit
 from app.jobs.models import Transcription
-from app.jobs.queue_limit import QueueLimit
-from app.jobs.reading import Reader
+from app.jobs.reads.listing import Wanted
+from app.jobs.reads.reading import Reader
 from app.network.guard import NetworkGuard
 from app.sources.fetch import Fetcher
 from app.storage.disk import FreeSpace

@@ -15,10 +15,10 @@ from app.database.connections import Database
 from app.deliveries.models import DeliveryStatus
 from app.intake.folder.place import FolderUnavailable
 from app.intake.folder.taking import Taker
-from app.jobs import erasure
 from app.jobs.lifecycle import Cancelled, Failed, Outcome, Status
 from app.jobs.models import ErasedFile, Transcription
-from app.jobs.reading import Reader
+from app.jobs.reads.reading import Reader
+from app.jobs.upkeep import erasure
 from app.transcripts.formats import Format
 from testing.recordings import tone
 from testing.rows import SUCCESS, claim, execute, finish

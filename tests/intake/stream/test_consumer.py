@@ -20,8 +20,8 @@ from app.intake.intake import Intake, Limits
 from app.intake.model_names import ModelNames
 from app.intake.stream.consumer import MOST_DELIVERIES, STREAM, StreamConsumer
 from app.intake.stream.group import ConsumerGroup
+from app.jobs.changes.queue_limit import QueueLimit
 from app.jobs.models import Transcription
-from app.jobs.queue_limit import QueueLimit
 from app.network.guard import NetworkGuard
 from app.network.redis_address import parse_redis_address
 from app.network.redis_server import RedisServer

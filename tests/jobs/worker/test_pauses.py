@@ -1,0 +1,61 @@
+"""A worker whose store is unavailable or whose disk is full pauses before it claims jobs of that kind again."""
+
+from typing import NoReturn
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from app.errors import InsufficientStorage
+from app.jobs.claims.capacity import FETCHES, SLOTS
+from app.jobs.lifecycle import Status
+from app.jobs.worker.blame import STORE_PAUSE
+from app.storage.store import StoreUnavailable
+from testing.job_bench import Bench, Clock, waits_after, working
+from testing.origin import answering
+from testing.recordings import tone
+
+
+async def test_a_worker_whose_store_is_unavailable_claims_no_uploads_for_a_while(bench: Bench, clock: Clock) -> None:
+    jobs = [await bench.enqueue(tone(), caller=f"key-{number % 2}") for number in range(SLOTS + 1)]
+    bench.engine.error = StoreUnavailable("the bucket cannot be used")
+    with answering() as origin:
+        origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
+        async with working(bench):
+            for job_id in jobs[:SLOTS]:
+                await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+            bench.engine.error = None
+            clock.seconds += STORE_PAUSE.total_seconds() - 1
+            await bench.ended(await bench.add(uuid7(), source=origin.url("/call.wav")))
+            left_alone = await bench.read(jobs[SLOTS])
+            assert left_alone is not None
+            assert left_alone.started_at is None
+            clock.seconds += 1
+            assert (await bench.ended(jobs[SLOTS])).status == Status.COMPLETED
+
+
+async def test_a_worker_whose_disk_is_full_claims_no_fetches_for_a_while(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_space(*_: object) -> NoReturn:
+        raise InsufficientStorage
+
+    with answering() as origin:
+        origin.answers["/call.wav"] = lambda exchange: exchange.whole(tone())
+        jobs = [
+            await bench.add(
+                uuid7(), source=origin.url("/call.wav"), source_host=f"h{number % 2}", caller=f"key-{number % 2}"
+            )
+            for number in range(FETCHES + 1)
+        ]
+        with monkeypatch.context() as full:
+            full.setattr(bench.space_to_fetch, "require", no_space)
+            async with working(bench):
+                for job_id in jobs[:FETCHES]:
+                    await bench.until(job_id, lambda job: job.started_at and waits_after(0, job))
+                await bench.ended(await bench.enqueue(tone()))
+                left_alone = await bench.read(jobs[FETCHES])
+                assert left_alone is not None
+                assert left_alone.started_at is None
+                full.undo()
+                clock.seconds += STORE_PAUSE.total_seconds()
+                assert (await bench.ended(jobs[FETCHES])).status == Status.COMPLETED
