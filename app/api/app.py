@@ -5,6 +5,7 @@ It must not read settings, so `serve` gets their values from its caller, with th
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from ipaddress import ip_address
@@ -14,6 +15,7 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import Depends, FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.types import Scope
 
 from app import __version__
@@ -85,13 +87,22 @@ REQUEST_GRACE_SECONDS = 10  # for requests that are under way when the process i
 log = structlog.stdlib.get_logger("callscribe")
 
 
+class Application(FastAPI):
+    """Makes its OpenAPI document when it is first read, because that takes longer than the rest of the application."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.complete(super().openapi())
+        return self.openapi_schema
+
+
 def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI:
-    """Returns the application with its routes, middlewares and OpenAPI document.
+    """Returns the application with its routes and middlewares.
 
     It answers only probes until `app.state.service` is an open service. A proxy may publish it under `root_path`. Pages
     of `cors_origins` may use it from a browser.
     """
-    app = FastAPI(
+    app = Application(
         title="Callscribe",
         version=__version__,
         summary="Turns phone-call recordings into text.",
@@ -152,7 +163,6 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.add_middleware(RequestTraceMiddleware)
     app.add_middleware(RequestBodyMiddleware)  # the last one added is the first one that a request meets
     app.include_router(documentation.routes(app.openapi))
-    app.openapi_schema = openapi.complete(app.openapi())  # after the last route, because each new route discards it
     app.state.service = None
     app.state.root_path = root_path
     app.state.cors_origins = frozenset(cors_origins)
@@ -234,6 +244,7 @@ async def serve(
     dead one.
     """
     app = create_app(root_path, cors_origins)
+    deque(iter_route_contexts(app.routes), maxlen=0)  # otherwise the first request waits until all routes are prepared
     server = Server(app, max_connections_per_client, Proxies(trusted_proxies))
     serving = asyncio.create_task(server.serve([listener]))
     try:

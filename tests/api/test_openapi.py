@@ -57,6 +57,13 @@ def fuzzed(service: Service, *options: str, seed: int = 1) -> str:
     return run.stdout
 
 
+def test_the_document_is_made_when_it_is_first_read() -> None:
+    app = create_app()
+    assert app.openapi_schema is None
+    assert app.openapi() == DOCUMENT
+    assert app.openapi() is app.openapi_schema
+
+
 def test_the_committed_document_is_the_same_as_the_served_one(guarded: Service) -> None:
     served = guarded.read("/openapi.json")
     assert json.loads((ROOT / "docs" / "openapi.json").read_text()) == served, "run .venv/bin/python scripts/openapi.py"

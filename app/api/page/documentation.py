@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
@@ -52,6 +53,8 @@ def routes(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
     files = {"start.js": asset_of(START, MEDIA_TYPES[".js"], POLICY), **_swagger_ui()}
     router = APIRouter(include_in_schema=False)
 
+    making = Lock()
+
     @cache
     def description() -> Asset:
         return asset_of(json.dumps(document(), ensure_ascii=False).encode(), "application/json", POLICY)
@@ -61,8 +64,9 @@ def routes(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
         return respond(page, if_none_match)
 
     @router.get("/openapi.json")
-    async def read_description(if_none_match: Annotated[str | None, Header()] = None) -> Response:
-        return respond(description(), if_none_match)
+    def read_description(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        with making:  # it runs in a thread, because the first answer takes long to make
+            return respond(description(), if_none_match)
 
     @router.get("/docs/static/{name}")
     async def read_file(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
