@@ -144,6 +144,34 @@ def search(browser: Browser) -> None:
 
 @pytest.mark.slow
 @in_a_browser
+@pytest.mark.parametrize(
+    ("name", "recording", "plays"), [("heard.wav", tone(), True), ("Anruf für Eva.ulaw", bytes(range(256)) * 32, False)]
+)
+def test_a_recording_can_be_downloaded_as_it_was_sent_also_if_the_browser_cannot_play_it(
+    keyed: Service, browser: Browser, downloads: Path, name: str, recording: bytes, plays: bool
+) -> None:
+    job = keyed.client.post("/v1/transcriptions", files={"file": (name, recording)}).json()
+    assert keyed.read(f"{job['links']['self']}?wait=60")["status"] == "completed"
+    open_with_stored_key(keyed, browser, f"#{job['id']}")
+    if plays:
+        browser.until("document.getElementById('audio').duration > 0")
+    else:
+        browser.until("document.getElementById('no-audio-reason').textContent.includes('Download it')")
+        assert "Your browser cannot play this recording." in browser.find("#no-audio").text
+    assert browser.all("#player")[0].is_displayed() == plays
+    browser.find("#save-recording").send_keys(Keys.ENTER)
+    saved = downloads / name
+    eventually(saved.exists)
+    assert saved.read_bytes() == recording
+
+    keyed.client.delete(job["links"]["self"]).raise_for_status()
+    browser.run("location.hash = '01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e'")
+    browser.until("document.getElementById('problem').textContent.includes('no such call')")
+    assert not browser.all("#save-recording")[0].is_displayed()
+
+
+@pytest.mark.slow
+@in_a_browser
 @pytest.mark.parametrize("size", [{**NARROW, "mobile": False, "width": 1000, "height": 400}, NARROW])
 def test_the_search_stays_in_sight_while_the_dialogue_scrolls(
     keyed: Service, browser: Browser, size: dict[str, int]

@@ -4,7 +4,7 @@ import { addressOfCall } from "./address.js";
 import { call, follow, pathOf, pause, read } from "./api.js";
 import { setUpActions, showCancel } from "./actions.js";
 import { showDialogue } from "./dialogue.js";
-import { showDownloads } from "./downloads.js";
+import { save, showDownloads } from "./downloads.js";
 import { byId, named, write } from "./elements.js";
 import { showAbout, showFacts, showWarnings } from "./facts.js";
 import { announce, showProblem } from "./messages.js";
@@ -17,13 +17,14 @@ import { adviceOn, canBeRetried, forReaders, isUnfinished, nameOf, ownCopyInWord
 const RECORDING_SECONDS = 10; // until the page asks again for a recording that could not be loaded
 const NOT_FETCHED = "The service has not fetched this recording yet.";
 const NEVER_FETCHED = "The service did not fetch this recording.";
+const NOT_PLAYABLE = "Your browser cannot play this recording. Download it to play it with another program, or play your own file in another format.";
 const GONE = "The service does not keep this recording.";
 
 // Shows the call of a place: {id, at, q, plays}. At `at` seconds there is the turn to show, which is played too if `plays`. The
 // dialogue is searched for `q`.
 export async function showJob(place, signal, focus) {
   scrollTo(0, 0);
-  for (const part of ["player", "no-audio", "summary", "transcript", "progress", "actions", "about", "job-line"]) byId(part).hidden = true;
+  for (const part of ["player", "no-audio", "keep-recording", "summary", "transcript", "progress", "actions", "about", "job-line"]) byId(part).hidden = true;
   byId("facts").replaceChildren();
   byId("retry-place").replaceChildren();
   byId("job-title").textContent = "Call";
@@ -102,6 +103,7 @@ async function fetchRecording(job, place, signal) {
   try {
     const recording = own ?? (await (await call(`${pathOf(job.id)}/audio`, { signal })).blob());
     if (signal.aborted) return undefined;
+    offerToSave(recording, job);
     showRecording(recording, job, signal).catch(showProblem);
     return startAt(place);
   } catch (error) {
@@ -111,6 +113,12 @@ async function fetchRecording(job, place, signal) {
     await pause(RECORDING_SECONDS, signal);
     return fetchRecording(job, place, signal);
   }
+}
+
+// Offers the recording as it was sent, also if the browser cannot play it.
+function offerToSave(recording, job) {
+  byId("save-recording").onclick = () => save(recording, job.audio.filename ?? job.id);
+  byId("keep-recording").hidden = false;
 }
 
 // Whoever comes back to the address later does not hear it again.
@@ -154,7 +162,8 @@ async function showRecording(recording, job, signal) {
 byId("audio").addEventListener("error", () => {
   if (!byId("audio").src) return;
   unload();
-  showNoAudio("Your browser cannot play this recording. If you have it in another format, you can play that.");
+  const canBeSaved = !byId("keep-recording").hidden;
+  showNoAudio(canBeSaved ? NOT_PLAYABLE : "Your browser cannot play this file.");
 });
 
 async function showResult(job, place, signal) {
