@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -197,6 +198,13 @@ def test_the_guides_for_contributors_name_only_files_that_exist() -> None:
         named = re.findall(r"`((?:app|tests|docs|scripts|alembic|testing)/[\w./-]*)`", (ROOT / guide).read_text())
         assert named
         assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_lists_of_layers_are_those_of_the_import_contracts() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    for contract in contracts:
+        if contract["type"] == "layers":
+            assert "\n".join(["```text", *contract["layers"], "```"]) in ARCHITECTURE
 
 
 def test_the_map_describes_every_folder_of_the_app() -> None:
