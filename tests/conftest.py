@@ -12,8 +12,10 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 from hypothesis import settings
 from sqlalchemy import make_url
+from structlog.dev import ConsoleRenderer, plain_traceback
 
 from app.database.connections import Database, migrate
 from app.database.embedded import EmbeddedPostgres
@@ -25,6 +27,10 @@ from testing.receiver import Receiver, receiving
 from testing.redis_server import RedisProcess, redis_serving
 from testing.s3_server import S3Server, s3_serving
 from testing.service import Service, serving
+
+# Without this, structlog prints the variables of each traceback, which can take seconds of processor time.
+[*FIRST_STEPS, _] = structlog.get_config()["processors"]
+structlog.configure(processors=[*FIRST_STEPS, ConsoleRenderer(exception_formatter=plain_traceback)])
 
 settings.register_profile("patient", deadline=None)  # no deadline, because a slow machine is not a failure
 settings.load_profile("patient")
