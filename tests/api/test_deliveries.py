@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 from standardwebhooks import Webhook
 
+from testing.command_line import run_command
 from testing.forms import refused
 from testing.receiver import Receiver
-from testing.service import Service, callscribe, eventually, serving
+from testing.service import Service, eventually, serving
 from tests.conftest import clone
 
 NOBODY = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
@@ -69,7 +70,7 @@ async def test_a_receiver_is_notified_and_can_be_notified_again(
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
 
     printed = await asyncio.to_thread(
-        lambda: callscribe("webhooks", "secret", folder=service.folder, DATABASE_URL=address)
+        lambda: run_command("webhooks", "secret", folder=service.folder, DATABASE_URL=address)
     )
     event = Webhook(printed.stdout.strip()).verify(first.body, first.headers)
     assert (event["type"], event["data"]["id"]) == ("transcription.cancelled", job["id"])
@@ -119,10 +120,10 @@ def test_unknown_deliveries_are_not_found(service: Service) -> None:
 
 def test_a_secret_from_the_settings_cannot_be_rotated_by_command(tmp_path: Path) -> None:
     secret = "whsec_" + "A" * 32
-    given = callscribe("webhooks", "rotate", folder=tmp_path, WEBHOOK_SECRET=secret)
+    given = run_command("webhooks", "rotate", folder=tmp_path, WEBHOOK_SECRET=secret)
     assert (given.returncode, given.stderr.count("\n")) == (2, 1)
     assert "CALLSCRIBE_WEBHOOK_SECRET" in given.stderr
-    wrong = callscribe("webhooks", "secret", folder=tmp_path, WEBHOOK_SECRET="whsec_short")
+    wrong = run_command("webhooks", "secret", folder=tmp_path, WEBHOOK_SECRET="whsec_short")
     assert (wrong.returncode, "whsec_short" in wrong.stderr) == (2, False)
 
 

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from app.database.connections import Database, migrate
+from testing.command_line import run_command
 from testing.rows import enqueue
 from testing.service import callscribe
 from testing.tcp_postgres import TcpPostgres, tcp_postgres
@@ -42,7 +43,7 @@ async def as_reader(server: TcpPostgres, password: str) -> "asyncpg.Connection[a
 def reader_command(
     folder: Path, address: str, *options: str, given: str | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    return callscribe("database", "reader", *options, folder=folder, given=given, DATABASE_URL=address)
+    return run_command("database", "reader", *options, folder=folder, given=given, DATABASE_URL=address)
 
 
 async def test_the_role_reads_the_view_and_nothing_else(server: TcpPostgres, calls: str, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ async def test_a_user_who_may_make_no_roles_gets_one_line_that_says_what_to_do(
 
 @pytest.mark.parametrize("password", ["", "pässword", "tab\there"])
 def test_a_password_that_cannot_be_used_is_refused(tmp_path: Path, password: str) -> None:
-    refused = callscribe("database", "reader", "--password", password, folder=tmp_path)
+    refused = run_command("database", "reader", "--password", password, folder=tmp_path)
     assert refused.returncode == 2
     assert "--password" in refused.stderr
 

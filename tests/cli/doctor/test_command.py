@@ -9,6 +9,7 @@ import pytest
 from app.cli.doctor.examining import CHECKS
 from app.cli.doctor.secrets import mask_for
 from app.database import postmaster
+from testing.command_line import run_command
 from testing.ports import free_ports
 from testing.service import Service, callscribe
 
@@ -91,7 +92,7 @@ def test_a_wrong_setting_is_a_finding_and_hides_its_secret(tmp_path: Path) -> No
 
 
 def test_an_unknown_check_is_refused(tmp_path: Path) -> None:
-    refused = callscribe("doctor", "--only", "everything", folder=tmp_path)
+    refused = run_command("doctor", "--only", "everything", folder=tmp_path)
     assert refused.returncode == 2
     assert "is none of settings, " in " ".join(refused.stderr.split())
 
