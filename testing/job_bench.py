@@ -37,6 +37,7 @@ from app.transcripts.transcript import Options, Transcript
 from testing.files import files_in
 from testing.rows import FORGET_AUDIO
 
+PATIENCE_SECONDS = 60  # on a machine that does much else
 SILENCE = Transcript(None, None, 1.0, (), ())
 
 
@@ -149,8 +150,8 @@ class Bench:
             return await session.get(Transcription, job_id)
 
     async def until(self, job_id: UUID, condition: Callable[[Transcription], Any]) -> Transcription:
-        """Waits until the row meets the condition, and returns it. Raises TimeoutError after ten seconds."""
-        async with asyncio.timeout(10):
+        """Waits until the row meets the condition, and returns it. Raises TimeoutError if that takes too long."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
             with self.signals.subscribe(changed_topic(job_id)) as changed:
                 while True:
                     changed.clear()
@@ -181,11 +182,12 @@ async def working(bench: Bench) -> AsyncIterator[None]:
     try:
         yield
         await bench.runner.drain(0)
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, PATIENCE_SECONDS)
     finally:
-        running.cancel()
-        listening.cancel()
-        await asyncio.gather(running, listening, return_exceptions=True)
+        left = [running, listening, *bench.runner._loop._recording]  # jobs would go on in the tests after this one
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 def waits_after(attempts: int, job: Transcription) -> bool:

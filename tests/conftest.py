@@ -30,7 +30,7 @@ from testing.service import Service, serving
 
 # Without this, structlog prints the variables of each traceback, which can take seconds of processor time.
 [*FIRST_STEPS, _] = structlog.get_config()["processors"]
-structlog.configure(processors=[*FIRST_STEPS, ConsoleRenderer(exception_formatter=plain_traceback)])
+structlog.configure(processors=[*FIRST_STEPS, ConsoleRenderer(colors=False, exception_formatter=plain_traceback)])
 
 settings.register_profile("patient", deadline=None)  # no deadline, because a slow machine is not a failure
 settings.load_profile("patient")

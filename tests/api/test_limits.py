@@ -45,6 +45,13 @@ async def end_one(database: Database) -> None:
     await finish(database, job, SUCCESS)
 
 
+def left_in_minute(answer: httpx.Response) -> str:
+    """What is left of a limit, without the seconds until it begins anew."""
+    left, _, seconds = answer.headers["RateLimit"].rpartition(";t=")
+    assert 0 < int(seconds) <= 60
+    return str(left)
+
+
 async def test_fifty_clients_at_two_servers_get_exactly_as_many_answers_as_the_limit(
     database: Database, tmp_path: Path
 ) -> None:
@@ -70,7 +77,7 @@ async def test_a_refusal_says_when_the_minute_ends_and_the_next_minute_begins_an
     key = await bearer(served, requests_per_minute=1)
     answer = await served.client.get("/v1/models", headers=key)
     assert answer.headers["RateLimit-Policy"] == '"key-minute";q=1;w=60'
-    assert answer.headers["RateLimit"] == '"key-minute";r=0;t=60'
+    assert left_in_minute(answer) == '"key-minute";r=0'
     answer = await served.client.get("/v1/transcriptions", headers=key)
     assert "Only 1 requests of this API key" in refused(answer, 429, "rate_limited")["detail"]
     assert answer.headers["RateLimit-Policy"] == '"key-minute";q=1;w=60'
@@ -89,7 +96,7 @@ async def test_the_keys_of_a_tenant_share_its_limit_and_a_refused_request_costs_
     statuses = [(await served.client.get("/v1/models", headers=greedy)).status_code for _ in range(5)]
     assert statuses == [200, 200, 429, 429, 429]
     answer = await served.client.get("/v1/models", headers=modest)
-    assert (answer.status_code, answer.headers["RateLimit"]) == (200, '"tenant-minute";r=0;t=60')
+    assert (answer.status_code, left_in_minute(answer)) == (200, '"tenant-minute";r=0')
     answer = await served.client.get("/v1/models", headers=modest)
     assert "3 requests of all API keys of this tenant together" in refused(answer, 429, "rate_limited")["detail"]
     answer = await served.client.get("/v1/models", headers=stranger)
@@ -109,7 +116,7 @@ async def test_every_kind_of_answer_counts_and_says_what_is_left(database: Datab
     ]
     for left, (method, path, status) in zip(range(9, 0, -1), asked, strict=False):
         answer = await served.client.request(method, path, headers=key)
-        assert (answer.status_code, answer.headers["RateLimit"]) == (status, f'"key-minute";r={left};t=60')
+        assert (answer.status_code, left_in_minute(answer)) == (status, f'"key-minute";r={left}')
     for path in ("/healthz", "/readyz", "/docs"):
         assert "RateLimit" not in (await served.client.get(path, headers=key)).headers
 
