@@ -311,6 +311,7 @@ def test_a_killed_postmaster_is_started_again_and_nothing_is_lost(tmp_path: Path
             assert service.read("/healthz") == {"status": "ok"}
             eventually(lambda: service.client.get("/readyz").status_code == 200)
         assert pid_of(tmp_path / "postgres") != before
+        eventually(lambda: service.client.get(job["links"]["self"]).status_code == 200)  # its connections are others
         assert service.read(job["links"]["self"])["status"] == "pending"
         assert "the embedded PostgreSQL does not run; it is started again" in service.log()
         assert "last_lines" in service.log()
