@@ -20,6 +20,7 @@ from app.access.models import ApiKey
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.errors import Unauthorized
+from app.process.tasks import within
 
 REFRESH_SECONDS = 5.0
 SHORTEST_REFRESH_SECONDS = 1.0  # for keys that are not known, so that strangers cost one query a second at most
@@ -130,7 +131,7 @@ class ApiKeys:
         with signals.subscribe(keys.KEYS_TOPIC) as changed:
             while not self._is_off:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), REFRESH_SECONDS)
+                    await within(REFRESH_SECONDS, changed.wait())
                 changed.clear()
                 try:
                     await self.load(database)

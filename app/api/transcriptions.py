@@ -33,7 +33,7 @@ from app.intake.requests import CreateFromUrl, CreateTranscription
 from app.jobs.changes import changing
 from app.jobs.reads.waiting import answer_at
 from app.jobs.views import TranscriptionOut
-from app.process.tasks import run_unless
+from app.process.tasks import run_unless, within
 from app.transcripts import formats
 
 RETRY_AFTER_SECONDS = 2
@@ -141,7 +141,7 @@ async def read_transcription(
         read = await reader.read(transcription_id, caller)
         while changed is not None and not read.final and not intake.closed and loop.time() < deadline:
             with suppress(TimeoutError):
-                change = asyncio.wait_for(changed.wait(), deadline - loop.time())
+                change = within(deadline - loop.time(), changed.wait())
                 await run_unless(client_hangs_up(request), change)
             changed.clear()
             read = await reader.read(transcription_id, caller)

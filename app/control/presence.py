@@ -1,6 +1,5 @@
 """Shows operators that this worker lives, and lets it drain when they ask for that."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -14,6 +13,7 @@ from app.control.pauses import CONTROL_TOPIC
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble
+from app.process.tasks import within
 
 BEAT_SECONDS = 5.0
 DRAINING_BEAT_SECONDS = 1.0
@@ -67,7 +67,7 @@ class Presence:
             await self._signals.follow(CONTROL_TOPIC, self._beat, self._pause_seconds)
         finally:
             with suppress(TimeoutError, *DATABASE_TROUBLE):
-                await asyncio.wait_for(self._leave(), LEAVE_SECONDS)
+                await within(LEAVE_SECONDS, self._leave())
 
     def _pause_seconds(self) -> float:
         return DRAINING_BEAT_SECONDS if self._worker.state == WorkerState.DRAINING else BEAT_SECONDS

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.retries import despite_database_trouble
+from app.process.tasks import within
 
 CHANNEL = "callscribe"
 CHECK_SECONDS = 10.0
@@ -70,7 +71,7 @@ class Signals:
                 notified.clear()
                 await despite_database_trouble(action)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(notified.wait(), longest_pause())
+                    await within(longest_pause(), notified.wait())
 
     async def run(self) -> None:
         """Listen until cancelled. Each new connection wakes all subscribers, because they may have missed something."""
@@ -94,12 +95,12 @@ class Signals:
             self.wake()
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(gone.wait(), CHECK_SECONDS)
+                    await within(CHECK_SECONDS, gone.wait())
                     raise asyncpg.ConnectionDoesNotExistError
                 await self._require_echo(connection)
         finally:
             with suppress(Exception):
-                await asyncio.wait_for(connection.close(), 1)
+                await within(1, connection.close())
             connection.terminate()
 
     async def _require_echo(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -110,4 +111,4 @@ class Signals:
         topic = f"echo:{uuid4()}"
         with self.subscribe(topic) as heard:
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, topic, timeout=CHECK_SECONDS)
-            await asyncio.wait_for(heard.wait(), CHECK_SECONDS)
+            await within(CHECK_SECONDS, heard.wait())

@@ -13,6 +13,7 @@ import structlog
 
 from app.database.notifications import Signals
 from app.database.retries import despite_database_trouble
+from app.process.tasks import within
 
 POLL_SECONDS = 2.0
 
@@ -99,7 +100,7 @@ class WorkLoop(Generic[Item, Result]):
                 async with self._claiming:
                     await despite_database_trouble(self._claim_and_start)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(notified.wait(), POLL_SECONDS)
+                    await within(POLL_SECONDS, notified.wait())
         await self.idle()
 
     def close(self) -> None:
@@ -114,7 +115,7 @@ class WorkLoop(Generic[Item, Result]):
         """
         self.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.idle(), grace_seconds)
+            await within(grace_seconds, self.idle())
         for attempt in self._attempts.values():
             attempt.stop(None)
 

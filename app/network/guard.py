@@ -5,7 +5,6 @@ be public, or inside a network that the operator allows. Then it connects to exa
 because a second look-up could return another one.
 """
 
-import asyncio
 import re
 import socket
 import ssl
@@ -21,6 +20,7 @@ from app.errors import FieldError, UrlNotAllowed
 from app.network.dns import Address, Names
 from app.network.exchange import DEFAULT_PORTS, ask
 from app.network.pacing import Budget
+from app.process.tasks import within
 
 PORTS = frozenset({80, 443, 8080, 8443})
 MAX_URL_CHARACTERS = 8192  # presigned URLs with session tokens have a few thousand
@@ -150,7 +150,7 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         seconds = request.extensions.get("timeout", {}).get("connect")
         try:
-            addresses = await asyncio.wait_for(self._guard.resolve(request.url), seconds)
+            addresses = await within(seconds, self._guard.resolve(request.url))
         except TimeoutError:
             raise httpx.ConnectTimeout("the host name was not resolved in time") from None
         *first, last = addresses[:MAX_ADDRESSES]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from app.process.tasks import within
+
 GIVE_BACK_SECONDS = 5.0  # what was stopped has to be written within this time, or its lease ends by itself
 
 
@@ -54,7 +56,7 @@ class Shutdown:
         for part, seconds in self._parts:
             await part.drain(seconds)
             with suppress(TimeoutError):
-                await asyncio.wait_for(part.idle(), GIVE_BACK_SECONDS)
+                await within(GIVE_BACK_SECONDS, part.idle())
 
 
 def on_signals(stop: Callable[[], object]) -> None:

@@ -1,7 +1,7 @@
-"""Work that ends early when its result is not needed any more."""
+"""Work that ends early: when its result is not needed any more, or after a time."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -26,3 +26,13 @@ async def run_unless(giving_up: Coroutine[Any, Any, NoReturn], work: Coroutine[A
         for task in (watching, working):
             task.cancel()
         await asyncio.gather(watching, working, return_exceptions=True)
+
+
+async def within(seconds: float | None, awaited: Awaitable[T]) -> T:
+    """Await, but for at most `seconds`. Raises TimeoutError.
+
+    `asyncio.wait_for` of Python 3.11 loses a cancellation that comes when the result is just there. A loop around it
+    would go on, and the process would never end.
+    """
+    async with asyncio.timeout(seconds):
+        return await awaited

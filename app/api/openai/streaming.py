@@ -22,6 +22,7 @@ from app.api.openai.job_end import TROUBLE_PAUSE_SECONDS, failure_at_end, requir
 from app.api.problems import INTERNAL_ERROR_DETAIL
 from app.database.connections import DATABASE_TROUBLE
 from app.errors import AppError, InternalError
+from app.process.tasks import within
 from app.service import Service
 from app.transcripts.transcript import Segment, Transcript, joined_text
 
@@ -105,7 +106,7 @@ async def _events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted
             require_open(service)
             while not changed.is_set():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), pulse.due_in)
+                    await within(pulse.due_in, changed.wait())
                 if pulse.due_in == 0:
                     pulse.sent()
                     yield KEEP_ALIVE

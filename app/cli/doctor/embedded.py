@@ -15,6 +15,7 @@ from app.database import postmaster
 from app.database.address import Address, parse_address
 from app.database.connections import DatabaseUnavailable
 from app.database.embedded import EmbeddedPostgres
+from app.process.tasks import within
 from app.process.threads import in_daemon_thread
 
 START_SECONDS = 30.0
@@ -39,7 +40,7 @@ async def start(folder: Path, opened: AsyncExitStack) -> Started | Finding:
     if lock is not None:
         lock.close()
     try:
-        address = await asyncio.wait_for(in_daemon_thread(server.start, "start-postgres"), START_SECONDS)
+        address = await within(START_SECONDS, in_daemon_thread(server.start, "start-postgres"))
     except DatabaseUnavailable as error:
         return failed(str(error), "docs/deploy.md says what the folder needs (The embedded PostgreSQL).")
     except TimeoutError:

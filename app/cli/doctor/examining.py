@@ -5,13 +5,13 @@ one cause gives one failure. No check may take the command down: an error in it 
 findings too.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from app.cli.doctor import configured, database, decoding, folders, machine, models, neighbours, schema, stores
 from app.cli.doctor.findings import Finding, Status, failed, skipped
 from app.cli.doctor.surroundings import Surroundings
+from app.process.tasks import within
 from app.settings import read_settings
 
 LIMIT_SECONDS = 90.0
@@ -86,7 +86,7 @@ async def _findings(check: Check, at: Surroundings, bad: set[str]) -> list[Findi
     if missing is not None:
         return [skipped(f"it needs what the check `{missing}` shows")]
     try:
-        found = await asyncio.wait_for(check.run(at), check.limit_seconds)
+        found = await within(check.limit_seconds, check.run(at))
     except TimeoutError:
         return [failed(f"no answer within {check.limit_seconds:.0f} s", "Look at what this part runs on.")]
     except Exception as error:  # noqa: BLE001  the other checks still have to run

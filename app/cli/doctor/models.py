@@ -12,6 +12,7 @@ from app.cli.doctor.findings import Finding, failed, fine, skipped, warning
 from app.cli.doctor.folders import size
 from app.cli.doctor.memory import available_bytes
 from app.cli.doctor.surroundings import Surroundings
+from app.process.tasks import within
 from app.speech import families
 from app.speech.gpu import Driver, DriverFailed, DriverMissing, Gpu, driver_version
 from app.speech.model import DeviceChoice, ModelUnavailable, OnDisk
@@ -137,7 +138,7 @@ async def _timed(at: Surroundings, name: str, files: OnDisk, index: int | None) 
         *program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        output, errors = await asyncio.wait_for(process.communicate(), SPEECH_LIMIT_SECONDS)
+        output, errors = await within(SPEECH_LIMIT_SECONDS, process.communicate())
     except TimeoutError:
         return failed(f"it took more than {SPEECH_LIMIT_SECONDS:.0f} s", "Use a smaller model or a GPU.", about=about)
     finally:

@@ -16,6 +16,7 @@ from app.making import check_watch
 from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused
 from app.network.redis_server import RedisServer, open_redis
 from app.network.redis_trouble import RedisTrouble
+from app.process.tasks import within
 from app.settings import Networks, SettingsError
 from app.wording import of_count
 
@@ -77,9 +78,8 @@ def _one_for_each_host(urls: Sequence[str]) -> list[str]:
 async def _looked_up(url: str, allowed: Networks) -> Finding:
     host = httpx.URL(url.partition("{")[0]).host
     try:
-        addresses = await asyncio.wait_for(
-            NetworkGuard(allowed).resolve(httpx.URL(url.partition("{")[0])), LOOK_UP_SECONDS
-        )
+        resolving = NetworkGuard(allowed).resolve(httpx.URL(url.partition("{")[0]))
+        addresses = await within(LOOK_UP_SECONDS, resolving)
     except NameNotFound:
         return failed(f"{host} has no address", "Correct the URL of the receiver, or this machine's DNS.", about=host)
     except NetworkRefused as refusal:

@@ -28,6 +28,7 @@ from app.intake.folder.settling import Settling
 from app.intake.folder.taking import FOLDER, NotYet, Taker
 from app.intake.folder.takings import Takings
 from app.jobs.changes import followed
+from app.process.tasks import within
 
 SCAN_SECONDS = 10.0
 LEAST_SECONDS = 0.5  # between two scans, however many changes are reported
@@ -126,7 +127,7 @@ class FolderWatch:
         """Take no more files, and wait up to `grace_seconds` for those that are being taken."""
         self._stopping.set()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), grace_seconds)
+            await within(grace_seconds, self._ended.wait())
 
     async def idle(self) -> None:
         """Wait until no file is being taken. One that is interrupted is taken by the next process."""

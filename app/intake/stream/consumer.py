@@ -27,7 +27,7 @@ from app.intake.stream.entries import Entry, rejection, request_of
 from app.intake.stream.group import ConsumerGroup, Delivered
 from app.network.redis_server import RedisServer
 from app.network.redis_trouble import GroupMissing, RedisTrouble
-from app.process.tasks import run_unless
+from app.process.tasks import run_unless, within
 
 STREAM = Caller("stream")
 BATCH = 10
@@ -90,7 +90,7 @@ class StreamConsumer:
         """Read no more entries, and settle those that were read, within `grace_seconds`. Leave the others."""
         self._closing.set()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.idle(), grace_seconds)
+            await within(grace_seconds, self.idle())
         self._given_up.set()
 
     async def idle(self) -> None:
@@ -204,7 +204,7 @@ class StreamConsumer:
 
     async def _closes_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+            await within(seconds, self._closing.wait())
         return self._closing.is_set()
 
 

@@ -48,6 +48,7 @@ from app.jobs.worker.recording import NotWritten, Recordings
 from app.jobs.worker.running import LeaseLost, Running
 from app.process.places import Rank
 from app.process.shares import Shares
+from app.process.tasks import within
 from app.speech.batching.batcher import EngineStopped
 from app.speech.call.warnings import with_losses
 from app.speech.engine import Transcriber
@@ -119,7 +120,7 @@ class JobRunner:
 
     async def _come_to_rest(self, grace_seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._loop.idle(), grace_seconds)
+            await within(grace_seconds, self._loop.idle())
         for running in self._loop.running:
             self._stop(running, Interrupted())
 
