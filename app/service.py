@@ -310,6 +310,8 @@ async def _running(work: list[Coroutine[Any, Any, None]], shutdown: Shutdown) ->
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for part in work:
+            part.close()  # one that was cancelled before it began would be reported as never awaited
 
 
 async def _or_fail(part: Coroutine[Any, Any, None], shutdown: Shutdown) -> None:
