@@ -10,13 +10,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from functools import cache
 from pathlib import Path
 
 from testing.service import environment
 
-START_LIMIT_SECONDS, LIMIT_SECONDS = 60.0, 300.0
+LIMIT_SECONDS = 300.0
 
 
 def run_command(
@@ -26,7 +25,7 @@ def run_command(
     with tempfile.TemporaryDirectory(prefix="command-") as name, socket.socket(socket.AF_UNIX) as connection:
         files = [Path(name, stream) for stream in ("stdin", "stdout", "stderr")]
         for file in files:
-            file.write_text(given or "" if file.name == "stdin" else "")
+            file.write_text((given or "") if file.name == "stdin" else "")
         command = {
             "arguments": arguments,
             "environment": environment(folder, **settings),
@@ -48,7 +47,15 @@ def _server() -> Path:
     """The address of the process that forks commands. It is started once, and ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="commands-"))
     address = folder / "socket"
-    process = subprocess.Popen([sys.executable, "-m", "testing.command_server", str(address)], stdin=subprocess.DEVNULL)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen()  # connections wait here until the process has started
+        descriptor = listener.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "testing.command_server", str(descriptor)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[descriptor],
+        )
 
     def end() -> None:
         process.kill()
@@ -56,9 +63,4 @@ def _server() -> Path:
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(end)
-    deadline = time.monotonic() + START_LIMIT_SECONDS
-    while not address.exists():
-        assert process.poll() is None, "the process that forks commands did not start"
-        assert time.monotonic() < deadline, "the process that forks commands did not start"
-        time.sleep(0.02)
     return address

@@ -25,7 +25,7 @@ LOADED = (app.access.keys, app.jobs.changes.changing, app.jobs.reads.reading, ap
 
 def serve(listener: socket.socket) -> None:
     """Runs a command for each connection, until the process is killed."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes that answer
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for those that answer
     while True:
         connection, _ = listener.accept()
         if os.fork() == 0:
@@ -70,7 +70,4 @@ def _run(command: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    with socket.socket(socket.AF_UNIX) as own:
-        own.bind(sys.argv[1])
-        own.listen()
-        serve(own)
+    serve(socket.socket(fileno=int(sys.argv[1])))
