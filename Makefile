@@ -107,6 +107,6 @@ lock: ## write the lock files again from pyproject.toml
 	  --quiet --output-file requirements.lock
 	$(BIN)/uv pip compile --group pyproject.toml:build --constraint requirements.lock --universal --generate-hashes \
 	  --no-emit-index-url --quiet --output-file requirements-build.lock
-	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --group dev --constraint requirements.lock --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --extra checks --group dev --constraint requirements.lock --universal \
 	  --constraint requirements-build.lock --generate-hashes --no-emit-index-url --no-emit-package pesq --no-emit-package soundfile \
 	  --quiet --output-file requirements-dev.lock

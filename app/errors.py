@@ -66,7 +66,7 @@ def field_errors(errors: Iterable[Any]) -> tuple[FieldError, ...]:
     """Turns pydantic's errors into ours. Each has the field's name, with dots for nested fields, and what is wrong."""
     return tuple(
         FieldError(
-            ".".join(str(part) for part in error["loc"] if part not in (wording.ONE, wording.MANY)) or "body",
+            ".".join(str(part) for part in error["loc"] if part not in wording.OF_BRANCHES) or "body",
             wording.in_words(error),
         )
         for error in errors

@@ -12,6 +12,7 @@ NO_NUL = r"^[^\u0000]*$"  # Postgres stores no NUL in text
 RECORDING_URL = r"^[A-Za-z][A-Za-z0-9+.-]*://[^\u0000]+$"
 
 ONE, MANY = "<one>", "<many>"  # in pydantic's errors, the branches of a union; our texts leave them out
+OF_BRANCHES = frozenset({ONE, MANY, "<category>", "<fact>", "<model>"})
 
 OF_PATTERNS: Mapping[str, str] = {
     NO_NUL: "may not hold NUL characters",

@@ -1,0 +1,108 @@
+"""What rules found in a call, with the turns that show it. Pure."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+_AS_JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+
+AnsweredBy = Literal["category", "fact", "model"]
+
+
+class Verdict(IntEnum):
+    """Whether a condition holds. The lowest of several is that of all of them together.
+
+    NOT_KNOWN is of conditions that cannot be checked in this call, such as what an agent says if no channel is the
+    agent's. NOT_SURE is of meanings that are neither close nor far.
+    """
+
+    NO = 0
+    NOT_KNOWN = 1
+    NOT_SURE = 2
+    YES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where a condition holds.
+
+    `condition` is the name of its field, such as `any_of` or `also.0.hold`. `text` is the phrase or example as the
+    definition has it. `score` is 1 for the same words, and the closeness of meanings. `value` is that of a fact. What
+    holds in the call as a whole has neither turn nor times.
+    """
+
+    condition: str
+    turn: int | None = None
+    start: float | None = None
+    end: float | None = None
+    text: str | None = None
+    score: float = 1.0
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryResult:
+    """A category that the call is in. It may be in it, if `sure` is False: then somebody should listen to the turns."""
+
+    name: str
+    sure: bool
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    turn: int
+    start: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a question of a scorecard.
+
+    `value` is whether the category or the model says yes, or the fact. `points` and `possible` are None if the question
+    does not count: it is not applicable, nobody can be sure, or the language model has not answered it.
+    """
+
+    question: str
+    by: AnsweredBy
+    value: bool | float | None = None
+    points: float | None = None
+    possible: float | None = None
+    not_applicable: bool = False
+    not_sure: bool = False
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The result of a scorecard. `points` and `possible` are the sums over the questions that count."""
+
+    scorecard: str
+    points: float
+    possible: float
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A question that only the language model can answer, with yes or no."""
+
+    scorecard: str
+    question: str
+    expected: bool
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResults:
+    categories: tuple[CategoryResult, ...] = ()
+    scores: tuple[Score, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
+
+    def content(self) -> dict[str, Any]:
+        """`categories` and `scores` as JSON has them."""
+        content = {"categories": self.categories, "scores": self.scores}
+        as_json: dict[str, Any] = _AS_JSON.dump_python(content, mode="json")
+        return as_json

@@ -1,0 +1,120 @@
+"""Answers the questions of scorecards by categories and facts, and takes the answers of the language model. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from app.analysis.rules import facts
+from app.analysis.rules.call import Call
+from app.analysis.rules.checking import Checked
+from app.analysis.rules.definitions import CategoryQuestion, FactQuestion, Question, Scorecard
+from app.analysis.rules.results import Answer, Evidence, Match, Score, Unanswered, Verdict
+
+MOST_EVIDENCE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What the language model answers. `value` is None if it cannot say."""
+
+    value: bool | None
+    evidence: tuple[Evidence, ...] = ()
+
+
+def score(call: Call, name: str, card: Scorecard, checked: Mapping[str, Checked]) -> tuple[Score, list[Unanswered]]:
+    """The score of a call by rules, and the questions that are left for the language model."""
+    answers = [_answer(call, question, checked) for question in card.questions]
+    left = [
+        Unanswered(name, question.question, question.expected, question.weight)
+        for question, answer in zip(card.questions, answers, strict=True)
+        if question.by == "model" and not answer.not_applicable
+    ]
+    return _summed(name, answers), left
+
+
+def with_answers(
+    scores: Iterable[Score], unanswered: Iterable[Unanswered], answers: Mapping[tuple[str, str], ModelAnswer]
+) -> list[Score]:
+    """The scores with the answers of the language model, by scorecard and question."""
+    asked = {(one.scorecard, one.question): one for one in unanswered}
+    completed = []
+    for score in scores:
+        keys = [(score.scorecard, answer.question) for answer in score.answers]
+        completed.append(
+            _summed(
+                score.scorecard,
+                [
+                    _by_model(asked[key], answer, answers[key]) if key in asked and key in answers else answer
+                    for key, answer in zip(keys, score.answers, strict=True)
+                ],
+            )
+        )
+    return completed
+
+
+def applies(card: Scorecard, checked: Mapping[str, Checked]) -> bool:
+    return card.applies_if is None or _verdict(card.applies_if, checked) is Verdict.YES
+
+
+def _answer(call: Call, question: Question, checked: Mapping[str, Checked]) -> Answer:
+    empty = Answer(question.question, question.by)
+    condition = Verdict.YES if question.applies_if is None else _verdict(question.applies_if, checked)
+    if condition is Verdict.NOT_SURE:
+        return replace(empty, not_sure=True)
+    if condition is not Verdict.YES:
+        return replace(empty, not_applicable=True)
+    if isinstance(question, CategoryQuestion):
+        return _by_category(question, empty, checked)
+    if isinstance(question, FactQuestion):
+        return _by_fact(call, question, empty)
+    return empty
+
+
+def _by_category(question: CategoryQuestion, empty: Answer, checked: Mapping[str, Checked]) -> Answer:
+    verdict = _verdict(question.category, checked)
+    if verdict is Verdict.NOT_KNOWN:
+        return replace(empty, not_applicable=True)
+    evidence = _evidence(checked[question.category].matches)
+    if verdict is Verdict.NOT_SURE:
+        return replace(empty, not_sure=True, evidence=evidence)
+    is_in = verdict is Verdict.YES
+    counted = _counted(empty, is_in, question.weight, is_right=is_in == question.expected)
+    return replace(counted, evidence=evidence if is_in else ())
+
+
+def _by_fact(call: Call, question: FactQuestion, empty: Answer) -> Answer:
+    value = facts.value(call, question.fact, question.role)
+    if value is None:
+        return replace(empty, not_applicable=True)
+    return _counted(empty, round(value, 3), question.weight, is_right=question.holds(value))
+
+
+def _by_model(asked: Unanswered, empty: Answer, given: ModelAnswer) -> Answer:
+    if given.value is None:
+        return replace(empty, not_sure=True, evidence=given.evidence)
+    counted = _counted(empty, given.value, asked.weight, is_right=given.value == asked.expected)
+    return replace(counted, evidence=given.evidence)
+
+
+def _counted(empty: Answer, value: bool | float, weight: float, *, is_right: bool) -> Answer:
+    return replace(empty, value=value, points=weight if is_right else 0.0, possible=weight)
+
+
+def _verdict(category: str, checked: Mapping[str, Checked]) -> Verdict:
+    """A category that was deleted is not known."""
+    return checked[category].verdict if category in checked else Verdict.NOT_KNOWN
+
+
+def _evidence(matches: Sequence[Match]) -> tuple[Evidence, ...]:
+    places = (
+        Evidence(match.turn, match.start) for match in matches if match.turn is not None and match.start is not None
+    )
+    return tuple(dict.fromkeys(places))[:MOST_EVIDENCE]
+
+
+def _summed(scorecard: str, answers: Sequence[Answer]) -> Score:
+    return Score(
+        scorecard=scorecard,
+        points=sum(answer.points or 0.0 for answer in answers),
+        possible=sum(answer.possible or 0.0 for answer in answers),
+        answers=tuple(answers),
+    )
