@@ -1,4 +1,5 @@
-"""The audit: who read, exported, cancelled, retried or erased which call, and who changed keys and limits.
+"""The audit: who read, exported, cancelled, retried or erased which call, and who changed keys, limits,
+categories and scorecards.
 
 An entry is written in the transaction that reads or changes, so that nobody reads without a trace, even if the process
 is killed. It holds ids and names, and no text of a call. Erasing a call leaves its entries.
@@ -47,6 +48,10 @@ class Action(StrEnum):
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     LIMITS_CHANGED = "limits.changed"
+    CATEGORY_CHANGED = "category.changed"
+    CATEGORY_DELETED = "category.deleted"
+    SCORECARD_CHANGED = "scorecard.changed"
+    SCORECARD_DELETED = "scorecard.deleted"
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ origin: ContextVar[Origin] = ContextVar("origin")
 class AuditEntry(SQLModel, table=True):
     """`caller` is who did it: a key's caller by its label, a part of the service, or a user of a command as `cli:name`.
 
-    `tenant` owns what was read or changed. `about` names what is no call: a key, a tenant or a batch.
+    `tenant` owns what was read or changed. `about` names what is no call, such as a key or a batch.
     """
 
     __tablename__ = "audit"

@@ -37,6 +37,7 @@ from app.api import (
     transcriptions,
     usage,
 )
+from app.api.analyses import categories, scorecards
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.openai import routes as openai
@@ -126,6 +127,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
                 "description": "See which receivers were notified of a transcription's end, and notify them again.",
             },
             {"name": "events", "description": "The requests that the service sends to your `webhook_url`."},
+            {"name": "analyses", "description": "Say what to look for in calls: categories and scorecards."},
             {"name": "keys", "description": "Make and revoke API keys, and see who a key is."},
             {"name": "usage", "description": "Read how much was transcribed."},
             {"name": "audit", "description": "Read who read, changed or erased which call."},
@@ -149,6 +151,8 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.include_router(recordings.router)
     app.include_router(operations.router)
     app.include_router(models.router)
+    app.include_router(categories.router)
+    app.include_router(scorecards.router)
     app.include_router(keys.router)
     app.include_router(tenants.router)
     app.include_router(usage.router)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from app.analysis.rules.definitions import Category, Scorecard
 from app.api import delivery_views as deliveries
 from app.api import openapi_batches, openapi_webhooks
 from app.api.export import ExportRequest
@@ -274,6 +275,8 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             (CreateBatch, "validation"),
             (CreateKey, "validation"),
             (TenantLimits, "validation"),
+            (Category, "validation"),
+            (Scorecard, "validation"),
             (ExportRequest, "validation"),
         ],
         ref_template=REF_TEMPLATE,

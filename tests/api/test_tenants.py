@@ -20,8 +20,15 @@ from testing.rows import SUCCESS, claim, finish
 from tests.access.test_keys import made
 
 EXTERNAL_ID = "acme-48151-dispute"
-OF_TENANTS = {"transcription_id", "batch_id", "delivery_id"}
-ROUTES: Sequence[Route] = [route for route in all_routes() if OF_TENANTS & set(route.declared.param_convertors)]
+OF_TENANTS = {"transcription_id", "batch_id", "delivery_id", "category", "scorecard"}
+WITH_PUT: Sequence[Route] = [route for route in all_routes() if OF_TENANTS & set(route.declared.param_convertors)]
+# With PUT, a tenant makes something of its own that has the same name.
+ROUTES: Sequence[Route] = [route for route in WITH_PUT if route.method != "PUT"]
+CATEGORY, SCORECARD = "acme-refunds", "acme-quality"
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    f"/v1/categories/{CATEGORY}": {"any_of": ["refund"]},
+    f"/v1/scorecards/{SCORECARD}": {"questions": [{"question": "Polite?", "by": "model"}]},
+}
 NEEDS_NO_KEY = {"/", "/page/{name}", "/docs", "/docs/{name}", "/openapi.json", "/healthz", "/readyz"}
 
 
@@ -62,7 +69,7 @@ async def tenants(database: Database, tmp_path: Path) -> AsyncIterator[Tenants]:
 
 
 async def _owned(served: Listening, database: Database, owner: dict[str, str]) -> dict[str, str]:
-    """Makes a completed call with a recording and a delivery, and a batch. Returns their ids."""
+    """Makes a completed call with a recording and a delivery, a batch, and definitions. Returns their ids."""
     client = served.client
     form = {"webhook_url": "http://127.0.0.1:9/hook", "external_id": EXTERNAL_ID}
     job = (await client.post("/v1/transcriptions", files={"file": ("a.wav", tone())}, data=form, headers=owner)).json()
@@ -71,7 +78,10 @@ async def _owned(served: Listening, database: Database, owner: dict[str, str]) -
     [delivery] = (await client.get(f"{job['links']['self']}/deliveries", headers=owner)).json()["items"]
     source: dict[str, Any] = {"source": {"urls": ["https://127.0.0.1/a.wav"]}}
     batch = (await client.post("/v1/batches", json=source, headers=owner)).json()
-    return {"transcription_id": job["id"], "delivery_id": delivery["id"], "batch_id": batch["id"]}
+    for path, definition in DEFINITIONS.items():
+        assert (await client.put(path, json=definition, headers=owner)).status_code == 201
+    ids = {"transcription_id": job["id"], "delivery_id": delivery["id"], "batch_id": batch["id"]}
+    return ids | {"category": CATEGORY, "scorecard": SCORECARD}
 
 
 async def test_no_route_shows_or_changes_what_another_tenant_owns(tenants: Tenants) -> None:
@@ -124,10 +134,20 @@ async def test_every_route_but_the_public_ones_needs_a_key_with_a_scope(tenants:
 
 async def test_a_key_that_may_only_read_changes_nothing(tenants: Tenants) -> None:
     reader = await tenants.key("manager", Scope.READ)
-    for route in ROUTES:
+    for route in WITH_PUT:
         answer = await tenants.ask(route, reader)
-        expected = 403 if route.method in ("POST", "DELETE") else 200
+        expected = 403 if route.method in ("POST", "PUT", "DELETE") else 200
         assert answer.status_code == expected, f"{route}: {answer.text}"
+
+
+async def test_definitions_of_two_tenants_may_have_the_same_name(tenants: Tenants) -> None:
+    client = tenants.served.client
+    for path, definition in DEFINITIONS.items():
+        other = definition | {"description": "globex"}
+        assert (await client.put(path, json=other, headers=tenants.stranger)).status_code == 201
+        assert (await client.get(path, headers=tenants.owner)).json()["definition"] == definition
+        assert (await client.delete(path, headers=tenants.stranger)).status_code == 204
+        assert (await client.get(path, headers=tenants.owner)).json()["definition"] == definition
 
 
 async def test_the_same_request_of_two_tenants_makes_two_calls(tenants: Tenants) -> None:

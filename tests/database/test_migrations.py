@@ -90,6 +90,11 @@ OF_BATCHES = (
     f"INSERT INTO recording_batch_row VALUES ('{JOB}', 1, 's3://calls/a', '{{}}', '{JOB}', NULL, NULL)",
 )
 
+OF_RULES = (
+    """INSERT INTO category VALUES ('acme', 'refund', '{"any_of": ["refund"]}', now())""",
+    """INSERT INTO scorecard VALUES ('acme', 'quality', '{"questions": []}', now())""",
+)
+
 OF_RUNNING_JOBS = {
     "recording_batch",
     "recording_batch_row",
@@ -105,6 +110,8 @@ OF_RUNNING_JOBS = {
     "request_count",
     "usage_entry",
     "audit",
+    "category",
+    "scorecard",
 }  # a way down drops their rows, because an older version has no such table
 
 
@@ -174,7 +181,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     database = Database(address)
     waiting = await enqueue(database)
     await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS, *OF_TENANTS)
-    await execute(address, *OF_CONTROL, *OF_LIMITS)
+    await execute(address, *OF_CONTROL, *OF_LIMITS, *OF_RULES)
     schemas, contents = {newest_first[0]: await schema(address)}, await rows(address)
     assert all(contents.values())
 
