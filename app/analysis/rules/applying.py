@@ -23,4 +23,5 @@ def apply(call: Call, definitions: Definitions, meaning: Meaning | None = None) 
         ),
         scores=tuple(result for result, _ in scored),
         unanswered=tuple(question for _, left in scored for question in left),
+        trouble=checker.trouble,
     )

@@ -9,12 +9,11 @@ from app.analysis.rules import facts, meaning
 from app.analysis.rules.call import Call, CallTurn, Part
 from app.analysis.rules.definitions import Category, Condition
 from app.analysis.rules.facts import Fact
-from app.analysis.rules.meaning import Meaning, Vectors
+from app.analysis.rules.meaning import Meaning, MeaningUnavailable, Vectors
 from app.analysis.rules.phrases import SpokenWords
 from app.analysis.rules.results import Match, Verdict
 
 MOST_MATCHES = 50  # of a category, because somebody may look for "yes"
-MOST_TEXTS = 3000  # sentences of which meanings are compared, about three hours of speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,7 @@ class Checker:
         self._meaning = meaning
         self._words = SpokenWords(call)
         self._vectors: dict[Part, Vectors] = {}
+        self.trouble: str | None = None  # why meanings could not be compared
 
     def category(self, category: Category) -> Checked:
         found = [part for prefix, condition in category.conditions for part in self._condition(condition, prefix)]
@@ -70,7 +70,12 @@ class Checker:
         if channels == frozenset() or (condition.by == "meaning" and self._meaning is None):
             yield Checked(Verdict.NOT_KNOWN)
             return
-        said = self._said(condition, channels)
+        try:
+            said = self._said(condition, channels)
+        except MeaningUnavailable as error:
+            self._meaning, self.trouble = None, str(error)
+            yield Checked(Verdict.NOT_KNOWN)
+            return
         if condition.any_of is not None:
             each = [_heard(f"{prefix}any_of", phrase, said[phrase]) for phrase in condition.any_of]
             yield Checked(max(one.verdict for one in each), _all_matches(each))
@@ -102,7 +107,7 @@ class Checker:
             if channels is None or turn.channel in channels
             for part in turn.parts
             if since <= part.start < until
-        ][:MOST_TEXTS]
+        ]
         vectors = self._vectors_of(self._meaning, [part for _, part in places])
         rows = meaning.scores(self._meaning, vectors, condition.phrases, self._call.language)
         limits = meaning.limits(self._call.language, condition.min_score)

@@ -29,8 +29,12 @@ USUAL = Limits(sure=0.5, maybe=0.3)
 WITHOUT_NEUTRAL = Limits(sure=0.6, maybe=0.4)
 
 
+class MeaningUnavailable(Exception):
+    """The model cannot be loaded here. Then nobody knows what conditions by meaning would find."""
+
+
 class Meaning(Protocol):
-    """Texts → vectors of length 1, a row for each."""
+    """Texts → vectors of length 1, a row for each. Raises MeaningUnavailable."""
 
     def of_examples(self, texts: Sequence[str]) -> Vectors:
         """Those of definitions, which are the same for every call."""

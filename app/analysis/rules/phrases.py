@@ -62,9 +62,15 @@ class SpokenWords:
                 yield Found(begins[0], begins[1].start, ends[1].end)
 
     def _beginnings(self, sought: Sequence[str], is_open: bool) -> Sequence[int]:
-        if len(sought) > 1 or not is_open:
-            return self._positions.get(sought[0], ())
-        return sorted(at for word, found in self._positions.items() if word.startswith(sought[0]) for at in found)
+        """Where the phrase may begin, by its rarest whole word."""
+        whole = sought[:-1] if is_open else sought
+        if not whole:
+            return sorted(at for word, found in self._positions.items() if word.startswith(sought[0]) for at in found)
+        found, before = min(
+            ((self._positions.get(word, ()), before) for before, word in enumerate(whole)),
+            key=lambda each: len(each[0]),
+        )
+        return [at - before for at in found if at >= before]
 
     def _has(self, sought: Sequence[str], first: int, is_open: bool) -> bool:
         said = self._words[first : first + len(sought)]

@@ -97,9 +97,12 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class RuleResults:
+    """`trouble` is why meanings could not be compared, for the log. Conditions by meaning are then not known."""
+
     categories: tuple[CategoryResult, ...] = ()
     scores: tuple[Score, ...] = ()
     unanswered: tuple[Unanswered, ...] = ()
+    trouble: str | None = None
 
     def content(self) -> dict[str, Any]:
         """`categories` and `scores` as JSON has them."""
