@@ -1,5 +1,8 @@
 """Scorecards: who answers which question, what counts, and the evidence."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,3 +140,14 @@ def test_a_scorecard_names_the_categories_that_it_needs() -> None:
         "greeting": "questions.0.category",
         "refund": "questions.1.applies_if",
     }
+
+
+def test_the_examples_of_the_guide_are_taken_as_they_stand() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "checks.md").read_text()
+    sent = re.findall(r"categories/\w+ [^\n]*\n? *-d '(\{.*?\})'", guide, re.DOTALL)
+    cards = re.findall(r"scorecards/\w+ [^\n]*-d '(\{.*?\n\})'", guide, re.DOTALL)
+    blocks = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    shown = [json.loads(each) for each in (*sent, *cards, *blocks)]
+    assert len(shown) >= 10
+    for each in shown:
+        (Scorecard if "questions" in each else Category).model_validate(each)
