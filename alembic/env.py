@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 import app.access.audit
 import app.access.models
 import app.analysis.definition_models
+import app.analysis.models
 import app.control.models
 import app.deliveries.models
 import app.jobs.models

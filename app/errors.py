@@ -16,6 +16,7 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── AlreadyFinal            already_final            409
     │   ├── NotCompleted            not_completed            409
     │   ├── NotFailed               not_failed               409
+    │   ├── NothingToAnalyse        nothing_to_analyse       409
     │   ├── RecordingGone           recording_gone           409
     │   ├── IdempotencyKeyReused    idempotency_key_reused   422
     │   ├── UrlNotAllowed           url_not_allowed          422
@@ -40,6 +41,10 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── WorkerCrashed           worker_crashed
     │   ├── Abandoned               abandoned
     │   └── GpuOutOfMemory          gpu_out_of_memory
+    ├── AnalysisError           ends an analysis, and is never the answer to a request
+    │   ├── JudgementUnavailable    judgement_unavailable
+    │   ├── JudgementRefused        judgement_refused
+    │   └── JudgementUnfit          judgement_unfit
     └── FolderError             says why a watched folder puts the recording of a completed job aside
         ├── OutputFailed            output_failed
         └── RecordingChanged        recording_changed
@@ -170,6 +175,10 @@ class NotFailed(RequestError):
     code, title, status = "not_failed", "The transcription has neither failed nor been cancelled", 409
 
 
+class NothingToAnalyse(RequestError):
+    code, title, status = "nothing_to_analyse", "There is nothing by which the call could be analysed", 409
+
+
 class RecordingGone(RequestError):
     code, title, status = "recording_gone", "The recording of the transcription is not kept any more", 409
 
@@ -281,6 +290,30 @@ class Abandoned(JobError):
     """The service cancelled the job, because the client that waited for it on its connection hung up."""
 
     code, title = "abandoned", "No client waited for the transcription any more"
+
+
+class AnalysisError(AppError):
+    pass
+
+
+class JudgementUnavailable(AnalysisError):
+    """The language model did not answer, or its server had no room for the request."""
+
+    code, title = "judgement_unavailable", "The language model cannot be reached at the moment"
+    transient = True
+
+
+class JudgementRefused(AnalysisError):
+    """The server of the language model refuses the request. It is tried again, because an operator may correct that."""
+
+    code, title = "judgement_refused", "The server of the language model refuses the request"
+    transient = True
+
+
+class JudgementUnfit(AnalysisError):
+    """The model answered twice with something that is no judgement."""
+
+    code, title = "judgement_unfit", "The answer of the language model cannot be used"
 
 
 class FolderError(AppError):

@@ -15,6 +15,16 @@ import structlog
 from app import __version__
 from app.access.neighbours import Neighbours
 from app.access.registry import ApiKeys
+from app.analysis import queue as analysis_queue
+from app.analysis.judgement import prompts
+from app.analysis.judgement.client import Endpoint, open_chat
+from app.analysis.judgement.dividing import Room
+from app.analysis.judgement.judging import Judge
+from app.analysis.judgement.ladder import Ladder
+from app.analysis.queue import Notifying
+from app.analysis.runner import AnalysisRunner
+from app.analysis.stage import Stage
+from app.analysis.wanted import Wanted
 from app.control.presence import Presence
 from app.control.switches import Switches
 from app.database.connections import Database
@@ -191,7 +201,40 @@ def at_end_of(settings: Settings, retention: Retention) -> AtEnd:
         partial(event_of, root_path=settings.root_path, stream=settings.redis_results),
         retention.forgets_audio,
         retention.forgets_failed_audio,
+        (partial(analysis_queue.add_if_wanted, wanted=analysis_wanted(settings)),),
     )
+
+
+def analysis_wanted(settings: Settings) -> Wanted:
+    return Wanted(settings.llm_url is not None, settings.llm_tenants)
+
+
+@asynccontextmanager
+async def open_judge(settings: Settings) -> AsyncIterator[Judge | None]:
+    """Gives None if there is no language model."""
+    if settings.llm_url is None or settings.llm_model is None:
+        yield None
+        return
+    key = settings.llm_api_key
+    endpoint = Endpoint(
+        settings.llm_url,
+        settings.llm_model,
+        None if key is None else key.get_secret_value(),
+        settings.llm_timeout_seconds,
+    )
+    texts = prompts.load(settings.llm_prompts)
+    async with open_chat(endpoint, settings.llm_concurrency) as chat:
+        ladder = Ladder(chat, lambda problem: texts.filled("correct", problem=problem))
+        room = Room.of(settings.llm_context_tokens)
+        yield Judge(ladder, texts, room, settings.llm_language, settings.llm_intents)
+
+
+@asynccontextmanager
+async def open_analysis(settings: Settings, database: Database, signals: Signals) -> AsyncIterator[AnalysisRunner]:
+    async with open_judge(settings) as judge:
+        stage = Stage(database, judge, settings.llm_tokens_per_day)
+        notifying = Notifying(settings.root_path, settings.redis_results)
+        yield AnalysisRunner(database, signals, stage, notifying, slots=settings.llm_concurrency)
 
 
 @asynccontextmanager

@@ -21,12 +21,14 @@ OTHER = "other"
 UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STAGES = ("queued", "fetch", "decode", "transcribe", "total")
+MODEL_RESULTS = ("answered", "failed", "timeout", "unreachable")
 WINDOW_RESULTS = ("accepted", "retried", "dropped")
 TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
 TEXT_TYPE, OPENMETRICS_TYPE = f"{TEXT}; version=0.0.4; charset=utf-8", f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
 JOB_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400)
 HTTP_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 60)
 FACTOR_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+MODEL_BUCKETS = (0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would be a second time series for each counter, and Prometheus does not need them
@@ -76,11 +78,23 @@ _request_seconds = _histogram(
 _model_loaded = Gauge(
     "model_loaded", "1 if the model is in memory.", ["model", "device"], namespace=PREFIX, registry=_registry
 )
+_analyses = _counter(
+    "analysis_ended",
+    "Analyses that this process has ended, and the error code of those that have one.",
+    "status",
+    "code",
+)
+_analysis_requests = _histogram(
+    "analysis_request_seconds", "Seconds that requests to the language model took.", MODEL_BUCKETS, "result"
+)
+_analysis_tokens = _counter("analysis_tokens", "Tokens that the language model has read and written.")
 _models, _codes, _routes, _channels = _Values(), _Values(), _Values(), _Values()
 for _stage in STAGES:
     _job_seconds.labels(_stage)
 for _result in WINDOW_RESULTS:
     _windows.labels(_result)
+for _result in MODEL_RESULTS:
+    _analysis_requests.labels(_result)
 
 
 def expect_ends(failed: Iterable[str], cancelled: Iterable[str]) -> None:
@@ -135,6 +149,20 @@ def request_answered(route: str | None, method: str, status: int, seconds: float
 
 def model_loaded(model: str, device: str) -> None:
     _model_loaded.labels(_models.bounded(model), device).set(1)
+
+
+def analysis_ended(status: str, code: str | None) -> None:
+    """`code` is that of the analysis' error, if it has one."""
+    _analyses.labels(status, _codes.bounded(code or "")).inc()
+
+
+def analysis_requested(result: str, seconds: float) -> None:
+    """`result` is one of MODEL_RESULTS."""
+    _analysis_requests.labels(result).observe(seconds)
+
+
+def analysis_tokens(tokens: int) -> None:
+    _analysis_tokens.inc(tokens)
 
 
 @dataclass(frozen=True)

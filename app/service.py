@@ -17,6 +17,7 @@ import structlog
 
 from app import readiness
 from app.access.registry import ApiKeys
+from app.analysis.analyses import Analyses
 from app.audio.containment.report import log_containment
 from app.control.pausable import Pausable
 from app.control.presence import Presence
@@ -39,11 +40,13 @@ from app.jobs.worker.executor import Executor
 from app.jobs.worker.recording import Recordings
 from app.jobs.worker.runner import JobRunner
 from app.making import (
+    analysis_wanted,
     api_keys_of,
     at_end_of,
     decoder_of,
     engine_config,
     neighbours_of,
+    open_analysis,
     open_fetcher,
     open_intake,
     open_sender,
@@ -121,6 +124,7 @@ class Service:
     batch_reader: BatchReader
     feeder: Feeder
     retries: Retries
+    analyses: Analyses
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -175,6 +179,7 @@ async def open_parts(
         at_end = at_end_of(settings, retention)
         redis = await stack.enter_async_context(open_redis(settings.redis_url))
         sender = await stack.enter_async_context(open_sender(settings, database, signals, guard, redis))
+        analysis = await stack.enter_async_context(open_analysis(settings, database, signals))
         neighbours = neighbours_of(settings)
         async with database.transaction() as session:
             await neighbours.load(session)
@@ -203,12 +208,14 @@ async def open_parts(
         if (watched := watch_options(settings)) is not None:
             watch = open_watch(watched, intake, database, at_end)
             workers = [(watch, SENDING_GRACE_SECONDS), *workers]
-        shutdown = Shutdown([*workers, (sender, SENDING_GRACE_SECONDS)])  # the sender last: it reports how jobs ended
+        # The sender last: it reports how jobs and analyses ended.
+        shutdown = Shutdown([*workers, (analysis, SENDING_GRACE_SECONDS), (sender, SENDING_GRACE_SECONDS)])
         on_signals(shutdown.request)
         presence = None if jobs is None else presence_of(settings, database, signals, jobs.runner, name, shutdown)
         unserved = UnservedModels(database, settings.model)
         work = [signals.run(), switches.run(), neighbours.run(database, signals), retention.run(), sender.run()]
         work += [
+            analysis.run(),
             unserved.run(),
             log_containment(),
             SearchFilling(database).run(),
@@ -271,6 +278,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database, *, is
             settings.keep_transcript_days,
         ),
         retries=Retries(database, parts.store, parts.fetcher, intake),
+        analyses=Analyses(database, analysis_wanted(settings)),
         api_keys=api_keys_of(settings, is_exposed=is_exposed),
         readiness=_readiness(settings, parts, intake),
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationInfo
+from pydantic import SecretStr, ValidationInfo
 from pydantic_core import from_json
 
+from app.analysis.judgement.prompts import load as load_prompts
 from app.database.address import parse_address
 from app.deliveries.outputs import S3_SCHEME, check_default, check_output, check_path, is_allowed
 from app.deliveries.receivers import check_callback, check_url
@@ -261,6 +262,31 @@ def split_unique(value: Any) -> Any:
     return tuple(dict.fromkeys(split(value)))
 
 
+def chat_url(value: str | None) -> str | None:
+    if value is not None:
+        require_endpoint_url(value, "http://gpu:8000/v1")
+        if "?" in value or "#" in value:
+            raise ValueError("must be a URL such as http://gpu:8000/v1, without a query")
+    return value
+
+
+def chat_model(value: str | None, info: ValidationInfo) -> str | None:
+    if value is None and info.data.get("llm_url") is not None:
+        raise ValueError("is needed if CALLSCRIBE_LLM_URL is set: name a model of that server")
+    return value
+
+
+def sendable_key(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not is_sendable(value.get_secret_value()):
+        raise ValueError("must be of visible ASCII characters without spaces")
+    return value
+
+
+def prompts(folder: Path | None) -> Path | None:
+    load_prompts(folder)
+    return folder
+
+
 def split_secrets(value: Any) -> Any:
     secrets = split(value)
     for secret in secrets:
@@ -360,10 +386,18 @@ def of_known_keys(priorities: dict[str, int], info: ValidationInfo) -> dict[str,
 
 def require_endpoint(name: str, value: str) -> None:
     """Raises ValueError for an address of an S3 store that its library could not use. It would end the process."""
-    parts = urlsplit(value)
     try:
+        require_endpoint_url(value, "https://s3.example.com:9000")
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def require_endpoint_url(value: str, example: str) -> None:
+    """Raises ValueError for what is no `http://` or `https://` URL, and for a URL with a user."""
+    try:
+        parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or "@" in value or any(character.isspace() for character in value):
-        raise ValueError(f"{name}: must be a URL such as https://s3.example.com:9000, without a user")
+        raise ValueError(f"must be a URL such as {example}, without a user")

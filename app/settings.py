@@ -205,6 +205,52 @@ class Settings(BaseSettings):
         description="Formats of the files in `WATCH_OUTPUT`, comma separated: `json`, `text`, `srt`, `vtt`, `tsv`, "
         "`whisper`.",
     )
+    llm_url: Annotated[str | None, AfterValidator(values.chat_url)] = Field(
+        default=None,
+        description="Base of an OpenAI-compatible API, such as `http://gpu:8000/v1`. If set, its language model judges "
+        "the calls after they are transcribed, so their text is sent there.",
+    )
+    llm_model: Annotated[str | None, AfterValidator(values.chat_model)] = Field(
+        default=None, description="The name of the language model at `LLM_URL`."
+    )
+    llm_api_key: Annotated[SecretStr | None, AfterValidator(values.sendable_key)] = Field(
+        default=None, description="The key for `LLM_URL`, if it needs one."
+    )
+    llm_language: str | None = Field(
+        default=None,
+        pattern="^[a-z]{2,3}$",
+        description="Language in which the model writes, such as `en`. If unset, it is that of the call.",
+    )
+    llm_intents: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split_unique)] = Field(
+        default=(),
+        description="The intents of which the model chooses one for each call, comma separated. If unset, it is free.",
+    )
+    llm_tenants: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split_unique)] = Field(
+        default=(),
+        description="Tenants whose calls the model judges, comma separated. If unset, those of all tenants.",
+    )
+    llm_tokens_per_day: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many tokens the model may read and write in a day in UTC. Then calls wait for the next day. "
+        "If unset, any number.",
+    )
+    llm_context_tokens: int = Field(
+        default=8192,
+        ge=4096,
+        le=2_000_000,
+        description="How many tokens the model can read and write in one request. Longer calls are judged in parts.",
+    )
+    llm_timeout_seconds: float = Field(
+        default=120, gt=0, le=3600, description="How many seconds the model may take for one answer."
+    )
+    llm_concurrency: int = Field(
+        default=4, ge=1, le=256, description="How many calls each process has judged at the same time."
+    )
+    llm_prompts: Annotated[Path | None, BeforeValidator(values.folder), AfterValidator(values.prompts)] = Field(
+        default=None,
+        description="Folder with prompts that replace those of the service. If unset, none are replaced.",
+    )
     max_upload_bytes: ByteSize = Field(
         default=ByteSize(2 * 1024**3),
         gt=0,

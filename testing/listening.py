@@ -63,6 +63,7 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         batch_reader=unused,
         feeder=unused,
         retries=unused,
+        analyses=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
     )

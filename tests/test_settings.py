@@ -72,6 +72,17 @@ def test_results_need_a_stream_of_their_own(monkeypatch: pytest.MonkeyPatch, nam
         load_settings()
 
 
+def test_a_language_model_needs_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "LLM_URL", "http://gpu:8000/v1")
+    with pytest.raises(SettingsError, match=r"^CALLSCRIBE_LLM_MODEL: is needed if CALLSCRIBE_LLM_URL is set"):
+        load_settings()
+    monkeypatch.setenv(PREFIX + "LLM_MODEL", "qwen2.5-14b-instruct")
+    monkeypatch.setenv(PREFIX + "LLM_API_KEY", "geheim")
+    monkeypatch.setenv(PREFIX + "LLM_TENANTS", "acme, globex")
+    assert load_settings().llm_tenants == ("acme", "globex")
+    assert "geheim" not in repr(load_settings())
+
+
 @pytest.mark.parametrize("places", ["calls", "calls/audio", "calls/audio/results", "results, calls"])
 def test_the_place_of_the_recordings_is_no_place_for_outputs(monkeypatch: pytest.MonkeyPatch, places: str) -> None:
     monkeypatch.setenv(PREFIX + "STORE_URL", "s3://calls/audio")
@@ -94,6 +105,14 @@ def test_the_place_of_the_recordings_is_no_place_for_outputs(monkeypatch: pytest
         ("REDIS_URL", "redis.example:6379"),
         ("REDIS_URL", "http://redis.example"),
         ("REDIS_URL", "redis+sentinel://redis.example"),
+        ("LLM_URL", "gpu:8000/v1"),
+        ("LLM_URL", "http://user:password@gpu:8000/v1"),
+        ("LLM_URL", "https://models.example/v1?key=geheim"),
+        ("LLM_API_KEY", "two words"),
+        ("LLM_LANGUAGE", "English"),
+        ("LLM_CONTEXT_TOKENS", "512"),
+        ("LLM_TOKENS_PER_DAY", "0"),
+        ("LLM_PROMPTS", "/nowhere"),
         ("REDIS_STREAM", "two words"),
         ("REDIS_STREAM", "calls:rejected"),
         ("REDIS_RESULTS", "callscribe:results"),
@@ -275,7 +294,8 @@ def test_an_invalid_setting_stops_the_start(tmp_path: Path, command: str, settin
         ("MAX_UPLOAD_SIZE", "; did you mean CALLSCRIBE_MAX_UPLOAD_BYTES?"),
         ("PORT", "; it is an option: callscribe serve --port"),
         ("HOST", "; it is an option: callscribe serve --host"),
-        ("LANGUAGE", ""),
+        ("LANGUAGE", "; did you mean CALLSCRIBE_LLM_LANGUAGE?"),
+        ("VOCABULARY", ""),
     ],
 )
 def test_an_unknown_setting_is_reported_with_what_was_probably_meant(

@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from alembic import op
 
 revision = "20261217"
-down_revision = "20261215"
+down_revision = "20261216"
 
 TABLES = ("category", "scorecard")
 

@@ -37,7 +37,7 @@ from app.api import (
     transcriptions,
     usage,
 )
-from app.api.analyses import categories, scorecards
+from app.api.analyses import analysis, categories, scorecards
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.openai import routes as openai
@@ -117,6 +117,10 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
                 "name": "transcriptions",
                 "description": "Post recordings, follow their transcriptions, and read their transcripts.",
             },
+            {
+                "name": "analysis",
+                "description": "Read what was found out about a call, and have calls analysed again.",
+            },
             {"name": "batches", "description": "Transcribe many old recordings behind the calls of the day."},
             {
                 "name": "openai",
@@ -145,6 +149,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.include_router(transcriptions.router)
     app.include_router(from_url.router)
     app.include_router(retries.router)
+    app.include_router(analysis.router)
     app.include_router(batches.router)
     app.include_router(openai.router)
     app.include_router(deliveries.router)

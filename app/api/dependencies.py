@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
+from app.analysis.analyses import Analyses
 from app.database.connections import Database
 from app.intake.intake import Intake
 from app.jobs.claims.ending import AtEnd
@@ -74,6 +75,10 @@ async def _retries(request: Request) -> Retries:
     return service_of(request).retries
 
 
+async def _analyses(request: Request) -> Analyses:
+    return service_of(request).analyses
+
+
 async def _store(request: Request) -> AudioStore:
     return service_of(request).parts.store
 
@@ -93,4 +98,5 @@ AtEndDep = Annotated[AtEnd, Depends(_at_end)]
 BatchIntakeDep = Annotated[BatchIntake, Depends(_batch_intake)]
 BatchReaderDep = Annotated[BatchReader, Depends(_batch_reader)]
 RetriesDep = Annotated[Retries, Depends(_retries)]
+AnalysesDep = Annotated[Analyses, Depends(_analyses)]
 StoreDep = Annotated[AudioStore, Depends(_store)]

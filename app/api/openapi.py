@@ -9,9 +9,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from app.analysis.events import AnalysisEvent
 from app.analysis.rules.definitions import Category, Scorecard
 from app.api import delivery_views as deliveries
 from app.api import openapi_batches, openapi_webhooks
+from app.api.analyses import examples as analyses
 from app.api.export import ExportRequest
 from app.api.keys import CreateKey
 from app.api.openai import schemas as openai_schemas
@@ -106,6 +108,7 @@ EXAMPLES: dict[str, Any] = {
     "Page": {"items": [COMPLETED_EXAMPLE | {"hits": None, "hit_count": None}], "next_cursor": EXAMPLE_ID},
     "Search": {"items": [COMPLETED_EXAMPLE | {"hits": [HIT_EXAMPLE], "hit_count": 1}], "next_cursor": None},
     **deliveries.EXAMPLES,
+    **analyses.EXAMPLES,
     **openapi_batches.EXAMPLES,
 }
 
@@ -267,7 +270,14 @@ PART_OF_AUDIO = AUDIO | {"description": "The bytes of the recording that `Range`
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Returns the document with the webhooks and schemas that FastAPI does not see, and without its 422 answers."""
-    written_by_hand: list[type[BaseModel]] = [Problem, OpenAIError, TranscriptOut, TranscriptionEvent, BatchReport]
+    written_by_hand: list[type[BaseModel]] = [
+        Problem,
+        OpenAIError,
+        TranscriptOut,
+        TranscriptionEvent,
+        AnalysisEvent,
+        BatchReport,
+    ]
     _, named = models_json_schema(
         [
             *((model, "serialization") for model in written_by_hand),

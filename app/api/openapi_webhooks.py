@@ -10,6 +10,12 @@ WORDS = {
     "transcription.completed": ("A transcription was completed", "Completed", "The transcript can be read now."),
     "transcription.failed": ("A transcription has failed", "Failed", "`data.error` says why."),
     "transcription.cancelled": ("A transcription was cancelled", "Cancelled", "A client cancelled it."),
+    "analysis.completed": ("A call was analysed", "Completed", "The analysis can be read now."),
+    "analysis.failed": (
+        "A call could not be judged",
+        "Completed",
+        "The language model failed. What rules have found can be read.",
+    ),
 }
 SIGNED = {
     "webhook-id": (
@@ -36,6 +42,10 @@ def section(examples: dict[str, Any]) -> dict[str, Any]:
     return {event: {"post": _operation(event, examples)} for event in WORDS}
 
 
+def _schema(event: str) -> str:
+    return "AnalysisEvent" if event.startswith("analysis.") else "TranscriptionEvent"
+
+
 def _operation(event: str, examples: dict[str, Any]) -> dict[str, Any]:
     summary, example, description = WORDS[event]
     data = examples[example]
@@ -57,7 +67,7 @@ def _operation(event: str, examples: dict[str, Any]) -> dict[str, Any]:
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"$ref": "#/components/schemas/TranscriptionEvent"},
+                    "schema": {"$ref": f"#/components/schemas/{_schema(event)}"},
                     "examples": {event: {"value": body}},
                 }
             },

@@ -59,13 +59,16 @@ OUTPUT_STATUS = {
 
 
 class Event(SQLModel, table=True):
-    """The end of a transcription, which has at most one event. `id` is sent as `webhook-id`. `body` never changes.
+    """The end of a transcription, or of an analysis of it. `id` is sent as `webhook-id`. `body` never changes.
 
+    A transcription ends once, so it has at most one event of its own end. It may be analysed several times.
     `traceparent` is the span that the deliveries continue, if there is one.
     """
 
+    __table_args__ = (Index("event_of_transcription", "transcription_id"),)
+
     id: UUID = Field(primary_key=True)
-    transcription_id: UUID = Field(foreign_key="transcription.id", ondelete="CASCADE", unique=True)
+    transcription_id: UUID = Field(foreign_key="transcription.id", ondelete="CASCADE")
     type: str = Field(sa_type=Text)
     body: bytes = Field(sa_type=LargeBinary)
     traceparent: str | None = Field(default=None, sa_type=Text)

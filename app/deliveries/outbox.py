@@ -226,7 +226,10 @@ async def redeliver(
 
 
 async def notify_states(session: AsyncSession, transcription_ids: Collection[UUID]) -> dict[UUID, NotifyState]:
-    """Returns the notify states by transcription. Those without deliveries are left out."""
+    """Returns the notify states by transcription. Those without deliveries are left out.
+
+    Deliveries of analyses do not count, because the receivers know of the transcription already.
+    """
     statement = text("""
         SELECT transcription_id,
                count(*) FILTER (WHERE attempts > 0 OR lease_token IS NOT NULL) AS tried,
@@ -234,7 +237,8 @@ async def notify_states(session: AsyncSession, transcription_ids: Collection[UUI
                count(*) FILTER (WHERE status = 'failed') AS failed,
                max(finished_at) AS finished_at
         FROM event JOIN delivery ON delivery.event_id = event.id
-        WHERE transcription_id = ANY(:ids) AND style <> ALL(:outputs) GROUP BY transcription_id
+        WHERE transcription_id = ANY(:ids) AND style <> ALL(:outputs) AND type LIKE 'transcription.%'
+        GROUP BY transcription_id
     """).bindparams(
         bindparam("ids", list(transcription_ids), type_=ARRAY(Uuid)),
         bindparam("outputs", list(OUTPUTS), type_=ARRAY(Text)),

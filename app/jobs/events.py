@@ -1,7 +1,7 @@
 """The event of a transcription that has ended: its bytes, what is written, and the receivers that get it. Pure."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, Field
 
@@ -35,8 +35,7 @@ def event_of(job: Transcription, *, root_path: str = "", stream: str | None = No
 
     Its links begin with `root_path`. If the operator has a `stream` for results, every event also goes there.
     """
-    messages = [] if stream is None else [Target(Style.STREAM, stream_url(stream))]
-    targets = _outputs(job) + _receivers(job) + messages
+    targets = _outputs(job) + webhooks(job) + _callbacks(job) + messages(stream)
     return NewEvent(job.id, _type_of(job), _body(job, root_path), targets, job.traceparent) if targets else None
 
 
@@ -45,10 +44,22 @@ def _type_of(job: Transcription) -> str:
 
 
 def _body(job: Transcription, root_path: str) -> bytes:
-    """The bytes of the event, under 20 kB. A longer one loses its prompt, hotwords and some warnings."""
     event = TranscriptionEvent.model_validate(
         {"type": _type_of(job), "timestamp": job.completed_at, "data": TranscriptionOut.of(job, root_path=root_path)}
     )
+    return body_of(event)
+
+
+class AnyEvent(Protocol):
+    """An event about a transcription."""
+
+    data: TranscriptionOut
+
+    def model_dump_json(self) -> str: ...
+
+
+def body_of(event: AnyEvent) -> bytes:
+    """The bytes of an event, under 20 kB. A longer one loses its prompt, hotwords and some warnings."""
     whole = event.model_dump_json().encode()
     if len(whole) < MAX_BODY_BYTES:
         return whole
@@ -66,8 +77,17 @@ def _outputs(job: Transcription) -> list[Target]:
     ]
 
 
-def _receivers(job: Transcription) -> list[Target]:
-    """The receivers: webhooks first, then callbacks with their placeholders filled in.
+def messages(stream: str | None) -> list[Target]:
+    """The stream that gets the events of all jobs, if there is one."""
+    return [] if stream is None else [Target(Style.STREAM, stream_url(stream))]
+
+
+def webhooks(job: Transcription) -> list[Target]:
+    return [Target(Style.WEBHOOK, url) for url in job.webhook_urls]
+
+
+def _callbacks(job: Transcription) -> list[Target]:
+    """The callbacks with their placeholders filled in.
 
     Jobs of earlier versions may have a callback that would lose its path when it is filled in. It stays as it is, so
     that the sender refuses it and its deliveries show that.
@@ -78,6 +98,5 @@ def _receivers(job: Transcription) -> list[Target]:
         "id": str(job.id),
         "status": str(job.status),
     }
-    webhooks = [Target(Style.WEBHOOK, url) for url in job.webhook_urls]
     callbacks = [url if unsafe_placeholders(url, values) else filled(url, values) for url in job.callback_urls]
-    return webhooks + [Target(Style.CALLBACK, url) for url in callbacks]
+    return [Target(Style.CALLBACK, url) for url in callbacks]

@@ -77,7 +77,7 @@ class NetworkGuard:
         or another httpx.TransportError. If `verify` is None, it trusts the public certificate authorities and those of
         the system.
         """
-        tls = verify or _trusted()
+        tls = verify or trusted_authorities()
         tls.set_alpn_protocols(["http/1.1"])
         return _Client(transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False)
 
@@ -165,7 +165,7 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def trusted_authorities() -> ssl.SSLContext:
     """Returns a context that trusts the public certificate authorities and those in the system's store."""
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()

@@ -18,6 +18,7 @@ from testing.recordings import tone
 from testing.routes import Route, all_routes
 from testing.rows import SUCCESS, claim, finish
 from tests.access.test_keys import made
+from tests.analysis.conftest import JUDGED
 
 EXTERNAL_ID = "acme-48151-dispute"
 OF_TENANTS = {"transcription_id", "batch_id", "delivery_id", "category", "scorecard"}
@@ -74,7 +75,7 @@ async def _owned(served: Listening, database: Database, owner: dict[str, str]) -
     form = {"webhook_url": "http://127.0.0.1:9/hook", "external_id": EXTERNAL_ID}
     job = (await client.post("/v1/transcriptions", files={"file": ("a.wav", tone())}, data=form, headers=owner)).json()
     [claimed] = await claim(database)
-    await finish(database, claimed, SUCCESS)
+    await finish(database, claimed, SUCCESS, JUDGED)
     [delivery] = (await client.get(f"{job['links']['self']}/deliveries", headers=owner)).json()["items"]
     source: dict[str, Any] = {"source": {"urls": ["https://127.0.0.1/a.wav"]}}
     batch = (await client.post("/v1/batches", json=source, headers=owner)).json()

@@ -82,6 +82,13 @@ OF_LIMITS = (
     "INSERT INTO usage_sum SELECT day, tenant, caller, model, 1, 0, 0, 0 FROM usage_entry WHERE tenant = 'default'",
     "INSERT INTO audit (caller, tenant, action) VALUES ('acme:crm', 'acme', 'transcript.read')",
 )
+OF_ANALYSES = (
+    f"""
+    INSERT INTO analysis (transcription_id, tenant, wants_judgement, status, run_at, created_at, completed_at)
+        VALUES ('{JOB}', 'default', true, 'completed', now(), now(), now())
+    """,
+    "INSERT INTO language_model_use VALUES ('2026-12-16', 'default', 100)",
+)
 OF_BATCHES = (
     f"""
     INSERT INTO recording_batch VALUES ('{JOB}', 'test', 'key', 'f', '2019', 'feeding', 's3://calls/*', '{{}}', 1, 1, 0,
@@ -112,6 +119,8 @@ OF_RUNNING_JOBS = {
     "audit",
     "category",
     "scorecard",
+    "analysis",
+    "language_model_use",
 }  # a way down drops their rows, because an older version has no such table
 
 
@@ -181,7 +190,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     database = Database(address)
     waiting = await enqueue(database)
     await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS, *OF_TENANTS)
-    await execute(address, *OF_CONTROL, *OF_LIMITS, *OF_RULES)
+    await execute(address, *OF_CONTROL, *OF_LIMITS, *OF_RULES, *OF_ANALYSES)
     schemas, contents = {newest_first[0]: await schema(address)}, await rows(address)
     assert all(contents.values())
 

@@ -8,7 +8,18 @@ findings too.
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from app.cli.doctor import configured, database, decoding, folders, machine, models, neighbours, schema, stores
+from app.cli.doctor import (
+    configured,
+    database,
+    decoding,
+    folders,
+    judgement,
+    machine,
+    models,
+    neighbours,
+    schema,
+    stores,
+)
 from app.cli.doctor.findings import Finding, Status, failed, skipped
 from app.cli.doctor.surroundings import Surroundings
 from app.process.tasks import within
@@ -56,6 +67,7 @@ CHECKS = (
     Check("watched folder", neighbours.watched_folder, ["settings"]),
     Check("redis", neighbours.redis, ["settings"]),
     Check("network", neighbours.network, ["settings"]),
+    Check("language model", judgement.language_model, ["settings"], 600),
     Check("gpu", models.gpu, ["settings"]),
     Check("model", models.model, ["settings", "data folder"], 600),
     Check("speech", models.speech, ["settings", "data folder"], 3600),

@@ -5,7 +5,7 @@ A job ends in three ways: its worker finishes it, a client cancels it, or its la
 that listen to `callscribe_ended` (alembic/versions/20261206_table.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -29,12 +29,13 @@ class AtEnd:
 
     `event_of` makes the event for the receivers of the job, or returns None if there are no receivers. If
     `forget_audio` is true, the row forgets its recording. `forget_failed_audio` says so of a job whose recording
-    somebody may want again (`may_be_wanted_again`).
+    somebody may want again (`may_be_wanted_again`). `then` are called for a job that has ended, in its transaction.
     """
 
     event_of: Callable[[Transcription], NewEvent | None]
     forget_audio: bool
     forget_failed_audio: bool = True
+    then: Sequence[Callable[[AsyncSession, Transcription], Awaitable[None]]] = ()
 
     def forgets_audio_of(self, job: Transcription) -> bool:
         return self.forget_audio and (self.forget_failed_audio or not may_be_wanted_again(job.status, job.error_code))
@@ -66,6 +67,8 @@ async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEn
             forgotten, job.audio_key = job.audio_key, None
         if (event := at_end.event_of(job)) is not None:
             await outbox.add(session, event)
+        for follow in at_end.then:
+            await follow(session, job)
         after_commit(session, partial(count_end, job))
     await session.flush()
     return Written(job, forgotten)

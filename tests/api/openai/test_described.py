@@ -134,6 +134,10 @@ NEVER = {
     "range_not_satisfiable": "the routes send no recordings",
     "fetch_failed": "the routes take no URL of a recording",
     "abandoned": "the client that asks is a client that waits",
+    "nothing_to_analyse": "only a request for an analysis is refused so",
+    "judgement_unavailable": "only an analysis ends so",
+    "judgement_refused": "only an analysis ends so",
+    "judgement_unfit": "only an analysis ends so",
     "output_failed": "only a watched folder puts recordings aside",
     "recording_changed": "only a watched folder puts recordings aside",
 }

@@ -17,6 +17,7 @@ from app.api.openai.errors import Failure, OpenAIError, failure_of, failure_of_j
 from app.api.problems import openai_responses, render, render_failure
 from app.errors import (
     AlreadyFinal,
+    AnalysisError,
     AppError,
     BadMedia,
     BadRequest,
@@ -36,6 +37,7 @@ from app.errors import (
     NotCompleted,
     NotFailed,
     NotFound,
+    NothingToAnalyse,
     QueueFull,
     QuotaExceeded,
     RangeNotSatisfiable,
@@ -174,11 +176,13 @@ def test_a_quota_is_waited_for_only_if_that_is_not_long(seconds: int | None, rep
 
 NOT_OF_THESE_PATHS = (
     AlreadyFinal,
+    AnalysisError,
     FolderError,
     IdempotencyKeyReused,
     NotAcceptable,
     NotCompleted,
     NotFailed,
+    NothingToAnalyse,
     RangeNotSatisfiable,
     RecordingGone,
     UrlNotAllowed,

@@ -11,6 +11,7 @@ import pytest
 
 from app.audio.containment.report import Containment
 from app.cli.doctor import decoding, memory
+from testing.chat_server import Says, chat_serving
 from testing.ports import free_ports
 from testing.redis_server import redis_serving
 from testing.service import PROGRAM, environment
@@ -147,6 +148,24 @@ async def test_redis_that_refuses_the_password(diagnosed: Diagnosis) -> None:
     assert fine.status == "ok"
     assert finding.status == "failed"
     assert finding.text.endswith("it refuses the user or the password")
+
+
+async def test_a_language_model_that_answers_in_several_ways(diagnosed: Diagnosis) -> None:
+    assert await diagnosed("language model") == []
+    with chat_serving() as chat:
+        settings = {"LLM_URL": chat.url, "LLM_MODEL": "m", "LLM_API_KEY": "a-secret-key"}
+        chat.says(Says('{"ready": true}'))
+        [fine] = await diagnosed("language model", **settings)
+        chat.script = lambda asked: Says('{"ready": true}') if asked.form is None else Says(status=500)
+        [weak] = await diagnosed("language model", **settings)
+        chat.says(Says(status=401))
+        [refused] = await diagnosed("language model", **settings)
+    [away] = await diagnosed("language model", **settings)
+    assert (fine.status, weak.status, refused.status, away.status) == ("ok", "warning", "failed", "failed")
+    assert weak.text.endswith("only prompt_only")
+    assert "CALLSCRIBE_LLM_API_KEY" in refused.text
+    assert away.advice.startswith("Start the server")
+    assert "a-secret-key" not in f"{fine}{weak}{refused}{away}"
 
 
 async def test_a_watched_folder_with_options_that_are_not_allowed(diagnosed: Diagnosis, tmp_path: Path) -> None:

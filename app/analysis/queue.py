@@ -1,0 +1,275 @@
+"""The queue of analyses: all SQL that changes their tables.
+
+A runner takes a lease on an analysis, extends it while the work goes on, and names its token when it records the end.
+So a runner that hung until its lease ended changes nothing. All times come from the database's clock.
+"""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Uuid, bindparam, func, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import metrics
+from app.access import audit
+from app.access.audit import Action
+from app.access.callers import Caller
+from app.analysis.events import event_of
+from app.analysis.judgement.judging import Judged
+from app.analysis.models import Analysis, AnalysisStatus
+from app.analysis.schedule import MOST_ATTEMPTS, next_attempt, next_day
+from app.analysis.wanted import Wanted
+from app.database.commits import after_commit
+from app.database.notifications import notify
+from app.deliveries import outbox, outputs_of_events
+from app.errors import AppError, NotCompleted, NothingToAnalyse, WorkerCrashed
+from app.jobs.lifecycle import Status
+from app.jobs.models import Transcription, unknown
+from app.jobs.scope import seen_by
+from app.jobs.views import TranscriptionOut
+
+DUE_TOPIC = "analysis_due"
+LEASE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Leased:
+    """An analysis on which this process has a lease. `attempts` counts the attempt that begins with it."""
+
+    transcription_id: UUID
+    tenant: str
+    token: UUID
+    attempts: int
+    wants_judgement: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended. Rules have their results also if the language model failed.
+
+    `error` says why there is no judgement. If it is transient, another attempt follows. If the `budget_is_spent`, the
+    attempt does not count, and the analysis waits for the next day. `tokens` are those of this attempt.
+    """
+
+    categories: list[dict[str, Any]] | None = None
+    scores: list[dict[str, Any]] | None = None
+    judged: Judged | None = None
+    error: AppError | None = None
+    budget_is_spent: bool = False
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Notifying:
+    """What the events of analyses need to know: how links begin, and the stream of results, if there is one."""
+
+    root_path: str = ""
+    stream: str | None = None
+
+
+_ADD = text("""
+    INSERT INTO analysis (transcription_id, tenant, wants_judgement, status, run_at, created_at)
+    VALUES (:id, :tenant, :wants_judgement, 'pending', now(), now()) ON CONFLICT (transcription_id) DO NOTHING
+""")
+
+
+async def add_if_wanted(session: AsyncSession, job: Transcription, *, wanted: Wanted) -> None:
+    """Queue the analysis of a job that has ended, in the transaction that ends it, if there is something to find out.
+
+    Nothing is read or written for other jobs, so that they pay nothing for it.
+    """
+    if job.status is Status.COMPLETED and await wanted.anything(session, job.tenant):
+        added = _ADD.bindparams(id=job.id, tenant=job.tenant, wants_judgement=wanted.judgement(job.tenant))
+        await session.exec(added)  # type: ignore[call-overload]
+        await notify(session, DUE_TOPIC)
+
+
+async def ask(session: AsyncSession, transcription_id: UUID, caller: Caller, wanted: Wanted) -> Analysis:
+    """Queue the analysis of a call for a client, once more if it has ended. One that waits or runs stays as it is.
+
+    Raises NotFound, NotCompleted and NothingToAnalyse.
+    """
+    statement = select(Transcription).where(Transcription.id == transcription_id, seen_by(caller))
+    job = (await session.exec(statement.with_for_update(read=True, key_share=True))).first()
+    if job is None:
+        raise unknown(transcription_id)
+    if job.status != Status.COMPLETED:
+        raise NotCompleted(f"The transcription is {job.status}, so there is no text to analyse.")
+    if not await wanted.anything(session, job.tenant):
+        raise NothingToAnalyse(
+            "There is no category, no scorecard, and no language model that judges the calls of this tenant."
+        )
+    added = _ADD.bindparams(id=job.id, tenant=job.tenant, wants_judgement=wanted.judgement(job.tenant))
+    is_new = (await session.exec(added)).rowcount == 1  # type: ignore[call-overload]
+    row = (await session.exec(select(Analysis).where(Analysis.transcription_id == job.id).with_for_update())).one()
+    if not is_new and row.completed_at is None:
+        return row
+    if not is_new:
+        row.sqlmodel_update(
+            {"status": AnalysisStatus.PENDING, "attempts": 0, "wants_judgement": wanted.judgement(job.tenant)}
+            | dict.fromkeys(("categories", "scores", "judgement", "model", "prompt_version", "language"))
+            | dict.fromkeys(("error_code", "error_message", "started_at", "completed_at"))
+            | {"dropped": 0, "tokens": 0, "run_at": await _now(session)}
+        )
+        session.add(row)
+        await session.flush()
+    await audit.note_change(session, Action.CALL_ANALYSED, caller.label, calls=[job.id])
+    await notify(session, DUE_TOPIC)
+    return row
+
+
+# The recursive query looks up one tenant after the other in the index. `place` shares the slots: each tenant gets its
+# first analysis before any tenant gets a second one at the same time.
+_CLAIM = text("""
+    WITH RECURSIVE owner AS (
+        (SELECT tenant AS name FROM analysis WHERE status = 'pending' ORDER BY tenant LIMIT 1)
+        UNION ALL
+        SELECT (SELECT tenant FROM analysis WHERE status = 'pending' AND tenant > owner.name ORDER BY tenant LIMIT 1)
+        FROM owner WHERE owner.name IS NOT NULL
+    ), busy AS MATERIALIZED (
+        SELECT tenant AS name, count(*) AS running FROM analysis WHERE status = 'in_progress' GROUP BY tenant
+    ), due AS MATERIALIZED (
+        SELECT picked.transcription_id, picked.run_at,
+               coalesce(busy.running, 0) + row_number() OVER (PARTITION BY owner.name ORDER BY picked.run_at) AS place
+        FROM owner LEFT JOIN busy USING (name) CROSS JOIN (VALUES (false), (true)) AS kind (judged) CROSS JOIN LATERAL (
+            SELECT transcription_id, run_at FROM analysis
+            WHERE status = 'pending' AND tenant = owner.name AND wants_judgement = kind.judged AND run_at <= now()
+            ORDER BY run_at, transcription_id LIMIT :slots FOR UPDATE SKIP LOCKED
+        ) AS picked
+        WHERE :judges OR NOT kind.judged
+    ), chosen AS (
+        SELECT transcription_id FROM due ORDER BY place, run_at LIMIT :slots
+    )
+    UPDATE analysis SET status = 'in_progress', attempts = attempts + 1, started_at = coalesce(started_at, now()),
+        lease_token = gen_random_uuid(), lease_until = now() + :lease
+    FROM chosen WHERE analysis.transcription_id = chosen.transcription_id
+    RETURNING analysis.transcription_id, tenant, lease_token AS token, attempts, wants_judgement
+""")
+
+_TAKE_BACK = text("""
+    WITH lost AS MATERIALIZED (
+        SELECT transcription_id FROM analysis WHERE status = 'in_progress' AND lease_until < now()
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE analysis SET status = 'pending', run_at = now(), lease_token = NULL, lease_until = NULL
+    FROM lost WHERE analysis.transcription_id = lost.transcription_id
+""")
+
+_EXTEND = text("""
+    UPDATE analysis SET lease_until = now() + :lease
+    WHERE status = 'in_progress' AND lease_token = ANY(:tokens) RETURNING lease_token
+""").bindparams(bindparam("tokens", type_=ARRAY(Uuid)))
+
+
+async def claim(session: AsyncSession, slots: int, *, judges: bool) -> list[Leased]:
+    """Take leases on up to `slots` analyses that are due, of the tenants by turns.
+
+    First those are taken back whose process was lost. Without `judges`, only analyses by rules are claimed.
+    """
+    await session.exec(_TAKE_BACK)  # type: ignore[call-overload]
+    rows = await session.exec(_CLAIM.bindparams(slots=slots, judges=judges, lease=LEASE))  # type: ignore[call-overload]
+    return [Leased(**row._mapping) for row in rows]
+
+
+async def extend(session: AsyncSession, leased: Collection[Leased]) -> set[UUID]:
+    """Extend the leases. Returns the tokens of those that still hold; the calls of others may be erased."""
+    statement = _EXTEND.bindparams(tokens=[each.token for each in leased], lease=LEASE)
+    return set((await session.exec(statement)).scalars())  # type: ignore[call-overload]
+
+
+async def give_back(session: AsyncSession, leased: Leased) -> None:
+    """Return an analysis that was stopped to the queue. The attempt does not count."""
+    values = {"status": AnalysisStatus.PENDING, "lease_token": None, "lease_until": None}
+    statement = update(Analysis).where(*_still_leased(leased))
+    await session.exec(statement.values(**values, attempts=col(Analysis.attempts) - 1))
+    await notify(session, DUE_TOPIC)
+
+
+async def record(session: AsyncSession, leased: Leased, ended: Ended, notifying: Notifying) -> Analysis | None:
+    """Write how an attempt ended, and the event if the analysis has ended.
+
+    The job's row is locked first, as its erasure does, so that both wait for each other in the same order. Returns the
+    changed analysis. If the lease was lost, this counts the tokens, writes nothing else and returns None.
+    """
+    if ended.tokens:
+        await _count_tokens(session, leased.tenant, ended.tokens)
+    job_id = leased.transcription_id
+    of_job = select(Transcription).where(Transcription.id == job_id).with_for_update(read=True, key_share=True)
+    job = (await session.exec(of_job)).first()
+    row = (await session.exec(select(Analysis).where(*_still_leased(leased)).with_for_update())).first()
+    if job is None or row is None:
+        return None
+    now = await _now(session)
+    row.lease_token = row.lease_until = None
+    row.tokens += ended.tokens
+    row.categories, row.scores = ended.categories, ended.scores
+    _write_state(row, ended, now)
+    if ended.judged is not None:
+        row.sqlmodel_update(ended.judged.columns())
+    session.add(row)
+    await session.flush()
+    if row.completed_at is not None:
+        shown = await _shown(session, job, notifying.root_path)
+        if (event := event_of(row, job, shown, stream=notifying.stream)) is not None:
+            await outbox.add(session, event)
+        after_commit(session, partial(metrics.analysis_ended, row.status, row.error_code))
+    return row
+
+
+def _write_state(row: Analysis, ended: Ended, now: datetime) -> None:
+    error = ended.error
+    row.error_code, row.error_message = (None, None) if error is None else (error.code, error.detail)
+    row.status, row.completed_at = AnalysisStatus.PENDING, None
+    chance = random.random()  # noqa: S311  spreads attempts, guards nothing
+    if ended.budget_is_spent:
+        row.attempts, row.run_at = row.attempts - 1, next_day(now, chance)
+        return
+    due = next_attempt(row.attempts, now, chance, error.retry_after) if error is not None and error.transient else None
+    if due is not None:
+        row.run_at = due
+        return
+    row.status = AnalysisStatus.COMPLETED if error is None else AnalysisStatus.FAILED
+    row.completed_at = now
+
+
+async def tokens_today(session: AsyncSession) -> int:
+    """How many tokens all tenants together have used since the day began in UTC."""
+    statement = text("""
+        SELECT coalesce(sum(tokens), 0)::bigint FROM language_model_use WHERE day = (now() AT TIME ZONE 'UTC')::date
+    """)
+    return int((await session.exec(statement)).scalar_one())  # type: ignore[call-overload]
+
+
+async def _count_tokens(session: AsyncSession, tenant: str, tokens: int) -> None:
+    statement = text("""
+        INSERT INTO language_model_use AS known (day, tenant, tokens)
+        VALUES ((now() AT TIME ZONE 'UTC')::date, :tenant, :tokens)
+        ON CONFLICT (day, tenant) DO UPDATE SET tokens = known.tokens + excluded.tokens
+    """)
+    await session.exec(statement.bindparams(tenant=tenant, tokens=tokens))  # type: ignore[call-overload]
+
+
+def crashed(leased: Leased) -> WorkerCrashed | None:
+    """The error of an analysis whose processes were lost too often."""
+    return WorkerCrashed("Every process that analysed this call was lost.") if leased.attempts > MOST_ATTEMPTS else None
+
+
+async def _shown(session: AsyncSession, job: Transcription, root_path: str) -> TranscriptionOut:
+    states = await outbox.notify_states(session, [job.id])
+    statuses: Mapping[UUID, Any] = await outputs_of_events.output_statuses(session, [job.id]) if job.outputs else {}
+    return TranscriptionOut.of(job, states.get(job.id), statuses.get(job.id, {}), root_path=root_path)
+
+
+async def _now(session: AsyncSession) -> datetime:
+    return (await session.exec(select(func.now()))).one()
+
+
+def _still_leased(leased: Leased) -> Sequence[Any]:
+    return col(Analysis.transcription_id) == leased.transcription_id, col(Analysis.lease_token) == leased.token

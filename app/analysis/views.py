@@ -1,0 +1,145 @@
+"""What clients get of analyses, as pydantic models. It must not know HTTP."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from app.analysis.models import Analysis, AnalysisStatus
+
+Mood = Literal["positive", "neutral", "negative"]
+Turns = list[int]
+TURNS = Field(
+    description="The numbers of the turns that support it, counted from 1 in the `turns` of the transcript.",
+    examples=[[2, 5]],
+)
+
+
+class StatementOut(BaseModel):
+    """Something that the language model says about the call."""
+
+    text: str = Field(description="Plain text. It may contain anything, so escape it before you show it in a page.")
+    turns: Turns = TURNS
+
+
+class ResolvedOut(BaseModel):
+    """Whether the customer's concern was settled in the call."""
+
+    value: bool
+    turns: Turns = TURNS
+
+
+class IntentOut(BaseModel):
+    """What the customer wants."""
+
+    value: str = Field(
+        examples=["complaint"], description="One of the operator's intents or `other`, if the operator has set some."
+    )
+    turns: Turns = TURNS
+
+
+class AnswerOut(BaseModel):
+    """An answer of the language model to a question of a scorecard."""
+
+    question: str
+    value: str | float | bool
+    turns: Turns = TURNS
+
+
+class TurnSentimentOut(BaseModel):
+    """The sentiment of one turn, as the language model sees it."""
+
+    turn: int
+    value: Mood
+
+
+class SharesOut(BaseModel):
+    """Parts of the judged turns, from 0 to 1. Null if no turn was judged."""
+
+    positive: float | None
+    neutral: float | None
+    negative: float | None
+
+
+class SideSentimentOut(BaseModel):
+    """How one speaker sounds in the course of the call. It is computed from the sentiment of the turns."""
+
+    speaker: str = Field(examples=["customer"])
+    turns: int = Field(description="How many turns of the speaker were judged.")
+    shares: SharesOut
+    quarters: list[float | None] = Field(
+        description="The mean of each quarter of the call's time, from -1, all negative, to 1, all positive. Null if "
+        "no turn in it was judged."
+    )
+
+
+class SentimentOut(BaseModel):
+    turns: list[TurnSentimentOut] = Field(description="By the numbers of the turns. Some turns may be missing.")
+    sides: list[SideSentimentOut]
+
+
+class AnalysisErrorOut(BaseModel):
+    """Why there is no judgement."""
+
+    code: str = Field(examples=["judgement_unfit"])
+    message: str
+
+
+class AnalysisRetryOut(BaseModel):
+    """Why the last attempt of a waiting analysis ended, and when the next one is due."""
+
+    code: str = Field(examples=["judgement_unavailable"])
+    message: str
+    at: datetime
+
+
+class AnalysisOut(BaseModel):
+    """What was found out about a call. What rules found is in `categories` and `scores`.
+
+    `summary` to `answers` are what a language model says. Each names the turns that support it. All of them are null
+    until the analysis is completed, and also if no language model judges the calls of this tenant.
+    """
+
+    transcription_id: UUID
+    status: AnalysisStatus
+    attempts: int = Field(description="How often the analysis was begun. Attempts that were stopped are not counted.")
+    summary: StatementOut | None
+    reason: StatementOut | None = Field(description="Why the customer called.")
+    outcome: StatementOut | None = Field(description="How the call ended for the customer.")
+    resolved: ResolvedOut | None = Field(description="Null if the call does not show it.")
+    intent: IntentOut | None
+    sentiment: SentimentOut | None
+    action_items: list[StatementOut] | None = Field(description="What somebody promised to do after the call.")
+    keywords: list[str] | None = Field(description="Words of the call.")
+    answers: list[AnswerOut] | None
+    categories: list[dict[str, Any]] | None = Field(description="Null until rules have been applied.")
+    scores: list[dict[str, Any]] | None = Field(description="Null until rules have been applied.")
+    dropped: int = Field(
+        description="How many statements of the model were left out, because they name no turn, or one that does not "
+        "exist, or a keyword that was not said."
+    )
+    model: str | None = Field(description="The language model that judged the call.", examples=["qwen2.5-14b-instruct"])
+    prompt_version: str | None = Field(
+        description="The hash of the prompts. Judgements with the same model and hash can be compared.",
+        examples=["3f1c9a0b77d2"],
+    )
+    language: str | None = Field(description="The language that the model was asked to write in.", examples=["en"])
+    tokens: int = Field(description="The tokens that the model has read and written for this analysis.")
+    error: AnalysisErrorOut | None = Field(description="Null unless the status is `failed`.")
+    retry: AnalysisRetryOut | None = Field(
+        description="Null unless the status is `pending` and an attempt has ended without success."
+    )
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None = Field(description="When the analysis was completed or has failed. Null until then.")
+
+    @classmethod
+    def of(cls, row: Analysis) -> Self:
+        columns: dict[str, Any] = {name: getattr(row, name, None) for name in cls.model_fields}
+        error = None if row.error_code is None else {"code": row.error_code, "message": row.error_message or ""}
+        ended = {
+            "error": error if row.status == AnalysisStatus.FAILED else None,
+            "retry": {**error, "at": row.run_at} if error and row.status == AnalysisStatus.PENDING else None,
+        }
+        return cls.model_validate(columns | (row.judgement or {}) | ended)

@@ -1,0 +1,96 @@
+"""The examples of analyses in the OpenAPI document."""
+
+from typing import Any
+
+from app.jobs.views import EXAMPLE_ID
+
+PENDING: dict[str, Any] = {
+    "transcription_id": EXAMPLE_ID,
+    "status": "pending",
+    "attempts": 0,
+    "summary": None,
+    "reason": None,
+    "outcome": None,
+    "resolved": None,
+    "intent": None,
+    "sentiment": None,
+    "action_items": None,
+    "keywords": None,
+    "answers": None,
+    "categories": None,
+    "scores": None,
+    "dropped": 0,
+    "model": None,
+    "prompt_version": None,
+    "language": None,
+    "tokens": 0,
+    "error": None,
+    "retry": None,
+    "created_at": "2026-11-21T09:30:03.4Z",
+    "started_at": None,
+    "completed_at": None,
+}
+COMPLETED: dict[str, Any] = PENDING | {
+    "status": "completed",
+    "attempts": 1,
+    "summary": {"text": "The customer's order has not arrived. The agent sends it again.", "turns": [2, 9]},
+    "reason": {"text": "An order has not arrived.", "turns": [2]},
+    "outcome": {"text": "The order is sent again without cost.", "turns": [9]},
+    "resolved": {"value": True, "turns": [9, 10]},
+    "intent": {"value": "complaint", "turns": [2]},
+    "sentiment": {
+        "turns": [{"turn": 2, "value": "negative"}, {"turn": 10, "value": "positive"}],
+        "sides": [
+            {
+                "speaker": "customer",
+                "turns": 2,
+                "shares": {"positive": 0.5, "neutral": 0.0, "negative": 0.5},
+                "quarters": [-1.0, None, None, 1.0],
+            }
+        ],
+    },
+    "action_items": [{"text": "The agent sends the order again today.", "turns": [9]}],
+    "keywords": ["order", "refund"],
+    "answers": [],
+    "dropped": 1,
+    "model": "qwen2.5-14b-instruct",
+    "prompt_version": "3f1c9a0b77d2",
+    "language": "en",
+    "tokens": 1843,
+    "started_at": "2026-11-21T09:30:03.5Z",
+    "completed_at": "2026-11-21T09:30:09.1Z",
+}
+WAITING: dict[str, Any] = PENDING | {
+    "attempts": 2,
+    "retry": {
+        "code": "judgement_unavailable",
+        "message": "The server of the language model answered 503.",
+        "at": "2026-11-21T09:32:40Z",
+    },
+    "started_at": "2026-11-21T09:30:03.5Z",
+}
+EXAMPLES = {"Analysis": COMPLETED, "AnalysisAsked": PENDING, "AnalysisWaiting": WAITING}
+
+
+def _content(*names: str) -> dict[str, Any]:
+    return {
+        "application/json": {"examples": {name.lower(): {"$ref": f"#/components/examples/{name}"} for name in names}}
+    }
+
+
+READ: dict[str, Any] = {
+    "description": "The analysis as it is now.",
+    "headers": {
+        "Retry-After": {
+            "description": "The number of seconds after which you should ask again. The header is missing if the "
+            "status is `completed` or `failed`.",
+            "schema": {"type": "integer"},
+        }
+    },
+    "content": _content("Analysis", "AnalysisWaiting"),
+}
+ASKED: dict[str, Any] = {
+    "description": "The analysis, which waits or runs.",
+    "headers": {"Location": {"description": "The path of the analysis.", "schema": {"type": "string"}}},
+    "content": _content("AnalysisAsked"),
+}
