@@ -117,10 +117,6 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
                 "name": "transcriptions",
                 "description": "Post recordings, follow their transcriptions, and read their transcripts.",
             },
-            {
-                "name": "analysis",
-                "description": "Read what was found out about a call, and have calls analysed again.",
-            },
             {"name": "batches", "description": "Transcribe many old recordings behind the calls of the day."},
             {
                 "name": "openai",
@@ -131,7 +127,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
                 "description": "See which receivers were notified of a transcription's end, and notify them again.",
             },
             {"name": "events", "description": "The requests that the service sends to your `webhook_url`."},
-            {"name": "analyses", "description": "Say what to look for in calls: categories and scorecards."},
+            {"name": "analyses", "description": "Say what to look for in calls, and read what was found."},
             {"name": "keys", "description": "Make and revoke API keys, and see who a key is."},
             {"name": "usage", "description": "Read how much was transcribed."},
             {"name": "audit", "description": "Read who read, changed or erased which call."},

@@ -14,7 +14,7 @@ from app.errors import NotCompleted, NotFound, NothingToAnalyse
 RETRY_AFTER_SECONDS = 5
 WAITING = {AnalysisStatus.PENDING, AnalysisStatus.IN_PROGRESS}
 
-router = APIRouter(prefix="/v1/transcriptions", tags=["analysis"])
+router = APIRouter(prefix="/v1/transcriptions", tags=["analyses"])
 
 
 @router.get(
