@@ -10,7 +10,7 @@ LONG_PAUSE_SECONDS = 3.0
 
 def turns(segments: Sequence[Segment]) -> tuple[Turn, ...]:
     """The turns of a dialogue, whose `segments` may come in any order."""
-    return tuple(_turn(group) for group in grouped(segments))
+    return tuple(turn_of(group) for group in grouped(segments))
 
 
 def grouped(segments: Sequence[Segment]) -> list[list[Segment]]:
@@ -37,7 +37,8 @@ def _goes_on(group: Sequence[Segment], segment: Segment) -> bool:
     return same_speaker and segment.start - group[-1].end <= LONG_PAUSE_SECONDS
 
 
-def _turn(group: Sequence[Segment]) -> Turn:
+def turn_of(group: Sequence[Segment]) -> Turn:
+    """The turn of the segments in one of the groups of `grouped`."""
     return Turn(
         speaker=group[0].speaker,
         start=group[0].start,

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from statistics import median
 from typing import Literal
+
+from app.transcripts.series import NO_PITCH, PITCHES_PER_SECOND, dbfs_of, hertz_of, unpacked
 
 Task = Literal["transcribe", "translate"]
 Channels = Literal["mix", "split"]
@@ -17,10 +20,15 @@ Encoding = Literal[
     "mulaw", "alaw", "pcm_s16le", "pcm_s16be", "pcm_u8", "pcm_f32le", "vox", "gsm", "g722", "g723_1", "g726", "g729"
 ]
 HoldKind = Literal["silence", "sound"]
+WordUnit = Literal["word", "character"]
+
+LEAST_USUAL_PITCHES = 5 * PITCHES_PER_SECOND
 
 # Whisper's own list: whisper/tokenizer.py, split_to_word_tokens
 _LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-_SCRIPTS_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003ffff]")
+_WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003ffff"
+_SCRIPTS_WITHOUT_SPACES = re.compile(f"[{_WITHOUT_SPACES}]")
+_CHARACTERS_AND_FOREIGN_WORDS = re.compile(rf"[{_WITHOUT_SPACES}]|[^\W{_WITHOUT_SPACES}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,12 @@ class Segment:
         """
         return self.language not in _LANGUAGES_WITHOUT_SPACES or not _SCRIPTS_WITHOUT_SPACES.search(self.text)
 
+    @property
+    def word_count(self) -> int:
+        """How many words it has, or characters if there are no spaces. Punctuation and vowel marks do not count."""
+        parts = self.text.split() if self.has_spaces else _CHARACTERS_AND_FOREIGN_WORDS.findall(self.text)
+        return sum(any(map(str.isalnum, part)) for part in parts)
+
 
 def joined_text(segments: Sequence[Segment]) -> str:
     """The texts as one, with a space between two of them, unless both are written without spaces."""
@@ -97,13 +111,27 @@ def joined_text(segments: Sequence[Segment]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Pitch:
+    """How high a voice is: the median, and the semitones that hold the middle 80 % of its measurements.
+
+    `offset_semitones` is how far the median is above (or below, if negative) that of the speaker in the whole call.
+    """
+
+    hertz: int
+    spread_semitones: float
+    offset_semitones: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """Consecutive segments of one speaker."""
+    """Consecutive segments of one speaker, and how they sounded if that is known."""
 
     speaker: str
     start: float
     end: float
     text: str
+    loudness_dbfs: int | None = None
+    pitch: Pitch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +167,61 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """A stretch in which `channel` began to speak while the channels `over` spoke.
+
+    It is an interruption if the channel still spoke when the first of the others ended.
+    """
+
+    start: float
+    end: float
+    channel: int
+    over: tuple[int, ...]
+    is_interruption: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelTalk:
-    """How much one channel spoke. `share` is its part of the speech of all channels; None if nobody speaks."""
+    """How one channel took part in the call. `share` is its part of the speech of all channels; None if nobody speaks.
+
+    `longest_response` is from the end of the other's turn to the beginning of this channel's answer. Measurements are
+    packed by `series`: the loudness of each second, and the pitch PITCHES_PER_SECOND times a second. There is no pitch
+    if there is only one track, because it may have several voices.
+    """
 
     channel: int
     speech_seconds: float
     share: float | None
     interruptions: int
     longest_monologue: Span | None
+    words: int | None = None
+    word_unit: WordUnit | None = None
+    words_per_minute: float | None = None
+    median_response_seconds: float | None = None
+    longest_response: Span | None = None
+    packed_loudness: str | None = None
+    packed_pitch: str | None = None
+
+    @property
+    def loudness_dbfs(self) -> list[int] | None:
+        """One value for each second."""
+        return None if self.packed_loudness is None else [dbfs_of(level) for level in unpacked(self.packed_loudness)]
+
+    @property
+    def usual_pitch(self) -> float | None:
+        """The median of the channel's pitches, as `series.step_of` gives them. None if little of the voice is clear."""
+        steps = [step for step in unpacked(self.packed_pitch) if step != NO_PITCH] if self.packed_pitch else []
+        return median(steps) if len(steps) >= LEAST_USUAL_PITCHES else None
+
+    @property
+    def pitch_hertz(self) -> int | None:
+        usual = self.usual_pitch
+        return None if usual is None else round(hertz_of(usual))
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """Facts of a call from voice activity. With one track, overlaps cannot be known and are None."""
+    """Facts of a call. With one track, overlaps cannot be known and are None."""
 
     speech_seconds: float = 0.0
     silence_seconds: float = 0.0
@@ -160,6 +230,7 @@ class Talk:
     interruptions: int | None = None
     channels: tuple[ChannelTalk, ...] = ()
     holds: tuple[Hold, ...] = ()
+    overlap_instances: tuple[Overlap, ...] | None = None
 
 
 class WarningCode(StrEnum):

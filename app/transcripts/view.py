@@ -8,10 +8,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from app.transcripts.dialogue import turns
-from app.transcripts.transcript import HoldKind, Transcript
+from app.transcripts.transcript import HoldKind, Transcript, WordUnit
+from app.transcripts.voice import heard_turns
 
 Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
+Tenths = Annotated[float, AfterValidator(lambda number: round(number, 1))]
 Digits = Annotated[float, AfterValidator(lambda number: round(number, 4))]
 
 
@@ -64,6 +65,17 @@ class SegmentOut(_View):
     )
 
 
+class PitchOut(_View):
+    """How high a voice is in a turn. Telephones, noise and colds change it, so it says nothing about feelings."""
+
+    hertz: int = Field(description="The median pitch.")
+    spread_semitones: Tenths = Field(description="How far apart the pitches are, without the highest and lowest tenth.")
+    offset_semitones: Tenths | None = Field(
+        description="How far the median pitch is above the speaker's `pitch_hertz` in `talk`. It is negative below "
+        "that. Null if the speaker's usual pitch is not known."
+    )
+
+
 class TurnOut(_View):
     """Consecutive segments of one speaker."""
 
@@ -71,6 +83,14 @@ class TurnOut(_View):
     start: Seconds
     end: Seconds
     text: str
+    loudness_dbfs: int | None = Field(
+        description="The median of the channel's `loudness_dbfs` during the turn. Null in transcripts that an older "
+        "version wrote."
+    )
+    pitch: PitchOut | None = Field(
+        description="Null if less than a second of the voice is clear, if there is only one track, and in transcripts "
+        "that an older version wrote. Where others speak too, it is not measured."
+    )
 
 
 class ChannelOut(_View):
@@ -98,8 +118,19 @@ class HoldOut(SpanOut):
     )
 
 
+class OverlapOut(SpanOut):
+    """A stretch in which a speaker began while another one spoke."""
+
+    channel: int = Field(description="The channel that began later.")
+    over: list[int] = Field(description="The channels that were speaking.")
+    is_interruption: bool = Field(
+        description='Whether the channel went on after one of the others had stopped. An "mm-hm" is an overlap, but '
+        "no interruption."
+    )
+
+
 class ChannelTalkOut(_View):
-    """How much one channel took part in the call."""
+    """How one channel took part in the call."""
 
     channel: int
     speech_seconds: Seconds
@@ -114,10 +145,42 @@ class ChannelTalkOut(_View):
         description="The channel's longest stretch of speech. Pauses of up to 3 s do not end it, if no other channel "
         "speaks for more than 1 s in them."
     )
+    words: int | None = Field(
+        description="How many words of the transcript the channel says. Null if the text is a translation, and in "
+        "transcripts that an older version wrote."
+    )
+    word_unit: WordUnit | None = Field(
+        description="What `words` counts. In languages that are written without spaces (Chinese, Japanese, Thai, Lao, "
+        "Burmese) these are characters. In a channel with both, it is the more frequent unit. Null if there are no "
+        "words."
+    )
+    words_per_minute: Tenths | None = Field(
+        description="The words per minute of the channel's own speech, in `word_unit`. Null if it speaks for less than "
+        "5 s."
+    )
+    median_response_seconds: Seconds | None = Field(
+        description="The median time from the end of another speaker's turn to the beginning of this channel's answer. "
+        "It counts as 0 if the channel began before the other one had stopped. What is said entirely within another's "
+        "turn is no answer, and neither is what follows hold music. Null if the channel never answers."
+    )
+    longest_response: SpanOut | None = Field(
+        description="The longest of these times: from the end of the other's turn to the beginning of the answer."
+    )
+    loudness_dbfs: list[int] | None = Field(
+        description="The loudness of each second of the channel, in dB below full scale: 0 is the loudest possible "
+        "sound, -96 is digital silence. Null in transcripts that an older version wrote."
+    )
+    pitch_hertz: int | None = Field(
+        description="The speaker's usual pitch: the median of the whole call. Null if less than 5 s of the voice is "
+        "clear, and if there is only one track."
+    )
 
 
 class TalkOut(_View):
-    """Facts about the call, computed from voice activity. Facts about overlaps are null if there is only one track."""
+    """Facts about the call, computed from its sound and text. Facts about overlaps are null if there is only one track.
+
+    Facts that an older version did not know are null in its transcripts.
+    """
 
     speech_seconds: Seconds = Field(description="Seconds in which somebody speaks.")
     silence_seconds: Seconds = Field(description="Seconds in which there is no speech.")
@@ -130,6 +193,10 @@ class TalkOut(_View):
     )
     channels: list[ChannelTalkOut]
     holds: list[HoldOut]
+    overlap_instances: list[OverlapOut] | None = Field(
+        description="Each of the `overlaps`, ordered by start. So many of them are interruptions as `interruptions` "
+        "says."
+    )
 
 
 class TranscriptOut(_View):
@@ -149,7 +216,7 @@ class TranscriptOut(_View):
     @classmethod
     def of(cls, transcript: Transcript, transcription_id: str) -> Self:
         values = {name: getattr(transcript, name) for name in cls.model_fields if hasattr(transcript, name)}
-        return cls.model_validate({**values, "id": transcription_id, "turns": turns(transcript.segments)})
+        return cls.model_validate({**values, "id": transcription_id, "turns": heard_turns(transcript)})
 
     def content(self) -> dict[str, Any]:
         """The values for JSON.

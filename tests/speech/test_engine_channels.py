@@ -14,9 +14,10 @@ from app.speech.whisper.adapter import Whisper
 from app.speech.whisper.encoded import Encoded
 from app.transcripts.dialogue import turns
 from app.transcripts.transcript import Options
+from app.transcripts.voice import heard_turns
 from testing.hearing import COUNTING, FEW, FOX, HELLO, error_rate, ignore
 from testing.speech_samples import sample
-from tests.speech.conftest import Record, hold_music, ringing, silence, speech
+from tests.speech.conftest import Record, Samples, hold_music, ringing, silence, speech, telephone
 
 DOUBT = {"pl": 0.4, "pt": 0.35, "es": 0.25}
 
@@ -136,3 +137,86 @@ async def test_music_between_speech_is_a_hold(engine: Engine, record: Record) ->
     assert [hold.kind for hold in transcript.talk.holds] == ["sound", "silence"]
     assert transcript.talk.holds[0].end - transcript.talk.holds[0].start == pytest.approx(20, abs=1.5)
     assert transcript.talk.overlaps is None
+
+
+async def test_the_facts_of_a_composed_call_are_those_that_it_was_composed_of(engine: Engine, record: Record) -> None:
+    """The agent speaks, the customer answers after 2 s, and the agent begins 1.5 s before the customer has ended."""
+    fox, counting = voiced(speech(FOX)), voiced(speech(COUNTING))
+    answered = seconds(fox) + 2
+    interrupted = answered + seconds(counting) - 1.5
+    later = interrupted + seconds(fox) + 1
+    end = later + seconds(fox) + 1
+    agent = laid_out(end, (0, fox), (interrupted, fox), (later, fox))
+    customer = laid_out(end, (answered, counting * np.float32(0.5)))
+    options = Options(model="base", channels="split", language="en")
+
+    transcript = await engine.transcribe([record(telephone(agent)), record(telephone(customer))], options, ignore)
+
+    talk = transcript.talk
+    (overlap,) = talk.overlap_instances or ()
+    assert (talk.overlaps, talk.interruptions) == (1, 1)
+    assert (overlap.channel, overlap.over, overlap.is_interruption) == (0, (1,), True)
+    assert (overlap.start, overlap.end) == pytest.approx((interrupted, interrupted + 1.5), abs=0.3)
+    agent_talk, customer_talk = talk.channels
+    assert customer_talk.longest_response is not None
+    assert customer_talk.longest_response.start == pytest.approx(seconds(fox), abs=0.3)
+    assert customer_talk.median_response_seconds == pytest.approx(2, abs=0.5)
+    assert agent_talk.median_response_seconds == 0
+    assert agent_talk.words == pytest.approx(3 * len(FOX.text.split()), abs=4)
+    assert agent_talk.words_per_minute == pytest.approx(len(FOX.text.split()) * 60 / seconds(fox), rel=0.25)
+    first, second, *_ = heard_turns(transcript)
+    assert first.loudness_dbfs is not None
+    assert second.loudness_dbfs is not None
+    assert first.loudness_dbfs - second.loudness_dbfs == pytest.approx(
+        20 * np.log10(np.std(fox) / np.std(counting / 2)), abs=3
+    )
+    assert first.pitch is not None
+    assert first.pitch.hertz == pytest.approx(200, abs=20)
+
+
+def seconds(samples: Samples) -> float:
+    return len(samples) / SAMPLE_RATE
+
+
+def voiced(samples: Samples) -> Samples:
+    """The samples without the silence at both ends."""
+    loud = np.flatnonzero(np.abs(samples) > 0.02)
+    return samples[loud[0] : loud[-1] + 1]
+
+
+def laid_out(length: float, *parts: tuple[float, Samples]) -> Samples:
+    """A channel of `length` seconds in which each part begins at its time."""
+    channel = silence(length)
+    for start, samples in parts:
+        first = round(start * SAMPLE_RATE)
+        channel[first : first + len(samples)] += samples
+    return channel
+
+
+async def test_one_track_has_loudness_and_words_but_no_pitch(engine: Engine, record: Record) -> None:
+    transcript = await engine.transcribe([record(speech(FOX))], Options(model="base", language="en"), ignore)
+
+    (channel,) = transcript.talk.channels
+    (turn, *_) = heard_turns(transcript)
+    assert channel.words == pytest.approx(len(FOX.text.split()), abs=2)
+    assert channel.loudness_dbfs is not None
+    assert len(channel.loudness_dbfs) == -(-transcript.duration // 1)
+    assert turn.loudness_dbfs == pytest.approx(20 * np.log10(np.std(voiced(speech(FOX)))), abs=3)
+    assert (channel.pitch_hertz, turn.pitch, channel.longest_response) == (None, None, None)
+
+
+async def test_the_words_of_a_translation_say_nothing_about_the_speed_of_speech(engine: Engine, record: Record) -> None:
+    options = Options(model="base", language="es", task="translate")
+
+    transcript = await engine.transcribe([record(speech(sample("es", "pangrama")))], options, ignore)
+
+    assert [(each.words, each.words_per_minute) for each in transcript.talk.channels] == [(None, None)]
+
+
+async def test_a_call_without_sound_has_no_facts_about_voices(engine: Engine, record: Record) -> None:
+    transcript = await engine.transcribe([record(silence(3)), record(silence(2))], Options(model="base"), ignore)
+
+    for channel in transcript.talk.channels:
+        assert channel.loudness_dbfs == [-96] * 3
+        assert (channel.words, channel.words_per_minute, channel.pitch_hertz) == (0, None, None)
+    assert transcript.talk.overlap_instances == ()

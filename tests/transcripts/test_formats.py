@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from webvtt import WebVTT
 
+from app.jobs.models import stored_transcripts
 from app.transcripts.formats import Format, render
+from app.transcripts.series import packed, step_of
 from app.transcripts.transcript import (
     Channel,
     ChannelTalk,
     Hold,
+    Overlap,
     Segment,
     Span,
     Talk,
@@ -35,8 +38,35 @@ TALK = Talk(
     overlap_seconds=0.25,
     overlaps=2,
     interruptions=1,
-    channels=(ChannelTalk(0, 4.0, 0.61538, 1, Span(0.5, 4.50049)), ChannelTalk(1, 0.0, None, 0, None)),
+    channels=(
+        ChannelTalk(
+            channel=0,
+            speech_seconds=4.0,
+            share=0.61538,
+            interruptions=1,
+            longest_monologue=Span(0.5, 4.50049),
+            words=9,
+            word_unit="word",
+            words_per_minute=134.96,
+            median_response_seconds=0.75049,
+            longest_response=Span(7, 8.25049),
+            packed_loudness=packed([96, 71, 0]),
+            packed_pitch=packed([step_of(220)] * 50),
+        ),
+        ChannelTalk(1, 0.0, None, 0, None),
+    ),
     holds=(Hold(10.0, 30.0, "sound"),),
+    overlap_instances=(Overlap(1.5, 2.00049, 1, (0,), is_interruption=True),),
+)
+
+NEW_FACTS = (
+    "words",
+    "word_unit",
+    "words_per_minute",
+    "median_response_seconds",
+    "longest_response",
+    "loudness_dbfs",
+    "pitch_hertz",
 )
 
 
@@ -98,7 +128,16 @@ def test_json_is_the_documented_resource() -> None:
                 "words": [{"start": 0.5, "end": 2, "word": " Yes.", "probability": 0.9877}],
             }
         ],
-        "turns": [{"speaker": "agent", "start": 0.5, "end": 2, "text": "Yes."}],
+        "turns": [
+            {
+                "speaker": "agent",
+                "start": 0.5,
+                "end": 2,
+                "text": "Yes.",
+                "loudness_dbfs": -25,
+                "pitch": {"hertz": 220, "spread_semitones": 0.0, "offset_semitones": 0.0},
+            }
+        ],
         "talk": {
             "speech_seconds": 6.5,
             "silence_seconds": 2.5,
@@ -112,16 +151,40 @@ def test_json_is_the_documented_resource() -> None:
                     "share": 0.6154,
                     "interruptions": 1,
                     "longest_monologue": {"start": 0.5, "end": 4.5},
+                    "words": 9,
+                    "word_unit": "word",
+                    "words_per_minute": 135.0,
+                    "median_response_seconds": 0.75,
+                    "longest_response": {"start": 7.0, "end": 8.25},
+                    "loudness_dbfs": [0, -25, -96],
+                    "pitch_hertz": 220,
                 },
-                {"channel": 1, "speech_seconds": 0.0, "share": None, "interruptions": 0, "longest_monologue": None},
+                {"channel": 1, "speech_seconds": 0.0, "share": None, "interruptions": 0, "longest_monologue": None}
+                | dict.fromkeys(NEW_FACTS),
             ],
             "holds": [{"start": 10.0, "end": 30.0, "kind": "sound"}],
+            "overlap_instances": [{"start": 1.5, "end": 2.0, "channel": 1, "over": [0], "is_interruption": True}],
         },
         "warnings": [
             {"code": "redecoded", "message": "A window was decoded again.", "channel": 0, "start": 0.5, "end": 2},
             {"code": "quiet", "message": "The recording is quiet."},
         ],
     }
+
+
+def test_facts_that_an_older_version_did_not_know_are_null() -> None:
+    stored = json.loads(stored_transcripts.dump_json(replace(CALL, talk=TALK)))
+    del stored["talk"]["overlap_instances"]
+    for channel in stored["talk"]["channels"]:
+        for name in ("packed_loudness", "packed_pitch", *NEW_FACTS[:5]):
+            del channel[name]
+
+    shown = json.loads(render(stored_transcripts.validate_python(stored), ID, Format.JSON))
+
+    assert shown["talk"]["overlaps"] == 2
+    assert shown["talk"]["overlap_instances"] is None
+    assert [channel[name] for channel in shown["talk"]["channels"] for name in NEW_FACTS] == [None] * 14
+    assert [(turn["loudness_dbfs"], turn["pitch"]) for turn in shown["turns"]] == [(None, None)] * 3
 
 
 def test_json_has_words_only_if_they_were_requested() -> None:

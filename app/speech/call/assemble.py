@@ -5,14 +5,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import log10
 
 from app.audio.pcm import PcmFile
 from app.speech.call.bleed import Bleed, without_bleed
 from app.speech.call.channel_words import ChannelWords
+from app.speech.call.pitch import pitches
 from app.speech.call.segments import Heard, segments_of
+from app.speech.call.speed import with_words
 from app.speech.call.talk import HOLD_SECONDS, talk, without
 from app.speech.call.warnings import Findings, warnings_of
 from app.speech.windows.levels import Levels, likeness, loudness
+from app.transcripts.series import level_of, packed
 from app.transcripts.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
 
 UNKNOWN_SPEAKER = "speaker"
@@ -70,7 +74,14 @@ def assemble(call: Call, listened: Listened) -> Transcript:
 
     all_words = _channel_words(call, heard)
     own, bleed = without_bleed(heard, all_words)
-    facts = talk(_own_runs(read, own, bleed, all_words), call.duration, lambda span: _has_sound(call, span))
+    runs = _own_runs(read, own, bleed, all_words)
+    segments = segments_of(
+        own, {channel: call.speaker(channel) for channel in read}, with_words=call.options.word_timestamps
+    )
+    facts = talk(runs, call.duration, lambda span: _has_sound(call, span))
+    if call.options.task == "transcribe":  # a translation has other words
+        facts = with_words(facts, segments)
+    facts = _with_sound(call, facts, runs)
     channels = _channels(call, read, facts, own)
     main = max((each for each in channels if each.language), key=lambda each: each.speech_seconds, default=None)
     found = Findings(call.options, call.duration, call.levels, channels, facts, bleed)
@@ -79,9 +90,7 @@ def assemble(call: Call, listened: Listened) -> Transcript:
         language_probability=main.language_probability if main else None,
         duration=call.duration,
         channels=channels,
-        segments=segments_of(
-            own, {channel: call.speaker(channel) for channel in read}, with_words=call.options.word_timestamps
-        ),
+        segments=segments,
         warnings=tuple(
             sorted((*warnings_of(found), *listened.warnings), key=lambda each: (each.start or 0, each.channel or 0))
         ),
@@ -123,6 +132,17 @@ def _own_runs(
             run for run in without(each.runs, gone) if _touches(run, words) or not all_words.is_fainter(channel, run)
         ]
     return runs
+
+
+def _with_sound(call: Call, facts: Talk, runs: Mapping[int, Sequence[Span]]) -> Talk:
+    """The facts, with the loudness and the pitch of each channel. A single track may have several voices: no pitch."""
+    channels = []
+    for each in facts.channels:
+        levels = packed(level_of(20 * log10(max(rms, 1e-9))) for rms in call.levels.by_second[each.channel])
+        others = [run for other, theirs in runs.items() if other != each.channel for run in theirs]
+        steps = pitches(call.channels[each.channel], without(runs[each.channel], others)) if len(runs) > 1 else None
+        channels.append(replace(each, packed_loudness=levels, packed_pitch=None if steps is None else packed(steps)))
+    return replace(facts, channels=tuple(channels))
 
 
 def _touches(run: Span, words: Sequence[Span]) -> bool:

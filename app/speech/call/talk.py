@@ -1,11 +1,13 @@
-"""Facts of a call from voice activity: speech, silence, overlaps, interruptions, monologues and holds; pure."""
+"""Facts of a call from voice activity: speech, silence, overlaps, interruptions, answers, monologues, holds; pure."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
+from statistics import median
 
 from app.transcripts.dialogue import LONG_PAUSE_SECONDS
-from app.transcripts.transcript import ChannelTalk, Hold, Span, Talk
+from app.transcripts.transcript import ChannelTalk, Hold, Overlap, Span, Talk
 
 HOLD_SECONDS = 10.0
 # Shorter overlaps are normal between turns. (A run of speech ends with a pause of half a second.)
@@ -26,29 +28,35 @@ def talk(runs: Runs, duration: float, has_sound: Callable[[Span], bool]) -> Talk
     runs = {channel: _union(own) for channel, own in runs.items()}
     spoken = _union(run for channel in runs.values() for run in channel)
     total = sum(map(_seconds, runs.values()))
-    met = {channel: _met(channel, runs) for channel in runs}
+    overlaps = sorted((each for channel in runs for each in _overlaps(channel, runs)), key=_by_start)
+    interruptions = [each.channel for each in overlaps if each.is_interruption]
     several = len(runs) > 1
+    holds = tuple(
+        Hold(before.end, after.start, "sound" if has_sound(Span(before.end, after.start)) else "silence")
+        for before, after in pairwise(spoken)
+        if after.start - before.end >= HOLD_SECONDS
+    )
+    responses = _responses(runs, {hold.end for hold in holds if hold.kind == "sound"})
     return Talk(
         speech_seconds=_seconds(spoken),
         silence_seconds=max(0.0, duration - _seconds(spoken)),
         overlap_seconds=max(0.0, _doubled(runs)) if several else None,
-        overlaps=sum(len(overlaps) for overlaps in met.values()) if several else None,
-        interruptions=sum(sum(overlaps) for overlaps in met.values()) if several else None,
+        overlaps=len(overlaps) if several else None,
+        interruptions=len(interruptions) if several else None,
         channels=tuple(
             ChannelTalk(
                 channel=channel,
                 speech_seconds=_seconds(own),
                 share=_seconds(own) / total if total else None,
-                interruptions=sum(met[channel]),
-                longest_monologue=max(_monologues(channel, runs), key=lambda span: span.seconds, default=None),
+                interruptions=interruptions.count(channel),
+                longest_monologue=_longest(_monologues(channel, runs)),
+                median_response_seconds=_median(responses[channel]),
+                longest_response=_longest(responses[channel]),
             )
             for channel, own in sorted(runs.items())
         ),
-        holds=tuple(
-            Hold(before.end, after.start, "sound" if has_sound(Span(before.end, after.start)) else "silence")
-            for before, after in pairwise(spoken)
-            if after.start - before.end >= HOLD_SECONDS
-        ),
+        holds=holds,
+        overlap_instances=tuple(overlaps) if several else None,
     )
 
 
@@ -90,23 +98,59 @@ def _doubled(runs: Runs) -> float:
     return seconds
 
 
-def _met(channel: int, runs: Runs) -> list[bool]:
-    """Returns one value for each time that a channel began to speak while another spoke for MIN_OVERLAP_SECONDS more.
+def _overlaps(channel: int, runs: Runs) -> list[Overlap]:
+    """The times when a channel began to speak while another spoke for MIN_OVERLAP_SECONDS more.
 
-    The value is True if the channel interrupted: it still spoke when the first of the others ended.
+    The channel interrupted if it still spoke when the first of the others ended.
     """
     starts = {other: [run.start for run in theirs] for other, theirs in runs.items() if other != channel}
     found = []
     for run in runs[channel]:
-        ends = []
+        ends = {}
         for other, at in starts.items():
             before = bisect_right(at, run.start) - 1
             began_first = before >= 0 and (at[before], other) < (run.start, channel)
             if began_first and min(runs[other][before].end, run.end) - run.start >= MIN_OVERLAP_SECONDS:
-                ends.append(runs[other][before].end)
+                ends[other] = runs[other][before].end
         if ends:
-            found.append(run.end > min(ends))
+            end = min(run.end, max(ends.values()))
+            found.append(Overlap(run.start, end, channel, tuple(sorted(ends)), run.end > min(ends.values())))
     return found
+
+
+def _by_start(overlap: Overlap) -> tuple[float, int]:
+    return overlap.start, overlap.channel
+
+
+def _responses(runs: Runs, ends_of_music: Collection[float]) -> Mapping[int, list[Span]]:
+    """The answers of each channel: from the end of the other's turn to the beginning of its own.
+
+    They are empty spans if the channel began before the other ended. What is said within another's turn is no answer,
+    and neither is what follows music: the caller was on hold.
+    """
+    responses: dict[int, list[Span]] = defaultdict(list)
+    speaker, end = None, 0.0
+    for run, channel in sorted(((run, channel) for channel, own in runs.items() for run in own), key=_by_time):
+        if channel != speaker:
+            if run.end <= end:
+                continue
+            if speaker is not None and run.start not in ends_of_music:
+                responses[channel].append(Span(min(end, run.start), run.start))
+        speaker, end = channel, run.end
+    return responses
+
+
+def _by_time(run_of_channel: tuple[Span, int]) -> tuple[float, int]:
+    run, channel = run_of_channel
+    return run.start, channel
+
+
+def _longest(spans: Iterable[Span]) -> Span | None:
+    return max(spans, key=lambda span: span.seconds, default=None)
+
+
+def _median(spans: Sequence[Span]) -> float | None:
+    return median(span.seconds for span in spans) if spans else None
 
 
 def _monologues(channel: int, runs: Runs) -> list[Span]:

@@ -31,12 +31,14 @@ SHORTEST_ALIKE_SECONDS = 0.05  # two voices are alike by chance in shorter stret
 class Levels:
     """For each channel: its root mean square (0–1), the part of its samples that is clipped, and the channel it copies.
 
-    `copy_of` is None for a channel that copies no other.
+    `copy_of` is None for a channel that copies no other. `by_second` holds the root mean square of each second,
+    without a constant offset.
     """
 
     rms: tuple[float, ...]
     clipped: tuple[float, ...]
     copy_of: tuple[int | None, ...]
+    by_second: tuple[tuple[float, ...], ...] = ()
 
     @property
     def distinct(self) -> tuple[int, ...]:
@@ -51,7 +53,7 @@ class Levels:
 def measure(channels: Sequence[PcmFile]) -> Levels:
     """Reads all channels once. Blocks, for about a second per hour of audio. Raises OSError."""
     count, length = len(channels), max((pcm.samples for pcm in channels), default=0)
-    products, clipped = [np.zeros((0, count, count))], np.zeros(count)
+    products, sums, clipped = [np.zeros((0, count, count))], [np.zeros((0, count))], np.zeros(count)
     for start in range(0, length, STRETCH_SAMPLES):
         size = min(STRETCH_SAMPLES, length - start)
         blocks = -(-size // BLOCK_SAMPLES)
@@ -61,11 +63,18 @@ def measure(channels: Sequence[PcmFile]) -> Levels:
             samples[: len(read)] = read
         by_block = stretch.reshape(count, blocks, BLOCK_SAMPLES).transpose(1, 0, 2)
         products.append((by_block @ by_block.transpose(0, 2, 1)).astype(np.float64))
+        sums.append(by_block.sum(axis=2, dtype=np.float64))
         if max(stretch.max(), -stretch.min()) >= CLIPPED_LEVEL:  # most stretches have no such sample
             clipped += (np.abs(stretch) >= CLIPPED_LEVEL).sum(axis=1)
     found = np.concatenate(products)
     rms = np.sqrt(np.diag(found.sum(axis=0)) / max(1, length))
-    return Levels(tuple(rms.tolist()), tuple((clipped / max(1, length)).tolist()), _copies(found, rms))
+    by_second = _by_second(found.diagonal(axis1=1, axis2=2), np.concatenate(sums), length)
+    return Levels(
+        tuple(rms.tolist()),
+        tuple((clipped / max(1, length)).tolist()),
+        _copies(found, rms),
+        tuple(map(tuple, by_second.T.tolist())),
+    )
 
 
 def loudness(pcm: PcmFile, start: float, end: float) -> float:
@@ -96,6 +105,16 @@ def likeness(pcm: PcmFile, other: PcmFile, start: float, end: float) -> float:
     energies = (energy[len(own) :] - energy[: -len(own)]) * np.sum(np.square(own, dtype=np.float64))
     heard = energies > 0
     return float(np.max(np.abs(products[: len(energies)])[heard] / np.sqrt(energies[heard]), initial=0.0))
+
+
+def _by_second(squares: NDArray[np.float64], sums: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """The root mean square of each second, from the sums of blocks: (blocks, channels) → (seconds, channels)."""
+    starts = np.arange(0, len(sums), SAMPLE_RATE // BLOCK_SAMPLES)
+    if not len(starts):
+        return np.zeros((0, sums.shape[1]))
+    samples = np.minimum(SAMPLE_RATE, length - starts * BLOCK_SAMPLES)[:, None]
+    means = np.add.reduceat(sums, starts) / samples
+    return np.asarray(np.sqrt(np.maximum(0, np.add.reduceat(squares, starts) / samples - means**2)))
 
 
 def _copies(products: NDArray[np.float64], rms: NDArray[np.float64]) -> tuple[int | None, ...]:

@@ -1,11 +1,12 @@
 from collections.abc import Sequence
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.speech.call.talk import talk, without
-from app.transcripts.transcript import ChannelTalk, Hold, Span, Talk
+from app.speech.call.talk import MIN_OVERLAP_SECONDS, talk, without
+from app.transcripts.transcript import ChannelTalk, Hold, Overlap, Span, Talk
 
 
 def spans(*edges: tuple[float, float]) -> list[Span]:
@@ -25,8 +26,8 @@ def test_each_channel_has_its_speech_and_its_share() -> None:
 
     assert (facts.speech_seconds, facts.silence_seconds, facts.overlap_seconds) == (12, 18, 0)
     assert facts.channels == (
-        ChannelTalk(0, 9, 0.75, 0, Span(0, 6)),
-        ChannelTalk(1, 3, 0.25, 0, Span(6.5, 9.5)),
+        ChannelTalk(0, 9, 0.75, 0, Span(0, 6), median_response_seconds=10.5, longest_response=Span(9.5, 20)),
+        ChannelTalk(1, 3, 0.25, 0, Span(6.5, 9.5), median_response_seconds=0.5, longest_response=Span(6, 6.5)),
     )
 
 
@@ -35,6 +36,24 @@ def test_a_speaker_who_outlasts_the_other_has_interrupted() -> None:
 
     assert (facts.overlap_seconds, facts.overlaps, facts.interruptions) == (1, 1, 1)
     assert [channel.interruptions for channel in facts.channels] == [0, 1]
+
+
+def test_overlaps_tell_when_they_were_who_began_and_over_whom() -> None:
+    facts = of(spans((0, 5), (12, 12.5)), spans((4, 9), (11, 14)))
+
+    assert facts.overlap_instances == (
+        Overlap(4, 5, 1, (0,), is_interruption=True),
+        Overlap(12, 12.5, 0, (1,), is_interruption=False),
+    )
+
+
+def test_an_overlap_with_several_speakers_names_them_and_ends_with_the_last() -> None:
+    facts = talk({0: spans((0, 5)), 1: spans((0, 8)), 2: spans((2, 6))}, 60, quiet)
+
+    assert facts.overlap_instances == (
+        Overlap(0, 5, 1, (0,), is_interruption=True),
+        Overlap(2, 6, 2, (0, 1), is_interruption=True),
+    )
 
 
 def test_a_backchannel_is_an_overlap_but_not_an_interruption() -> None:
@@ -86,6 +105,7 @@ def test_a_single_track_has_no_count_of_overlaps() -> None:
     facts = talk({0: spans((0, 2))}, 4, quiet)
 
     assert (facts.overlap_seconds, facts.overlaps, facts.interruptions) == (None, None, None)
+    assert facts.overlap_instances is None
     assert facts.channels == (ChannelTalk(0, 2, 1.0, 0, Span(0, 2)),)
 
 
@@ -111,6 +131,45 @@ def test_an_interruption_of_several_speakers_is_counted_once() -> None:
 
     assert (facts.overlaps, facts.interruptions) == (2, 2)
     assert [channel.interruptions for channel in facts.channels] == [0, 1, 1]
+
+
+def test_responses_are_from_the_end_of_a_turn_to_the_beginning_of_the_answer() -> None:
+    agent, customer = of(
+        spans((0, 5), (9, 12), (20, 22), (40, 41)), spans((6, 8), (12.5, 15), (21, 26), (45, 50))
+    ).channels
+
+    assert agent.median_response_seconds == 5  # of 1, 5 and 14
+    assert agent.longest_response == Span(26, 40)
+    assert customer.median_response_seconds == 0.75  # of 0, 0.5, 1 and 4
+    assert customer.longest_response == Span(41, 45)
+
+
+def test_an_answer_before_the_other_has_stopped_counts_as_immediate() -> None:
+    _, customer = of(spans((0, 5)), spans((4, 9))).channels
+
+    assert (customer.median_response_seconds, customer.longest_response) == (0, Span(4, 4))
+
+
+def test_what_is_said_within_the_turn_of_another_is_no_answer() -> None:
+    agent, customer = of(spans((0, 5), (6, 9)), spans((2, 2.5))).channels
+
+    assert (agent.longest_response, customer.median_response_seconds, customer.longest_response) == (None, None, None)
+
+
+def test_an_answer_after_hold_music_is_no_response_but_after_silence_it_is() -> None:
+    def has_sound(span: Span) -> bool:
+        return span.start == 8
+
+    agent, customer = talk({0: spans((0, 5), (60, 65)), 1: spans((6, 8), (80, 82))}, 100, has_sound).channels
+
+    assert agent.longest_response is None
+    assert customer.longest_response == Span(65, 80)
+
+
+def test_whoever_goes_on_after_a_pause_answers_nobody() -> None:
+    agent, customer = of(spans((0, 5), (9, 12)), []).channels
+
+    assert (agent.longest_response, customer.longest_response) == (None, None)
 
 
 def test_tiny_remainders_of_runs_are_dropped() -> None:
@@ -145,6 +204,47 @@ def test_the_facts_of_a_call_agree_with_each_other(
     assert total == pytest.approx(facts.speech_seconds + facts.overlap_seconds)
     assert facts.interruptions <= facts.overlaps
     assert sum(channel.interruptions for channel in facts.channels) == facts.interruptions
+    instances = facts.overlap_instances or ()
+    assert len(instances) == facts.overlaps
+    for channel in facts.channels:
+        made = [each for each in instances if each.is_interruption and each.channel == channel.channel]
+        assert len(made) == channel.interruptions
+    assert sum(each.end - each.start for each in instances) <= facts.overlap_seconds + 1e-6
+    assert all(each.end - each.start >= MIN_OVERLAP_SECONDS for each in instances)
+    assert all(each.channel not in each.over for each in instances)
+
+
+@given(tracks, tracks, tracks)
+def test_no_fact_is_outside_the_speech_that_it_is_about(
+    one: list[tuple[float, float]], two: list[tuple[float, float]], three: list[tuple[float, float]]
+) -> None:
+    runs = {number: laid_out(pauses) for number, pauses in enumerate((one, two, three))}
+    facts = talk(runs, 200, quiet)
+    for overlap in facts.overlap_instances or ():
+        for channel in (overlap.channel, overlap.over[-1]):
+            assert any(run.start < overlap.end and overlap.start < run.end for run in runs[channel])
+    for each in facts.channels:
+        for span in (each.longest_response, each.longest_monologue):
+            assert span is None or 0 <= span.start <= span.end <= 200
+        if each.longest_response:
+            assert each.longest_response.end in [run.start for run in runs[each.channel]]
+            assert each.median_response_seconds is not None
+            assert each.median_response_seconds <= each.longest_response.seconds
+
+
+def test_the_time_grows_with_the_length_of_the_call_and_not_faster() -> None:
+    def seconds(hours: int) -> float:
+        agent = spans(*((at, at + 1.6) for at in range(0, hours * 3600, 2)))
+        customer = spans(*((at + 0.7, at + 2.2) for at in range(0, hours * 3600, 2)))
+        started = process_time()
+        facts = of(agent, customer, duration=hours * 3600)
+        took = process_time() - started
+        assert facts.overlaps is not None
+        assert facts.overlaps >= hours * 1800
+        return took
+
+    short = min(seconds(1) for _ in range(3))
+    assert min(seconds(8) for _ in range(3)) < 8 * 3 * short
 
 
 @given(tracks, tracks)

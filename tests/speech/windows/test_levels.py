@@ -60,6 +60,16 @@ def test_clipping_is_reported_as_a_share_of_the_samples(record: Record) -> None:
     assert clipped[1] == 0
 
 
+def test_loudness_is_measured_for_each_second_without_a_constant_offset(record: Record) -> None:
+    quiet, loud = noise(1) * np.float32(0.1), noise(1)
+    offset = np.full(SAMPLE_RATE // 4, 0.2, np.float32)
+
+    levels = measure([record(quiet, loud, silence(1), offset + noise(0.25)), record(silence(2))])
+
+    assert levels.by_second[0] == pytest.approx((0.005, 0.05, 0, 0.05), abs=0.001)
+    assert levels.by_second[1] == (0, 0, 0, 0)
+
+
 def test_a_recording_without_samples_is_measured(record: Record) -> None:
     levels = measure([record(silence(0))])
 
