@@ -112,45 +112,82 @@ EXAMPLES: dict[str, Any] = {
     **openapi_batches.EXAMPLES,
 }
 
-_TURN = {"speaker": "agent", "start": 0.8, "end": 2.9, "text": "Good morning, how can I help you?"}
+_AGENT: dict[str, Any] = {
+    "speaker": "agent",
+    "start": 0.8,
+    "end": 2.9,
+    "text": "Good morning, how can I help you?",
+}
+_CUSTOMER: dict[str, Any] = {
+    "speaker": "customer",
+    "start": 2.4,
+    "end": 8.1,
+    "text": "Good morning. I have a complaint about this order, because it has not arrived.",
+}
+_SCORES = {
+    "language": "en",
+    "temperature": 0.0,
+    "avg_logprob": -0.1834,
+    "compression_ratio": 0.97,
+    "no_speech_prob": 0.0112,
+}
 TRANSCRIPT_EXAMPLE: dict[str, Any] = {
     "id": EXAMPLE_ID,
-    "text": _TURN["text"],
+    "text": f"{_AGENT['text']} {_CUSTOMER['text']}",
     "language": "en",
     "language_probability": 0.9871,
-    "duration": 3.2,
+    "duration": 8.6,
     "channels": [
-        {"index": 0, "label": "agent", "language": "en", "language_probability": 0.9871, "speech_seconds": 2.1}
+        {"index": 0, "label": "agent", "language": "en", "language_probability": 0.9871, "speech_seconds": 2.1},
+        {"index": 1, "label": "customer", "language": "en", "language_probability": 0.9871, "speech_seconds": 5.7},
     ],
-    "segments": [
+    "segments": [{"id": 0, "channel": 0, **_AGENT, **_SCORES}, {"id": 1, "channel": 1, **_CUSTOMER, **_SCORES}],
+    "turns": [
+        {**_AGENT, "loudness_dbfs": -22, "pitch": None},
         {
-            "id": 0,
-            "channel": 0,
-            **_TURN,
-            "language": "en",
-            "temperature": 0.0,
-            "avg_logprob": -0.1834,
-            "compression_ratio": 0.97,
-            "no_speech_prob": 0.0112,
-        }
+            **_CUSTOMER,
+            "loudness_dbfs": -26,
+            "pitch": {"hertz": 108, "spread_semitones": 4.7, "offset_semitones": None},
+        },
     ],
-    "turns": [_TURN],
     "talk": {
-        "speech_seconds": 2.1,
-        "silence_seconds": 1.1,
-        "overlap_seconds": None,
-        "overlaps": None,
-        "interruptions": None,
+        "speech_seconds": 7.3,
+        "silence_seconds": 1.3,
+        "overlap_seconds": 0.5,
+        "overlaps": 1,
+        "interruptions": 1,
         "channels": [
             {
                 "channel": 0,
                 "speech_seconds": 2.1,
-                "share": 1.0,
+                "share": 0.2692,
                 "interruptions": 0,
                 "longest_monologue": {"start": 0.8, "end": 2.9},
-            }
+                "words": 7,
+                "word_unit": "word",
+                "words_per_minute": None,
+                "median_response_seconds": None,
+                "longest_response": None,
+                "loudness_dbfs": [-31, -22, -23, -58, -58, -58, -58, -58, -58],
+                "pitch_hertz": None,
+            },
+            {
+                "channel": 1,
+                "speech_seconds": 5.7,
+                "share": 0.7308,
+                "interruptions": 1,
+                "longest_monologue": {"start": 2.4, "end": 8.1},
+                "words": 14,
+                "word_unit": "word",
+                "words_per_minute": 147.4,
+                "median_response_seconds": 0.0,
+                "longest_response": {"start": 2.4, "end": 2.4},
+                "loudness_dbfs": [-58, -58, -29, -26, -25, -26, -27, -26, -38],
+                "pitch_hertz": None,
+            },
         ],
         "holds": [],
+        "overlap_instances": [{"start": 2.4, "end": 2.9, "channel": 1, "over": [0], "is_interruption": True}],
     },
     "warnings": [],
 }

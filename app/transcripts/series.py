@@ -5,7 +5,7 @@ A byte holds one measurement. The bytes are compressed and written as base64. Pu
 
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import log2
 
 SILENCE_DBFS = -96  # of samples of 16 bits that are all zero; nothing is written below
@@ -21,8 +21,13 @@ def packed(values: Iterable[int]) -> str:
     return b64encode(zlib.compress(bytes(values), 9)).decode()
 
 
-def unpacked(text: str) -> Sequence[int]:
+def unpacked(text: str) -> bytes:
     return zlib.decompress(b64decode(text))
+
+
+def voiced(steps: bytes) -> bytes:
+    """The pitches, without the places that have none."""
+    return steps.replace(bytes([NO_PITCH]), b"")
 
 
 def level_of(dbfs: float) -> int:

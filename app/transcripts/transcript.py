@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
-from app.transcripts.series import NO_PITCH, PITCHES_PER_SECOND, dbfs_of, hertz_of, unpacked
+from app.transcripts.series import PITCHES_PER_SECOND, dbfs_of, hertz_of, unpacked, voiced
 
 Task = Literal["transcribe", "translate"]
 Channels = Literal["mix", "split"]
@@ -210,7 +210,7 @@ class ChannelTalk:
     @property
     def usual_pitch(self) -> float | None:
         """The median of the channel's pitches, as `series.step_of` gives them. None if little of the voice is clear."""
-        steps = [step for step in unpacked(self.packed_pitch) if step != NO_PITCH] if self.packed_pitch else []
+        steps = voiced(unpacked(self.packed_pitch)) if self.packed_pitch else b""
         return median(steps) if len(steps) >= LEAST_USUAL_PITCHES else None
 
     @property

@@ -7,10 +7,10 @@ none.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from statistics import median, median_low, quantiles
+from statistics import median, median_low
 
 from app.transcripts.dialogue import grouped, turn_of
-from app.transcripts.series import NO_PITCH, PITCHES_PER_SECOND, dbfs_of, hertz_of, semitones, unpacked
+from app.transcripts.series import PITCHES_PER_SECOND, dbfs_of, hertz_of, semitones, unpacked, voiced
 from app.transcripts.transcript import ChannelTalk, Pitch, Segment, Transcript, Turn
 
 LEAST_PITCHES = PITCHES_PER_SECOND  # a second of clear voice; the pitch of less is left to chance
@@ -29,23 +29,19 @@ def heard_turns(transcript: Transcript) -> tuple[Turn, ...]:
 class _Sound:
     """The measurements of a channel, unpacked, and the median of its pitches."""
 
-    levels: Sequence[int]
-    steps: Sequence[int]
+    levels: bytes
+    steps: bytes
     usual: float | None
 
     @classmethod
     def of(cls, channel: ChannelTalk) -> "_Sound":
-        levels, steps = (unpacked(text) if text else () for text in (channel.packed_loudness, channel.packed_pitch))
+        levels, steps = (unpacked(text) if text else b"" for text in (channel.packed_loudness, channel.packed_pitch))
         return cls(levels, steps, channel.usual_pitch)
 
 
 def _loudness(group: Sequence[Segment], sounds: Mapping[int, _Sound]) -> int | None:
-    levels = [
-        level
-        for segment in group
-        if segment.channel in sounds
-        for level in _during(segment, sounds[segment.channel].levels, 1) or _at(segment, sounds[segment.channel].levels)
-    ]
+    heard = [(segment, sounds[segment.channel].levels) for segment in group if segment.channel in sounds]
+    levels = b"".join(_during(segment, levels, 1) or _at(segment, levels) for segment, levels in heard)
     return dbfs_of(median_low(levels)) if levels else None
 
 
@@ -53,26 +49,25 @@ def _pitch(group: Sequence[Segment], sounds: Mapping[int, _Sound]) -> Pitch | No
     sound = sounds.get(group[0].channel)
     if sound is None or any(segment.channel != group[0].channel for segment in group):
         return None
-    steps = [
-        step for segment in group for step in _during(segment, sound.steps, PITCHES_PER_SECOND) if step != NO_PITCH
-    ]
+    heard = b"".join(_during(segment, sound.steps, PITCHES_PER_SECOND) for segment in group)
+    steps = sorted(voiced(heard))
     if len(steps) < LEAST_PITCHES:
         return None
-    tenths = quantiles(steps, n=10, method="inclusive")
+    tenth = len(steps) // 10
     middle = median(steps)
     return Pitch(
         hertz=round(hertz_of(middle)),
-        spread_semitones=semitones(tenths[-1] - tenths[0]),
+        spread_semitones=semitones(steps[-1 - tenth] - steps[tenth]),
         offset_semitones=None if sound.usual is None else semitones(middle - sound.usual),
     )
 
 
-def _during(segment: Segment, measured: Sequence[int], per_second: int) -> Sequence[int]:
+def _during(segment: Segment, measured: bytes, per_second: int) -> bytes:
     """The measurements whose middle is in a segment."""
     return measured[ceil(segment.start * per_second - 0.5) : ceil(segment.end * per_second - 0.5)]
 
 
-def _at(segment: Segment, measured: Sequence[int]) -> Sequence[int]:
+def _at(segment: Segment, measured: bytes) -> bytes:
     """The measurement of the second that holds the middle of a short segment."""
     middle = int((segment.start + segment.end) / 2)
     return measured[middle : middle + 1]

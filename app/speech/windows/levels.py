@@ -63,7 +63,7 @@ def measure(channels: Sequence[PcmFile]) -> Levels:
             samples[: len(read)] = read
         by_block = stretch.reshape(count, blocks, BLOCK_SAMPLES).transpose(1, 0, 2)
         products.append((by_block @ by_block.transpose(0, 2, 1)).astype(np.float64))
-        sums.append(by_block.sum(axis=2, dtype=np.float64))
+        sums.append(by_block.sum(axis=2))
         if max(stretch.max(), -stretch.min()) >= CLIPPED_LEVEL:  # most stretches have no such sample
             clipped += (np.abs(stretch) >= CLIPPED_LEVEL).sum(axis=1)
     found = np.concatenate(products)

@@ -99,6 +99,20 @@ def check_dialogue(browser: Browser) -> None:
     assert sum(shares) in (99, 100, 101)
     assert shares[0] > shares[1]
     assert all(re.search(r"\d+:\d\d from \d+:\d\d$", row) for row in rows)
+    assert re.search(r"Slowest answer\nagent \d+\.\d s at 0:\d\d, customer \d+\.\d s at 0:\d\d\n", facts)
+    assert re.search(r"Per minute of speech\nagent 1\d\d words, customer 1\d\d words", facts)
+    hear_an_interruption(browser)
+
+
+def hear_an_interruption(browser: Browser) -> None:
+    """A click on the place of an interruption plays it, and shows what was said."""
+    place = next(button for button in browser.all("#facts .time") if button.text == "0:29")
+    place.click()
+    browser.until("document.getElementById('audio').currentTime > 29")
+    browser.until("document.querySelector('.turn[aria-current=true]')")
+    assert browser.find(".turn[aria-current=true]").text.startswith("0:2")
+    browser.run("document.getElementById('audio').pause(); document.getElementById('audio').currentTime = 0")
+    browser.run("scrollTo(0, 0)")
 
 
 def play_by_keyboard(browser: Browser) -> None:

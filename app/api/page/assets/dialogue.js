@@ -30,12 +30,21 @@ export function showDialogue(transcript, { at, q }) {
   byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
   list.style.setProperty("--speaker", `${longestPart(speakers)}ch`);
   list.replaceChildren(...turns.map((turn) => turn.item));
-  const begun = at === null ? [] : turns.filter((turn) => turn.start <= at + 0.05);
-  const chosen = begun.findLast((turn) => at < turn.end) ?? begun.at(-1);
+  const chosen = at === null ? undefined : turnAt(at);
   searchIn(turns, q, chosen);
   if (!chosen) return;
-  chosen.item.scrollIntoView({ block: "center" });
+  showTurnAt(at);
   chosen.button.focus({ preventScroll: true });
+}
+
+// Returns the turn at a second, or the last one before it.
+function turnAt(second) {
+  const begun = turns.filter((turn) => turn.start <= second + 0.05);
+  return begun.findLast((turn) => second < turn.end) ?? begun.at(-1);
+}
+
+export function showTurnAt(second) {
+  turnAt(second)?.item.scrollIntoView({ block: "center" });
 }
 
 // Speakers in the order of their channels, because the order decides their colours.

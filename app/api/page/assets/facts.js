@@ -2,8 +2,7 @@
 
 import { addressOfCall } from "./address.js";
 import { byId, element, named, terms } from "./elements.js";
-import { playFrom } from "./player.js";
-import { factsOfTalk } from "./talk.js";
+import { factsOfTalk, place } from "./talk.js";
 import { channelsIn, clock, dateOf, isUnfinished, languageName, linesOf, notificationOf, size, statusOf, timingsOf, wasFetched } from "./words.js";
 
 // Takes a transcript, or a list of names and values.
@@ -75,9 +74,9 @@ export function showWarnings({ warnings, channels }) {
   byId("warnings-part").hidden = warnings.length === 0;
 }
 
-// The seconds that a warning is about. They can be played.
+// The seconds that a warning is about.
 function timeOf(start, end) {
   if (start === null || start === undefined) return [];
   const text = end === null || end === undefined ? clock(start) : `${clock(start)}–${clock(end)}`;
-  return [element("button", { type: "button", className: "plain time", ariaLabel: `Play from ${text}`, onclick: () => playFrom(start) }, text), " "];
+  return [place(start, text), " "];
 }
