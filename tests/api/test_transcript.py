@@ -63,6 +63,19 @@ def test_json_has_the_facts_of_the_call(service: Service, job: dict[str, Any]) -
     assert talk["speech_seconds"] + talk["silence_seconds"] == pytest.approx(SECONDS, abs=0.01)
     assert sum(channel["share"] for channel in talk["channels"]) == pytest.approx(1, abs=0.01)
     assert (talk["overlaps"], talk["interruptions"], talk["holds"]) == (0, 0, [])
+    assert talk["overlap_instances"] == []
+    agent, customer = talk["channels"]
+    assert (agent["longest_response"], agent["median_response_seconds"]) == (None, None)
+    answer = customer["longest_response"]
+    assert customer["median_response_seconds"] == pytest.approx(answer["end"] - answer["start"], abs=0.002)
+    assert answer["end"] == pytest.approx(6.5, abs=0.5)
+    for channel in (agent, customer):
+        assert len(channel["loudness_dbfs"]) == 13
+        assert 100 < channel["words_per_minute"] < 300
+    her, his = (turn["pitch"]["hertz"] for turn in transcript["turns"])
+    assert 150 < her < 190
+    assert 80 < his < 130
+    assert all(-40 < turn["loudness_dbfs"] < -10 for turn in transcript["turns"])
     assert transcript["warnings"] == job["warnings"]
     assert {warning["code"] for warning in job["warnings"]} <= {"window_redecoded"}  # the model may need a second try
 

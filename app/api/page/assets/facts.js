@@ -2,7 +2,7 @@
 
 import { addressOfCall } from "./address.js";
 import { byId, element, named, terms } from "./elements.js";
-import { factsOfTalk, place } from "./talk.js";
+import { factsOfTalk, placeButton } from "./talk.js";
 import { channelsIn, clock, dateOf, isUnfinished, languageName, linesOf, notificationOf, size, statusOf, timingsOf, wasFetched } from "./words.js";
 
 // Takes a transcript, or a list of names and values.
@@ -78,5 +78,5 @@ export function showWarnings({ warnings, channels }) {
 function timeOf(start, end) {
   if (start === null || start === undefined) return [];
   const text = end === null || end === undefined ? clock(start) : `${clock(start)}–${clock(end)}`;
-  return [place(start, text), " "];
+  return [placeButton(start, text), " "];
 }

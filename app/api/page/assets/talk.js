@@ -24,7 +24,7 @@ export function factsOfTalk(transcript) {
     facts.push(["Interruptions", [String(talk.interruptions), ...placesOfInterruptions(talk)]]);
   }
   facts.push(["Slowest answer", ofEach(transcript, ({ longest_response: longest }) =>
-    longest && [`${(longest.end - longest.start).toFixed(1)} s at `, place(longest.start)])]);
+    longest && [`${(longest.end - longest.start).toFixed(1)} s at `, placeButton(longest.start)])]);
   facts.push(["Per minute of speech", ofEach(transcript, ({ words_per_minute: speed, word_unit: unit }) =>
     speed !== null && [`${Math.round(speed)} ${unit}s`])]);
   if (talk.holds.length) facts.push(["On hold", talk.holds.map(({ start, end }) => `${clock(start)}–${clock(end)}`).join(", ")]);
@@ -32,7 +32,7 @@ export function factsOfTalk(transcript) {
 }
 
 // A button that plays the recording from a moment, and shows what was said then.
-export function place(seconds, text = clock(seconds)) {
+export function placeButton(seconds, text = clock(seconds)) {
   const show = () => {
     showTurnAt(seconds);
     playFrom(seconds);
@@ -41,7 +41,7 @@ export function place(seconds, text = clock(seconds)) {
 }
 
 function placesOfInterruptions({ overlap_instances: overlaps }) {
-  const places = (overlaps ?? []).filter((overlap) => overlap.is_interruption).map(({ start }) => place(start));
+  const places = (overlaps ?? []).filter((overlap) => overlap.is_interruption).map(({ start }) => placeButton(start));
   const shown = places.slice(0, MOST_PLACES).flatMap((button) => [" ", button]);
   return places.length > MOST_PLACES ? [...shown, " …"] : shown;
 }
