@@ -1,0 +1,108 @@
+"""Finds the phrases that announce something private, such as "my card number is", on either side of a call. Pure."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from rapidfuzz import fuzz
+
+from app.privacy.entities import Entity
+from app.privacy.lexicon import Phrase, lexicon_of
+from app.privacy.spoken import Stream
+
+OWN_TOKENS = 14  # how far before a number its cue may be
+OTHER_SECONDS = 20.0  # how long after the other side's question its answer may begin
+LONGEST_CUE = 5  # words
+LEAST_CHARACTERS, LEAST_LIKENESS = 7, 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """Tokens `first` to `last` (behind the last one) of a channel announce an entity."""
+
+    entity: Entity
+    channel: int
+    first: int
+    last: int
+    end: float  # seconds
+
+
+class Cues:
+    """All cues of a call."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self._by_channel = {stream.channel: list(_cues_of(stream)) for stream in streams}
+
+    def of(self, stream: Stream, entity: Entity) -> list[Cue]:
+        return [cue for cue in self._by_channel[stream.channel] if cue.entity is entity]
+
+    def before(self, stream: Stream, at: int, allowed: Collection[Entity]) -> Cue | None:
+        """What announces the number that begins with a token: the nearest cue of its own side, or of the other one.
+
+        Only `allowed` entities count, so that a number is not taken for one that is much longer.
+        """
+        own = self._by_channel[stream.channel]
+        near = [cue for cue in own if at - OWN_TOKENS <= cue.last <= at and cue.entity in allowed]
+        if near:
+            return max(near, key=lambda cue: (cue.last, cue.last - cue.first))
+        start = stream.tokens[at].start
+        others = [
+            cue
+            for channel, cues in self._by_channel.items()
+            if channel != stream.channel
+            for cue in cues
+            if start - OTHER_SECONDS <= cue.end <= start + 1 and cue.entity in allowed
+        ]
+        return max(others, key=lambda cue: (cue.end, cue.last - cue.first), default=None)
+
+
+def _cues_of(stream: Stream) -> Iterator[Cue]:
+    for at in range(len(stream.tokens)):
+        language = stream.tokens[at].language
+        for length in range(1, LONGEST_CUE + 1):
+            words = texts(stream, at, at + length)
+            if len(words) == length and words[0].isalpha():
+                for entity in _announced_by(words, language):
+                    yield Cue(entity, stream.channel, at, at + length, stream.tokens[at + length - 1].end)
+
+
+@cache
+def _phrases(language: str) -> tuple[Mapping[Phrase, frozenset[Entity]], Sequence[tuple[str, Entity]]]:
+    """The cues of a language by their words, and those that are long enough to be recognized if they are misspelled."""
+    exact: dict[Phrase, frozenset[Entity]] = {}
+    long = []
+    for entity, phrases in lexicon_of(language).cues.items():
+        for phrase in phrases:
+            exact[phrase] = exact.get(phrase, frozenset()) | {entity}
+            if len("".join(phrase)) >= LEAST_CHARACTERS and phrase[0].isalpha():
+                long.append(("".join(phrase), entity))
+    return exact, long
+
+
+@lru_cache(maxsize=20_000)
+def _announced_by(words: Phrase, language: str) -> frozenset[Entity]:
+    """What these words announce. Models misspell words that they do not know, such as `Prüfmunger` for `Prüfnummer`."""
+    exact, long = _phrases(language)
+    if words in exact:
+        return exact[words]
+    said = "".join(words)
+    if len(said) < LEAST_CHARACTERS or not lexicon_of(language).has_spaces:
+        return frozenset()
+    alike = [(fuzz.ratio(said, cue, score_cutoff=LEAST_LIKENESS), entity) for cue, entity in long]
+    likeness, best = max(alike, key=lambda each: each[0])
+    return frozenset({best}) if likeness else frozenset()
+
+
+def begins_at(stream: Stream, at: int, phrases: frozenset[Phrase]) -> int:
+    """The length of the longest phrase that begins with a token, or 0."""
+    return max((len(each) for each in phrases if texts(stream, at, at + len(each)) == each), default=0)
+
+
+def ends_before(stream: Stream, at: int, phrases: frozenset[Phrase]) -> int:
+    """The length of the longest phrase that ends before a token, or 0."""
+    lengths = (len(each) for each in phrases if at >= len(each) and texts(stream, at - len(each), at) == each)
+    return max(lengths, default=0)
+
+
+def texts(stream: Stream, first: int, last: int) -> Phrase:
+    return tuple(token.text for token in stream.tokens[first:last])

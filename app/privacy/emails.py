@@ -1,0 +1,143 @@
+"""Finds e-mail addresses, written or spelled: "john dot smith at example dot com". Pure.
+
+Models often miss the word for "@". So an address is also found by its end, such as "dot com", after a word that
+announces an address or next to the name of a provider.
+"""
+
+from collections.abc import Iterator
+
+from app.privacy.cues import begins_at, ends_before
+from app.privacy.lexicon import Lexicon
+from app.privacy.spoken import Stream
+
+LEAST_GLUED = 6
+LEAST_RUN_TOGETHER = 12  # characters of a word before `.com` that is likely several words
+MOST_TOKENS = 16  # before and after the sign
+ANNOUNCED_TOKENS = 30
+PARTS = frozenset("._-+%")
+ENDS = frozenset(
+    "com net org edu info biz eu io de at ch es mx ar fr be it pt br uk co cn jp us ca nl comercial comune commerciale komm kom comm ee".split()
+)
+PROVIDERS = frozenset(
+    "gmail hotmail outlook yahoo icloud gmx aol proton protonmail googlemail live msn qq 163 126 sina libero orange laposte "
+    "freenet terra uol wanadoo docomo softbank ezweb".split()
+)
+ANNOUNCERS = frozenset("email mail emails maile imeil emeil correo courriel mél adresse address e-mail correio".split())
+HAN_ANNOUNCERS = frozenset({("邮", "箱"), ("メ", "ー", "ル"), ("ア", "ト", "レ", "ス"), ("ア", "ド", "レ", "ス"), ("郵", "箱")})
+
+
+def emails_in(stream: Stream) -> Iterator[tuple[int, int]]:
+    """Gives the tokens of each address: the first one, and the one behind the last."""
+    at = 0
+    while at < len(stream.tokens):
+        found = _around_sign(stream, at) or _before_end(stream, at)
+        if found:
+            yield found
+            at = max(at, found[1] - 1)
+        at += 1
+
+
+def _around_sign(stream: Stream, at: int) -> tuple[int, int] | None:
+    """An address whose sign begins with this token."""
+    lexicon = stream.lexicon(at)
+    length = 1 if _is_sign(stream, at, lexicon) else begins_at(stream, at, lexicon.at)
+    if not length:
+        return None
+    end = _end_after(stream, at + length, lexicon)
+    if end is None:
+        return None
+    return _start_before(stream, at, lexicon), end
+
+
+def _is_sign(stream: Stream, at: int, lexicon: Lexicon) -> bool:
+    """Whether a token is the sign, or the word for it with the domain glued to it, as in `chiocciolaexample`."""
+    text = stream.tokens[at].text
+    return text == "@" or any(text.startswith(word) for (word, *_) in lexicon.at if len(word) >= LEAST_GLUED)
+
+
+def _before_end(stream: Stream, at: int) -> tuple[int, int] | None:
+    """An address that was announced, and whose end ("dot com") begins with this token."""
+    lexicon = stream.lexicon(at)
+    end = _tail(stream, at, lexicon)
+    if end is None:
+        return None
+    for first in range(at - 1, max(-1, at - ANNOUNCED_TOKENS), -1):
+        if _announces(stream, first):
+            return _skip(stream, first + 1, at, lexicon), end
+    before = stream.tokens[at - 1].text if at else ""
+    if before in PROVIDERS or (stream.tokens[at].glued and len(before) >= LEAST_RUN_TOGETHER):
+        return _start_before(stream, at - 1, lexicon), end
+    return None
+
+
+def _announces(stream: Stream, at: int) -> bool:
+    lexicon = stream.lexicon(at)
+    if stream.tokens[at].text in ANNOUNCERS or ends_before(stream, at + 1, lexicon.underscore):
+        return True
+    return any(
+        tuple(token.text for token in stream.tokens[at - len(each) + 1 : at + 1]) == each for each in HAN_ANNOUNCERS
+    )
+
+
+def _skip(stream: Stream, first: int, last: int, lexicon: Lexicon) -> int:
+    """The first token that is no small word of the sentence, such as "is"."""
+    while first < last - 1 and (stream.tokens[first].text in lexicon.stops or not stream.tokens[first].text.isalnum()):
+        first += 1
+    return first
+
+
+def _end_after(stream: Stream, first: int, lexicon: Lexicon) -> int | None:
+    """Where the address ends whose domain begins with this token, or None if it has no end such as "dot com"."""
+    for at in range(first, min(first + MOST_TOKENS, len(stream.tokens))):
+        if (end := _tail(stream, at, lexicon)) is not None:
+            return end
+    return None
+
+
+def _tail(stream: Stream, at: int, lexicon: Lexicon) -> int | None:
+    """Where the end of an address ends that begins with this token: "dot com", ".co.uk", "Punkt d e"."""
+    end = None
+    while length := (1 if _is_point(stream, at) else begins_at(stream, at, lexicon.dot)):
+        ending = _top_level(stream, at + length)
+        if not ending:
+            break
+        end = at = at + length + ending
+    return end
+
+
+def _is_point(stream: Stream, at: int) -> bool:
+    return at < len(stream.tokens) and stream.tokens[at].text == "." and stream.tokens[at].glued
+
+
+def _top_level(stream: Stream, at: int) -> int:
+    """How many tokens are a top-level domain: a word, or two spelled letters."""
+    if at >= len(stream.tokens):
+        return 0
+    text = stream.tokens[at].text
+    if text in ENDS:
+        return 1
+    following = stream.tokens[at + 1].text if at + 1 < len(stream.tokens) else ""
+    return 2 if len(text) == len(following) == 1 and text + following in ENDS else 0
+
+
+def _start_before(stream: Stream, at: int, lexicon: Lexicon) -> int:
+    """Where the address begins whose sign is this token."""
+    first = at
+    while first > 0 and at - first < MOST_TOKENS:
+        token = stream.tokens[first - 1]
+        if token.text in lexicon.stops or _announces(stream, first - 1) or token.text in "?!。？！：:":
+            break
+        if token.text in ".," and not stream.tokens[first].glued and not _is_part(stream, first):
+            break
+        first -= 1
+    while first < at and not stream.tokens[first].text.isalnum():
+        first += 1
+    return first
+
+
+def _is_part(stream: Stream, at: int) -> bool:
+    """Whether a comma before this token is one of an address that is spelled: "j, k, e, at"."""
+    lexicon = stream.lexicon(at)
+    parts = lexicon.dot | lexicon.underscore | lexicon.hyphen | lexicon.at
+    text = stream.tokens[at].text
+    return len(text) == 1 or text[0].isdecimal() or bool(begins_at(stream, at, parts)) or bool(ends_before(stream, at, parts))

@@ -1,0 +1,255 @@
+"""Finds numbers in what was said, written with digits or spoken in words, and joins the parts of one number. Pure.
+
+A part may be a digit, a number of two digits or a group, and people say "and", "dash" or "yes" between parts. A run is
+the parts of what may be one number, wherever segments and turns end.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from text_to_num import find_numbers
+
+from app.privacy.cues import begins_at, ends_before
+from app.privacy.lexicon import Lexicon
+from app.privacy.spoken import Stream, Token
+
+SPOKEN_BY_LIBRARY = frozenset({"en", "fr", "es", "pt", "de", "it", "nl", "da"})
+HAN_DIGITS = dict(zip("〇零一二三四五六七八九幺两兩", "0012345678912" + "2", strict=True))
+HAN_SCALES = frozenset("十百千万亿億")
+MOST_FILLERS = 3
+LONGEST_PAUSE_SECONDS = 15.0  # while the other side repeats a group or says "yes"
+MOST_LETTERS = 6
+
+CURRENCIES = frozenset("$€£¥₹%")
+JOINING_SIGNS = frozenset("-–—.,/、，。・:;?!？！…'\"()")
+DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})")
+TIME = re.compile(r"\d{1,2}[:h]\d{2}(:\d{2})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A part: tokens `first` to `last` (behind the last one), and its digits. `letters` counts spelled letters."""
+
+    first: int
+    last: int
+    digits: str
+    letters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Parts that may be one number, in the order in which they were said."""
+
+    parts: tuple[Number, ...]
+
+    @property
+    def first(self) -> int:
+        return self.parts[0].first
+
+    @property
+    def last(self) -> int:
+        return self.parts[-1].last
+
+    @property
+    def digits(self) -> str:
+        return "".join(part.digits for part in self.parts)
+
+    @property
+    def characters(self) -> int:
+        """Digits and spelled letters."""
+        return len(self.digits) + sum(part.letters for part in self.parts)
+
+
+def runs_of(stream: Stream) -> list[Run]:
+    """All runs of a channel, in their order. Prices, shares, times of day and dates are in none."""
+    kept = _without_quantities(stream, numbers_in(stream))
+    runs: list[list[Number]] = []
+    for number in _with_letters(stream, kept):
+        if runs and _goes_on(stream, runs[-1][-1], number):
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [Run(tuple(parts)) for parts in runs if any(part.digits for part in parts)]
+
+
+def _goes_on(stream: Stream, before: Number, after: Number) -> bool:
+    """Whether two parts belong to one number: close in time, and nothing but fillers and signs between them."""
+    if stream.tokens[after.first].start - stream.tokens[before.last - 1].end > LONGEST_PAUSE_SECONDS:
+        return False
+    between = [at for at in range(before.last, after.first) if stream.tokens[at].text not in JOINING_SIGNS]
+    lexicon = stream.lexicon(before.first)
+    fillers = 0
+    while between:
+        words = tuple(stream.tokens[at].text for at in between)
+        length = max((len(each) for each in lexicon.fillers if words[: len(each)] == each), default=0)
+        if not length:
+            return False
+        fillers += 1
+        between = between[length:]
+    return fillers <= MOST_FILLERS
+
+
+def numbers_in(stream: Stream, *, with_ordinals: bool = False) -> list[Number]:
+    """All numbers of a channel, also those of prices and dates."""
+    found: list[Number] = []
+    for language, group in groupby(range(len(stream.tokens)), key=lambda at: stream.tokens[at].language):
+        found += _of_language(stream, list(group), language, with_ordinals)
+    return _doubled(stream, sorted(found, key=lambda number: number.first))
+
+
+def _of_language(stream: Stream, at: Sequence[int], language: str, with_ordinals: bool) -> Iterator[Number]:
+    lexicon = stream.lexicon(at[0])
+    for position in at:
+        text = stream.tokens[position].text
+        if text[0].isdecimal():
+            yield Number(position, position + 1, _as_ascii(text))
+        elif text in lexicon.zeros:
+            yield Number(position, position + 1, "0")
+        elif text in lexicon.sixes:
+            yield Number(position, position + 1, "6")
+    if language in SPOKEN_BY_LIBRARY:
+        yield from _spoken(stream, at, language, with_ordinals)
+    elif not lexicon.has_spaces:
+        yield from _han(stream, at)
+
+
+class _Heard:
+    """A token as the library of numbers wants it."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    def text(self) -> str:
+        return self._token.text
+
+    def nt_separated(self, previous: "_Heard") -> bool:
+        return False
+
+    def not_a_number_part(self) -> bool:
+        return self._token.text[0].isdecimal()
+
+
+def _spoken(stream: Stream, at: Sequence[int], language: str, with_ordinals: bool) -> Iterator[Number]:
+    # Hyphens are left out, because the library does not read "four-two-four".
+    heard = [position for position in at if stream.tokens[position].text not in "-–"]
+    for found in find_numbers([_Heard(stream.tokens[position]) for position in heard], language, 0):
+        if with_ordinals or not found.is_ordinal:
+            digits = "".join(filter(str.isdecimal, found.text))
+            yield Number(heard[found.start], heard[found.end - 1] + 1, digits)
+
+
+def _han(stream: Stream, at: Sequence[int]) -> Iterator[Number]:
+    """Numbers in Chinese characters. What counts is how many digits there are, and not their value."""
+    for is_number, group in groupby(
+        at, key=lambda each: stream.tokens[each].text in HAN_DIGITS or stream.tokens[each].text in HAN_SCALES
+    ):
+        if is_number:
+            own = list(group)
+            digits = "".join(HAN_DIGITS.get(stream.tokens[each].text, "") for each in own)
+            yield Number(own[0], own[-1] + 1, digits or "1")
+
+
+def _as_ascii(text: str) -> str:
+    return "".join(str(int(each)) for each in text)
+
+
+def _doubled(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
+    """The numbers with the words before them that repeat their first digit, such as "double"."""
+    found = []
+    for number in numbers:
+        lexicon = stream.lexicon(number.first)
+        for phrases, more in ((lexicon.doubles, 1), (lexicon.triples, 2)):
+            if length := ends_before(stream, number.first, phrases):
+                number = Number(number.first - length, number.last, number.digits[:1] * more + number.digits)
+        found.append(number)
+    return found
+
+
+def _without_quantities(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
+    """The numbers that are no price, share, time, or date. Of a date, the numbers around the month go too."""
+    gone: set[int] = set()
+    for position, number in enumerate(numbers):
+        lexicon = stream.lexicon(number.first)
+        if _is_quantity(stream, number, lexicon):
+            gone.add(position)
+        if _is_month(stream, number.last, lexicon) or _is_month(stream, number.last + 1, lexicon):
+            gone.add(position)  # "3 May", "3 of May"
+            gone |= _years(numbers, position + 1, stream)
+        elif _is_month(stream, number.first - 1, lexicon):
+            gone |= {position} | _years(numbers, position, stream)
+    for first, last in _written_dates(stream):
+        gone |= {position for position, number in enumerate(numbers) if first <= number.first < last}
+    return [number for position, number in enumerate(numbers) if position not in gone]
+
+
+def _is_quantity(stream: Stream, number: Number, lexicon: Lexicon) -> bool:
+    if begins_at(stream, number.last, lexicon.units):
+        return True
+    around = (number.first - 1, number.last)
+    return any(0 <= at < len(stream.tokens) and stream.tokens[at].text in CURRENCIES for at in around)
+
+
+def _is_month(stream: Stream, at: int, lexicon: Lexicon) -> bool:
+    return 0 <= at < len(stream.tokens) and stream.tokens[at].text in lexicon.months
+
+
+def _years(numbers: Sequence[Number], position: int, stream: Stream) -> set[int]:
+    """The numbers after a month that are its day and its year: at most three, four digits or two times two."""
+    found: set[int] = set()
+    at = position
+    while at < len(numbers) and at < position + 3 and len(numbers[at].digits) <= 4:
+        if at > position and numbers[at].first - numbers[at - 1].last > 2:
+            break
+        found.add(at)
+        at += 1
+    return found
+
+
+def _written_dates(stream: Stream) -> Iterator[tuple[int, int]]:
+    """Where dates and times are written with digits only, such as 2026-11-28 and 14:30."""
+    at = 0
+    while at < len(stream.tokens):
+        last = at + 1
+        while last < len(stream.tokens) and stream.tokens[last].glued:
+            last += 1
+        written = "".join(token.text for token in stream.tokens[at:last]).rstrip("".join(JOINING_SIGNS))
+        if DATE.fullmatch(written) or TIME.fullmatch(written):
+            yield at, last
+        at = last
+
+
+def _with_letters(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
+    """The numbers, and the single letters next to them: "G B 29", "K 472"."""
+    taken = {at for number in numbers for at in range(number.first, number.last)}
+    letters = [
+        Number(at, at + 1, "", 1)
+        for at, token in enumerate(stream.tokens)
+        if token.is_letter and at not in taken
+    ]
+    return sorted([*numbers, *_next_to(stream, numbers, letters)], key=lambda number: number.first)
+
+
+def _next_to(stream: Stream, numbers: Sequence[Number], letters: Sequence[Number]) -> list[Number]:
+    found: list[Number] = []
+    edges = {number.first for number in numbers} | {number.last for number in numbers}
+    groups: list[list[Number]] = []
+    for letter in letters:
+        if groups and _only_signs(stream, groups[-1][-1].last, letter.first):
+            groups[-1].append(letter)
+        else:
+            groups.append([letter])
+    for group in groups:
+        if len(group) <= MOST_LETTERS and any(
+            _only_signs(stream, low, high)
+            for edge in edges
+            for low, high in ((group[-1].last, edge), (edge, group[0].first))
+            if 0 <= high - low <= 2
+        ):
+            found += group
+    return found
+
+
+def _only_signs(stream: Stream, first: int, last: int) -> bool:
+    return all(stream.tokens[at].text in JOINING_SIGNS for at in range(first, last))

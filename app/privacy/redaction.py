@@ -1,0 +1,177 @@
+"""Redacts a transcript: what is private is replaced by the name of what it is, in the text and in the words. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from app.privacy.announced import announced
+from app.privacy.cues import Cues
+from app.privacy.emails import emails_in
+from app.privacy.entities import Entity
+from app.privacy.marks import Mark, without_overlaps
+from app.privacy.naming import may_be, named, wanted_name
+from app.privacy.numbers import LONGEST_PAUSE_SECONDS, Run, runs_of
+from app.privacy.spoken import Place, Stream, streams_of, words_of
+from app.privacy.terms import terms_in
+from app.transcripts.transcript import Segment, Span, Transcript, Word
+
+JOINED_SECONDS = 1.0  # shorter pauses inside what is private count as part of it
+LEAST_NEAR_DIGITS, MOST_NEAR_WORDS = 3, 3
+ENDINGS = ".,?!;:。，、？！"
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A stretch of a channel in which something private is said, in seconds."""
+
+    channel: int
+    span: Span
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Characters `first` to `last` of a word give way to a label, which may be empty."""
+
+    first: int
+    last: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    transcript: Transcript
+    removed: tuple[Removed, ...]
+
+
+def redact(transcript: Transcript, wanted: Set[Entity], terms: Sequence[str] = ()) -> Redacted:
+    """Returns the transcript without what is private, and where it was said.
+
+    The segments need their words, because only those have times that are exact enough to silence the recording.
+    """
+    streams = streams_of(transcript)
+    cues = Cues(streams)
+    cuts: dict[tuple[int, int], list[_Cut]] = defaultdict(list)
+    removed: list[Removed] = []
+    for stream in streams:
+        for mark in without_overlaps(_marks(stream, cues, wanted, terms)):
+            removed += _stretches(stream, mark)
+            for place, label in _labelled(stream, mark, transcript.segments):
+                cuts[place.segment, place.word].append(_Cut(place.first, place.last, label))
+    return Redacted(replace(transcript, segments=_without(transcript.segments, cuts)), tuple(removed))
+
+
+def _marks(stream: Stream, cues: Cues, wanted: Set[Entity], terms: Sequence[str]) -> Iterator[Mark]:
+    if Entity.EMAIL in wanted:
+        for first, last in emails_in(stream):
+            yield Mark(stream.channel, first, last, Entity.EMAIL)
+    yield from (mark for mark in announced(stream, cues) if mark.entity in wanted)
+    yield from _numbers(stream, cues, wanted)
+    yield from terms_in(stream, terms)
+
+
+def _numbers(stream: Stream, cues: Cues, wanted: Set[Entity]) -> Iterator[Mark]:
+    """The numbers that are private, and those around them: models write a word between two groups of one number."""
+    private: dict[Run, Entity] = {}
+    runs = runs_of(stream)
+    for run in runs:
+        name = named(run, cues.before(stream, run.first, may_be(run)))
+        if name and (entity := wanted_name(run, name, wanted)):
+            private[run] = entity
+    for before, after in (*pairwise(runs), *pairwise(reversed(runs))):
+        if before in private and after not in private and _is_near(stream, before, after):
+            private[after] = private[before]
+    for run in runs:
+        if run in private:
+            yield Mark(stream.channel, run.first, run.last, private[run])
+
+
+def _is_near(stream: Stream, one: Run, other: Run) -> bool:
+    first, last = sorted((one, other), key=lambda run: run.first)
+    apart = stream.tokens[last.first].start - stream.tokens[first.last - 1].end
+    words = sum(token.text.isalnum() for token in stream.tokens[first.last : last.first])
+    return len(other.digits) >= LEAST_NEAR_DIGITS and words <= MOST_NEAR_WORDS and apart <= LONGEST_PAUSE_SECONDS
+
+
+def _stretches(stream: Stream, mark: Mark) -> Iterator[Removed]:
+    """Where a mark is heard. A pause in it, in which the other side may speak, parts it."""
+    tokens = stream.tokens[mark.first : mark.last]
+    start, end = tokens[0].start, tokens[0].end
+    for token in tokens[1:]:
+        if token.start - end > JOINED_SECONDS:
+            yield Removed(stream.channel, Span(start, end), mark.entity)
+            start = token.start
+        end = max(end, token.end)
+    yield Removed(stream.channel, Span(start, end), mark.entity)
+
+
+def _labelled(stream: Stream, mark: Mark, segments: Sequence[Segment]) -> Iterator[tuple[Place, str]]:
+    """The places of a mark. The first one has its label, and again the first one after the other side has spoken."""
+    at: int | None = None
+    for token in stream.tokens[mark.first : mark.last]:
+        now = token.place.segment
+        is_new = at is None or any(segments[each].channel != stream.channel for each in range(at + 1, now))
+        yield token.place, mark.entity.label if is_new else ""
+        at = now
+
+
+def _without(segments: Sequence[Segment], cuts: Mapping[tuple[int, int], Sequence[_Cut]]) -> tuple[Segment, ...]:
+    """The segments after the cuts. One of which nothing is left becomes part of the one before it."""
+    kept: list[Segment] = []
+    for number, segment in enumerate(segments):
+        words = words_of(segment)
+        if not any((number, position) in cuts for position in range(len(words))):
+            kept.append(segment)
+            continue
+        left = _words_without([(word, cuts.get((number, at), ())) for at, word in enumerate(words)])
+        text = "".join(word.word for word in left).strip()
+        if text.strip(ENDINGS + " "):
+            kept.append(replace(segment, text=text, words=tuple(left) if segment.words is not None else None))
+            continue
+        at = next(at for at in reversed(range(len(kept))) if kept[at].channel == segment.channel)
+        kept[at] = _longer(kept[at], segment.end, text[-1:] or _sign(segment.text))
+    return tuple(replace(segment, id=number) for number, segment in enumerate(kept))
+
+
+def _longer(segment: Segment, end: float, sign: str) -> Segment:
+    """The segment with what follows it, of which nothing is left but its sign."""
+    words = segment.words
+    if words:
+        last = words[-1]
+        words = (*words[:-1], replace(last, word=_ended(last.word, sign), end=max(last.end, end)))
+    return replace(segment, text=_ended(segment.text, sign), end=max(segment.end, end), words=words)
+
+
+def _sign(text: str) -> str:
+    """The sign with which a text ends, or nothing."""
+    return text.rstrip()[-1:] if text.rstrip().endswith(tuple(ENDINGS)) else ""
+
+
+def _words_without(words: Iterable[tuple[Word, Sequence[_Cut]]]) -> list[Word]:
+    """The words after the cuts. A word of which nothing is left but its signs adds its time to the word before it."""
+    left: list[Word] = []
+    for word, cuts in words:
+        text = _cut(word.word, cuts)
+        if not cuts:
+            left.append(word)
+        elif text.strip(ENDINGS + " "):
+            left.append(replace(word, word=text, probability=None))
+        elif left:
+            sign = text.strip()[-1:] or _sign(word.word)
+            left[-1] = replace(left[-1], word=_ended(left[-1].word, sign), end=max(left[-1].end, word.end))
+    return left
+
+
+def _ended(text: str, sign: str) -> str:
+    """The text with this sign at its end, if there is a sign, instead of those that it has."""
+    return text.rstrip(ENDINGS) + sign if sign else text
+
+
+def _cut(text: str, cuts: Sequence[_Cut]) -> str:
+    parts, behind = [], 0
+    for cut in sorted(cuts, key=lambda cut: cut.first):
+        between = text[behind : cut.first]
+        parts += [between if behind == 0 or between.strip(ENDINGS + " ") else "", cut.label]
+        behind = cut.last
+    return "".join([*parts, text[behind:]])

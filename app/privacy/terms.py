@@ -1,0 +1,31 @@
+"""Finds the names that the client sent, also if the model wrote them a little differently. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from rapidfuzz import fuzz
+
+from app.privacy.entities import Entity
+from app.privacy.lexicon import split
+from app.privacy.marks import Mark
+from app.privacy.spoken import Stream
+
+LEAST_LIKENESS = 82.0
+LEAST_CHARACTERS = 4  # a shorter term must be written as it was sent
+
+
+def terms_in(stream: Stream, terms: Sequence[str]) -> Iterator[Mark]:
+    for term in terms:
+        sought = split(term)
+        if not sought:
+            continue
+        whole = "".join(sought)
+        for length in {len(sought), max(1, len(sought) - 1), len(sought) + 1}:
+            for first in range(len(stream.tokens) - length + 1):
+                tokens = stream.tokens[first : first + length]
+                said = "".join(token.text for token in tokens)
+                if said == whole or (
+                    len(whole) >= LEAST_CHARACTERS
+                    and len(said) >= LEAST_CHARACTERS
+                    and fuzz.ratio(said, whole) >= LEAST_LIKENESS
+                ):
+                    yield Mark(stream.channel, first, first + length, Entity.NAME)
