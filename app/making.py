@@ -95,7 +95,18 @@ def open_intake(
         None if settings.output_url is None else Output(settings.output_url),
         settings.output_formats,
     )
-    return Intake(database, store, fetcher, models, receivers, outputs, free_space, limits, switches.require_intake)
+    return Intake(
+        database,
+        store,
+        fetcher,
+        models,
+        receivers,
+        outputs,
+        free_space,
+        limits,
+        switches.require_intake,
+        settings.redact,
+    )
 
 
 def neighbours_of(settings: Settings) -> Neighbours:

@@ -25,6 +25,7 @@ from app.intake.stream.names import check_stream, rejected_stream
 from app.network.redis_address import parse_redis_address
 from app.storage.file_url import FILE_SCHEME, path_of, template_url
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
+from app.transcripts.entities import Entity
 
 PRIORITIES = tuple("0123456789")
 ROOT_PATH = re.compile(r"(?!/(v1|docs|page|metrics)(/|$))(/[A-Za-z0-9._~-]+)+")  # a route must not begin like it
@@ -285,6 +286,13 @@ def sendable_key(value: SecretStr | None) -> SecretStr | None:
 def prompts(folder: Path | None) -> Path | None:
     load_prompts(folder)
     return folder
+
+
+def entities(value: Any) -> Any:
+    names = split(value) if isinstance(value, str) else value
+    if names in (["true"], ("true",)):
+        return tuple(Entity)
+    return () if names in (["false"], ("false",)) else names
 
 
 def split_secrets(value: Any) -> Any:

@@ -18,6 +18,7 @@ from app.network.redis_address import RedisAddress
 from app.speech.families import default_model
 from app.speech.model import DEFAULT_BEAM_SIZE
 from app.storage.s3_url import S3Url
+from app.transcripts.entities import Entity
 from app.transcripts.formats import Format
 
 PREFIX = "CALLSCRIBE_"
@@ -313,6 +314,11 @@ class Settings(BaseSettings):
         default=365,
         ge=1,
         description="Days that entries of the audit are kept. They say who read, changed or erased which call.",
+    )
+    redact: Annotated[tuple[Entity, ...], NoDecode, BeforeValidator(values.entities)] = Field(
+        default=(),
+        description="What is taken out of all transcripts and recordings: `true` for all of it, or names such as "
+        "`PHONE,EMAIL`, comma separated. Clients may take out more, and not less.",
     )
     openai_keep_abandoned: bool = Field(
         default=False,

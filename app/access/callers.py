@@ -16,18 +16,20 @@ SEPARATOR = ":"  # it is in no name: CALLSCRIBE_API_KEYS ends a name at the firs
 class Scope(StrEnum):
     """What a key may do.
 
-    `transcribe` creates, changes and deletes calls. `read` reads calls and transcripts. `live` is for live calls.
-    `admin` manages keys, and reads the numbers and the audit of all tenants.
+    `transcribe` creates, changes and deletes calls. `read` reads calls and transcripts. `unredacted` reads them as they
+    were before the redaction, where that is kept. `live` is for live calls. `admin` manages keys, and reads the numbers
+    and the audit of all tenants.
     """
 
     TRANSCRIBE = "transcribe"
     READ = "read"
+    UNREDACTED = "unredacted"
     LIVE = "live"
     ADMIN = "admin"
 
 
 EVERY_SCOPE = frozenset(Scope)
-USUAL_SCOPES = EVERY_SCOPE - {Scope.ADMIN}
+USUAL_SCOPES = EVERY_SCOPE - {Scope.ADMIN, Scope.UNREDACTED}
 
 
 @dataclass(frozen=True)

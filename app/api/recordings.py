@@ -1,20 +1,22 @@
 """The route `/v1/transcriptions/{id}/audio`, which sends the recording as it was received, all of it or a range."""
 
 import re
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
+from app.access.callers import Scope
 from app.api import openapi
-from app.api.auth import MayRead
+from app.api.auth import MayRead, require_scope
 from app.api.dependencies import ReaderDep, StoreDep
 from app.api.problems import COMMON_ERRORS, responses
-from app.api.transcriptions import TranscriptionId
+from app.api.transcriptions import TranscriptionId, Unredacted
 from app.errors import NotFound, RangeNotSatisfiable
-from app.jobs.models import Transcription
+from app.jobs.models import Transcription, stored_options
 
 MEDIA_TYPES = {
     ".aac": "audio/aac",
@@ -72,39 +74,81 @@ async def read_audio(
     range_: Annotated[
         str | None, Header(alias="Range", description="One range of bytes, for example `bytes=0-1023`.")
     ] = None,
+    redacted: Annotated[
+        bool, Query(description="If true, you get the recording only if what is private in it is silenced.")
+    ] = False,
+    unredacted: Unredacted = False,
     if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> StreamingResponse:
     """Returns the bytes of the recording as they were posted or fetched.
 
-    The service keeps them until the job ends, or for a number of days that the operator sets.
+    The service keeps them until the job ends, or for a number of days that the operator sets. If the transcript is
+    redacted, it keeps a WAV file instead, in which a tone covers what was taken out.
     """
-    job = await reader.recording(transcription_id, caller)
-    if job.audio_key is None or job.bytes is None:
+    if unredacted:
+        require_scope(caller, Scope.UNREDACTED)
+    job = await reader.recording(transcription_id, caller, unredacted=unredacted)
+    recording = _original(job) if unredacted else _recording(job)
+    if recording is None:
         raise NotFound("The service has not fetched this recording yet, or no longer keeps it.")
-    headers = _headers(job)
-    span = requested_span(range_, job.bytes) if if_range in (None, headers["ETag"]) else None
-    sent = span if span is not None else range(job.bytes)
+    if recording.is_private:
+        require_scope(caller, Scope.UNREDACTED)
+    if redacted and not recording.is_redacted:
+        raise NotFound("The recording is not redacted.")
+    headers = _headers(job, recording)
+    span = requested_span(range_, recording.bytes) if if_range in (None, headers["ETag"]) else None
+    sent = span if span is not None else range(recording.bytes)
     try:
-        blocks = await store.read(job.audio_key, sent)
+        blocks = await store.read(recording.key, sent)
     except FileNotFoundError:
         raise NotFound("The service no longer keeps this recording.") from None
     headers["Content-Length"] = str(len(sent))
     if span is not None:
-        headers["Content-Range"] = f"bytes {span[0]}-{span[-1]}/{job.bytes}"
+        headers["Content-Range"] = f"bytes {span[0]}-{span[-1]}/{recording.bytes}"
     return StreamingResponse(blocks, 200 if span is None else 206, headers)
 
 
-def _headers(job: Transcription) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Recording:
+    """A file in the store. It is private if its job redacts, and nothing is silenced in it."""
+
+    key: str
+    bytes: int
+    is_redacted: bool
+    is_private: bool
+
+
+def _recording(job: Transcription) -> _Recording | None:
+    """The recording that everybody gets who may read the call."""
+    if job.audio_key is None or job.bytes is None:
+        return None
+    if job.redacted_bytes is not None:
+        return _Recording(job.audio_key, job.redacted_bytes, is_redacted=True, is_private=False)
+    redacts = stored_options.validate_python(job.options).redacts
+    return _Recording(job.audio_key, job.bytes, is_redacted=False, is_private=redacts)
+
+
+def _original(job: Transcription) -> _Recording | None:
+    """The recording as it was sent."""
+    key = job.original_audio_key if job.redacted_bytes is not None else job.audio_key
+    if key is None or job.bytes is None:
+        return None
+    return _Recording(key, job.bytes, is_redacted=False, is_private=True)
+
+
+def _headers(job: Transcription, recording: _Recording) -> dict[str, str]:
     """Returns the headers of every answer. The recording is an attachment with an audio type or a neutral type.
 
     Otherwise a browser might run the file as a page of this service, because the client chose its name and its bytes.
     """
     name = job.filename or str(job.id)
+    if recording.is_redacted:
+        name = f"{PurePath(name).stem}.wav"
     return {
         "Content-Type": MEDIA_TYPES.get(PurePath(name).suffix.lower(), NEUTRAL_TYPE),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         "X-Content-Type-Options": "nosniff",
         "Accept-Ranges": "bytes",
-        "ETag": f'"{job.sha256}"',
+        "ETag": f'"{recording.key if recording.is_redacted else job.sha256}"',
         "Cache-Control": "private, no-store",
     }

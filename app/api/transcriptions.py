@@ -11,9 +11,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from app.access.callers import Scope
 from app.api import openapi, openapi_requests
 from app.api.accept import choose_format
-from app.api.auth import MayRead, MayTranscribe
+from app.api.auth import MayRead, MayTranscribe, require_scope
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, RootPathDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.hang_ups import client_hangs_up
@@ -31,6 +32,7 @@ from app.errors import (
 from app.intake.ask import Remote, Stored
 from app.intake.requests import CreateFromUrl, CreateTranscription
 from app.jobs.changes import changing
+from app.jobs.models import audio_keys
 from app.jobs.reads.waiting import answer_at
 from app.jobs.views import TranscriptionOut
 from app.process.tasks import run_unless, within
@@ -40,6 +42,13 @@ RETRY_AFTER_SECONDS = 2
 CROWDED_RETRY_AFTER_SECONDS = 5  # for clients that may not wait because too many others do
 
 router = APIRouter(prefix="/v1/transcriptions", tags=["transcriptions"])
+Unredacted = Annotated[
+    bool,
+    Query(
+        description="If true, you get it as it was before the redaction. It is kept only if the request had "
+        "`redact_keep`, and your key needs the scope `unredacted`."
+    ),
+]
 TranscriptionId = Annotated[UUID, Path(description="The transcription's id.")]
 
 
@@ -192,7 +201,7 @@ async def delete_transcription(
     """
     async with database.transaction() as session:
         job = await changing.erase(session, transcription_id, caller)
-    await retention.erase_audio(job.id, job.audio_key)
+    await retention.erase_audio(job.id, audio_keys(job))
 
 
 @router.get(
@@ -212,10 +221,13 @@ async def read_transcript(
         formats.Format | None,
         Query(description="The format of the transcript. If you leave it out, the header `Accept` decides."),
     ] = None,
+    unredacted: Unredacted = False,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Returns the transcript of a completed transcription, in one of six formats."""
     target = choose_format(format, accept)
+    if unredacted:
+        require_scope(caller, Scope.UNREDACTED)
     render = partial(formats.render, transcription_id=str(transcription_id), target=target)
-    body = await reader.transcript(transcription_id, caller, render)
+    body = await reader.transcript(transcription_id, caller, render, unredacted=unredacted)
     return Response(body, media_type=target.media_type, headers={"Vary": "Accept"})

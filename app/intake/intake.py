@@ -48,7 +48,8 @@ from app.sources.fetch import Fetcher
 from app.sources.names import last_component, shown_name
 from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailable
-from app.transcripts.transcript import Transcript
+from app.transcripts.entities import Entity
+from app.transcripts.transcript import Options, Transcript
 
 MOST_BESIDE_RECORDING = 256 * 1024  # bytes that a request may have beside its recording
 
@@ -94,8 +95,12 @@ class Intake:
         free_space: FreeSpace,
         limits: Limits,
         require_open: Callable[[], None] = _always_open,
+        redacts: Sequence[Entity] = (),
     ) -> None:
-        """`require_open` raises IntakePaused while an operator has paused the intake."""
+        """`require_open` raises IntakePaused while an operator has paused the intake.
+
+        `redacts` is what the operator takes out of all transcripts.
+        """
         self._database = database
         self._store = store
         self._fetcher = fetcher
@@ -106,6 +111,7 @@ class Intake:
         self.limits = limits
         self.closed = False
         self.require_open = require_open
+        self._redacts = redacts
         self._prober = Prober(store, limits.audio_seconds, limits.shares)
 
     @asynccontextmanager
@@ -341,14 +347,14 @@ class Intake:
             return await changing.repeated(session, caller.label, idempotency_key, asked)
 
     def _hash_of(self, recording: Stored, ask: Ask) -> str:
-        resolved = replace(ask, options=options_in_force(ask.options, self.models))
+        resolved = replace(ask, options=self._in_force(ask.options))
         return request_hash(recording, resolved, _name(recording))
 
     def _new_job(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
         """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""
         if isinstance(recording, Remote):
             self._fetcher.require_allowed(recording.url)
-        options, filename = options_in_force(ask.options, self.models), _name(recording)
+        options, filename = self._in_force(ask.options), _name(recording)
         name_field = "url" if isinstance(recording, Remote) else "file"
         given = PlaceholderValues(filename, ask.external_id, name_field)
         job_id = uuid7() if isinstance(recording, Remote) else UUID(recording.audio.key)
@@ -373,6 +379,10 @@ class Intake:
             return replace(job, source_host=host_of(recording.url))
         audio = recording.audio
         return replace(job, audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
+
+    def _in_force(self, asked: Options) -> Options:
+        options = options_in_force(asked, self.models)
+        return replace(options, redact=tuple(dict.fromkeys((*options.redact, *self._redacts))))
 
     def _priority(self, ask: Ask, caller: Caller) -> int:
         """The priority in force. Raises InvalidRequest for one that is more urgent than the caller may ask for."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -34,6 +35,7 @@ from app.intake.metadata import checked_metadata
 from app.intake.text_fields import field_of, values_of
 from app.network.guard import MAX_URL_CHARACTERS
 from app.speech.language_tags import AUTO, candidate_of, code_of
+from app.transcripts.entities import Entity
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Channels, Encoding, Options, Task
 
@@ -68,6 +70,13 @@ def _distinct(labels: list[str]) -> list[str]:
     return labels
 
 
+def _all_entities(value: object) -> object:
+    """`true` stands for all entities, also as the only item of a list, as a form sends it."""
+    if value is True or value == ["true"]:
+        return list(Entity)
+    return [] if value is False or value == ["false"] else value
+
+
 def _one_or_many(value: object) -> str:
     return wording.MANY if isinstance(value, list) else wording.ONE
 
@@ -95,6 +104,8 @@ CallbackUrls = Annotated[
 ]
 OutputFormat = Annotated[Format, Field(strict=False)]  # from text, as JSON and forms have it
 Candidate = Annotated[str, Field(max_length=64), AfterValidator(candidate_of)]
+RedactedTerm = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
+Redacted = Annotated[Entity, Field(strict=False)]
 Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
 
 
@@ -194,6 +205,24 @@ class CreateTranscription(BaseModel):
         le=HIGHEST_RATE,
         description="The sample rate in Hz of a recording with the `encoding` that you send. If you leave the field "
         "out, it is 16000 for `g722` and 8000 for all others.",
+    )
+    redact: Annotated[list[Redacted], BeforeValidator(_all_entities), AfterValidator(_each_once)] = Field(
+        default_factory=list,
+        max_length=100,
+        description="What the service takes out of the transcript, its words and the recording, and replaces by its "
+        "name, such as `[PHONE]`. `true` takes out all of it. What was taken out is stored nowhere. `NUMBER` is "
+        "any long number. Names and addresses are found as well as the service can. The operator may take out more.",
+    )
+    redact_terms: list[RedactedTerm] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Names and words that the service takes out besides, such as the customer's name, also if they are "
+        "misspelled in the transcript. The service forgets them when the transcription is completed.",
+    )
+    redact_keep: bool = Field(
+        default=False,
+        description="If true, the service also keeps the transcript and the recording as they were, for API keys with "
+        "the scope `unredacted`.",
     )
     priority: int = Field(
         default=DEFAULT_PRIORITY,

@@ -77,10 +77,22 @@ class AudioFacts:
 
 
 @dataclass(frozen=True)
+class RedactedAudio:
+    """A recording in the store in which private stretches are silenced, and its size."""
+
+    key: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Succeeded:
+    """`unredacted` is the transcript before the redaction, if it is kept. `redacted_audio` replaces the recording."""
+
     transcript: Transcript
     audio: AudioFacts
     timings: Timings
+    unredacted: Transcript | None = None
+    redacted_audio: RedactedAudio | None = None
 
 
 @dataclass(frozen=True)

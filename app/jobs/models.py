@@ -85,6 +85,11 @@ class Transcription(SQLModel, table=True):
             postgresql_where=text("audio_key IS NOT NULL AND completed_at IS NOT NULL"),
         ),
         Index("transcription_audio", "audio_key", postgresql_where=text("audio_key IS NOT NULL")),
+        Index(
+            "transcription_original_audio",
+            "original_audio_key",
+            postgresql_where=text("original_audio_key IS NOT NULL"),
+        ),
         Index("transcription_retry", "retry_of", "id", postgresql_where=text("retry_of IS NOT NULL")),
         Index("transcription_of_tenant", "tenant", "id"),
         *(
@@ -158,6 +163,9 @@ class Transcription(SQLModel, table=True):
     source_host: str | None = Field(default=None, sa_type=Text)
     filename: str | None = Field(default=None, sa_type=Text)
     audio_key: str | None = Field(default=None, sa_type=Text)
+    # If the recording is redacted, its size in the store. `bytes` and `sha256` are those of what was sent.
+    redacted_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    original_audio_key: str | None = Field(default=None, sa_type=Text)
     bytes: int | None = Field(default=None, sa_type=BigInteger)
     sha256: str | None = Field(default=None, sa_type=Text)
     duration: float | None = Field(default=None, sa_type=Float)
@@ -184,6 +192,11 @@ class Transcription(SQLModel, table=True):
     transcribing_seconds: float | None = Field(default=None, sa_type=Float)
 
 
+def audio_keys(job: Transcription) -> list[str]:
+    """The recordings of the job in the store: the one that clients get, and the one as it was sent if both are kept."""
+    return [key for key in (job.audio_key, job.original_audio_key) if key is not None]
+
+
 def output_files(job: Transcription) -> list[OutputFile]:
     """The files that the job writes when it is completed."""
     return stored_output_files(job.outputs, job.id, job.external_id, job.filename, job.created_at)
@@ -207,6 +220,15 @@ class StoredTranscript(SQLModel, table=True):
     """The result as JSON text, apart from the job. Formats are rendered from it and never stored."""
 
     __tablename__ = "transcript"
+
+    transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
+    transcript: str = Field(sa_type=Text)
+
+
+class UnredactedTranscript(SQLModel, table=True):
+    """The transcript as it was before the redaction, of a job that keeps it (`Options.redact_keep`)."""
+
+    __tablename__ = "unredacted_transcript"
 
     transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
     transcript: str = Field(sa_type=Text)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.models import StoredTranscript, Transcription, UnredactedTranscript, stored_transcripts
 from app.search.index import write_words
 from app.search.lexemes import rows_of
 from app.transcripts.dialogue import turns
@@ -19,12 +19,14 @@ class Result:
     language: str | None
     speakers: list[dict[str, Any]]
     words: Sequence[str]
+    unredacted: str | None = None
 
 
-def prepare(transcript: Transcript, tenant: str) -> Result:
+def prepare(transcript: Transcript, tenant: str, unredacted: Transcript | None = None) -> Result:
     """Called in a thread, because it takes a while for a long call."""
     stored = stored_transcripts.dump_json(transcript).decode()
-    return Result(stored, transcript.language, speakers_of(transcript), words_of(transcript, tenant))
+    kept = None if unredacted is None else stored_transcripts.dump_json(unredacted).decode()
+    return Result(stored, transcript.language, speakers_of(transcript), words_of(transcript, tenant), kept)
 
 
 def words_of(transcript: Transcript, tenant: str) -> list[str]:
@@ -38,6 +40,8 @@ def speakers_of(transcript: Transcript) -> list[dict[str, Any]]:
 async def write(session: AsyncSession, job: Transcription, result: Result) -> None:
     """Write the result of a job. The row of the job is written with the session."""
     session.add(StoredTranscript(transcription_id=job.id, transcript=result.stored))
+    if result.unredacted is not None:
+        session.add(UnredactedTranscript(transcription_id=job.id, transcript=result.unredacted))
     job.language, job.speakers = result.language, result.speakers
     with session.no_autoflush:  # so that the row of the job is written once, when all of its columns are known
         await write_words(session, job.id, result.words)

@@ -36,8 +36,9 @@ class Audio(BaseModel):
     channels: int | None
 
 
-_NOT_ASKED = {"reports_text"}  # set by a way in, and not a field of a request
-_OPTION_KINDS = {option.name: (option.type, ...) for option in fields(Options) if option.name not in _NOT_ASKED}
+# The first is set by a way in, and the terms are what nobody should read.
+_NOT_SHOWN = {"reports_text", "redact_terms"}
+_OPTION_KINDS = {option.name: (option.type, ...) for option in fields(Options) if option.name not in _NOT_SHOWN}
 _SHOWN_KINDS: dict[str, Any] = {"language": (str, ...), "task": (Task, ...)} | {
     **{name: kind for name, kind in _OPTION_KINDS.items() if name != "language"},
     "priority": (int, ...),

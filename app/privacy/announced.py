@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from app.privacy.cues import Cues, begins_at
-from app.privacy.entities import Entity
 from app.privacy.lexicon import Lexicon
 from app.privacy.marks import Mark
 from app.privacy.numbers import numbers_in
 from app.privacy.spoken import Stream, Token
+from app.transcripts.entities import Entity
 
 NEAR_TOKENS = 10  # between an announcement and what it announces
 LONGEST_DATE, LONGEST_ADDRESS, LONGEST_NAME = 16, 30, 3

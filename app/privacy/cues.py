@@ -6,9 +6,9 @@ from functools import cache, lru_cache
 
 from rapidfuzz import fuzz
 
-from app.privacy.entities import Entity
 from app.privacy.lexicon import Phrase, lexicon_of
 from app.privacy.spoken import Stream
+from app.transcripts.entities import Entity
 
 OWN_TOKENS = 14  # how far before a number its cue may be
 OTHER_SECONDS = 20.0  # how long after the other side's question its answer may begin

@@ -16,14 +16,17 @@ MOST_TOKENS = 16  # before and after the sign
 ANNOUNCED_TOKENS = 30
 PARTS = frozenset("._-+%")
 ENDS = frozenset(
-    "com net org edu info biz eu io de at ch es mx ar fr be it pt br uk co cn jp us ca nl comercial comune commerciale komm kom comm ee".split()
+    "com net org edu info biz eu io de at ch es mx ar fr be it pt br uk co cn jp us ca nl "
+    "comercial comune commerciale komm kom comm ee".split()
 )
 PROVIDERS = frozenset(
-    "gmail hotmail outlook yahoo icloud gmx aol proton protonmail googlemail live msn qq 163 126 sina libero orange laposte "
-    "freenet terra uol wanadoo docomo softbank ezweb".split()
+    "gmail hotmail outlook yahoo icloud gmx aol proton protonmail googlemail live msn qq 163 126 sina libero "
+    "orange laposte freenet terra uol wanadoo docomo softbank ezweb".split()
 )
 ANNOUNCERS = frozenset("email mail emails maile imeil emeil correo courriel mél adresse address e-mail correio".split())
-HAN_ANNOUNCERS = frozenset({("邮", "箱"), ("メ", "ー", "ル"), ("ア", "ト", "レ", "ス"), ("ア", "ド", "レ", "ス"), ("郵", "箱")})
+HAN_ANNOUNCERS = frozenset(
+    {("邮", "箱"), ("メ", "ー", "ル"), ("ア", "ト", "レ", "ス"), ("ア", "ド", "レ", "ス"), ("郵", "箱")}
+)
 
 
 def emails_in(stream: Stream) -> Iterator[tuple[int, int]]:
@@ -140,4 +143,9 @@ def _is_part(stream: Stream, at: int) -> bool:
     lexicon = stream.lexicon(at)
     parts = lexicon.dot | lexicon.underscore | lexicon.hyphen | lexicon.at
     text = stream.tokens[at].text
-    return len(text) == 1 or text[0].isdecimal() or bool(begins_at(stream, at, parts)) or bool(ends_before(stream, at, parts))
+    return (
+        len(text) == 1
+        or text[0].isdecimal()
+        or bool(begins_at(stream, at, parts))
+        or bool(ends_before(stream, at, parts))
+    )

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from app.privacy.entities import Entity
+from app.transcripts.entities import Entity
 
 FOLDER = Path(__file__).parent / "words"
 WITHOUT_SPACES = frozenset({"zh", "ja", "yue"})
 FALLBACK = "en"
+SINGLE_WORDS = ("zeros", "sixes", "months", "stops", "in_dates")
 
 Phrase = tuple[str, ...]
 
@@ -60,8 +62,8 @@ def lexicon_of(language: str) -> Lexicon:
     known = language if language in languages() else FALLBACK
     values = tomllib.loads((FOLDER / f"{known}.toml").read_text(encoding="utf-8"))
     cues = {Entity(name): [split(each) for each in phrases] for name, phrases in values.pop("cues").items()}
-    single = {name: frozenset(map(plain, values.pop(name, ()))) for name in ("zeros", "sixes", "months", "stops", "in_dates")}
-    phrases = {name: frozenset(map(split, words)) for name, words in values.items()}
+    single: dict[str, Any] = {name: frozenset(map(plain, values.pop(name, ()))) for name in SINGLE_WORDS}
+    phrases: dict[str, Any] = {name: frozenset(map(split, words)) for name, words in values.items()}
     return Lexicon(known, cues=cues, **single, **phrases)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from app.privacy.entities import Entity
+from app.transcripts.entities import Entity
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,15 @@ class Mark:
     last: int
     entity: Entity
 
+    def overlaps(self, other: "Mark") -> bool:
+        return self.channel == other.channel and self.first < other.last and other.first < self.last
+
 
 def without_overlaps(marks: Iterable[Mark]) -> list[Mark]:
     """The marks in their order. Of marks that overlap, the one that was found first gets the tokens of the others."""
     kept: list[Mark] = []
     for mark in marks:
-        touching = [each for each in kept if each.channel == mark.channel and each.first < mark.last and mark.first < each.last]
+        touching = [each for each in kept if each.overlaps(mark)]
         if touching:
             kept = [each for each in kept if each not in touching]
             first, last = min(each.first for each in (mark, *touching)), max(each.last for each in (mark, *touching))

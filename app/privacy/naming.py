@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from stdnum import luhn
 
 from app.privacy.cues import Cue
-from app.privacy.entities import Entity
 from app.privacy.numbers import Run
+from app.transcripts.entities import Entity
 
 LONG = 7
 """A number of so many digits is private, whatever was said before it."""

@@ -224,9 +224,7 @@ def _with_letters(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
     """The numbers, and the single letters next to them: "G B 29", "K 472"."""
     taken = {at for number in numbers for at in range(number.first, number.last)}
     letters = [
-        Number(at, at + 1, "", 1)
-        for at, token in enumerate(stream.tokens)
-        if token.is_letter and at not in taken
+        Number(at, at + 1, "", 1) for at, token in enumerate(stream.tokens) if token.is_letter and at not in taken
     ]
     return sorted([*numbers, *_next_to(stream, numbers, letters)], key=lambda number: number.first)
 

@@ -8,12 +8,12 @@ from itertools import pairwise
 from app.privacy.announced import announced
 from app.privacy.cues import Cues
 from app.privacy.emails import emails_in
-from app.privacy.entities import Entity
 from app.privacy.marks import Mark, without_overlaps
 from app.privacy.naming import may_be, named, wanted_name
 from app.privacy.numbers import LONGEST_PAUSE_SECONDS, Run, runs_of
 from app.privacy.spoken import Place, Stream, streams_of, words_of
 from app.privacy.terms import terms_in
+from app.transcripts.entities import Entity
 from app.transcripts.transcript import Segment, Span, Transcript, Word
 
 JOINED_SECONDS = 1.0  # shorter pauses inside what is private count as part of it

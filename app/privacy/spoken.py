@@ -72,6 +72,10 @@ def streams_of(transcript: Transcript) -> list[Stream]:
             behind = 0 if position and not word.word[:1].isspace() else -1
             for first, last, text in pieces(word.word):
                 place = Place(number, position, first, last)
-                tokens.append(Token(text, word.start, word.end, place, segment.language, first == behind, word.word[first].isupper()))
+                tokens.append(
+                    Token(
+                        text, word.start, word.end, place, segment.language, first == behind, word.word[first].isupper()
+                    )
+                )
                 behind = last
     return [Stream(channel, tokens) for channel, tokens in sorted(by_channel.items())]

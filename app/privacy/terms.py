@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from rapidfuzz import fuzz
 
-from app.privacy.entities import Entity
 from app.privacy.lexicon import split
 from app.privacy.marks import Mark
 from app.privacy.spoken import Stream
+from app.transcripts.entities import Entity
 
 LEAST_LIKENESS = 82.0
 LEAST_CHARACTERS = 4  # a shorter term must be written as it was sent

@@ -175,6 +175,6 @@ class Feeder:
             await feeding.require_erasing(session, batch.id)
             erased = await jobs.erase_some_of_batch(session, batch.id, batch.tenant, JOBS_AT_ONCE)
             is_gone = not erased and await feeding.erase_rows(session, batch.id, ROWS_AT_ONCE)
-        for job_id, key in erased:
-            await self._retention.erase_audio(job_id, key)
+        for job_id, keys in erased:
+            await self._retention.erase_audio(job_id, keys)
         return is_gone

@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
+from app.transcripts.entities import Entity
 from app.transcripts.series import PITCHES_PER_SECOND, dbfs_of, hertz_of, unpacked, voiced
 
 Task = Literal["transcribe", "translate"]
@@ -39,6 +40,9 @@ class Options:
     empty, all that the model knows. `model` is one of the served names. `encoding` and `sample_rate` say what a
     recording without a header holds; None if its name says it. If `reports_text`, the worker writes the text that is
     final while the job runs. The way in sets it for a client that reads along.
+
+    `redact` says what is taken out of the transcript and the recording, besides the `redact_terms`. With `redact_keep`,
+    both are kept as they were, for keys that may read them.
     """
 
     model: str
@@ -53,6 +57,13 @@ class Options:
     encoding: Encoding | None = None
     sample_rate: int | None = None
     reports_text: bool = False
+    redact: tuple[Entity, ...] = ()
+    redact_terms: tuple[str, ...] = ()
+    redact_keep: bool = False
+
+    @property
+    def redacts(self) -> bool:
+        return bool(self.redact or self.redact_terms)
 
 
 @dataclass(frozen=True, slots=True)

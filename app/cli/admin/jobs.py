@@ -151,6 +151,7 @@ def erase_jobs(
 ) -> None:
     """Erase transcriptions with their recordings, transcripts and everything else about them."""
     from app.jobs.changes import changing
+    from app.jobs.models import audio_keys
 
     if not yes:
         many = len(transcriptions)
@@ -160,7 +161,7 @@ def erase_jobs(
     async def erase(hands: Hands, job_id: UUID) -> str:
         async with hands.database.transaction() as session:
             job = await changing.erase(session, job_id, None, actor())
-        await hands.retention.erase_audio(job.id, job.audio_key)
+        await hands.retention.erase_audio(job.id, audio_keys(job))
         note("transcription erased", job=str(job_id))
         return f"{job_id} is erased"
 

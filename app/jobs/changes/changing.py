@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, func, not_, or_, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import array, insert
 from sqlmodel import SQLModel, col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -260,15 +260,15 @@ async def cancel_some_of_batch(
 
 async def erase_some_of_batch(
     session: AsyncSession, batch_id: UUID, tenant: str, limit: int
-) -> list[tuple[UUID, str | None]]:
+) -> list[tuple[UUID, list[str]]]:
     """Delete up to `limit` jobs of a tenant's recording batch, with their transcripts.
 
     Returns their ids and the keys of their recordings. The audit says in another entry who erased the batch.
     """
     some = select(Transcription.id).where(Transcription.batch_id == batch_id).limit(limit)
     statement = delete(Transcription).where(col(Transcription.id).in_(some))
-    returned = statement.returning(col(Transcription.id), col(Transcription.audio_key), col(Transcription.status))
-    erased = (await session.exec(returned)).all()
+    keys = func.array_remove(array([col(Transcription.audio_key), col(Transcription.original_audio_key)]), None)
+    erased = (await session.exec(statement.returning(col(Transcription.id), keys, col(Transcription.status)))).all()
     if erased:
         ids, about = [job_id for job_id, _, _ in erased], str(batch_id)
         await audit.note_change(session, Action.CALL_ERASED, audit.BATCH, calls=ids, tenant=tenant, about=about)
@@ -276,7 +276,7 @@ async def erase_some_of_batch(
         if status not in FINAL:
             await notify(session, cancelled_topic(job_id))
             await notify(session, changed_topic(job_id))
-    return [(job_id, key) for job_id, key, _ in erased]
+    return [(job_id, each) for job_id, each, _ in erased]
 
 
 async def redeliver(session: AsyncSession, delivery_id: UUID, caller: Caller) -> tuple[Event, Delivery]:

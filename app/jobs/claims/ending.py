@@ -20,7 +20,7 @@ from app.deliveries.outbox import NewEvent
 from app.jobs.claims import parts
 from app.jobs.claims.counting import count_end
 from app.jobs.lifecycle import FINAL, Status, may_be_wanted_again
-from app.jobs.models import Transcription
+from app.jobs.models import Transcription, audio_keys
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class AtEnd:
 class Written:
     """A job as a transaction wrote it.
 
-    If the job has ended, `forgotten_audio` may be the recording that its row has forgotten. The caller erases that
-    recording after the commit.
+    If the job has ended, `forgotten_audio` are the recordings that its row has forgotten. The caller erases them
+    after the commit.
     """
 
     job: Transcription
-    forgotten_audio: str | None
+    forgotten_audio: Sequence[str] = ()
 
 
 async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEnd) -> Written:
@@ -59,12 +59,13 @@ async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEn
     The recording is cleared first, so that the event does not mention a recording that is about to be erased. The text
     that the attempt has reported goes with the attempt.
     """
-    forgotten = None
+    forgotten: list[str] = []
     if job.status != Status.IN_PROGRESS and job.options.get("reports_text"):
         await parts.remove(session, job.id)
     if job.status in FINAL:
         if at_end.forgets_audio_of(job):
-            forgotten, job.audio_key = job.audio_key, None
+            forgotten = audio_keys(job)
+            job.audio_key = job.original_audio_key = None
         if (event := at_end.event_of(job)) is not None:
             await outbox.add(session, event)
         for follow in at_end.then:

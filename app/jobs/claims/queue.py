@@ -119,7 +119,7 @@ async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: 
     """Write how an attempt ended, and the job's next state. If the lease was lost, write nothing and return None."""
     result = None
     if isinstance(outcome, Succeeded):  # in a thread, because a long transcript would hold up the event loop
-        result = await asyncio.to_thread(results.prepare, outcome.transcript, tenant_of(job.caller))
+        result = await asyncio.to_thread(results.prepare, outcome.transcript, tenant_of(job.caller), outcome.unredacted)
     row = (await session.exec(select(Transcription).where(*leases.is_leased(job)).with_for_update())).first()
     if row is None:
         return None
@@ -159,6 +159,12 @@ def _write_facts(row: Transcription, success: Succeeded) -> None:
     row.warnings = [asdict(warning) for warning in success.transcript.warnings]
     row.sqlmodel_update(asdict(success.audio))
     row.decoding_seconds, row.transcribing_seconds = success.timings.decoding, success.timings.transcribing
+    if row.options.get("redact_terms"):
+        row.options = row.options | {"redact_terms": []}
+    if success.redacted_audio is not None:
+        if row.options.get("redact_keep"):
+            row.original_audio_key = row.audio_key
+        row.audio_key, row.redacted_bytes = success.redacted_audio.key, success.redacted_audio.bytes
 
 
 async def is_untended(session: AsyncSession) -> bool:

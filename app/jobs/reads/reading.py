@@ -22,12 +22,12 @@ from app.database.connections import Database
 from app.deliveries import outbox, outputs_of_events
 from app.deliveries.models import Delivery, DeliveryAttempt, Event, OutputStatus
 from app.deliveries.notify_status import NotifyState
-from app.errors import NotCompleted
+from app.errors import NotCompleted, NotFound
 from app.jobs.changes import retried
 from app.jobs.claims import parts
 from app.jobs.claims.parts import TextSoFar
 from app.jobs.lifecycle import FINAL, Status
-from app.jobs.models import StoredTranscript, Transcription, stored_transcripts, unknown
+from app.jobs.models import StoredTranscript, Transcription, UnredactedTranscript, stored_transcripts, unknown
 from app.jobs.reads import listing, searching
 from app.jobs.reads.export import Exported
 from app.jobs.reads.hits import HitReader
@@ -137,15 +137,24 @@ class Reader:
         return [found[job_id] for job_id in ids if job_id in found]
 
     async def transcript(
-        self, transcription_id: UUID, caller: Caller, render: Callable[[Transcript], Rendered]
+        self,
+        transcription_id: UUID,
+        caller: Caller,
+        render: Callable[[Transcript], Rendered],
+        *,
+        unredacted: bool = False,
     ) -> Rendered:
         """Returns what `render` makes of the transcript. Raises NotCompleted if there is no transcript.
 
-        `render` runs in the thread that parses the stored transcript, because both take long for a long call.
+        With `unredacted`, it is the transcript before the redaction. Raises NotFound if that is not kept. `render` runs
+        in the thread that parses the stored transcript, because both take long for a long call.
         """
+        action = Action.TRANSCRIPT_UNREDACTED if unredacted else Action.TRANSCRIPT_READ
         async with self._database.transaction() as session:
             stored = await _stored(session, transcription_id, caller)
-            await audit.note_read(session, Action.TRANSCRIPT_READ, caller, [transcription_id])
+            if unredacted:
+                stored = await _unredacted(session, transcription_id)
+            await audit.note_read(session, action, caller, [transcription_id])
         return await _rendered(stored, render)
 
     async def shared_transcript(
@@ -195,15 +204,19 @@ class Reader:
             raise unknown(transcription_id)
         return await asyncio.to_thread(parts.joined, found, after) if found else TextSoFar((), after)
 
-    async def recording(self, transcription_id: UUID, caller: Caller) -> Transcription:
-        """The job, for its recording's key, name and size. If it has a recording, that counts as read by the caller."""
+    async def recording(self, transcription_id: UUID, caller: Caller, *, unredacted: bool = False) -> Transcription:
+        """The job, for its recording's key, name and size. If it has a recording, that counts as read by the caller.
+
+        With `unredacted`, it is the recording as it was sent.
+        """
+        action = Action.RECORDING_UNREDACTED if unredacted else Action.RECORDING_READ
         statement = select(Transcription).where(Transcription.id == transcription_id, seen_by(caller))
         async with self._database.transaction() as session:
             job = (await session.exec(statement)).first()
             if job is None:
                 raise unknown(transcription_id)
             if job.audio_key is not None:
-                await audit.note_read(session, Action.RECORDING_READ, caller, [transcription_id])
+                await audit.note_read(session, action, caller, [transcription_id])
         return job
 
     async def deliveries(
@@ -254,6 +267,15 @@ async def _stored(session: AsyncSession, transcription_id: UUID, caller: Caller)
     if stored is None:
         raise NotCompleted(f"The transcription is {status}.")
     return stored
+
+
+async def _unredacted(session: AsyncSession, transcription_id: UUID) -> str:
+    """The transcript before the redaction as JSON text. Raises NotFound."""
+    statement = select(UnredactedTranscript.transcript)
+    kept = (await session.exec(statement.where(UnredactedTranscript.transcription_id == transcription_id))).first()
+    if kept is None:
+        raise NotFound("The service keeps no unredacted transcript of this call: its request has no `redact_keep`.")
+    return kept
 
 
 async def _rendered(stored: str, render: Callable[[Transcript], Rendered]) -> Rendered:

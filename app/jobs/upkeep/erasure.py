@@ -19,8 +19,10 @@ from app.jobs.models import Transcription
 async def needed_audio(session: AsyncSession, keys: Collection[str]) -> set[str]:
     """The keys that a row still needs, because its job has not ended or its recording is kept."""
     array = bindparam("keys", list(keys), type_=ARRAY(Text))  # one parameter: Postgres takes 32,767 of them
-    rows = await session.exec(select(Transcription.audio_key).where(col(Transcription.audio_key) == func.any(array)))
-    return {key for key in rows if key is not None}
+    needed: set[str] = set()
+    for column in (col(Transcription.audio_key), col(Transcription.original_audio_key)):
+        needed.update(key for key in await session.exec(select(column).where(column == func.any(array))) if key)
+    return needed
 
 
 async def any_audio(session: AsyncSession) -> bool:
@@ -29,14 +31,14 @@ async def any_audio(session: AsyncSession) -> bool:
     return rows.first() is not None
 
 
-async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timedelta, limit: int) -> list[str | None]:
-    """Clear the recordings of up to `limit` jobs that ended at least `age` ago. Returns their keys.
+async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timedelta, limit: int) -> list[list[str]]:
+    """Clear the recordings of up to `limit` jobs that ended at least `age` ago. Returns the keys of each job.
 
     If somebody may want a recording again (`lifecycle.may_be_wanted_again`), `failed_age` counts instead.
     """
     statement = text("""
         WITH due AS MATERIALIZED (
-            SELECT id, audio_key FROM transcription
+            SELECT id, array_remove(ARRAY[audio_key, original_audio_key], NULL) AS keys FROM transcription
             WHERE audio_key IS NOT NULL AND completed_at <= now() - :least
                 AND completed_at <= now() - CASE
                     WHEN status = 'failed' THEN :failed_age
@@ -46,14 +48,14 @@ async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timede
             LIMIT :limit
             FOR UPDATE SKIP LOCKED
         ), forgotten AS (
-            UPDATE transcription SET audio_key = NULL
+            UPDATE transcription SET audio_key = NULL, original_audio_key = NULL
             FROM due WHERE transcription.id = due.id
-            RETURNING transcription.id, tenant, due.audio_key
+            RETURNING transcription.id, tenant, due.keys
         ), noted AS (
             INSERT INTO audit (caller, tenant, action, transcription_id)
             SELECT :retention, tenant, :action, id FROM forgotten
         )
-        SELECT audio_key FROM forgotten
+        SELECT keys FROM forgotten
     """).bindparams(
         bindparam("age", age, type_=Interval),
         bindparam("failed_age", failed_age, type_=Interval),
@@ -66,10 +68,10 @@ async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timede
     return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]
 
 
-async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[str | None]:
+async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list[list[str]]:
     """Delete up to `limit` jobs that ended at least `age` ago, with their transcripts.
 
-    Returns the key of each job's recording, or None for a job without one.
+    Returns the keys of each job's recordings.
 
     The recordings that a watched folder has kept or put aside stay, because they are the operator's (`used_at` is set).
 
@@ -87,7 +89,8 @@ async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list
             FOR UPDATE SKIP LOCKED
         ), erased AS (
             DELETE FROM transcription USING due WHERE transcription.id = due.id
-            RETURNING transcription.id, tenant, idempotency_key, source, audio_key
+            RETURNING transcription.id, tenant, idempotency_key, source,
+                array_remove(ARRAY[audio_key, original_audio_key], NULL) AS keys
         ), noted AS (
             INSERT INTO audit (caller, tenant, action, transcription_id)
             SELECT :retention, tenant, :action, id FROM erased
@@ -95,6 +98,6 @@ async def erase_ended(session: AsyncSession, age: timedelta, limit: int) -> list
             INSERT INTO erased_file (transcription_id, idempotency_key, source, erased_at, used_at)
             SELECT id, idempotency_key, source, now(), now() FROM erased WHERE source LIKE 'file://%'
         )
-        SELECT audio_key FROM erased
+        SELECT keys FROM erased
     """).bindparams(age=age, limit=limit, retention=RETENTION, action=Action.CALL_ERASED)
     return list((await session.exec(statement)).scalars())  # type: ignore[call-overload]

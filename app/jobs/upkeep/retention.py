@@ -8,8 +8,9 @@ If a crash interrupts the erasing, the recording is an orphan: a file that no ro
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
+from itertools import chain
 from uuid import UUID
 
 import structlog
@@ -79,9 +80,9 @@ class Retention:
         """Whether that holds for a job that fails or that a client cancels, too."""
         return not self._keep_failed_audio
 
-    async def erase_audio(self, job_id: UUID, key: str | None) -> None:
-        """Erase a recording that its row has forgotten, if there is one. If that fails, the recording is an orphan."""
-        if key is not None:
+    async def erase_audio(self, job_id: UUID, keys: Iterable[str]) -> None:
+        """Erase recordings that their row has forgotten. If that fails, the recording is an orphan."""
+        for key in keys:
             await self._erase(key, job=str(job_id))
 
     async def sweep(self) -> None:
@@ -126,13 +127,13 @@ class Retention:
             pass
         return False
 
-    async def _erase_batches(self, erase: Callable[[AsyncSession], Awaitable[list[str | None]]]) -> int:
+    async def _erase_batches(self, erase: Callable[[AsyncSession], Awaitable[list[list[str]]]]) -> int:
         """Returns how many rows were changed."""
         changed = 0
         while True:
             async with self._database.transaction() as session:
                 keys = await erase(session)
-            refused = await self._erase_all([key for key in keys if key is not None])
+            refused = await self._erase_all(list(chain.from_iterable(keys)))
             changed += len(keys)
             if len(keys) < BATCH or refused:  # make no more orphans for now while the store is in trouble
                 return changed

@@ -43,7 +43,7 @@ class Heartbeat:
         self._running = running
         self._stop = stop
         self._reaching_the_database = UninterruptedTime()
-        self._forgotten = asyncio.Queue[tuple[UUID, str]]()
+        self._forgotten = asyncio.Queue[tuple[UUID, Sequence[str]]]()
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -74,7 +74,7 @@ class Heartbeat:
                 status=each.job.status,
                 crashes=each.job.crashes,
             )
-            if each.forgotten_audio is not None:
+            if each.forgotten_audio:
                 self._forgotten.put_nowait((each.job.id, each.forgotten_audio))
 
     async def _erase_forgotten(self) -> None:

@@ -69,7 +69,7 @@ class Decoder:
     ) -> None:
         self._store = store
         self._workspace = workspace
-        self._free_space = free_space
+        self.free_space = free_space
         self._max_audio_seconds = max_audio_seconds
         self._places = FairPlaces(PLACES, PLACES_OF_ONE_KEY, shares)
 
@@ -109,7 +109,7 @@ class Decoder:
 
     async def _require_space(self) -> None:
         try:
-            await self._free_space.require()
+            await self.free_space.require()
         except InsufficientStorage:
             raise OSError(errno.ENOSPC, "too little space for decoded audio") from None
 

@@ -9,9 +9,11 @@ from functools import partial
 from itertools import chain, repeat
 
 import structlog
+from uuid_utils.compat import uuid7
 
 from app import tracing
 from app.access.callers import tenant_of
+from app.audio.pcm import PcmFile
 from app.control.models import WorkerState
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
@@ -34,7 +36,7 @@ from app.jobs.lifecycle import (
     Succeeded,
     Timings,
 )
-from app.jobs.models import stored_options
+from app.jobs.models import audio_keys, stored_options
 from app.jobs.topics import PENDING_TOPIC, cancelled_topic
 from app.jobs.upkeep import erasure
 from app.jobs.upkeep.retention import Retention
@@ -45,6 +47,7 @@ from app.jobs.worker.heartbeat import Heartbeat
 from app.jobs.worker.making_way import who_makes_way
 from app.jobs.worker.part_writer import reported_text
 from app.jobs.worker.recording import NotWritten, Recordings
+from app.jobs.worker.redacting import as_asked, heard_with, redacted, save_silenced
 from app.jobs.worker.running import LeaseLost, Running
 from app.process.places import Rank
 from app.process.shares import Shares
@@ -53,6 +56,7 @@ from app.speech.batching.batcher import EngineStopped
 from app.speech.call.warnings import with_losses
 from app.speech.engine import Transcriber
 from app.speech.model import DeviceLost
+from app.transcripts.transcript import Options, Transcript
 
 FIRST_FINISH_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 FINISH_PAUSE_SECONDS = 5.0
@@ -217,14 +221,35 @@ class JobRunner:
         decoding = self._recordings.decoder.decoded(running.audio_key, rank, options, filename)
         async with decoding as decoded:
             audio, started = decoded.audio, time.monotonic()
-            async with reported_text(self._database, job, wanted=options.reports_text) as on_final:
+            reports_text = options.reports_text and not options.redacts  # what is private may go on in the next segment
+            async with reported_text(self._database, job, wanted=reports_text) as on_final:
                 with tracing.span("transcribe", callscribe__audio__seconds=audio.duration_seconds):
                     transcript = await self._transcriber.transcribe(
-                        audio.channels, options, running.set_progress, rank, on_final
+                        audio.channels, heard_with(options), running.set_progress, rank, on_final
                     )
             timings = Timings(decoded.seconds, time.monotonic() - started)
+            unredacted = None
+            if options.redacts:
+                transcript, unredacted = await self._redact(running, transcript, options, audio.channels)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
-        return Succeeded(with_losses(transcript, audio.announced_seconds, audio.losses), facts, timings)
+        transcript = with_losses(transcript, audio.announced_seconds, audio.losses)
+        return Succeeded(transcript, facts, timings, unredacted, running.redacted_audio)
+
+    async def _redact(
+        self, running: Running, transcript: Transcript, options: Options, channels: Sequence[PcmFile]
+    ) -> tuple[Transcript, Transcript | None]:
+        """The transcript without what is private, and as it was if it is kept. Does the same to a kept recording."""
+        result = await redacted(transcript, options)
+        if not self._retention.forgets_audio:
+            running.redacted_key = str(uuid7())
+            running.redacted_audio = await save_silenced(
+                channels,
+                result.removed,
+                running.redacted_key,
+                self._recordings.store,
+                self._recordings.decoder.free_space,
+            )
+        return result.transcript, as_asked(transcript, options) if options.redact_keep else None
 
     async def _record(self, running: Running, ended: Outcome | LeaseLost | Exception | None) -> None:
         """Write how an attempt ended. Without an outcome, the worker gives the job back."""
@@ -287,20 +312,21 @@ class JobRunner:
             log.warning("finish failed", error=type(error).__name__)
             return await self._finish(job, ENGINE_FAILED) if outcome is not ENGINE_FAILED else (outcome, None)
 
-    async def _unneeded_audio(self, running: Running, written: Written | None) -> str | None:
-        """The recording that no row needs any more, if any.
+    async def _unneeded_audio(self, running: Running, written: Written | None) -> list[str]:
+        """The recordings that no row needs any more.
 
         If a job was stopped directly after its fetch, its row has never had the recording. If it is not known whether
         the job's end was written, the rows show what they need.
         """
+        stored = [key for key in (running.audio_key, running.redacted_key) if key is not None]
         if written is not None:
-            attached = written.job.audio_key == running.audio_key
-            return written.forgotten_audio or (None if attached else running.audio_key)
-        if running.audio_key is None:
-            return None
+            needed = set(audio_keys(written.job))
+            return list({*written.forgotten_audio, *stored} - needed)
+        if not stored:
+            return []
         try:
             async with self._database.transaction() as session:
-                needed = await erasure.needed_audio(session, [running.audio_key])
+                needed = await erasure.needed_audio(session, stored)
         except DATABASE_TROUBLE:
-            return None
-        return None if needed else running.audio_key
+            return []
+        return [key for key in stored if key not in needed]

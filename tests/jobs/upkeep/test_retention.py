@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -100,12 +100,12 @@ async def finished(database: Database, job_id: UUID, at_end: AtEnd) -> None:
     assert await finish(database, job, SUCCESS, at_end) == Status.COMPLETED
 
 
-async def cancelled(database: Database, job_id: UUID, at_end: AtEnd) -> str | None:
+async def cancelled(database: Database, job_id: UUID, at_end: AtEnd) -> Sequence[str]:
     async with database.transaction() as session:
         return (await changing.request_cancel(session, job_id, TESTER, at_end)).forgotten_audio
 
 
-async def given_up(database: Database, job_id: UUID, at_end: AtEnd) -> str | None:
+async def given_up(database: Database, job_id: UUID, at_end: AtEnd) -> Sequence[str]:
     for _ in range(MAX_CRASHES):
         await claim(database)
         await expire_leases(database)
