@@ -11,7 +11,7 @@ from app.transcripts.entities import Entity
 
 NEAR_TOKENS = 10  # between an announcement and what it announces
 LONGEST_DATE, LONGEST_ADDRESS, LONGEST_NAME = 16, 30, 3
-LONGEST_HAN_NAME = 4
+LONGEST_HAN_NAME, LONGEST_KANA_NAME = 4, 8
 ENDS = frozenset(".?!。？！")
 HAN_ENDS = ENDS | frozenset("，,、的です")
 SURNAMES = frozenset(
@@ -89,12 +89,16 @@ def _name_at(stream: Stream, after: int, before: int, *, least: int) -> Iterator
     lexicon = stream.lexicon(min(after, len(stream.tokens) - 1))
     if lexicon.has_spaces:
         last = after
-        while last < len(stream.tokens) and last - after < LONGEST_NAME and stream.tokens[last].is_capitalized:
+        while last < len(stream.tokens) and last - after < LONGEST_NAME and _may_be_name(stream.tokens[last]):
             last += 1
         if last - after >= least:
             yield Mark(stream.channel, after, last, Entity.NAME)
     else:
         yield from _han_name(stream, after, before, lexicon, is_weak=least > 1)
+
+
+def _may_be_name(token: Token) -> bool:
+    return token.is_capitalized and len(token.text) > 1
 
 
 def _han_name(stream: Stream, after: int, before: int, lexicon: Lexicon, *, is_weak: bool) -> Iterator[Mark]:
@@ -105,8 +109,11 @@ def _han_name(stream: Stream, after: int, before: int, lexicon: Lexicon, *, is_w
         if first < before:
             yield Mark(stream.channel, first, before, Entity.NAME)
         return
+    while after < len(stream.tokens) and stream.tokens[after].text in ",，、":
+        after += 1
+    longest = LONGEST_KANA_NAME if lexicon.language == "ja" else LONGEST_HAN_NAME
     last = after
-    while last < len(stream.tokens) and last - after < LONGEST_HAN_NAME and stream.tokens[last].text not in HAN_ENDS:
+    while last < len(stream.tokens) and last - after < longest and stream.tokens[last].text not in HAN_ENDS:
         last += 1
     if last == after or (is_weak and (stream.tokens[after].text not in SURNAMES or last - after not in (2, 3))):
         return

@@ -14,6 +14,8 @@ OWN_TOKENS = 14  # how far before a number its cue may be
 OTHER_SECONDS = 20.0  # how long after the other side's question its answer may begin
 LONGEST_CUE = 5  # words
 LEAST_CHARACTERS, LEAST_LIKENESS = 7, 75.0
+# Their cues are small words, so that several other words would be like them.
+WORDY = frozenset({Entity.NAME, Entity.ADDRESS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,16 @@ def _announced_by(words: Phrase, language: str) -> frozenset[Entity]:
     if words in exact:
         return exact[words]
     said = "".join(words)
+    if not said.isalpha():
+        return frozenset()
     if len(said) < LEAST_CHARACTERS or not lexicon_of(language).has_spaces:
         return frozenset()
-    alike = [(fuzz.ratio(said, cue, score_cutoff=LEAST_LIKENESS), entity) for cue, entity in long]
-    likeness, best = max(alike, key=lambda each: each[0])
+    alike = [
+        (fuzz.ratio(said, cue, score_cutoff=LEAST_LIKENESS), entity)
+        for cue, entity in long
+        if len(words) == 1 or entity not in WORDY
+    ]
+    likeness, best = max(alike, key=lambda each: each[0], default=(0.0, Entity.NUMBER))
     return frozenset({best}) if likeness else frozenset()
 
 

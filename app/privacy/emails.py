@@ -24,6 +24,7 @@ PROVIDERS = frozenset(
     "orange laposte freenet terra uol wanadoo docomo softbank ezweb".split()
 )
 ANNOUNCERS = frozenset("email mail emails maile imeil emeil correo courriel mél adresse address e-mail correio".split())
+KANA_ENDS = frozenset(map(tuple, ("コム", "ネット", "ジェーピー", "シーオー", "オーアールジー")))
 HAN_ANNOUNCERS = frozenset(
     {("邮", "箱"), ("メ", "ー", "ル"), ("ア", "ト", "レ", "ス"), ("ア", "ド", "レ", "ス"), ("郵", "箱")}
 )
@@ -119,6 +120,8 @@ def _top_level(stream: Stream, at: int) -> int:
     text = stream.tokens[at].text
     if text in ENDS:
         return 1
+    if length := begins_at(stream, at, KANA_ENDS):
+        return length
     following = stream.tokens[at + 1].text if at + 1 < len(stream.tokens) else ""
     return 2 if len(text) == len(following) == 1 and text + following in ENDS else 0
 

@@ -22,6 +22,7 @@ ANNOUNCED = {
     Entity.BANK_ACCOUNT_NUMBER: range(4, 45),
     Entity.PHONE: range(5, 20),
     Entity.ID_NUMBER: range(4, 30),
+    Entity.NUMBER: range(4, 45),
 }
 # What a long number may be that nothing announced, the likeliest first.
 UNANNOUNCED = (

@@ -11,13 +11,22 @@ from itertools import groupby
 
 from text_to_num import find_numbers
 
-from app.privacy.cues import begins_at, ends_before
+from app.privacy.cues import begins_at, ends_before, texts
 from app.privacy.lexicon import Lexicon
 from app.privacy.spoken import Stream, Token
 
 SPOKEN_BY_LIBRARY = frozenset({"en", "fr", "es", "pt", "de", "it", "nl", "da"})
 HAN_DIGITS = dict(zip("〇零一二三四五六七八九幺两兩", "0012345678912" + "2", strict=True))
-HAN_SCALES = frozenset("十百千万亿億")
+HAN_SCALES = frozenset("十百千万萬亿億")
+# Japanese readings. Only those next to a digit count, because they are parts of many words.
+KANA_DIGITS = {
+    tuple(reading): digit
+    for readings in (
+        "ぜろ れい まる いち さん よん ろく なな はち きゅう",
+        "ゼロ レイ マル イチ サン ヨン ロク ナナ ハチ キュウ",
+    )
+    for reading, digit in zip(readings.split(), "0001346789", strict=True)
+}
 MOST_FILLERS = 3
 LONGEST_PAUSE_SECONDS = 15.0  # while the other side repeats a group or says "yes"
 MOST_LETTERS = 6
@@ -113,6 +122,7 @@ def _of_language(stream: Stream, at: Sequence[int], language: str, with_ordinals
         yield from _spoken(stream, at, language, with_ordinals)
     elif not lexicon.has_spaces:
         yield from _han(stream, at)
+        yield from _kana(stream, at)
 
 
 class _Heard:
@@ -149,6 +159,17 @@ def _han(stream: Stream, at: Sequence[int]) -> Iterator[Number]:
             own = list(group)
             digits = "".join(HAN_DIGITS.get(stream.tokens[each].text, "") for each in own)
             yield Number(own[0], own[-1] + 1, digits or "1")
+
+
+def _kana(stream: Stream, at: Sequence[int]) -> Iterator[Number]:
+    for position in at:
+        for reading, digit in KANA_DIGITS.items():
+            last = position + len(reading)
+            if texts(stream, position, last) == reading and any(
+                0 <= next_to < len(stream.tokens) and stream.tokens[next_to].text[0].isdecimal()
+                for next_to in (position - 1, last)
+            ):
+                yield Number(position, last, digit)
 
 
 def _as_ascii(text: str) -> str:
