@@ -25,9 +25,7 @@ PROVIDERS = frozenset(
 )
 ANNOUNCERS = frozenset("email mail emails maile imeil emeil correo courriel mél adresse address e-mail correio".split())
 KANA_ENDS = frozenset(map(tuple, ("コム", "ネット", "ジェーピー", "シーオー", "オーアールジー")))
-HAN_ANNOUNCERS = frozenset(
-    {("邮", "箱"), ("メ", "ー", "ル"), ("ア", "ト", "レ", "ス"), ("ア", "ド", "レ", "ス"), ("郵", "箱")}
-)
+HAN_ANNOUNCERS = frozenset(map(tuple, ("邮箱", "郵箱", "油箱", "メール", "アドレス")))
 
 
 def emails_in(stream: Stream) -> Iterator[tuple[int, int]]:
