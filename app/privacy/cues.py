@@ -11,6 +11,7 @@ from app.privacy.spoken import Stream
 from app.transcripts.entities import Entity
 
 OWN_TOKENS = 14  # how far before a number its cue may be
+NAMED_TOKENS = 2  # between what a number is and the word "number"
 OTHER_SECONDS = 20.0  # how long after the other side's question its answer may begin
 LONGEST_CUE = 5  # words
 LEAST_CHARACTERS, LEAST_LIKENESS = 7, 75.0
@@ -46,7 +47,11 @@ class Cues:
         own = self._by_channel[stream.channel]
         near = [cue for cue in own if at - OWN_TOKENS <= cue.last <= at and cue.entity in allowed]
         if near:
-            return max(near, key=lambda cue: (cue.last, cue.last - cue.first))
+            nearest = max(near, key=lambda cue: (cue.last, cue.last - cue.first))
+            named = [
+                cue for cue in near if cue.entity is not Entity.NUMBER and cue.last >= nearest.first - NAMED_TOKENS
+            ]
+            return max(named, key=lambda cue: (cue.last, cue.last - cue.first), default=nearest)
         start = stream.tokens[at].start
         others = [
             cue
@@ -95,7 +100,7 @@ def _announced_by(words: Phrase, language: str) -> frozenset[Entity]:
     alike = [
         (fuzz.ratio(said, cue, score_cutoff=LEAST_LIKENESS), entity)
         for cue, entity in long
-        if len(words) == 1 or entity not in WORDY
+        if cue[0] == said[0] and (len(words) == 1 or entity not in WORDY)
     ]
     likeness, best = max(alike, key=lambda each: each[0], default=(0.0, Entity.NUMBER))
     return frozenset({best}) if likeness else frozenset()

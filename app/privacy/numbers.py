@@ -30,10 +30,13 @@ KANA_DIGITS = {
 MOST_FILLERS = 3
 LONGEST_PAUSE_SECONDS = 15.0  # while the other side repeats a group or says "yes"
 MOST_LETTERS = 6
+SMALL_WORDS = frozenset("aeiouy")  # words of a language rather than spelled letters
 
 CURRENCIES = frozenset("$€£¥₹%")
 JOINING_SIGNS = frozenset("-–—.,/、，。・:;?!？！…'\"()")
-DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})")
+_YEAR, _MONTH, _DAY = r"(19|20)\d\d", r"(0?[1-9]|1[0-2])", r"(0?[1-9]|[12]\d|3[01])"
+DATE = re.compile(rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|({_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]({_YEAR}|\d\d)")
+AMOUNT = re.compile(r"\d{1,3}([.,]\d{3})*([.,]\d{1,3})?|\d+[.,]\d{1,2}")
 TIME = re.compile(r"\d{1,2}[:h]\d{2}(:\d{2})?")
 
 
@@ -105,7 +108,7 @@ def numbers_in(stream: Stream, *, with_ordinals: bool = False) -> list[Number]:
     found: list[Number] = []
     for language, group in groupby(range(len(stream.tokens)), key=lambda at: stream.tokens[at].language):
         found += _of_language(stream, list(group), language, with_ordinals)
-    return _doubled(stream, sorted(found, key=lambda number: number.first))
+    return _doubled(stream, _amounts(stream, sorted(found, key=lambda number: number.first)))
 
 
 def _of_language(stream: Stream, at: Sequence[int], language: str, with_ordinals: bool) -> Iterator[Number]:
@@ -173,7 +176,25 @@ def _kana(stream: Stream, at: Sequence[int]) -> Iterator[Number]:
 
 
 def _as_ascii(text: str) -> str:
-    return "".join(str(int(each)) for each in text)
+    return "".join(str(int(each)) for each in text if each.isdecimal())
+
+
+def _amounts(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
+    """The numbers, with those that are written as one amount joined, such as `1,234.50`."""
+    joined: list[Number] = []
+    for number in numbers:
+        before = joined[-1] if joined else None
+        if (
+            before
+            and number.first == before.last + 1
+            and all(stream.tokens[at].glued for at in (before.last, number.first))
+        ):
+            written = "".join(token.text for token in stream.tokens[before.first : number.last])
+            if AMOUNT.fullmatch(written):
+                joined[-1] = Number(before.first, number.last, before.digits + number.digits)
+                continue
+        joined.append(number)
+    return joined
 
 
 def _doubled(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
@@ -228,17 +249,31 @@ def _years(numbers: Sequence[Number], position: int, stream: Stream) -> set[int]
     return found
 
 
-def _written_dates(stream: Stream) -> Iterator[tuple[int, int]]:
-    """Where dates and times are written with digits only, such as 2026-11-28 and 14:30."""
+def _written_dates(stream: Stream) -> list[tuple[int, int]]:
+    """Where dates and times are written with digits only, such as 2026-11-28 and 14:30.
+
+    Next to other digits, what looks like a short date, such as 4-4-44, is more likely a part of a number.
+    """
+    found, short = [], []
     at = 0
     while at < len(stream.tokens):
         last = at + 1
         while last < len(stream.tokens) and stream.tokens[last].glued:
             last += 1
         written = "".join(token.text for token in stream.tokens[at:last]).rstrip("".join(JOINING_SIGNS))
-        if DATE.fullmatch(written) or TIME.fullmatch(written):
-            yield at, last
+        if SHORT_DATE.fullmatch(written):
+            short.append((at, last))
+        elif DATE.fullmatch(written) or TIME.fullmatch(written):
+            found.append((at, last))
         at = last
+    taken = {each for first, last in found for each in range(first, last)}
+    return found + [
+        (first, last) for first, last in short if not any(_is_digits(stream, at, taken) for at in (first - 1, last))
+    ]
+
+
+def _is_digits(stream: Stream, at: int, dates: set[int]) -> bool:
+    return at not in dates and 0 <= at < len(stream.tokens) and stream.tokens[at].text[0].isdecimal()
 
 
 def _with_letters(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
@@ -260,6 +295,9 @@ def _next_to(stream: Stream, numbers: Sequence[Number], letters: Sequence[Number
         else:
             groups.append([letter])
     for group in groups:
+        [first, *more] = group
+        if not more and stream.tokens[first.first].text in SMALL_WORDS and not _is_written_next_to(stream, first.first):
+            continue
         if len(group) <= MOST_LETTERS and any(
             _only_signs(stream, low, high)
             for edge in edges
@@ -268,6 +306,11 @@ def _next_to(stream: Stream, numbers: Sequence[Number], letters: Sequence[Number
         ):
             found += group
     return found
+
+
+def _is_written_next_to(stream: Stream, at: int) -> bool:
+    """Whether a token has no space before or after it."""
+    return stream.tokens[at].glued or (at + 1 < len(stream.tokens) and stream.tokens[at + 1].glued)
 
 
 def _only_signs(stream: Stream, first: int, last: int) -> bool:

@@ -19,8 +19,11 @@ def terms_in(stream: Stream, terms: Sequence[str]) -> Iterator[Mark]:
         if not sought:
             continue
         whole = "".join(sought)
-        for length in {len(sought), max(1, len(sought) - 1), len(sought) + 1}:
+        taken: set[int] = set()
+        for length in dict.fromkeys((len(sought), max(1, len(sought) - 1), len(sought) + 1)):
             for first in range(len(stream.tokens) - length + 1):
+                if not taken.isdisjoint(range(first, first + length)):
+                    continue
                 tokens = stream.tokens[first : first + length]
                 said = "".join(token.text for token in tokens)
                 if said == whole or (
@@ -28,4 +31,5 @@ def terms_in(stream: Stream, terms: Sequence[str]) -> Iterator[Mark]:
                     and len(said) >= LEAST_CHARACTERS
                     and fuzz.ratio(said, whole) >= LEAST_LIKENESS
                 ):
+                    taken.update(range(first, first + length))
                     yield Mark(stream.channel, first, first + length, Entity.NAME)

@@ -1,0 +1,150 @@
+"""What is taken out of a transcript, and what stays."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.privacy.redaction import redact
+from app.transcripts.entities import Entity
+from app.transcripts.transcript import Transcript
+from tests.privacy.said import transcript_of
+
+ALL = frozenset(Entity)
+
+
+def text_of(*turns: str, language: str = "en", spaces: bool = True) -> str:
+    return redact(transcript_of(*turns, language=language, spaces=spaces), ALL).transcript.text
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("My card number is 4242 4242 4242 4242.", "My card number is [CREDIT_DEBIT_NUMBER]."),
+        ("It is 4-9 -7-0-10-3-7-22-88-6-405, okay", "It is [CREDIT_DEBIT_NUMBER], okay"),
+        ("five five five zero one four two seven three nine", "[NUMBER]"),
+        ("Call me at double five five oh one four two seven.", "Call me at [PHONE]."),
+        ("Call me at +44 7700 900 461.", "Call me at +[PHONE]."),
+        ("The code on the back is 737.", "The code on the back is [CREDIT_DEBIT_CVV]."),
+        ("My PIN is eight eight four one, I think.", "My PIN is [PIN], I think."),
+        ("My IBAN is G B 29 N W B K 6016 1331 9268 19.", "My IBAN is [BANK_ACCOUNT_NUMBER]."),
+        ("My email is john dot smith at example dot com.", "My email is [EMAIL]."),
+        ("Send it to anna_lee77@mail.example.co.uk please", "Send it to [EMAIL] please"),
+        ("I was born on the third of May 1984.", "I was born on the [DATE_OF_BIRTH]."),
+        ("I live at 48 Maple Street, Springfield.", "I live at [ADDRESS]."),
+        ("Hello, my name is Daniel Carter, hi.", "Hello, my name is [NAME], hi."),
+    ],
+)
+def test_what_is_private_gives_way_to_its_name(said: str, left: str) -> None:
+    assert text_of(said) == left
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "It costs 1,234,567.89 dollars.",
+        "That is $ 1,234,567 in all.",
+        "We met on 2026-11-28 at 14:30.",
+        "On March 12, 2025 I paid 250 pounds for 24 months.",
+        "Between 8 a.m. and 10 a.m. or between 3 p.m. and 5 p.m.?",
+        "You get 15 percent for 24 months and 30 percent for 36 months.",
+        "Room 412 is on the fourth floor.",
+        "I called two or three times.",
+        "One of us, no one else, and then one more.",
+    ],
+)
+def test_prices_dates_times_and_counts_stay(said: str) -> None:
+    assert text_of(said) == said
+
+
+def test_a_number_goes_on_after_the_other_side_has_spoken() -> None:
+    call = transcript_of("What is the long number?", "4929", "Yes.", "88 15", "Okay.", "33 20 07 16")
+    result = redact(call, ALL)
+    assert [segment.text for segment in result.transcript.segments] == [
+        "What is the long number?",
+        "[CREDIT_DEBIT_NUMBER]",
+        "Yes.",
+        "[CREDIT_DEBIT_NUMBER]",
+        "Okay.",
+        "[CREDIT_DEBIT_NUMBER]",
+    ]
+    assert {(each.channel, each.span.start, each.span.end) for each in result.removed} == {
+        (1, segment.start, segment.end) for segment in call.segments[1::2]
+    }
+
+
+def test_the_question_of_the_other_side_announces_a_short_number() -> None:
+    assert text_of("What is your PIN?", "It is 88 41.") == "What is your PIN? It is [PIN]."
+
+
+def test_a_segment_of_which_nothing_is_left_becomes_part_of_the_one_before() -> None:
+    call = transcript_of(["My card is 4242 4242", "4242 4242."])
+    [segment] = redact(call, ALL).transcript.segments
+    assert (segment.id, segment.text, segment.end) == (0, "My card is [CREDIT_DEBIT_NUMBER].", call.segments[1].end)
+    assert segment.words is not None
+    assert "".join(word.word for word in segment.words).strip() == segment.text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [
+        ({Entity.PHONE}, "My PIN is 8841 and my phone is [PHONE]."),
+        ({Entity.PIN}, "My PIN is [PIN] and my phone is 555 014 2739."),
+        ({Entity.NUMBER}, "My PIN is 8841 and my phone is [NUMBER]."),
+        ({Entity.EMAIL}, "My PIN is 8841 and my phone is 555 014 2739."),
+    ],
+)
+def test_only_what_is_wanted_is_taken_out(wanted: set[Entity], left: str) -> None:
+    call = transcript_of("My PIN is 8841 and my phone is 555 014 2739.")
+    assert redact(call, wanted).transcript.text == left
+
+
+def test_a_long_number_that_nothing_announced_goes_if_it_may_be_what_is_wanted() -> None:
+    call = transcript_of("It is 555 014 2739.")
+    assert redact(call, {Entity.PHONE}).transcript.text == "It is [PHONE]."
+    assert redact(call, {Entity.PIN}).transcript.text == "It is 555 014 2739."
+
+
+def test_terms_are_found_although_they_are_misspelled() -> None:
+    call = transcript_of("Mr Sattelli, so you are Jack Satelli from Berlin?")
+    assert redact(call, set(), ("Satelli",)).transcript.text == "Mr [NAME], so you are Jack [NAME] from Berlin?"
+
+
+def test_a_transcript_without_words_loses_the_same_text() -> None:
+    call = transcript_of("My card number is 4242 4242 4242 4242, thanks.")
+    bare = replace(call, segments=tuple(replace(segment, words=None) for segment in call.segments))
+    result = redact(bare, ALL)
+    assert result.transcript.text == "My card number is [CREDIT_DEBIT_NUMBER], thanks."
+    [removed] = result.removed
+    assert (removed.span.start, removed.span.end) == (call.segments[0].start, call.segments[0].end)
+
+
+def test_nothing_changes_if_nothing_is_private() -> None:
+    call = transcript_of("Good morning.", "I want to know when my delivery comes.")
+    assert redact(call, ALL).transcript == call
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30), min_size=1, max_size=6), st.data())
+def test_any_text_keeps_its_segments_in_order(texts: list[str], data: st.DataObject) -> None:
+    said = [text for text in texts if text.split()]
+    if not said:
+        return
+    language = data.draw(st.sampled_from(["en", "zh", "ja", "de", "xx"]))
+    call = transcript_of(*said, language=language)
+    result = redact(call, ALL)
+    segments = result.transcript.segments
+    assert [segment.id for segment in segments] == list(range(len(segments)))
+    assert all(0 <= each.span.start <= each.span.end <= call.duration for each in result.removed)
+    assert all(segment.text == "".join(word.word for word in segment.words or ()).strip() for segment in segments)
+    assert bool(result.removed) is (result.transcript.text != call.text)
+
+
+def digits(call: Transcript) -> str:
+    return "".join(filter(str.isdecimal, call.text))
+
+
+@given(st.lists(st.integers(4, 9), min_size=7, max_size=24), st.data())
+def test_no_way_to_write_a_long_number_keeps_a_digit(number: list[int], data: st.DataObject) -> None:
+    text = "".join(f"{digit}{data.draw(st.sampled_from(['', ' ', '-', ', ', ' - ', '. ']))}" for digit in number)
+    assert digits(redact(transcript_of(f"It is {text} okay"), ALL).transcript) == ""
