@@ -35,7 +35,8 @@ SMALL_WORDS = frozenset("aeiouy")  # words of a language rather than spelled let
 CURRENCIES = frozenset("$€£¥₹%")
 JOINING_SIGNS = frozenset("-–—.,/、，。・:;?!？！…'\"()")
 _YEAR, _MONTH, _DAY = r"(19|20)\d\d", r"(0?[1-9]|1[0-2])", r"(0?[1-9]|[12]\d|3[01])"
-DATE = re.compile(rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|({_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]({_YEAR}|\d\d)")
+DATE = re.compile(rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|({_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]{_YEAR}")
+SHORT_DATE = re.compile(rf"({_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]\d\d")
 AMOUNT = re.compile(r"\d{1,3}([.,]\d{3})*([.,]\d{1,3})?|\d+[.,]\d{1,2}")
 TIME = re.compile(r"\d{1,2}[:h]\d{2}(:\d{2})?")
 
