@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261218"
-down_revision = "20261215"
+down_revision = "20261217"
 
 
 def upgrade() -> None:
