@@ -103,7 +103,7 @@ format: setup ## format the code as `make lint` requires
 	$(BIN)/ruff check --fix .
 
 lock: ## write the lock files again from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --universal --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --extra checks --universal --generate-hashes --no-emit-index-url \
 	  --quiet --output-file requirements.lock
 	$(BIN)/uv pip compile --group pyproject.toml:build --constraint requirements.lock --universal --generate-hashes \
 	  --no-emit-index-url --quiet --output-file requirements-build.lock
