@@ -116,7 +116,7 @@ async def given_up(database: Database, job_id: UUID, at_end: AtEnd) -> Sequence[
 @pytest.mark.parametrize("end", [finished, cancelled, given_up])
 @pytest.mark.parametrize("forget_audio", [True, False])
 async def test_a_recording_that_is_not_kept_is_forgotten_before_receivers_are_notified(
-    database: Database, end: Callable[..., Awaitable[Sequence[str]]], forget_audio: bool
+    database: Database, end: Callable[..., Awaitable[Sequence[str] | None]], forget_audio: bool
 ) -> None:
     job = await enqueue(database, webhook_urls=["https://example.com/"])
     forgotten = await end(database, job.id, FORGET_AUDIO if forget_audio else KEEP_AUDIO)
