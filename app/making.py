@@ -16,6 +16,7 @@ from app import __version__
 from app.access.neighbours import Neighbours
 from app.access.registry import ApiKeys
 from app.analysis import queue as analysis_queue
+from app.analysis.embedding import SentenceModel, is_installed
 from app.analysis.judgement import prompts
 from app.analysis.judgement.client import Endpoint, open_chat
 from app.analysis.judgement.dividing import Room
@@ -243,9 +244,9 @@ async def open_judge(settings: Settings) -> AsyncIterator[Judge | None]:
 @asynccontextmanager
 async def open_analysis(settings: Settings, database: Database, signals: Signals) -> AsyncIterator[AnalysisRunner]:
     async with open_judge(settings) as judge:
-        stage = Stage(database, judge, settings.llm_tokens_per_day)
+        stage = Stage(database, judge, settings.llm_tokens_per_day, SentenceModel() if is_installed() else None)
         notifying = Notifying(settings.root_path, settings.redis_results)
-        yield AnalysisRunner(database, signals, stage, notifying, slots=settings.llm_concurrency)
+        yield AnalysisRunner(database, signals, stage, notifying, judgements=settings.llm_concurrency)
 
 
 @asynccontextmanager

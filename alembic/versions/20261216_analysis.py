@@ -44,6 +44,8 @@ def upgrade() -> None:
         sa.Column("transcription_id", sa.Uuid(), nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("wants_judgement", sa.Boolean(), nullable=False),
+        sa.Column("waits_for_model", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("is_bulk", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("run_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("attempts", sa.SmallInteger(), server_default="0", nullable=False),
@@ -71,7 +73,7 @@ def upgrade() -> None:
     op.create_index(
         "analysis_due",
         "analysis",
-        ["tenant", "wants_judgement", "run_at", "transcription_id"],
+        ["tenant", "waits_for_model", "is_bulk", "run_at", "transcription_id"],
         postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_index("analysis_running", "analysis", ["tenant"], postgresql_where=sa.text("status = 'in_progress'"))

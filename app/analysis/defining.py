@@ -120,11 +120,16 @@ async def any_defined(session: AsyncSession, tenant: str) -> bool:
     return bool((await session.exec(select(or_(*has)))).one())
 
 
-async def definitions(session: AsyncSession, tenant: str) -> Definitions:
-    """What the tenant has defined, for the rules."""
+async def rows(session: AsyncSession, tenant: str) -> Sequence[DefinitionRow]:
+    """All that the tenant has defined."""
+    return [*await listed(session, CategoryRow, tenant), *await listed(session, ScorecardRow, tenant)]
+
+
+def definitions(rows: Sequence[DefinitionRow]) -> Definitions:
+    """What a tenant has defined, for the rules."""
     return Definitions(
-        _read(Category, await listed(session, CategoryRow, tenant)),
-        _read(Scorecard, await listed(session, ScorecardRow, tenant)),
+        _read(Category, [row for row in rows if isinstance(row, CategoryRow)]),
+        _read(Scorecard, [row for row in rows if isinstance(row, ScorecardRow)]),
     )
 
 

@@ -34,9 +34,12 @@ class AnalysisStatus(StrEnum):
 class Analysis(SQLModel, table=True):
     """What was found out about a completed transcription. A transcription has at most one analysis.
 
-    `wants_judgement` says that a language model is to judge the call. `judgement` is `judging.Judged.fields`, and
-    `dropped` counts what the model said without turns of the call that support it. `tokens` are those of all attempts.
-    While the status is `pending`, the error is that of the last attempt.
+    An analysis has up to two steps: the rules, and then the language model if it `wants_judgement`. In the second one
+    it `waits_for_model`. One that `is_bulk` lets others go first, because somebody asked for many at the same time.
+
+    `judgement` is `judging.Judged.fields`, and `dropped` counts what the model said without turns of the call that
+    support it. `tokens` are those of all attempts. While the status is `pending`, the error is that of the last
+    attempt.
     """
 
     __table_args__ = (
@@ -46,7 +49,8 @@ class Analysis(SQLModel, table=True):
         Index(
             "analysis_due",
             "tenant",
-            "wants_judgement",
+            "waits_for_model",
+            "is_bulk",
             "run_at",
             "transcription_id",
             postgresql_where=text("status = 'pending'"),
@@ -57,6 +61,8 @@ class Analysis(SQLModel, table=True):
     transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
     tenant: str = Field(sa_type=Text)
     wants_judgement: bool = Field(sa_type=Boolean)
+    waits_for_model: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    is_bulk: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
     status: AnalysisStatus = Field(default=AnalysisStatus.PENDING, sa_type=Text)
     run_at: datetime = Field(sa_type=DateTime(timezone=True))
     attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))

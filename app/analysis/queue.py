@@ -21,6 +21,7 @@ from app import metrics
 from app.access import audit
 from app.access.audit import Action
 from app.access.callers import Caller
+from app.analysis.defining import any_defined
 from app.analysis.events import event_of
 from app.analysis.judgement.judging import Judged
 from app.analysis.models import Analysis, AnalysisStatus
@@ -41,20 +42,25 @@ LEASE = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Leased:
-    """An analysis on which this process has a lease. `attempts` counts the attempt that begins with it."""
+    """An analysis on which this process has a lease. `attempts` counts the attempt that begins with it.
+
+    It is to be judged now if it `waits_for_model`. Otherwise the rules are to be applied.
+    """
 
     transcription_id: UUID
     tenant: str
     token: UUID
     attempts: int
-    wants_judgement: bool
+    waits_for_model: bool
+    is_bulk: bool
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How an attempt ended. Rules have their results also if the language model failed.
+    """How an attempt ended: that of the rules, or that of the language model.
 
-    `error` says why there is no judgement. If it is transient, another attempt follows. If the `budget_is_spent`, the
+    What is None stays as it is stored, so rules keep their results if the model fails. `error` says why there is no
+    judgement. If it is transient, another attempt follows. If the `budget_is_spent`, the
     attempt does not count, and the analysis waits for the next day. `tokens` are those of this attempt.
     """
 
@@ -64,6 +70,11 @@ class Ended:
     error: AppError | None = None
     budget_is_spent: bool = False
     tokens: int = 0
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What rules found, by the columns of the table."""
+        return {"categories": self.categories, "scores": self.scores}
 
 
 @dataclass(frozen=True)
@@ -75,20 +86,30 @@ class Notifying:
 
 
 _ADD = text("""
-    INSERT INTO analysis (transcription_id, tenant, wants_judgement, status, run_at, created_at)
-    VALUES (:id, :tenant, :wants_judgement, 'pending', now(), now()) ON CONFLICT (transcription_id) DO NOTHING
+    INSERT INTO analysis (transcription_id, tenant, wants_judgement, waits_for_model, status, run_at, created_at)
+    VALUES (:id, :tenant, :wants_judgement, :waits_for_model, 'pending', now(), now())
+    ON CONFLICT (transcription_id) DO NOTHING
 """)
 
 
 async def add_if_wanted(session: AsyncSession, job: Transcription, *, wanted: Wanted) -> None:
     """Queue the analysis of a job that has ended, in the transaction that ends it, if there is something to find out.
 
-    Nothing is read or written for other jobs, so that they pay nothing for it.
+    Nothing is written for other jobs, and hardly ever read, so that they pay nothing for it.
     """
-    if job.status is Status.COMPLETED and await wanted.anything(session, job.tenant):
-        added = _ADD.bindparams(id=job.id, tenant=job.tenant, wants_judgement=wanted.judgement(job.tenant))
-        await session.exec(added)  # type: ignore[call-overload]
+    if job.status is not Status.COMPLETED:
+        return
+    has_rules, judged = await wanted.rules(session, job.tenant), wanted.judgement(job.tenant)
+    if has_rules or judged:
+        await _add(session, job, judged=judged, has_rules=has_rules)
         await notify(session, DUE_TOPIC)
+
+
+async def _add(session: AsyncSession, job: Transcription, *, judged: bool, has_rules: bool) -> bool:
+    """Returns whether there was no analysis yet."""
+    values = {"id": job.id, "tenant": job.tenant, "wants_judgement": judged, "waits_for_model": not has_rules}
+    added: int = (await session.exec(_ADD.bindparams(**values))).rowcount  # type: ignore[call-overload]
+    return added == 1
 
 
 async def ask(session: AsyncSession, transcription_id: UUID, caller: Caller, wanted: Wanted) -> Analysis:
@@ -102,18 +123,19 @@ async def ask(session: AsyncSession, transcription_id: UUID, caller: Caller, wan
         raise unknown(transcription_id)
     if job.status != Status.COMPLETED:
         raise NotCompleted(f"The transcription is {job.status}, so there is no text to analyse.")
-    if not await wanted.anything(session, job.tenant):
+    has_rules, judged = await any_defined(session, job.tenant), wanted.judgement(job.tenant)
+    if not (has_rules or judged):
         raise NothingToAnalyse(
             "There is no category, no scorecard, and no language model that judges the calls of this tenant."
         )
-    added = _ADD.bindparams(id=job.id, tenant=job.tenant, wants_judgement=wanted.judgement(job.tenant))
-    is_new = (await session.exec(added)).rowcount == 1  # type: ignore[call-overload]
+    is_new = await _add(session, job, judged=judged, has_rules=has_rules)
     row = (await session.exec(select(Analysis).where(Analysis.transcription_id == job.id).with_for_update())).one()
     if not is_new and row.completed_at is None:
         return row
     if not is_new:
         row.sqlmodel_update(
-            {"status": AnalysisStatus.PENDING, "attempts": 0, "wants_judgement": wanted.judgement(job.tenant)}
+            {"status": AnalysisStatus.PENDING, "attempts": 0, "is_bulk": False}
+            | {"wants_judgement": judged, "waits_for_model": not has_rules}
             | dict.fromkeys(("categories", "scores", "judgement", "model", "prompt_version", "language"))
             | dict.fromkeys(("error_code", "error_message", "started_at", "completed_at"))
             | {"dropped": 0, "tokens": 0, "run_at": await _now(session)}
@@ -126,7 +148,8 @@ async def ask(session: AsyncSession, transcription_id: UUID, caller: Caller, wan
 
 
 # The recursive query looks up one tenant after the other in the index. `place` shares the slots: each tenant gets its
-# first analysis before any tenant gets a second one at the same time.
+# first analysis before any tenant gets a second one at the same time. What is asked for in bulk comes after everything
+# else of all tenants, and gets only some of the slots.
 _CLAIM = text("""
     WITH RECURSIVE owner AS (
         (SELECT tenant AS name FROM analysis WHERE status = 'pending' ORDER BY tenant LIMIT 1)
@@ -134,23 +157,33 @@ _CLAIM = text("""
         SELECT (SELECT tenant FROM analysis WHERE status = 'pending' AND tenant > owner.name ORDER BY tenant LIMIT 1)
         FROM owner WHERE owner.name IS NOT NULL
     ), busy AS MATERIALIZED (
-        SELECT tenant AS name, count(*) AS running FROM analysis WHERE status = 'in_progress' GROUP BY tenant
+        SELECT tenant AS name, waits_for_model AS judged, count(*) AS running
+        FROM analysis WHERE status = 'in_progress' GROUP BY tenant, waits_for_model
+    ), kind (judged, is_bulk, slots) AS (
+        VALUES (false, false, CAST(:rules AS integer)), (false, true, CAST(:bulk_rules AS integer)),
+               (true, false, CAST(:judgements AS integer)), (true, true, CAST(:bulk_judgements AS integer))
     ), due AS MATERIALIZED (
-        SELECT picked.transcription_id, picked.run_at,
-               coalesce(busy.running, 0) + row_number() OVER (PARTITION BY owner.name ORDER BY picked.run_at) AS place
-        FROM owner LEFT JOIN busy USING (name) CROSS JOIN (VALUES (false), (true)) AS kind (judged) CROSS JOIN LATERAL (
+        SELECT picked.transcription_id, picked.run_at, kind.*, coalesce(busy.running, 0)
+               + row_number() OVER (PARTITION BY owner.name, judged ORDER BY kind.is_bulk, picked.run_at) AS place
+        FROM owner CROSS JOIN kind LEFT JOIN busy USING (name, judged) CROSS JOIN LATERAL (
             SELECT transcription_id, run_at FROM analysis
-            WHERE status = 'pending' AND tenant = owner.name AND wants_judgement = kind.judged AND run_at <= now()
-            ORDER BY run_at, transcription_id LIMIT :slots FOR UPDATE SKIP LOCKED
+            WHERE status = 'pending' AND tenant = owner.name AND waits_for_model = kind.judged
+                AND analysis.is_bulk = kind.is_bulk AND run_at <= now()
+            ORDER BY run_at, transcription_id LIMIT greatest(:rules, :judgements) FOR UPDATE SKIP LOCKED
         ) AS picked
-        WHERE :judges OR NOT kind.judged
+        WHERE kind.slots > 0
+    ), bounded AS (
+        SELECT *, row_number() OVER (PARTITION BY judged, is_bulk ORDER BY place, run_at) AS number FROM due
+    ), ranked AS (
+        SELECT *, row_number() OVER (PARTITION BY judged ORDER BY is_bulk, number) AS rank
+        FROM bounded WHERE number <= slots
     ), chosen AS (
-        SELECT transcription_id FROM due ORDER BY place, run_at LIMIT :slots
+        SELECT transcription_id FROM ranked WHERE rank <= CASE WHEN judged THEN :judgements ELSE :rules END
     )
     UPDATE analysis SET status = 'in_progress', attempts = attempts + 1, started_at = coalesce(started_at, now()),
         lease_token = gen_random_uuid(), lease_until = now() + :lease
     FROM chosen WHERE analysis.transcription_id = chosen.transcription_id
-    RETURNING analysis.transcription_id, tenant, lease_token AS token, attempts, wants_judgement
+    RETURNING analysis.transcription_id, tenant, lease_token AS token, attempts, waits_for_model, is_bulk
 """)
 
 _TAKE_BACK = text("""
@@ -168,13 +201,31 @@ _EXTEND = text("""
 """).bindparams(bindparam("tokens", type_=ARRAY(Uuid)))
 
 
-async def claim(session: AsyncSession, slots: int, *, judges: bool) -> list[Leased]:
-    """Take leases on up to `slots` analyses that are due, of the tenants by turns.
+@dataclass(frozen=True)
+class Free:
+    """How many analyses a process can begin. `bulk` is how many of them may be such that were asked for in bulk."""
 
-    First those are taken back whose process was lost. Without `judges`, only analyses by rules are claimed.
+    slots: int
+    bulk: int
+
+
+NOTHING_FREE = Free(0, 0)
+
+
+async def claim(session: AsyncSession, rules: Free, judgements: Free) -> list[Leased]:
+    """Take leases on analyses that are due, of the tenants by turns.
+
+    First those are taken back whose process was lost. `rules` and `judgements` are how many of each may be claimed.
     """
     await session.exec(_TAKE_BACK)  # type: ignore[call-overload]
-    rows = await session.exec(_CLAIM.bindparams(slots=slots, judges=judges, lease=LEASE))  # type: ignore[call-overload]
+    claimed = _CLAIM.bindparams(
+        rules=rules.slots,
+        bulk_rules=min(rules.bulk, rules.slots),
+        judgements=judgements.slots,
+        bulk_judgements=min(judgements.bulk, judgements.slots),
+        lease=LEASE,
+    )
+    rows = await session.exec(claimed)  # type: ignore[call-overload]
     return [Leased(**row._mapping) for row in rows]
 
 
@@ -209,7 +260,7 @@ async def record(session: AsyncSession, leased: Leased, ended: Ended, notifying:
     now = await _now(session)
     row.lease_token = row.lease_until = None
     row.tokens += ended.tokens
-    row.categories, row.scores = ended.categories, ended.scores
+    row.sqlmodel_update({name: content for name, content in ended.found.items() if content is not None})
     _write_state(row, ended, now)
     if ended.judged is not None:
         row.sqlmodel_update(ended.judged.columns())
@@ -220,6 +271,8 @@ async def record(session: AsyncSession, leased: Leased, ended: Ended, notifying:
         if (event := event_of(row, job, shown, stream=notifying.stream)) is not None:
             await outbox.add(session, event)
         after_commit(session, partial(metrics.analysis_ended, row.status, row.error_code))
+    elif row.run_at <= now:
+        await notify(session, DUE_TOPIC)
     return row
 
 
@@ -234,6 +287,9 @@ def _write_state(row: Analysis, ended: Ended, now: datetime) -> None:
     due = next_attempt(row.attempts, now, chance, error.retry_after) if error is not None and error.transient else None
     if due is not None:
         row.run_at = due
+        return
+    if error is None and row.wants_judgement and not row.waits_for_model:
+        row.waits_for_model, row.attempts, row.run_at = True, 0, now
         return
     row.status = AnalysisStatus.COMPLETED if error is None else AnalysisStatus.FAILED
     row.completed_at = now

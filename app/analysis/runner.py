@@ -1,12 +1,14 @@
 """Runs the analyses that are due. Every process of the service has one runner, as it has one sender.
 
-It claims analyses, runs the stage on each, and records how that ended. It extends the leases of those that run whenever
-it claims, which is every two seconds. If the language model cannot be used, it claims no more judgements for a while,
-so that a model that is away does not use up the attempts of all calls that wait.
+It claims analyses, runs a step of the stage on each, and records how that ended. It extends the leases of those that
+run whenever it claims, which is every two seconds. If the language model cannot be used, it claims no more judgements
+for a while, so that a model that is away does not use up the attempts of all calls that wait. Rules have slots of their
+own, so that they never wait for a model.
 """
 
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,7 +18,7 @@ import structlog
 from app.analysis import queue
 from app.analysis.judgement.client import Spent
 from app.analysis.models import Analysis, AnalysisStatus
-from app.analysis.queue import DUE_TOPIC, Ended, Leased, Notifying
+from app.analysis.queue import DUE_TOPIC, NOTHING_FREE, Ended, Free, Leased, Notifying
 from app.analysis.stage import Stage
 from app.database.connections import DATABASE_TROUBLE, Database, is_bad_data
 from app.database.notifications import Signals
@@ -24,7 +26,8 @@ from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.errors import InternalError
 
-SLOTS = 4
+JUDGEMENTS = 4
+RULES = 4
 RECORD_PAUSES_SECONDS = (0.2, 0.5, 1.0)
 FIRST_REST_SECONDS = 2.0
 LONGEST_REST_SECONDS = 120.0
@@ -34,15 +37,18 @@ log = structlog.stdlib.get_logger("callscribe.analysis")
 
 
 class AnalysisRunner:
-    """Works on up to `slots` analyses at the same time."""
+    """Has up to `judgements` calls judged at the same time, and applies the rules to up to RULES other ones.
+
+    At most half of each are calls for which somebody asked in bulk, so that a new call need not wait for them.
+    """
 
     def __init__(
-        self, database: Database, signals: Signals, stage: Stage, notifying: Notifying, *, slots: int = SLOTS
+        self, database: Database, signals: Signals, stage: Stage, notifying: Notifying, *, judgements: int = JUDGEMENTS
     ) -> None:
         self._database = database
         self._stage = stage
         self._notifying = notifying
-        self._slots = slots
+        self._judgements = judgements
         self._spent: dict[Leased, Spent] = {}
         self._rest_until = 0.0
         self._rest_seconds = FIRST_REST_SECONDS
@@ -67,11 +73,12 @@ class AnalysisRunner:
 
     async def _claim(self) -> list[Leased]:
         running = self._loop.running
-        free = self._slots - len(running)
         judges = self._stage.judge is not None and time.monotonic() >= self._rest_until
+        rules = _free(RULES, [each for each in running if not each.waits_for_model])
+        judged = _free(self._judgements, [each for each in running if each.waits_for_model]) if judges else NOTHING_FREE
         async with self._database.transaction() as session:
             held = await queue.extend(session, running) if running else set()
-            claimed = await queue.claim(session, free, judges=judges) if free > 0 else []
+            claimed = await queue.claim(session, rules, judged) if rules.slots or judged.slots else []
         for lost in (each for each in running if each.token not in held):
             self._loop.stop(lost, None)  # the call was erased, or another process has it
         return claimed
@@ -127,6 +134,11 @@ class AnalysisRunner:
                 await queue.give_back(session, leased)
 
 
+def _free(slots: int, running: Sequence[Leased]) -> Free:
+    in_bulk = sum(leased.is_bulk for leased in running)
+    return Free(max(0, slots - len(running)), max(0, (slots + 1) // 2 - in_bulk))
+
+
 def _log_error(leased: Leased, error: Exception) -> None:
     """Log where an error that nobody expected was raised, without its text, which may have what was said."""
     *_, last = traceback.extract_tb(error.__traceback__) or [None]
@@ -144,6 +156,8 @@ def _log_end(leased: Leased, ended: Ended, row: Analysis | None) -> None:
             log.info("the call was analysed", dropped=row.dropped, **facts)
         case AnalysisStatus.FAILED:
             log.warning("the call could not be analysed", code=row.error_code, error=row.error_message, **facts)
+        case _ if ended.error is None and not ended.budget_is_spent:
+            log.info("the rules were applied, and the call waits for the language model", **facts)
         case _:
             at = row.run_at.isoformat(timespec="seconds")
             log.info("the call is analysed later", code=row.error_code, error=row.error_message, not_before=at, **facts)

@@ -1,61 +1,117 @@
-"""The work on one analysis: reads the stored transcript, applies the rules, and lets the language model judge the call.
+"""The steps of an analysis: applying the rules to the stored transcript, and having the language model judge the call.
 
-No transaction is open while rules or the model are at work. Rules keep their results if the model fails.
+They are two steps, so that what rules find is stored and shown while the model is slow, away or over its budget. No
+transaction is open while rules or the model are at work.
 """
 
-import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 from uuid import UUID
 
-from sqlmodel import select
+import structlog
+from sqlmodel import col, select
 
-from app.analysis import queue
+from app.analysis import defining, questions, queue
+from app.analysis.definition_models import DefinitionRow
 from app.analysis.judgement.client import Spent
 from app.analysis.judgement.dividing import Turn
 from app.analysis.judgement.judging import Call, Judge
+from app.analysis.models import Analysis
 from app.analysis.queue import Ended, Leased
+from app.analysis.rules import applying, scoring
+from app.analysis.rules import call as rules
+from app.analysis.rules.meaning import Meaning
+from app.analysis.rules.results import RuleResults, Score, stored_scores
 from app.database.connections import Database
 from app.errors import AnalysisError, InternalError
-from app.jobs.models import StoredTranscript, stored_transcripts
+from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.process.threads import in_daemon_thread
 from app.transcripts.dialogue import turns
+
+log = structlog.stdlib.get_logger("callscribe.analysis")
+
+GONE = Ended(error=InternalError("There is no transcript."))  # the call was erased, so this is not recorded either
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`judge` is None if there is no language model. It uses at most `tokens_per_day`, in all processes together."""
+    """`judge` is None if there is no language model. It uses at most `tokens_per_day`, in all processes together.
+
+    Without `meaning`, conditions that compare meanings are not known to hold.
+    """
 
     database: Database
     judge: Judge | None = None
     tokens_per_day: int | None = None
+    meaning: Meaning | None = None
 
     async def analyse(self, leased: Leased, spent: Spent) -> Ended:
-        """`spent` counts the tokens of this attempt, also if an error ends it."""
-        stored, is_over_budget = await self._read(leased.transcription_id)
-        if stored is None:  # the call was erased, so nothing is recorded either
-            return Ended(error=InternalError("There is no transcript."))
-        call = await asyncio.to_thread(_call, stored)
-        # The rules are applied here: `analysis.rules.apply`, in a thread. Their unanswered questions go to the judge.
-        if not leased.wants_judgement or self.judge is None:
-            return Ended()
-        if is_over_budget:
+        """Do the next step. `spent` counts the tokens of this attempt, also if an error ends it."""
+        if leased.waits_for_model:
+            return await self._judged(leased.transcription_id, spent)
+        return await self._checked(leased)
+
+    async def _checked(self, leased: Leased) -> Ended:
+        """What the rules find. A judgement of an earlier analysis, if there is one, answers questions of scorecards."""
+        of_call = select(StoredTranscript.transcript, Transcription.metadata_, Analysis.judgement)
+        of_call = of_call.select_from(Transcription).join(StoredTranscript).join(Analysis)
+        async with self.database.transaction() as session:
+            found = (await session.exec(of_call.where(_is(leased.transcription_id)))).first()
+            rows = await defining.rows(session, leased.tenant)
+        if found is None:
+            return GONE
+        stored, metadata, judgement = found
+        apply = partial(_applied, stored, metadata, judgement, rows, self.meaning)
+        results = await in_daemon_thread(apply, "rules")
+        if results.trouble is not None:
+            log.warning("meanings cannot be compared", job=str(leased.transcription_id), error=results.trouble)
+        return Ended(**results.content())
+
+    async def _judged(self, transcription_id: UUID, spent: Spent) -> Ended:
+        assert self.judge is not None
+        of_call = select(StoredTranscript.transcript, Analysis.scores)
+        of_call = of_call.select_from(Transcription).join(StoredTranscript).join(Analysis)
+        async with self.database.transaction() as session:
+            found = (await session.exec(of_call.where(_is(transcription_id)))).first()
+            used = 0 if self.tokens_per_day is None else await queue.tokens_today(session)
+        if found is None:
+            return GONE
+        if self.tokens_per_day is not None and used >= self.tokens_per_day:
             return Ended(budget_is_spent=True)
+        call, scores = await in_daemon_thread(partial(_to_judge, *found), "call to judge")
+        asked = questions.left(scores, self.judge.room.prompt_tokens)
         try:
-            return Ended(judged=await self.judge.judge(call, spent), tokens=spent.tokens)
+            judged = questions.in_words(await self.judge.judge(call, spent, asked), asked)
         except AnalysisError as error:
             return Ended(error=error, tokens=spent.tokens)
-
-    async def _read(self, transcription_id: UUID) -> tuple[str | None, bool]:
-        of_job = select(StoredTranscript.transcript).where(StoredTranscript.transcription_id == transcription_id)
-        async with self.database.transaction() as session:
-            stored = (await session.exec(of_job)).first()
-            spent = 0 if self.tokens_per_day is None else await queue.tokens_today(session)
-        return stored, self.tokens_per_day is not None and spent >= self.tokens_per_day
+        answers = questions.answers(judged.fields, {turn.number: turn.start for turn in call.turns})
+        answered = RuleResults(scores=tuple(scoring.with_answers(scores, answers))).content()["scores"]
+        return Ended(scores=answered if scores else None, judged=judged, tokens=spent.tokens)
 
 
-def _call(stored: str) -> Call:
+def _is(transcription_id: UUID) -> Any:
+    return col(Transcription.id) == transcription_id
+
+
+def _applied(
+    stored: str,
+    metadata: Mapping[str, Any],
+    judgement: Mapping[str, Any] | None,
+    rows: Sequence[DefinitionRow],
+    meaning: Meaning | None,
+) -> RuleResults:
+    call = rules.Call.of(stored_transcripts.validate_json(stored), metadata)
+    results = applying.apply(call, defining.definitions(rows), meaning)
+    answers = questions.answers(judgement, {turn.number: turn.start for turn in call.turns})
+    return replace(results, scores=tuple(scoring.with_answers(results.scores, answers)))
+
+
+def _to_judge(stored: str, scores: list[dict[str, Any]] | None) -> tuple[Call, list[Score]]:
     transcript = stored_transcripts.validate_json(stored)
     numbered = [
         Turn(number, turn.speaker, turn.start, turn.end, turn.text)
         for number, turn in enumerate(turns(transcript.segments), start=1)
     ]
-    return Call(numbered, transcript.duration, transcript.language)
+    return Call(numbered, transcript.duration, transcript.language), stored_scores(scores)

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from app.analysis.models import Analysis, AnalysisStatus
+from app.analysis.rules.results import AnsweredBy
 
 Mood = Literal["positive", "neutral", "negative"]
 Turns = list[int]
@@ -42,7 +43,7 @@ class IntentOut(BaseModel):
 class AnswerOut(BaseModel):
     """An answer of the language model to a question of a scorecard."""
 
-    question: str
+    question: str = Field(description="The question, as the scorecard asks it.")
     value: str | float | bool
     turns: Turns = TURNS
 
@@ -79,6 +80,71 @@ class SentimentOut(BaseModel):
     sides: list[SideSentimentOut]
 
 
+class MatchOut(BaseModel):
+    """Where a condition of a category holds. What holds in the call as a whole has neither turn nor times."""
+
+    condition: str = Field(
+        description="The field of the category. Those of `also` are counted from 0.", examples=["any_of", "also.0.hold"]
+    )
+    turn: int | None = Field(description="The number of the turn, counted from 1.", examples=[2])
+    start: float | None = Field(description="Seconds from the beginning of the recording.", examples=[4.2])
+    end: float | None = Field(examples=[6.8])
+    text: str | None = Field(description="The phrase or example, as the category has it.", examples=["refund*"])
+    score: float = Field(description="1 if the words are the same. Otherwise how close the meanings are.", examples=[1])
+    value: float | None = Field(
+        description="What was measured, such as the seconds of a hold. Null if the condition is about words.",
+        examples=[None],
+    )
+
+
+class CategoryFoundOut(BaseModel):
+    """A category that the call is in."""
+
+    name: str = Field(examples=["refund"])
+    sure: bool = Field(
+        description="False if a meaning is neither close nor far. Then somebody should listen to the turns."
+    )
+    matches: list[MatchOut] = Field(description="What shows it, in the order of the call. At most 50.")
+
+
+class EvidenceOut(BaseModel):
+    """A turn that shows an answer."""
+
+    turn: int = Field(description="The number of the turn, counted from 1.", examples=[1])
+    start: float = Field(description="Where to listen: seconds from the beginning of the recording.", examples=[0.0])
+
+
+class ScoreAnswerOut(BaseModel):
+    """The answer to a question of a scorecard."""
+
+    question: str = Field(examples=["Does the agent greet the customer?"])
+    by: AnsweredBy = Field(description="Who answers it: a category, a fact, or the language model.")
+    weight: float = Field(description="The points of the right answer.", examples=[2.0])
+    expected: bool | None = Field(description="The right answer. Null if a fact answers the question.", examples=[True])
+    value: bool | float | None = Field(
+        description="Whether the category or the model says yes, or the fact. Null if there is no answer.",
+        examples=[True],
+    )
+    points: float | None = Field(description="Null if the question does not count.", examples=[2.0])
+    possible: float | None = Field(
+        description="The `weight`, or null if the question does not count: it is not applicable, nobody can be sure, "
+        "or the language model has not answered it.",
+        examples=[2.0],
+    )
+    not_applicable: bool = Field(description="The question is for other calls, or the call does not show the answer.")
+    not_sure: bool = Field(description="A person should listen to the turns of `evidence` and decide.")
+    evidence: list[EvidenceOut]
+
+
+class ScoreOut(BaseModel):
+    """The result of a scorecard. The sums are over the questions that count."""
+
+    scorecard: str = Field(examples=["quality"])
+    points: float = Field(examples=[2.0])
+    possible: float = Field(description="The points of a call with only right answers.", examples=[3.0])
+    answers: list[ScoreAnswerOut]
+
+
 class AnalysisErrorOut(BaseModel):
     """Why there is no judgement."""
 
@@ -98,7 +164,7 @@ class AnalysisOut(BaseModel):
     """What was found out about a call. What rules found is in `categories` and `scores`.
 
     `summary` to `answers` are what a language model says. Each names the turns that support it. All of them are null
-    until the analysis is completed, and also if no language model judges the calls of this tenant.
+    until the language model has judged the call, and also if none judges the calls of this tenant.
     """
 
     transcription_id: UUID
@@ -113,8 +179,13 @@ class AnalysisOut(BaseModel):
     action_items: list[StatementOut] | None = Field(description="What somebody promised to do after the call.")
     keywords: list[str] | None = Field(description="Words of the call.")
     answers: list[AnswerOut] | None
-    categories: list[dict[str, Any]] | None = Field(description="Null until rules have been applied.")
-    scores: list[dict[str, Any]] | None = Field(description="Null until rules have been applied.")
+    categories: list[CategoryFoundOut] | None = Field(
+        description="The categories that the call is in, or may be in. Null until rules have been applied."
+    )
+    scores: list[ScoreOut] | None = Field(
+        description="The results of the scorecards that apply to the call. Null until rules have been applied. "
+        "Questions for the language model are answered later."
+    )
     dropped: int = Field(
         description="How many statements of the model were left out, because they name no turn, or one that does not "
         "exist, or a keyword that was not said."

@@ -18,6 +18,7 @@ from app.analysis.judgement.judging import Judge
 from app.analysis.judgement.ladder import Ladder
 from app.analysis.models import Analysis
 from app.analysis.queue import Notifying
+from app.analysis.rules.meaning import Meaning
 from app.analysis.runner import AnalysisRunner
 from app.analysis.stage import Stage
 from app.analysis.wanted import Wanted
@@ -31,7 +32,13 @@ from testing.chat_server import MODEL, ChatServer, chat_serving
 from testing.rows import claim, enqueue, finish
 from testing.waiting import until
 
-JUDGED = AtEnd(event_of, forget_audio=False, then=(partial(queue.add_if_wanted, wanted=Wanted(judges=True)),))
+
+def ending(wanted: Wanted) -> AtEnd:
+    """What is written at the end of jobs, whose analyses are queued if they are wanted."""
+    return AtEnd(event_of, forget_audio=False, then=(partial(queue.add_if_wanted, wanted=wanted),))
+
+
+JUDGED = ending(Wanted(judges=True))
 SAID = (
     "Good morning, how can I help you?",
     "My order has not arrived.",
@@ -101,12 +108,18 @@ async def judging(
 
 @asynccontextmanager
 async def analysing(
-    database: Database, url: str, *, slots: int = 4, tokens_per_day: int | None = None, **how: Any
+    database: Database,
+    url: str,
+    *,
+    slots: int = 4,
+    meaning: Meaning | None = None,
+    tokens_per_day: int | None = None,
+    **how: Any,
 ) -> AsyncIterator[AnalysisRunner]:
     """Runs a runner until the end of the block."""
     async with judging(url, **how) as judge:
-        stage = Stage(database, judge, tokens_per_day)
-        runner = AnalysisRunner(database, Signals(database), stage, Notifying(), slots=slots)
+        stage = Stage(database, judge, tokens_per_day, meaning)
+        runner = AnalysisRunner(database, Signals(database), stage, Notifying(), judgements=slots)
         async with running(runner):
             yield runner
 

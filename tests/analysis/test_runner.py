@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlmodel import col, delete
 
 from app.analysis import queue
-from app.analysis.queue import Ended, Notifying
+from app.analysis.queue import NOTHING_FREE, Ended, Free, Notifying
 from app.database.connections import Database
 from app.deliveries import outbox
 from app.errors import WorkerCrashed
@@ -20,6 +20,8 @@ from testing.ports import free_ports
 from testing.rows import KEEP_AUDIO, claim, enqueue, execute, finish
 from testing.waiting import soon, until
 from tests.analysis.conftest import JUDGED, analysing, analysis, completed, reached
+
+FREE = (Free(5, 5), Free(5, 5))
 
 
 async def types(database: Database, job_id: UUID) -> list[str]:
@@ -124,7 +126,7 @@ async def test_an_error_that_is_not_transient_fails_at_once(database: Database) 
     job_id = await completed(database)
     ended = Ended(error=WorkerCrashed())
     async with database.transaction() as session:
-        [leased] = await queue.claim(session, 1, judges=True)
+        [leased] = await queue.claim(session, *FREE)
         await queue.record(session, leased, ended, Notifying())
     row = await analysis(database, job_id)
     assert row is not None
@@ -158,13 +160,13 @@ async def test_what_runs_when_the_process_ends_is_given_back_uncounted(database:
 async def test_leases_are_extended_and_a_lost_one_is_fenced_and_taken_back(database: Database) -> None:
     await completed(database)
     async with database.transaction() as session:
-        [lost] = await queue.claim(session, 5, judges=True)
+        [lost] = await queue.claim(session, *FREE)
     async with database.transaction() as session:
-        assert await queue.claim(session, 5, judges=True) == []
+        assert await queue.claim(session, *FREE) == []
         assert await queue.extend(session, [lost]) == {lost.token}
     await execute(database, "UPDATE analysis SET lease_until = now() - interval '1 s'")
     async with database.transaction() as session:
-        [again] = await queue.claim(session, 5, judges=True)
+        [again] = await queue.claim(session, *FREE)
     assert (again.attempts, again.transcription_id) == (2, lost.transcription_id)
     async with database.transaction() as session:
         assert await queue.record(session, lost, Ended(), Notifying()) is None
@@ -185,8 +187,8 @@ async def test_tenants_take_turns(database: Database) -> None:
     many = [await completed(database, tenant="acme") for _ in range(4)]
     few = [await completed(database, tenant="zeta")]
     async with database.transaction() as session:
-        first = await queue.claim(session, 2, judges=True)
-        second = await queue.claim(session, 2, judges=True)
+        first = await queue.claim(session, NOTHING_FREE, Free(2, 2))
+        second = await queue.claim(session, NOTHING_FREE, Free(2, 2))
     assert {each.transcription_id for each in first} == {many[0], few[0]}
     assert {each.transcription_id for each in second} == set(many[1:3])
 
@@ -210,8 +212,8 @@ async def test_a_spent_budget_waits_for_the_next_day_uncounted(database: Databas
 async def test_a_process_without_a_model_leaves_judgements_to_others(database: Database) -> None:
     job_id = await completed(database)
     async with database.transaction() as session:
-        assert await queue.claim(session, 5, judges=False) == []
-        assert len(await queue.claim(session, 5, judges=True)) == 1
+        assert await queue.claim(session, Free(5, 5), NOTHING_FREE) == []
+        assert len(await queue.claim(session, *FREE)) == 1
     assert await analysis(database, job_id) is not None
 
 

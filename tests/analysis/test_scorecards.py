@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from app.analysis.rules.applying import apply
 from app.analysis.rules.definitions import Category, Definitions, Scorecard, stored
-from app.analysis.rules.results import Answer, Evidence, RuleResults, Unanswered
+from app.analysis.rules.results import Answer, Evidence, RuleResults, stored_scores
 from app.analysis.rules.scoring import ModelAnswer, with_answers
 from tests.analysis.test_rules import TALK, call
 
@@ -54,7 +55,9 @@ def test_points_are_the_weights_of_what_is_as_it_should_be() -> None:
     ]
     assert score.answers[0].evidence == (Evidence(1, 0),)
     assert results.content()["scores"][0]["answers"][0]["evidence"] == [{"turn": 1, "start": 0}]
-    assert results.unanswered == (Unanswered("quality", "Question 4?", True, 7),)
+    assert [one.is_left for one in score.answers] == [False, False, False, False, True]
+    assert (score.answers[4].weight, score.answers[4].expected) == (7, True)
+    assert stored_scores(results.content()["scores"]) == [score]
 
 
 @pytest.mark.parametrize(
@@ -82,24 +85,24 @@ def test_a_scorecard_may_be_for_the_calls_of_a_category() -> None:
     question = {"by": "category", "category": "greeting"}
     assert scored(question, applies_if="refund").scores
     assert not scored(question, applies_if="sorry").scores
-    assert not scored({"by": "model"}, applies_if="sorry").unanswered
-    assert not scored({"by": "model", "applies_if": "sorry"}).unanswered
+    assert not scored({"by": "model"}, applies_if="sorry").scores
+    assert not answer({"by": "model", "applies_if": "sorry"}).is_left
 
 
 def test_the_language_model_answers_what_is_left() -> None:
     results = scored({"by": "category", "category": "greeting"}, {"by": "model", "weight": 4}, {"by": "model"})
-    answers = {
-        ("quality", "Question 1?"): ModelAnswer(True, (Evidence(2, 3.0),)),
-        ("quality", "Question 2?"): ModelAnswer(None),
-        ("other", "Question 0?"): ModelAnswer(True),
+    answers: Mapping[str, ModelAnswer] = {
+        "Question 1?": ModelAnswer(True, (Evidence(2, 3.0),)),
+        "Question 2?": ModelAnswer(None),
+        "Question 0?": ModelAnswer(False),
     }
-    [score] = with_answers(results.scores, results.unanswered, answers)
+    [score] = with_answers(results.scores, answers)
     assert (score.points, score.possible) == (5, 5)
     assert score.answers[1].evidence == (Evidence(2, 3.0),)
     assert (score.answers[2].value, score.answers[2].not_sure) == (None, True)
     results = scored({"by": "model", "expected": False})
-    answers = {("quality", "Question 0?"): ModelAnswer(True)}
-    [unexpected] = with_answers(results.scores, results.unanswered, answers)
+    answers = {"Question 0?": ModelAnswer(True)}
+    [unexpected] = with_answers(results.scores, answers)
     assert (unexpected.points, unexpected.possible) == (0, 1)
 
 

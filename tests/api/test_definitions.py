@@ -130,7 +130,7 @@ async def test_rules_get_what_a_tenant_has_defined(served: Listening, database: 
     async with database.transaction() as session:
         assert await defining.any_defined(session, "default")
         assert not await defining.any_defined(session, "acme")
-        read = await defining.definitions(session, "default")
+        read = defining.definitions(await defining.rows(session, "default"))
     assert read.categories == {"退款": Category.model_validate(REFUND)}
     assert list(read.scorecards) == ["quality"]
 

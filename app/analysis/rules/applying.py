@@ -12,16 +12,14 @@ def apply(call: Call, definitions: Definitions, meaning: Meaning | None = None) 
     """What the rules find. Without `meaning`, conditions that compare meanings are not known to hold."""
     checker = Checker(call, meaning)
     checked = {name: checker.category(category) for name, category in definitions.categories.items()}
-    scored = [
-        score(call, name, card, checked) for name, card in definitions.scorecards.items() if applies(card, checked)
-    ]
     return RuleResults(
         categories=tuple(
             CategoryResult(name, one.verdict is Verdict.YES, one.matches)
             for name, one in checked.items()
             if one.verdict >= Verdict.NOT_SURE
         ),
-        scores=tuple(result for result, _ in scored),
-        unanswered=tuple(question for _, left in scored for question in left),
+        scores=tuple(
+            score(call, name, card, checked) for name, card in definitions.scorecards.items() if applies(card, checked)
+        ),
         trouble=checker.trouble,
     )

@@ -59,7 +59,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a question of a scorecard.
+    """The answer to a question of a scorecard. `weight` and `expected` are those of the question.
 
     `value` is whether the category or the model says yes, or the fact. `points` and `possible` are None if the question
     does not count: it is not applicable, nobody can be sure, or the language model has not answered it.
@@ -67,12 +67,19 @@ class Answer:
 
     question: str
     by: AnsweredBy
+    weight: float = 1.0
+    expected: bool | None = None
     value: bool | float | None = None
     points: float | None = None
     possible: float | None = None
     not_applicable: bool = False
     not_sure: bool = False
     evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it is left for the language model, which answers with yes or no."""
+        return self.by == "model" and self.value is None and not self.not_applicable and not self.not_sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +93,11 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
-    """A question that only the language model can answer, with yes or no."""
-
-    scorecard: str
-    question: str
-    expected: bool
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
 class RuleResults:
     """`trouble` is why meanings could not be compared, for the log. Conditions by meaning are then not known."""
 
     categories: tuple[CategoryResult, ...] = ()
     scores: tuple[Score, ...] = ()
-    unanswered: tuple[Unanswered, ...] = ()
     trouble: str | None = None
 
     def content(self) -> dict[str, Any]:
@@ -109,3 +105,11 @@ class RuleResults:
         content = {"categories": self.categories, "scores": self.scores}
         as_json: dict[str, Any] = _AS_JSON.dump_python(content, mode="json")
         return as_json
+
+
+_SCORES: TypeAdapter[list[Score]] = TypeAdapter(list[Score])
+
+
+def stored_scores(content: list[dict[str, Any]] | None) -> list[Score]:
+    """The scores that `RuleResults.content` has made JSON of."""
+    return _SCORES.validate_python(content or [])

@@ -7,7 +7,7 @@ from app.analysis.rules import facts
 from app.analysis.rules.call import Call
 from app.analysis.rules.checking import Checked
 from app.analysis.rules.definitions import CategoryQuestion, FactQuestion, Question, Scorecard
-from app.analysis.rules.results import Answer, Evidence, Match, Score, Unanswered, Verdict
+from app.analysis.rules.results import Answer, Evidence, Match, Score, Verdict
 
 MOST_EVIDENCE = 10
 
@@ -20,35 +20,23 @@ class ModelAnswer:
     evidence: tuple[Evidence, ...] = ()
 
 
-def score(call: Call, name: str, card: Scorecard, checked: Mapping[str, Checked]) -> tuple[Score, list[Unanswered]]:
-    """The score of a call by rules, and the questions that are left for the language model."""
-    answers = [_answer(call, question, checked) for question in card.questions]
-    left = [
-        Unanswered(name, question.question, question.expected, question.weight)
-        for question, answer in zip(card.questions, answers, strict=True)
-        if question.by == "model" and not answer.not_applicable
-    ]
-    return _summed(name, answers), left
+def score(call: Call, name: str, card: Scorecard, checked: Mapping[str, Checked]) -> Score:
+    """The score of a call by rules. Answers that are left for the language model do not count yet."""
+    return _summed(name, [_answer(call, question, checked) for question in card.questions])
 
 
-def with_answers(
-    scores: Iterable[Score], unanswered: Iterable[Unanswered], answers: Mapping[tuple[str, str], ModelAnswer]
-) -> list[Score]:
-    """The scores with the answers of the language model, by scorecard and question."""
-    asked = {(one.scorecard, one.question): one for one in unanswered}
-    completed = []
-    for score in scores:
-        keys = [(score.scorecard, answer.question) for answer in score.answers]
-        completed.append(
-            _summed(
-                score.scorecard,
-                [
-                    _by_model(asked[key], answer, answers[key]) if key in asked and key in answers else answer
-                    for key, answer in zip(keys, score.answers, strict=True)
-                ],
-            )
+def with_answers(scores: Iterable[Score], answers: Mapping[str, ModelAnswer]) -> list[Score]:
+    """The scores with the answers of the language model, by the texts of the questions."""
+    return [
+        _summed(
+            score.scorecard,
+            [
+                _by_model(answer, answers[answer.question]) if answer.is_left and answer.question in answers else answer
+                for answer in score.answers
+            ],
         )
-    return completed
+        for score in scores
+    ]
 
 
 def applies(card: Scorecard, checked: Mapping[str, Checked]) -> bool:
@@ -56,7 +44,7 @@ def applies(card: Scorecard, checked: Mapping[str, Checked]) -> bool:
 
 
 def _answer(call: Call, question: Question, checked: Mapping[str, Checked]) -> Answer:
-    empty = Answer(question.question, question.by)
+    empty = Answer(question.question, question.by, question.weight, getattr(question, "expected", None))
     condition = Verdict.YES if question.applies_if is None else _verdict(question.applies_if, checked)
     if condition is Verdict.NOT_SURE:
         return replace(empty, not_sure=True)
@@ -77,7 +65,7 @@ def _by_category(question: CategoryQuestion, empty: Answer, checked: Mapping[str
     if verdict is Verdict.NOT_SURE:
         return replace(empty, not_sure=True, evidence=evidence)
     is_in = verdict is Verdict.YES
-    counted = _counted(empty, is_in, question.weight, is_right=is_in == question.expected)
+    counted = _counted(empty, is_in, is_right=is_in == question.expected)
     return replace(counted, evidence=evidence if is_in else ())
 
 
@@ -85,18 +73,18 @@ def _by_fact(call: Call, question: FactQuestion, empty: Answer) -> Answer:
     value = facts.value(call, question.fact, question.role)
     if value is None:
         return replace(empty, not_applicable=True)
-    return _counted(empty, round(value, 3), question.weight, is_right=question.holds(value))
+    return _counted(empty, round(value, 3), is_right=question.holds(value))
 
 
-def _by_model(asked: Unanswered, empty: Answer, given: ModelAnswer) -> Answer:
+def _by_model(empty: Answer, given: ModelAnswer) -> Answer:
     if given.value is None:
         return replace(empty, not_sure=True, evidence=given.evidence)
-    counted = _counted(empty, given.value, asked.weight, is_right=given.value == asked.expected)
+    counted = _counted(empty, given.value, is_right=given.value == empty.expected)
     return replace(counted, evidence=given.evidence)
 
 
-def _counted(empty: Answer, value: bool | float, weight: float, *, is_right: bool) -> Answer:
-    return replace(empty, value=value, points=weight if is_right else 0.0, possible=weight)
+def _counted(empty: Answer, value: bool | float, *, is_right: bool) -> Answer:
+    return replace(empty, value=value, points=empty.weight if is_right else 0.0, possible=empty.weight)
 
 
 def _verdict(category: str, checked: Mapping[str, Checked]) -> Verdict:

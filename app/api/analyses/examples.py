@@ -30,6 +30,46 @@ PENDING: dict[str, Any] = {
     "started_at": None,
     "completed_at": None,
 }
+GREETING: dict[str, Any] = {
+    "question": "Does the agent greet the customer?",
+    "by": "category",
+    "weight": 2.0,
+    "expected": True,
+    "value": True,
+    "points": 2.0,
+    "possible": 2.0,
+    "not_applicable": False,
+    "not_sure": False,
+    "evidence": [{"turn": 1, "start": 0.4}],
+}
+SOLVED: dict[str, Any] = {
+    **GREETING,
+    "question": "Did the agent solve the problem?",
+    "by": "model",
+    "weight": 3.0,
+    "points": 3.0,
+    "possible": 3.0,
+    "evidence": [{"turn": 9, "start": 61.7}],
+}
+NOT_SOLVED_YET: dict[str, Any] = {**SOLVED, "value": None, "points": None, "possible": None, "evidence": []}
+CATEGORIES: list[dict[str, Any]] = [
+    {
+        "name": "greeting",
+        "sure": True,
+        "matches": [
+            {
+                "condition": "any_of",
+                "turn": 1,
+                "start": 0.4,
+                "end": 2.9,
+                "text": "good morning",
+                "score": 1.0,
+                "value": None,
+            }
+        ],
+    }
+]
+SCORES: list[dict[str, Any]] = [{"scorecard": "quality", "points": 5.0, "possible": 5.0, "answers": [GREETING, SOLVED]}]
 COMPLETED: dict[str, Any] = PENDING | {
     "status": "completed",
     "attempts": 1,
@@ -51,7 +91,9 @@ COMPLETED: dict[str, Any] = PENDING | {
     },
     "action_items": [{"text": "The agent sends the order again today.", "turns": [9]}],
     "keywords": ["order", "refund"],
-    "answers": [],
+    "answers": [{"question": SOLVED["question"], "value": True, "turns": [9]}],
+    "categories": CATEGORIES,
+    "scores": SCORES,
     "dropped": 1,
     "model": "qwen2.5-14b-instruct",
     "prompt_version": "3f1c9a0b77d2",
@@ -62,6 +104,8 @@ COMPLETED: dict[str, Any] = PENDING | {
 }
 WAITING: dict[str, Any] = PENDING | {
     "attempts": 2,
+    "categories": CATEGORIES,
+    "scores": [{"scorecard": "quality", "points": 2.0, "possible": 2.0, "answers": [GREETING, NOT_SOLVED_YET]}],
     "retry": {
         "code": "judgement_unavailable",
         "message": "The server of the language model answered 503.",
