@@ -11,7 +11,8 @@ from app.analysis.rules.call import Call
 from app.analysis.rules.definitions import Category, Definitions, checked_name, stored
 from app.analysis.rules.results import CategoryResult
 from app.errors import InvalidRequest
-from app.transcripts.transcript import Channel, ChannelTalk, Hold, Segment, Talk, Transcript
+from app.transcripts.series import level_of, packed
+from app.transcripts.transcript import Channel, ChannelTalk, Hold, Overlap, Segment, Span, Talk, Transcript
 
 ROLES = ("agent", "customer")
 
@@ -122,6 +123,8 @@ def test_nothing_is_known_about_a_role_that_no_channel_has() -> None:
         ("ขอเงินคืนได้ไหมครับ", "เงินคืน"),
         ("환불해 주세요", "환불"),
         ("我要 iPhone 15 的退款", "iphone 15"),
+        ("我想退錢,謝謝妳", "谢谢你"),
+        ("请您看着办", "看著辦"),
         ("Rückerstattung bitte", "ruckerstattung"),
         ("C'est l'été", "l'ete"),
     ],
@@ -192,6 +195,49 @@ def test_a_category_has_a_limited_number_of_matches() -> None:
     assert len(result.matches) == 50
 
 
+LOUD = Talk(
+    channels=(
+        ChannelTalk(0, 4.0, 0.5, 0, Span(0, 2), packed_loudness=packed(map(level_of, [-30] * 12))),
+        ChannelTalk(1, 4.0, 0.5, 2, Span(3, 6), packed_loudness=packed(map(level_of, [-40] * 6 + [-10] * 6))),
+    ),
+    interruptions=3,
+    overlaps=3,
+    overlap_instances=(
+        Overlap(3.0, 4.0, 1, (0,), is_interruption=True),
+        Overlap(7.0, 7.5, 0, (1,), is_interruption=False),
+        Overlap(9.2, 9.9, 1, (0,), is_interruption=True),
+    ),
+)
+SHOUTED = call((0, 0, "Hello."), (1, 3, "I wait."), (0, 6, "Sorry."), (1, 9, "I wait!"), talk=LOUD)
+
+
+@pytest.mark.parametrize(
+    ("definition", "expected"),
+    [
+        ({"role": "customer", "loudness": {"at_least": -15}}, [("loudness", 4, 9, 11, -10)]),
+        ({"loudness": {"at_most": -35}}, [("loudness", 2, 3, 5, -40)]),
+        ({"role": "customer", "loudness": {"at_least": -15}, "first_seconds": 8}, None),
+        ({"role": "agent", "loudness": {"at_least": -15}}, None),
+        ({"role": "nobody", "loudness": {"at_least": -90}}, None),
+        (
+            {"role": "customer", "interruptions": {"at_least": 2}},
+            [("interruptions", 2, 3.0, 4.0, 1.0), ("interruptions", 4, 9.2, 9.9, 0.7)],
+        ),
+        ({"role": "agent", "interruptions": {"at_most": 0}}, [("interruptions", None, None, None, 0)]),
+    ],
+)
+def test_loud_turns_and_interruptions_are_matches_with_their_turns(
+    definition: dict[str, Any], expected: list[tuple[Any, ...]] | None
+) -> None:
+    result = found(SHOUTED, **definition)
+    shown = result and [(each.condition, each.turn, each.start, each.end, each.value) for each in result.matches]
+    assert shown == expected
+
+
+def test_nothing_is_known_about_loudness_in_older_transcripts() -> None:
+    assert found(CALL, loudness={"at_least": -96}) is None
+
+
 @pytest.mark.parametrize(
     ("definition", "error"),
     [
@@ -206,7 +252,7 @@ def test_a_category_has_a_limited_number_of_matches() -> None:
         ({"anyof": ["refund"]}, "Extra inputs are not permitted"),
         ({"any_of": ["a"], "first_seconds": 3, "last_seconds": 3}, "only one of `first_seconds`"),
         ({"any_of": ["a"], "from_percent": 50, "to_percent": 50}, "must be below `to_percent`"),
-        ({"language": "en", "first_seconds": 3}, "needs a phrase, `silence` or `hold`"),
+        ({"language": "en", "first_seconds": 3}, "needs a phrase, `silence`, `hold` or `loudness`"),
         ({"talk_share": {"at_least": 0.5}}, "`talk_share` needs a `role`"),
         ({"role": "agent", "language": "en"}, "`role` needs something"),
         ({"language": "en", "by": "meaning"}, "`by` needs"),

@@ -81,6 +81,10 @@ def test_each_question_has_an_answer(question: dict[str, Any], expected: tuple[A
     assert (given.value, given.points, given.not_applicable) == expected
 
 
+def test_facts_of_a_question_lead_to_the_turns_that_show_them() -> None:
+    assert answer({"by": "fact", "fact": "longest_hold", "at_most": 60}).evidence == (Evidence(3, 60.0),)
+
+
 def test_a_scorecard_may_be_for_the_calls_of_a_category() -> None:
     question = {"by": "category", "category": "greeting"}
     assert scored(question, applies_if="refund").scores

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from app.search.words import same_form
 from app.transcripts.dialogue import grouped
-from app.transcripts.transcript import ChannelTalk, Segment, Talk, Transcript, joined_text
+from app.transcripts.transcript import ChannelTalk, Segment, Talk, Transcript, Turn
+from app.transcripts.voice import heard_turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class CallTurn:
-    """A turn of the dialogue. `number` counts from 1, as everywhere in analyses."""
+    """A turn of the dialogue. `number` counts from 1, as everywhere in analyses. Older transcripts have no loudness."""
 
     number: int
     channel: int
@@ -30,6 +31,7 @@ class CallTurn:
     text: str
     language: str
     parts: tuple[Part, ...]
+    loudness_dbfs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,9 @@ class Call:
 
     @classmethod
     def of(cls, transcript: Transcript, metadata: Mapping[str, Any]) -> Self:
-        groups = enumerate(grouped(transcript.segments), start=1)
+        groups = zip(heard_turns(transcript), grouped(transcript.segments), strict=True)
         return cls(
-            turns=tuple(_turn(number, segments) for number, segments in groups),
+            turns=tuple(_turn(number, *group) for number, group in enumerate(groups, start=1)),
             roles={channel.index: channel.label for channel in transcript.channels} or _roles(transcript.segments),
             duration=transcript.duration,
             language=transcript.language,
@@ -65,22 +67,24 @@ class Call:
         found = [talk for talk in self.talk.channels if talk.channel in channels]
         return found[0] if len(found) == 1 else None
 
-    def turn_at(self, seconds: float) -> CallTurn | None:
-        """The last turn that begins by this time."""
-        return next((turn for turn in reversed(self.turns) if turn.start <= seconds), None)
+    def turn_at(self, seconds: float, channel: int | None = None) -> CallTurn | None:
+        """The last turn that begins by this time, of this channel or of any."""
+        begun = (turn for turn in reversed(self.turns) if turn.start <= seconds)
+        return next((turn for turn in begun if channel in (None, turn.channel)), None)
 
 
-def _turn(number: int, segments: Sequence[Segment]) -> CallTurn:
+def _turn(number: int, heard: Turn, segments: Sequence[Segment]) -> CallTurn:
     languages = [segment.language for segment in segments]
     return CallTurn(
         number=number,
         channel=segments[0].channel,
-        role=segments[0].speaker,
-        start=segments[0].start,
-        end=max(segment.end for segment in segments),
-        text=joined_text(segments),
+        role=heard.speaker,
+        start=heard.start,
+        end=heard.end,
+        text=heard.text,
         language=max(languages, key=languages.count),
         parts=tuple(Part(segment.start, segment.end, segment.text) for segment in segments),
+        loudness_dbfs=heard.loudness_dbfs,
     )
 
 

@@ -12,7 +12,9 @@ from app.analysis.rules.facts import Fact
 from app.analysis.rules.meaning import Meaning, MeaningUnavailable, Vectors
 from app.analysis.rules.phrases import SpokenWords
 from app.analysis.rules.results import Match, Verdict
+from app.search.chinese import simplified
 
+CHINESE = frozenset({"zh", "yue"})
 MOST_MATCHES = 50  # of a category, because somebody may look for "yes"
 
 
@@ -51,9 +53,15 @@ class Checker:
     def _condition(self, condition: Condition, prefix: str) -> Iterator[Checked]:
         yield from self._phrases(condition, prefix)
         yield from self._stretches(condition, prefix)
+        if condition.loudness is not None:
+            yield self._loud_turns(condition, prefix)
         for fact, limits in condition.facts:
             value = facts.value(self._call, fact, condition.role if fact in facts.TAKE_A_ROLE else None)
-            yield _of_fact(value, fact, prefix) if value is None or limits.holds(value) else Checked(Verdict.NO)
+            yield (
+                Checked(Verdict.NO)
+                if value is not None and not limits.holds(value)
+                else self._of_fact(value, fact, condition.role, prefix)
+            )
         if condition.language is not None:
             yield self._language(condition.language)
         if condition.metadata is not None:
@@ -109,7 +117,8 @@ class Checker:
             if since <= part.start < until
         ]
         vectors = self._vectors_of(self._meaning, [part for _, part in places])
-        rows = meaning.scores(self._meaning, vectors, condition.phrases, self._call.language)
+        examples = [self._to_compare(phrase) for phrase in condition.phrases]
+        rows = meaning.scores(self._meaning, vectors, examples, self._call.language)
         limits = meaning.limits(self._call.language, condition.min_score)
         found: dict[str, list[_Said]] = {phrase: [] for phrase in condition.phrases}
         for (turn, part), scores in zip(places, rows, strict=True):
@@ -122,8 +131,11 @@ class Checker:
         """The vectors of these parts. Several categories may ask for the same ones."""
         new = [part for part in dict.fromkeys(parts) if part not in self._vectors]
         if new:
-            self._vectors |= zip(new, model.of_speech([part.text for part in new]), strict=True)
+            self._vectors |= zip(new, model.of_speech([self._to_compare(part.text) for part in new]), strict=True)
         return [self._vectors[part] for part in parts]
+
+    def _to_compare(self, text: str) -> str:
+        return simplified(text) if self._call.language in CHINESE else text
 
     def _stretches(self, condition: Condition, prefix: str) -> Iterator[Checked]:
         since, until = condition.window(self._call.duration)
@@ -139,6 +151,30 @@ class Checker:
                 if hold.kind in kinds and since <= hold.start < until and hold.end - hold.start > wanted.longer_than
             ]
             yield Checked(Verdict.YES if holds else Verdict.NO, tuple(holds))
+
+    def _loud_turns(self, condition: Condition, prefix: str) -> Checked:
+        assert condition.loudness is not None
+        since, until = condition.window(self._call.duration)
+        channels = None if condition.role is None else self._call.channels_of(condition.role)
+        turns = [turn for turn in self._call.turns if channels is None or turn.channel in channels]
+        levels = [(turn, turn.loudness_dbfs) for turn in turns if turn.loudness_dbfs is not None]
+        if not levels:
+            return Checked(Verdict.NOT_KNOWN)
+        found = [
+            Match(f"{prefix}loudness", turn.number, turn.start, turn.end, value=level)
+            for turn, level in levels
+            if since <= turn.start < until and condition.loudness.holds(level)
+        ]
+        return Checked(Verdict.YES if found else Verdict.NO, tuple(found))
+
+    def _of_fact(self, value: float | None, fact: Fact, role: str | None, prefix: str) -> Checked:
+        """The places of the fact, each with how long it lasts, or the fact of the whole call."""
+        if value is None:
+            return Checked(Verdict.NOT_KNOWN)
+        name = f"{prefix}{fact}"
+        places = facts.places(self._call, fact, role)
+        found = [Match(name, each.turn, each.start, each.end, value=round(each.end - each.start, 3)) for each in places]
+        return Checked(Verdict.YES, tuple(found) or (Match(name, value=round(value, 3)),))
 
     def _stretch(self, condition: str, start: float, end: float) -> Match:
         turn = self._call.turn_at(start)
@@ -173,12 +209,6 @@ def _all_matches(checked: Iterable[Checked]) -> tuple[Match, ...]:
     checked = list(checked)
     best = max(one.verdict for one in checked)
     return tuple(match for one in checked if one.verdict == best for match in one.matches)
-
-
-def _of_fact(value: float | None, fact: Fact, prefix: str) -> Checked:
-    if value is None:
-        return Checked(Verdict.NOT_KNOWN)
-    return Checked(Verdict.YES, (Match(f"{prefix}{fact}", value=round(value, 3)),))
 
 
 def _yes_if(holds: bool) -> Checked:

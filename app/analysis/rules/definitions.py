@@ -18,6 +18,7 @@ from app.errors import FieldError, InvalidRequest
 from app.search.words import units
 from app.speech.call.talk import HOLD_SECONDS
 from app.speech.language_tags import candidate_of
+from app.transcripts.series import SILENCE_DBFS
 
 LONGEST_NAME = 64
 MOST_PHRASES = 100
@@ -88,7 +89,8 @@ MetadataTexts = Annotated[
     Discriminator(_one_or_many),
 ]
 MetadataName = Annotated[str, Field(min_length=1, max_length=200, pattern=wording.NO_NUL)]
-Number = Annotated[float, Field(ge=0, le=1_000_000)]
+Number = Annotated[float, Field(ge=-1000, le=1_000_000)]
+Decibels = Annotated[float, Field(ge=SILENCE_DBFS, le=0)]
 
 
 class _Part(BaseModel):
@@ -121,6 +123,13 @@ class Share(Range):
     at_most: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
+class Loudness(Range):
+    """dB below full scale, from -96 to 0."""
+
+    at_least: Decibels | None = None
+    at_most: Decibels | None = None
+
+
 class LongerThan(_Part):
     longer_than: float = Field(
         ge=HOLD_SECONDS,
@@ -130,9 +139,9 @@ class LongerThan(_Part):
 
 
 _PHRASES = ("any_of", "all_of", "none_of")
-_IN_TIME = (*_PHRASES, "silence", "hold")
+_IN_TIME = (*_PHRASES, "silence", "hold", "loudness")
 _OF_FACTS = ("interruptions", "talk_share", "words_per_minute", "duration")
-_OTHERS = ("silence", "hold", "language", "metadata")
+_OTHERS = ("silence", "hold", "loudness", "language", "metadata")
 
 
 class Condition(_Part):
@@ -166,6 +175,11 @@ class Condition(_Part):
     to_percent: float | None = Field(default=None, gt=0, le=100, description="Only up to this percentage of the call.")
     silence: LongerThan | None = Field(default=None, description="A long stretch without speech and without sound.")
     hold: LongerThan | None = Field(default=None, description="A long stretch without speech, also one with music.")
+    loudness: Loudness | None = Field(
+        default=None,
+        description="The role, or anybody, speaks so loud in a turn: the `loudness_dbfs` of turns, from -96 to 0.",
+        examples=[{"at_least": -12}],
+    )
     interruptions: Range | None = Field(default=None, description="How often the role interrupts, or anybody.")
     talk_share: Share | None = Field(default=None, description="The part of all speech that the role has.")
     words_per_minute: Range | None = Field(default=None, description="How fast the role speaks.")
@@ -202,7 +216,7 @@ class Condition(_Part):
         if sum(windows) > 1:
             raise ValueError("may have only one of `first_seconds`, `last_seconds`, and percentages")
         if any(windows) and named.isdisjoint(_IN_TIME):
-            raise ValueError("a part of the call needs a phrase, `silence` or `hold`, which are looked for in it")
+            raise ValueError("a part of the call needs a phrase, `silence`, `hold` or `loudness`")
         if self.from_percent is not None and self.from_percent >= (self.to_percent or 100):
             raise ValueError("`from_percent` must be below `to_percent`")
 

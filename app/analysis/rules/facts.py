@@ -3,8 +3,10 @@
 The names are those of `talk` in the transcript where it has them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from statistics import median
 
 from app.analysis.rules.call import Call
 from app.transcripts.transcript import ChannelTalk
@@ -26,6 +28,7 @@ class Fact(StrEnum):
     WORDS_PER_MINUTE = "words_per_minute"
     LONGEST_MONOLOGUE = "longest_monologue"
     MEDIAN_RESPONSE_SECONDS = "median_response_seconds"
+    LOUDNESS = "loudness"
 
 
 _OF_CALLS: Mapping[Fact, Callable[[Call], float | None]] = {
@@ -42,13 +45,12 @@ _OF_CALLS: Mapping[Fact, Callable[[Call], float | None]] = {
 _OF_ROLES: Mapping[Fact, Callable[[ChannelTalk], float | None]] = {
     Fact.INTERRUPTIONS: lambda talk: talk.interruptions,
     Fact.TALK_SHARE: lambda talk: talk.share,
-    # `talk` of older transcripts does not have these two.
-    Fact.WORDS_PER_MINUTE: lambda talk: getattr(talk, "words_per_minute", None),
-    Fact.MEDIAN_RESPONSE_SECONDS: lambda talk: getattr(talk, "median_response_seconds", None),
+    Fact.WORDS_PER_MINUTE: lambda talk: talk.words_per_minute,
+    Fact.MEDIAN_RESPONSE_SECONDS: lambda talk: talk.median_response_seconds,
     Fact.LONGEST_MONOLOGUE: lambda talk: talk.longest_monologue.seconds if talk.longest_monologue else 0.0,
 }
-NEED_A_ROLE = frozenset(_OF_ROLES) - frozenset(_OF_CALLS)
-TAKE_A_ROLE = frozenset(_OF_ROLES)
+NEED_A_ROLE = frozenset({*_OF_ROLES, Fact.LOUDNESS}) - frozenset(_OF_CALLS)
+TAKE_A_ROLE = frozenset({*_OF_ROLES, Fact.LOUDNESS})
 # With one track nobody knows who speaks.
 _NEED_SEVERAL = frozenset({Fact.INTERRUPTIONS, Fact.TALK_SHARE, Fact.LONGEST_MONOLOGUE, Fact.MEDIAN_RESPONSE_SECONDS})
 
@@ -60,4 +62,49 @@ def value(call: Call, fact: Fact, role: str | None) -> float | None:
     talk = call.talk_of(role)
     if talk is None or (fact in _NEED_SEVERAL and len(call.roles) < 2):
         return None
+    if fact is Fact.LOUDNESS:
+        turns = [turn for turn in call.turns if turn.channel == talk.channel]
+        levels = [turn.loudness_dbfs for turn in turns if turn.loudness_dbfs is not None]
+        return median(levels) if levels else None
     return _OF_ROLES[fact](talk)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to listen to a fact: the number of the turn, and the seconds of what happens."""
+
+    turn: int | None
+    start: float
+    end: float
+
+
+def places(call: Call, fact: Fact, role: str | None) -> Sequence[Place]:
+    """Where a fact can be heard, in the order of the call. Nothing of facts that no place shows, such as a duration.
+
+    Transcripts of older versions do not have the places of overlaps.
+    """
+    talk = None if role is None else call.talk_of(role)
+    match fact:
+        case Fact.INTERRUPTIONS | Fact.OVERLAPS | Fact.OVERLAP_SECONDS:
+            return [
+                _place(call, overlap.start, overlap.end, overlap.channel)
+                for overlap in call.talk.overlap_instances or ()
+                if (fact is not Fact.INTERRUPTIONS or overlap.is_interruption)
+                and (talk is None or overlap.channel == talk.channel)
+            ]
+        case Fact.HOLDS | Fact.HOLD_SECONDS:
+            return [_place(call, hold.start, hold.end) for hold in call.talk.holds]
+        case Fact.LONGEST_HOLD:
+            longest = max(call.talk.holds, key=lambda hold: hold.end - hold.start, default=None)
+            return [] if longest is None else [_place(call, longest.start, longest.end)]
+        case Fact.LONGEST_MONOLOGUE if talk and talk.longest_monologue:
+            return [_place(call, talk.longest_monologue.start, talk.longest_monologue.end, talk.channel)]
+        case Fact.MEDIAN_RESPONSE_SECONDS if talk and talk.longest_response:
+            return [_place(call, talk.longest_response.start, talk.longest_response.end)]
+    return ()
+
+
+def _place(call: Call, start: float, end: float, channel: int | None = None) -> Place:
+    """With a channel, the turn is its last one that begins before the end. Otherwise it is the one before the start."""
+    turn = call.turn_at(start if channel is None else end, channel)
+    return Place(turn.number if turn else None, start, end)

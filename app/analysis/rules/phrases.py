@@ -1,6 +1,7 @@
 """Finds phrases by their words: the same words one after the other, in the form in which search compares them. Pure.
 
 Scripts without spaces are compared character by character, so a phrase of Chinese is found inside a longer text.
+Traditional and simplified characters are compared in one form.
 """
 
 from collections import defaultdict
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from app.analysis.rules.call import Call, CallTurn, Part
 from app.analysis.rules.definitions import without_star
+from app.search.chinese import simplified
 from app.search.words import units
 from app.transcripts.dialogue import LONG_PAUSE_SECONDS
 
@@ -43,7 +45,7 @@ class SpokenWords:
                 if end is None or part.start - end > LONG_PAUSE_SECONDS:
                     self._words.append(None)
                     self._places.append(None)
-                for unit in units(part.text):
+                for unit in units(simplified(part.text)):
                     self._positions[unit.text].append(len(self._words))
                     self._words.append(unit.text)
                     self._places.append((turn, part))
@@ -52,7 +54,7 @@ class SpokenWords:
     def find(self, phrase: str) -> Iterator[Found]:
         """Where the phrase was said, by anybody."""
         text, is_open = without_star(phrase)
-        sought = [unit.text for unit in units(text)]
+        sought = [unit.text for unit in units(simplified(text))]
         for first in self._beginnings(sought, is_open):
             last = first + len(sought) - 1
             if self._has(sought, first, is_open):

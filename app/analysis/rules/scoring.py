@@ -7,6 +7,7 @@ from app.analysis.rules import facts
 from app.analysis.rules.call import Call
 from app.analysis.rules.checking import Checked
 from app.analysis.rules.definitions import CategoryQuestion, FactQuestion, Question, Scorecard
+from app.analysis.rules.facts import Place
 from app.analysis.rules.results import Answer, Evidence, Match, Score, Verdict
 
 MOST_EVIDENCE = 10
@@ -73,7 +74,8 @@ def _by_fact(call: Call, question: FactQuestion, empty: Answer) -> Answer:
     value = facts.value(call, question.fact, question.role)
     if value is None:
         return replace(empty, not_applicable=True)
-    return _counted(empty, round(value, 3), is_right=question.holds(value))
+    counted = _counted(empty, round(value, 3), is_right=question.holds(value))
+    return replace(counted, evidence=_evidence(facts.places(call, question.fact, question.role)))
 
 
 def _by_model(empty: Answer, given: ModelAnswer) -> Answer:
@@ -92,11 +94,9 @@ def _verdict(category: str, checked: Mapping[str, Checked]) -> Verdict:
     return checked[category].verdict if category in checked else Verdict.NOT_KNOWN
 
 
-def _evidence(matches: Sequence[Match]) -> tuple[Evidence, ...]:
-    places = (
-        Evidence(match.turn, match.start) for match in matches if match.turn is not None and match.start is not None
-    )
-    return tuple(dict.fromkeys(places))[:MOST_EVIDENCE]
+def _evidence(places: Sequence[Match | Place]) -> tuple[Evidence, ...]:
+    known = (Evidence(each.turn, each.start) for each in places if each.turn is not None and each.start is not None)
+    return tuple(dict.fromkeys(known))[:MOST_EVIDENCE]
 
 
 def _summed(scorecard: str, answers: Sequence[Answer]) -> Score:
