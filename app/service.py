@@ -18,6 +18,7 @@ import structlog
 from app import readiness
 from app.access.registry import ApiKeys
 from app.analysis.analyses import Analyses
+from app.analysis.reports.reading import Reports
 from app.audio.containment.report import log_containment
 from app.control.pausable import Pausable
 from app.control.presence import Presence
@@ -125,6 +126,7 @@ class Service:
     feeder: Feeder
     retries: Retries
     analyses: Analyses
+    reports: Reports
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -279,6 +281,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database, *, is
         ),
         retries=Retries(database, parts.store, parts.fetcher, intake),
         analyses=Analyses(database, analysis_wanted(settings)),
+        reports=Reports(database),
         api_keys=api_keys_of(settings, is_exposed=is_exposed),
         readiness=_readiness(settings, parts, intake),
     )

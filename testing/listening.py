@@ -64,6 +64,7 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         feeder=unused,
         retries=unused,
         analyses=unused,
+        reports=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
     )

@@ -6,10 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     Index,
@@ -20,6 +22,25 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
+
+# The same is in alembic/versions/20261219_reports.py.
+_SHARE = """coalesce(
+    jsonb_path_query_first(judgement, '$.sentiment.sides[*] ? (@.speaker like_regex "^customer$" flag "i")'),
+    jsonb_path_query_first(judgement, '$.sentiment ? (@.sides.size() == 1).sides[0]')
+) #>> '{{shares,{mood}}}'"""
+COMPUTED = {
+    "category_names": "jsonb_path_query_array(categories, '$[*] ? (@.sure == true).name')",
+    "scorecards": "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).scorecard')",
+    "points": "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).points')",
+    "possible": "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).possible')",
+    "intent": "judgement #>> '{intent,value}'",
+    "resolved": "(judgement #>> '{resolved,value}')::boolean",
+    "mood": f"({_SHARE.format(mood='positive')})::real - ({_SHARE.format(mood='negative')})::real",
+}
+
+
+def _computed(name: str, kind: Any) -> Any:
+    return Field(default=None, sa_column=Column(name, kind, Computed(COMPUTED[name], persisted=True)))
 
 
 class AnalysisStatus(StrEnum):
@@ -40,6 +61,10 @@ class Analysis(SQLModel, table=True):
     `judgement` is `judging.Judged.fields`, and `dropped` counts what the model said without turns of the call that
     support it. `tokens` are those of all attempts. While the status is `pending`, the error is that of the last
     attempt.
+
+    PostgreSQL computes the columns that reports and filters read from `categories`, `scores` and `judgement`. The names
+    of categories are those of which the rules are sure. `scorecards`, `points` and `possible` are in the same order.
+    `mood` is the customer's, from -1 to 1: that of the channel with this label, or of the only one.
     """
 
     __table_args__ = (
@@ -56,6 +81,8 @@ class Analysis(SQLModel, table=True):
             postgresql_where=text("status = 'pending'"),
         ),
         Index("analysis_running", "tenant", postgresql_where=text("status = 'in_progress'")),
+        Index("analysis_categories", "category_names", postgresql_using="gin"),
+        Index("analysis_scorecards", "scorecards", postgresql_using="gin"),
     )
 
     transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
@@ -72,6 +99,13 @@ class Analysis(SQLModel, table=True):
     categories: list[dict[str, Any]] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     scores: list[dict[str, Any]] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     judgement: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+    category_names: list[str] | None = _computed("category_names", JSONB(none_as_null=True))
+    scorecards: list[str] | None = _computed("scorecards", JSONB(none_as_null=True))
+    points: list[float] | None = _computed("points", JSONB(none_as_null=True))
+    possible: list[float] | None = _computed("possible", JSONB(none_as_null=True))
+    intent: str | None = _computed("intent", Text())
+    resolved: bool | None = _computed("resolved", Boolean())
+    mood: float | None = _computed("mood", REAL())
     dropped: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     model: str | None = Field(default=None, sa_type=Text)
     prompt_version: str | None = Field(default=None, sa_type=Text)

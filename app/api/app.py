@@ -32,6 +32,7 @@ from app.api import (
     operations,
     problems,
     recordings,
+    reports,
     retries,
     tenants,
     transcriptions,
@@ -157,6 +158,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.include_router(keys.router)
     app.include_router(tenants.router)
     app.include_router(usage.router)
+    app.include_router(reports.router)
     app.include_router(audit.router)
     app.add_middleware(RateLimitMiddleware)
     problems.install(app)

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Request
 
 from app.analysis.analyses import Analyses
+from app.analysis.reports.reading import Reports
 from app.database.connections import Database
 from app.intake.intake import Intake
 from app.jobs.claims.ending import AtEnd
@@ -79,6 +80,10 @@ async def _analyses(request: Request) -> Analyses:
     return service_of(request).analyses
 
 
+async def _reports(request: Request) -> Reports:
+    return service_of(request).reports
+
+
 async def _store(request: Request) -> AudioStore:
     return service_of(request).parts.store
 
@@ -99,4 +104,5 @@ BatchIntakeDep = Annotated[BatchIntake, Depends(_batch_intake)]
 BatchReaderDep = Annotated[BatchReader, Depends(_batch_reader)]
 RetriesDep = Annotated[Retries, Depends(_retries)]
 AnalysesDep = Annotated[Analyses, Depends(_analyses)]
+ReportsDep = Annotated[Reports, Depends(_reports)]
 StoreDep = Annotated[AudioStore, Depends(_store)]

@@ -113,7 +113,14 @@ class NamesAfter:
 
 
 def prefixes_of(route: APIRoute) -> tuple[str, ...]:
-    return tuple(part.call.prefix for part in route.dependant.dependencies if isinstance(part.call, NamesAfter))
+    return tuple(_prefixes(route.dependant))
+
+
+def _prefixes(dependant: Dependant) -> Iterator[str]:
+    for dependency in dependant.dependencies:
+        if isinstance(dependency.call, NamesAfter):
+            yield dependency.call.prefix
+        yield from _prefixes(dependency)
 
 
 def _query_fields(dependant: Dependant) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import (
     JSON,
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -22,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 from app.access.callers import DEFAULT_TENANT
@@ -232,6 +233,32 @@ class UnredactedTranscript(SQLModel, table=True):
 
     transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
     transcript: str = Field(sa_type=Text)
+
+
+class CallFacts(SQLModel, table=True):
+    """What reports add up over many calls: a narrow row for each completed call (`figures.Figures`).
+
+    The keywords are stored apart from the row, whatever their size, so that many rows fit into a page.
+    """
+
+    __tablename__ = "call_facts"
+    __table_args__ = ({"postgresql_with": {"toast_tuple_target": 128}},)
+
+    transcription_id: UUID = Field(primary_key=True, foreign_key="transcription.id", ondelete="CASCADE")
+    speech_seconds: float | None = Field(default=None, sa_type=REAL)
+    silence_seconds: float | None = Field(default=None, sa_type=REAL)
+    holds: int | None = None
+    hold_seconds: float | None = Field(default=None, sa_type=REAL)
+    longest_hold: float | None = Field(default=None, sa_type=REAL)
+    longest_hold_start: float | None = Field(default=None, sa_type=REAL)
+    longest_hold_turn: int | None = None
+    interruptions: int | None = None
+    first_interruption_start: float | None = Field(default=None, sa_type=REAL)
+    first_interruption_turn: int | None = None
+    agent_share: float | None = Field(default=None, sa_type=REAL)
+    agent_words_per_minute: float | None = Field(default=None, sa_type=REAL)
+    agent_response_seconds: float | None = Field(default=None, sa_type=REAL)
+    keywords: list[str] = Field(sa_column=Column("keywords", ARRAY(Text), nullable=False))
 
 
 class AwaitedJob(SQLModel, table=True):

@@ -1,12 +1,15 @@
-"""What a transcript adds to its job: the transcript itself, the words by which it is found, and who spoke how long."""
+"""What a transcript adds to its job: the transcript, the words by which it is found, and the figures of reports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.jobs.models import StoredTranscript, Transcription, UnredactedTranscript, stored_transcripts
+from app.jobs.figures import Figures
+from app.jobs.models import CallFacts, StoredTranscript, Transcription, UnredactedTranscript, stored_transcripts
 from app.search.index import write_words
 from app.search.lexemes import rows_of
 from app.transcripts.dialogue import turns
@@ -19,6 +22,7 @@ class Result:
     language: str | None
     speakers: list[dict[str, Any]]
     words: Sequence[str]
+    figures: Figures
     unredacted: str | None = None
 
 
@@ -26,7 +30,14 @@ def prepare(transcript: Transcript, tenant: str, unredacted: Transcript | None =
     """Called in a thread, because it takes a while for a long call."""
     stored = stored_transcripts.dump_json(transcript).decode()
     kept = None if unredacted is None else stored_transcripts.dump_json(unredacted).decode()
-    return Result(stored, transcript.language, speakers_of(transcript), words_of(transcript, tenant), kept)
+    return Result(
+        stored,
+        transcript.language,
+        speakers_of(transcript),
+        words_of(transcript, tenant),
+        Figures.of(transcript),
+        kept,
+    )
 
 
 def words_of(transcript: Transcript, tenant: str) -> list[str]:
@@ -45,3 +56,14 @@ async def write(session: AsyncSession, job: Transcription, result: Result) -> No
     job.language, job.speakers = result.language, result.speakers
     with session.no_autoflush:  # so that the row of the job is written once, when all of its columns are known
         await write_words(session, job.id, result.words)
+        await write_figures(session, job.id, result.figures)
+
+
+async def write_figures(session: AsyncSession, transcription_id: UUID, figures: Figures) -> None:
+    """Write the figures of a call. A call that has figures keeps those."""
+    hold, interruption = figures.longest_hold_at, figures.first_interruption_at
+    values = {field.name: getattr(figures, field.name) for field in fields(Figures) if not field.name.endswith("_at")}
+    for name, place in (("longest_hold", hold), ("first_interruption", interruption)):
+        values |= {f"{name}_start": place and place.start, f"{name}_turn": place and place.turn}
+    row = insert(CallFacts).values(transcription_id=transcription_id, **values)
+    await session.exec(row.on_conflict_do_nothing())

@@ -89,6 +89,7 @@ OF_ANALYSES = (
     """,
     "INSERT INTO language_model_use VALUES ('2026-12-16', 'default', 100)",
 )
+OF_REPORTS = (f"INSERT INTO call_facts (transcription_id, holds, keywords) VALUES ('{JOB}', 1, '{{refund}}')",)
 OF_BATCHES = (
     f"""
     INSERT INTO recording_batch VALUES ('{JOB}', 'test', 'key', 'f', '2019', 'feeding', 's3://calls/*', '{{}}', 1, 1, 0,
@@ -121,6 +122,7 @@ OF_RUNNING_JOBS = {
     "scorecard",
     "analysis",
     "language_model_use",
+    "call_facts",
 }  # a way down drops their rows, because an older version has no such table
 
 
@@ -190,7 +192,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     database = Database(address)
     waiting = await enqueue(database)
     await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS, *OF_TENANTS)
-    await execute(address, *OF_CONTROL, *OF_LIMITS, *OF_RULES, *OF_ANALYSES)
+    await execute(address, *OF_CONTROL, *OF_LIMITS, *OF_RULES, *OF_ANALYSES, *OF_REPORTS)
     schemas, contents = {newest_first[0]: await schema(address)}, await rows(address)
     assert all(contents.values())
 

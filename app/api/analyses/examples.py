@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.api.analyses import report_example
 from app.jobs.views import EXAMPLE_ID
 
 PENDING: dict[str, Any] = {
@@ -113,7 +114,12 @@ WAITING: dict[str, Any] = PENDING | {
     },
     "started_at": "2026-11-21T09:30:03.5Z",
 }
-EXAMPLES = {"Analysis": COMPLETED, "AnalysisAsked": PENDING, "AnalysisWaiting": WAITING}
+EXAMPLES = {
+    "Analysis": COMPLETED,
+    "AnalysisAsked": PENDING,
+    "AnalysisWaiting": WAITING,
+    "Report": report_example.EXAMPLE,
+}
 
 
 def _content(*names: str) -> dict[str, Any]:

@@ -31,8 +31,8 @@ LONGEST_UPLOAD, CLOCKS_APART = timedelta(days=1), timedelta(hours=1)
 class Wanted:
     """Which jobs a list shows. A job has to fit all of them.
 
-    `metadata` are names and values, as texts. With `not_retried`, no other job is its retry. `cursor` is the id of the
-    last job that the previous page looked at.
+    `metadata` are names and values, as texts. `also` are further conditions for a row of `transcription`. With
+    `not_retried`, no other job is its retry. `cursor` is the id of the last job that the previous page looked at.
     """
 
     statuses: Sequence[Status] = ()
@@ -41,6 +41,7 @@ class Wanted:
     metadata: Sequence[tuple[str, str]] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
+    also: Sequence[ColumnElement[bool]] = ()
     query: Query | None = None
     tenant: str | None = None
     not_retried: bool = False
@@ -70,7 +71,7 @@ def behind(wanted: Wanted, column: Any, cursor: UUID) -> ColumnElement[bool]:
 
 def matching(wanted: Wanted, caller: Caller | None) -> list[ColumnElement[bool]]:
     """The conditions for a row of `transcription`, except those of the query."""
-    conditions = [seen_by(caller), *id_range(wanted, Transcription.id)]
+    conditions = [seen_by(caller), *id_range(wanted, Transcription.id), *wanted.also]
     if wanted.statuses:
         conditions.append(col(Transcription.status).in_(wanted.statuses))
     if wanted.languages:

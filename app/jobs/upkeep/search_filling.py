@@ -1,5 +1,7 @@
 """Makes calls searchable that are not: those of older versions, and those that an older version completes beside this.
 
+The figures of such calls, which reports add up, are written with their words.
+
 Every process looks at all completed calls once, the newest first, and then at the latest ones each minute. It remembers
 nothing: a process that is killed begins again, and skips what has words already.
 """
@@ -13,15 +15,16 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, tuple_
+from sqlalchemy import and_, func, tuple_
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.database.connections import Database
 from app.database.retries import every
 from app.jobs import results
+from app.jobs.figures import Figures
 from app.jobs.lifecycle import Status
-from app.jobs.models import StoredTranscript, Transcription, stored_transcripts
+from app.jobs.models import CallFacts, StoredTranscript, Transcription, stored_transcripts
 from app.jobs.upkeep import late_indexes
 from app.search.index import write_words
 from app.search.lexemes import rows_of
@@ -39,10 +42,11 @@ log = structlog.stdlib.get_logger("callscribe.search")
 
 @dataclass(frozen=True)
 class _Read:
-    """A call without words, and its result. `speakers` is None if the transcript cannot be read."""
+    """A call without words or figures, and its result. `speakers` is None if the transcript cannot be read."""
 
     id: UUID
     words: Sequence[str]
+    figures: Figures
     speakers: list[dict[str, Any]] | None
 
 
@@ -103,6 +107,7 @@ class SearchFilling:
             for call in read:
                 if call.id in kept:  # it may have been erased meanwhile
                     await write_words(session, call.id, call.words)
+                    await results.write_figures(session, call.id, call.figures)
                     await session.exec(
                         update(Transcription)
                         .where(col(Transcription.id) == call.id, col(Transcription.speakers).is_(None))
@@ -114,12 +119,14 @@ class SearchFilling:
 async def _ended(
     session: AsyncSession, before: tuple[datetime, UUID] | None, since: datetime | None
 ) -> list[tuple[UUID, datetime, bool]]:
-    """The next completed calls, the latest first, each with whether it has words."""
+    """The next completed calls, the latest first, each with whether it has words and figures."""
     has_words = select(TranscriptSearch.part).where(
         TranscriptSearch.transcription_id == Transcription.id, TranscriptSearch.part == 0
     )
+    has_figures = select(CallFacts.transcription_id).where(CallFacts.transcription_id == Transcription.id)
+    is_filled = and_(has_words.scalar_subquery().is_not(None), has_figures.scalar_subquery().is_not(None))
     ended_at, job_id = col(Transcription.completed_at), col(Transcription.id)
-    statement = select(Transcription.id, ended_at, has_words.scalar_subquery().is_not(None)).where(
+    statement = select(Transcription.id, ended_at, is_filled).where(
         Transcription.status == Status.COMPLETED, ended_at.is_not(None)
     )
     if before is not None:
@@ -136,7 +143,8 @@ def _read(job_id: UUID, tenant: str, stored: str | None) -> _Read:
     if stored is not None:
         try:
             transcript = stored_transcripts.validate_json(stored)
-            return _Read(job_id, results.words_of(transcript, tenant), results.speakers_of(transcript))
+            words = results.words_of(transcript, tenant)
+            return _Read(job_id, words, Figures.of(transcript), results.speakers_of(transcript))
         except ValueError:
             log.warning("a stored transcript cannot be read, so that its call cannot be searched", job=str(job_id))
-    return _Read(job_id, rows_of([], tenant), None)
+    return _Read(job_id, rows_of([], tenant), Figures(), None)
