@@ -23,8 +23,8 @@ COMPUTED = (
     ("scorecards", postgresql.JSONB(), "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).scorecard')"),
     ("points", postgresql.JSONB(), "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).points')"),
     ("possible", postgresql.JSONB(), "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).possible')"),
-    ("intent", sa.Text(), "judgement #>> '{intent,value}'"),
-    ("resolved", sa.Boolean(), "(judgement #>> '{resolved,value}')::boolean"),
+    ("intent_name", sa.Text(), "judgement #>> '{intent,value}'"),
+    ("is_resolved", sa.Boolean(), "(judgement #>> '{resolved,value}')::boolean"),
     ("mood", sa.REAL(), f"({SHARE.format(mood='positive')})::real - ({SHARE.format(mood='negative')})::real"),
 )
 

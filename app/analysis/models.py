@@ -33,8 +33,8 @@ COMPUTED = {
     "scorecards": "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).scorecard')",
     "points": "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).points')",
     "possible": "jsonb_path_query_array(scores, '$[*] ? (@.possible > 0).possible')",
-    "intent": "judgement #>> '{intent,value}'",
-    "resolved": "(judgement #>> '{resolved,value}')::boolean",
+    "intent_name": "judgement #>> '{intent,value}'",
+    "is_resolved": "(judgement #>> '{resolved,value}')::boolean",
     "mood": f"({_SHARE.format(mood='positive')})::real - ({_SHARE.format(mood='negative')})::real",
 }
 
@@ -103,8 +103,8 @@ class Analysis(SQLModel, table=True):
     scorecards: list[str] | None = _computed("scorecards", JSONB(none_as_null=True))
     points: list[float] | None = _computed("points", JSONB(none_as_null=True))
     possible: list[float] | None = _computed("possible", JSONB(none_as_null=True))
-    intent: str | None = _computed("intent", Text())
-    resolved: bool | None = _computed("resolved", Boolean())
+    intent_name: str | None = _computed("intent_name", Text())
+    is_resolved: bool | None = _computed("is_resolved", Boolean())
     mood: float | None = _computed("mood", REAL())
     dropped: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     model: str | None = Field(default=None, sa_type=Text)

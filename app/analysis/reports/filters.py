@@ -71,11 +71,11 @@ class Filters:
             if names:
                 found.append(col(column).op("?|")(cast(literal(list(names), ARRAY(Text)), ARRAY(Text))))
         if self.intents:
-            found.append(col(Analysis.intent).in_(self.intents))
+            found.append(col(Analysis.intent_name).in_(self.intents))
         if self.sentiments:
             found.append(or_(*(sentiment_column() == each.value for each in self.sentiments)))
         if self.resolved is not None:
-            found.append(col(Analysis.resolved).is_(self.resolved))
+            found.append(col(Analysis.is_resolved).is_(self.resolved))
         if found:
             analysed = select(Analysis.transcription_id).where(Analysis.transcription_id == Transcription.id, *found)
             conditions.append(analysed.exists())

@@ -139,8 +139,8 @@ _FIGURES = """
     count(*) FILTER (WHERE sentiment = 'neutral') AS neutral,
     count(*) FILTER (WHERE sentiment = 'negative') AS negative,
     avg(mood) AS sentiment_score,
-    count(resolved) AS resolved_calls,
-    count(*) FILTER (WHERE resolved) AS resolved_yes
+    count(is_resolved) AS resolved_calls,
+    count(*) FILTER (WHERE is_resolved) AS resolved_yes
 """
 _NAMED = {
     "categories": """
@@ -155,9 +155,9 @@ _NAMED = {
     """,
     "intents": f"""
         SELECT * FROM (
-            SELECT {{keys}}, intent AS name, count(*) AS calls,
-                   row_number() OVER (PARTITION BY {{keys}} ORDER BY count(*) DESC, intent) AS place
-            FROM {{source}} WHERE intent IS NOT NULL GROUP BY {{keys}}, intent
+            SELECT {{keys}}, intent_name AS name, count(*) AS calls,
+                   row_number() OVER (PARTITION BY {{keys}} ORDER BY count(*) DESC, intent_name) AS place
+            FROM {{source}} WHERE intent_name IS NOT NULL GROUP BY {{keys}}, intent_name
         ) AS ordered WHERE place <= {MOST_INTENTS}
     """,
 }
@@ -208,8 +208,8 @@ def _figures(question: Question, caller: Caller) -> Any:
         _agent().label("agent"),
         sentiment_column().label("sentiment"),
         *(column for column in CallFacts.__table__.columns if column.name not in ("transcription_id", "keywords")),  # type: ignore[attr-defined]
-        *(Analysis.category_names, Analysis.scorecards, Analysis.points, Analysis.possible, Analysis.intent),
-        *(Analysis.resolved, Analysis.mood),
+        *(Analysis.category_names, Analysis.scorecards, Analysis.points, Analysis.possible, Analysis.intent_name),
+        *(Analysis.is_resolved, Analysis.mood),
     ]
     called = (
         select(*columns)
@@ -325,7 +325,7 @@ def _key(question: Question) -> ColumnElement[str]:
         By.LANGUAGE: Transcription.language,
         By.STATUS: Transcription.status,
         By.CATEGORY: null(),
-        By.INTENT: Analysis.intent,
+        By.INTENT: Analysis.intent_name,
         By.SENTIMENT: sentiment_column(),
         By.MODEL: model_column(),
     }
