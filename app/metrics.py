@@ -88,6 +88,9 @@ _analysis_requests = _histogram(
     "analysis_request_seconds", "Seconds that requests to the language model took.", MODEL_BUCKETS, "result"
 )
 _analysis_tokens = _counter("analysis_tokens", "Tokens that the language model has read and written.")
+_analyses_not_queued = _counter(
+    "analysis_not_queued", "Ended calls whose analysis this process could not queue. A sweep queues it later."
+)
 _models, _codes, _routes, _channels = _Values(), _Values(), _Values(), _Values()
 for _stage in STAGES:
     _job_seconds.labels(_stage)
@@ -154,6 +157,10 @@ def model_loaded(model: str, device: str) -> None:
 def analysis_ended(status: str, code: str | None) -> None:
     """`code` is that of the analysis' error, if it has one."""
     _analyses.labels(status, _codes.bounded(code or "")).inc()
+
+
+def analysis_not_queued() -> None:
+    _analyses_not_queued.inc()
 
 
 def analysis_requested(result: str, seconds: float) -> None:

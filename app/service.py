@@ -18,6 +18,7 @@ import structlog
 from app import readiness
 from app.access.registry import ApiKeys
 from app.analysis.analyses import Analyses
+from app.analysis.missing import MissingAnalyses
 from app.analysis.reports.reading import Reports
 from app.audio.containment.report import log_containment
 from app.control.pausable import Pausable
@@ -218,6 +219,7 @@ async def open_parts(
         work = [signals.run(), switches.run(), neighbours.run(database, signals), retention.run(), sender.run()]
         work += [
             analysis.run(),
+            MissingAnalyses(database, analysis_wanted(settings)).run(),
             unserved.run(),
             log_containment(),
             SearchFilling(database).run(),

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, func, text
+import structlog
+from sqlalchemy import Text, Uuid, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -38,6 +39,10 @@ from app.jobs.views import TranscriptionOut
 
 DUE_TOPIC = "analysis_due"
 LEASE = timedelta(seconds=30)
+LATELY, MOST_ADDED = timedelta(hours=1), 1000
+LOCK = 0x616E61  # "ana": one process looks for missing analyses at a time
+
+log = structlog.stdlib.get_logger("callscribe.analysis")
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,51 @@ _ADD = text("""
 async def add_if_wanted(session: AsyncSession, job: Transcription, *, wanted: Wanted) -> None:
     """Queue the analysis of a job that has ended, in the transaction that ends it, if there is something to find out.
 
-    Nothing is written for other jobs, and hardly ever read, so that they pay nothing for it.
+    Nothing is written for other jobs, and hardly ever read, so that they pay nothing for it. An error here must not
+    undo the end of the job, so it undoes only this. `add_missing` makes up for it.
     """
-    if job.status is not Status.COMPLETED:
+    if job.status is not Status.COMPLETED or wanted.surely_nothing(job.tenant):
         return
-    has_rules, judged = await wanted.rules(session, job.tenant), wanted.judgement(job.tenant)
-    if has_rules or judged:
-        await _add(session, job, judged=judged, has_rules=has_rules)
+    await session.flush()  # outside of the block, because an error of the job itself must undo its end
+    try:
+        async with session.begin_nested():
+            has_rules, judged = await wanted.rules(session, job.tenant), wanted.judgement(job.tenant)
+            if has_rules or judged:
+                await _add(session, job, judged=judged, has_rules=has_rules)
+                await notify(session, DUE_TOPIC)
+    except Exception:  # whatever it is, the transcript comes first
+        log.exception("the analysis of a call was not queued; a sweep makes up for it", job=str(job.id))
+        metrics.analysis_not_queued()
+
+
+_ADD_MISSING = text("""
+    WITH has_rules AS MATERIALIZED (SELECT tenant FROM category UNION SELECT tenant FROM scorecard),
+    missing AS MATERIALIZED (
+        SELECT id, tenant, :judges AND (cardinality(:judged_tenants) = 0 OR tenant = ANY(:judged_tenants)) AS judged,
+               tenant IN (SELECT tenant FROM has_rules) AS has_rules
+        FROM transcription AS job
+        WHERE completed_at > now() - :lately AND status = 'completed' AND (:judges OR EXISTS (SELECT FROM has_rules))
+            AND NOT EXISTS (SELECT FROM analysis WHERE transcription_id = job.id)
+        ORDER BY completed_at FOR KEY SHARE SKIP LOCKED
+    )
+    INSERT INTO analysis (transcription_id, tenant, wants_judgement, waits_for_model, status, run_at, created_at)
+    SELECT id, tenant, judged, NOT has_rules, 'pending', now(), now() FROM missing WHERE judged OR has_rules
+    LIMIT :most ON CONFLICT (transcription_id) DO NOTHING
+""").bindparams(bindparam("judged_tenants", type_=ARRAY(Text)))
+
+
+async def add_missing(session: AsyncSession, wanted: Wanted) -> int:
+    """Queue the analyses of calls that ended LATELY and have none, although they are wanted. Returns how many.
+
+    Returns 0 if another process is looking.
+    """
+    if not (await session.exec(select(func.pg_try_advisory_xact_lock(LOCK)))).one():
+        return 0
+    values = {"judges": wanted.judges, "judged_tenants": [*wanted.judged_tenants], "lately": LATELY, "most": MOST_ADDED}
+    added: int = (await session.exec(_ADD_MISSING.bindparams(**values))).rowcount  # type: ignore[call-overload]
+    if added:
         await notify(session, DUE_TOPIC)
+    return added
 
 
 async def _add(session: AsyncSession, job: Transcription, *, judged: bool, has_rules: bool) -> bool:

@@ -27,6 +27,11 @@ class Wanted:
         """Whether an analysis of a call of this tenant would find out anything."""
         return self.judgement(tenant) or await any_defined(session, tenant)
 
+    def surely_nothing(self, tenant: str) -> bool:
+        """Whether it is known without asking the database that there is nothing to find out."""
+        until, has = self._remembered.get(tenant, (0.0, False))
+        return not self.judgement(tenant) and not has and time.monotonic() < until
+
     async def rules(self, session: AsyncSession, tenant: str) -> bool:
         """Whether the tenant has a category or a scorecard, or had none up to REMEMBERED_SECONDS ago.
 

@@ -5,11 +5,15 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import text
+import pytest
+from sqlalchemy import event, text
 from sqlmodel import col, delete
 
+from app import metrics
 from app.analysis import queue
+from app.analysis.missing import MissingAnalyses
 from app.analysis.queue import NOTHING_FREE, Ended, Free, Notifying
+from app.analysis.wanted import Wanted
 from app.database.connections import Database
 from app.deliveries import outbox
 from app.errors import WorkerCrashed
@@ -19,7 +23,7 @@ from testing.chat_server import ChatServer, Says, judgement
 from testing.ports import free_ports
 from testing.rows import KEEP_AUDIO, claim, enqueue, execute, finish
 from testing.waiting import soon, until
-from tests.analysis.conftest import JUDGED, analysing, analysis, completed, reached
+from tests.analysis.conftest import JUDGED, analysing, analysis, completed, ending, reached
 
 FREE = (Free(5, 5), Free(5, 5))
 
@@ -33,6 +37,11 @@ async def notify_status(database: Database, job_id: UUID) -> str:
     async with database.transaction() as session:
         statement = text("SELECT notify_status FROM polled_job WHERE transcription_id = :id").bindparams(id=job_id)
         return str((await session.exec(statement)).scalar_one())  # type: ignore[call-overload]
+
+
+def not_queued() -> float:
+    body, _ = metrics.exposition(metrics.Reading(), "")
+    return float(body.decode().partition("\ncallscribe_analysis_not_queued_total ")[2].split()[0])
 
 
 async def make_due(database: Database) -> None:
@@ -89,6 +98,76 @@ async def test_only_wanted_and_completed_jobs_have_an_analysis(database: Databas
     [claimed] = await claim(database)
     await finish(database, claimed, Failed("bad_media", "It is broken."), JUDGED)
     assert await analysis(database, claimed.id) is None
+
+
+BROKEN = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+    CREATE TRIGGER broken BEFORE INSERT ON analysis FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_an_analysis_that_cannot_be_queued_keeps_no_job_from_ending_and_is_queued_later(
+    database: Database, chat: ChatServer
+) -> None:
+    for statement in BROKEN.strip().split(";\n"):
+        await execute(database, statement)
+    before = not_queued()
+    job_id = await completed(database, webhook_urls=["https://crm.example/hook"])
+    assert not_queued() == before + 1
+    assert await types(database, job_id) == ["transcription.completed"]
+    assert await analysis(database, job_id) is None
+    await execute(database, "DROP TRIGGER broken ON analysis")
+    async with analysing(database, chat.url):
+        await MissingAnalyses(database, Wanted(judges=True)).look()
+        await reached(database, job_id, "completed")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "calls"),
+    [
+        (Wanted(judges=True), {"default", "bank"}),
+        (Wanted(judges=True, judged_tenants=["bank"]), {"bank"}),
+        (Wanted(), set()),
+    ],
+)
+async def test_only_calls_that_ended_lately_and_have_no_analysis_are_queued_later(
+    database: Database, wanted: Wanted, calls: set[str]
+) -> None:
+    old = await completed(database, at_end=KEEP_AUDIO)
+    await execute(database, "UPDATE transcription SET completed_at = now() - interval '2 hours' WHERE id = :id", id=old)
+    by_tenant = {await completed(database, tenant=name, at_end=KEEP_AUDIO): name for name in ("default", "bank")}
+    await completed(database)  # it has an analysis
+    await enqueue(database)
+    async with database.transaction() as session:
+        assert await queue.add_missing(session, wanted) == len(calls)
+    assert {by_tenant[job_id] for job_id in by_tenant if await analysis(database, job_id)} == calls
+    async with database.transaction() as session:
+        assert await queue.add_missing(session, wanted) == 0
+
+
+async def test_rules_that_are_missing_are_queued_later(database: Database) -> None:
+    job_id = await completed(database, at_end=KEEP_AUDIO)
+    await execute(database, "INSERT INTO category VALUES ('default', 'refund', '{}', now())")
+    async with database.transaction() as session:
+        assert await queue.add_missing(session, Wanted()) == 1
+    row = await analysis(database, job_id)
+    assert row is not None
+    assert (row.wants_judgement, row.waits_for_model) == (False, False)
+
+
+async def test_the_end_of_a_job_asks_the_database_nothing_if_it_is_known_that_nothing_is_wanted(
+    database: Database,
+) -> None:
+    asked: list[str] = []
+    wanted = Wanted()
+    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    await completed(database, at_end=ending(wanted))
+    asked.clear()
+    await completed(database, at_end=ending(wanted))
+    with_nothing = len(asked)
+    asked.clear()
+    await completed(database, at_end=KEEP_AUDIO)
+    assert with_nothing == len(asked)
 
 
 async def test_a_model_that_is_away_delays_no_transcription_and_is_asked_again(database: Database) -> None:
