@@ -127,6 +127,21 @@ export async function* follow(id, signal) {
   }
 }
 
+// Reads the analysis of a call again and again, as `follow` reads a job.
+export async function* followAnalysis(id, signal) {
+  for (let requests = 1; ; requests += 1) {
+    await pause(waitAfter(requests), signal);
+    try {
+      const analysis = await read(`${pathOf(id)}/analysis`, signal);
+      yield analysis;
+      if (!["pending", "in_progress"].includes(analysis.status)) return;
+    } catch (error) {
+      if (!error.isTransient) throw error;
+      await pause(error.retryAfter ?? RETRY_SECONDS, signal);
+    }
+  }
+}
+
 function waitAfter(requests) {
   if (requests === 0) return 0;
   if (document.hidden) return HIDDEN_WAIT_SECONDS;

@@ -5,7 +5,7 @@ import { pause, read } from "./api.js";
 import { makeRow, update } from "./call_row.js";
 import { chosenStay } from "./chosen.js";
 import { byId, write } from "./elements.js";
-import { offerAgents, offerLanguages, queryOf } from "./filters.js";
+import { offerAgents, offerAnalysisFilters, offerLanguages, queryOf } from "./filters.js";
 import { announce, showProblem } from "./messages.js";
 import { hideState, showAway, showNoCalls } from "./states.js";
 import { whenUploadsChange } from "./uploads.js";
@@ -192,6 +192,7 @@ function place(wanted) {
 function describe(jobs) {
   offerLanguages(jobs.map(({ language }) => language).filter(Boolean));
   offerAgents(jobs.map(agentOf).filter(Boolean));
+  if (jobs.some(({ links }) => links.analysis)) offerAnalysisFilters(until).catch(showTrouble);
   if (rows.length || olderCursor !== null) hideState();
   else showNoCalls(shown.filters);
   byId("calls-table").hidden = rows.length === 0;

@@ -6,16 +6,22 @@ const DAY_OF_YEAR = new Intl.DateTimeFormat([], { day: "numeric", month: "short"
 const SHORT = new Intl.DateTimeFormat([], { day: "numeric", month: "short" });
 const MONDAY = 1;
 
-// Each is [name, from, days]: the first day, counted from today, and how many days there are.
+const startOf = (day, later = 0) => new Date(day.getFullYear(), day.getMonth(), day.getDate() + later);
+const firstOfMonth = (day, later) => new Date(day.getFullYear(), day.getMonth() + later, 1);
+
+// Each is [name, range]. The range is the first moment and the first one after it.
 const NAMED = {
-  today: ["Today", () => 0, 1],
-  yesterday: ["Yesterday", () => -1, 1],
-  "this-week": ["This week", (today) => -dayOfWeek(today), 7],
-  "last-week": ["Last week", (today) => -dayOfWeek(today) - 7, 7],
-  "last-30-days": ["Last 30 days", () => -29, 30],
+  today: ["Today", (today) => days(today, 0, 1)],
+  yesterday: ["Yesterday", (today) => days(today, -1, 1)],
+  "this-week": ["This week", (today) => days(today, -dayOfWeek(today), 7)],
+  "last-week": ["Last week", (today) => days(today, -dayOfWeek(today) - 7, 7)],
+  "last-7-days": ["Last 7 days", (today) => days(today, -6, 7)],
+  "last-30-days": ["Last 30 days", (today) => days(today, -29, 30)],
+  "this-month": ["This month", (today) => [firstOfMonth(today, 0), firstOfMonth(today, 1)]],
+  "last-month": ["Last month", (today) => [firstOfMonth(today, -1), firstOfMonth(today, 0)]],
 };
 
-const startOf = (day, later = 0) => new Date(day.getFullYear(), day.getMonth(), day.getDate() + later);
+const days = (today, first, count) => [startOf(today, first), startOf(today, first + count)];
 
 // Returns how many days the week of `day` is old, which begins on Monday unless the reader's locale says otherwise.
 function dayOfWeek(day) {
@@ -28,8 +34,7 @@ function dayOfWeek(day) {
 export function rangeOf({ date, from, to }, now = new Date()) {
   if (date === "range") return [dayIn(from), dayIn(to, 1)];
   if (!(date in NAMED)) return [null, null];
-  const [, begins, days] = NAMED[date];
-  return [startOf(now, begins(now)), startOf(now, begins(now) + days)];
+  return NAMED[date][1](now);
 }
 
 function dayIn(text, later = 0) {
@@ -37,10 +42,22 @@ function dayIn(text, later = 0) {
   return parts && startOf(new Date(Number(parts[1]), parts[2] - 1, Number(parts[3])), later);
 }
 
+// Returns the first and the last day of the filters' range, such as 2026-11-28. Either is null if the range is open there.
+export function daysOf(filters, now = new Date()) {
+  const [first, next] = rangeOf(filters, now);
+  return [first && isoDay(first), next && isoDay(startOf(next, -1))];
+}
+
+export const isoDay = (day) => [String(day.getFullYear()).padStart(4, "0"), ...[day.getMonth() + 1, day.getDate()].map((number) => String(number).padStart(2, "0"))].join("-");
+
+export const dayInWords = (text) => DAY.format(dayIn(text));
+export const daysInWords = (first, last) => SHORT.formatRange(dayIn(first), dayIn(last));
+
 // Returns the value and the text of each choice of a range.
-export const choicesOfDate = (now = new Date()) => Object.entries(NAMED).map(([value, [name, , days]]) => {
+export const choicesOfDate = (now = new Date()) => Object.entries(NAMED).map(([value, [name]]) => {
   const [first, next] = rangeOf({ date: value }, now);
-  const span = days === 1 ? DAY.format(first) : SHORT.formatRange(first, startOf(next, -1));
+  const last = startOf(next, -1);
+  const span = first.getTime() === last.getTime() ? DAY.format(first) : SHORT.formatRange(first, last);
   return [value, `${name} (${span})`];
 });
 

@@ -5,6 +5,8 @@ import { playFrom } from "./player.js";
 import { searchIn } from "./search.js";
 import { clock } from "./words.js";
 
+const MARKS = { positive: "+", negative: "−" };
+
 const audio = byId("audio");
 const list = byId("dialogue");
 let turns = [];
@@ -13,17 +15,18 @@ let turns = [];
 export function showDialogue(transcript, { at, q }) {
   const speakers = speakersOf(transcript);
   turns = transcript.turns.map((turn) => {
+    const time = element("span", { className: "time" }, clock(turn.start));
     const words = element("span", { className: "words", dir: "auto" }, turn.text);
     const button = element(
       "button",
       { type: "button", className: `turn ${voiceOf(turn.speaker, speakers)}`, tabIndex: -1 },
-      element("span", { className: "time" }, clock(turn.start)),
+      time,
       element("span", { className: "speaker" }, turn.speaker),
       words,
     );
     button.addEventListener("click", () => playFrom(turn.start));
     const item = element("li", {}, button);
-    return { ...turn, item, button, words };
+    return { ...turn, item, button, time, words, mood: null };
   });
   if (turns.length) turns[0].button.tabIndex = 0;
   byId("no-turns").hidden = turns.length > 0;
@@ -46,6 +49,26 @@ function turnAt(second) {
 export function showTurnAt(second) {
   turnAt(second)?.item.scrollIntoView({ block: "center" });
 }
+
+// Marks a turn that somebody wants to see as evidence, and shows it. Turns are numbered from 1.
+export function cite(number) {
+  for (const turn of turns) turn.button.classList.toggle("cited", turn === turns[number - 1]);
+  turns[number - 1].item.scrollIntoView({ block: "center" });
+}
+
+// Marks turns that sound positive or negative to the language model. Each is {turn, value}.
+export function markMoods(judged) {
+  const moods = new Map(judged.filter(({ value }) => value in MARKS).map(({ turn, value }) => [turn, value]));
+  turns.forEach((turn, index) => {
+    const mood = moods.get(index + 1) ?? null;
+    if (mood === turn.mood) return;
+    turn.mood = mood;
+    turn.time.replaceChildren(clock(turn.start), ...(mood ? [" ", markOf(mood)] : []));
+  });
+}
+
+const markOf = (mood) => element("span", { className: `mood ${mood}`, title: `The language model finds this turn ${mood}.` },
+  element("span", { ariaHidden: "true" }, MARKS[mood]), element("span", { className: "unseen" }, mood));
 
 // Speakers in the order of their channels, because the order decides their colours.
 export const speakersOf = (transcript) => [...new Set(transcript.channels.map((channel) => channel.label))];

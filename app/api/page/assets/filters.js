@@ -1,13 +1,13 @@
 // The filters above the list of calls. The page's address holds them, so a view can be bookmarked and the back button works.
 
-import { addressOf } from "./address.js";
+import { addressOf, OF_ANALYSIS } from "./address.js";
 import { read } from "./api.js";
 import { choicesOfDate, rangeOf } from "./dates.js";
 import { byId, element, write } from "./elements.js";
 import { languageName } from "./words.js";
 
 const TYPING_MILLISECONDS = 250;
-const OWN_RANGE = "range";
+export const OWN_RANGE = "range";
 const STATUSES = {
   unfinished: ["pending", "in_progress"],
   completed: ["completed"],
@@ -15,33 +15,43 @@ const STATUSES = {
   cancelled: ["cancelled"],
 };
 
+const AS_THEY_ARE = ["external_id", ...OF_ANALYSIS];
+
 const form = byId("filters");
 let typed = null; // the timer of a text that the reader is writing
 
 // Returns the query of the API that reads the calls which the filters let through.
 export function queryOf(filters) {
   const [after, before] = rangeOf(filters);
-  const query = new URLSearchParams();
+  const query = conditionsOf(filters);
   if (filters.q) query.set("q", filters.q);
-  for (const status of STATUSES[filters.status] ?? []) query.append("status", status);
-  if (filters.language) query.set("language", filters.language);
-  if (filters.agent) query.set("metadata.agent", filters.agent);
-  if (filters.external_id) query.set("external_id", filters.external_id);
   if (after) query.set("created_after", after.toISOString());
   if (before) query.set("created_before", before.toISOString());
   return String(query);
 }
 
+// Returns what calls and reports have in common: all filters without the search and the days.
+export function conditionsOf(filters) {
+  const query = new URLSearchParams();
+  for (const status of STATUSES[filters.status] ?? []) query.append("status", status);
+  if (filters.language) query.set("language", filters.language);
+  if (filters.agent) query.set("metadata.agent", filters.agent);
+  for (const name of AS_THEY_ARE) if (filters[name]) query.set(name, filters[name]);
+  return query;
+}
+
 // Shows the filters of the address in the form. A field that the reader is writing in stays as it is.
 export function showFilters(filters) {
-  offerDates();
+  offerDates(form.elements.date, [["", "Any time"]]);
   if (filters.language) offerLanguages([filters.language]);
+  if (filters.category) offerCategories([filters.category]);
   for (const field of form.elements) {
     if (!field.name || (field === document.activeElement && typed !== null)) continue;
     const value = filters[field.name] ?? "";
     if (field.value !== value) field.value = value;
   }
   byId("own-range").hidden = filters.date !== OWN_RANGE;
+  showAnalysisFilters(filters);
   const { q, ...others } = filters;
   const count = Object.keys(others).filter((name) => name !== "from" && name !== "to").length;
   write(byId("filter-count"), count ? String(count) : "");
@@ -49,14 +59,36 @@ export function showFilters(filters) {
   for (const field of form.querySelectorAll("select, #filter-fields input")) field.classList.toggle("chosen", field.value !== "");
 }
 
-function offerDates() {
-  const select = form.elements.date;
+// Offers the ranges of days, whose names change every day, after these other choices.
+export function offerDates(select, others) {
   if (select.dataset.day === new Date().toDateString()) return;
   select.dataset.day = new Date().toDateString();
   const chosen = select.value;
-  const choices = choicesOfDate().map(([value, text]) => element("option", { value }, text));
-  select.replaceChildren(element("option", { value: "" }, "Any time"), ...choices, element("option", { value: OWN_RANGE }, "Own range…"));
+  const choices = [...others, ...choicesOfDate(), [OWN_RANGE, "Own range…"]];
+  select.replaceChildren(...choices.map(([value, text]) => element("option", { value }, text)));
   select.value = chosen;
+}
+
+let areOffered = false;
+
+// Filters for analyses are there as soon as a call on the list has an analysis, or the address has one of them.
+export async function offerAnalysisFilters(signal) {
+  if (areOffered) return;
+  areOffered = true;
+  byId("analysis-filters").hidden = false;
+  const { items } = await read("v1/categories", signal).catch(() => ((areOffered = false), { items: [] }));
+  offerCategories(items.map(({ name }) => name));
+}
+
+function showAnalysisFilters(filters) {
+  if (OF_ANALYSIS.some((name) => filters[name])) byId("analysis-filters").hidden = false;
+  for (const label of form.querySelectorAll(".if-set")) label.hidden = label.querySelector("input").value === "";
+}
+
+function offerCategories(names) {
+  const select = form.elements.category;
+  const known = new Set(Array.from(select.options, ({ value }) => value));
+  select.append(...names.filter((name) => !known.has(name)).map((value) => element("option", { value }, value)));
 }
 
 let isComplete = false;

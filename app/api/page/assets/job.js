@@ -1,8 +1,9 @@
-// The view of one call: its progress, then its recording, dialogue, facts and downloads.
+// The view of one call: its progress, then its recording, analysis, dialogue, facts and downloads.
 
 import { addressOfCall } from "./address.js";
 import { call, follow, pathOf, pause, read } from "./api.js";
 import { setUpActions, showCancel } from "./actions.js";
+import { hideAnalysis, readAnalysis, showAnalysis } from "./analysis.js";
 import { showDialogue } from "./dialogue.js";
 import { save, showDownloads } from "./downloads.js";
 import { byId, named, write } from "./elements.js";
@@ -25,6 +26,7 @@ const GONE = "The service does not keep this recording.";
 export async function showJob(place, signal, focus) {
   scrollTo(0, 0);
   for (const part of ["player", "no-audio", "keep-recording", "summary", "transcript", "progress", "actions", "about", "job-line"]) byId(part).hidden = true;
+  hideAnalysis();
   byId("facts").replaceChildren();
   byId("retry-place").replaceChildren();
   byId("job-title").textContent = "Call";
@@ -167,11 +169,12 @@ byId("audio").addEventListener("error", () => {
 });
 
 async function showResult(job, place, signal) {
-  const transcript = await read(`${pathOf(job.id)}/transcript`, signal);
+  const [transcript, analysis] = await Promise.all([read(`${pathOf(job.id)}/transcript`, signal), readAnalysis(job, signal)]);
   showFacts(transcript);
   showWarnings(transcript);
   showTalk(transcript);
   showDownloads(job, signal);
   byId("summary").hidden = byId("transcript").hidden = false;
   showDialogue(transcript, place);
+  showAnalysis(analysis, job, transcript, signal);
 }

@@ -1,9 +1,10 @@
-// Shows one of three views, as the page's address says: the list of calls, the form for new recordings, or one call.
+// Shows one of five views, as the page's address says: the list of calls, the form for new recordings, reports, rules, or one call.
 
 import { addressOf, here } from "./address.js";
 import { forgetKey, storedKey, useKey, whenKeyIsNeeded } from "./api.js";
 import { setUpAdding } from "./add.js";
 import { emptyCalls, leaveCalls, rowOf, showCalls, wakeCalls } from "./calls.js";
+import { setUpDefinitions, showDefinitions } from "./definitions.js";
 import { byId, write } from "./elements.js";
 import { setUpErasing } from "./erasing.js";
 import { setUpExport } from "./exporting.js";
@@ -14,9 +15,13 @@ import { hideProblem, showProblem } from "./messages.js";
 import { showLanguages } from "./options.js";
 import { unload } from "./player.js";
 import { afterRetry } from "./retrying.js";
+import { setUpReports, showReport } from "./reports.js";
 import { learnRights, may } from "./rights.js";
 import { showNoKey, showNoScope, showRefusal } from "./states.js";
 import { setUpCode, showCode } from "./use_from.js";
+
+// Each is the name of a view, and the id of its section.
+const VIEWS = [["calls", "home"], ["add", "add"], ["reports", "reports"], ["rules", "definitions"], ["call", "job"]];
 
 let leaving = new AbortController();
 let before = null; // the place that was shown before
@@ -31,14 +36,16 @@ async function showView() {
   const { signal } = leaving;
   hideProblem();
   const opened = before?.id;
+  const beforeView = before?.view;
   before = place;
-  for (const [view, id] of [["calls", "home"], ["add", "add"], ["call", "job"]]) byId(id).hidden = view !== place.view;
+  for (const [view, id] of VIEWS) byId(id).hidden = view !== place.view;
   if (place.view !== "call") unload();
-  byId("to-calls").ariaCurrent = place.view === "calls" ? "page" : null;
-  byId("to-add").ariaCurrent = place.view === "add" ? "page" : null;
+  for (const view of ["calls", "add", "reports", "rules"]) byId(`to-${view}`).ariaCurrent = place.view === view ? "page" : null;
   try {
     if (place.view === "calls") await showHome(place, signal, isFirst || isSameView ? null : opened);
     else if (place.view === "add") await showAdding(signal, !isFirst);
+    else if (place.view === "reports") await showReport(place, signal, !isFirst && beforeView !== "reports");
+    else if (place.view === "rules") await showDefinitions(signal, !isFirst);
     else await showJob(place, signal, !isFirst);
   } catch (error) {
     if (place.view === "calls") showTroubleOfCalls(error);
@@ -118,6 +125,8 @@ window.addEventListener("hashchange", showView);
 setUpAdding();
 setUpCode();
 setUpFilters();
+setUpReports();
+setUpDefinitions();
 setUpExport();
 setUpErasing();
 setUpKeyboard();

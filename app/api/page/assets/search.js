@@ -76,6 +76,12 @@ function showCurrent() {
   marks[at].scrollIntoView({ block: "center" });
 }
 
+// Searches the dialogue for a word, as if the reader had written it.
+export function searchFor(word) {
+  field.value = word;
+  mark();
+}
+
 field.addEventListener("input", () => mark());
 byId("find").addEventListener("submit", (event) => event.preventDefault());
 field.addEventListener("keydown", (event) => {

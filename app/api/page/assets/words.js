@@ -44,7 +44,7 @@ export function statusInList(job) {
 export const withNextTry = (job) => (job.retry ? `${statusOf(job)} ${nextTry(job.retry)}` : statusOf(job));
 
 // Returns when the service tries again. Workers may be busy then, so it may be later.
-function nextTry({ at }, now = new Date()) {
+export function nextTry({ at }, now = new Date()) {
   const time = new Date(at);
   if (time <= now) return "as soon as a worker is free";
   const isToday = time.toDateString() === now.toDateString();
