@@ -45,6 +45,7 @@ class Action(StrEnum):
     CALL_CANCELLED = "call.cancelled"
     CALL_RETRIED = "call.retried"
     CALL_ANALYSED = "call.analysed"
+    CALLS_ANALYSED = "calls.analysed"
     CALL_ERASED = "call.erased"
     BATCH_CANCELLED = "batch.cancelled"
     BATCH_RETRIED = "batch.retried"

@@ -1,6 +1,9 @@
-"""What clients do with analyses: they read them, and ask for them again. `jobs.scope` decides what a caller may see."""
+"""What clients do with analyses: they read them, and ask for them again, for one call or for many.
 
-from dataclasses import dataclass
+`jobs.scope` decides what a caller may see.
+"""
+
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlmodel import select
@@ -9,14 +12,18 @@ from app.access import audit
 from app.access.audit import Action
 from app.access.callers import Caller
 from app.analysis import queue
-from app.analysis.models import Analysis
-from app.analysis.views import AnalysisOut
+from app.analysis.models import Analysis, AnalysisStatus
+from app.analysis.views import AnalysesAskedOut, AnalysesWaitingOut, AnalysisOut
 from app.analysis.wanted import Wanted
 from app.database.connections import Database
 from app.errors import NotCompleted, NotFound
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription, unknown
+from app.jobs.reads import listing
 from app.jobs.scope import seen_by
+
+CHUNK = 1000  # calls in one transaction
+MOST_AT_ONCE = 20_000  # calls in one request
 
 
 @dataclass(frozen=True)
@@ -50,3 +57,22 @@ class Analyses:
         async with self.database.transaction() as session:
             row = await queue.ask(session, transcription_id, caller, self.wanted)
         return AnalysisOut.of(row)
+
+    async def ask_many(self, calls: listing.Wanted, caller: Caller, *, judge: bool) -> AnalysesAskedOut:
+        """Queue the analyses of up to MOST_AT_ONCE calls, CHUNK in each transaction. Raises NothingToAnalyse."""
+        queued = 0
+        for _ in range(MOST_AT_ONCE // CHUNK):
+            async with self.database.transaction() as session:
+                ids = await queue.completed_calls(session, calls, caller, CHUNK)
+                queued += await queue.ask_many(session, ids, caller, self.wanted, judge=judge)
+            if len(ids) < CHUNK:
+                return AnalysesAskedOut(queued=queued, next_cursor=None)
+            calls = replace(calls, cursor=ids[-1])
+        return AnalysesAskedOut(queued=queued, next_cursor=calls.cursor)
+
+    async def waiting(self, caller: Caller) -> AnalysesWaitingOut:
+        async with self.database.transaction() as session:
+            counted = await queue.count_waiting(session, caller.tenant)
+        return AnalysesWaitingOut(
+            pending=counted.get(AnalysisStatus.PENDING, 0), in_progress=counted.get(AnalysisStatus.IN_PROGRESS, 0)
+        )

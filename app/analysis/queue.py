@@ -34,11 +34,13 @@ from app.deliveries import outbox, outputs_of_events
 from app.errors import AppError, NotCompleted, NothingToAnalyse, WorkerCrashed
 from app.jobs.lifecycle import Status
 from app.jobs.models import Transcription, unknown
+from app.jobs.reads import listing
 from app.jobs.scope import seen_by
 from app.jobs.views import TranscriptionOut
 
 DUE_TOPIC = "analysis_due"
 LEASE = timedelta(seconds=30)
+NOTHING = "There is no category, no scorecard, and no language model that judges the calls of this tenant."
 LATELY, MOST_ADDED = timedelta(hours=1), 1000
 LOCK = 0x616E61  # "ana": one process looks for missing analyses at a time
 
@@ -65,8 +67,8 @@ class Ended:
     """How an attempt ended: that of the rules, or that of the language model.
 
     What is None stays as it is stored, so rules keep their results if the model fails. `error` says why there is no
-    judgement. If it is transient, another attempt follows. If the `budget_is_spent`, the
-    attempt does not count, and the analysis waits for the next day. `tokens` are those of this attempt.
+    judgement. If it is transient, another attempt follows. If the `budget_is_spent`, the attempt does not count, and
+    the analysis waits for the next day. `tokens` are those of this attempt.
     """
 
     categories: list[dict[str, Any]] | None = None
@@ -167,12 +169,12 @@ async def ask(session: AsyncSession, transcription_id: UUID, caller: Caller, wan
         raise NotCompleted(f"The transcription is {job.status}, so there is no text to analyse.")
     has_rules, judged = await any_defined(session, job.tenant), wanted.judgement(job.tenant)
     if not (has_rules or judged):
-        raise NothingToAnalyse(
-            "There is no category, no scorecard, and no language model that judges the calls of this tenant."
-        )
+        raise NothingToAnalyse(NOTHING)
     is_new = await _add(session, job, judged=judged, has_rules=has_rules)
     row = (await session.exec(select(Analysis).where(Analysis.transcription_id == job.id).with_for_update())).one()
     if not is_new and row.completed_at is None:
+        if row.is_bulk and row.status == AnalysisStatus.PENDING:
+            row.is_bulk, row.wants_judgement = False, judged
         return row
     if not is_new:
         row.sqlmodel_update(
@@ -187,6 +189,53 @@ async def ask(session: AsyncSession, transcription_id: UUID, caller: Caller, wan
     await audit.note_change(session, Action.CALL_ANALYSED, caller.label, calls=[job.id])
     await notify(session, DUE_TOPIC)
     return row
+
+
+_ASK_MANY = text("""
+    INSERT INTO analysis AS known
+        (transcription_id, tenant, wants_judgement, waits_for_model, is_bulk, status, run_at, created_at)
+    SELECT id, tenant, :judged, :waits_for_model, true, 'pending', now(), now() FROM transcription WHERE id = ANY(:ids)
+    ON CONFLICT (transcription_id) DO UPDATE SET
+        wants_judgement = excluded.wants_judgement, waits_for_model = excluded.waits_for_model, is_bulk = true,
+        status = 'pending', run_at = now(), attempts = 0, started_at = NULL, completed_at = NULL,
+        error_code = NULL, error_message = NULL,
+        tokens = CASE WHEN excluded.wants_judgement THEN 0 ELSE known.tokens END
+    WHERE known.completed_at IS NOT NULL
+""").bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+
+
+async def completed_calls(session: AsyncSession, calls: listing.Wanted, caller: Caller, limit: int) -> Sequence[UUID]:
+    """The first calls in the order of the list, locked so that nobody erases them meanwhile."""
+    found = listing.ids(calls, caller, limit).with_for_update(read=True, key_share=True, skip_locked=True)
+    return (await session.exec(found)).all()
+
+
+async def ask_many(session: AsyncSession, ids: Sequence[UUID], caller: Caller, wanted: Wanted, *, judge: bool) -> int:
+    """Queue the analyses of calls of the caller's tenant, behind those of new calls.
+
+    Those that wait or run stay as they are. Earlier results stay until there are new ones, and earlier judgements stay
+    for good unless the model is to `judge` the calls. Returns how many were queued. Raises NothingToAnalyse.
+    """
+    has_rules, judged = await any_defined(session, caller.tenant), judge and wanted.judgement(caller.tenant)
+    if not (has_rules or judged):
+        raise NothingToAnalyse(NOTHING)
+    asked = _ASK_MANY.bindparams(ids=list(ids), judged=judged, waits_for_model=not has_rules)
+    queued: int = (await session.exec(asked)).rowcount  # type: ignore[call-overload]
+    if queued:
+        details = {"calls": queued, "judge": judged}
+        await audit.note_change(session, Action.CALLS_ANALYSED, caller.label, details=details)
+        await notify(session, DUE_TOPIC)
+    return queued
+
+
+async def count_waiting(session: AsyncSession, tenant: str) -> dict[AnalysisStatus, int]:
+    statement = text("""
+        SELECT status, count(*) FROM analysis WHERE tenant = :tenant AND status = 'pending' GROUP BY status
+        UNION ALL
+        SELECT status, count(*) FROM analysis WHERE tenant = :tenant AND status = 'in_progress' GROUP BY status
+    """).bindparams(tenant=tenant)
+    rows = await session.exec(statement)  # type: ignore[call-overload]
+    return {AnalysisStatus(status): count for status, count in rows}
 
 
 # The recursive query looks up one tenant after the other in the index. `place` shares the slots: each tenant gets its
@@ -286,7 +335,7 @@ async def give_back(session: AsyncSession, leased: Leased) -> None:
 
 
 async def record(session: AsyncSession, leased: Leased, ended: Ended, notifying: Notifying) -> Analysis | None:
-    """Write how an attempt ended, and the event if the analysis has ended.
+    """Write how an attempt ended, and the event if the analysis has ended and was not asked for in bulk.
 
     The job's row is locked first, as its erasure does, so that both wait for each other in the same order. Returns the
     changed analysis. If the lease was lost, this counts the tokens, writes nothing else and returns None.
@@ -308,7 +357,9 @@ async def record(session: AsyncSession, leased: Leased, ended: Ended, notifying:
         row.sqlmodel_update(ended.judged.columns())
     session.add(row)
     await session.flush()
-    if row.completed_at is not None:
+    if row.completed_at is not None and row.is_bulk:
+        after_commit(session, partial(metrics.analysis_ended, row.status, row.error_code))
+    elif row.completed_at is not None:
         shown = await _shown(session, job, notifying.root_path)
         if (event := event_of(row, job, shown, stream=notifying.stream)) is not None:
             await outbox.add(session, event)

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy import case, null
 from sqlmodel import col, select
 
 from app.analysis import defining, questions, queue
@@ -54,8 +55,9 @@ class Stage:
         return await self._checked(leased)
 
     async def _checked(self, leased: Leased) -> Ended:
-        """What the rules find. A judgement of an earlier analysis, if there is one, answers questions of scorecards."""
-        of_call = select(StoredTranscript.transcript, Transcription.metadata_, Analysis.judgement)
+        """What the rules find. If there is an earlier judgement that stays, it answers questions of scorecards."""
+        kept = case((col(Analysis.wants_judgement), null()), else_=col(Analysis.judgement))
+        of_call = select(StoredTranscript.transcript, Transcription.metadata_, kept)
         of_call = of_call.select_from(Transcription).join(StoredTranscript).join(Analysis)
         async with self.database.transaction() as session:
             found = (await session.exec(of_call.where(_is(leased.transcription_id)))).first()

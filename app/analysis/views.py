@@ -160,6 +160,22 @@ class AnalysisRetryOut(BaseModel):
     at: datetime
 
 
+class AnalysesAskedOut(BaseModel):
+    """How many analyses were queued."""
+
+    queued: int = Field(description="Calls whose analysis waited or ran already are not counted.", examples=[4182])
+    next_cursor: UUID | None = Field(
+        description="If it is not null, there are more calls. Send the same request once more with it as `cursor`."
+    )
+
+
+class AnalysesWaitingOut(BaseModel):
+    """How many analyses are not done."""
+
+    pending: int = Field(description="Also those that wait for another attempt, or for the budget of another day.")
+    in_progress: int
+
+
 class AnalysisOut(BaseModel):
     """What was found out about a call. What rules found is in `categories` and `scores`.
 

@@ -38,7 +38,7 @@ from app.api import (
     transcriptions,
     usage,
 )
-from app.api.analyses import analysis, categories, scorecards
+from app.api.analyses import analysis, categories, many, scorecards
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.openai import routes as openai
@@ -147,6 +147,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.include_router(from_url.router)
     app.include_router(retries.router)
     app.include_router(analysis.router)
+    app.include_router(many.router)
     app.include_router(batches.router)
     app.include_router(openai.router)
     app.include_router(deliveries.router)

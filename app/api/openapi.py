@@ -14,6 +14,7 @@ from app.analysis.rules.definitions import Category, Scorecard
 from app.api import delivery_views as deliveries
 from app.api import openapi_batches, openapi_webhooks
 from app.api.analyses import examples as analyses
+from app.api.analyses.many import AnalyseCalls
 from app.api.export import ExportRequest
 from app.api.keys import CreateKey
 from app.api.openai import schemas as openai_schemas
@@ -322,6 +323,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             (CreateBatch, "validation"),
             (CreateKey, "validation"),
             (TenantLimits, "validation"),
+            (AnalyseCalls, "validation"),
             (Category, "validation"),
             (Scorecard, "validation"),
             (ExportRequest, "validation"),
