@@ -35,7 +35,7 @@ from app.storage.folder_store import LocalAudioStore
 from app.storage.workspace import Workspace
 from app.transcripts.transcript import Options, Transcript
 from testing.files import files_in
-from testing.rows import FORGET_AUDIO
+from testing.rows import FORGET_AUDIO, KEEP_AUDIO
 
 PATIENCE_SECONDS = 60  # on a machine that does much else
 SILENCE = Transcript(None, None, 1.0, (), ())
@@ -104,6 +104,7 @@ class Bench:
         self.workspace = Workspace(store.folder.parent / "work")
         self.free_space = FreeSpace((store.folder,), 0)
         self.space_to_fetch = FreeSpace((store.folder,), 0)
+        self.keep_audio_days = 0
         self.runner = self.new_runner()
 
     def new_runner(self) -> JobRunner:
@@ -117,8 +118,8 @@ class Bench:
             self.signals,
             Recordings(self.database, store, fetcher, decoder),
             self.engine,
-            Retention(self.database, store),
-            FORGET_AUDIO,
+            Retention(self.database, store, keep_audio_days=self.keep_audio_days),
+            KEEP_AUDIO if self.keep_audio_days else FORGET_AUDIO,
             worker="test",
         )
 

@@ -1,7 +1,11 @@
 """Lets jobs keep a recording that is redacted, and what it was before, in the store and as a transcript.
 
+An older version does not know the options, and would transcribe such a job without the redaction. So only a worker that
+says that it redacts can claim it: for others the update of the row has no effect.
+
 On the way down, a redacted recording stays. The original recordings lose their rows, so the search for orphans erases
-them, and the original transcripts are gone: an older version would show both to everybody.
+them, and the original transcripts are gone: an older version would show both to everybody. The trigger stays too, so
+that a job that waits goes on waiting until a newer version is back.
 """
 
 import sqlalchemy as sa
@@ -10,6 +14,22 @@ from alembic import op
 
 revision = "20261218"
 down_revision = "20261217"
+
+FUNCTION = """
+    CREATE OR REPLACE FUNCTION only_if_worker_redacts() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF current_setting('callscribe.redacts', true) = 'on' THEN
+            RETURN NEW;
+        END IF;
+        RETURN NULL;
+    END $$
+"""
+TRIGGER = """
+    CREATE TRIGGER claim_redacted BEFORE UPDATE OF lease_token ON transcription FOR EACH ROW
+    WHEN (NEW.status = 'in_progress' AND OLD.status = 'pending'
+        AND (jsonb_array_length(NEW.options -> 'redact') > 0 OR jsonb_array_length(NEW.options -> 'redact_terms') > 0))
+    EXECUTE FUNCTION only_if_worker_redacts()
+"""
 
 
 def upgrade() -> None:
@@ -29,6 +49,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("transcription_id"),
         sa.ForeignKeyConstraint(["transcription_id"], ["transcription.id"], ondelete="CASCADE"),
     )
+    op.execute(FUNCTION)
+    op.execute("DROP TRIGGER IF EXISTS claim_redacted ON transcription")
+    op.execute(TRIGGER)
 
 
 def downgrade() -> None:

@@ -1,7 +1,8 @@
-"""The route `/v1/transcriptions/{id}/audio`, which sends the recording as it was received, all of it or a range."""
+"""The route `/v1/transcriptions/{id}/audio`, which sends a recording, all of it or a range."""
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Annotated
 from urllib.parse import quote
@@ -9,7 +10,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
-from app.access.callers import Scope
+from app.access.audit import Action
+from app.access.callers import Caller, Scope
 from app.api import openapi
 from app.api.auth import MayRead, require_scope
 from app.api.dependencies import ReaderDep, StoreDep
@@ -83,18 +85,13 @@ async def read_audio(
     """Returns the bytes of the recording as they were posted or fetched.
 
     The service keeps them until the job ends, or for a number of days that the operator sets. If the transcript is
-    redacted, it keeps a WAV file instead, in which a tone covers what was taken out.
+    redacted, it keeps a WAV file instead, in which a tone covers what was taken out. Until the job is completed, and
+    after it has failed, the recording of such a job needs the scope `unredacted`.
     """
     if unredacted:
         require_scope(caller, Scope.UNREDACTED)
-    job = await reader.recording(transcription_id, caller, unredacted=unredacted)
-    recording = _original(job) if unredacted else _recording(job)
-    if recording is None:
-        raise NotFound("The service has not fetched this recording yet, or no longer keeps it.")
-    if recording.is_private:
-        require_scope(caller, Scope.UNREDACTED)
-    if redacted and not recording.is_redacted:
-        raise NotFound("The recording is not redacted.")
+    choose = partial(_chosen, caller=caller, redacted=redacted, unredacted=unredacted)
+    job, recording = await reader.recording(transcription_id, caller, choose)
     headers = _headers(job, recording)
     span = requested_span(range_, recording.bytes) if if_range in (None, headers["ETag"]) else None
     sent = span if span is not None else range(recording.bytes)
@@ -118,6 +115,18 @@ class _Recording:
     is_private: bool
 
 
+def _chosen(job: Transcription, *, caller: Caller, redacted: bool, unredacted: bool) -> tuple[_Recording, Action]:
+    """The recording that a request asks for, and what the audit calls that. Raises NotFound and Forbidden."""
+    recording = _original(job) if unredacted else _recording(job)
+    if recording is None:
+        raise NotFound("The service has not fetched this recording yet, or no longer keeps it.")
+    if redacted and not recording.is_redacted:
+        raise NotFound("The recording is not redacted.")
+    if recording.is_private:
+        require_scope(caller, Scope.UNREDACTED)
+    return recording, Action.RECORDING_UNREDACTED if recording.is_private else Action.RECORDING_READ
+
+
 def _recording(job: Transcription) -> _Recording | None:
     """The recording that everybody gets who may read the call."""
     if job.audio_key is None or job.bytes is None:
@@ -133,7 +142,8 @@ def _original(job: Transcription) -> _Recording | None:
     key = job.original_audio_key if job.redacted_bytes is not None else job.audio_key
     if key is None or job.bytes is None:
         return None
-    return _Recording(key, job.bytes, is_redacted=False, is_private=True)
+    redacts = stored_options.validate_python(job.options).redacts
+    return _Recording(key, job.bytes, is_redacted=False, is_private=redacts)
 
 
 def _headers(job: Transcription, recording: _Recording) -> dict[str, str]:

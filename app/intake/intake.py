@@ -250,6 +250,10 @@ class Intake:
             row, is_new = await changing.add_completed(session, job, transcript, at_end)
         return Accepted(row, is_new)
 
+    def redacts(self, ask: Ask) -> bool:
+        """Whether something is taken out of the transcript, because the client or the operator wants it."""
+        return bool(self._redacts) or ask.options.redacts
+
     def check(self, recording: Remote, ask: Ask, caller: Caller) -> None:
         """Raises the AppError with which `accept` would refuse the recording."""
         self._new_job(recording, ask, caller, None)

@@ -32,7 +32,7 @@ from app.deliveries.receivers import MAX_CHARACTERS, MAX_RECEIVERS, as_list, che
 from app.errors import FieldError, InvalidRequest, field_errors
 from app.intake.ask import DEFAULT_MODEL, DEFAULT_PRIORITY, Ask, Remote
 from app.intake.metadata import checked_metadata
-from app.intake.text_fields import field_of, values_of
+from app.intake.text_fields import BOOLEANS, field_of, values_of
 from app.network.guard import MAX_URL_CHARACTERS
 from app.speech.language_tags import AUTO, candidate_of, code_of
 from app.transcripts.entities import Entity
@@ -72,9 +72,9 @@ def _distinct(labels: list[str]) -> list[str]:
 
 def _all_entities(value: object) -> object:
     """`true` stands for all entities, also as the only item of a list, as a form sends it."""
-    if value is True or value == ["true"]:
-        return list(Entity)
-    return [] if value is False or value == ["false"] else value
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        value = BOOLEANS.get(value[0].strip().lower(), value)
+    return [*Entity] * value if isinstance(value, bool) else value
 
 
 def _one_or_many(value: object) -> str:

@@ -16,6 +16,8 @@ from alembic import command
 from app.database import connections
 from app.database.connections import Database, DatabaseUnavailable, alembic_config, migrate
 from app.jobs.reads.metadata_terms import FUNCTION
+from app.transcripts.entities import Entity
+from app.transcripts.transcript import Options
 from testing.rows import claim, enqueue
 from testing.rows import execute_at as execute
 from testing.service import callscribe, serving
@@ -103,6 +105,8 @@ OF_RULES = (
     """INSERT INTO scorecard VALUES ('acme', 'quality', '{"questions": []}', now())""",
 )
 
+OF_REDACTION = (f"INSERT INTO unredacted_transcript VALUES ('{JOB}', 'my card is 4929')",)
+
 OF_RUNNING_JOBS = {
     "recording_batch",
     "recording_batch_row",
@@ -123,6 +127,7 @@ OF_RUNNING_JOBS = {
     "analysis",
     "language_model_use",
     "call_facts",
+    "unredacted_transcript",
 }  # a way down drops their rows, because an older version has no such table
 
 
@@ -192,7 +197,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     database = Database(address)
     waiting = await enqueue(database)
     await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS, *OF_TENANTS)
-    await execute(address, *OF_CONTROL, *OF_LIMITS, *OF_RULES, *OF_ANALYSES, *OF_REPORTS)
+    await execute(address, *OF_CONTROL, *OF_LIMITS, *OF_RULES, *OF_ANALYSES, *OF_REPORTS, *OF_REDACTION)
     schemas, contents = {newest_first[0]: await schema(address)}, await rows(address)
     assert all(contents.values())
 
@@ -315,6 +320,26 @@ async def test_the_way_down_does_not_mix_the_calls_of_tenants(address: str, tabl
     await execute(address, f"UPDATE {table} SET tenant = 'acme'")
     with pytest.raises(RuntimeError, match="of other tenants"):
         await downgrade(address, "20261208")
+
+
+async def test_the_way_down_shows_no_original_and_leaves_jobs_that_redact_waiting(address: str) -> None:
+    """An older version knows nothing of the redaction."""
+    await execute(address, *ROWS, *OF_REDACTION)
+    await execute(
+        address,
+        "UPDATE transcription SET bytes = 9, redacted_bytes = 5, audio_key = 'silenced', original_audio_key = 'original'",
+    )
+    database = Database(address)
+    waiting = await enqueue(database, options=Options("base", redact=(Entity.PHONE,)))
+    await downgrade(address, "20261217")
+    assert await shown(address, f"SELECT audio_key || bytes FROM transcription WHERE id = '{JOB}'") == "silenced5"
+    take = "UPDATE transcription SET status = 'in_progress', lease_token = id WHERE status = 'pending'"
+    await execute(address, take)
+    assert await shown(address, f"SELECT status FROM transcription WHERE id = '{waiting.id}'") == "pending"
+    await upgrade(address, "head")
+    [job] = await claim(database)
+    assert job.id == waiting.id
+    await database.close()
 
 
 async def test_a_migration_file_that_cannot_be_read_is_not_taken_for_database_trouble(

@@ -29,7 +29,20 @@ LISTS = frozenset(
     {"languages", "keywords", "hotwords", "timestamp_granularities", "known_speaker_names", "channel_labels"}
 )
 SINGLE = frozenset({"model", "language", "prompt", "response_format", "temperature", "stream", "channels"})
-OWN = frozenset({"external_id", "metadata", "webhook_url", "callback_url", "priority", "encoding", "sample_rate"})
+OWN = frozenset(
+    {
+        "external_id",
+        "metadata",
+        "webhook_url",
+        "callback_url",
+        "priority",
+        "encoding",
+        "sample_rate",
+        "redact",
+        "redact_terms",
+        "redact_keep",
+    }
+)
 """Fields of our own form that OpenAI's does not have. They mean the same here."""
 SEPARATED = frozenset({"languages", "timestamp_granularities"})  # no item of these has a comma
 POSITIONAL = frozenset({"known_speaker_names", "channel_labels"})

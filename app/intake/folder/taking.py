@@ -145,8 +145,11 @@ class Taker:
         return await self._job_of(seen, accepting)
 
     async def _written(self, ask: Ask) -> Transcript | None:
-        """The transcript in the recording's outputs, if they are there already."""
-        if ask.folder_output is None:
+        """The transcript in the recording's outputs, if they are there already.
+
+        If it is to be redacted, nobody knows whether that transcript is, so the recording is transcribed again.
+        """
+        if ask.folder_output is None or self._intake.redacts(ask):
             return None
         files = files_of([ask.folder_output], {})
         try:

@@ -65,6 +65,7 @@ LAST_CHANCE = bindparam("last_chance", MAX_CRASHES - 1, type_=Integer, literal_e
 # match, because it would then read all rows of a key and sort them instead of stopping at the first ones.
 _SERVED = "CASE WHEN :models IS NULL OR options ->> 'model' = ANY(:models) THEN true ELSE false END"
 
+# A trigger keeps jobs that redact from workers that do not set this, because older ones would not redact.
 _TAKE = """
     UPDATE transcription SET
         status = 'in_progress',
@@ -76,7 +77,7 @@ _TAKE = """
         retry_code = NULL,
         retry_message = NULL,
         started_at = coalesce(started_at, now())
-    FROM claimable WHERE transcription.id = claimable.id
+    FROM claimable, set_config('callscribe.redacts', 'on', true) WHERE transcription.id = claimable.id
     RETURNING transcription.*
 """
 

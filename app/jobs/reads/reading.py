@@ -204,20 +204,21 @@ class Reader:
             raise unknown(transcription_id)
         return await asyncio.to_thread(parts.joined, found, after) if found else TextSoFar((), after)
 
-    async def recording(self, transcription_id: UUID, caller: Caller, *, unredacted: bool = False) -> Transcription:
-        """The job, for its recording's key, name and size. If it has a recording, that counts as read by the caller.
+    async def recording(
+        self, transcription_id: UUID, caller: Caller, choose: Callable[[Transcription], tuple[Rendered, Action]]
+    ) -> tuple[Transcription, Rendered]:
+        """The job, and what `choose` says of its recording. That counts as this action of the caller.
 
-        With `unredacted`, it is the recording as it was sent.
+        If `choose` raises an error, nothing counts as read.
         """
-        action = Action.RECORDING_UNREDACTED if unredacted else Action.RECORDING_READ
         statement = select(Transcription).where(Transcription.id == transcription_id, seen_by(caller))
         async with self._database.transaction() as session:
             job = (await session.exec(statement)).first()
             if job is None:
                 raise unknown(transcription_id)
-            if job.audio_key is not None:
-                await audit.note_read(session, action, caller, [transcription_id])
-        return job
+            chosen, action = choose(job)
+            await audit.note_read(session, action, caller, [transcription_id])
+        return job, chosen
 
     async def deliveries(
         self, transcription_id: UUID, caller: Caller

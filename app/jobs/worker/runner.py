@@ -244,12 +244,13 @@ class JobRunner:
             running.redacted_key = str(uuid7())
             running.redacted_audio = await save_silenced(
                 channels,
-                result.removed,
+                result,
                 running.redacted_key,
                 self._recordings.store,
                 self._recordings.decoder.free_space,
             )
-        return result.transcript, as_asked(transcript, options) if options.redact_keep else None
+        unredacted = as_asked(transcript, options) if options.redact_keep else None
+        return as_asked(result.transcript, options), unredacted
 
     async def _record(self, running: Running, ended: Outcome | LeaseLost | Exception | None) -> None:
         """Write how an attempt ended. Without an outcome, the worker gives the job back."""
