@@ -327,7 +327,7 @@ async def test_the_way_down_shows_no_original_and_leaves_jobs_that_redact_waitin
     await execute(address, *ROWS, *OF_REDACTION)
     await execute(
         address,
-        "UPDATE transcription SET bytes = 9, redacted_bytes = 5, audio_key = 'silenced', original_audio_key = 'original'",
+        "UPDATE transcription SET bytes = 9, redacted_bytes = 5, audio_key = 'silenced', original_audio_key = 'sent'",
     )
     database = Database(address)
     waiting = await enqueue(database, options=Options("base", redact=(Entity.PHONE,)))
