@@ -85,6 +85,7 @@ async def test_what_is_taken_out_is_found_nowhere_however_the_job_ends(
                 async with bench.database.transaction() as session:
                     await changing.request_cancel(session, job_id, TESTER, KEEP_AUDIO)
             if ending in ("failed", "tried again"):
+                await asyncio.wait_for(reached.wait(), 30)
                 await bench.until(job_id, partial(waits_after, int(ending == "failed")))
                 clock.seconds += DISK_PAUSE.total_seconds()
                 await bench.hurry(job_id)
