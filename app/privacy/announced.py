@@ -1,6 +1,6 @@
 """Finds what only its announcement tells: dates of birth, addresses and names. Best effort. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from app.privacy.cues import Cues, begins_at
 from app.privacy.lexicon import Lexicon
@@ -20,13 +20,14 @@ SURNAMES = frozenset(
 
 
 def announced(stream: Stream, cues: Cues) -> Iterator[Mark]:
-    yield from _dates(stream, cues)
-    yield from _addresses(stream, cues)
+    numbers = {at for number in numbers_in(stream, with_ordinals=True) for at in range(number.first, number.last)}
+    yield from _dates(stream, cues, numbers)
+    yield from _addresses(stream, cues, numbers)
     yield from _names(stream, cues)
 
 
-def _dates(stream: Stream, cues: Cues) -> Iterator[Mark]:
-    numbers = {at for number in numbers_in(stream, with_ordinals=True) for at in range(number.first, number.last)}
+def _dates(stream: Stream, cues: Cues, numbers: Set[int]) -> Iterator[Mark]:
+    """`numbers` are the tokens that are a part of a number."""
 
     def is_date(at: int) -> bool:
         return at in numbers or stream.tokens[at].text in stream.lexicon(at).months
@@ -52,18 +53,14 @@ def _is_small(stream: Stream, at: int) -> bool:
     return text in stream.lexicon(at).in_dates or text in ",-/.、'"
 
 
-def _addresses(stream: Stream, cues: Cues) -> Iterator[Mark]:
+def _addresses(stream: Stream, cues: Cues, numbers: Set[int]) -> Iterator[Mark]:
+    """An address goes to the end of its sentence, and has a number."""
     for cue in cues.of(stream, Entity.ADDRESS):
-        last, numbers = cue.last, False
+        last = cue.last
         while last < len(stream.tokens) and last - cue.last < LONGEST_ADDRESS and not _ends(stream, last):
-            numbers = numbers or stream.tokens[last].text[0].isdecimal() or _is_han_number(stream.tokens[last])
             last += 1
-        if last > cue.last and (numbers or any(cue.last <= each.first < last for each in numbers_in(stream))):
+        if not numbers.isdisjoint(range(cue.last, last)):
             yield Mark(stream.channel, cue.last, last, Entity.ADDRESS)
-
-
-def _is_han_number(token: Token) -> bool:
-    return token.text in "零一二三四五六七八九十百"
 
 
 def _ends(stream: Stream, at: int) -> bool:

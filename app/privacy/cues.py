@@ -1,5 +1,6 @@
 """Finds the phrases that announce something private, such as "my card number is", on either side of a call. Pure."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -12,9 +13,10 @@ from app.transcripts.entities import Entity
 
 OWN_TOKENS = 14  # how far before a number its cue may be
 NAMED_TOKENS = 2  # between what a number is and the word "number"
+LONGEST_CUE = 16  # tokens, which are characters in Chinese and Japanese
 OTHER_SECONDS = 20.0  # how long after the other side's question its answer may begin
-LONGEST_CUE = 5  # words
 LEAST_CHARACTERS, LEAST_LIKENESS = 7, 75.0
+LONG_CHARACTERS, LEAST_LIKENESS_IF_LONG = 9, 70.0  # of a single word
 # Their cues are small words, so that several other words would be like them.
 WORDY = frozenset({Entity.NAME, Entity.ADDRESS})
 
@@ -34,7 +36,8 @@ class Cues:
     """All cues of a call."""
 
     def __init__(self, streams: Sequence[Stream]) -> None:
-        self._by_channel = {stream.channel: list(_cues_of(stream)) for stream in streams}
+        self._by_channel = {stream.channel: list(_cues_of(stream)) for stream in streams}  # by their first tokens
+        self._by_end = {channel: sorted(cues, key=_end) for channel, cues in self._by_channel.items()}
 
     def of(self, stream: Stream, entity: Entity) -> list[Cue]:
         return [cue for cue in self._by_channel[stream.channel] if cue.entity is entity]
@@ -45,7 +48,8 @@ class Cues:
         Only `allowed` entities count, so that a number is not taken for one that is much longer.
         """
         own = self._by_channel[stream.channel]
-        near = [cue for cue in own if at - OWN_TOKENS <= cue.last <= at and cue.entity in allowed]
+        since, until = (bisect_left(own, each, key=_first) for each in (at - OWN_TOKENS - LONGEST_CUE, at))
+        near = [cue for cue in own[since:until] if at - OWN_TOKENS <= cue.last <= at and cue.entity in allowed]
         if near:
             nearest = max(near, key=lambda cue: (cue.last, cue.last - cue.first))
             named = [
@@ -55,22 +59,39 @@ class Cues:
         start = stream.tokens[at].start
         others = [
             cue
-            for channel, cues in self._by_channel.items()
+            for channel, cues in self._by_end.items()
             if channel != stream.channel
-            for cue in cues
-            if start - OTHER_SECONDS <= cue.end <= start + 1 and cue.entity in allowed
+            for cue in cues[
+                bisect_left(cues, start - OTHER_SECONDS, key=_end) : bisect_right(cues, start + 1, key=_end)
+            ]
+            if cue.entity in allowed
         ]
         return max(others, key=lambda cue: (cue.end, cue.last - cue.first), default=None)
+
+
+def _first(cue: Cue) -> int:
+    return cue.first
+
+
+def _end(cue: Cue) -> float:
+    return cue.end
 
 
 def _cues_of(stream: Stream) -> Iterator[Cue]:
     for at in range(len(stream.tokens)):
         language = stream.tokens[at].language
-        for length in range(1, LONGEST_CUE + 1):
+        for length in range(1, _longest(language) + 1):
             words = texts(stream, at, at + length)
             if len(words) == length and words[0].isalpha():
                 for entity in _announced_by(words, language):
                     yield Cue(entity, stream.channel, at, at + length, stream.tokens[at + length - 1].end)
+
+
+@cache
+def _longest(language: str) -> int:
+    longest = max(len(phrase) for phrases in lexicon_of(language).cues.values() for phrase in phrases)
+    assert longest <= LONGEST_CUE
+    return longest
 
 
 @cache
@@ -97,8 +118,9 @@ def _announced_by(words: Phrase, language: str) -> frozenset[Entity]:
         return frozenset()
     if len(said) < LEAST_CHARACTERS or not lexicon_of(language).has_spaces:
         return frozenset()
+    least = LEAST_LIKENESS_IF_LONG if len(words) == 1 and len(said) >= LONG_CHARACTERS else LEAST_LIKENESS
     alike = [
-        (fuzz.ratio(said, cue, score_cutoff=LEAST_LIKENESS), entity)
+        (fuzz.ratio(said, cue, score_cutoff=least), entity)
         for cue, entity in long
         if cue[0] == said[0] and (len(words) == 1 or entity not in WORDY)
     ]

@@ -6,18 +6,23 @@ announces an address or next to the name of a provider.
 
 from collections.abc import Iterator
 
+from rapidfuzz import fuzz
+
 from app.privacy.cues import begins_at, ends_before
 from app.privacy.lexicon import Lexicon
 from app.privacy.spoken import Stream
 
 LEAST_GLUED = 6
 LEAST_RUN_TOGETHER = 12  # characters of a word before `.com` that is likely several words
+LEAST_LIKENESS = 80.0
+MOST_SIGN_TOKENS = 2
 MOST_TOKENS = 16  # before and after the sign
+MOST_BEHIND_UNDERSCORE = 12
 ANNOUNCED_TOKENS = 30
 PARTS = frozenset("._-+%")
 ENDS = frozenset(
     "com net org edu info biz eu io de at ch es mx ar fr be it pt br uk co cn jp us ca nl "
-    "comercial comune commerciale komm kom comm ee".split()
+    "comercial comune commerciale komm kom comm comme ee".split()
 )
 PROVIDERS = frozenset(
     "gmail hotmail outlook yahoo icloud gmx aol proton protonmail googlemail live msn qq 163 126 sina libero "
@@ -32,7 +37,7 @@ def emails_in(stream: Stream) -> Iterator[tuple[int, int]]:
     """Gives the tokens of each address: the first one, and the one behind the last."""
     at = 0
     while at < len(stream.tokens):
-        found = _around_sign(stream, at) or _before_end(stream, at)
+        found = _around_sign(stream, at) or _before_end(stream, at) or _around_underscore(stream, at)
         if found:
             yield found
             at = max(at, found[1] - 1)
@@ -42,7 +47,9 @@ def emails_in(stream: Stream) -> Iterator[tuple[int, int]]:
 def _around_sign(stream: Stream, at: int) -> tuple[int, int] | None:
     """An address whose sign begins with this token."""
     lexicon = stream.lexicon(at)
-    length = 1 if _is_sign(stream, at, lexicon) else begins_at(stream, at, lexicon.at)
+    length = (
+        1 if _is_sign(stream, at, lexicon) else begins_at(stream, at, lexicon.at) or _like_sign(stream, at, lexicon)
+    )
     if not length:
         return None
     end = _end_after(stream, at + length, lexicon)
@@ -55,6 +62,31 @@ def _is_sign(stream: Stream, at: int, lexicon: Lexicon) -> bool:
     """Whether a token is the sign, or the word for it with the domain glued to it, as in `chiocciolaexample`."""
     text = stream.tokens[at].text
     return text == "@" or any(text.startswith(word) for (word, *_) in lexicon.at if len(word) >= LEAST_GLUED)
+
+
+def _like_sign(stream: Stream, at: int, lexicon: Lexicon) -> int:
+    """How many tokens from this one are written instead of the word for the sign, such as `à Roba` for `arobase`."""
+    said = ""
+    for length, token in enumerate(stream.tokens[at : at + MOST_SIGN_TOKENS], start=1):
+        said += token.text
+        if said.isalpha() and any(
+            len(word) >= LEAST_GLUED and fuzz.ratio(said, word, score_cutoff=LEAST_LIKENESS)
+            for (word, *_) in lexicon.at
+        ):
+            return length
+    return 0
+
+
+def _around_underscore(stream: Stream, at: int) -> tuple[int, int] | None:
+    """A name with an underscore in it, up to the end of the sentence. In a call, that is an address or a login."""
+    lexicon = stream.lexicon(at)
+    length = begins_at(stream, at, lexicon.underscore)
+    if not length:
+        return None
+    last = at + length
+    while last < len(stream.tokens) and last - at < MOST_BEHIND_UNDERSCORE and not _ends(stream, last):
+        last += 1
+    return _start_before(stream, at, lexicon), last
 
 
 def _before_end(stream: Stream, at: int) -> tuple[int, int] | None:
@@ -137,6 +169,15 @@ def _start_before(stream: Stream, at: int, lexicon: Lexicon) -> int:
     while first < at and not stream.tokens[first].text.isalnum():
         first += 1
     return first
+
+
+def _ends(stream: Stream, at: int) -> bool:
+    """Whether a sentence ends with this token."""
+    return stream.tokens[at].text in "?!。？！" or (stream.tokens[at].text == "." and not _is_point_inside(stream, at))
+
+
+def _is_point_inside(stream: Stream, at: int) -> bool:
+    return at + 1 < len(stream.tokens) and stream.tokens[at + 1].glued
 
 
 def _is_part(stream: Stream, at: int) -> bool:

@@ -1,5 +1,6 @@
 """What is private in a call: tokens of a channel. Pure."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,18 +16,16 @@ class Mark:
     last: int
     entity: Entity
 
-    def overlaps(self, other: "Mark") -> bool:
-        return self.channel == other.channel and self.first < other.last and other.first < self.last
-
 
 def without_overlaps(marks: Iterable[Mark]) -> list[Mark]:
-    """The marks in their order. Of marks that overlap, the one that was found first gets the tokens of the others."""
-    kept: list[Mark] = []
+    """The marks of one channel in their order. Of marks that overlap, the first one gets the tokens of the others."""
+    kept: list[Mark] = []  # they do not overlap, so both their ends are in order
     for mark in marks:
-        touching = [each for each in kept if each.overlaps(mark)]
+        since = bisect_right(kept, mark.first, key=lambda each: each.last)
+        until = bisect_left(kept, mark.last, key=lambda each: each.first)
+        touching = kept[since:until]
         if touching:
-            kept = [each for each in kept if each not in touching]
-            first, last = min(each.first for each in (mark, *touching)), max(each.last for each in (mark, *touching))
+            first, last = min(touching[0].first, mark.first), max(touching[-1].last, mark.last)
             mark = Mark(mark.channel, first, last, touching[0].entity)
-        kept.append(mark)
-    return sorted(kept, key=lambda mark: (mark.channel, mark.first))
+        kept[since:until] = [mark]
+    return kept

@@ -21,7 +21,7 @@ ANNOUNCED = {
     Entity.PIN: range(3, 10),
     Entity.BANK_ACCOUNT_NUMBER: range(4, 45),
     Entity.PHONE: range(5, 20),
-    Entity.ID_NUMBER: range(4, 30),
+    Entity.ID_NUMBER: range(3, 30),
     Entity.NUMBER: range(4, 45),
 }
 # What a long number may be that nothing announced, the likeliest first.
@@ -49,7 +49,7 @@ def named(run: Run, cue: Cue | None) -> Named | None:
     """What the number is, or None if it is not private. `cue` announces one of those that it may be."""
     if cue is not None:
         return Named(cue.entity, True)
-    if len(run.digits) < LONG:
+    if (len(run.digits) < LONG and not run.is_read_out) or run.is_years:
         return None
     return Named(_by_form(run), False)
 
@@ -71,7 +71,7 @@ def wanted_name(run: Run, name: Named, wanted: Set[Entity]) -> Entity | None:
     """
     if name.entity in wanted:
         return name.entity
-    if len(run.digits) >= LONG and Entity.NUMBER in wanted:
+    if (len(run.digits) >= LONG or run.is_read_out) and Entity.NUMBER in wanted:
         return Entity.NUMBER
     if name.is_announced:
         return None

@@ -7,7 +7,7 @@ the parts of what may be one number, wherever segments and turns end.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from text_to_num import find_numbers
 
@@ -30,6 +30,7 @@ KANA_DIGITS = {
 MOST_FILLERS = 3
 LONGEST_PAUSE_SECONDS = 15.0  # while the other side repeats a group or says "yes"
 MOST_LETTERS = 6
+LEAST_READ_OUT = 4
 SMALL_WORDS = frozenset("aeiouy")  # words of a language rather than spelled letters
 
 CURRENCIES = frozenset("$€£¥₹%")
@@ -38,6 +39,7 @@ _YEAR, _MONTH, _DAY = r"(19|20)\d\d", r"(0?[1-9]|1[0-2])", r"(0?[1-9]|[12]\d|3[0
 DATE = re.compile(rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|({_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]{_YEAR}")
 SHORT_DATE = re.compile(rf"({_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]\d\d")
 AMOUNT = re.compile(r"\d{1,3}([.,]\d{3})*([.,]\d{1,3})?|\d+[.,]\d{1,2}")
+YEAR = re.compile(_YEAR)
 TIME = re.compile(r"\d{1,2}[:h]\d{2}(:\d{2})?")
 
 
@@ -73,6 +75,18 @@ class Run:
     def characters(self) -> int:
         """Digits and spelled letters."""
         return len(self.digits) + sum(part.letters for part in self.parts)
+
+    @property
+    def is_read_out(self) -> bool:
+        """Whether it was said digit by digit, as nobody says an amount. Counting ("one, two, three") is no number."""
+        digits = self.digits
+        counts = all(int(after) - int(before) == 1 for before, after in pairwise(digits))
+        return len(digits) >= LEAST_READ_OUT and not counts and all(len(part.digits) == 1 for part in self.parts)
+
+    @property
+    def is_years(self) -> bool:
+        """Whether it is two or three years: "between 2024 and 2025"."""
+        return len(self.parts) in (2, 3) and all(YEAR.fullmatch(part.digits) for part in self.parts)
 
 
 def runs_of(stream: Stream) -> list[Run]:
@@ -228,6 +242,9 @@ def _without_quantities(stream: Stream, numbers: Sequence[Number]) -> list[Numbe
 
 
 def _is_quantity(stream: Stream, number: Number, lexicon: Lexicon) -> bool:
+    """Whether a unit or a currency stands next to a number. One that is glued to other digits is their end."""
+    if stream.tokens[number.first].glued and stream.tokens[number.first - 1].text[0].isdecimal():
+        return False
     if begins_at(stream, number.last, lexicon.units):
         return True
     around = (number.first - 1, number.last)
@@ -269,7 +286,10 @@ def _written_dates(stream: Stream) -> list[tuple[int, int]]:
         at = last
     taken = {each for first, last in found for each in range(first, last)}
     return found + [
-        (first, last) for first, last in short if not any(_is_digits(stream, at, taken) for at in (first - 1, last))
+        (first, last)
+        for first, last in short
+        if not _is_digits(stream, _before_signs(stream, first - 1), taken)
+        and not _is_digits(stream, _behind_signs(stream, last), taken)
     ]
 
 
@@ -277,13 +297,32 @@ def _is_digits(stream: Stream, at: int, dates: set[int]) -> bool:
     return at not in dates and 0 <= at < len(stream.tokens) and stream.tokens[at].text[0].isdecimal()
 
 
+def _before_signs(stream: Stream, at: int) -> int:
+    while at >= 0 and stream.tokens[at].text in JOINING_SIGNS:
+        at -= 1
+    return at
+
+
+def _behind_signs(stream: Stream, at: int) -> int:
+    while at < len(stream.tokens) and stream.tokens[at].text in JOINING_SIGNS:
+        at += 1
+    return at
+
+
 def _with_letters(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
-    """The numbers, and the single letters next to them: "G B 29", "K 472"."""
+    """The numbers, and the letters next to them: "G B 29", "K 472", "NWBK6016"."""
     taken = {at for number in numbers for at in range(number.first, number.last)}
     letters = [
-        Number(at, at + 1, "", 1) for at, token in enumerate(stream.tokens) if token.is_letter and at not in taken
+        Number(at, at + 1, "", len(token.text))
+        for at, token in enumerate(stream.tokens)
+        if at not in taken and (token.is_letter or token.is_abbreviation) and not _is_elided(stream, at)
     ]
     return sorted([*numbers, *_next_to(stream, numbers, letters)], key=lambda number: number.first)
+
+
+def _is_elided(stream: Stream, at: int) -> bool:
+    """Whether an apostrophe follows, as in `d'accord`."""
+    return at + 1 < len(stream.tokens) and stream.tokens[at + 1].text in "'’" and stream.tokens[at + 1].glued
 
 
 def _next_to(stream: Stream, numbers: Sequence[Number], letters: Sequence[Number]) -> list[Number]:
@@ -299,7 +338,7 @@ def _next_to(stream: Stream, numbers: Sequence[Number], letters: Sequence[Number
         [first, *more] = group
         if not more and stream.tokens[first.first].text in SMALL_WORDS and not _is_written_next_to(stream, first.first):
             continue
-        if len(group) <= MOST_LETTERS and any(
+        if sum(each.letters for each in group) <= MOST_LETTERS and any(
             _only_signs(stream, low, high)
             for edge in edges
             for low, high in ((group[-1].last, edge), (edge, group[0].first))

@@ -32,6 +32,7 @@ class Token:
     language: str
     glued: bool  # nothing stands between it and the token before it
     is_capitalized: bool
+    is_abbreviation: bool  # several capital letters without a small one, such as `GB`
 
     @property
     def is_letter(self) -> bool:
@@ -74,7 +75,14 @@ def streams_of(transcript: Transcript) -> list[Stream]:
                 place = Place(number, position, first, last)
                 tokens.append(
                     Token(
-                        text, word.start, word.end, place, segment.language, first == behind, word.word[first].isupper()
+                        text,
+                        word.start,
+                        word.end,
+                        place,
+                        segment.language,
+                        first == behind,
+                        word.word[first].isupper(),
+                        last - first > 1 and word.word[first:last].isascii() and word.word[first:last].isupper(),
                     )
                 )
                 behind = last

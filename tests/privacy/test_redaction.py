@@ -28,6 +28,10 @@ def text_of(*turns: str, language: str = "en", spaces: bool = True) -> str:
         ("Call me at +44 7700 900 461.", "Call me at +[PHONE]."),
         ("The code on the back is 737.", "The code on the back is [CREDIT_DEBIT_CVV]."),
         ("My PIN is eight eight four one, I think.", "My PIN is [PIN], I think."),
+        ("It is 8 8 4 1, but do not write it down.", "It is [NUMBER], but do not write it down."),
+        ("My passport is twelve, AB 40291.", "My passport is [ID_NUMBER]."),
+        ("My IBAN is GB29, NWBK6016, 1331, 926819.", "My IBAN is [BANK_ACCOUNT_NUMBER]."),
+        ("My user name is lee underscore 99. Thanks", "My user name is [EMAIL]. Thanks"),
         ("My IBAN is G B 29 N W B K 6016 1331 9268 19.", "My IBAN is [BANK_ACCOUNT_NUMBER]."),
         ("My email is john dot smith at example dot com.", "My email is [EMAIL]."),
         ("Send it to anna_lee77@mail.example.co.uk please", "Send it to [EMAIL] please"),
@@ -52,6 +56,9 @@ def test_what_is_private_gives_way_to_its_name(said: str, left: str) -> None:
         "Room 412 is on the fourth floor.",
         "I called two or three times.",
         "One of us, no one else, and then one more.",
+        "The price changed between 2024 and 2025.",
+        "From 2019, 2020 to 2021 we grew.",
+        "I count 1, 2, 3, 4, and then I jump.",
     ],
 )
 def test_prices_dates_times_and_counts_stay(said: str) -> None:
@@ -104,6 +111,29 @@ def test_a_long_number_that_nothing_announced_goes_if_it_may_be_what_is_wanted()
     call = transcript_of("It is 555 014 2739.")
     assert redact(call, {Entity.PHONE}).transcript.text == "It is [PHONE]."
     assert redact(call, {Entity.PIN}).transcript.text == "It is 555 014 2739."
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "left"),
+    [
+        ("fr", "C'est jean point dupont à Roba exemple point com, merci.", "C'est [EMAIL], merci."),
+        ("fr", "Le numéro est 49 29 et D'accord.", "Le numéro est [NUMBER] et D'accord."),
+        ("fr", "Alors 4 9 2 9 8 8 en 5, 3 20.", "Alors [NUMBER]."),
+        ("pt", "É maria lopes a roba gemelo ponto com.", "É [EMAIL]."),
+        ("de", "Die Prüfmunger ist 37.", "Die Prüfmunger ist [CREDIT_DEBIT_CVV]."),
+        ("ru", "Мой номер 4276 1234 5678 9012.", "Мой номер [NUMBER]."),
+        ("ar", "رقمي هو ٠١٢٣٤٥٦٧٨٩", "رقمي هو [PHONE]"),
+    ],
+)
+def test_languages_have_words_of_their_own(language: str, said: str, left: str) -> None:
+    assert text_of(said, language=language) == left
+
+
+def test_a_call_may_have_very_many_private_numbers() -> None:
+    call = transcript_of(*["my card number is 4242 4242, born 4 May 1984"] * 2000)
+    text = redact(call, ALL).transcript.text
+    assert (text.count("[CREDIT_DEBIT_NUMBER]"), text.count("[DATE_OF_BIRTH]")) == (2000, 2000)
+    assert not any(map(str.isdecimal, text))
 
 
 def test_terms_are_found_although_they_are_misspelled() -> None:
