@@ -413,7 +413,7 @@ def crashed(leased: Leased) -> WorkerCrashed | None:
 async def _shown(session: AsyncSession, job: Transcription, root_path: str) -> TranscriptionOut:
     states = await outbox.notify_states(session, [job.id])
     statuses: Mapping[UUID, Any] = await outputs_of_events.output_statuses(session, [job.id]) if job.outputs else {}
-    return TranscriptionOut.of(job, states.get(job.id), statuses.get(job.id, {}), root_path=root_path)
+    return TranscriptionOut.of(job, states.get(job.id), statuses.get(job.id, {}), is_analysed=True, root_path=root_path)
 
 
 async def _now(session: AsyncSession) -> datetime:

@@ -72,6 +72,7 @@ PENDING_EXAMPLE: dict[str, Any] = {
         "self": f"/v1/transcriptions/{EXAMPLE_ID}",
         "transcript": f"/v1/transcriptions/{EXAMPLE_ID}/transcript",
         "audio": f"/v1/transcriptions/{EXAMPLE_ID}/audio",
+        "analysis": None,
     },
 }
 

@@ -95,12 +95,16 @@ class OutputOut(BaseModel):
 
 
 class Links(BaseModel):
-    """Paths of this transcription, its transcript and its recording."""
+    """Paths of this transcription, its transcript, its recording and its analysis."""
 
     self: str
     transcript: str
     audio: str | None = Field(
         description="The path of the recording. Null if the service has not fetched it yet, or no longer keeps it."
+    )
+    analysis: str | None = Field(
+        default=None,
+        description="The path of the analysis. Null if there is none, and in the events of the transcription.",
     )
 
 
@@ -177,11 +181,13 @@ class TranscriptionOut(BaseModel):
         output_statuses: Mapping[str, OutputStatus] | None = None,
         retried_as: UUID | None = None,
         *,
+        is_analysed: bool = False,
         root_path: str = "",
     ) -> Self:
         """What clients see of a job. Without a notify_state no receiver has been notified yet.
 
-        `output_statuses` are those of its outputs, by URL. `retried_as` is its newest retry.
+        `output_statuses` are those of its outputs, by URL. `retried_as` is its newest retry. `is_analysed` is whether
+        it has an analysis, which may not be finished.
 
         Its links begin with `root_path`, under which a proxy may publish the service.
         """
@@ -218,7 +224,12 @@ class TranscriptionOut(BaseModel):
             completed_at=job.completed_at,
             notified_at=notify_state.notified_at,
             timings=TimingsOut(queued=queued, decoding=job.decoding_seconds, transcribing=job.transcribing_seconds),
-            links=Links(self=path, transcript=f"{path}/transcript", audio=f"{path}/audio" if job.audio_key else None),
+            links=Links(
+                self=path,
+                transcript=f"{path}/transcript",
+                audio=f"{path}/audio" if job.audio_key else None,
+                analysis=f"{path}/analysis" if is_analysed else None,
+            ),
         )
 
 

@@ -12,6 +12,8 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
+from sqlalchemy import column, table
+from sqlalchemy import select as sql_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -38,6 +40,7 @@ from app.search.hits import Hits
 from app.transcripts.transcript import Transcript
 
 BATCH = 200
+ANALYSIS = table("analysis", column("transcription_id"))  # whose model the jobs do not know
 EXPORTED_AT_ONCE = 10
 
 
@@ -49,6 +52,7 @@ class Read:
     notify_state: NotifyState | None = None
     output_statuses: Mapping[str, OutputStatus] = field(default_factory=dict)
     retried_as: UUID | None = None
+    is_analysed: bool = False
 
     @property
     def final(self) -> bool:
@@ -57,7 +61,12 @@ class Read:
     def shown(self, root_path: str) -> TranscriptionOut:
         """The job as clients see it. Its links begin with `root_path`."""
         return TranscriptionOut.of(
-            self.job, self.notify_state, self.output_statuses, self.retried_as, root_path=root_path
+            self.job,
+            self.notify_state,
+            self.output_statuses,
+            self.retried_as,
+            is_analysed=self.is_analysed,
+            root_path=root_path,
         )
 
 
@@ -284,14 +293,23 @@ async def _rendered(stored: str, render: Callable[[Transcript], Rendered]) -> Re
 
 
 async def _with_deliveries(session: AsyncSession, jobs: Sequence[Transcription]) -> list[Read]:
-    """The jobs in the same order, each with the state of its notifications and outputs, and its newest retry."""
+    """The jobs in the same order, each with what other tables know: its notifications, outputs, retry and analysis."""
     ended = [job.id for job in jobs if job.status in FINAL]
     writing = [job.id for job in jobs if job.status == Status.COMPLETED and job.outputs]
     states = await outbox.notify_states(session, ended) if ended else {}
     statuses = await outputs_of_events.output_statuses(session, writing) if writing else {}
     failed = [job.id for job in jobs if job.status in retried.RETRIED]
     newest = await retried.newest(session, failed) if failed else {}
-    return [Read(job, states.get(job.id), statuses.get(job.id, {}), newest.get(job.id)) for job in jobs]
+    completed = [job.id for job in jobs if job.status == Status.COMPLETED]
+    analysed = await _analysed(session, completed) if completed else set()
+    return [
+        Read(job, states.get(job.id), statuses.get(job.id, {}), newest.get(job.id), job.id in analysed) for job in jobs
+    ]
+
+
+async def _analysed(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:
+    statement = sql_select(ANALYSIS.c.transcription_id).where(ANALYSIS.c.transcription_id.in_(ids))
+    return set((await session.exec(statement)).scalars())  # type: ignore[call-overload]
 
 
 async def going_on(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:

@@ -27,7 +27,7 @@ let duration = 0; // of the call, in seconds
 
 // Reads the analysis of a call that has one. It returns null otherwise, and also if the call was erased at the same time.
 export async function readAnalysis(job, signal) {
-  if (job.links.analysis === null) return null;
+  if (!job.links.analysis) return null;
   return read(`${pathOf(job.id)}/analysis`, signal).catch((error) => {
     if (error.name === "AbortError") throw error;
     if (error.status !== 404) showProblem(error);

@@ -6,10 +6,11 @@ import { element, named } from "./elements.js";
 import { callsIn, clock, languageName, percent, period as lengthOf } from "./words.js";
 
 const OVER_TIME = ["day", "week", "month"];
+const SINGLE = ["category", "scorecard", "intent", "model"];
 const MOODS = ["positive", "neutral", "negative"];
 const MOST_CATEGORIES = 8; // columns of a table
 const MOST_WORDS = 3; // of a group
-const WITHOUT = { agent: "No agent", language: "No language", category: "In no category", intent: "No intent", sentiment: "Not judged", model: "Not judged" };
+const WITHOUT = { agent: "No agent", language: "No language", category: "In no category", intent: "No intent", sentiment: "Not judged", model: "No model" };
 const STATUSES = { pending: "unfinished", in_progress: "unfinished", waiting: "unfinished" };
 
 // `asked` is {by, name, period, conditions}: what the groups are and are called, and the filters of the list that has all calls.
@@ -40,9 +41,11 @@ function notesOf({ sentiment, categories, scores, completed }) {
 
 const section = (title, ...content) => element("section", {}, element("h2", {}, title), ...content);
 
-// A link to the calls of a figure. `narrower` are further filters, or null if the list cannot show just these calls.
+// A link to the calls of a figure. `narrower` are further filters, or null if the list cannot show just these calls. It cannot
+// either if a filter must have two values, such as calls in two categories.
 function linkTo(text, narrower, { period, conditions }, label) {
-  if (narrower === null) return element("span", {}, text);
+  const isTwice = (name) => conditions[name] && narrower[name] && conditions[name] !== narrower[name];
+  if (narrower === null || SINGLE.some(isTwice)) return element("span", { title: label ?? "" }, text);
   const link = element("a", { href: addressOf({ ...period, ...conditions, ...narrower }) }, text);
   if (label) link.ariaLabel = link.title = label;
   return link;
@@ -148,7 +151,7 @@ function headsOf(totals, groups, page) {
       ? element("span", {}, linkTo(`${Math.round(scores[name].percent)} %`, own && { ...own, scorecard: name }, page), ...trendOf(scores[name].percent, previous?.scores[name]?.percent, (change) => String(Math.round(change)), true))
       : "–"]),
     !OVER_TIME.includes(page.by) && groups.some(({ keywords }) => keywords.length) && ["Typical words", ({ keywords }, own) =>
-      element("span", { className: "words-of" }, ...keywords.slice(0, MOST_WORDS).map(({ word }) => linkTo(word, own && { ...own, q: word }, page)))],
+      element("span", { className: "words-of" }, ...keywords.slice(0, MOST_WORDS).map(({ word }) => linkTo(word, own && { ...own, q: `"${word}"` }, page)))],
   ].filter(Boolean);
 }
 
@@ -214,7 +217,7 @@ function wordsOf(page) {
   if (!words.length) return [];
   const { keywords_from_calls: looked } = report;
   return [section("Keywords", element("p", { className: "hint" }, "The words that are said in the most calls, without those that are in every call.",
-    looked !== null && looked < report.totals.completed ? ` They are of the newest ${callsIn(looked)}.` : ""), barsOf(words, (q) => ({ q }), page))];
+    looked !== null && looked < report.totals.completed ? ` They are of the newest ${callsIn(looked)}.` : ""), barsOf(words, (word) => ({ q: `"${word}"` }), page))];
 }
 
 function intentsOf(page) {

@@ -12,8 +12,8 @@ import { callsIn, languageName } from "./words.js";
 
 const USUAL_DATE = "last-30-days";
 const USUAL_GROUPS = "day";
-const GROUPS = { day: "Day", week: "Week", month: "Month", agent: "Agent", language: "Language", category: "Category", intent: "Intent", sentiment: "Sentiment", status: "Status", model: "Language model" };
-const CONDITIONS = { agent: "Agent", language: "Language", status: "Status", external_id: "External ID", category: "Category", scorecard: "Scorecard", intent: "Intent", sentiment: "Sentiment", resolved: "Resolved", model: "Language model" };
+const GROUPS = { day: "Day", week: "Week", month: "Month", agent: "Agent", language: "Language", category: "Category", intent: "Intent", sentiment: "Sentiment", status: "Status", model: "Model" };
+const CONDITIONS = { agent: "Agent", language: "Language", status: "Status", external_id: "External ID", category: "Category", scorecard: "Scorecard", intent: "Intent", sentiment: "Sentiment", resolved: "Resolved", model: "Model" };
 const ANSWERS = { true: "yes", false: "no" };
 const BUSY_SECONDS = 5;
 
