@@ -104,7 +104,7 @@ CallbackUrls = Annotated[
 ]
 OutputFormat = Annotated[Format, Field(strict=False)]  # from text, as JSON and forms have it
 Candidate = Annotated[str, Field(max_length=64), AfterValidator(candidate_of)]
-RedactedTerm = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
+RedactedTerm = Annotated[str, Field(min_length=2, max_length=100, pattern=wording.NO_NUL)]
 Redacted = Annotated[Entity, Field(strict=False)]
 Hotword = Annotated[str, Field(min_length=1, max_length=100, pattern=wording.NO_NUL)]
 
