@@ -1,13 +1,16 @@
 """The view of rules in a real browser: managers read, write and delete categories and scorecards without curl."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 from app.access.callers import Scope
 from app.database.connections import Database
 from testing.browser import Browser
+from testing.dated import called
 from testing.rows import execute
 from testing.service import Service
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
@@ -96,6 +99,16 @@ async def test_a_rule_is_written_corrected_and_deleted(ruled: Service, browser: 
     browser.find("#definition-delete").click()
     browser.until("document.querySelectorAll('#categories > li').length === 1")
     assert browser.all("dialog[open]") == []
+
+
+async def test_rules_are_applied_to_old_calls(ruled: Service, calls: Database, browser: Browser) -> None:
+    old = await called(calls, "old.wav", datetime.now(UTC) - timedelta(days=20), "Good day.", "A refund, please.")
+    open_with_stored_key(ruled, browser, "#rules")
+    Select(browser.find("#apply-rules select")).select_by_value("last-30-days")
+    browser.find("#apply-rules button").click()
+    browser.until("document.getElementById('apply-state').textContent === 'The rules are applied.'")
+    analysis = ruled.read(f"/v1/transcriptions/{old.id}/analysis")
+    assert [score["scorecard"] for score in analysis["scores"]] == ["quality"]
 
 
 async def test_a_key_that_only_reads_sees_rules_and_changes_none(

@@ -1,12 +1,15 @@
 // The view of rules: the categories and scorecards of the tenant. A reader who may change them writes them as JSON, as the API does.
 
 import { addressOf } from "./address.js";
-import { call, read } from "./api.js";
+import { call, pause, read } from "./api.js";
+import { rangeOf } from "./dates.js";
 import { byId, element, named, write } from "./elements.js";
+import { offerDates } from "./filters.js";
 import { announce, showProblem } from "./messages.js";
 import { answeredBy, sentencesOf } from "./rule_words.js";
-import { inWords } from "./words.js";
+import { callsIn, inWords } from "./words.js";
 
+const FOLLOW_SECONDS = 3;
 const KINDS = {
   categories: { name: "category", example: { description: "", role: "customer", any_of: ["refund*", "money back"] } },
   scorecards: { name: "scorecard", example: { description: "", questions: [{ question: "Is nobody on hold for more than a minute?", by: "fact", fact: "longest_hold", at_most: 60, weight: 1 }] } },
@@ -14,6 +17,7 @@ const KINDS = {
 
 const dialog = byId("definition-dialog");
 const form = byId("definition-form");
+const applying = byId("apply-rules");
 let edited = null; // {kind, name, isAsked}: what the dialog shows. The name is null if it is new
 let leaving = null; // the signal that the reader leaves the view
 
@@ -21,6 +25,7 @@ export async function showDefinitions(signal, focus) {
   document.title = "Rules – Callscribe";
   scrollTo(0, 0);
   leaving = signal;
+  write(byId("apply-state"), "");
   if (focus) byId("definitions-title").focus();
   await refresh();
 }
@@ -108,7 +113,47 @@ function remove() {
   return change(() => call(pathOfDefinition(name), { method: "DELETE", signal: leaving }), `${name} is deleted`);
 }
 
+// The service queues some thousands of calls with each request.
+async function applyToOldCalls() {
+  const [after, before] = rangeOf({ date: applying.elements.date.value });
+  const chosen = { ...(after ? { created_after: after.toISOString() } : {}), ...(before ? { created_before: before.toISOString() } : {}) };
+  let cursor = null;
+  do {
+    const body = JSON.stringify({ ...chosen, ...(cursor ? { cursor } : {}) });
+    const answer = await call("v1/analyses", { method: "POST", body, signal: leaving });
+    ({ next_cursor: cursor } = await answer.json());
+  } while (cursor);
+  await followOldCalls();
+}
+
+async function followOldCalls() {
+  for (;;) {
+    const { pending, in_progress: running } = await read("v1/analyses", leaving);
+    write(byId("apply-state"), pending + running ? `${callsIn(pending + running)} to go` : "The rules are applied.");
+    if (pending + running === 0) return;
+    await pause(FOLLOW_SECONDS, leaving);
+  }
+}
+
+async function apply() {
+  const button = applying.querySelector("button");
+  write(byId("apply-state"), "");
+  button.disabled = true;
+  try {
+    await applyToOldCalls();
+  } catch (error) {
+    if (error.name !== "AbortError") write(byId("apply-state"), error.detail ? inWords(error) : error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
 export function setUpDefinitions() {
+  offerDates(applying.elements.date, [["", "Any time"]]);
+  applying.addEventListener("submit", (event) => {
+    event.preventDefault();
+    apply();
+  });
   for (const [kind, { example }] of Object.entries(KINDS)) byId(`new-${kind}`).addEventListener("click", () => open(kind, { name: null, definition: example }));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
