@@ -17,9 +17,9 @@ from app.storage.disk import FreeSpace, full_disk_as_insufficient_storage
 from app.storage.store import AudioStore
 from app.transcripts.transcript import Options, Transcript
 
-MARGIN_SECONDS = 0.4
+MARGIN_SECONDS = 0.25
 """How much more is silenced on both sides, because the times of words are not exact."""
-REACH_SECONDS = 4.0
+REACH_SECONDS = 3.0
 """How much more is silenced on the own channel where no other word is. Models leave out groups of a long number."""
 
 

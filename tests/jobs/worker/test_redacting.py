@@ -179,7 +179,7 @@ def test_a_tone_reaches_to_the_next_word_of_its_channel_and_leaves_the_other_sid
     result = Redacted(replace(call, segments=segments), (Removed(1, span, Entity.PIN),))
     stretches = redacting.silenced(result, 2)
     [on_other], [on_own] = stretches[0], stretches[1]
-    assert on_other == pytest.approx((span.start - 0.4, span.end + 0.4))
+    assert on_other == pytest.approx((span.start - 0.25, span.end + 0.25))
     assert on_own == pytest.approx((0.0, customer[1].start))
 
 
