@@ -1,11 +1,16 @@
 """The list of calls and what the page says about a call, in a real browser."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.database.connections import Database
+from app.transcripts.entities import Entity
+from app.transcripts.transcript import Channel, Segment
 from testing.browser import Browser
 from testing.recordings import SAMPLE_CALL, call, first_on_both, tone
+from testing.rows import FORGET_AUDIO, SUCCESS, claim, finish
 from testing.service import Service
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
 
@@ -132,3 +137,34 @@ def test_the_page_cuts_nothing_off_on_a_narrow_screen(service: Service, browser:
         assert browser.find("h1").text
         browser.find(f"[href='#{job['id']}'], #about-list dd, #problem")
         assert browser.run("return document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.slow
+@in_a_browser
+async def test_a_redacted_call_says_what_was_taken_out_and_plays_nothing_that_is_private(
+    guarded: Service, browser: Browser, calls: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "card.wav").write_bytes(tone(1.0))
+    open_with_stored_key(guarded, browser, "#add")
+    browser.until("document.getElementById('language').length > 2")
+    browser.find("#upload summary").click()
+    browser.find("[name=redact]").click()
+    assert browser.find("#chosen-options").text.endswith("; redacted")
+    browser.all("#file")[0].send_keys(str(tmp_path / "card.wav"))
+    browser.until("!document.getElementById('start').hidden")
+    browser.find("#start").click()
+    browser.until("document.getElementById('no-audio-reason').textContent.includes('when a tone covers')")
+    [job] = guarded.read("/v1/transcriptions")["items"]
+    assert len(job["options"]["redact"]) == len(Entity)
+
+    spoken = Segment(0, 0, "speaker", 0.0, 1.0, "My card is [CREDIT_DEBIT_NUMBER], [thanks].", "en")
+    heard = replace(SUCCESS.transcript, channels=(Channel(0, "speaker", "en", 1.0, 1.0),), segments=(spoken,))
+    [claimed] = await claim(calls)
+    await finish(calls, claimed, replace(SUCCESS, transcript=heard), at_end=FORGET_AUDIO)
+    chip = browser.find(".turn .redacted")
+    assert chip.text == "card number"
+    assert chip.get_attribute("title") == "The service took this out of the call: card number."
+    browser.find("#search").send_keys("thanks")
+    browser.until("document.querySelector('.turn mark')")
+    assert browser.find(".turn .words").text == "My card is card number, [thanks]."
+    assert [complaint for complaint in browser.complaints() if "404" not in complaint] == []

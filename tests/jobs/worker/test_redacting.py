@@ -170,7 +170,7 @@ async def test_the_tone_covers_what_was_taken_out(bench: Bench) -> None:
 
 
 def test_a_tone_reaches_to_the_next_word_of_its_channel_and_leaves_the_other_side_its_words() -> None:
-    call = transcript_of("The card, please?", "Four", "Yes", "five")
+    call = transcript_of("The card, please?", ["Four", "please"])
     customer = [segment for segment in call.segments if segment.channel == 1]
     span = Span(customer[0].start, customer[0].end)
     assert customer[0].words is not None

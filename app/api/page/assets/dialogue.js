@@ -2,6 +2,7 @@
 
 import { byId, element } from "./elements.js";
 import { playFrom } from "./player.js";
+import { chipped } from "./redaction.js";
 import { searchIn } from "./search.js";
 import { clock } from "./words.js";
 
@@ -16,7 +17,7 @@ export function showDialogue(transcript, { at, q }) {
   const speakers = speakersOf(transcript);
   turns = transcript.turns.map((turn) => {
     const time = element("span", { className: "time" }, clock(turn.start));
-    const words = element("span", { className: "words", dir: "auto" }, turn.text);
+    const words = element("span", { className: "words", dir: "auto" }, ...chipped(turn.text));
     const button = element(
       "button",
       { type: "button", className: `turn ${voiceOf(turn.speaker, speakers)}`, tabIndex: -1 },

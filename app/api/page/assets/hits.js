@@ -3,6 +3,7 @@
 import { addressOfCall } from "./address.js";
 import { voiceOf } from "./dialogue.js";
 import { element, named } from "./elements.js";
+import { chipped } from "./redaction.js";
 import { clock } from "./words.js";
 
 const LONGEST = 300; // characters
@@ -19,7 +20,7 @@ export function showHits(place, job, q) {
     const link = element("a", { className: `hit ${voiceOf(speaker, speakers)}`, href: addressOfCall(job.id, { at: start, q, plays: true }) },
       element("span", { className: plays ? "time plays" : "time" }, element("span", { className: "unseen" }, plays ? "Play from " : "Read from "), clock(start)),
       element("span", { className: "speaker" }, named(speaker ?? "")),
-      element("span", { className: "words", dir: "auto" }, ...marked(text, marks)));
+      element("span", { className: "words", dir: "auto" }, ...marked(text, marks).flatMap((part) => (typeof part === "string" ? chipped(part) : [part]))));
     return link;
   }
 }

@@ -10,6 +10,7 @@ import { byId, named, write } from "./elements.js";
 import { showAbout, showFacts, showWarnings } from "./facts.js";
 import { announce, showProblem } from "./messages.js";
 import { examinedOnce, load, playFrom, seek, showWaveforms, unload } from "./player.js";
+import { isRedacted, mayBePlayed } from "./redaction.js";
 import { retryButton } from "./retrying.js";
 import { showTalk } from "./talk.js";
 import { ownRecordings } from "./uploads.js";
@@ -20,6 +21,7 @@ const NOT_FETCHED = "The service has not fetched this recording yet.";
 const NEVER_FETCHED = "The service did not fetch this recording.";
 const NOT_PLAYABLE = "Your browser cannot play this recording. Download it to play it with another program, or play your own file in another format.";
 const GONE = "The service does not keep this recording.";
+const PRIVATE = "This recording can be played when a tone covers what is private in it.";
 
 // Shows the call of a place: {id, at, q, plays}. At `at` seconds there is the turn to show, which is played too if `plays`. The
 // dialogue is searched for `q`.
@@ -46,7 +48,7 @@ export async function showJob(place, signal, focus) {
 // Shows what the service says of a job now. `before` is what it said last, or null. Returns what is shown.
 async function showChange(job, before, place, signal, focus) {
   if (before === null) introduce(job, signal, focus);
-  const hasRecording = ownRecordings.has(job.id) || job.links.audio !== null;
+  const hasRecording = ownRecording(job) !== undefined || (job.links.audio !== null && mayBePlayed(job));
   if (hasRecording && !before?.hasRecording) fetchRecording(job, place, signal).catch(showProblem);
   if (!hasRecording && !byId("audio").src) showNoAudio(reasonOfNoAudio(job));
   byId("own-copy").onchange = () => playOwnCopy(byId("own-copy"), job, signal);
@@ -64,7 +66,11 @@ function introduce(job, signal, focus) {
   setUpActions(job, signal);
 }
 
+// The file that was chosen in this browser has what the service takes out.
+const ownRecording = (job) => (isRedacted(job) ? undefined : ownRecordings.get(job.id));
+
 function reasonOfNoAudio(job) {
+  if (job.links.audio !== null) return PRIVATE;
   if (wasFetched(job)) return GONE;
   return isUnfinished(job) ? NOT_FETCHED : NEVER_FETCHED;
 }
@@ -101,7 +107,7 @@ async function showEnd(job, place, signal) {
 
 async function fetchRecording(job, place, signal) {
   byId("audio").onloadedmetadata = null;
-  const own = ownRecordings.get(job.id);
+  const own = ownRecording(job);
   try {
     const recording = own ?? (await (await call(`${pathOf(job.id)}/audio`, { signal })).blob());
     if (signal.aborted) return undefined;
@@ -110,6 +116,7 @@ async function fetchRecording(job, place, signal) {
     return startAt(place);
   } catch (error) {
     if (error.status === 404) return showNoAudio(GONE);
+    if (error.status === 403) return showNoAudio(PRIVATE);
     if (!error.isTransient) throw error;
     showNoAudio("The recording cannot be loaded now. The page keeps trying.");
     await pause(RECORDING_SECONDS, signal);
@@ -117,9 +124,10 @@ async function fetchRecording(job, place, signal) {
   }
 }
 
-// Offers the recording as it was sent, also if the browser cannot play it.
+// Offers the recording as the service sent it, also if the browser cannot play it.
 function offerToSave(recording, job) {
-  byId("save-recording").onclick = () => save(recording, job.audio.filename ?? job.id);
+  const name = job.audio.filename ?? job.id;
+  byId("save-recording").onclick = () => save(recording, isRedacted(job) ? `${name.replace(/\.[^.]*$/, "")}.wav` : name);
   byId("keep-recording").hidden = false;
 }
 

@@ -26,12 +26,13 @@ export function bodyMaker(source) {
 }
 
 export function chosenOptions() {
-  const { channels, language, prompt } = Object.fromEntries(new FormData(form));
+  const { channels, language, prompt, redact } = Object.fromEntries(new FormData(form));
   return {
     channels,
     language,
     ...(channels === "split" ? { channel_labels: positional(new FormData(form).getAll("channel_labels")) } : {}),
     ...(prompt.trim() ? { prompt: prompt.trim() } : {}),
+    ...(redact ? { redact: [redact] } : {}),
   };
 }
 
@@ -53,10 +54,10 @@ function positional(labels) {
 }
 
 function summarize() {
-  const { channels, channel_labels: labels = [] } = chosenOptions();
+  const { channels, channel_labels: labels = [], redact } = chosenOptions();
   const speakers = channels === "split" ? ["one speaker per channel", labels.join(", ")].filter(Boolean).join(": ") : "all speakers on one channel";
   const language = byId("language").selectedOptions[0];
-  write(byId("chosen-options"), `${speakers}; ${language.value === "auto" ? "language detected automatically" : language.text}`);
+  write(byId("chosen-options"), `${speakers}; ${language.value === "auto" ? "language detected automatically" : language.text}${redact ? "; redacted" : ""}`);
   byId("labels").disabled = channels === "mix";
 }
 

@@ -1,6 +1,7 @@
 // Search in the dialogue: marks each match, counts them, and moves from one to the next.
 
 import { byId, element, write } from "./elements.js";
+import { chipped } from "./redaction.js";
 
 const CASED = /[A-Z\u00c0-\u058f\u1e00-\u1fff]/g; // Latin, Greek, Cyrillic and Armenian letters with case or accents
 
@@ -33,7 +34,7 @@ function mark(chosen) {
   for (const turn of texts) {
     const parts = marked(turn, wanted);
     if (turn.words === chosen?.words) at = marks.length;
-    if (parts.length > 1 || turn.marked) turn.words.replaceChildren(...parts);
+    if (parts.length > 1 || turn.marked) turn.words.replaceChildren(...parts.flatMap((part) => (typeof part === "string" ? chipped(part) : [part])));
     turn.marked = parts.length > 1;
     marks.push(...parts.filter((part) => typeof part !== "string"));
   }

@@ -89,7 +89,7 @@ function openaiInPython({ address, file, options, needsKey }) {
     "    answer = client.audio.transcriptions.create(",
     `        model="${MODEL}",`,
     "        file=file,",
-    ...openaiFields(options).map(([name, value]) => `        ${name}=${list(value)},`),
+    ...openaiFields(options).map(([name, value]) => `        ${inPython(name, value)},`),
     "    )",
     hasSpeakers(options) && "for segment in answer.segments:",
     hasSpeakers(options) ? '    print(f"{segment.speaker}: {segment.text}")' : "print(answer.text)",
@@ -153,6 +153,9 @@ const openaiFields = (options) =>
     if (name === "channels") return ["response_format", "diarized_json"];
     return [name === "channel_labels" ? "known_speaker_names" : name, value];
   });
+
+// `openai` for Python takes other fields than its own only in `extra_body`.
+const inPython = (name, value) => (name === "redact" ? `extra_body={"redact": ${list(value)}}` : `${name}=${list(value)}`);
 
 // With brackets, a comma in a label does not separate labels.
 const inForm = ([name, value]) => [Array.isArray(value) ? `${name}[]` : name, value];
