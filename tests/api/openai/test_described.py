@@ -118,7 +118,7 @@ def test_forms_have_exactly_the_fields_that_the_routes_read(path: str, fields: s
     assert set(form["schema"]["properties"]) == fields
     lists = {name for name, field in form["schema"]["properties"].items() if field["type"] == "array"}
     assert form["encoding"] == {name: {"style": "form", "explode": True} for name in lists}
-    assert lists == (LISTS | {"webhook_url", "callback_url"}) & fields
+    assert lists == (LISTS | {"webhook_url", "callback_url", "redact", "redact_terms"}) & fields
     assert "The default is `3`." in form["schema"]["properties"]["priority"]["description"]
     assert not any("default" in field for field in form["schema"]["properties"].values())
 
