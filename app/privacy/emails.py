@@ -19,6 +19,7 @@ MOST_SIGN_TOKENS = 2
 MOST_TOKENS = 16  # before and after the sign
 MOST_BEHIND_UNDERSCORE = 12
 ANNOUNCED_TOKENS = 30
+MOST_ENDS = 4  # as in `.com.br`
 PARTS = frozenset("._-+%")
 ENDS = frozenset(
     "com net org edu info biz eu io de at ch es mx ar fr be it pt br uk co cn jp us ca nl "
@@ -131,8 +132,9 @@ def _end_after(stream: Stream, first: int, lexicon: Lexicon) -> int | None:
 def _tail(stream: Stream, at: int, lexicon: Lexicon) -> int | None:
     """Where the end of an address ends that begins with this token: "dot com", ".co.uk", "Punkt d e"."""
     end = None
-    while length := (1 if _is_point(stream, at) else begins_at(stream, at, lexicon.dot)):
-        ending = _top_level(stream, at + length)
+    for _ in range(MOST_ENDS):
+        length = 1 if _is_point(stream, at) else begins_at(stream, at, lexicon.dot)
+        ending = _top_level(stream, at + length) if length else 0
         if not ending:
             break
         end = at = at + length + ending

@@ -13,7 +13,9 @@ from app.transcripts.entities import Entity
 FOLDER = Path(__file__).parent / "words"
 WITHOUT_SPACES = frozenset({"zh", "ja", "yue"})
 FALLBACK = "en"
+SAME_WORDS = {"yue": "zh"}
 SINGLE_WORDS = ("zeros", "sixes", "months", "stops", "in_dates")
+PHRASES = ("fillers", "doubles", "triples", "units", "at", "dot", "underscore", "hyphen", "weak_names")
 
 Phrase = tuple[str, ...]
 
@@ -59,11 +61,11 @@ def languages() -> frozenset[str]:
 @cache
 def lexicon_of(language: str) -> Lexicon:
     """The words of a language, or of English if there are none for it."""
-    known = language if language in languages() else FALLBACK
+    known = SAME_WORDS.get(language, language if language in languages() else FALLBACK)
     values = tomllib.loads((FOLDER / f"{known}.toml").read_text(encoding="utf-8"))
     cues = {Entity(name): [split(each) for each in phrases] for name, phrases in values.pop("cues").items()}
     single: dict[str, Any] = {name: frozenset(map(plain, values.pop(name, ()))) for name in SINGLE_WORDS}
-    phrases: dict[str, Any] = {name: frozenset(map(split, words)) for name, words in values.items()}
+    phrases: dict[str, Any] = {name: frozenset(map(split, values.get(name, ()))) for name in PHRASES}
     return Lexicon(known, cues=cues, **single, **phrases)
 
 
@@ -84,8 +86,8 @@ def pieces(text: str) -> list[tuple[int, int, str]]:
         if (kind := _kind(text[at])) in ("letter", "digit"):
             while end < len(text) and _kind(text[end]) == kind:
                 end += 1
-        if kind != "space":
-            found.append((at, end, plain(text[at:end])))
+        if kind != "space" and (own := plain(text[at:end])):
+            found.append((at, end, own))
         at = end
     return found
 

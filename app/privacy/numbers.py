@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import Any
 
 from text_to_num import find_numbers
 
@@ -27,14 +28,18 @@ KANA_DIGITS = {
     )
     for reading, digit in zip(readings.split(), "0001346789", strict=True)
 }
+PANICS = "pyo3_runtime"
+LONGEST_NUMBER_WORD = 100  # German writes a number as one word
 MOST_FILLERS = 3
 LONGEST_PAUSE_SECONDS = 15.0  # while the other side repeats a group or says "yes"
 MOST_LETTERS = 6
+MOST_SIGNS = 2
+MOST_AMOUNT_TOKENS = 9  # as in `1,234,567,890.50`
 LEAST_READ_OUT = 4
 SMALL_WORDS = frozenset("aeiouy")  # words of a language rather than spelled letters
 
+ENDINGS = ".,;:?!。，、？！…'\")"
 CURRENCIES = frozenset("$€£¥₹%")
-JOINING_SIGNS = frozenset("-–—.,/、，。・:;?!？！…'\"()")
 _YEAR, _MONTH, _DAY = r"(19|20)\d\d", r"(0?[1-9]|1[0-2])", r"(0?[1-9]|[12]\d|3[01])"
 DATE = re.compile(rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|({_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]{_YEAR}")
 SHORT_DATE = re.compile(rf"({_DAY}[-/.]{_MONTH}|{_MONTH}[-/.]{_DAY})[-/.]\d\d")
@@ -105,17 +110,21 @@ def _goes_on(stream: Stream, before: Number, after: Number) -> bool:
     """Whether two parts belong to one number: close in time, and nothing but fillers and signs between them."""
     if stream.tokens[after.first].start - stream.tokens[before.last - 1].end > LONGEST_PAUSE_SECONDS:
         return False
-    between = [at for at in range(before.last, after.first) if stream.tokens[at].text not in JOINING_SIGNS]
     lexicon = stream.lexicon(before.first)
-    fillers = 0
-    while between:
-        words = tuple(stream.tokens[at].text for at in between)
-        length = max((len(each) for each in lexicon.fillers if words[: len(each)] == each), default=0)
-        if not length:
+    fillers, at = 0, before.last
+    while at < after.first:
+        if _joins(stream.tokens[at]):
+            at += 1
+        elif fillers < MOST_FILLERS and (length := begins_at(stream, at, lexicon.fillers)):
+            fillers, at = fillers + 1, at + length
+        else:
             return False
-        fillers += 1
-        between = between[length:]
-    return fillers <= MOST_FILLERS
+    return True
+
+
+def _joins(token: Token) -> bool:
+    """Whether the token is a sign that may stand between two parts of one number."""
+    return token.text not in CURRENCIES and not any(map(str.isalnum, token.text))
 
 
 def numbers_in(stream: Stream, *, with_ordinals: bool = False) -> list[Number]:
@@ -144,25 +153,37 @@ def _of_language(stream: Stream, at: Sequence[int], language: str, with_ordinals
 
 
 class _Heard:
-    """A token as the library of numbers wants it."""
+    """A token as the library of numbers wants it. It knows words of plain letters; others may make it panic."""
 
     def __init__(self, token: Token) -> None:
-        self._token = token
+        text = token.text
+        self._is_word = text.isascii() and text.isalpha() and len(text) <= LONGEST_NUMBER_WORD
+        self._text = text if self._is_word else ","
 
     def text(self) -> str:
-        return self._token.text
+        return self._text
 
     def nt_separated(self, previous: "_Heard") -> bool:
         return False
 
     def not_a_number_part(self) -> bool:
-        return self._token.text[0].isdecimal()
+        return not self._is_word
+
+
+def _find_numbers(heard: Sequence[_Heard], language: str) -> Sequence[Any]:
+    """What the library finds, or nothing if it fails. It is written in Rust, whose panics are no `Exception`."""
+    try:
+        return list(find_numbers(heard, language, 0))
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__module__ == PANICS:
+            return ()
+        raise
 
 
 def _spoken(stream: Stream, at: Sequence[int], language: str, with_ordinals: bool) -> Iterator[Number]:
     # Hyphens are left out, because the library does not read "four-two-four".
     heard = [position for position in at if stream.tokens[position].text not in "-–"]
-    for found in find_numbers([_Heard(stream.tokens[position]) for position in heard], language, 0):
+    for found in _find_numbers([_Heard(stream.tokens[position]) for position in heard], language):
         if with_ordinals or not found.is_ordinal:
             digits = "".join(filter(str.isdecimal, found.text))
             yield Number(heard[found.start], heard[found.end - 1] + 1, digits)
@@ -202,6 +223,7 @@ def _amounts(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
         if (
             before
             and number.first == before.last + 1
+            and number.last - before.first <= MOST_AMOUNT_TOKENS
             and all(stream.tokens[at].glued for at in (before.last, number.first))
         ):
             written = "".join(token.text for token in stream.tokens[before.first : number.last])
@@ -278,7 +300,7 @@ def _written_dates(stream: Stream) -> list[tuple[int, int]]:
         last = at + 1
         while last < len(stream.tokens) and stream.tokens[last].glued:
             last += 1
-        written = "".join(token.text for token in stream.tokens[at:last]).rstrip("".join(JOINING_SIGNS))
+        written = "".join(token.text for token in stream.tokens[at:last]).rstrip(ENDINGS)
         if SHORT_DATE.fullmatch(written):
             short.append((at, last))
         elif DATE.fullmatch(written) or TIME.fullmatch(written):
@@ -298,13 +320,13 @@ def _is_digits(stream: Stream, at: int, dates: set[int]) -> bool:
 
 
 def _before_signs(stream: Stream, at: int) -> int:
-    while at >= 0 and stream.tokens[at].text in JOINING_SIGNS:
+    while at >= 0 and _joins(stream.tokens[at]):
         at -= 1
     return at
 
 
 def _behind_signs(stream: Stream, at: int) -> int:
-    while at < len(stream.tokens) and stream.tokens[at].text in JOINING_SIGNS:
+    while at < len(stream.tokens) and _joins(stream.tokens[at]):
         at += 1
     return at
 
@@ -335,14 +357,14 @@ def _next_to(stream: Stream, numbers: Sequence[Number], letters: Sequence[Number
         else:
             groups.append([letter])
     for group in groups:
-        [first, *more] = group
-        if not more and stream.tokens[first.first].text in SMALL_WORDS and not _is_written_next_to(stream, first.first):
+        first, last = group[0].first, group[-1].last
+        is_small = len(group) == 1 and stream.tokens[first].text in SMALL_WORDS
+        if is_small and not _is_written_next_to(stream, first):
             continue
         if sum(each.letters for each in group) <= MOST_LETTERS and any(
-            _only_signs(stream, low, high)
-            for edge in edges
-            for low, high in ((group[-1].last, edge), (edge, group[0].first))
-            if 0 <= high - low <= 2
+            (last + signs in edges and _only_signs(stream, last, last + signs))
+            or (first - signs in edges and _only_signs(stream, first - signs, first))
+            for signs in range(MOST_SIGNS + 1)
         ):
             found += group
     return found
@@ -354,4 +376,4 @@ def _is_written_next_to(stream: Stream, at: int) -> bool:
 
 
 def _only_signs(stream: Stream, first: int, last: int) -> bool:
-    return all(stream.tokens[at].text in JOINING_SIGNS for at in range(first, last))
+    return all(_joins(stream.tokens[at]) for at in range(first, last))

@@ -50,6 +50,7 @@ def redact(transcript: Transcript, wanted: Set[Entity], terms: Sequence[str] = (
 
     The segments need their words, because only those have times that are exact enough to silence the recording.
     """
+    transcript = replace(transcript, segments=tuple(map(_as_its_words, transcript.segments)))
     streams = streams_of(transcript)
     cues = Cues(streams)
     cuts: dict[tuple[int, int], list[_Cut]] = defaultdict(list)
@@ -60,6 +61,18 @@ def redact(transcript: Transcript, wanted: Set[Entity], terms: Sequence[str] = (
             for place, label in _labelled(stream, mark, transcript.segments):
                 cuts[place.segment, place.word].append(_Cut(place.first, place.last, label))
     return Redacted(replace(transcript, segments=_without(transcript.segments, cuts)), tuple(removed))
+
+
+def _as_its_words(segment: Segment) -> Segment:
+    """The segment, with the text of its words if the two say different things: only words are searched and cut."""
+    text = "".join(word.word for word in segment.words or ()).strip()
+    if not segment.words or _said(text) == _said(segment.text):
+        return segment
+    return replace(segment, text=text)
+
+
+def _said(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
 
 
 def _marks(stream: Stream, cues: Cues, wanted: Set[Entity], terms: Sequence[str]) -> Iterator[Mark]:
@@ -119,17 +132,20 @@ def _labelled(stream: Stream, mark: Mark, segments: Sequence[Segment]) -> Iterat
 def _without(segments: Sequence[Segment], cuts: Mapping[tuple[int, int], Sequence[_Cut]]) -> tuple[Segment, ...]:
     """The segments after the cuts. One of which nothing is left becomes part of the one before it."""
     kept: list[Segment] = []
+    latest: dict[int, int] = {}  # the last one that is kept of each channel
     for number, segment in enumerate(segments):
         words = words_of(segment)
         if not any((number, position) in cuts for position in range(len(words))):
+            latest[segment.channel] = len(kept)
             kept.append(segment)
             continue
         left = _words_without([(word, cuts.get((number, at), ())) for at, word in enumerate(words)])
         text = "".join(word.word for word in left).strip()
         if text.strip(ENDINGS + " "):
-            kept.append(replace(segment, text=text, words=tuple(left) if segment.words is not None else None))
+            latest[segment.channel] = len(kept)
+            kept.append(replace(segment, text=text, words=tuple(left) if segment.words else segment.words))
             continue
-        at = next(at for at in reversed(range(len(kept))) if kept[at].channel == segment.channel)
+        at = latest[segment.channel]
         kept[at] = _longer(kept[at], segment.end, text[-1:] or _sign(segment.text))
     return tuple(replace(segment, id=number) for number, segment in enumerate(kept))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.privacy.redaction import redact
 from app.transcripts.entities import Entity
-from app.transcripts.transcript import Transcript
+from app.transcripts.transcript import Segment, Transcript, Word
 from tests.privacy.said import transcript_of
 
 ALL = frozenset(Entity)
@@ -182,6 +182,49 @@ def test_any_text_keeps_its_segments_in_order(texts: list[str], data: st.DataObj
     assert all(0 <= each.span.start <= each.span.end <= call.duration for each in result.removed)
     assert all(segment.text == "".join(word.word for word in segment.words or ()).strip() for segment in segments)
     assert bool(result.removed) is (result.transcript.text != call.text)
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "ar", "ko", "hi", "yue", "th", "", "??"])
+@pytest.mark.parametrize("zero", ["0", "\u0660", "\u0966", "\uff10", "\U0001d7ce"], ids=ascii)
+def test_digits_of_any_script_are_found_in_any_language(language: str, zero: str) -> None:
+    number = "".join(chr(ord(zero) + int(digit)) for digit in "5550142739")
+    assert digits(redact(transcript_of(f"{number[:3]} {number[3:]} !", language=language), ALL).transcript) == ""
+
+
+ODD = "0٠०０①²⅔½㉑5\ufe0f\u20e3ⅷ\u0301ßİ№℡\x01\x85\u200d\u202e👍🏽点五十万@.,-$%' aBé五さん"
+WORDS = ("five", "million", "double", "at", "dot", "com", "cinq", "zweiundzwanzig", "March", "pin", "my name is", "999")
+
+
+@given(
+    st.lists(
+        st.lists(st.text(st.sampled_from(ODD), max_size=6) | st.sampled_from(WORDS), max_size=12),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from([*"en es fr de it pt zh ja nl da yue ru ar".split(), "", None]),
+    st.sampled_from(["words", "none", "empty", "other"]),
+)
+def test_no_transcript_makes_it_fail(said: list[list[str]], language: str, form: str) -> None:
+    segments = []
+    for number, words in enumerate(said):
+        own = tuple(Word(number, number + 1.0, f" {word}") for word in words)
+        text = "".join(word.word for word in own).strip()
+        given_words = {"none": None, "empty": ()}.get(form, own)
+        if form == "other":
+            text = f"{text} 5550142739"
+        segments.append(Segment(number, number % 2, "", number, number + 1.0, text, language, words=given_words))
+    left = redact(Transcript(language, 1.0, 9.0, (), tuple(segments)), ALL, ("Satelli", "李")).transcript
+    assert form != "other" or not any(said) or "5550142739" not in left.text
+
+
+def test_a_panic_of_the_library_of_numbers_leaves_written_numbers_to_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+
+    def panics(*_: object) -> None:
+        raise panic("bad")
+
+    monkeypatch.setattr("app.privacy.numbers.find_numbers", panics)
+    assert text_of("It is 555 014 2739.") == "It is [NUMBER]."
 
 
 def digits(call: Transcript) -> str:
