@@ -1,12 +1,13 @@
 """The SQL of categories and scorecards, of which each tenant has its own. A change leaves an entry in the audit."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import func, literal_column, or_
+from sqlalchemy import Text, cast, func, literal_column, or_, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,6 +21,11 @@ from app.analysis.rules.definitions import Category, Definitions, Scorecard, che
 from app.errors import FieldError, InvalidRequest, NotFound
 
 log = structlog.stdlib.get_logger("callscribe")
+
+# Reading a megabyte of definitions takes half a second, which each call costs.
+MOST_BYTES = 1_000_000
+# An example takes 31 ms of the model, once in each process.
+MOST_EXAMPLES = 500
 
 Row = TypeVar("Row", bound=DefinitionRow)
 Definition = TypeVar("Definition", bound=BaseModel)
@@ -47,6 +53,11 @@ async def put_category(
     if category.needs_meaning and not embedding.is_installed():
         detail = f"`meaning` needs the extra `checks`, which the operator of the service installs: {embedding.INSTALL}"
         raise InvalidRequest("Some fields are not valid.", errors=(FieldError("by", detail),))
+    if category.needs_meaning:
+        others = _read(Category, await listed(session, CategoryRow, caller.tenant))
+        examples = len(category.examples) + sum(len(each.examples) for key, each in others.items() if key != name)
+        if examples > MOST_EXAMPLES:
+            raise InvalidRequest(f"All categories by meaning of a tenant may have at most {MOST_EXAMPLES} examples.")
     return await _put(session, CategoryRow, caller, name, category)
 
 
@@ -72,6 +83,10 @@ async def _put(
     name = checked_name(name, kind.one)
     if await _is_full(session, table, caller.tenant, name, kind.most):
         raise InvalidRequest(f"A tenant may have at most {kind.most} {kind.many}. Delete one that is not needed.")
+    if await _other_bytes(session, table, caller.tenant, name) + len(json.dumps(content)) > MOST_BYTES:
+        raise InvalidRequest(
+            f"All categories and scorecards of a tenant may have at most {MOST_BYTES} characters as JSON. Delete some."
+        )
     made = insert(table).values(tenant=caller.tenant, name=name, definition=content, updated_at=func.now())
     put: Any = made.on_conflict_do_update(
         index_elements=["tenant", "name"],
@@ -85,6 +100,16 @@ async def _put(
 async def _is_full(session: AsyncSession, table: type[DefinitionRow], tenant: str, name: str, most: int) -> bool:
     others = select(func.count()).select_from(table).where(col(table.tenant) == tenant, col(table.name) != name)
     return bool((await session.exec(others)).one() >= most)
+
+
+async def _other_bytes(session: AsyncSession, table: type[DefinitionRow], tenant: str, name: str) -> int:
+    """How long the tenant's definitions are without the one of this name."""
+    total = 0
+    for each in (CategoryRow, ScorecardRow):
+        length = func.coalesce(func.sum(func.length(cast(col(each.definition), Text))), 0)
+        is_other = true() if each is not table else col(each.name) != name
+        total += (await session.exec(select(length).where(col(each.tenant) == tenant, is_other))).one()
+    return total
 
 
 async def listed(session: AsyncSession, table: type[Row], tenant: str) -> Sequence[Row]:

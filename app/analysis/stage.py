@@ -68,7 +68,12 @@ class Stage:
         apply = partial(_applied, stored, metadata, judgement, rows, self.meaning)
         results = await in_daemon_thread(apply, "rules")
         if results.trouble is not None:
-            log.warning("meanings cannot be compared", job=str(leased.transcription_id), error=results.trouble)
+            log.warning(
+                "some conditions are not known",
+                tenant=leased.tenant,
+                job=str(leased.transcription_id),
+                error=results.trouble,
+            )
         return Ended(**results.content())
 
     async def _judged(self, transcription_id: UUID, spent: Spent) -> Ended:

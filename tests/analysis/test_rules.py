@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.analysis.rules import phrases
 from app.analysis.rules.applying import apply
 from app.analysis.rules.call import Call
 from app.analysis.rules.definitions import Category, Definitions, checked_name, stored
@@ -98,6 +99,21 @@ def test_phrases_are_found_by_their_words(
     definition: dict[str, Any], expected: list[tuple[int | None, str | None]]
 ) -> None:
     assert places(CALL, **definition) == expected
+
+
+def test_phrases_that_need_too_many_steps_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a tenant with very many phrases does not keep the calls of others waiting."""
+    monkeypatch.setattr(phrases, "MOST_STEPS", 20)
+    definitions = {"first": Category(any_of=["refund"]), "many": Category(none_of=["no"] * 30)}
+    results = apply(CALL, Definitions(definitions))
+    assert [each.name for each in results.categories] == ["first"]
+    assert results.trouble is not None
+
+
+def test_a_phrase_that_is_said_all_the_time_is_found_fifty_times() -> None:
+    result = found(call(*((0, 10.0 * at, "Yes, yes.") for at in range(60)), duration=700), any_of=["yes"])
+    assert result is not None
+    assert len(result.matches) == 50
 
 
 def test_what_was_not_said_is_a_category_without_matches() -> None:

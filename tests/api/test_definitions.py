@@ -148,3 +148,22 @@ async def test_a_category_by_meaning_needs_the_extra(served: Listening, monkeypa
     ]
     monkeypatch.setattr(embedding, "LIBRARY", "json")
     assert (await served.client.put("/v1/categories/a", json=wanted)).status_code == 201
+
+
+async def test_all_definitions_of_a_tenant_have_a_limit(served: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call of the tenant costs reading all of them."""
+    monkeypatch.setattr(defining, "MOST_BYTES", 80)
+    assert (await served.client.put("/v1/categories/a", json=REFUND)).status_code == 201
+    assert (await served.client.put("/v1/categories/a", json=REFUND)).status_code == 200
+    problem = refused(await served.client.put("/v1/categories/b", json=REFUND), 422, "invalid_request")
+    assert "at most 80 characters" in problem["detail"]
+
+
+async def test_examples_by_meaning_have_a_limit(served: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defining, "MOST_EXAMPLES", 2)
+    monkeypatch.setattr(embedding, "is_installed", lambda: True)
+    wanted = {"any_of": ["I want my money back.", "Return it."], "by": "meaning"}
+    assert (await served.client.put("/v1/categories/a", json=wanted)).status_code == 201
+    assert (await served.client.put("/v1/categories/a", json=wanted)).status_code == 200
+    problem = refused(await served.client.put("/v1/categories/b", json=wanted), 422, "invalid_request")
+    assert "at most 2 examples" in problem["detail"]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from app.analysis.rules import facts, meaning
@@ -10,7 +11,7 @@ from app.analysis.rules.call import Call, CallTurn, Part
 from app.analysis.rules.definitions import Category, Condition
 from app.analysis.rules.facts import Fact
 from app.analysis.rules.meaning import Meaning, MeaningUnavailable, Vectors
-from app.analysis.rules.phrases import SpokenWords
+from app.analysis.rules.phrases import Found, SpokenWords, TooMuchToCompare
 from app.analysis.rules.results import Match, Verdict
 from app.search.chinese import simplified
 
@@ -84,6 +85,10 @@ class Checker:
             self._meaning, self.trouble = None, str(error)
             yield Checked(Verdict.NOT_KNOWN)
             return
+        except TooMuchToCompare:
+            self.trouble = "the phrases of the tenant need more steps than one call may take"
+            yield Checked(Verdict.NOT_KNOWN)
+            return
         if condition.any_of is not None:
             each = [_heard(f"{prefix}any_of", phrase, said[phrase]) for phrase in condition.any_of]
             yield Checked(max(one.verdict for one in each), _all_matches(each))
@@ -99,11 +104,15 @@ class Checker:
         return {
             phrase: [
                 _Said(found.turn, found.start, found.end, 1.0, sure=True)
-                for found in self._words.find(phrase)
-                if since <= found.start < until and (channels is None or found.turn.channel in channels)
+                for found in islice(self._places(phrase, channels, since, until), MOST_MATCHES)
             ]
             for phrase in condition.phrases
         }
+
+    def _places(self, phrase: str, channels: frozenset[int] | None, since: float, until: float) -> Iterator[Found]:
+        for found in self._words.find(phrase):
+            if since <= found.start < until and (channels is None or found.turn.channel in channels):
+                yield found
 
     def _close(
         self, condition: Condition, channels: frozenset[int] | None, since: float, until: float

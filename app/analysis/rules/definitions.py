@@ -258,8 +258,13 @@ class Category(Condition):
         return [("", self), *((f"also.{number}.", condition) for number, condition in enumerate(self.also))]
 
     @property
+    def examples(self) -> Sequence[str]:
+        """What is compared by meaning."""
+        return [each for _, condition in self.conditions if condition.by == "meaning" for each in condition.phrases]
+
+    @property
     def needs_meaning(self) -> bool:
-        return any(condition.by == "meaning" for _, condition in self.conditions)
+        return bool(self.examples)
 
 
 class _Question(_Part):

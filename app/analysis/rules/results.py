@@ -94,7 +94,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class RuleResults:
-    """`trouble` is why meanings could not be compared, for the log. Conditions by meaning are then not known."""
+    """`trouble` is why some conditions are not known: meanings or too many phrases could not be compared."""
 
     categories: tuple[CategoryResult, ...] = ()
     scores: tuple[Score, ...] = ()
