@@ -14,7 +14,8 @@ from pathlib import Path
 from app.search.words import LONGEST_WORD, Unit, units
 from app.transcripts.entities import Entity
 
-MOST_KEYWORDS = 200  # of a call, so that a long one costs a report no more than others
+ENGLISH = "en"
+MOST_KEYWORDS = 100  # of a call, so that a long one costs a report no more than others
 SHORTEST_WORD = 3  # letters, or characters of a word that is written without spaces: 2
 SHORTEST_UNSPACED = 2
 LISTS = Path(__file__).with_name("stop_words")  # made of PostgreSQL's lists (Snowball), and words of telephone calls
@@ -36,7 +37,7 @@ def keywords(said: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _words(text: str, language: str) -> Iterator[str]:
-    stopped = stop_words(language)
+    stopped = stop_words(language) | stop_words(ENGLISH)  # people say "okay" and "hello" in any language
     for run, stretch in groupby(units(text), key=lambda unit: unit.run):
         for word in _spaced(text, stretch) if run is None else _unspaced(text, list(stretch), language):
             if word not in stopped:
@@ -45,7 +46,7 @@ def _words(text: str, language: str) -> Iterator[str]:
 
 def _spaced(text: str, stretch: Iterable[Unit]) -> Iterator[str]:
     for unit in stretch:
-        word = text[unit.start : unit.end].casefold()
+        word = text[unit.start : unit.end].lower()
         if SHORTEST_WORD <= len(word) <= LONGEST_WORD and not any(map(str.isnumeric, word)):
             yield word
 
@@ -69,9 +70,5 @@ def _cut(text: str) -> list[str]:
 @cache
 def stop_words(language: str) -> frozenset[str]:
     """The words of a language that say nothing about a call. Empty for languages without a list."""
-    path = LISTS / f"{language}.txt"
-    return (
-        frozenset(path.read_text(encoding="utf-8").split())
-        if re.fullmatch("[a-z]{2,3}", language) and path.is_file()
-        else frozenset()
-    )
+    lists = {path.stem: path for path in LISTS.glob("*.txt")}
+    return frozenset(lists[language].read_text(encoding="utf-8").split()) if language in lists else frozenset()

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, case, cast, literal, null, or_
+from sqlalchemy import ColumnElement, Text, case, cast, literal, null
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from app.analysis.models import Analysis
@@ -21,9 +22,9 @@ class Sentiment(StrEnum):
     NEGATIVE = "negative"
 
 
-def sentiment_column() -> ColumnElement[Any]:
+def sentiment_column(analysis: Any = Analysis) -> ColumnElement[Any]:
     """The customer's sentiment in a call, as text. Null if it was not judged."""
-    mood = col(Analysis.mood)
+    mood = col(analysis.mood)
     return case(
         (mood.is_(None), null()),
         (mood >= CLEAR_MOOD, Sentiment.POSITIVE),
@@ -67,16 +68,17 @@ class Filters:
         if self.models:
             conditions.append(model_column().in_(self.models))
         found: list[ColumnElement[bool]] = []
-        for column, names in ((Analysis.category_names, self.categories), (Analysis.scorecards, self.scorecards)):
+        analysis = aliased(Analysis)  # a report reads the table itself
+        for column, names in ((analysis.category_names, self.categories), (analysis.scorecards, self.scorecards)):
             if names:
                 found.append(col(column).op("?|")(cast(literal(list(names), ARRAY(Text)), ARRAY(Text))))
         if self.intents:
-            found.append(col(Analysis.intent_name).in_(self.intents))
+            found.append(col(analysis.intent_name).in_(self.intents))
         if self.sentiments:
-            found.append(or_(*(sentiment_column() == each.value for each in self.sentiments)))
+            found.append(sentiment_column(analysis).in_([each.value for each in self.sentiments]))
         if self.resolved is not None:
-            found.append(col(Analysis.is_resolved).is_(self.resolved))
+            found.append(col(analysis.is_resolved).is_(self.resolved))
         if found:
-            analysed = select(Analysis.transcription_id).where(Analysis.transcription_id == Transcription.id, *found)
-            conditions.append(analysed.exists())
+            of_call = select(analysis.transcription_id).where(analysis.transcription_id == Transcription.id, *found)
+            conditions.append(of_call.correlate(Transcription).exists())
         return conditions

@@ -32,7 +32,7 @@ from app.process.tasks import within
 LONGEST_SECONDS = 10
 LONGEST_WAIT_SECONDS = 20.0
 MOST_INTENTS, MOST_TOP, MOST_KEYWORDS = 20, 10, 10
-CALLS_WITH_KEYWORDS = 10_000
+CALLS_WITH_KEYWORDS = 2000  # of a report; a sample of them, if it has more
 LEAST_CALLS = 2  # with a keyword
 LEAST_SCORE = 6.63  # of the likelihood ratio: a smaller one is chance in one of a hundred words
 NONE = ""  # the key of calls without an agent, a language, …
@@ -189,7 +189,7 @@ async def _read(session: AsyncSession, question: Question, caller: Caller) -> Co
         grouped=counted["groups"] or (),
         named={name: [*(counted[f"{name}_of_all"] or ()), *(counted[name] or ())] for name in _NAMED},
         tops={name: counted[name] or () for name in _TOPS},
-        groups=counted["number"],
+        groups=counted["number"] or 0,
         keywords=words["keywords"] or (),
         calls_with_keywords=words["calls"],
     )
@@ -259,7 +259,7 @@ _SCORED = f"""
                 FROM counted JOIN totals USING (word) JOIN sizes USING (key)
                     CROSS JOIN (SELECT count(*) AS every FROM sampled) AS whole
             ) AS compared
-            WHERE every > size AND calls * every > total * size
+            WHERE every > size AND calls >= {LEAST_CALLS} AND calls * every > total * size
         ) AS scored WHERE score >= {LEAST_SCORE}
     ) AS ordered WHERE place <= {MOST_KEYWORDS}
 """
@@ -281,7 +281,7 @@ def _keywords(question: Question, caller: Caller) -> Any:
         .join(CallFacts, col(CallFacts.transcription_id) == Transcription.id)
         .outerjoin(Analysis, col(Analysis.transcription_id) == Transcription.id)
         .where(*_matching(question, caller, question.period.start))
-        .order_by(col(Transcription.id).desc())
+        .order_by(func.right(cast(col(Transcription.id), Text), 12))  # which is random in a UUIDv7
         .limit(CALLS_WITH_KEYWORDS)
         .cte("sampled")
         .prefix_with("MATERIALIZED")
@@ -291,16 +291,16 @@ def _keywords(question: Question, caller: Caller) -> Any:
         if question.by is By.CATEGORY
         else ("SELECT keywords, own_key AS key FROM sampled")
     )
+    said = "SELECT unnest(keywords) AS word, 1 AS calls FROM sampled"
+    words = f"({said}) AS said" if question.by is By.CATEGORY else "counted"  # categories have calls in common
     parts = {
         "keyed": keyed,
         "sizes": "SELECT key, count(*) AS size FROM keyed GROUP BY key",
-        "counted": f"""
-            SELECT key, word, count(*) AS calls FROM keyed, unnest(keywords) AS word
-            GROUP BY key, word HAVING count(*) >= {LEAST_CALLS}
+        "counted": """
+            SELECT key, word, count(*) AS calls FROM keyed, unnest(keywords) AS word GROUP BY key, word
         """,
         "totals": f"""
-            SELECT word, count(*) AS total FROM sampled, unnest(keywords) AS word
-            GROUP BY word HAVING count(*) >= {LEAST_CALLS}
+            SELECT word, sum(calls)::bigint AS total FROM {words} GROUP BY word HAVING sum(calls) >= {LEAST_CALLS}
         """,
     }
     return select(

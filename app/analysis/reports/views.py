@@ -232,8 +232,8 @@ class Report(BaseModel):
     most_interrupted: list[TopCall]
     lowest_scores: list[TopCall]
     keywords_from_calls: int = Field(
-        description="From how many calls the keywords are. If the report has more completed calls, these are the "
-        "newest.",
+        description="From how many calls the keywords are. If the report has more completed calls, these are a "
+        "sample of them.",
         examples=[401],
     )
 
