@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from app.analysis import embedding
 from app.audio.containment.report import Containment
 from app.cli.doctor import decoding, memory
 from testing.chat_server import Says, chat_serving
 from testing.ports import free_ports
 from testing.redis_server import redis_serving
+from testing.rows import execute_at as execute
 from testing.service import PROGRAM, environment
 from tests.cli.doctor.conftest import Diagnosis
 
@@ -204,3 +206,26 @@ def test_the_memory_of_a_container_counts(
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
     assert memory.available_bytes() == available
+
+
+async def test_meanings_need_the_extra_and_its_weights(diagnosed: Diagnosis, monkeypatch: pytest.MonkeyPatch) -> None:
+    [fine] = await diagnosed("meanings")
+    assert fine.status == "ok"
+    monkeypatch.setattr(embedding, "SHA256", "0" * 64)
+    [wrong] = await diagnosed("meanings")
+    assert (wrong.status, wrong.advice) == ("failed", embedding.INSTALL)
+    monkeypatch.setattr(embedding, "LIBRARY", "no_such_library")
+    assert await diagnosed("meanings") == []
+
+
+async def test_a_category_by_meaning_needs_the_extra(
+    diagnosed: Diagnosis, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "LIBRARY", "no_such_library")
+    await execute(
+        address,
+        """INSERT INTO category VALUES ('acme', 'a', '{"any_of": ["Pay me back."], "by": "meaning"}', now())""",
+    )
+    [finding] = await diagnosed("meanings", DATABASE_URL=address)
+    assert (finding.status, finding.advice) == ("failed", embedding.INSTALL)
+    assert finding.text.startswith("1 category compares meanings")
