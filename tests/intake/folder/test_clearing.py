@@ -19,6 +19,7 @@ from app.jobs.lifecycle import Cancelled, Failed, Outcome, Status
 from app.jobs.models import ErasedFile, Transcription
 from app.jobs.reads.reading import Reader
 from app.jobs.upkeep import erasure
+from app.transcripts.entities import Entity
 from app.transcripts.formats import Format
 from testing.recordings import tone
 from testing.rows import SUCCESS, claim, execute, finish
@@ -272,6 +273,13 @@ async def test_a_recording_whose_output_is_there_is_not_transcribed_again(site: 
     assert [tuple(row) for row in rows] == [("callback", "http://127.0.0.1:9/done?fileName=call.wav", "pending")]
     assert (site.files, files_below(site.output), json.loads(output.read_text())) == ([], ["call.json"], WHISPER)
     assert files_below(site.store.folder) == [".callscribe-audio"]
+
+
+async def test_an_output_that_may_not_be_redacted_does_not_count(site: Site) -> None:
+    site.restart(options={"redact": True})
+    (site.output / "call.json").write_text(json.dumps(WHISPER))
+    job = await taken(site, "call.wav", outcome=None)
+    assert (job.status, len(job.options["redact"])) == (Status.PENDING, len(Entity))
 
 
 async def test_an_output_that_was_only_partly_written_does_not_count(site: Site) -> None:
