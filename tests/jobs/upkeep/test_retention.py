@@ -302,3 +302,20 @@ async def test_a_recording_that_cannot_be_erased_stops_no_sweep_and_becomes_an_o
     store.refused = None
     await sweeping.erase_orphans()
     assert recordings(store) == set()
+
+
+async def test_both_recordings_of_a_redacted_call_are_erased_when_they_are_old(
+    database: Database, store: LocalAudioStore
+) -> None:
+    job_id = await ended(database, store, days_ago=2)
+    await save(store, "sent")
+    await execute(database, "UPDATE transcription SET original_audio_key = 'sent', redacted_bytes = 1")
+    keeping = Retention(database, store, keep_audio_days=3)
+    await keeping.sweep()
+    await keeping.erase_orphans()
+    await keeping.erase_orphans()
+    assert {path.name for path in files_in(store.folder)} >= {str(job_id), "sent"}
+    await Retention(database, store, keep_audio_days=1).sweep()
+    assert {path.name for path in files_in(store.folder)}.isdisjoint({str(job_id), "sent"})
+    job = await read(database, job_id)
+    assert (job.audio_key, job.original_audio_key) == (None, None)
