@@ -11,6 +11,7 @@ from app.privacy.emails import emails_in
 from app.privacy.marks import Mark, without_overlaps
 from app.privacy.naming import may_be, named, wanted_name
 from app.privacy.numbers import LONGEST_PAUSE_SECONDS, Run, runs_of
+from app.privacy.spelled import spelled_names
 from app.privacy.spoken import Place, Stream, streams_of, words_of
 from app.privacy.terms import terms_in
 from app.transcripts.entities import Entity
@@ -81,6 +82,8 @@ def _marks(stream: Stream, cues: Cues, wanted: Set[Entity], terms: Sequence[str]
             yield Mark(stream.channel, first, last, Entity.EMAIL)
     yield from (mark for mark in announced(stream, cues) if mark.entity in wanted)
     yield from _numbers(stream, cues, wanted)
+    if Entity.NAME in wanted:
+        yield from spelled_names(stream)
     yield from terms_in(stream, terms)
 
 

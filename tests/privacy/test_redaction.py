@@ -38,6 +38,10 @@ def text_of(*turns: str, language: str = "en", spaces: bool = True) -> str:
         ("I was born on the third of May 1984.", "I was born on the [DATE_OF_BIRTH]."),
         ("I live at 48 Maple Street, Springfield.", "I live at [ADDRESS]."),
         ("Hello, my name is Daniel Carter, hi.", "Hello, my name is [NAME], hi."),
+        ("Hi, I am Daniel Carter from Leeds.", "Hi, I am [NAME] from Leeds."),
+        ("I spell it S-A-T-I-double-L-E.", "I spell it [NAME]."),
+        ("That is S. I. T. I. L.", "That is [NAME]."),
+        ("With B, R, O, W, N please.", "With [NAME], please."),
     ],
 )
 def test_what_is_private_gives_way_to_its_name(said: str, left: str) -> None:
@@ -56,6 +60,9 @@ def test_what_is_private_gives_way_to_its_name(said: str, left: str) -> None:
         "Room 412 is on the fourth floor.",
         "I called two or three times.",
         "One of us, no one else, and then one more.",
+        "I am a customer of the A.B.C. and of NASA.",
+        "I'm American, and I am Catholic.",
+        "I, I, I, I think that it is plan B.",
         "The price changed between 2024 and 2025.",
         "From 2019, 2020 to 2021 we grew.",
         "I count 1, 2, 3, 4, and then I jump.",
