@@ -181,17 +181,24 @@ class Reading:
     queue_oldest_seconds: float | None = None
     delivery_oldest_seconds: float | None = None
     disk_free_bytes: int | None = None
+    analyses: Mapping[str, int] = field(default_factory=dict)
+    analysis_oldest_seconds: float | None = None
 
     def families(self) -> Iterator[Metric]:
-        if self.jobs:
-            jobs = GaugeMetricFamily(f"{PREFIX}_jobs", "Jobs in the database.", labels=["status"])
-            for status, count in self.jobs.items():
-                jobs.add_metric([status], count)
-            yield jobs
+        for name, what, counts in (
+            ("jobs", "Jobs in the database.", self.jobs),
+            ("analyses", "Analyses that wait and run.", self.analyses),
+        ):
+            if counts:
+                by_status = GaugeMetricFamily(f"{PREFIX}_{name}", what, labels=["status"])
+                for status, count in counts.items():
+                    by_status.add_metric([status], count)
+                yield by_status
         for name, what in (
             ("queue_audio_seconds", "Seconds of audio in jobs that wait or run. An unknown length counts as 180."),
             ("queue_oldest_seconds", "For how long the job has waited that waits longest for a worker."),
             ("delivery_oldest_seconds", "For how long the delivery is overdue that is overdue longest."),
+            ("analysis_oldest_seconds", "For how long the analysis is overdue that is overdue longest."),
             ("disk_free_bytes", "Free bytes on the fullest disk of the service."),
         ):
             if (value := getattr(self, name)) is not None:

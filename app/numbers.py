@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import replace
 
 from app import metrics
+from app.analysis.numbers import analysis_numbers
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.deliveries.lateness import oldest_overdue_seconds
 from app.jobs.reads.numbers import queue_numbers
@@ -42,9 +43,17 @@ class Numbers:
             async with asyncio.timeout(ANSWER_SECONDS), self._database.transaction() as session:
                 queue = await queue_numbers(session)
                 overdue = await oldest_overdue_seconds(session)
+                analyses = await analysis_numbers(session)
         except DATABASE_TROUBLE:
             return Reading()
-        return Reading(queue.jobs, queue.audio_seconds, queue.oldest_seconds, overdue)
+        return Reading(
+            queue.jobs,
+            queue.audio_seconds,
+            queue.oldest_seconds,
+            overdue,
+            analyses=analyses.by_status,
+            analysis_oldest_seconds=analyses.oldest_seconds,
+        )
 
     async def _look_at_disks(self) -> int | None:
         try:

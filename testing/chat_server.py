@@ -47,15 +47,19 @@ class Asked:
 
 @dataclass(frozen=True)
 class Says:
-    """An answer. `text` is what the model wrote; `raw` is a whole body instead."""
+    """An answer. `text` is what the model wrote; `raw` is a whole body instead.
+
+    It comes after `seconds`. If it `drips`, its bytes come one by one, ten a second.
+    """
 
     text: str = ""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     finish_reason: str = "stop"
     raw: bytes | None = None
-    tokens: int | None = 100
+    tokens: Any = 100
     seconds: float = 0.0
+    drips: bool = False
 
     def body(self) -> bytes:
         if self.raw is not None:
@@ -138,7 +142,11 @@ def chat_serving() -> Iterator[ChatServer]:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(answer)
+                for at in range(len(answer) if says.drips else 0):
+                    self.wfile.write(answer[at : at + 1])
+                    if server.let_go.wait(0.1):
+                        return
+                self.wfile.write(b"" if says.drips else answer)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -10,6 +10,7 @@ import asyncpg
 import psutil
 import pytest
 
+from app.analysis import numbers as analysis
 from app.database.connections import Database
 from app.deliveries import lateness
 from app.jobs.reads import numbers
@@ -21,6 +22,7 @@ from tests.conftest import clone
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 JOBS = 1_000_000
 DELIVERIES = 100_000
+ANALYSES = 100_000
 SCRAPES = 40
 SCRAPE_MS = 20.0
 WAITING = 2000
@@ -57,7 +59,16 @@ FILL = (
         CASE WHEN n % 20 = 0 THEN 'pending' ELSE 'delivered' END, 1, 1, now() + interval '1 s' * (n % 7200 - 3600),
         now(), CASE WHEN n % 20 = 0 THEN NULL ELSE now() END FROM generate_series(1, {DELIVERIES}) AS n
     """,
+    f"""
+    INSERT INTO analysis (transcription_id, tenant, wants_judgement, waits_for_model, status, run_at, lease_token,
+        created_at, completed_at)
+    SELECT lpad(to_hex(n), 32, '0')::uuid, 'tenant-' || n % 200, true, n % 3 > 0,
+        CASE WHEN n % 1000 = 0 THEN 'in_progress' WHEN n % 2 = 0 THEN 'pending' ELSE 'completed' END,
+        now() + interval '1 s' * (n % 7200 - 3600), CASE WHEN n % 1000 = 0 THEN gen_random_uuid() END,
+        now(), CASE WHEN n % 2 = 1 THEN now() END FROM generate_series(1, {ANALYSES}) AS n
+    """,
     "VACUUM transcription",
+    "VACUUM ANALYZE analysis",
     "ANALYZE delivery",
 )
 ENDED_LATELY = (
@@ -67,6 +78,7 @@ ENDED_LATELY = (
     "DELETE FROM transcription WHERE caller = 'waited'",
 )
 STATEMENTS = {"queue": numbers._QUEUE, "ended": numbers._ENDED, "deliveries": lateness._OLDEST}
+STATEMENTS["analyses"] = analysis._NUMBERS
 
 
 @pytest.fixture(scope="module")

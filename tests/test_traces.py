@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from testing.chat_server import MODEL, chat_serving
 from testing.collector import CollectedSpan, Collector, collecting
 from testing.origin import Origin, answering
 from testing.receiver import Receiver
-from testing.recordings import tone
+from testing.recordings import call, tone
 from testing.redis_server import redis_serving
 from testing.service import Service, eventually, serving
 from tests.conftest import ALICE, clone
@@ -227,6 +228,28 @@ async def test_a_message_continues_the_trace_of_its_sender(
     assert spans["receive message"].parent == PARENT
     assert spans["deliver stream"].parent == spans["receive message"].id
     assert event["traceparent"] == f"00-{trace}-{spans['deliver stream'].id}-01"
+
+
+async def test_an_analysis_is_a_part_of_the_trace_of_its_call(
+    postgres: str, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collector: Collector
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+    trace = "7bf92f3577b34da6a3ce929d0e0e4736"
+    with chat_serving() as chat:
+        async with clone(postgres, template) as address:
+            model = {"LLM_URL": chat.url, "LLM_MODEL": MODEL, "LLM_API_KEY": "model-key-99"}
+            with serving(tmp_path / "data", DATABASE_URL=address, **model) as service:
+                service.client.put("/v1/categories/refund", json={"any_of": ["refund"]}).raise_for_status()
+                headers = {"traceparent": f"00-{trace}-{PARENT}-01"}
+                job = service.ended(service.post(call(0.0, 4.0), headers=headers).json())
+                analysis = f"{job['links']['self']}/analysis"
+                eventually(lambda: service.read(analysis)["status"] == "completed")
+                service.stop()
+    spans = by_name([span for span in collector.spans if span.trace == trace])
+    request = spans["POST /v1/transcriptions"]
+    assert {spans[name].parent for name in ("attempt", "apply rules", "judge")} == {request.id}
+    assert spans["judge"].attributes["callscribe.tokens"] == 100
+    assert "model-key-99" not in str(spans)
 
 
 async def test_without_a_collector_the_client_is_the_parent_of_the_webhook(

@@ -28,6 +28,7 @@ from app.analysis.judgement.judging import Judged
 from app.analysis.models import Analysis, AnalysisStatus
 from app.analysis.schedule import MOST_ATTEMPTS, next_attempt, next_day
 from app.analysis.wanted import Wanted
+from app.control.pauses import CLAIMS_GO_ON
 from app.database.commits import after_commit
 from app.database.notifications import notify
 from app.deliveries import outbox, outputs_of_events
@@ -51,7 +52,8 @@ log = structlog.stdlib.get_logger("callscribe.analysis")
 class Leased:
     """An analysis on which this process has a lease. `attempts` counts the attempt that begins with it.
 
-    It is to be judged now if it `waits_for_model`. Otherwise the rules are to be applied.
+    It is to be judged now if it `waits_for_model`. Otherwise the rules are to be applied. `traceparent` is the span of
+    the call's request.
     """
 
     transcription_id: UUID
@@ -60,6 +62,7 @@ class Leased:
     attempts: int
     waits_for_model: bool
     is_bulk: bool
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,7 @@ async def count_waiting(session: AsyncSession, tenant: str) -> dict[AnalysisStat
 # The recursive query looks up one tenant after the other in the index. `place` shares the slots: each tenant gets its
 # first analysis before any tenant gets a second one at the same time. What is asked for in bulk comes after everything
 # else of all tenants, and gets only some of the slots.
-_CLAIM = text("""
+_CLAIM = text(f"""
     WITH RECURSIVE owner AS (
         (SELECT tenant AS name FROM analysis WHERE status = 'pending' ORDER BY tenant LIMIT 1)
         UNION ALL
@@ -262,7 +265,7 @@ _CLAIM = text("""
                 AND analysis.is_bulk = kind.is_bulk AND run_at <= now()
             ORDER BY run_at, transcription_id LIMIT greatest(:rules, :judgements) FOR UPDATE SKIP LOCKED
         ) AS picked
-        WHERE kind.slots > 0
+        WHERE kind.slots > 0 AND {CLAIMS_GO_ON}
     ), bounded AS (
         SELECT *, row_number() OVER (PARTITION BY judged, is_bulk ORDER BY place, run_at) AS number FROM due
     ), ranked AS (
@@ -274,7 +277,8 @@ _CLAIM = text("""
     UPDATE analysis SET status = 'in_progress', attempts = attempts + 1, started_at = coalesce(started_at, now()),
         lease_token = gen_random_uuid(), lease_until = now() + :lease
     FROM chosen WHERE analysis.transcription_id = chosen.transcription_id
-    RETURNING analysis.transcription_id, tenant, lease_token AS token, attempts, waits_for_model, is_bulk
+    RETURNING analysis.transcription_id, tenant, lease_token AS token, attempts, waits_for_model, is_bulk,
+        (SELECT traceparent FROM transcription WHERE id = analysis.transcription_id) AS traceparent
 """)
 
 _TAKE_BACK = text("""
@@ -306,7 +310,8 @@ NOTHING_FREE = Free(0, 0)
 async def claim(session: AsyncSession, rules: Free, judgements: Free) -> list[Leased]:
     """Take leases on analyses that are due, of the tenants by turns.
 
-    First those are taken back whose process was lost. `rules` and `judgements` are how many of each may be claimed.
+    First those are taken back whose process was lost. While an operator has paused the claims, none is found. `rules`
+    and `judgements` are how many of each may be claimed.
     """
     await session.exec(_TAKE_BACK)  # type: ignore[call-overload]
     claimed = _CLAIM.bindparams(

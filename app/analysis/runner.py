@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from app import tracing
 from app.analysis import queue
 from app.analysis.judgement.client import Spent
 from app.analysis.models import Analysis, AnalysisStatus
@@ -87,7 +88,18 @@ class AnalysisRunner:
         if (error := queue.crashed(leased)) is not None:
             return Ended(error=error)
         self._spent[leased] = spent = Spent()
-        return await self._stage.analyse(leased, spent)
+        with tracing.span(
+            "judge" if leased.waits_for_model else "apply rules",
+            tracing.of_row(leased.traceparent),
+            callscribe__job__id=str(leased.transcription_id),
+            callscribe__attempt=leased.attempts,
+        ) as span:
+            ended = await self._stage.analyse(leased, spent)
+            if ended.error is not None:
+                tracing.fail(span, ended.error.code)
+            if spent.requests:
+                tracing.describe(span, callscribe__requests=spent.requests, callscribe__tokens=spent.tokens)
+            return ended
 
     async def _record(self, leased: Leased, ended: Ended | Exception | None) -> None:
         """An error that nobody expected fails the analysis, because it would otherwise be repeated forever."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -12,8 +12,11 @@ from sqlmodel import col, delete
 from app import metrics
 from app.analysis import queue
 from app.analysis.missing import MissingAnalyses
+from app.analysis.numbers import analysis_numbers
 from app.analysis.queue import NOTHING_FREE, Ended, Free, Notifying
 from app.analysis.wanted import Wanted
+from app.control import pauses
+from app.control.pausable import Pausable
 from app.database.connections import Database
 from app.deliveries import outbox
 from app.errors import WorkerCrashed
@@ -260,6 +263,26 @@ async def test_an_analysis_that_kills_its_processes_fails(database: Database, ch
     async with analysing(database, chat.url):
         row = await reached(database, job_id, "failed")
     assert (row.error_code, chat.asked) == ("worker_crashed", [])
+
+
+async def test_paused_claims_pause_analyses_too(database: Database) -> None:
+    await completed(database)
+    async with database.transaction() as session:
+        await pauses.pause(session, Pausable.CLAIMS, reason="a new model", by="eva", lasts=None)
+        assert await queue.claim(session, *FREE) == []
+        await pauses.resume(session, Pausable.CLAIMS)
+        assert len(await queue.claim(session, *FREE)) == 1
+
+
+async def test_operators_see_how_many_analyses_wait_and_for_how_long(database: Database) -> None:
+    due, later, in_bulk = [await completed(database) for _ in range(3)]
+    change = "UPDATE analysis SET run_at = now() + :wait, is_bulk = :is_bulk WHERE transcription_id = :id"
+    for job_id, hours, is_bulk in ((due, -1, False), (later, 1, False), (in_bulk, -2, True)):
+        await execute(database, change, id=job_id, wait=timedelta(hours=hours), is_bulk=is_bulk)
+    async with database.transaction() as session:
+        found = await analysis_numbers(session)
+    assert found.by_status == {"pending": 3, "in_progress": 0}
+    assert 3600 <= found.oldest_seconds < 3700
 
 
 async def test_tenants_take_turns(database: Database) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, ValidationError
 from pydantic_core import from_json
 
 MOST_TEXT = 4000  # characters
 MOST_ITEMS = 50
 MOST_KEYWORDS = 20
 OTHER_INTENT = "other"
-_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
+_END_OF_THOUGHTS = "</think>"
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 
@@ -26,7 +26,7 @@ def _text_of(value: Any) -> Any:
 
 
 Plain = Annotated[str, BeforeValidator(_text_of)]
-Value = Annotated[str | float | bool | None, BeforeValidator(_plain)]
+Value = Annotated[str | FiniteFloat | bool | None, BeforeValidator(_plain)]  # JSON of PostgreSQL has no infinity
 Sentiment = Literal["positive", "neutral", "negative"]
 
 
@@ -122,7 +122,7 @@ def object_of(text: str, *, in_prose: bool) -> dict[str, Any]:
     """
     candidates = [text]
     if in_prose:
-        text = _THOUGHTS.sub("", text)
+        text = text.rpartition(_END_OF_THOUGHTS)[2]
         candidates = [text, *_FENCED.findall(text), *_outermost(text)]
     for candidate in candidates:
         try:

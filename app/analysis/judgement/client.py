@@ -10,7 +10,8 @@ import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -19,14 +20,16 @@ from pydantic_core import from_json
 
 from app import metrics
 from app.analysis.judgement.dividing import tokens_of
+from app.deliveries.http import retry_after
 from app.errors import JudgementRefused, JudgementUnavailable, JudgementUnfit
 from app.network.guard import trusted_authorities
 
 CONNECT_SECONDS = 10.0
 MOST_ANSWER_BYTES = 2_000_000
-MOST_RETRY_AFTER_SECONDS = 86_400
+MOST_TOKENS = 10_000_000  # that a server may say it has used for one request
 TOO_LONG_WORDS = ("context length", "context_length", "context window", "context size", "n_ctx", "prompt is too long")
 # Servers answer these if they do not know the asked form of the answer. llama.cpp's server for Python answers 500.
+REFUSING_STATUSES = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 FORM_STATUSES = frozenset({400, 422, 500, 501})
 BUSY_STATUSES = frozenset({408, 425, 429})
 
@@ -76,12 +79,36 @@ class Spent:
     requests: int = 0
 
 
+@dataclass
+class Dialect:
+    """Names and values that servers disagree on. OpenAI's newer models refuse the older ones, and older servers ignore
+    the newer ones, so a request begins with the older ones.
+    """
+
+    limit: str = "max_tokens"
+    temperature: float | None = 0.0
+
+    def body(self, most_tokens: int) -> dict[str, Any]:
+        chosen = {} if self.temperature is None else {"temperature": self.temperature}
+        return chosen | {self.limit: most_tokens, "stream": False}
+
+    def learn(self, status: int, answer: bytes) -> bool:
+        """Whether a refusal says something new about the dialect, so that the request is worth repeating."""
+        known = replace(self)
+        if status in REFUSING_STATUSES:
+            said = _said(answer)
+            self.limit = "max_completion_tokens" if "max_completion_tokens" in said else self.limit
+            self.temperature = None if "temperature" in said else self.temperature
+        return self != known
+
+
 @dataclass(frozen=True)
 class ChatClient:
     """Its representation hides the endpoint, which holds a key."""
 
     endpoint: Endpoint = field(repr=False)
     http: httpx.AsyncClient = field(repr=False)
+    dialect: Dialect = field(default_factory=Dialect)
 
     async def complete(
         self, messages: Sequence[Message], spent: Spent, *, most_tokens: int, form: Mapping[str, Any] | None = None
@@ -90,20 +117,12 @@ class ChatClient:
 
         Raises PromptTooLong, FormRefused, JudgementUnavailable, JudgementRefused and JudgementUnfit.
         """
-        body: dict[str, Any] = {
-            "model": self.endpoint.model,
-            "messages": list(messages),
-            "temperature": 0,
-            "max_tokens": most_tokens,
-            "stream": False,
-        }
-        if form is not None:
-            body["response_format"] = form
+        body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(messages)}
+        body |= {} if form is None else {"response_format": form}
         began, result = time.monotonic(), "failed"
-        spent.requests += 1
         try:
             async with asyncio.timeout(self.endpoint.timeout_seconds):
-                status, headers, answer = await self._post(body)
+                status, headers, answer = await self._post(body, most_tokens, spent)
             completion = _read(status, headers, answer, tokens_of("".join(each["content"] for each in messages)))
             spent.tokens += completion.tokens
             metrics.analysis_tokens(completion.tokens)
@@ -121,12 +140,20 @@ class ChatClient:
         finally:
             metrics.analysis_requested(result, time.monotonic() - began)
 
-    async def _post(self, body: Mapping[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+    async def _post(self, body: Mapping[str, Any], most_tokens: int, spent: Spent) -> tuple[int, httpx.Headers, bytes]:
+        while True:
+            spent.requests += 1
+            answer = await self._send({**body, **self.dialect.body(most_tokens)})
+            if not self.dialect.learn(answer[0], answer[2]):
+                return answer
+
+    async def _send(self, body: Mapping[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+        """The answer is not unpacked, because a small packed one may hold more than fits into memory."""
         key = self.endpoint.key
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        headers = {"Accept-Encoding": "identity"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
         async with self.http.stream("POST", self.endpoint.chat_url, json=body, headers=headers) as response:
             answer = bytearray()
-            async for part in response.aiter_bytes():
+            async for part in response.aiter_raw():
                 answer += part
                 if len(answer) > MOST_ANSWER_BYTES:
                     raise JudgementUnfit(f"The server of the language model sent more than {MOST_ANSWER_BYTES} bytes.")
@@ -157,12 +184,13 @@ def _read(status: int, headers: httpx.Headers, answer: bytes, prompt_tokens: int
         raise JudgementUnfit("The language model answered without a text.")
     usage = read.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-    counted = tokens if isinstance(tokens, int) and tokens > 0 else prompt_tokens + tokens_of(text)
-    return Completion(text, reason == "length", counted)
+    if not (isinstance(tokens, int) and 0 < tokens <= MOST_TOKENS):
+        tokens = prompt_tokens + tokens_of(text)
+    return Completion(text, reason == "length", tokens)
 
 
 def _trouble(status: int, headers: httpx.Headers, answer: bytes) -> Exception:
-    said = answer[:10_000].decode(errors="replace").lower()
+    said = _said(answer)
     if status in (400, 413, 422, 500) and any(words in said for words in TOO_LONG_WORDS):
         return PromptTooLong()
     if status in FORM_STATUSES:
@@ -172,6 +200,10 @@ def _trouble(status: int, headers: httpx.Headers, answer: bytes) -> Exception:
             f"The server of the language model answered {status}.", retry_after=_retry_after(headers)
         )
     return refusal(status)
+
+
+def _said(answer: bytes) -> str:
+    return answer[:10_000].decode(errors="replace").lower()
 
 
 def refusal(status: int) -> JudgementRefused:
@@ -185,9 +217,5 @@ def refusal(status: int) -> JudgementRefused:
 
 
 def _retry_after(headers: httpx.Headers) -> int | None:
-    """The seconds of `Retry-After`, or None. A date is ignored, because chat servers send numbers."""
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return math.ceil(min(seconds, MOST_RETRY_AFTER_SECONDS)) if seconds >= 0 else None
+    wait = retry_after(headers.get("retry-after"), datetime.now(UTC))
+    return math.ceil(wait.total_seconds()) or None

@@ -1,10 +1,14 @@
 """A call is judged by a real HTTP server that answers as scripted, well and badly."""
 
+import gzip
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
+from app.analysis.judgement.answers import object_of
 from app.analysis.judgement.client import Spent
 from app.analysis.judgement.dividing import Turn
 from app.analysis.judgement.judging import Call, Judged, Question
@@ -140,6 +144,13 @@ UNAVAILABLE = {
     "html": Says(raw=b"<html><script>alert(1)</script></html>", headers={"Content-Type": "text/html"}),
     "json": Says(raw=b"[]"),
     "nothing": Says(raw=b""),
+    "no choices": Says(raw=b'{"choices": []}'),
+    "choices of another kind": Says(raw=b'{"choices": {"0": {"message": "hello"}}}'),
+    "error with 200": Says(raw=b'{"error": {"message": "overloaded"}}'),
+    "no UTF-8": Says(raw=b'{"choices": [{"message": {"content": "\xff"}}]}'),
+    "half a character": Says(raw=b'{"choices": [{"message": {"content": "\\ud800"}}]}'),
+    "very deep": Says(raw=b'{"choices": ' + b"[" * 500_000),
+    "packed": Says(raw=gzip.compress(b" " * 1_000_000), headers={"Content-Encoding": "gzip"}),
 }
 
 
@@ -153,10 +164,40 @@ async def test_a_server_in_trouble_is_asked_again_later(chat: ChatServer, case: 
     assert "script" not in error.detail
 
 
-@pytest.mark.parametrize("value", ["soon", "-1", "nan", "1e9"])
+@pytest.mark.parametrize("value", ["soon", "-1", "nan", "Sun, 06 Nov 1994 08:49:37 GMT", "999999999"])
 async def test_a_strange_retry_after_is_bounded(chat: ChatServer, value: str) -> None:
     chat.says(Says(status=429, headers={"Retry-After": value}))
-    assert (await failure(chat)).retry_after == (86_400 if value == "1e9" else None)
+    assert (await failure(chat)).retry_after == (86_400 if value == "999999999" else None)
+
+
+async def test_retry_after_may_be_a_date(chat: ChatServer) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
+    chat.says(Says(status=429, headers={"Retry-After": date}))
+    assert 580 < ((await failure(chat)).retry_after or 0) <= 600
+
+
+async def test_a_server_that_wants_other_parameters_is_asked_with_them_from_then_on(chat: ChatServer) -> None:
+    def as_newer_models(asked: Asked) -> Says | None:
+        if "max_tokens" in asked.body:
+            return Says(status=400, raw=b'{"error": {"message": "Use \'max_completion_tokens\' instead."}}')
+        if "temperature" in asked.body:
+            return Says(status=400, raw=b'{"error": {"message": "\'temperature\' does not support 0.0"}}')
+        return None
+
+    chat.script = as_newer_models
+    spent = Spent()
+    async with judging(chat.url) as judge:
+        await judge.judge(CALL, spent)
+        await judge.judge(CALL, spent)
+    assert spent.requests == 4
+    assert chat.forms == ["json_schema"] * 4
+    assert chat.asked[-1].body["max_completion_tokens"] == 2048
+
+
+async def test_a_server_that_goes_on_refusing_its_own_parameters_is_not_asked_for_ever(chat: ChatServer) -> None:
+    chat.says(Says(status=400, raw=b"max_completion_tokens and temperature"))
+    assert isinstance(await failure(chat), JudgementRefused)
+    assert len(chat.asked) == 4  # once more with other parameters, and each step of the ladder
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404])
@@ -178,6 +219,11 @@ async def test_a_slow_server_is_left_after_the_time_limit(chat: ChatServer) -> N
     assert "0.3 s" in error.detail
 
 
+async def test_an_answer_that_drips_is_left_after_the_time_limit(chat: ChatServer) -> None:
+    chat.says(Says("{}", drips=True))
+    assert isinstance(await failure(chat, timeout_seconds=0.5), JudgementUnavailable)
+
+
 async def test_a_server_that_is_away_is_unavailable() -> None:
     [port] = free_ports(1)
     assert isinstance(await failure(ChatServer(port)), JudgementUnavailable)
@@ -195,6 +241,14 @@ async def test_no_proxy_of_the_environment_is_used(chat: ChatServer, monkeypatch
 async def test_an_endless_answer_is_not_read_to_its_end(chat: ChatServer) -> None:
     chat.says(Says(raw=b" " * 3_000_000))
     assert isinstance(await failure(chat), JudgementUnfit)
+
+
+@pytest.mark.parametrize("tokens", [10**30, -5, 0, 1.5, "many"])
+async def test_an_impossible_number_of_tokens_is_replaced_by_an_estimate(chat: ChatServer, tokens: Any) -> None:
+    spent = Spent()
+    chat.says(Says(json.dumps(judgement([1])), tokens=tokens))
+    await judged_by(chat, spent=spent)
+    assert 500 < spent.tokens < 5000
 
 
 async def test_tokens_count_also_if_the_attempt_fails(chat: ChatServer) -> None:
@@ -323,6 +377,34 @@ async def test_texts_lose_what_the_database_cannot_store(chat: ChatServer) -> No
     summary = (await judged_by(chat)).fields["summary"]["text"]
     assert summary.startswith("abc")
     assert len(summary) == 4000
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "9" * 400, "NaN", "[1]"])
+async def test_a_number_that_the_database_cannot_store_does_not_fit(chat: ChatServer, value: str) -> None:
+    answers = [{"question": "q1", "value": "VALUE", "turns": [1]}]
+    chat.says(Says(json.dumps(judgement([1], answers=answers)).replace('"VALUE"', value)))
+    async with judging(chat.url) as judge:
+        with pytest.raises(JudgementUnfit):
+            await judge.judge(CALL, Spent(), [Question("q1", "How much?")])
+
+
+@pytest.mark.parametrize(("turns", "kept"), [('["1"]', [1]), ("[1.0]", [1]), ("[99.0]", None), ("[0]", None)])
+async def test_turns_may_be_written_in_another_way_but_must_exist(
+    chat: ChatServer, turns: str, kept: list[int] | None
+) -> None:
+    chat.says(Says(json.dumps(judgement([1], summary={"text": "Late.", "turns": "TURNS"})).replace('"TURNS"', turns)))
+    found = await judged_by(chat)
+    assert found.fields["summary"] == (None if kept is None else {"text": "Late.", "turns": kept})
+    assert found.dropped == (kept is None)
+
+
+def test_thoughts_without_an_end_take_no_time() -> None:
+    with pytest.raises(ValueError, match="not one JSON object"):
+        object_of("<think>" * 200_000, in_prose=True)
+    with pytest.raises(ValueError, match="not one JSON object"):
+        object_of('{"a":' * 200_000, in_prose=True)
+    with pytest.raises(ValueError, match="not one JSON object"):
+        object_of("```json\n" * 200_000, in_prose=True)
 
 
 async def test_sentiment_has_shares_and_quarters_for_each_side(chat: ChatServer) -> None:
