@@ -9,6 +9,7 @@ that a job that waits goes on waiting until a newer version is back.
 """
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from alembic import op
 
@@ -36,6 +37,7 @@ def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.add_column("transcription", sa.Column("redacted_bytes", sa.BigInteger(), nullable=True))
     op.add_column("transcription", sa.Column("original_audio_key", sa.Text(), nullable=True))
+    op.add_column("transcription", sa.Column("redactions", JSONB(none_as_null=True), nullable=True))
     op.create_index(
         "transcription_original_audio",
         "transcription",
@@ -60,4 +62,5 @@ def downgrade() -> None:
     op.execute("UPDATE transcription SET bytes = redacted_bytes WHERE redacted_bytes IS NOT NULL")
     op.drop_index("transcription_original_audio", "transcription")
     op.drop_column("transcription", "original_audio_key")
+    op.drop_column("transcription", "redactions")
     op.drop_column("transcription", "redacted_bytes")

@@ -57,6 +57,7 @@ PENDING_EXAMPLE: dict[str, Any] = {
     "error": None,
     "retry": None,
     "warnings": [],
+    "redactions": None,
     "external_id": "crm-48151",
     "tenant": "default",
     "batch_id": None,

@@ -4,6 +4,7 @@ A claim, a lost lease and a client's cancellation change the state elsewhere. do
 final status never changes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -85,14 +86,25 @@ class RedactedAudio:
 
 
 @dataclass(frozen=True)
+class Redaction:
+    """What a job took out: how many stretches of each kind.
+
+    `unredacted` is the transcript as it was, if it is kept. `audio` replaces the recording, if that is kept.
+    """
+
+    counts: Mapping[str, int]
+    unredacted: Transcript | None = None
+    audio: RedactedAudio | None = None
+
+
+@dataclass(frozen=True)
 class Succeeded:
-    """`unredacted` is the transcript before the redaction, if it is kept. `redacted_audio` replaces the recording."""
+    """`redaction` is None if the job was not asked for one."""
 
     transcript: Transcript
     audio: AudioFacts
     timings: Timings
-    unredacted: Transcript | None = None
-    redacted_audio: RedactedAudio | None = None
+    redaction: Redaction | None = None
 
 
 @dataclass(frozen=True)

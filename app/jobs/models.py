@@ -166,6 +166,7 @@ class Transcription(SQLModel, table=True):
     audio_key: str | None = Field(default=None, sa_type=Text)
     # If the recording is redacted, its size in the store. `bytes` and `sha256` are those of what was sent.
     redacted_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    redactions: dict[str, int] | None = Field(default=None, sa_column=Column("redactions", JSONB(none_as_null=True)))
     original_audio_key: str | None = Field(default=None, sa_type=Text)
     bytes: int | None = Field(default=None, sa_type=BigInteger)
     sha256: str | None = Field(default=None, sa_type=Text)

@@ -154,6 +154,10 @@ class TranscriptionOut(BaseModel):
         description="Why the job waits for another try. Null unless its status is `pending` and an attempt has ended."
     )
     warnings: list[WarningOut]
+    redactions: dict[str, int] | None = Field(
+        description="How many stretches of speech were taken out, by what they are, such as `PHONE`. Null if the "
+        "request did not ask for it, and until the transcription is completed."
+    )
     external_id: str | None
     tenant: str = Field(description="The tenant that the transcription belongs to.", examples=["default"])
     batch_id: UUID | None = Field(description="The recording batch that the job belongs to. Otherwise null.")
@@ -212,6 +216,7 @@ class TranscriptionOut(BaseModel):
             outputs=_outputs(job, output_statuses or {}),
             error=error,
             retry=_retry(job),
+            redactions=job.redactions,
             warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
             external_id=job.external_id,
             tenant=job.tenant,

@@ -1,6 +1,6 @@
 """Redacts a transcript: what is private is replaced by the name of what it is, in the text and in the words. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -44,6 +44,11 @@ class _Cut:
 class Redacted:
     transcript: Transcript
     removed: tuple[Removed, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many stretches of each kind were taken out, the most frequent first."""
+        return dict(Counter(each.entity.value for each in self.removed).most_common())
 
 
 def redact(transcript: Transcript, wanted: Set[Entity], terms: Sequence[str] = ()) -> Redacted:

@@ -11,7 +11,7 @@ import pytest
 from app.access.callers import USUAL_SCOPES, Scope
 from app.database.connections import Database
 from app.jobs.claims.claiming import Claimed
-from app.jobs.lifecycle import Failed, RedactedAudio
+from app.jobs.lifecycle import Failed, RedactedAudio, Redaction
 from app.jobs.reads import waiting
 from app.storage.folder_store import LocalAudioStore
 from app.transcripts.entities import Entity
@@ -63,8 +63,8 @@ async def completed(served: Listening, key: dict[str, str], *fields: tuple[str, 
     await store.save("silenced", stream(), len(SILENCED))
     [claimed] = await claim(served.service.database)
     unredacted = HEARD if ("redact_keep", "true") in fields else None
-    success = replace(SUCCESS, transcript=SHOWN, unredacted=unredacted)
-    success = replace(success, redacted_audio=RedactedAudio("silenced", len(SILENCED)))
+    silenced = RedactedAudio("silenced", len(SILENCED))
+    success = replace(SUCCESS, transcript=SHOWN, redaction=Redaction({"PHONE": 1}, unredacted, silenced))
     written = await finish(served.service.database, claimed, success, at_end=KEEP_AUDIO)
     assert written is not None
     return (await served.client.get(job["links"]["self"], headers=key)).json()  # type: ignore[no-any-return]

@@ -56,6 +56,7 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         "error": None,
         "retry": None,
         "warnings": [],
+        "redactions": None,
         "external_id": None,
         "tenant": "default",
         "speakers": None,

@@ -119,7 +119,8 @@ async def finish(session: AsyncSession, job: Claimed, outcome: Outcome, at_end: 
     """Write how an attempt ended, and the job's next state. If the lease was lost, write nothing and return None."""
     result = None
     if isinstance(outcome, Succeeded):  # in a thread, because a long transcript would hold up the event loop
-        result = await asyncio.to_thread(results.prepare, outcome.transcript, tenant_of(job.caller), outcome.unredacted)
+        kept = outcome.redaction.unredacted if outcome.redaction else None
+        result = await asyncio.to_thread(results.prepare, outcome.transcript, tenant_of(job.caller), kept)
     row = (await session.exec(select(Transcription).where(*leases.is_leased(job)).with_for_update())).first()
     if row is None:
         return None
@@ -161,10 +162,13 @@ def _write_facts(row: Transcription, success: Succeeded) -> None:
     row.decoding_seconds, row.transcribing_seconds = success.timings.decoding, success.timings.transcribing
     if row.options.get("redact_terms"):
         row.options = row.options | {"redact_terms": []}
-    if success.redacted_audio is not None:
+    if success.redaction is None:
+        return
+    row.redactions = dict(success.redaction.counts)
+    if (silenced := success.redaction.audio) is not None:
         if row.options.get("redact_keep"):
             row.original_audio_key = row.audio_key
-        row.audio_key, row.redacted_bytes = success.redacted_audio.key, success.redacted_audio.bytes
+        row.audio_key, row.redacted_bytes = silenced.key, silenced.bytes
 
 
 async def is_untended(session: AsyncSession) -> bool:

@@ -32,6 +32,7 @@ from app.jobs.lifecycle import (
     Hindered,
     Interrupted,
     Outcome,
+    Redaction,
     SlowFetch,
     Succeeded,
     Timings,
@@ -228,29 +229,30 @@ class JobRunner:
                         audio.channels, heard_with(options), running.set_progress, rank, on_final
                     )
             timings = Timings(decoded.seconds, time.monotonic() - started)
-            unredacted = None
+            redaction = None
             if options.redacts:
-                transcript, unredacted = await self._redact(running, transcript, options, audio.channels)
+                transcript, redaction = await self._redact(running, transcript, options, audio.channels)
         facts = AudioFacts(audio.duration_seconds, audio.info.codec, audio.info.sample_rate, audio.info.channels)
         transcript = with_losses(transcript, audio.announced_seconds, audio.losses)
-        return Succeeded(transcript, facts, timings, unredacted, running.redacted_audio)
+        return Succeeded(transcript, facts, timings, redaction)
 
     async def _redact(
         self, running: Running, transcript: Transcript, options: Options, channels: Sequence[PcmFile]
-    ) -> tuple[Transcript, Transcript | None]:
-        """The transcript without what is private, and as it was if it is kept. Does the same to a kept recording."""
+    ) -> tuple[Transcript, Redaction]:
+        """The transcript without what is private, and what was taken out. Does the same to a kept recording."""
         result = await redacted(transcript, options)
+        silenced = None
         if not self._retention.forgets_audio:
             running.redacted_key = str(uuid7())
-            running.redacted_audio = await save_silenced(
+            silenced = await save_silenced(
                 channels,
                 result,
                 running.redacted_key,
                 self._recordings.store,
                 self._recordings.decoder.free_space,
             )
-        unredacted = as_asked(transcript, options) if options.redact_keep else None
-        return as_asked(result.transcript, options), unredacted
+        kept = as_asked(transcript, options) if options.redact_keep else None
+        return as_asked(result.transcript, options), Redaction(result.counts, kept, silenced)
 
     async def _record(self, running: Running, ended: Outcome | LeaseLost | Exception | None) -> None:
         """Write how an attempt ended. Without an outcome, the worker gives the job back."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from app.jobs.claims.capacity import Held
 from app.jobs.claims.claiming import Claimed
-from app.jobs.lifecycle import RedactedAudio
 
 
 @dataclass(eq=False)
@@ -25,7 +24,6 @@ class Running:
     def __post_init__(self) -> None:
         self.audio_key = self.job.audio_key
         self.redacted_key: str | None = None  # set before the recording is stored, so that nothing stays if that fails
-        self.redacted_audio: RedactedAudio | None = None
 
     @property
     def came_with_recording(self) -> bool:

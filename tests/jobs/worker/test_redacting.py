@@ -115,6 +115,7 @@ async def test_the_original_is_kept_apart_and_goes_with_the_call(bench: Bench, t
     assert '"words":null' in kept.transcript
     assert digits_in(shown.transcript) == []
     assert job.redacted_bytes is not None
+    assert job.redactions == {"CREDIT_DEBIT_NUMBER": 1}
     assert {path.name for path in bench.audio_files()} == {job.audio_key, job.original_audio_key}
     async with bench.database.transaction() as session:
         keys = [job.audio_key or "", job.original_audio_key or "", "another"]
