@@ -48,6 +48,8 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
             "encoding": None,
             "sample_rate": None,
             "priority": 5,
+            "redact": [],
+            "redact_keep": False,
         },
         "progress": 0.0,
         "attempts": 0,
@@ -68,7 +70,7 @@ def test_an_upload_becomes_a_pending_transcription(guarded: Service) -> None:
         "completed_at": None,
         "notified_at": None,
         "timings": {"queued": None, "decoding": None, "transcribing": None},
-        "links": {"self": path, "transcript": f"{path}/transcript", "audio": f"{path}/audio"},
+        "links": {"self": path, "transcript": f"{path}/transcript", "audio": f"{path}/audio", "analysis": None},
     }
     assert guarded.read(path)["status"] == "pending"
     assert [stored.read_bytes() for stored in guarded.stored_files()] == [recording]
@@ -87,6 +89,8 @@ def test_every_option_is_kept(guarded: Service) -> None:
         encoding="alaw",
         sample_rate="16000",
         priority="0",
+        redact=["PHONE", "PIN"],
+        redact_keep="true",
         external_id="crm/48151 ✓",
         metadata=json.dumps({"queue": "billing", "tags": [1, None, {"a": True}]}),
     )
@@ -103,6 +107,8 @@ def test_every_option_is_kept(guarded: Service) -> None:
         "encoding": "alaw",
         "sample_rate": 16000,
         "priority": 0,
+        "redact": ["PHONE", "PIN"],
+        "redact_keep": True,
     }
     assert job["external_id"] == "crm/48151 ✓"
     assert job["metadata"] == {"queue": "billing", "tags": [1, None, {"a": True}]}
