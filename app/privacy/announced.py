@@ -11,6 +11,7 @@ from app.transcripts.entities import Entity
 
 NEAR_TOKENS = 10  # between an announcement and what it announces
 LONGEST_DATE, LONGEST_ADDRESS, LONGEST_NAME = 16, 30, 3
+MOST_FILLERS = 4  # tokens between an announcement and the name
 LONGEST_HAN_NAME, LONGEST_KANA_NAME = 4, 8
 ENDS = frozenset(".?!。？！")
 HAN_ENDS = ENDS | frozenset("，,、的です")
@@ -85,13 +86,21 @@ def _name_at(stream: Stream, after: int, before: int, *, least: int) -> Iterator
         return
     lexicon = stream.lexicon(min(after, len(stream.tokens) - 1))
     if lexicon.has_spaces:
-        last = after
+        last = after = _behind_fillers(stream, after, lexicon)
         while last < len(stream.tokens) and last - after < LONGEST_NAME and _may_be_name(stream.tokens[last]):
             last += 1
         if last - after >= least:
             yield Mark(stream.channel, after, last, Entity.NAME)
     else:
         yield from _han_name(stream, after, before, lexicon, is_weak=least > 1)
+
+
+def _behind_fillers(stream: Stream, at: int, lexicon: Lexicon) -> int:
+    """The first token that is no sign and no filler, such as "um"."""
+    last = min(at + MOST_FILLERS, len(stream.tokens))
+    while at < last and (stream.tokens[at].text in ",-–…" or begins_at(stream, at, lexicon.fillers)):
+        at += 1
+    return at
 
 
 def _may_be_name(token: Token) -> bool:

@@ -18,6 +18,7 @@ LEAST_LIKENESS = 80.0
 MOST_SIGN_TOKENS = 2
 MOST_TOKENS = 16  # before and after the sign
 MOST_BEHIND_UNDERSCORE = 12
+MOST_WRITTEN_TOKENS = 40
 ANNOUNCED_TOKENS = 30
 MOST_ENDS = 4  # as in `.com.br`
 PARTS = frozenset("._-+%")
@@ -38,11 +39,31 @@ def emails_in(stream: Stream) -> Iterator[tuple[int, int]]:
     """Gives the tokens of each address: the first one, and the one behind the last."""
     at = 0
     while at < len(stream.tokens):
-        found = _around_sign(stream, at) or _before_end(stream, at) or _around_underscore(stream, at)
+        found = (
+            _written(stream, at)
+            or _around_sign(stream, at)
+            or _before_end(stream, at)
+            or _around_underscore(stream, at)
+        )
         if found:
             yield found
             at = max(at, found[1] - 1)
         at += 1
+
+
+def _written(stream: Stream, at: int) -> tuple[int, int] | None:
+    """An address that is written as one, whatever its ending: "anna@firma.se". Its sign is this token."""
+    if stream.tokens[at].text != "@" or not stream.tokens[at].glued:
+        return None
+    first, last = at, at + 1
+    while first > 0 and stream.tokens[first].glued and at - first < MOST_WRITTEN_TOKENS:
+        first -= 1
+    while last < len(stream.tokens) and stream.tokens[last].glued and last - at < MOST_WRITTEN_TOKENS:
+        last += 1
+    while last > at + 1 and not stream.tokens[last - 1].text.isalnum():
+        last -= 1
+    has_point = any(stream.tokens[inside].text == "." for inside in range(at + 1, last))
+    return (first, last) if first < at and has_point else None
 
 
 def _around_sign(stream: Stream, at: int) -> tuple[int, int] | None:
@@ -53,10 +74,21 @@ def _around_sign(stream: Stream, at: int) -> tuple[int, int] | None:
     )
     if not length:
         return None
-    end = _end_after(stream, at + length, lexicon)
+    end = _end_after(stream, at + length, lexicon) or _announced_end(stream, at, length, lexicon)
     if end is None:
         return None
     return _start_before(stream, at, lexicon), end
+
+
+def _announced_end(stream: Stream, at: int, length: int, lexicon: Lexicon) -> int | None:
+    """Where an address ends that was announced and that has an ending that nobody knows: "at acme dot tech"."""
+    if not any(_announces(stream, first) for first in range(max(0, at - ANNOUNCED_TOKENS), at)):
+        return None
+    for point in range(at + length, min(at + length + MOST_TOKENS, len(stream.tokens) - 1)):
+        said = 1 if _is_point(stream, point) else begins_at(stream, point, lexicon.dot)
+        if said and point + said < len(stream.tokens):
+            return point + said + 1
+    return None
 
 
 def _is_sign(stream: Stream, at: int, lexicon: Lexicon) -> bool:

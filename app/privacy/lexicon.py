@@ -4,7 +4,7 @@ import tomllib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class Lexicon:
     weak_names: frozenset[Phrase]
     in_dates: frozenset[str]
     cues: Mapping[Entity, Sequence[Phrase]]
+
+    @cached_property
+    def cue_words(self) -> frozenset[str]:
+        """The single words among the cues."""
+        return frozenset(phrase[0] for phrases in self.cues.values() for phrase in phrases if len(phrase) == 1)
 
     @property
     def has_spaces(self) -> bool:

@@ -49,7 +49,7 @@ def named(run: Run, cue: Cue | None) -> Named | None:
     """What the number is, or None if it is not private. `cue` announces one of those that it may be."""
     if cue is not None:
         return Named(cue.entity, True)
-    if (len(run.digits) < LONG and not run.is_read_out) or run.is_years:
+    if (len(run.digits) < LONG and not run.is_read_out) or run.is_years or run.is_counting:
         return None
     return Named(_by_form(run), False)
 

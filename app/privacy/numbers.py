@@ -7,6 +7,7 @@ the parts of what may be one number, wherever segments and turns end.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -17,7 +18,9 @@ from app.privacy.lexicon import Lexicon
 from app.privacy.spoken import Stream, Token
 
 SPOKEN_BY_LIBRARY = frozenset({"en", "fr", "es", "pt", "de", "it", "nl", "da"})
-HAN_DIGITS = dict(zip("〇零一二三四五六七八九幺两兩", "0012345678912" + "2", strict=True))
+# In numbers that are read out, 洞 is 0, 拐 is 7 and 勾 is 9. The last ones are those of banks.
+_HAN, _VALUES = "〇零一二三四五六七八九幺两兩洞拐勾壹贰叁肆伍陆柒捌玖", "00123456789122079123456789"
+HAN_DIGITS = dict(zip(_HAN, _VALUES, strict=True))
 HAN_SCALES = frozenset("十百千万萬亿億")
 # Japanese readings. Only those next to a digit count, because they are parts of many words.
 KANA_DIGITS = {
@@ -29,11 +32,14 @@ KANA_DIGITS = {
     for reading, digit in zip(readings.split(), "0001346789", strict=True)
 }
 PANICS = "pyo3_runtime"
-LONGEST_NUMBER_WORD = 100  # German writes a number as one word
+LATIN = re.compile(r"[a-zß-öø-ÿœ]{1,100}")  # German writes a number as one word
 MOST_FILLERS = 3
 LONGEST_PAUSE_SECONDS = 15.0  # while the other side repeats a group or says "yes"
 MOST_LETTERS = 6
 MOST_SIGNS = 2
+MOST_YEARS = 6
+MOST_IN_DATE = 2  # tokens between a day and its year, such as the month
+LEAST_LONG_DIGITS, MOST_LONG_DIGITS = 7, 30
 MOST_AMOUNT_TOKENS = 9  # as in `1,234,567,890.50`
 LEAST_READ_OUT = 4
 SMALL_WORDS = frozenset("aeiouy")  # words of a language rather than spelled letters
@@ -82,16 +88,20 @@ class Run:
         return len(self.digits) + sum(part.letters for part in self.parts)
 
     @property
+    def is_counting(self) -> bool:
+        """Whether it counts: "one, two, three"."""
+        counts = all(int(after) - int(before) == 1 for before, after in pairwise(self.digits))
+        return counts and all(len(part.digits) == 1 for part in self.parts)
+
+    @property
     def is_read_out(self) -> bool:
-        """Whether it was said digit by digit, as nobody says an amount. Counting ("one, two, three") is no number."""
-        digits = self.digits
-        counts = all(int(after) - int(before) == 1 for before, after in pairwise(digits))
-        return len(digits) >= LEAST_READ_OUT and not counts and all(len(part.digits) == 1 for part in self.parts)
+        """Whether it was said digit by digit, as nobody says an amount."""
+        return len(self.digits) >= LEAST_READ_OUT and all(len(part.digits) == 1 for part in self.parts)
 
     @property
     def is_years(self) -> bool:
-        """Whether it is two or three years: "between 2024 and 2025"."""
-        return len(self.parts) in (2, 3) and all(YEAR.fullmatch(part.digits) for part in self.parts)
+        """Whether it is several years: "between 2024 and 2025"."""
+        return 1 < len(self.parts) <= MOST_YEARS and all(YEAR.fullmatch(part.digits) for part in self.parts)
 
 
 def runs_of(stream: Stream) -> list[Run]:
@@ -153,12 +163,11 @@ def _of_language(stream: Stream, at: Sequence[int], language: str, with_ordinals
 
 
 class _Heard:
-    """A token as the library of numbers wants it. It knows words of plain letters; others may make it panic."""
+    """A token as the library of numbers wants it. It knows words of Latin letters; others may make it panic."""
 
-    def __init__(self, token: Token) -> None:
-        text = token.text
-        self._is_word = text.isascii() and text.isalpha() and len(text) <= LONGEST_NUMBER_WORD
-        self._text = text if self._is_word else ","
+    def __init__(self, token: Token, language: str) -> None:
+        self._is_word = LATIN.fullmatch(token.written) is not None
+        self._text = _known(token.written, token.text, language) if self._is_word else ","
 
     def text(self) -> str:
         return self._text
@@ -170,7 +179,29 @@ class _Heard:
         return not self._is_word
 
 
-def _find_numbers(heard: Sequence[_Heard], language: str) -> Sequence[Any]:
+@lru_cache(maxsize=20_000)
+def _known(written: str, plain: str, language: str) -> str:
+    """The form of a word that the library knows: "fünf" is a number and "funf" is none; models write both."""
+    return plain if written == plain or not _find_numbers([_Plain(written)], language) else written
+
+
+class _Plain:
+    """A word by itself, as the library wants it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def text(self) -> str:
+        return self._text
+
+    def nt_separated(self, previous: "_Plain") -> bool:
+        return False
+
+    def not_a_number_part(self) -> bool:
+        return False
+
+
+def _find_numbers(heard: Sequence[_Heard | _Plain], language: str) -> Sequence[Any]:
     """What the library finds, or nothing if it fails. It is written in Rust, whose panics are no `Exception`."""
     try:
         return list(find_numbers(heard, language, 0))
@@ -183,7 +214,7 @@ def _find_numbers(heard: Sequence[_Heard], language: str) -> Sequence[Any]:
 def _spoken(stream: Stream, at: Sequence[int], language: str, with_ordinals: bool) -> Iterator[Number]:
     # Hyphens are left out, because the library does not read "four-two-four".
     heard = [position for position in at if stream.tokens[position].text not in "-–"]
-    for found in _find_numbers([_Heard(stream.tokens[position]) for position in heard], language):
+    for found in _find_numbers([_Heard(stream.tokens[position], language) for position in heard], language):
         if with_ordinals or not found.is_ordinal:
             digits = "".join(filter(str.isdecimal, found.text))
             yield Number(heard[found.start], heard[found.end - 1] + 1, digits)
@@ -251,13 +282,13 @@ def _without_quantities(stream: Stream, numbers: Sequence[Number]) -> list[Numbe
     gone: set[int] = set()
     for position, number in enumerate(numbers):
         lexicon = stream.lexicon(number.first)
-        if _is_quantity(stream, number, lexicon):
+        if _is_quantity(stream, number, lexicon) and not _ends_long_number(stream, numbers, position):
             gone.add(position)
-        if _is_month(stream, number.last, lexicon) or _is_month(stream, number.last + 1, lexicon):
-            gone.add(position)  # "3 May", "3 of May"
-            gone |= _years(numbers, position + 1, stream)
+        is_before = _is_month(stream, number.last, lexicon) or _is_month(stream, number.last + 1, lexicon)
+        if is_before and _is_day(number):  # "3 May", "3 of May"
+            gone |= {position} | _year_at(numbers, position + 1, stream)
         elif _is_month(stream, number.first - 1, lexicon):
-            gone |= {position} | _years(numbers, position, stream)
+            gone |= _day_and_year(numbers, position, stream)
     for first, last in _written_dates(stream):
         gone |= {position for position, number in enumerate(numbers) if first <= number.first < last}
     return [number for position, number in enumerate(numbers) if position not in gone]
@@ -277,16 +308,52 @@ def _is_month(stream: Stream, at: int, lexicon: Lexicon) -> bool:
     return 0 <= at < len(stream.tokens) and stream.tokens[at].text in lexicon.months
 
 
-def _years(numbers: Sequence[Number], position: int, stream: Stream) -> set[int]:
-    """The numbers after a month that are its day and its year: at most three, four digits or two times two."""
-    found: set[int] = set()
-    at = position
-    while at < len(numbers) and at < position + 3 and len(numbers[at].digits) <= 4:
-        if at > position and numbers[at].first - numbers[at - 1].last > 2:
+def _ends_long_number(stream: Stream, numbers: Sequence[Number], position: int) -> bool:
+    """Whether a number is so long, or ends a row of numbers that is, that the word behind it is not its unit.
+
+    What is written with separators of thousands, such as `1,234,567` and `1 234 567`, is an amount.
+    """
+    number = numbers[position]
+    if number.last - number.first > 1:
+        return False
+    digits, first = number.digits, position
+    while first and _only_signs(stream, numbers[first - 1].last, numbers[first].first):
+        first -= 1
+        digits = numbers[first].digits + digits
+        if len(digits) > MOST_LONG_DIGITS:
             break
-        found.add(at)
-        at += 1
-    return found
+    row = numbers[first : position + 1]
+    is_amount = len(row) > 1 and len(row[0].digits) <= 3 and all(len(each.digits) == 3 for each in row[1:])
+    return len(digits) >= LEAST_LONG_DIGITS and not is_amount
+
+
+def _is_day(number: Number) -> bool:
+    return len(number.digits) <= 2 and 1 <= int(number.digits) <= 31
+
+
+def _day_and_year(numbers: Sequence[Number], position: int, stream: Stream) -> set[int]:
+    """Which of the numbers behind a month are its day and its year."""
+    if _is_day(numbers[position]):
+        return {position} | _year_at(numbers, position + 1, stream)
+    return _year_at(numbers, position, stream)
+
+
+def _year_at(numbers: Sequence[Number], position: int, stream: Stream) -> set[int]:
+    """The numbers that are a year: four digits in one or in two numbers, or two digits behind a day."""
+    if position >= len(numbers):
+        return set()
+    one, other = numbers[position], numbers[position + 1] if position + 1 < len(numbers) else None
+    if (
+        position
+        and one.first - numbers[position - 1].last > MOST_IN_DATE
+        and not _is_month(stream, one.first - 1, stream.lexicon(one.first))
+    ):
+        return set()
+    if YEAR.fullmatch(one.digits):
+        return {position}
+    if other and other.first == one.last and YEAR.fullmatch(one.digits + other.digits) and len(one.digits) == 2:
+        return {position, position + 1}
+    return set()
 
 
 def _written_dates(stream: Stream) -> list[tuple[int, int]]:
@@ -337,14 +404,19 @@ def _with_letters(stream: Stream, numbers: Sequence[Number]) -> list[Number]:
     letters = [
         Number(at, at + 1, "", len(token.text))
         for at, token in enumerate(stream.tokens)
-        if at not in taken and (token.is_letter or token.is_abbreviation) and not _is_elided(stream, at)
+        if at not in taken
+        and (token.is_letter or token.is_abbreviation)
+        and not _is_elided(stream, at)
+        and token.text not in stream.lexicon(at).cue_words  # "the PIN 1234"
     ]
     return sorted([*numbers, *_next_to(stream, numbers, letters)], key=lambda number: number.first)
 
 
 def _is_elided(stream: Stream, at: int) -> bool:
-    """Whether an apostrophe follows, as in `d'accord`."""
-    return at + 1 < len(stream.tokens) and stream.tokens[at + 1].text in "'’" and stream.tokens[at + 1].glued
+    """Whether an apostrophe stands next to a letter, as in `d'accord` and `it's`."""
+    tokens = stream.tokens
+    follows = at + 1 < len(tokens) and tokens[at + 1].text in "'’" and tokens[at + 1].glued
+    return follows or (at > 0 and tokens[at - 1].text in "'’" and tokens[at].glued)
 
 
 def _next_to(stream: Stream, numbers: Sequence[Number], letters: Sequence[Number]) -> list[Number]:

@@ -9,7 +9,7 @@ from app.privacy.announced import announced
 from app.privacy.cues import Cues
 from app.privacy.emails import emails_in
 from app.privacy.marks import Mark, without_overlaps
-from app.privacy.naming import may_be, named, wanted_name
+from app.privacy.naming import LONG, Named, may_be, named, wanted_name
 from app.privacy.numbers import LONGEST_PAUSE_SECONDS, Run, runs_of
 from app.privacy.spelled import spelled_names
 from app.privacy.spoken import Place, Stream, streams_of, words_of
@@ -18,7 +18,8 @@ from app.transcripts.entities import Entity
 from app.transcripts.transcript import Segment, Span, Transcript, Word
 
 JOINED_SECONDS = 1.0  # shorter pauses inside what is private count as part of it
-LEAST_NEAR_DIGITS, MOST_NEAR_WORDS = 3, 3
+LEAST_NEAR_DIGITS, MOST_NEAR_WORDS, MOST_CHAIN_WORDS = 3, 3, 6
+LONG_ENTITIES = {Entity.CREDIT_DEBIT_NUMBER, Entity.BANK_ACCOUNT_NUMBER, Entity.PHONE, Entity.ID_NUMBER}
 ENDINGS = ".,?!;:。，、？！"
 
 
@@ -100,6 +101,9 @@ def _numbers(stream: Stream, cues: Cues, wanted: Set[Entity]) -> Iterator[Mark]:
         name = named(run, cues.before(stream, run.first, may_be(run)))
         if name and (entity := wanted_name(run, name, wanted)):
             private[run] = entity
+    for chain in _chains(stream, runs):
+        entity = _announced_chain(stream, cues, chain, wanted)
+        private |= {run: entity for run in chain if entity and run not in private}
     for before, after in (*pairwise(runs), *pairwise(reversed(runs))):
         if before in private and after not in private and _is_near(stream, before, after):
             private[after] = private[before]
@@ -108,11 +112,35 @@ def _numbers(stream: Stream, cues: Cues, wanted: Set[Entity]) -> Iterator[Mark]:
             yield Mark(stream.channel, run.first, run.last, private[run])
 
 
-def _is_near(stream: Stream, one: Run, other: Run) -> bool:
+def _chains(stream: Stream, runs: Sequence[Run]) -> Iterator[Sequence[Run]]:
+    """Groups of digits with a few words between them: "415, I think, yes, 415, let me see, 555"."""
+    chain: list[Run] = []
+    for run in runs:
+        if len(run.digits) < LEAST_NEAR_DIGITS:
+            continue
+        if chain and not _is_near(stream, chain[-1], run, MOST_CHAIN_WORDS):
+            yield chain
+            chain = []
+        chain.append(run)
+    yield chain
+
+
+def _announced_chain(stream: Stream, cues: Cues, chain: Sequence[Run], wanted: Set[Entity]) -> Entity | None:
+    """What a number is that was said in several groups, if it was announced and is long enough to be private."""
+    if len(chain) < 2:
+        return None
+    whole = Run(tuple(part for run in chain for part in run.parts))
+    cue = cues.before(stream, whole.first, may_be(whole) & LONG_ENTITIES)
+    if cue is None or whole.is_years or len(whole.digits) < LONG:
+        return None
+    return wanted_name(whole, Named(cue.entity, True), wanted)
+
+
+def _is_near(stream: Stream, one: Run, other: Run, most_words: int = MOST_NEAR_WORDS) -> bool:
     first, last = sorted((one, other), key=lambda run: run.first)
     apart = stream.tokens[last.first].start - stream.tokens[first.last - 1].end
     words = sum(token.text.isalnum() for token in stream.tokens[first.last : last.first])
-    return len(other.digits) >= LEAST_NEAR_DIGITS and words <= MOST_NEAR_WORDS and apart <= LONGEST_PAUSE_SECONDS
+    return len(other.digits) >= LEAST_NEAR_DIGITS and words <= most_words and apart <= LONGEST_PAUSE_SECONDS
 
 
 def _stretches(stream: Stream, mark: Mark) -> Iterator[Removed]:

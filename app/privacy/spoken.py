@@ -22,10 +22,12 @@ class Place:
 class Token:
     """A word, a number, a sign, or a character of Chinese or Japanese. `text` is in the form of `lexicon.plain`.
 
+    `written` is the same with its accents, because the library of numbers knows words as they are written.
     `start` and `end` are the times of the word that it belongs to, in seconds.
     """
 
     text: str
+    written: str
     start: float
     end: float
     place: Place
@@ -76,6 +78,7 @@ def streams_of(transcript: Transcript) -> list[Stream]:
                 tokens.append(
                     Token(
                         text,
+                        word.word[first:last].casefold(),
                         word.start,
                         word.end,
                         place,
