@@ -405,6 +405,8 @@ def test_thoughts_without_an_end_take_no_time() -> None:
         object_of('{"a":' * 200_000, in_prose=True)
     with pytest.raises(ValueError, match="not one JSON object"):
         object_of("```json\n" * 200_000, in_prose=True)
+    with pytest.raises(ValueError, match="not one JSON object"):
+        object_of("```" + "\n" * 1_900_000, in_prose=True)
 
 
 async def test_sentiment_has_shares_and_quarters_for_each_side(chat: ChatServer) -> None:
