@@ -351,6 +351,21 @@ async def test_a_report_that_takes_too_long_is_stopped(
     assert "Other reports are being made" in problem["detail"]
 
 
+async def test_a_tenant_may_have_only_a_few_reports_made_at_the_same_time(
+    database: Database, served: Listening
+) -> None:
+    async with served.service.reports._turn:
+        asked = [asyncio.create_task(served.client.get(f"/v1/reports?{DAYS}")) for _ in range(5)]
+        done, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 2:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+    for task in done:
+        problem = refused(task.result(), 503, "unavailable")
+        assert "Earlier reports of yours" in problem["detail"]
+    assert [(await task).status_code for task in waiting] == [200] * 3
+
+
 async def test_the_example_prints_a_report(database: Database, served: Listening) -> None:
     found = Analysed(["refund"], points=8.0, intent="order", mood=(0.5, 0.1), resolved=True)
     await ended(database, "Mary", Said("My invoice is wrong.", talk=talk()), found)

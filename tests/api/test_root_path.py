@@ -31,7 +31,10 @@ async def test_links_begin_with_the_root_path(published: Listening, sent: str) -
     posted = await client.post(f"{sent}/v1/transcriptions", files={"file": ("call.wav", tone())})
     job = posted.json()
     path = f"/v1/transcriptions/{job['id']}"
-    links = {"self": f"{ROOT}{path}", "transcript": f"{ROOT}{path}/transcript", "audio": f"{ROOT}{path}/audio"}
+    links = {name: f"{ROOT}{path}/{name}" for name in ("transcript", "audio")} | {
+        "self": f"{ROOT}{path}",
+        "analysis": None,
+    }
     assert (posted.status_code, posted.headers["Location"], job["links"]) == (202, links["self"], links)
     assert (await client.get(f"{sent}{path}")).json()["links"] == links
     assert (await client.get(f"{sent}/v1/transcriptions")).json()["items"][0]["links"] == links

@@ -5,6 +5,7 @@ connections of the pool. PostgreSQL stops a statement that takes too long.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,6 +32,7 @@ from app.process.tasks import within
 
 LONGEST_SECONDS = 10
 LONGEST_WAIT_SECONDS = 20.0
+MOST_OF_TENANT = 3  # reports that are made or wait: further ones would keep places from other requests and tenants
 MOST_INTENTS, MOST_TOP, MOST_KEYWORDS = 20, 10, 10
 CALLS_WITH_KEYWORDS = 2000  # of a report; a sample of them, if it has more
 LEAST_CALLS = 2  # with a keyword
@@ -89,9 +91,20 @@ class Reports:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turn = asyncio.Lock()
+        self._asked: Counter[str] = Counter()  # reports under way by tenant
 
     async def read(self, question: Question, caller: Caller) -> Counted:
         """Raises Unavailable if the report would take too long."""
+        if self._asked[caller.tenant] >= MOST_OF_TENANT:
+            raise Unavailable("Earlier reports of yours are being made. Ask again later.", retry_after=10)
+        self._asked[caller.tenant] += 1
+        try:
+            return await self._read_in_turn(question, caller)
+        finally:
+            self._asked[caller.tenant] -= 1
+            self._asked += Counter()  # forgets tenants without reports
+
+    async def _read_in_turn(self, question: Question, caller: Caller) -> Counted:
         try:
             await within(LONGEST_WAIT_SECONDS, self._turn.acquire())
         except TimeoutError:
@@ -175,7 +188,8 @@ _TOPS = {
         SELECT id, agent, created_at, name AS scorecard,
                100 * (points -> (place::int - 1))::float8 / (possible -> (place::int - 1))::float8 AS value
         FROM called, jsonb_array_elements_text(scorecards) WITH ORDINALITY AS score (name, place)
-        WHERE is_now ORDER BY value, id LIMIT {MOST_TOP}
+        WHERE is_now AND (points -> (place::int - 1))::float8 < (possible -> (place::int - 1))::float8
+        ORDER BY value, id LIMIT {MOST_TOP}
     """,
 }
 

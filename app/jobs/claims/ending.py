@@ -66,6 +66,7 @@ async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEn
         if at_end.forgets_audio_of(job):
             forgotten = audio_keys(job)
             job.audio_key = job.original_audio_key = None
+            forget_terms(job)
         if (event := at_end.event_of(job)) is not None:
             await outbox.add(session, event)
         for follow in at_end.then:
@@ -73,6 +74,12 @@ async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEn
         after_commit(session, partial(count_end, job))
     await session.flush()
     return Written(job, forgotten)
+
+
+def forget_terms(job: Transcription) -> None:
+    """Forget the names to redact. They are private themselves, and needed as long as the job may be retried."""
+    if job.options.get("redact_terms"):
+        job.options = job.options | {"redact_terms": []}
 
 
 async def now(session: AsyncSession) -> datetime:

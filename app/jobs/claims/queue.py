@@ -19,7 +19,7 @@ from app.jobs import results
 from app.jobs.claims import leases
 from app.jobs.claims.capacity import NO_CAPACITY, Capacity, limited_to, without
 from app.jobs.claims.claiming import STORED, TO_FETCH, Claimed, Claims
-from app.jobs.claims.ending import AtEnd, Written, now, write_with_end
+from app.jobs.claims.ending import AtEnd, Written, forget_terms, now, write_with_end
 from app.jobs.lifecycle import (
     MAX_CRASHES,
     Crashed,
@@ -160,8 +160,7 @@ def _write_facts(row: Transcription, success: Succeeded) -> None:
     row.warnings = [asdict(warning) for warning in success.transcript.warnings]
     row.sqlmodel_update(asdict(success.audio))
     row.decoding_seconds, row.transcribing_seconds = success.timings.decoding, success.timings.transcribing
-    if row.options.get("redact_terms"):
-        row.options = row.options | {"redact_terms": []}
+    forget_terms(row)
     if success.redaction is None:
         return
     row.redactions = dict(success.redaction.counts)

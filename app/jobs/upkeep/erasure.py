@@ -48,7 +48,8 @@ async def forget_audio(session: AsyncSession, age: timedelta, failed_age: timede
             LIMIT :limit
             FOR UPDATE SKIP LOCKED
         ), forgotten AS (
-            UPDATE transcription SET audio_key = NULL, original_audio_key = NULL
+            UPDATE transcription SET audio_key = NULL, original_audio_key = NULL,
+                options = CASE WHEN options ? 'redact_terms' THEN options || '{"redact_terms": []}' ELSE options END
             FROM due WHERE transcription.id = due.id
             RETURNING transcription.id, tenant, due.keys
         ), noted AS (

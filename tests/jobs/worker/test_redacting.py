@@ -7,20 +7,23 @@ import wave
 from collections.abc import AsyncIterator
 from copy import copy
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import inspect
 from structlog.testing import capture_logs
+from uuid_utils.compat import uuid7
 
 from app.errors import InsufficientStorage
 from app.jobs.changes import changing
 from app.jobs.claims import leases
 from app.jobs.claims.capacity import Capacity
 from app.jobs.claims.claiming import STORED
-from app.jobs.lifecycle import Status
-from app.jobs.models import StoredTranscript, UnredactedTranscript
+from app.jobs.lifecycle import Failed, Status
+from app.jobs.models import StoredTranscript, Transcription, UnredactedTranscript
 from app.jobs.upkeep import erasure
 from app.jobs.worker import redacting
 from app.jobs.worker.blame import DISK_PAUSE
@@ -31,7 +34,7 @@ from app.transcripts.transcript import Channel, Options, Span
 from testing.files import files_in
 from testing.job_bench import Bench, Clock, waits_after, working
 from testing.recordings import SAMPLE_CALL
-from testing.rows import KEEP_AUDIO, TESTER, claim, enqueue, read
+from testing.rows import FORGET_AUDIO, KEEP_AUDIO, TESTER, claim, enqueue, finish, read
 from tests.privacy.said import transcript_of
 from tests.test_privacy import dumped
 
@@ -199,3 +202,34 @@ async def test_a_worker_of_an_older_version_does_not_get_a_job_that_redacts(benc
     waiting = [await read(bench.database, job.id) for job in (private, termed)]
     assert [(job.status, job.attempts) for job in waiting] == [(Status.PENDING, 0)] * 2
     assert {job.id for job in await claim(bench.database, 9)} == {private.id, termed.id}
+
+
+async def test_a_retry_by_an_older_version_still_redacts(bench: Bench) -> None:
+    """It copies only the options that it knows."""
+    options = replace(REDACT, redact_terms=("Miller",), redact_keep=True)
+    private = await enqueue(bench.database, options=options)
+    usual = await enqueue(bench.database)
+    for job in (private, usual):
+        known = {name: value for name, value in job.options.items() if not name.startswith("redact")}
+        retry_id = uuid7()
+        old = await read(bench.database, job.id)
+        columns = [column.key for column in inspect(Transcription).column_attrs if column.columns[0].computed is None]
+        copied = {name: getattr(old, name) for name in columns}
+        async with bench.database.transaction() as session:
+            session.add(Transcription(**copied | {"id": retry_id, "retry_of": job.id, "options": known}))
+        stored = await read(bench.database, retry_id)
+        assert stored.options == job.options
+
+
+@pytest.mark.parametrize("forget", ["when it fails", "later"])
+async def test_the_terms_go_with_the_recording_of_a_job_that_failed(bench: Bench, forget: str) -> None:
+    await enqueue(bench.database, options=replace(REDACT, redact_terms=("Miller",)))
+    [claimed] = await claim(bench.database)
+    at_end = FORGET_AUDIO if forget == "when it fails" else KEEP_AUDIO
+    await finish(bench.database, claimed, Failed("bad_media", "It is broken."), at_end)
+    if forget == "later":
+        assert (await read(bench.database, claimed.id)).options["redact_terms"] == ["Miller"]
+        async with bench.database.transaction() as session:
+            await erasure.forget_audio(session, timedelta(0), timedelta(0), 9)
+    stored = await read(bench.database, claimed.id)
+    assert (stored.audio_key, stored.options) == (None, claimed.options | {"redact_terms": []})
