@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.analysis.models import AnalysisStatus
 
-COUNTED = 10_000  # of each status
+COUNTED = 2000  # of each status
 
 _COUNT = f"""
     (SELECT count(*) FROM (SELECT FROM analysis WHERE status = '{{status}}' LIMIT {COUNTED}) AS counted) AS {{status}}
