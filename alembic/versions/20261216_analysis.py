@@ -76,6 +76,9 @@ def upgrade() -> None:
         ["tenant", "waits_for_model", "is_bulk", "run_at", "transcription_id"],
         postgresql_where=sa.text("status = 'pending'"),
     )
+    op.create_index(
+        "analysis_overdue", "analysis", ["run_at"], postgresql_where=sa.text("status = 'pending' AND NOT is_bulk")
+    )
     op.create_index("analysis_running", "analysis", ["tenant"], postgresql_where=sa.text("status = 'in_progress'"))
     op.create_table(
         "language_model_use",

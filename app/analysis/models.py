@@ -80,6 +80,7 @@ class Analysis(SQLModel, table=True):
             "transcription_id",
             postgresql_where=text("status = 'pending'"),
         ),
+        Index("analysis_overdue", "run_at", postgresql_where=text("status = 'pending' AND NOT is_bulk")),
         Index("analysis_running", "tenant", postgresql_where=text("status = 'in_progress'")),
         Index("analysis_categories", "category_names", postgresql_using="gin"),
         Index("analysis_scorecards", "scorecards", postgresql_using="gin"),

@@ -15,20 +15,11 @@ COUNTED = 2000  # of each status
 _COUNT = f"""
     (SELECT count(*) FROM (SELECT FROM analysis WHERE status = '{{status}}' LIMIT {COUNTED}) AS counted) AS {{status}}
 """
-# It steps through the index of claims from the first analysis of a tenant and step to the next one.
 _NUMBERS = text(f"""
-    WITH RECURSIVE first AS (
-        (SELECT tenant, waits_for_model, is_bulk, run_at FROM analysis WHERE status = 'pending'
-         ORDER BY tenant, waits_for_model, is_bulk, run_at, transcription_id LIMIT 1)
-        UNION ALL
-        SELECT following.* FROM first CROSS JOIN LATERAL (
-            SELECT tenant, waits_for_model, is_bulk, run_at FROM analysis WHERE status = 'pending'
-                AND (tenant, waits_for_model, is_bulk) > (first.tenant, first.waits_for_model, first.is_bulk)
-            ORDER BY tenant, waits_for_model, is_bulk, run_at, transcription_id LIMIT 1
-        ) AS following
-    )
     SELECT {_COUNT.format(status="pending")}, {_COUNT.format(status="in_progress")},
-        (SELECT extract(epoch FROM now() - min(run_at))::float FROM first WHERE NOT is_bulk) AS oldest_seconds
+        extract(epoch FROM now() - (
+            SELECT run_at FROM analysis WHERE status = 'pending' AND NOT is_bulk ORDER BY run_at LIMIT 1
+        ))::float AS oldest_seconds
 """)
 
 
