@@ -160,7 +160,10 @@ async def _add(session: AsyncSession, job: Transcription, *, judged: bool, has_r
 
 
 async def ask(session: AsyncSession, transcription_id: UUID, caller: Caller, wanted: Wanted) -> Analysis:
-    """Queue the analysis of a call for a client, once more if it has ended. One that waits or runs stays as it is.
+    """Queue the analysis of a call for a client, once more if it has ended.
+
+    One that waits for its next attempt is due now, with all its attempts. One that runs stays as it is. Earlier results
+    stay until there are new ones.
 
     Raises NotFound, NotCompleted and NothingToAnalyse.
     """
@@ -176,16 +179,22 @@ async def ask(session: AsyncSession, transcription_id: UUID, caller: Caller, wan
     is_new = await _add(session, job, judged=judged, has_rules=has_rules)
     row = (await session.exec(select(Analysis).where(Analysis.transcription_id == job.id).with_for_update())).one()
     if not is_new and row.completed_at is None:
-        if row.is_bulk and row.status == AnalysisStatus.PENDING:
-            row.is_bulk, row.wants_judgement = False, judged
+        if row.status == AnalysisStatus.PENDING:
+            row.sqlmodel_update({"attempts": 0, "run_at": await _now(session)})
+            if row.is_bulk:
+                row.is_bulk, row.wants_judgement = False, judged
+            session.add(row)
+            await session.flush()
+            await notify(session, DUE_TOPIC)
         return row
     if not is_new:
+        if judged or not row.waits_for_model:
+            row.error_code = row.error_message = None
         row.sqlmodel_update(
             {"status": AnalysisStatus.PENDING, "attempts": 0, "is_bulk": False}
             | {"wants_judgement": judged, "waits_for_model": not has_rules}
-            | dict.fromkeys(("categories", "scores", "judgement", "model", "prompt_version", "language"))
-            | dict.fromkeys(("error_code", "error_message", "started_at", "completed_at"))
-            | {"dropped": 0, "tokens": 0, "run_at": await _now(session)}
+            | {"started_at": None, "completed_at": None, "run_at": await _now(session)}
+            | {"tokens": 0 if judged else row.tokens}
         )
         session.add(row)
         await session.flush()
@@ -201,7 +210,8 @@ _ASK_MANY = text("""
     ON CONFLICT (transcription_id) DO UPDATE SET
         wants_judgement = excluded.wants_judgement, waits_for_model = excluded.waits_for_model, is_bulk = true,
         status = 'pending', run_at = now(), attempts = 0, started_at = NULL, completed_at = NULL,
-        error_code = NULL, error_message = NULL,
+        error_code = CASE WHEN known.waits_for_model AND NOT excluded.wants_judgement THEN known.error_code END,
+        error_message = CASE WHEN known.waits_for_model AND NOT excluded.wants_judgement THEN known.error_message END,
         tokens = CASE WHEN excluded.wants_judgement THEN 0 ELSE known.tokens END
     WHERE known.completed_at IS NOT NULL
 """).bindparams(bindparam("ids", type_=ARRAY(Uuid)))
@@ -376,6 +386,10 @@ async def record(session: AsyncSession, leased: Leased, ended: Ended, notifying:
 
 def _write_state(row: Analysis, ended: Ended, now: datetime) -> None:
     error = ended.error
+    if error is None and not row.wants_judgement and row.error_code is not None:
+        # Only rules were asked for, so the call is still without the judgement that has failed before.
+        row.status, row.completed_at, row.waits_for_model = AnalysisStatus.FAILED, now, True
+        return
     row.error_code, row.error_message = (None, None) if error is None else (error.code, error.detail)
     row.status, row.completed_at = AnalysisStatus.PENDING, None
     chance = random.random()  # noqa: S311  spreads attempts, guards nothing

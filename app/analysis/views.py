@@ -227,6 +227,8 @@ class AnalysisOut(BaseModel):
         error = None if row.error_code is None else {"code": row.error_code, "message": row.error_message or ""}
         ended = {
             "error": error if row.status == AnalysisStatus.FAILED else None,
-            "retry": {**error, "at": row.run_at} if error and row.status == AnalysisStatus.PENDING else None,
+            "retry": {**error, "at": row.run_at}
+            if error and row.attempts and row.status == AnalysisStatus.PENDING
+            else None,
         }
         return cls.model_validate(columns | (row.judgement or {}) | ended)

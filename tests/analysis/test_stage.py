@@ -9,6 +9,8 @@ from uuid import UUID
 import pytest
 from sqlmodel import SQLModel
 
+from app.access.callers import Caller
+from app.analysis import queue
 from app.analysis.definition_models import CategoryRow, ScorecardRow
 from app.analysis.models import Analysis
 from app.analysis.queue import Notifying
@@ -21,6 +23,7 @@ from app.database.notifications import Signals
 from app.deliveries import outbox
 from app.jobs.claims.ending import AtEnd
 from testing.chat_server import Asked, ChatServer, Says, judged
+from testing.rows import execute
 from testing.waiting import until
 from tests.analysis.conftest import JUDGED, analysing, analysis, completed, ending, reached, running
 
@@ -208,3 +211,51 @@ async def test_the_end_of_a_job_rarely_asks_whether_its_tenant_has_definitions(
         assert not await known.rules(session, "acme")
         now += 5
         assert await known.rules(session, "acme")
+
+
+A_CALLER = Caller("test", "default", scopes=frozenset())
+
+
+async def ask_again(database: Database, job_id: UUID, wanted: Wanted) -> Analysis:
+    async with database.transaction() as session:
+        return await queue.ask(session, job_id, A_CALLER, wanted)
+
+
+async def test_rules_alone_do_not_hide_that_a_judgement_has_failed(database: Database, chat: ChatServer) -> None:
+    chat.says(Says("I cannot."))
+    async with analysing(database, chat.url):
+        job_id = await a_call(database)
+        failed = await reached(database, job_id, "failed")
+        for _ in range(2):
+            async with database.transaction() as session:
+                assert await queue.ask_many(session, [job_id], A_CALLER, Wanted(judges=True), judge=False) == 1
+            row = await reached(database, job_id, "failed", "completed")
+            assert (row.status, row.error_code, row.error_message) == (
+                "failed",
+                failed.error_code,
+                failed.error_message,
+            )
+        chat.script = None
+        await ask_again(database, job_id, Wanted(judges=True))
+        row = await reached(database, job_id, "completed")
+    assert (row.error_code, row.judgement is not None) == (None, True)
+
+
+async def test_a_judgement_stays_until_there_is_a_new_one(database: Database, chat: ChatServer) -> None:
+    async with analysing(database, chat.url):
+        job_id = await a_call(database)
+        old = await reached(database, job_id, "completed")
+        chat.says(Says("I cannot."))
+        asked = await ask_again(database, job_id, Wanted(judges=True))
+        assert (asked.status, asked.judgement, asked.model) == ("pending", old.judgement, old.model)
+        failed = await reached(database, job_id, "failed")
+    assert (failed.judgement, failed.model, failed.error_code) == (old.judgement, old.model, "judgement_unfit")
+
+
+async def test_a_request_by_hand_brings_the_next_attempt_forward(database: Database) -> None:
+    job_id = await a_call(database)
+    later = "UPDATE analysis SET run_at = now() + interval '5 hours', attempts = 7, error_code = 'judgement_refused'"
+    await execute(database, later)
+    asked = await ask_again(database, job_id, Wanted(judges=True))
+    assert (asked.attempts, AnalysisOut.of(asked).retry) == (0, None)
+    assert asked.run_at <= datetime.now(UTC)

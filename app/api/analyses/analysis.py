@@ -52,7 +52,8 @@ async def analyse_transcription(
 ) -> AnalysisOut:
     """Analyses a completed transcription, or analyses it again with the rules, prompts and model of today.
 
-    The results of an earlier analysis are removed. If an analysis waits or runs already, nothing new is queued.
+    The results of an earlier analysis stay until there are new ones. An analysis that waits for its next attempt is
+    made due now. If one runs already, nothing new is queued.
     """
     shown = await analyses.ask(transcription_id, caller)
     response.headers["Location"] = f"{root_path}/v1/transcriptions/{transcription_id}/analysis"
