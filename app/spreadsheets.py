@@ -1,5 +1,7 @@
-"""What programs of spreadsheets must not take for a formula when they open a CSV file. Pure."""
+"""What programs of spreadsheets need to open a CSV file as it is meant. Pure."""
 
+# Without it, spreadsheets take the letters of other languages for those of an old Windows.
+BYTE_ORDER_MARK = "\ufeff"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -39,6 +39,7 @@ class Action(StrEnum):
     TRANSCRIPT_EXPORTED = "transcript.exported"
     ANALYSIS_READ = "analysis.read"
     TRANSCRIPT_UNREDACTED = "transcript.unredacted"
+    REPORT_READ = "report.read"
     RECORDING_READ = "recording.read"
     RECORDING_UNREDACTED = "recording.unredacted"
     RECORDING_ERASED = "recording.erased"

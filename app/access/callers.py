@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
+from app.errors import Forbidden
+
 DEFAULT_TENANT = "default"
 SEPARATOR = ":"  # it is in no name: CALLSCRIBE_API_KEYS ends a name at the first one
 
@@ -79,3 +81,10 @@ OWNER = Caller("anonymous", scopes=EVERY_SCOPE)
 
 def tenant_of(label: str) -> str:
     return Caller.of_label(label).tenant
+
+
+def require_scope(caller: Caller, scope: Scope) -> None:
+    """Raises Forbidden if the caller's key lacks the scope."""
+    if scope not in caller.scopes:
+        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+        raise Forbidden(f"This needs an API key with the scope `{scope}`.", headers=challenge)

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.access.audit import Origin, origin
-from app.access.callers import ANONYMOUS, OWNER, Caller
+from app.access.callers import ANONYMOUS, OWNER, Caller, require_scope
 from app.access.callers import Scope as KeyScope
 from app.access.registry import ApiKeys
 from app.api.dependencies import service_of
@@ -65,13 +65,6 @@ async def authenticate(
     for scope in scopes.scopes:
         require_scope(caller, KeyScope(scope))
     return caller
-
-
-def require_scope(caller: Caller, scope: KeyScope) -> None:
-    """Raises Forbidden if the caller's key lacks the scope."""
-    if scope not in caller.scopes:
-        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
-        raise Forbidden(f"This needs an API key with the scope `{scope}`.", headers=challenge)
 
 
 async def _identify(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:

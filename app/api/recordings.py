@@ -11,9 +11,9 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
 from app.access.audit import Action
-from app.access.callers import Caller, Scope
+from app.access.callers import Caller, Scope, require_scope
 from app.api import openapi
-from app.api.auth import MayRead, require_scope
+from app.api.auth import MayRead
 from app.api.dependencies import ReaderDep, StoreDep
 from app.api.problems import COMMON_ERRORS, responses
 from app.api.transcriptions import TranscriptionId, Unredacted

@@ -23,7 +23,7 @@ from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses
 from app.api.times import Day
 from app.errors import FieldError, InvalidRequest, NotAcceptable
-from app.spreadsheets import guarded
+from app.spreadsheets import BYTE_ORDER_MARK, guarded
 
 USUAL_DAYS, LONGEST_DAYS = 30, 1100
 MOST_GROUPS, USUAL_GROUPS = 400, 100
@@ -156,6 +156,7 @@ def _csv(groups: Iterable[Group]) -> str:
     columns = dict.fromkeys([*COLUMNS, *(f"{part}.{name}" for part in PARTS for name in _names(part)), "keywords"])
     columns |= dict.fromkeys(sorted({name for row in rows for name in row} - set(columns)))
     text = io.StringIO()
+    text.write(BYTE_ORDER_MARK)
     writer = csv.writer(text)
     writer.writerow([guarded(name) for name in columns])
     # A call that is in no category counts there as none, and a group without a score has an empty cell.

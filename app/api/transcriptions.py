@@ -11,10 +11,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from app.access.callers import Scope
+from app.access.callers import Scope, require_scope
 from app.api import openapi, openapi_requests
 from app.api.accept import choose_format
-from app.api.auth import MayRead, MayTranscribe, require_scope
+from app.api.auth import MayRead, MayTranscribe
 from app.api.dependencies import AtEndDep, DatabaseDep, IntakeDep, ReaderDep, RetentionDep, RootPathDep, WaitingDep
 from app.api.forms import FORM_BYTES, read_form
 from app.api.hang_ups import client_hangs_up

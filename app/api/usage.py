@@ -10,9 +10,9 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field
 
 from app import wording
-from app.access.callers import Caller, Scope
+from app.access.callers import Caller, Scope, require_scope
 from app.api.accept import preferred
-from app.api.auth import AnyKey, require_scope
+from app.api.auth import AnyKey
 from app.api.dependencies import DatabaseDep
 from app.api.openapi_requests import REF_TEMPLATE
 from app.api.problems import COMMON_ERRORS, responses

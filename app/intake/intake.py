@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from app import tracing
-from app.access.callers import Caller, tenant_of
+from app.access.callers import Caller, Scope, require_scope, tenant_of
 from app.database.connections import Database
 from app.deliveries.outputs import Output, Outputs, values_of
 from app.deliveries.receivers import PlaceholderValues, Receivers
@@ -355,9 +355,13 @@ class Intake:
         return request_hash(recording, resolved, _name(recording))
 
     def _new_job(self, recording: Stored | Remote, ask: Ask, caller: Caller, idempotency_key: str | None) -> NewJob:
-        """The job that is asked for, with the defaults filled in. Raises InvalidRequest and UrlNotAllowed."""
+        """The job that is asked for, with the defaults filled in.
+
+        Raises InvalidRequest, UrlNotAllowed and Forbidden.
+        """
         if isinstance(recording, Remote):
             self._fetcher.require_allowed(recording.url)
+        self.require_may_keep(ask.options, caller)
         options, filename = self._in_force(ask.options), _name(recording)
         name_field = "url" if isinstance(recording, Remote) else "file"
         given = PlaceholderValues(filename, ask.external_id, name_field)
@@ -385,8 +389,16 @@ class Intake:
         return replace(job, audio_key=audio.key, bytes=audio.bytes, sha256=audio.sha256)
 
     def _in_force(self, asked: Options) -> Options:
-        options = options_in_force(asked, self.models)
+        return self.redacted(options_in_force(asked, self.models))
+
+    def redacted(self, options: Options) -> Options:
+        """The options, with what the operator takes out of all transcripts."""
         return replace(options, redact=tuple(dict.fromkeys((*options.redact, *self._redacts))))
+
+    def require_may_keep(self, options: Options, caller: Caller) -> None:
+        """Raises Forbidden if the caller may not keep the original of what the operator takes out."""
+        if self._redacts and options.redact_keep:
+            require_scope(caller, Scope.UNREDACTED)
 
     def _priority(self, ask: Ask, caller: Caller) -> int:
         """The priority in force. Raises InvalidRequest for one that is more urgent than the caller may ask for."""

@@ -74,6 +74,8 @@ def _all_entities(value: object) -> object:
     """`true` stands for all entities, also as the only item of a list, as a form sends it."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         value = BOOLEANS.get(value[0].strip().lower(), value)
+    if not isinstance(value, bool | list):
+        raise ValueError("must be true, false or a list of names")  # noqa: TRY004  pydantic shows it
     return [*Entity] * value if isinstance(value, bool) else value
 
 
@@ -222,7 +224,7 @@ class CreateTranscription(BaseModel):
     redact_keep: bool = Field(
         default=False,
         description="If true, the service also keeps the transcript and the recording as they were, for API keys with "
-        "the scope `unredacted`.",
+        "the scope `unredacted`. If the operator redacts all calls, your own key needs this scope too.",
     )
     priority: int = Field(
         default=DEFAULT_PRIORITY,

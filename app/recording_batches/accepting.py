@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 
 from app.access.callers import Caller
 from app.database.connections import Database
-from app.errors import AppError, FieldError, InvalidRequest, TooLarge, UrlNotAllowed
+from app.errors import AppError, FieldError, Forbidden, InvalidRequest, TooLarge, UrlNotAllowed
 from app.intake.intake import Intake
 from app.recording_batches import changing, feeding
 from app.recording_batches.changing import NewRow
@@ -192,6 +192,8 @@ class BatchIntake:
         for row in islice(rows, ROWS_AT_ONCE):
             try:
                 good.append(self._checked(asked, caller, row))
+            except Forbidden:
+                raise
             except AppError as error:
                 if (of_request := of_all(asked, row.fields, error)) is not None:
                     raise of_request from None

@@ -6,12 +6,13 @@ process may die at any time, and another one goes on where it was.
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
-from app.access.callers import Caller
+from app.access.callers import EVERY_SCOPE, Caller
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.notifications import Signals
 from app.database.retries import every
@@ -150,7 +151,8 @@ class Feeder:
         common = seen.asked
         asked = await asyncio.to_thread(lambda: [asked_or_error(common, row.url, row.fields) for row in rows])
         record = partial(feeding.record_fed, seen=seen, numbers=[row.number for row in rows])
-        await self._intake.accept_many(asked, Caller.of_label(seen.caller), seen.id, record)
+        caller = replace(Caller.of_label(seen.caller), scopes=EVERY_SCOPE)  # its key was checked with the batch
+        await self._intake.accept_many(asked, caller, seen.id, record)
         return True
 
     async def _has_ended(self, batch: RecordingBatch) -> bool:

@@ -57,8 +57,10 @@ class Retries:
                 return Accepted(earlier, is_new=False)
         retried.require_retriable(ended)
         new = retried.new_job(ended, uuid7(), label, idempotency_key)
+        new = replace(new, options=self._intake.redacted(new.options))
         if caller is not None:
             self._intake.require_open()
+            self._intake.require_may_keep(new.options, caller)
             options_in_force(new.options, self._intake.models)
             new = replace(new, priority=max(new.priority, caller.most_urgent))
         new = await self._with_recording(new, ended)

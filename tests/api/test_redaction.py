@@ -78,6 +78,7 @@ async def completed(served: Listening, key: dict[str, str], *fields: tuple[str, 
         ([("redact", "1")], ALL),
         ([("redact[]", "true")], ALL),
         ([("redact", "false")], []),
+        ([("redact", "")], []),
         ([("redact", "PHONE,EMAIL")], ["PHONE", "EMAIL"]),
         ([("redact", "PHONE, EMAIL")], ["PHONE", "EMAIL"]),
         ([("redact", "PHONE"), ("redact", "EMAIL"), ("redact", "PHONE")], ["PHONE", "EMAIL"]),
@@ -110,6 +111,14 @@ async def test_an_unknown_entity_is_refused_with_those_that_there_are(served: Li
     assert all(name in error["detail"] for name in ALL)
 
 
+@pytest.mark.parametrize("value", ["PHONE", "true", 7, {"PHONE": True}])
+async def test_json_that_is_neither_true_nor_a_list_is_told_what_to_send(served: Listening, value: Any) -> None:
+    body = {"url": URL, "redact": value}
+    answer = await served.client.post("/v1/transcriptions", json=body, headers=await bearer(served))
+    problem = refused(answer, 422, "invalid_request")
+    assert problem["errors"] == [{"field": "redact", "detail": "must be true, false or a list of names"}]
+
+
 async def test_the_operator_redacts_all_calls_and_no_client_turns_it_off(database: Database, tmp_path: Path) -> None:
     async with listening(database, tmp_path, redact="EMAIL,PHONE") as served:
         key = await bearer(served)
@@ -117,6 +126,47 @@ async def test_the_operator_redacts_all_calls_and_no_client_turns_it_off(databas
         more = await post(served, key, ("redact", "PIN"))
     assert less["options"]["redact"] == ["EMAIL", "PHONE"]
     assert more["options"]["redact"] == ["PIN", "EMAIL", "PHONE"]
+
+
+async def test_what_the_operator_redacts_is_kept_only_for_keys_with_the_scope(
+    database: Database, tmp_path: Path
+) -> None:
+    async with listening(database, tmp_path, redact="PHONE") as served:
+        key = await bearer(served)
+        reviewer = await bearer(served, "reviewer", scopes=[*USUAL_SCOPES, Scope.UNREDACTED])
+        url, source = {"url": URL, "redact_keep": True}, {"source": {"urls": [URL]}}
+        requests: list[tuple[str, dict[str, Any]]] = [
+            ("/v1/transcriptions", {"json": url}),
+            ("/v1/transcriptions/from-url", {"json": url}),
+            ("/v1/transcriptions", {"files": {"file": ("call.wav", tone())}, "data": {"redact_keep": "true"}}),
+            ("/v1/batches", {"json": source | {"options": {"redact_keep": True}}}),
+            ("/v1/batches", {"files": {"file": ("calls.csv", f"url,redact_keep\n{URL},true\n")}}),
+            ("/v1/transcribe", {"files": {"audio": ("call.wav", tone())}, "data": {"redact_keep": "true"}}),
+        ]
+        for path, body in requests:
+            answer = await served.client.post(path, headers=key, **body)
+            assert answer.status_code == 403, (path, answer.text)
+            assert 'scope="unredacted"' in answer.headers["WWW-Authenticate"]
+            if path != "/v1/transcribe":  # it would wait for the transcript
+                answer = await served.client.post(path, headers=reviewer, **body)
+                assert answer.status_code == 202, answer.text
+        await served.service.feeder.look_after_all()
+    kept = [job.options["redact_keep"] for job in await claim(database, 0, fetches=9)]
+    assert kept == [True] * len(kept)
+    assert len(kept) >= 2
+
+
+async def test_a_retry_takes_out_what_the_operator_redacts_now(database: Database, tmp_path: Path) -> None:
+    async with listening(database, tmp_path) as served:
+        key = await bearer(served)
+        job = await post(served, key, ("redact", "PIN"))
+        keeps = await post(served, key, ("redact", "PIN"), ("redact_keep", "true"))
+        for claimed in await claim(database, 2):
+            await finish(database, claimed, Failed("bad_media", "It is broken."), at_end=KEEP_AUDIO)
+    async with listening(database, tmp_path, redact="PHONE") as served:
+        answer = await served.client.post(f"{job['links']['self']}/retry", headers=key)
+        assert answer.json()["options"]["redact"] == ["PIN", "PHONE"]
+        refused(await served.client.post(f"{keeps['links']['self']}/retry", headers=key), 403, "forbidden")
 
 
 async def test_a_repeated_request_must_redact_the_same(served: Listening) -> None:

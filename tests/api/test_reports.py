@@ -1,6 +1,7 @@
 """`/v1/reports` counts calls, and each of its figures leads to the calls that it counts."""
 
 import asyncio
+import codecs
 import csv
 import io
 import json
@@ -272,7 +273,8 @@ async def test_a_table_has_a_row_for_each_group(database: Database, served: List
     await ended(database, "Tom")
     answer = await served.client.get(f"/v1/reports?{DAYS}&by=agent", headers={"Accept": "text/csv"})
     assert answer.headers["content-disposition"] == 'attachment; filename="report-agent-2026-11-01-2026-11-30.csv"'
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert answer.content.startswith(codecs.BOM_UTF8)  # spreadsheets need it
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert [row["value"] for row in rows] == ["'=cmd()", "Tom"]
     assert [row["category refund"] for row in rows] == ["1", "0"]
     assert [row["score quality percent"] for row in rows] == ["50.0", ""]
@@ -394,3 +396,10 @@ async def test_the_example_prints_a_report(database: Database, served: Listening
         "  Mary: 2 calls, mean 1:40, speaks 50 % of the time, quality 80.0 %",
         "  (no agent): 1 calls, mean -, speaks - of the time",
     ]
+
+
+async def test_a_report_leaves_an_entry_in_the_audit(database: Database, served: Listening) -> None:
+    key = await bearer(served, "boss", scopes=[Scope.READ, Scope.ADMIN])
+    assert (await served.client.get("/v1/reports", headers=key)).status_code == 200
+    [entry] = (await served.client.get("/v1/audit?action=report.read", headers=key)).json()["items"]
+    assert (entry["caller"], entry["transcription_id"]) == ("boss", None)

@@ -19,6 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.access import audit
+from app.access.audit import Action
 from app.access.callers import Caller
 from app.analysis.models import Analysis
 from app.analysis.reports.filters import model_column, sentiment_column
@@ -111,7 +113,9 @@ class Reports:
             raise Unavailable("Other reports are being made. Ask again later.", retry_after=10) from None
         try:
             async with self._database.transaction() as session:
-                return await _read(session, question, caller)
+                counted = await _read(session, question, caller)
+                await audit.note_read(session, Action.REPORT_READ, caller, ())  # its keywords were said
+                return counted
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != TIMED_OUT:
                 raise

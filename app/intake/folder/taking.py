@@ -14,7 +14,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from app import tracing, wording
-from app.access.callers import Caller
+from app.access.callers import EVERY_SCOPE, Caller
 from app.database.connections import Database
 from app.deliveries.outputs import Output, files_of
 from app.errors import AppError, BadMedia, IdempotencyKeyReused, NoAudio, TooLarge, UnsupportedMedia
@@ -35,7 +35,7 @@ from app.storage.file_url import file_url
 from app.storage.store import StoredAudio
 from app.transcripts.transcript import Transcript
 
-FOLDER = Caller("folder")
+FOLDER = Caller("folder", scopes=EVERY_SCOPE)
 OF_INCOMPLETE_FILES = (BadMedia, NoAudio, UnsupportedMedia, SideFileInvalid)
 
 log = structlog.stdlib.get_logger("callscribe.watch")

@@ -19,7 +19,7 @@ from typing import NoReturn
 import structlog
 
 from app import tracing
-from app.access.callers import Caller
+from app.access.callers import EVERY_SCOPE, Caller
 from app.database.connections import DATABASE_TROUBLE, is_bad_data
 from app.errors import AppError, InsufficientStorage, IntakePaused, InternalError, QueueFull, ShuttingDown, Unavailable
 from app.intake.intake import Intake
@@ -29,7 +29,7 @@ from app.network.redis_server import RedisServer
 from app.network.redis_trouble import GroupMissing, RedisTrouble
 from app.process.tasks import run_unless, within
 
-STREAM = Caller("stream")
+STREAM = Caller("stream", scopes=EVERY_SCOPE)
 BATCH = 10
 WAIT_MILLISECONDS = 1000
 IDLE_SECONDS = 60.0  # longer than an accept takes, unless the database is in trouble

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from app.jobs.models import Transcription, stored_transcripts
 from app.sources.names import shown_url
-from app.spreadsheets import guarded
+from app.spreadsheets import BYTE_ORDER_MARK, guarded
 from app.transcripts.formats import Format, endings, render
 
 NOT_FOUND = "not_found"
@@ -39,8 +39,6 @@ FACTS = (
     "metadata",
 )
 TABLE_NAME = "calls.csv"
-# Without it, spreadsheets take the letters of other languages for those of an old Windows.
-BYTE_ORDER_MARK = "\ufeff"
 
 
 class ExportFormat(StrEnum):
