@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.analysis import queue
 from app.analysis.judgement import prompts
@@ -27,6 +28,7 @@ from app.database.notifications import Signals
 from app.jobs.claims.ending import AtEnd
 from app.jobs.events import event_of
 from app.jobs.lifecycle import AudioFacts, Succeeded, Timings
+from app.jobs.models import Transcription
 from app.transcripts.transcript import Channel, Segment, Transcript
 from testing.chat_server import MODEL, ChatServer, chat_serving
 from testing.rows import claim, enqueue, finish
@@ -38,7 +40,12 @@ def ending(wanted: Wanted) -> AtEnd:
     return AtEnd(event_of, forget_audio=False, then=(partial(queue.add_if_wanted, wanted=wanted),))
 
 
-JUDGED = ending(Wanted(judges=True))
+async def _add_if_judged(session: AsyncSession, job: Transcription) -> None:
+    """Wanted remembers for some seconds what a tenant has, so each job gets one of its own."""
+    await queue.add_if_wanted(session, job, wanted=Wanted(judges=True))
+
+
+JUDGED = AtEnd(event_of, forget_audio=False, then=(_add_if_judged,))
 SAID = (
     "Good morning, how can I help you?",
     "My order has not arrived.",

@@ -38,7 +38,7 @@ async def test_links_begin_with_the_root_path(published: Listening, sent: str) -
     assert (posted.status_code, posted.headers["Location"], job["links"]) == (202, links["self"], links)
     assert (await client.get(f"{sent}{path}")).json()["links"] == links
     assert (await client.get(f"{sent}/v1/transcriptions")).json()["items"][0]["links"] == links
-    assert (await client.get(links["audio"])).content == tone()
+    assert (await client.get(f"{ROOT}{path}/audio")).content == tone()
     cancelled = (await client.post(f"{sent}{path}/cancel")).json()
     assert cancelled["links"]["self"] == links["self"]
 
