@@ -134,6 +134,10 @@ class ScoreAnswerOut(BaseModel):
     not_applicable: bool = Field(description="The question is for other calls, or the call does not show the answer.")
     not_sure: bool = Field(description="A person should listen to the turns of `evidence` and decide.")
     evidence: list[EvidenceOut]
+    fact: str | None = Field(default=None, description="The fact that answers it, or null.", examples=[None])
+    role: str | None = Field(default=None, description="Whose fact it is, if it is about one speaker.", examples=[None])
+    at_least: float | None = Field(default=None, description="The lowest right value of the fact.", examples=[None])
+    at_most: float | None = Field(default=None, description="The highest right value of the fact.", examples=[None])
 
 
 class ScoreOut(BaseModel):

@@ -61,6 +61,7 @@ class Evidence:
 class Answer:
     """The answer to a question of a scorecard. `weight` and `expected` are those of the question.
 
+    If a fact answers it, `fact` and `role` name it, and `at_least` and `at_most` are the limits of the right answer.
     `value` is whether the category or the model says yes, or the fact. `points` and `possible` are None if the question
     does not count: it is not applicable, nobody can be sure, or the language model has not answered it.
     """
@@ -75,6 +76,10 @@ class Answer:
     not_applicable: bool = False
     not_sure: bool = False
     evidence: tuple[Evidence, ...] = ()
+    fact: str | None = None
+    role: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
 
     @property
     def is_left(self) -> bool:

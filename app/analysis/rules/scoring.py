@@ -46,6 +46,14 @@ def applies(card: Scorecard, checked: Mapping[str, Checked]) -> bool:
 
 def _answer(call: Call, question: Question, checked: Mapping[str, Checked]) -> Answer:
     empty = Answer(question.question, question.by, question.weight, getattr(question, "expected", None))
+    if isinstance(question, FactQuestion):
+        empty = replace(
+            empty,
+            fact=question.fact.value,
+            role=question.role,
+            at_least=question.at_least,
+            at_most=question.at_most,
+        )
     condition = Verdict.YES if question.applies_if is None else _verdict(question.applies_if, checked)
     if condition is Verdict.NOT_SURE:
         return replace(empty, not_sure=True)

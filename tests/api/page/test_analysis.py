@@ -75,7 +75,18 @@ RULES = RuleResults(
             8,
             (
                 Answer("Does the agent greet?", "category", 2, True, True, 2, 2, evidence=(Evidence(1, 0.0),)),
-                Answer("Does the agent let the customer speak?", "fact", 3, None, 0.62, 0, 3),
+                Answer(
+                    "Does the agent let the customer speak?",
+                    "fact",
+                    3,
+                    None,
+                    0.62,
+                    0,
+                    3,
+                    fact="talk_share",
+                    role="agent",
+                    at_most=0.6,
+                ),
                 Answer("Did the agent solve it?", "model", 3, True, True, 3, 3, evidence=(Evidence(5, 40.0),)),
                 Answer("Is the refund explained?", "category", not_applicable=True),
                 Answer("Was the customer angry?", "category", not_sure=True, evidence=(Evidence(2, 10.0),)),
@@ -123,7 +134,7 @@ async def test_a_reader_sees_what_the_model_says_apart_from_what_rules_found(
         "Send a new table. 0:20",
         "Negative 33 %",
         f"Model {MODEL}, prompts 3f1c9a0b77d2, in English.",
-        "2 statements were left out, because no turn of the call supports them.",
+        "2 statements were left out, because the call does not show them.",
     ):
         assert text in judged
     assert "agent" not in [name.text for name in browser.all("#judged-moods strong")]  # none of its turns was judged
@@ -136,9 +147,9 @@ async def test_a_reader_sees_what_the_model_says_apart_from_what_rules_found(
         assert text in ruled
     for text in (
         "quality 5 of 8 points, 63 %",
-        "Does the agent greet? Yes, 2 of 2 rule 0:00",
-        "Does the agent let the customer speak? 0.62, 0 of 3 fact",
-        "Did the agent solve it? Yes, 3 of 3 language model 0:40",
+        "Does the agent greet? Yes, 2 of 2 points rule 0:00",
+        "Does the agent let the customer speak? 62 % (at most 60 %), 0 of 3 points fact",
+        "Did the agent solve it? Yes, 3 of 3 points language model 0:40",
         "Is the refund explained? not applicable rule",
     ):
         assert text in scores

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.database.connections import Database
+from app.jobs.lifecycle import Redaction
 from app.transcripts.entities import Entity
 from app.transcripts.transcript import Channel, Segment
 from testing.browser import Browser
@@ -160,10 +161,12 @@ async def test_a_redacted_call_says_what_was_taken_out_and_plays_nothing_that_is
     spoken = Segment(0, 0, "speaker", 0.0, 1.0, "My card is [CREDIT_DEBIT_NUMBER], [thanks].", "en")
     heard = replace(SUCCESS.transcript, channels=(Channel(0, "speaker", "en", 1.0, 1.0),), segments=(spoken,))
     [claimed] = await claim(calls)
-    await finish(calls, claimed, replace(SUCCESS, transcript=heard), at_end=FORGET_AUDIO)
+    taken_out = Redaction({"CREDIT_DEBIT_NUMBER": 1})
+    await finish(calls, claimed, replace(SUCCESS, transcript=heard, redaction=taken_out), at_end=FORGET_AUDIO)
     chip = browser.find(".turn .redacted")
     assert chip.text == "card number"
     assert chip.get_attribute("title") == "The service took this out of the call: card number."
+    assert "card number: 1" in (browser.find("#about-list").get_attribute("textContent") or "")
     browser.find("#search").send_keys("thanks")
     browser.until("document.querySelector('.turn mark')")
     assert browser.find(".turn .words").text == "My card is card number, [thanks]."

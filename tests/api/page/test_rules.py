@@ -67,7 +67,7 @@ async def test_rules_are_shown_in_words_and_lead_to_their_calls(ruled: Service, 
     assert browser.find("#categories p").text == "<b>Money</b> back"
     assert [plain(each.text) for each in browser.all("#scorecards ul li")] == [
         "Does the agent say sorry? 2 points. The call is not in the category “refund”.",
-        "Is it short? 1 point. A fact: the share of all speech of the agent, at most 60 %.",
+        "Is it short? 1 point. A fact: the part of all speech of the agent, at most 60 %.",
     ]
     assert browser.run("return document.documentElement.scrollWidth") == 320
     addresses = [link.get_attribute("href") for link in browser.all(".definitions a")]

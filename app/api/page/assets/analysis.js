@@ -21,7 +21,7 @@ const ADVICE = {
   judgement_refused: "The language model refused the request. The operator of the service can correct this.",
   judgement_unfit: "The language model did not answer in a usable way. Try again, or ask the operator for another model.",
 };
-const LEFT_OUT = "because no turn of the call supports";
+const LEFT_OUT = "because the call does not show";
 
 let duration = 0; // of the call, in seconds
 

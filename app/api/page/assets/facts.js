@@ -2,6 +2,7 @@
 
 import { addressOfCall } from "./address.js";
 import { byId, element, named, terms } from "./elements.js";
+import { takenOutOf } from "./redaction.js";
 import { factsOfTalk, placeButton } from "./talk.js";
 import { channelsIn, clock, dateOf, isUnfinished, languageName, linesOf, notificationOf, size, statusOf, timingsOf, wasFetched } from "./words.js";
 
@@ -36,6 +37,7 @@ function aboutOf(job) {
     ["Speakers", speakersOf(job)],
     ["Language", languageOf(job)],
     ["Expected words", [options.prompt, ...options.hotwords].filter(Boolean).join(", ")],
+    ["Taken out", takenOutOf(job)],
     ["Model", options.model],
     ["Timings", timingsOf(job.timings)],
     ["Retry of", job.retry_of && element("a", { href: addressOfCall(job.retry_of) }, "another call")],

@@ -3,6 +3,7 @@
 import { element, named } from "./elements.js";
 import { placesOf } from "./evidence.js";
 import { placeButton } from "./talk.js";
+import { measuredOf } from "./rule_words.js";
 import { clock, percent } from "./words.js";
 
 const MOST_OPEN = 6; // questions of a scorecard that is shown open
@@ -72,16 +73,16 @@ function answerOf({ question, by, value, points, possible, evidence, ...answer }
   return [
     element("span", { className: `answer ${kind}`, ariaHidden: "true" }, mark),
     element("span", { dir: "auto" }, question),
-    element("span", { className: "quiet" }, ` ${valueOf(value)}${counts ? `${figure(points)} of ${figure(possible)}` : whyNot(answer, by)} `),
+    element("span", { className: "quiet" }, ` ${valueOf({ value, ...answer })}${counts ? `${figure(points)} of ${figure(possible)} points` : whyNot(answer, by)} `),
     element("span", { className: `tag by-${by}` }, SOURCES[by] ?? by),
     ...places,
   ];
 }
 
-function valueOf(value) {
+function valueOf({ value, ...answer }) {
   if (value === null) return "";
   if (typeof value === "boolean") return value ? "Yes, " : "No, ";
-  return `${figure(value)}, `;
+  return `${answer.fact ? measuredOf({ value, ...answer }) : figure(value)}, `;
 }
 
 function whyNot({ not_applicable: notApplicable, not_sure: unsure }, by) {

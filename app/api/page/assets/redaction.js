@@ -18,7 +18,15 @@ const NAMES = {
 const LABEL = new RegExp(`\\[(${Object.keys(NAMES).join("|")})\\]`);
 
 // Whether something is taken out of the call, so that its recording is private until it is silenced.
-export const isRedacted = ({ options }) => options.redact.length > 0;
+export const isRedacted = ({ options, redactions }) => options.redact.length > 0 || (redactions ?? null) !== null;
+
+// Says what was taken out, or returns null for a call of which nothing was to be taken out.
+export function takenOutOf({ options, redactions }) {
+  if ((redactions ?? null) === null) return options.redact.length > 0 ? "Not yet" : null;
+  const counts = Object.entries(redactions).map(([name, count]) => `${NAMES[name] ?? name}: ${count}`);
+  const kept = options.redact_keep ? ". The original is kept for people who may see it" : "";
+  return `${counts.join(", ") || "Nothing private was found"}${kept}`;
+}
 
 // Whether the recording of the call may be played by everybody who may read the call.
 export const mayBePlayed = (job) => !isRedacted(job) || job.status === "completed";

@@ -12,7 +12,7 @@ const FACTS = {
   holds: "how often the call is on hold",
   hold_seconds: "the seconds on hold",
   longest_hold: "the seconds of the longest hold",
-  talk_share: "the share of all speech",
+  talk_share: "the part of all speech",
   words_per_minute: "the words per minute",
   longest_monologue: "the seconds of the longest monologue",
   median_response_seconds: "the usual seconds until an answer",
@@ -22,6 +22,19 @@ const ONE_SAID = new Intl.ListFormat("en", { type: "disjunction" });
 
 const quoted = (phrases) => phrases.map((phrase) => `“${phrase}”`);
 
+// Facts that are seconds.
+const IN_SECONDS = new Set(["duration", "speech_seconds", "silence_seconds", "overlap_seconds", "hold_seconds", "longest_hold", "longest_monologue", "median_response_seconds"]);
+
+const factInWords = (fact) => (value) => {
+  if (fact === "talk_share") return percent(value);
+  const figure = value.toLocaleString([], { maximumFractionDigits: 1 });
+  if (fact === "loudness") return `${figure} dB`;
+  return IN_SECONDS.has(fact) ? `${figure} s` : figure;
+};
+
+// Returns the value of a fact with the limits of the right answer, such as "63 % (at most 60 %)".
+export const measuredOf = ({ fact, value, ...range }) => `${factInWords(fact)(value)} (${limits(range, factInWords(fact))})`;
+
 // Returns a sentence for each condition of a category. All of them must hold.
 export const sentencesOf = ({ also = [], ...own }) => [own, ...also].flatMap(sentencesOfCondition);
 
@@ -29,7 +42,7 @@ function sentencesOfCondition(condition) {
   const { role, any_of: any, all_of: all, none_of: none, by, hold, silence, interruptions, talk_share: share, words_per_minute: speed, duration, language, metadata } = condition;
   const who = role ? `The ${role}` : "Somebody";
   const part = partOf(condition);
-  const [says, saysNot] = by === "meaning" ? ["says what means about", "says nothing that means about"] : ["says", "does not say"];
+  const [says, saysNot] = by === "meaning" ? ["says something that means about the same as", "says nothing that means about the same as"] : ["says", "does not say"];
   return [
     any && `${who} ${says} ${ONE_SAID.format(quoted(any))}${part}.`,
     all && `${who} ${says} ${EACH_SAID.format(quoted(all))}${part}.`,
@@ -62,7 +75,7 @@ function partOf({ first_seconds: first, last_seconds: last, from_percent: from, 
 export function answeredBy({ by, category, fact, role, expected = true, applies_if: only, ...range }) {
   const how = {
     category: () => `The call ${expected ? "is" : "is not"} in the category “${category}”`,
-    fact: () => `A fact: ${FACTS[fact] ?? fact}${role ? ` of the ${role}` : ""}, ${limits(range, fact === "talk_share" ? percent : String)}`,
+    fact: () => `A fact: ${FACTS[fact] ?? fact}${role ? ` of the ${role}` : ""}, ${limits(range, factInWords(fact))}`,
     model: () => `The language model says ${expected ? "yes" : "no"}`,
   }[by]();
   return only ? `${how}. Only if the call is in “${only}”` : how;
