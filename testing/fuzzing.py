@@ -14,7 +14,7 @@ LEFT_OUT = (*RECEIVERS, "stream")
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Replaces each file by a tone, because random bytes are no recording, and removes the URLs of receivers and streams."""
+    """Replaces each file by a tone, because random bytes are no recording, and removes what LEFT_OUT names."""
     if not isinstance(body, dict):
         return body
     files = {name: tone() for name in ("file", "audio") if isinstance(body.get(name), Binary)}
