@@ -31,7 +31,7 @@ UNANNOUNCED = (
     (Entity.BANK_ACCOUNT_NUMBER, range(LONG, 45)),
     (Entity.ID_NUMBER, range(LONG, 30)),
 )
-IBAN_LETTERS, IBAN_CHARACTERS = 2, 15
+IBAN_CHARACTERS = 15
 
 
 @dataclass(frozen=True)

@@ -163,45 +163,32 @@ def _of_language(stream: Stream, at: Sequence[int], language: str, with_ordinals
 
 
 class _Heard:
-    """A token as the library of numbers wants it. It knows words of Latin letters; others may make it panic."""
+    """A word as the library of numbers wants it, or None for what is no word of Latin letters: it may panic at that."""
 
-    def __init__(self, token: Token, language: str) -> None:
-        self._is_word = LATIN.fullmatch(token.written) is not None
-        self._text = _known(token.written, token.text, language) if self._is_word else ","
+    def __init__(self, word: str | None) -> None:
+        self._word = word
 
     def text(self) -> str:
-        return self._text
+        return self._word or ","
 
     def nt_separated(self, previous: "_Heard") -> bool:
         return False
 
     def not_a_number_part(self) -> bool:
-        return not self._is_word
+        return self._word is None
+
+
+def _heard(token: Token, language: str) -> _Heard:
+    return _Heard(_known(token.written, token.text, language) if LATIN.fullmatch(token.written) else None)
 
 
 @lru_cache(maxsize=20_000)
 def _known(written: str, plain: str, language: str) -> str:
     """The form of a word that the library knows: "fünf" is a number and "funf" is none; models write both."""
-    return plain if written == plain or not _find_numbers([_Plain(written)], language) else written
+    return plain if written == plain or not _find_numbers([_Heard(written)], language) else written
 
 
-class _Plain:
-    """A word by itself, as the library wants it."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def text(self) -> str:
-        return self._text
-
-    def nt_separated(self, previous: "_Plain") -> bool:
-        return False
-
-    def not_a_number_part(self) -> bool:
-        return False
-
-
-def _find_numbers(heard: Sequence[_Heard | _Plain], language: str) -> Sequence[Any]:
+def _find_numbers(heard: Sequence[_Heard], language: str) -> Sequence[Any]:
     """What the library finds, or nothing if it fails. It is written in Rust, whose panics are no `Exception`."""
     try:
         return list(find_numbers(heard, language, 0))
@@ -214,7 +201,7 @@ def _find_numbers(heard: Sequence[_Heard | _Plain], language: str) -> Sequence[A
 def _spoken(stream: Stream, at: Sequence[int], language: str, with_ordinals: bool) -> Iterator[Number]:
     # Hyphens are left out, because the library does not read "four-two-four".
     heard = [position for position in at if stream.tokens[position].text not in "-–"]
-    for found in _find_numbers([_Heard(stream.tokens[position], language) for position in heard], language):
+    for found in _find_numbers([_heard(stream.tokens[position], language) for position in heard], language):
         if with_ordinals or not found.is_ordinal:
             digits = "".join(filter(str.isdecimal, found.text))
             yield Number(heard[found.start], heard[found.end - 1] + 1, digits)

@@ -1,6 +1,5 @@
 """The words of a call as rules see them: one stream of tokens for each channel, across segments and turns. Pure."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,16 +49,8 @@ class Stream:
     channel: int
     tokens: Sequence[Token]
 
-    @property
-    def languages(self) -> set[str]:
-        return {token.language for token in self.tokens}
-
     def lexicon(self, at: int) -> Lexicon:
         return lexicon_of(self.tokens[at].language)
-
-    def before(self, seconds: float) -> int:
-        """How many tokens begin before that time."""
-        return bisect_left(self.tokens, seconds, key=lambda token: token.start)
 
 
 def words_of(segment: Segment) -> Sequence[Word]:
