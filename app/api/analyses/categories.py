@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.analysis import defining
 from app.analysis.definition_models import CategoryRow
 from app.analysis.rules.definitions import Category
+from app.api.analyses.examples import answer
 from app.api.auth import MayRead, MayTranscribe
 from app.api.dependencies import DatabaseDep
 from app.api.json_body import read_json
@@ -69,10 +70,6 @@ class CategoryList(BaseModel):
     items: list[CategoryOut] = Field(description="The categories, by name.")
 
 
-def _answer(description: str, example: Any) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"example": example}}}
-
-
 @router.put(
     "/{category}",
     response_model=CategoryOut,
@@ -80,8 +77,8 @@ def _answer(description: str, example: Any) -> dict[str, Any]:
     summary="Make or replace a category",
     openapi_extra=BODY,
     responses={
-        200: _answer("The category, which replaces one of this name.", EXAMPLE),
-        201: {**_answer("The category, which is new.", EXAMPLE), "model": CategoryOut},
+        200: answer("The category, which replaces one of this name.", EXAMPLE),
+        201: {**answer("The category, which is new.", EXAMPLE), "model": CategoryOut},
         **responses(*COMMON_ERRORS, TooLarge, not_json()),
     },
 )
@@ -106,7 +103,7 @@ async def put_category(
     response_model=CategoryList,
     response_model_exclude_unset=True,
     summary="List the categories",
-    responses={200: _answer("The categories.", {"items": [EXAMPLE]}), **responses(*COMMON_ERRORS)},
+    responses={200: answer("The categories.", {"items": [EXAMPLE]}), **responses(*COMMON_ERRORS)},
 )
 async def list_categories(caller: MayRead, database: DatabaseDep) -> CategoryList:
     """Lists the categories of your tenant, by name."""
@@ -120,7 +117,7 @@ async def list_categories(caller: MayRead, database: DatabaseDep) -> CategoryLis
     response_model=CategoryOut,
     response_model_exclude_unset=True,
     summary="Read a category",
-    responses={200: _answer("The category.", EXAMPLE), **responses(*COMMON_ERRORS, NotFound)},
+    responses={200: answer("The category.", EXAMPLE), **responses(*COMMON_ERRORS, NotFound)},
 )
 async def read_category(category: Annotated[str, NAME], caller: MayRead, database: DatabaseDep) -> CategoryOut:
     """Returns one category, as it was sent."""

@@ -144,3 +144,7 @@ ASKED: dict[str, Any] = {
     "headers": {"Location": {"description": "The path of the analysis.", "schema": {"type": "string"}}},
     "content": _content("AnalysisAsked"),
 }
+
+
+def answer(description: str, example: Any) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": example}}}

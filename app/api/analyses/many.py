@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app import wording
 from app.analysis.views import AnalysesAskedOut, AnalysesWaitingOut
+from app.api.analyses.examples import answer
 from app.api.auth import MayRead, MayTranscribe
 from app.api.dependencies import AnalysesDep
 from app.api.json_body import read_json
@@ -103,10 +104,6 @@ BODY: dict[str, Any] = {
 }
 
 
-def _answer(description: str, example: Any) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"example": example}}}
-
-
 @router.post(
     "",
     status_code=202,
@@ -114,7 +111,7 @@ def _answer(description: str, example: Any) -> dict[str, Any]:
     summary="Analyse many calls",
     openapi_extra=BODY,
     responses={
-        202: _answer("The analyses wait.", {"queued": 20_000, "next_cursor": EXAMPLE_ID}),
+        202: answer("The analyses wait.", {"queued": 20_000, "next_cursor": EXAMPLE_ID}),
         **responses(*COMMON_ERRORS, NothingToAnalyse, TooLarge, not_json()),
     },
 )
@@ -133,7 +130,7 @@ async def analyse_many(request: Request, caller: MayTranscribe, analyses: Analys
     response_model=AnalysesWaitingOut,
     summary="Count the analyses that are not done",
     responses={
-        200: _answer("The numbers of your tenant.", {"pending": 4180, "in_progress": 2}),
+        200: answer("The numbers of your tenant.", {"pending": 4180, "in_progress": 2}),
         **responses(*COMMON_ERRORS),
     },
 )

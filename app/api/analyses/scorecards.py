@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.analysis import defining
 from app.analysis.definition_models import ScorecardRow
 from app.analysis.rules.definitions import Scorecard
+from app.api.analyses.examples import answer
 from app.api.auth import MayRead, MayTranscribe
 from app.api.dependencies import DatabaseDep
 from app.api.json_body import read_json
@@ -69,10 +70,6 @@ class ScorecardList(BaseModel):
     items: list[ScorecardOut] = Field(description="The scorecards, by name.")
 
 
-def _answer(description: str, example: Any) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"example": example}}}
-
-
 @router.put(
     "/{scorecard}",
     response_model=ScorecardOut,
@@ -80,8 +77,8 @@ def _answer(description: str, example: Any) -> dict[str, Any]:
     summary="Make or replace a scorecard",
     openapi_extra=BODY,
     responses={
-        200: _answer("The scorecard, which replaces one of this name.", EXAMPLE),
-        201: {**_answer("The scorecard, which is new.", EXAMPLE), "model": ScorecardOut},
+        200: answer("The scorecard, which replaces one of this name.", EXAMPLE),
+        201: {**answer("The scorecard, which is new.", EXAMPLE), "model": ScorecardOut},
         **responses(*COMMON_ERRORS, TooLarge, not_json()),
     },
 )
@@ -106,7 +103,7 @@ async def put_scorecard(
     response_model=ScorecardList,
     response_model_exclude_unset=True,
     summary="List the scorecards",
-    responses={200: _answer("The scorecards.", {"items": [EXAMPLE]}), **responses(*COMMON_ERRORS)},
+    responses={200: answer("The scorecards.", {"items": [EXAMPLE]}), **responses(*COMMON_ERRORS)},
 )
 async def list_scorecards(caller: MayRead, database: DatabaseDep) -> ScorecardList:
     """Lists the scorecards of your tenant, by name."""
@@ -120,7 +117,7 @@ async def list_scorecards(caller: MayRead, database: DatabaseDep) -> ScorecardLi
     response_model=ScorecardOut,
     response_model_exclude_unset=True,
     summary="Read a scorecard",
-    responses={200: _answer("The scorecard.", EXAMPLE), **responses(*COMMON_ERRORS, NotFound)},
+    responses={200: answer("The scorecard.", EXAMPLE), **responses(*COMMON_ERRORS, NotFound)},
 )
 async def read_scorecard(scorecard: Annotated[str, NAME], caller: MayRead, database: DatabaseDep) -> ScorecardOut:
     """Returns one scorecard, as it was sent."""
