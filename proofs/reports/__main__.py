@@ -7,19 +7,18 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
-
-import asyncpg
 
 from app.access.callers import Caller
 from app.analysis.reports.filters import Filters
 from app.analysis.reports.periods import Period
 from app.analysis.reports.reading import By, Question, Reports
 from app.analysis.reports.views import Asked, Report
-from app.database.connections import Database, migrate
-from app.database.embedded import EmbeddedPostgres
+from app.database.connections import Database
 from app.jobs.reads.listing import Wanted
+from proofs.filled_database import filled_database
 from proofs.reports.filling import fill
 
 PROMISED_SECONDS = 1.0
@@ -63,17 +62,8 @@ async def measure(address: str, tries: int) -> bool:
 
 
 async def play(folder: Path, calls: int, tries: int) -> bool:
-    postgres = EmbeddedPostgres(folder)
-    address = postgres.start()
-    try:
-        await migrate(address)
-        connection = await asyncpg.connect(address)
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM call_facts)"):
-            await fill(connection, calls)
-        await connection.close()
+    async with filled_database(folder, "call_facts", partial(fill, calls=calls)) as address:
         return await measure(address, tries)
-    finally:
-        postgres.stop()
 
 
 def main() -> int:

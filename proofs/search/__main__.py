@@ -8,18 +8,17 @@ import tempfile
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from app.access.callers import Caller
-from app.database.connections import Database, migrate
-from app.database.embedded import EmbeddedPostgres
+from app.database.connections import Database
 from app.jobs.lifecycle import Status
 from app.jobs.reads.listing import Wanted
 from app.jobs.reads.reading import Reader
 from app.search.query import parse
+from proofs.filled_database import filled_database
 from proofs.search.filling import fill
 
 PROMISED_SECONDS = 0.2
@@ -71,17 +70,8 @@ async def measure(address: str, tries: int) -> bool:
 
 
 async def play(folder: Path, calls: int, tries: int) -> bool:
-    postgres = EmbeddedPostgres(folder)
-    address = postgres.start()
-    try:
-        await migrate(address)
-        connection = await asyncpg.connect(address)
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM transcript_search)"):
-            await fill(connection, calls)
-        await connection.close()
+    async with filled_database(folder, "transcript_search", partial(fill, calls=calls)) as address:
         return await measure(address, tries)
-    finally:
-        postgres.stop()
 
 
 def main() -> int:
