@@ -1,0 +1,26 @@
+"""What a client asks for a live call. A value without behaviour, which every dialect makes from its own words."""
+
+from dataclasses import dataclass
+
+from app.audio.live_sound import Sound
+from app.intake.ask import Ask
+
+USUAL_SILENCE_MS = 500
+USUAL_PARTIAL_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """A live call that is asked for: how its sound comes, and what is asked for its recording.
+
+    An utterance ends after `silence_ms` without speech. While it grows, its text so far is told about every
+    `partial_ms`. `dialect` is a word for logs and metrics. `resume` names an interrupted call to go on with.
+    """
+
+    sound: Sound
+    ask: Ask
+    dialect: str
+    silence_ms: int = USUAL_SILENCE_MS
+    partial_ms: int = USUAL_PARTIAL_MS
+    partials: bool = True
+    resume: str | None = None
