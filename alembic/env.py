@@ -21,6 +21,7 @@ import app.control.models
 import app.deliveries.models
 import app.jobs.models
 import app.jobs.upkeep.usage
+import app.live.models
 import app.recording_batches.models
 import app.search.models  # noqa: F401  (defines the tables)
 from alembic import context

@@ -57,6 +57,8 @@ from app.jobs.upkeep import erasure
 from app.jobs.upkeep.retention import Retention
 from app.jobs.worker.recording import Decoder
 from app.jobs.worker.runner import JobRunner
+from app.live.calls import LiveCalls
+from app.live.spool import Spools
 from app.network.guard import NetworkGuard
 from app.network.redis_server import RedisServer
 from app.process.shares import Shares
@@ -66,7 +68,7 @@ from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
-from app.speech.engine import EngineConfig, check
+from app.speech.engine import Engine, EngineConfig, check
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import MARKER, LocalAudioStore
 from app.storage.s3_store import S3AudioStore
@@ -275,6 +277,29 @@ async def open_store(place: Path | S3Url, workspace: Workspace, database: Databa
             mark=MARKER,
         )
     return store
+
+
+def live_calls_of(
+    settings: Settings,
+    database: Database,
+    intake: Intake,
+    engine: Engine | None,
+    workspace: Workspace,
+    free_space: FreeSpace,
+    shares: Shares,
+) -> LiveCalls:
+    return LiveCalls(
+        database,
+        intake,
+        engine,
+        Spools(settings.data_dir / "live"),
+        workspace,
+        free_space,
+        most=settings.max_live,
+        shares=shares,
+        resumes=isinstance(settings.audio_place, Path),
+        root_path=settings.root_path,
+    )
 
 
 def presence_of(

@@ -91,6 +91,8 @@ _analysis_tokens = _counter("analysis_tokens", "Tokens that the language model h
 _analyses_not_queued = _counter(
     "analysis_not_queued", "Ended calls whose analysis this process could not queue. A sweep queues it later."
 )
+_live_calls = Gauge("live_calls", "Live calls that go on in this process.", namespace=PREFIX, registry=_registry)
+_live_refused = _counter("live_calls_refused", "Live calls that were refused, because there was no place for them.")
 _models, _codes, _routes, _channels = _Values(), _Values(), _Values(), _Values()
 for _stage in STAGES:
     _job_seconds.labels(_stage)
@@ -98,6 +100,14 @@ for _result in WINDOW_RESULTS:
     _windows.labels(_result)
 for _result in MODEL_RESULTS:
     _analysis_requests.labels(_result)
+
+
+def live_calls(count: int) -> None:
+    _live_calls.set(count)
+
+
+def live_call_refused() -> None:
+    _live_refused.inc()
 
 
 def expect_ends(failed: Iterable[str], cancelled: Iterable[str]) -> None:

@@ -41,12 +41,15 @@ from app.jobs.upkeep.unserved import UnservedModels
 from app.jobs.worker.executor import Executor
 from app.jobs.worker.recording import Recordings
 from app.jobs.worker.runner import JobRunner
+from app.live.calls import LiveCalls
+from app.live.following import Following
 from app.making import (
     analysis_wanted,
     api_keys_of,
     at_end_of,
     decoder_of,
     engine_config,
+    live_calls_of,
     neighbours_of,
     open_analysis,
     open_fetcher,
@@ -107,6 +110,7 @@ class Parts:
     presence: Presence | None
     shutdown: Shutdown
     shares: Shares
+    live: LiveCalls
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ class Service:
     retries: Retries
     analyses: Analyses
     reports: Reports
+    following: Following
     api_keys: ApiKeys
     readiness: Readiness
 
@@ -186,7 +191,7 @@ async def open_parts(
         neighbours = neighbours_of(settings)
         async with database.transaction() as session:
             await neighbours.load(session)
-        shares, jobs, name = neighbours.shares, None, f"{socket.gethostname()}:{os.getpid()}"
+        shares, jobs, engine, name = neighbours.shares, None, None, f"{socket.gethostname()}:{os.getpid()}"
         if executor:
             engine = Engine(engine_config(settings), shares)
             recordings = Recordings(database, store, fetcher, decoder_of(settings, store, workspace, shares))
@@ -204,6 +209,7 @@ async def open_parts(
             jobs = Executor(engine, runner)
         workers: list[tuple[Drainable, float]] = [(jobs.runner, settings.shutdown_grace_seconds)] if jobs else []
         intake = open_intake(settings, database, guard, store, fetcher, free_space, switches, shares)
+        live = live_calls_of(settings, database, intake, engine, workspace, free_space, shares)
         if redis:
             consumer = open_consumer(redis, settings.redis_stream, intake)
             workers = [(consumer, SENDING_GRACE_SECONDS), *workers]
@@ -223,6 +229,7 @@ async def open_parts(
             unserved.run(),
             log_containment(),
             SearchFilling(database).run(),
+            live.run(),
             *([jobs.run(), presence.run()] if jobs and presence else []),
         ]
         if redis:
@@ -247,6 +254,7 @@ async def open_parts(
                 presence,
                 shutdown,
                 shares,
+                live,
             )
             await shutdown.drain()
 
@@ -284,6 +292,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database, *, is
         retries=Retries(database, parts.store, parts.fetcher, intake),
         analyses=Analyses(database, analysis_wanted(settings)),
         reports=Reports(database),
+        following=Following(database, parts.signals),
         api_keys=api_keys_of(settings, is_exposed=is_exposed),
         readiness=_readiness(settings, parts, intake),
     )

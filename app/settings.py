@@ -326,6 +326,13 @@ class Settings(BaseSettings):
         "closed the connection. `false`: the service cancels it, unless the client repeats the request within 20 "
         "seconds.",
     )
+    max_live: int | None = Field(
+        default=None,
+        ge=0,
+        le=100_000,
+        description="The most live calls that one process takes at the same time; 0 for none. If unset, what its "
+        "processor or GPU can follow.",
+    )
     log_format: Literal["text", "json"] | None = Field(
         default=None,
         description="`text` for people, `json` for programs. If unset, `text` on a terminal, otherwise `json`.",

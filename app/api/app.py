@@ -273,8 +273,10 @@ async def serve(
                 running_jobs_may_take_seconds=service.parts.shutdown.grace_seconds,
             )
             service.close()
+            drained = asyncio.create_task(service.parts.shutdown.drain())
+            await service.parts.live.drain(service.parts.shutdown.grace_seconds)  # over their connections
             server.should_exit = True
-            await asyncio.gather(serving, service.parts.shutdown.drain())
+            await asyncio.gather(serving, drained)
             stopping.cancel()
             announcing.cancel()
             return service.parts.shutdown.requested.is_set() and not service.parts.shutdown.failed

@@ -112,7 +112,7 @@ def _close_to_other_users(settings: Settings) -> None:
     It does not change a folder that the operator chose for the recordings.
     """
     os.umask(0o077)
-    ours = ["work", *(["audio"] if settings.store_url is None else [])]
+    ours = ["work", "live", *(["audio"] if settings.store_url is None else [])]
     for folder in (settings.data_dir / name for name in ours):
         with suppress(OSError):  # the folder does not exist yet, or belongs to another user
             folder.chmod(0o700)

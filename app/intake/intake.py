@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 
 from app import tracing
 from app.access.callers import Caller, Scope, require_scope, tenant_of
+from app.audio.decode import MediaInfo
 from app.database.connections import Database
 from app.deliveries.outputs import Output, Outputs, values_of
 from app.deliveries.receivers import PlaceholderValues, Receivers
@@ -219,16 +220,46 @@ class Intake:
             await self._erase(recording.audio.key)
             return Accepted(earlier, is_new=False)
         return await self._enqueue(
-            replace(
-                job,
-                duration=info.duration_seconds,
-                codec=info.codec,
-                sample_rate=info.sample_rate,
-                channels=info.channels,
-            ),
+            _described(job, info),
             caller,
             self._hash_of(recording, ask) if ask.is_awaited else None,
         )
+
+    async def promise(self, job_id: UUID, ask: Ask, caller: Caller, source: str) -> NewJob:
+        """The job that a recording which comes bit by bit becomes later, by `keep`. Nothing is written yet.
+
+        Raises the AppError with which the request is refused. A recording that is promised is not refused later.
+        """
+        nothing = StoredAudio(str(job_id), 0, "", kept=False)
+        await self._needs_no_room(caller, None, 0)
+        key = f"{source}-{job_id}"
+        return await asyncio.to_thread(self._new_job, Stored(nothing, source=source), ask, caller, key)
+
+    async def keep(
+        self,
+        promised: NewJob,
+        recording: AsyncIterator[bytes],
+        record: Callable[[AsyncSession], Awaitable[None]],
+    ) -> None:
+        """Makes a recording into the job that it was promised, even if the queue is full now or the intake is paused.
+
+        `record` writes more in the transaction of the job. If this is repeated after a crash, it finds the job of the
+        first time. Raises MediaError if the recording cannot be read, an OSError for trouble with the store, and
+        Unavailable if too many recordings are looked at. Then nothing is stored, and it has to be repeated later.
+        """
+        key = str(promised.id)
+        async with self._database.transaction() as session:
+            if await changing.key_is_known(session, promised.caller, promised.idempotency_key or ""):
+                await record(session)
+                return
+        await self._store.delete(key)  # what is left of an earlier try
+        async with self._erased_on_failure(key):
+            audio = await self._store.save(key, recording, self.limits.upload_bytes)
+            job = replace(promised, audio_key=key, bytes=audio.bytes, sha256=audio.sha256)
+            info = await self._prober.probe(job, is_patient=True)
+        async with self._database.transaction() as session:
+            await changing.enqueue(session, _described(job, info), None)
+            await record(session)
 
     async def accept_written(
         self,
@@ -407,6 +438,17 @@ class Intake:
             detail = f"must be {most_urgent} to 9: this API key may not ask for a more urgent one"
             raise InvalidRequest("The priority is not allowed.", errors=(FieldError("priority", detail),))
         return max(ask.default_priority if asked is None else asked, most_urgent)
+
+
+def _described(job: NewJob, info: MediaInfo) -> NewJob:
+    """The job, with what the header of its recording says."""
+    return replace(
+        job,
+        duration=info.duration_seconds,
+        codec=info.codec,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+    )
 
 
 def _listed(output: Output | None) -> list[Output]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, not_, or_, text
+from sqlalchemy import and_, column, func, not_, or_, table, text
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlmodel import SQLModel, col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -42,6 +42,7 @@ from app.jobs.topics import PENDING_TOPIC, cancelled_topic, changed_topic
 from app.transcripts.transcript import Transcript
 
 # With the values in its text, so that PostgreSQL finds the index of exactly these rows in every plan.
+LIVE_CALL = table("live_call", column("id"))  # whose model the jobs do not know
 WAITING = text("transcription.status = 'pending' AND transcription.batch_id IS NULL")
 
 
@@ -229,6 +230,7 @@ async def erase(
             )
         )
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
+    await session.exec(delete(LIVE_CALL).where(LIVE_CALL.c.id == transcription_id))
     by = operator if caller is None else caller.label
     await audit.note_change(session, Action.CALL_ERASED, by, calls=[transcription_id], tenant=job.tenant)
     await notify(session, cancelled_topic(transcription_id))

@@ -1,0 +1,200 @@
+"""The file that the sound of a live call is written to as it comes. It is the recording, and survives the process.
+
+A spool is a folder of its own: the sound, what the call becomes when it ends, and a lock. A process holds the lock, which
+the kernel releases even after kill -9. Then another process on this machine makes the job (`calls.py`).
+"""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from io import FileIO
+from typing import IO
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from app.audio.live_sound import Sound
+from app.audio.wav_spool import complete_header, header
+from app.jobs.models import NewJob
+from app.process.folders import sync_folder
+from app.process.threads import BoundedThreads
+from app.storage.store import BLOCK_BYTES
+
+SOUND, CALL, LOCK, INTERRUPTED = "sound", "call.json", ".lock", "interrupted"
+THREADS = 8
+ANSWER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a spool becomes: the job, and how the sound in it is written.
+
+    `resume_hash` is the SHA-256 of the secret with which the client may go on after an interruption.
+    """
+
+    job: NewJob
+    sound: Sound
+    dialect: str
+    resume_hash: str
+
+
+_PROMISES = TypeAdapter(Promise)
+
+
+class Spool:
+    """One call's spool, which this process holds. All methods block, except `blocks`."""
+
+    def __init__(self, folder: Path, promise: Promise, lock: IO[str], file: FileIO) -> None:
+        self.folder = folder
+        self.promise = promise
+        self._lock = lock
+        self._file = file
+
+    @property
+    def id(self) -> UUID:
+        return self.promise.job.id
+
+    @property
+    def sound_bytes(self) -> int:
+        """The bytes of sound, without the header."""
+        return max(0, self._path.stat().st_size - len(_header(self.promise.sound)))
+
+    @property
+    def seconds(self) -> float:
+        """How long the sound is; 0 for a container, which does not say."""
+        sound = self.promise.sound
+        return self.sound_bytes / sound.bytes_per_frame / sound.sample_rate if sound.bytes_per_frame else 0.0
+
+    @property
+    def interrupted_at(self) -> float | None:
+        """When a process left the call to be resumed, in seconds since 1970. None if it did not."""
+        try:
+            return float((self.folder / INTERRUPTED).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def write(self, raw: bytes) -> None:
+        unwritten = memoryview(raw)
+        while unwritten:
+            unwritten = unwritten[self._file.write(unwritten) :]
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def seal(self) -> None:
+        """Writes the real length into the header, after the last byte. Safe to repeat."""
+        self.sync()
+        sound = self.promise.sound
+        if sound.encoding != "container":
+            with self._path.open("r+b") as file:
+                file.write(complete_header(sound, self.sound_bytes))
+                file.flush()
+                os.fsync(file.fileno())
+
+    def interrupt(self) -> None:
+        """Leaves the call to be resumed by any process on this machine, and gives up the lock."""
+        self.sync()
+        (self.folder / INTERRUPTED).write_text(str(time.time()))
+        sync_folder(self.folder)
+        self.close()
+
+    def resume(self) -> None:
+        """The call goes on: it is no longer interrupted."""
+        (self.folder / INTERRUPTED).unlink(missing_ok=True)
+
+    def erase(self) -> None:
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        self._file.close()
+        self._lock.close()
+
+    async def blocks(self, threads: BoundedThreads) -> AsyncIterator[bytes]:
+        """The whole file, block by block."""
+        with self._path.open("rb") as file:
+            while block := await threads.run(lambda: file.read(BLOCK_BYTES), ANSWER_SECONDS):
+                yield block
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / SOUND
+
+
+class Spools:
+    """All spools of this machine, below `root`. All methods block."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def create(self, promise: Promise) -> Spool:
+        """Raises OSError."""
+        folder = self._root / str(promise.job.id)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
+        lock = _lock(folder)
+        assert lock is not None
+        (folder / CALL).write_bytes(_PROMISES.dump_json(promise))
+        file = FileIO(folder / SOUND, "xb")
+        spool = Spool(folder, promise, lock, file)
+        spool.write(_header(promise.sound))
+        spool.sync()
+        sync_folder(folder)
+        sync_folder(self._root)
+        return spool
+
+    def ids(self) -> Sequence[UUID]:
+        """The calls of all spools, whoever holds them."""
+        if not self._root.exists():
+            return ()
+        return [UUID(folder.name) for folder in self._root.iterdir() if _is_id(folder.name)]
+
+    def take_over(self, call_id: UUID) -> Spool | None:
+        """The spool of a process that is gone or gave it up. None if a process holds it, or if it is gone."""
+        folder = self._root / str(call_id)
+        try:
+            lock = _lock(folder)
+        except FileNotFoundError:
+            return None
+        if lock is None:
+            return None
+        try:
+            if not (folder / SOUND).exists():  # the process died before the call had begun
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.close()
+                return None
+            promise = _PROMISES.validate_json((folder / CALL).read_bytes())
+            return Spool(folder, promise, lock, FileIO(folder / SOUND, "ab"))
+        except ValueError as error:
+            lock.close()
+            raise OSError(f"{folder / CALL} cannot be read, so its sound stays there: {error}") from None
+        except BaseException:
+            lock.close()
+            raise
+
+
+def _header(sound: Sound) -> bytes:
+    return b"" if sound.encoding == "container" else header(sound)
+
+
+def _is_id(name: str) -> bool:
+    try:
+        UUID(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _lock(folder: Path) -> IO[str] | None:
+    """Raises FileNotFoundError if the folder is gone."""
+    lock = (folder / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
