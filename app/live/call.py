@@ -6,7 +6,7 @@ engine reads. So neither the length of a call nor a client that sends too fast c
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from uuid import UUID
@@ -231,8 +231,11 @@ class LiveCall:
             if self._trouble is None and self._files is not None:
                 await self._files.finish()
                 self._advance()
-        except Exception as error:
+        except (AppError, OSError) as error:
             self._fail(error)
+        except Exception:
+            log.exception("a live call failed", call=str(self.id))
+            self._fail(None)
 
     async def _tick(self) -> None:
         """Writes what came since the last tick."""
@@ -246,14 +249,14 @@ class LiveCall:
         if now - self._space_at >= SPACE_SECONDS:
             self._space_at = now
             await self._free_space.require()
-        await self._threads.run(partial(self._write, raw, is_sync_due=now - self._synced_at >= SYNC_SECONDS), ANSWER_SECONDS)
+        write = partial(self._write, raw, is_sync_due=now - self._synced_at >= SYNC_SECONDS)
+        await self._threads.run(write, ANSWER_SECONDS)
         self._bytes += len(raw)
         await self._add_to_live_text(raw)
         if too_much:
-            longest = self._bytes_of_longest < self._most_bytes - HEADER_BYTES
-            raise TooLong(f"The call is longer than {self._most_seconds:g} s.") if longest else TooLarge(
-                f"The recording is larger than {self._most_bytes} bytes."
-            )
+            if self._bytes_of_longest < self._most_bytes - HEADER_BYTES:
+                raise TooLong(f"The call is longer than {self._most_seconds:g} s.")
+            raise TooLarge(f"The recording is larger than {self._most_bytes} bytes.")
 
     @property
     def _bytes_of_longest(self) -> int:
@@ -303,7 +306,7 @@ class LiveCall:
     def _tells_partials(self) -> bool:
         return self._new.partials and not self.options.redacts
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: AppError | OSError | None) -> None:
         """The call cannot go on. The client is told at its next sound, and what is in the spool becomes a job."""
         if isinstance(error, AppError):
             self._trouble = error

@@ -1,6 +1,5 @@
 """Reads live calls for everybody who follows them. The calls may be in other processes, so all of it is in the database."""
 
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

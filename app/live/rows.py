@@ -67,7 +67,9 @@ async def write(session: AsyncSession, call_id: UUID, news: News) -> None:
             SELECT id, :number, :event FROM live_call WHERE id = :call_id
             ON CONFLICT DO NOTHING
         """)
-        await session.exec(statement.bindparams(bindparam("event", type_=JSONB), call_id=call_id, number=number, event=event))  # type: ignore[call-overload]
+        await session.exec(
+            statement.bindparams(bindparam("event", type_=JSONB), call_id=call_id, number=number, event=event)
+        )  # type: ignore[call-overload]
     if news.events or news.changed:
         await notify(session, topic(call_id))
 
@@ -101,9 +103,7 @@ async def last_number(session: AsyncSession, call_id: UUID) -> int:
 
 async def running(session: AsyncSession, caller: Caller) -> Sequence[LiveCallRow]:
     """The tenant's calls that have not ended, the oldest first."""
-    statement = select(LiveCallRow).where(
-        col(LiveCallRow.tenant) == caller.tenant, col(LiveCallRow.ended_at).is_(None)
-    )
+    statement = select(LiveCallRow).where(col(LiveCallRow.tenant) == caller.tenant, col(LiveCallRow.ended_at).is_(None))
     return (await session.exec(statement.order_by(col(LiveCallRow.id)))).all()
 
 

@@ -66,10 +66,9 @@ class Tracks:
         track, whole = self._tracks[channel], len(raw) - len(raw) % self._width
         rate = self._sound.sample_rate
         at = track.end
-        if at_seconds is not None and at_seconds >= 0:
-            asked = round(at_seconds * rate)
-            newest = max(each.end for each in self._tracks)
-            at = asked if asked - newest < LONGEST_GAP_SECONDS * rate else at
+        newest = max(each.end for each in self._tracks)
+        if at_seconds is not None and 0 <= at_seconds < newest / rate + LONGEST_GAP_SECONDS:
+            at = round(at_seconds * rate)
             if abs(at - track.end) < rate // 100:  # less than half a piece of 20 ms: the clocks are not exact
                 at = track.end
         track.add(at, raw[:whole], self._width)
