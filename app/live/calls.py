@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -92,6 +92,8 @@ class LiveCalls:
         self._try_again_at: dict[UUID, tuple[float, float]] = {}  # the time, and the pause before the next one
         self._beaten_at: dict[UUID, float] = {}
         self._draining = False
+        self._none_goes_on = asyncio.Event()
+        self._none_goes_on.set()
 
     @property
     def count(self) -> int:
@@ -128,14 +130,12 @@ class LiveCalls:
     async def drain(self, grace_seconds: float) -> None:
         """Open no new calls, let those that go on end for this time, and then end or interrupt them."""
         self._draining = True
-        deadline = time.monotonic() + grace_seconds
-        while self._calls and time.monotonic() < deadline:
-            await asyncio.sleep(min(0.1, grace_seconds))
+        with suppress(TimeoutError):
+            await within(grace_seconds, self._none_goes_on.wait())
         await asyncio.gather(*map(self._give_up, list(self._calls.values())), return_exceptions=True)
 
     async def idle(self) -> None:
-        while self._calls:
-            await asyncio.sleep(0.05)
+        await self._none_goes_on.wait()
         with suppress(*DATABASE_TROUBLE):
             await self._write_news()
 
@@ -169,6 +169,7 @@ class LiveCalls:
         )
         places.enter(caller.label, caller.tenant)
         self._calls[spool.id] = call
+        self._none_goes_on.clear()
         metrics.live_calls(self.count)
         try:
             await call.begin(self._workspace)
@@ -245,6 +246,8 @@ class LiveCalls:
         if self._calls.pop(call.id, None) is not None and self._places is not None:
             label = call.spool.promise.job.caller
             self._places.leave(label, tenant_of(label))
+        if not self._calls:
+            self._none_goes_on.set()
         metrics.live_calls(self.count)
 
     async def _give_up(self, call: LiveCall) -> None:

@@ -1,4 +1,7 @@
-"""Reads live calls for everybody who follows them. The calls may be in other processes, so all of it is in the database."""
+"""Reads live calls for everybody who follows them.
+
+The calls may be in other processes, so all of it comes from the database.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress

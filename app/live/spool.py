@@ -1,7 +1,8 @@
 """The file that the sound of a live call is written to as it comes. It is the recording, and survives the process.
 
-A spool is a folder of its own: the sound, what the call becomes when it ends, and a lock. A process holds the lock, which
-the kernel releases even after kill -9. Then another process on this machine makes the job (`calls.py`).
+A spool is a folder of its own with the sound, what the call becomes when it ends, and a lock. The process of the call
+holds the lock, which the kernel releases even after kill -9. Then another process on this machine makes the job
+(`calls.py`).
 """
 
 import fcntl
@@ -10,8 +11,8 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from io import FileIO
+from pathlib import Path
 from typing import IO
 from uuid import UUID
 
