@@ -215,6 +215,12 @@ class Unavailable(RequestError):
     code, title, status = "unavailable", "The service cannot do this at the moment", 503
 
 
+class TryAgainLater(RequestError):
+    """There is no place for one more live call. It has a `retry_after` always."""
+
+    code, title, status = "try_again_later", "There is no place for one more live call", 503
+
+
 class IntakePaused(RequestError):
     """An operator has paused the intake. It has a `retry_after` always."""
 

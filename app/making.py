@@ -68,7 +68,7 @@ from app.settings import Settings, SettingsError
 from app.sources.fetch import Fetcher
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
-from app.speech.engine import Engine, EngineConfig, check
+from app.speech.engine import EngineConfig, LiveTranscriber, check
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import MARKER, LocalAudioStore
 from app.storage.s3_store import S3AudioStore
@@ -283,7 +283,7 @@ def live_calls_of(
     settings: Settings,
     database: Database,
     intake: Intake,
-    engine: Engine | None,
+    engine: LiveTranscriber | None,
     workspace: Workspace,
     free_space: FreeSpace,
     shares: Shares,

@@ -14,16 +14,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.audio.decode import DecodedAudio, MediaInfo
-from app.audio.pcm import PcmFile
+from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.audio.raw import RawSound
 from app.errors import TranscriptionFailed
 from app.process.places import Rank
 from app.process.shares import Shares
 from app.speech.batching.batcher import EngineStopped
 from app.speech.engine import USUAL_RANK, EngineConfig
+from app.speech.live.events import Final, OnEvent, Partial, SpeechStarted, SpeechStopped
 from app.speech.model import DeviceLost
 from app.speech.reports import OnFinal
-from app.transcripts.transcript import Channel, Options, Transcript
+from app.transcripts.transcript import Channel, Options, Transcript, Word
 
 INFO = MediaInfo("wav", "pcm_s16le", 8000, 1, 0.2)
 SILENCE = Transcript(None, None, 0.2, (Channel(0, "speaker", None, None, 0.0),), ())
@@ -84,5 +85,51 @@ class EngineDouble:
                 os.kill(os.getpid(), signal.SIGKILL)
         return SILENCE
 
+    @property
+    def most_live_calls(self) -> int:
+        return 4
+
+    def listen(
+        self,
+        pcm: PcmFile,
+        channel: int,
+        options: Options,
+        rank: Rank,
+        on_event: OnEvent,
+        *,
+        silence_ms: int = 500,
+        partial_ms: int | None = 1000,
+    ) -> "ListenerDouble":
+        return ListenerDouble(channel, on_event, partial_ms is not None)
+
     def close(self) -> None:
         self.ready = False
+
+
+class ListenerDouble:
+    """Hears an utterance in each second of sound. Its text says which one, such as `second 3 of channel 0`."""
+
+    def __init__(self, channel: int, on_event: OnEvent, gives_partials: bool) -> None:
+        self._channel = channel
+        self._on_event = on_event
+        self._gives_partials = gives_partials
+        self._utterances = 0
+        self._closed = False
+
+    def advance(self, samples: int) -> None:
+        while not self._closed and samples >= (self._utterances + 1) * SAMPLE_RATE:
+            second, channel = self._utterances, self._channel
+            self._utterances += 1
+            text = f"second {second} of channel {channel}"
+            words = tuple(Word(second, second + 1, f" {word}") for word in text.split())
+            self._on_event(SpeechStarted(channel, second))
+            if self._gives_partials:
+                self._on_event(Partial(channel, second, second, "second"))
+            self._on_event(SpeechStopped(channel, second + 1))
+            self._on_event(Final(channel, second, second, second + 1, text, "en", words))
+
+    async def finish(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._closed = True

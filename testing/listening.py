@@ -20,7 +20,7 @@ from app.database.notifications import Signals
 from app.deliveries.http import http_channels, open_client
 from app.deliveries.sender import DeliverySender
 from app.jobs.upkeep.retention import Retention
-from app.making import open_fetcher
+from app.making import live_calls_of, open_fetcher, open_intake
 from app.network.guard import NetworkGuard
 from app.numbers import Numbers
 from app.process.shares import Shares
@@ -28,9 +28,11 @@ from app.process.shutdown import Shutdown
 from app.readiness import Readiness
 from app.service import Parts, Service, assemble_service
 from app.settings import Settings
+from app.speech.engine import EngineConfig
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import LocalAudioStore
 from app.storage.workspace import Workspace
+from testing.engine_double import EngineDouble
 from testing.files import files_in
 from testing.rows import FORGET_AUDIO
 
@@ -65,6 +67,7 @@ def app_with(readiness: Readiness, api_keys: ApiKeys | None = None) -> FastAPI:
         retries=unused,
         analyses=unused,
         reports=unused,
+        following=unused,
         api_keys=api_keys or ApiKeys({}),
         readiness=readiness,
     )
@@ -78,24 +81,30 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
     audio, free_space = folder / "audio", FreeSpace(chosen.disks, chosen.min_free_bytes)
     store = LocalAudioStore(audio)
     guard, signals = NetworkGuard(chosen.allowed_networks), Signals(database)
+    workspace, shares = Workspace(folder / "work"), Shares()
+    fetcher, switches = open_fetcher(chosen, guard, store, free_space), Switches(database, signals)
+    intake = open_intake(chosen, database, guard, store, fetcher, free_space, switches, shares)
+    engine = EngineDouble(EngineConfig(chosen.model, folder), shares)
+    engine.load()
     parts = Parts(
         database=database,
         signals=signals,
         guard=guard,
-        workspace=Workspace(folder / "work"),
+        workspace=workspace,
         store=store,
         free_space=free_space,
-        fetcher=open_fetcher(chosen, guard, store, free_space),
+        fetcher=fetcher,
         retention=Retention(database, store),
         at_end=FORGET_AUDIO,
         executor=None,
         redis=None,
         watch=None,
         numbers=Numbers(database, free_space),
-        switches=Switches(database, signals),
+        switches=switches,
         presence=None,
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
-        shares=Shares(),
+        shares=shares,
+        live=live_calls_of(chosen, database, intake, engine, workspace, free_space, shares),
     )
     app = create_app(chosen.root_path, chosen.cors_origins)
     app.state.service = service = assemble_service(chosen, parts, database)

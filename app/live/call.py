@@ -27,9 +27,8 @@ from app.live.tracks import Tracks
 from app.process.places import Rank
 from app.process.tasks import within
 from app.process.threads import BoundedThreads
-from app.speech.engine import LiveTranscriber
+from app.speech.engine import Listener, LiveTranscriber
 from app.speech.live import events as heard
-from app.speech.live.listener import Listener
 from app.storage.disk import FreeSpace, is_disk_full
 from app.storage.workspace import Workspace
 from app.transcripts.transcript import Options

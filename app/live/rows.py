@@ -124,7 +124,7 @@ async def events_after(session: AsyncSession, call_id: UUID, number: int) -> lis
     statement = select(LiveEventRow.number, LiveEventRow.event).where(
         col(LiveEventRow.call_id) == call_id, col(LiveEventRow.number) > number
     )
-    return [(each, event) for each, event in await session.exec(statement.order_by(col(LiveEventRow.number)))]
+    return [(each, dict(event)) for each, event in await session.exec(statement.order_by(col(LiveEventRow.number)))]
 
 
 async def forget(session: AsyncSession) -> None:

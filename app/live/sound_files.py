@@ -9,7 +9,6 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
-from app.audio.container_stream import ContainerStream, open_container_stream
 from app.audio.live_pcm import SoundToPcm
 from app.audio.live_sound import Sound
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
@@ -38,10 +37,6 @@ async def open_sound_files(
     sound: Sound, folder: Path, threads: BoundedThreads, *, most_seconds: float, skipped_seconds: float
 ) -> AsyncIterator[SoundFiles]:
     """Files in `folder`, which begin with `skipped_seconds` of silence. Raises OSError."""
-    if sound.encoding == "container":
-        async with open_container_stream(folder, most_seconds) as stream:
-            yield _Container(stream)
-        return
     raw = await threads.run(lambda: _Raw(sound, folder, threads, skipped_seconds), ANSWER_SECONDS)
     try:
         yield raw
@@ -77,22 +72,3 @@ class _Raw:
             while unwritten:
                 unwritten = unwritten[file.write(unwritten) :]
         self.samples += min((len(line) for line in lines), default=0)
-
-
-class _Container:
-    def __init__(self, stream: ContainerStream) -> None:
-        self._stream = stream
-
-    @property
-    def files(self) -> Sequence[PcmFile]:
-        return self._stream.files
-
-    @property
-    def samples(self) -> int:
-        return self._stream.samples
-
-    async def add(self, raw: bytes) -> None:
-        await self._stream.write(raw)
-
-    async def finish(self) -> None:
-        await self._stream.finish()

@@ -19,6 +19,7 @@ from app.process.shares import Shares
 from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.call.assemble import Call, assemble
+from app.speech.live.events import OnEvent
 from app.speech.model import DEFAULT_BEAM_SIZE, Device, DeviceChoice, Model
 from app.speech.reader import ChannelScan
 from app.speech.reports import FinalReports, OnFinal
@@ -69,6 +70,46 @@ class Transcriber(Protocol):
         rank: Rank = USUAL_RANK,
         on_final: OnFinal | None = None,
     ) -> Transcript: ...
+
+
+class Listener(Protocol):
+    """Hears one channel of a live call. Its methods are called on the event loop."""
+
+    def advance(self, samples: int) -> None:
+        """The channel's file has grown to so many samples."""
+
+    async def finish(self) -> None:
+        """The channel has ended. Returns when its last event was given."""
+
+    def close(self) -> None:
+        """Gives no more events. May be called again."""
+
+
+class LiveTranscriber(Protocol):
+    """Gives the text of live calls."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def most_live_calls(self) -> int:
+        """How many live calls the devices can follow at the same time."""
+
+    def listen(
+        self,
+        pcm: PcmFile,
+        channel: int,
+        options: Options,
+        rank: Rank,
+        on_event: OnEvent,
+        *,
+        silence_ms: int = 500,
+        partial_ms: int | None = 1000,
+    ) -> Listener:
+        """Hears a channel whose file grows. Calls `on_event` on the event loop. No partials if `partial_ms` is None.
+
+        Raises EngineStopped.
+        """
 
 
 class Engine:
