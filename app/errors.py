@@ -26,6 +26,7 @@ HTTP problems, `transcription.error` and webhooks all use the same code. This mo
     │   ├── QuotaExceeded           quota_exceeded           429
     │   ├── ShuttingDown            shutting_down            503
     │   ├── Unavailable             unavailable              503
+    │   ├── TryAgainLater           try_again_later          503
     │   ├── IntakePaused            intake_paused            503
     │   ├── InsufficientStorage     insufficient_storage     507
     │   └── InternalError           internal_error           500

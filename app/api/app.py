@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.types import Scope
+from uvicorn.server import ServerState
 
 from app import __version__
 from app.api import (
@@ -41,6 +42,7 @@ from app.api import (
 from app.api.analyses import analysis, categories, many, scorecards
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
+from app.api.live import routes as live
 from app.api.openai import routes as openai
 from app.api.page import documentation
 from app.api.page import routes as page
@@ -58,6 +60,7 @@ from app.api.server.listener import Listener
 from app.api.server.request_limits import RequestLimits
 from app.api.server.request_log import RequestLogMiddleware
 from app.api.server.request_trace import RequestTraceMiddleware
+from app.api.server.websockets import MESSAGE_BYTES, PING_SECONDS
 from app.process.garbage import spare_what_stays
 from app.process.open_files import most_connections
 from app.service import Service, report_ready
@@ -161,6 +164,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.include_router(usage.router)
     app.include_router(reports.router)
     app.include_router(audit.router)
+    app.router.routes.extend(live.websockets)
     app.add_middleware(RateLimitMiddleware)
     problems.install(app)
     app.add_middleware(HeadMiddleware)
@@ -187,7 +191,11 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             lifespan="off",
-            ws="none",
+            ws="none",  # our connections become WebSockets by themselves
+            ws_max_size=MESSAGE_BYTES,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            ws_per_message_deflate=False,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -196,6 +204,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=REQUEST_GRACE_SECONDS,
         )
         super().__init__(config)
+        self._websockets = ServerState()  # of its own, because live calls may end later than requests
         self._root_path: str = app.state.root_path
         self._proxies = proxies or Proxies()
         self._connection_limits = ConnectionLimits(
@@ -226,7 +235,17 @@ class Server(uvicorn.Server):
             request_limits=self._request_limits,
             proxies=self._proxies,
             root_path=self._root_path,
+            websockets=self._websockets,
         )
+
+    async def close_websockets(self) -> None:
+        """Closes the live calls that are still open, and waits for a while until what they have begun is ended."""
+        for connection in list(self._websockets.connections):
+            connection.shutdown()
+        if self._websockets.tasks:
+            _, late = await asyncio.wait(self._websockets.tasks, timeout=REQUEST_GRACE_SECONDS)
+            for task in late:
+                task.cancel()
 
 
 def page_of(listener: socket.socket) -> str:
@@ -277,6 +296,7 @@ async def serve(
             await service.parts.live.drain(service.parts.shutdown.grace_seconds)  # over their connections
             server.should_exit = True
             await asyncio.gather(serving, drained)
+            await server.close_websockets()
             stopping.cancel()
             announcing.cancel()
             return service.parts.shutdown.requested.is_set() and not service.parts.shutdown.failed

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from app.access.audit import Origin, origin
@@ -43,7 +44,7 @@ bearer = HTTPBearer(
 
 async def identify_known(request: Request) -> Caller:
     """As `identify`, but without a look into the database, so a key that is some seconds old may not be known yet."""
-    return _noted(request, _keys_for(request).identify(_sent(await bearer(request))))
+    return note_caller(request, _keys_for(request).identify(_sent(await bearer(request))))
 
 
 async def identify(request: Request) -> Caller:
@@ -68,11 +69,16 @@ async def authenticate(
 
 
 async def _identify(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
-    keys = _keys_for(request)
-    return _noted(request, await keys.find(_sent(credentials), service_of(request).database))
+    return await find_caller(request, _sent(credentials))
 
 
-def _keys_for(request: Request) -> ApiKeys:
+async def find_caller(connection: HTTPConnection, key: str | None) -> Caller:
+    """Returns the caller of a key that came with a request or a WebSocket. Raises Unauthorized or Forbidden."""
+    keys = _keys_for(connection)
+    return note_caller(connection, await keys.find(key, service_of(connection).database))
+
+
+def _keys_for(request: HTTPConnection) -> ApiKeys:
     keys = service_of(request).api_keys
     if keys.guards_loopback:
         _refuse_other_sites(request)
@@ -83,10 +89,11 @@ def _sent(credentials: HTTPAuthorizationCredentials | None) -> str | None:
     return credentials.credentials if credentials else None
 
 
-def _noted(request: Request, caller: Caller) -> Caller:
+def note_caller(request: HTTPConnection, caller: Caller) -> Caller:
+    """Names the caller in the request's log line, and gives the audit the request's origin."""
     origin.set(Origin(request.client.host if request.client else None, request.state.request_id))
     if not is_anonymous(caller):
-        request.state.caller = caller.label  # for the request's log line
+        request.state.caller = caller.label
     return caller
 
 
@@ -103,7 +110,7 @@ def client_name(keys: ApiKeys | None, scope: Scope) -> tuple[str, str]:
     return "address", client_of(scope["client"][0] if scope["client"] else "")
 
 
-def _refuse_other_sites(request: Request) -> None:
+def _refuse_other_sites(request: HTTPConnection) -> None:
     """Raises Forbidden if a page of another site may have sent the request.
 
     Without keys, such a page could use the service through the browser of a person at this machine. It can send a

@@ -7,6 +7,7 @@ probes, so the routes that use these parts always find an open service.
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
+from starlette.requests import HTTPConnection
 
 from app.analysis.analyses import Analyses
 from app.analysis.reports.reading import Reports
@@ -29,7 +30,7 @@ def service_if_open(app: FastAPI) -> Service | None:
     return service
 
 
-def service_of(request: Request) -> Service:
+def service_of(request: HTTPConnection) -> Service:
     service = service_if_open(request.app)
     assert service is not None
     return service

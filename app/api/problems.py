@@ -12,11 +12,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.live.closing import close_code
 from app.api.openai import errors as openai
 from app.database.connections import DATABASE_TROUBLE, is_refusal, is_unexpected
 from app.errors import (
@@ -101,7 +102,7 @@ class ProblemResponse(JSONResponse):
     media_type = MEDIA_TYPE
 
 
-def render(request: Request, error: AppError) -> Response:
+def render(request: HTTPConnection, error: AppError) -> Response:
     """Returns the error as an answer, and keeps its code and its reason for the request's log line.
 
     The path of the request decides whether the answer is a problem or has the form of OpenAI's errors. At a path
@@ -235,12 +236,15 @@ class UnexpectedErrorMiddleware:
                 log.warning("database or store trouble", path=path, error=repr(error), exc_info=unexpected)
             else:
                 log.exception("unhandled error", path=scope.get("path"))
-            if answering or scope["type"] != "http":
-                raise
             answer = (
                 Unavailable(UNAVAILABLE_DETAIL, retry_after=5) if unavailable else InternalError(INTERNAL_ERROR_DETAIL)
             )
-            await render(Request(scope), answer)(scope, receive, send)
+            if answering and scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": close_code(answer)})
+            elif answering:
+                raise
+            else:
+                await render(HTTPConnection(scope), answer)(scope, receive, send)
 
 
 def responses(*errors: type[AppError] | AppError) -> dict[int | str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Protocol
 from uuid import UUID
 
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from app.access.callers import Caller
 from app.api.live.dialects.frames import error_frames
@@ -88,6 +88,23 @@ async def converse(
     is_beta = "realtime=v1" in websocket.headers.get("openai-beta", "")
     handshake = Handshake(websocket.url.path, query, secrets.token_hex(8), is_beta)
     await _Conversation(websocket, calls, models, handshake, caller, identify).hold()
+
+
+async def refuse(websocket: WebSocket, models: ModelNames, error: AppError) -> None:
+    """Tells a client that is not let in why, in its own words as far as its address says which they are."""
+    handshake = Handshake(websocket.url.path, [], "")
+    known = realtime_dialect(handshake, models) if handshake.is_realtime else None
+    frames = known.refuse(error) if known is not None else error_frames(error)
+    with suppress(WebSocketDisconnect, RuntimeError):
+        for frame in frames:
+            await _send(websocket, frame)
+
+
+async def _send(websocket: WebSocket, frame: Frame) -> None:
+    if isinstance(frame, str):
+        await websocket.send_text(frame)
+    else:
+        await websocket.send_bytes(frame)
 
 
 class _Outbox:
@@ -280,10 +297,7 @@ class _Conversation:
             for frame in frames:
                 if self._websocket.application_state != WebSocketState.CONNECTED:
                     return
-                if isinstance(frame, str):
-                    await self._websocket.send_text(frame)
-                else:
-                    await self._websocket.send_bytes(frame)
+                await _send(self._websocket, frame)
 
     def _frames(self, event: LiveEvent) -> Sequence[Frame]:
         assert self._dialect is not None

@@ -8,9 +8,13 @@ import asyncio
 import socket
 import struct
 from typing import Any, cast
+from urllib.parse import unquote
 
+import httptools
 import structlog
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from app.api.problems import raw_answer
 from app.api.server.connection_limits import ConnectionLimits
@@ -18,6 +22,7 @@ from app.api.server.forwarding import Proxies
 from app.api.server.http_1_0 import without_chunks
 from app.api.server.parsing import ParsedConnection
 from app.api.server.request_limits import LimitedRequest, RequestLimits
+from app.api.server.websockets import PATHS, WebSocketConnection
 from app.errors import BadRequest, Unavailable
 
 HEAD_BYTES = 64 * 1024
@@ -29,6 +34,7 @@ PIPELINED_REQUESTS = 16
 # The value of SO_LINGER with which the kernel drops its buffered bytes. Otherwise it would offer them for minutes.
 RESET = struct.pack("ii", 1, 0)
 TOO_MANY_CONNECTIONS = raw_answer(Unavailable("Too many connections.", retry_after=5), request_id="")
+_WEBSOCKET_PATHS = frozenset(path.encode() for path in PATHS)
 HEAD_TOO_LONG = f"The first line and the headers of a request may have {HEAD_BYTES} bytes."
 
 log = structlog.stdlib.get_logger("callscribe.http")
@@ -48,6 +54,7 @@ class Connection(ParsedConnection):
         request_limits: RequestLimits,
         proxies: Proxies,
         root_path: str,
+        websockets: ServerState,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -55,6 +62,7 @@ class Connection(ParsedConnection):
         self._connection_limits = connection_limits
         self._request_limits = request_limits
         self._proxies = proxies
+        self._websockets = websockets
         self._limited: LimitedRequest | None = None
         self._closed_to_make_room = False
         self._head_bytes = 0
@@ -85,6 +93,41 @@ class Connection(ParsedConnection):
             self._running.message_event.set()
         self._running = None
 
+    def may_become_websocket(self) -> bool:
+        """Whether it is the opening of a live call, and no earlier request of the connection waits for its answer."""
+        headers: dict[bytes, bytes] = dict(self.headers)
+        return (
+            self.parser.get_method() == b"GET"
+            and self.parser.get_http_version() == "1.1"
+            and headers.get(b"upgrade", b"").strip().lower() == b"websocket"
+            and self._without_root_path(self.url).partition(b"?")[0] in _WEBSOCKET_PATHS
+            and (self.cycle is None or self.cycle.response_complete)
+        )
+
+    def become_websocket(self, already_sent: bytes) -> None:
+        """Hands the connection over. It stays counted until it is lost."""
+        url = httptools.parse_url(self._without_root_path(self.url))
+        secure = self.scope["scheme"] == "https"
+        scope: Scope = {
+            **self.scope,
+            "type": "websocket",
+            "scheme": "wss" if secure else "ws",
+            "path": unquote(url.path.decode("ascii")),
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+        }
+        self._proxies.apply(scope)
+        self._stop_reading_timer()
+        self.connections.discard(self)
+        connection = WebSocketConnection(
+            self.config,
+            self._websockets,
+            cast("dict[str, Any]", scope),
+            request_limits=self._request_limits,
+            on_lost=lambda: self._connection_limits.remove(self),
+        )
+        connection.take_over(self.transport, already_sent)
+
     def close_to_make_room(self) -> None:
         """Closes the connection so that another one has room. If it is not open yet, it closes as soon as it opens."""
         self._closed_to_make_room = True
@@ -111,10 +154,14 @@ class Connection(ParsedConnection):
         self._reset_head_limits()
         self._connection_limits.mark_busy(self)
         self.scope["state"]["arrived_at"] = self.loop.time()
-        is_final = not self.parser.should_upgrade()  # otherwise the head is parsed again
-        if is_final and self._root_path and self.url.startswith(self._root_path + b"/"):
-            self.url = self.url.removeprefix(self._root_path)  # so that a proxy may remove it or pass it on
+        if not self.parser.should_upgrade():  # otherwise the head is parsed again
+            self.url = self._without_root_path(self.url)
         super().on_headers_complete()
+
+    def _without_root_path(self, url: bytes) -> bytes:
+        """A proxy may remove the path or pass it on."""
+        is_below = self._root_path and url.startswith(self._root_path + b"/")
+        return url.removeprefix(self._root_path) if is_below else url
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0

@@ -46,7 +46,7 @@ class Proxies:
             scope["client"] = (self._client([text for name, text in sent if name == FOR]), 0)
         schemes = [text.strip().lower() for name, text in sent if name == PROTO]
         if len(schemes) == 1 and schemes[0] in ("http", "https"):
-            scope["scheme"] = schemes[0]
+            scope["scheme"] = schemes[0].replace("http", "ws") if scope.get("type") == "websocket" else schemes[0]
         hosts = [text.strip() for name, text in sent if name == FORWARDED_HOST]
         if len(hosts) == 1 and hosts[0] and HOST.fullmatch(hosts[0]):
             _replace_host(scope, hosts[0])

@@ -7,7 +7,7 @@ browsers from storing answers that need a key.
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import render
@@ -16,6 +16,9 @@ from app.errors import BadRequest
 
 # RFC 3986, 3.2.2: an address in brackets, or a name; then a port.
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:\d{0,5})?")
+
+
+ANSWERS = frozenset({"http.response.start", "websocket.http.response.start"})
 
 
 class HeadersMiddleware:
@@ -28,12 +31,8 @@ class HeadersMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ANSWERS:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 if scope["path"].startswith(GUARDED_PATHS):
@@ -44,7 +43,7 @@ class HeadersMiddleware:
             await self.app(scope, receive, send_with_headers)
         else:
             error = BadRequest("Send exactly one `Host` header, with a host name or an address, and optionally a port.")
-            await render(Request(scope), error)(scope, receive, send_with_headers)
+            await render(HTTPConnection(scope), error)(scope, receive, send_with_headers)
 
 
 def _has_valid_host(scope: Scope) -> bool:

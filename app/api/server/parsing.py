@@ -1,5 +1,7 @@
 """Parses requests as uvicorn does, except for those that offer an upgrade and those that are not HTTP.
 
+The service accepts one offer: the WebSocket of a live call (`websockets`). It ignores all others.
+
 A client may offer to change the protocol of its connection. Java's HttpClient offers HTTP/2 with each request. RFC 9110
 (section 7.8) lets a server ignore the offer, and then the request is an ordinary one. But uvicorn's parser takes the
 body of such a request for data of the other protocol, so the body would be lost.
@@ -44,17 +46,28 @@ class ParsedConnection(HttpToolsProtocol):
     def _parse(self, data: memoryview) -> memoryview:
         """Parses the data, but stops after a head that offers an upgrade. Returns what is not parsed yet.
 
-        The parser ends a request after such a head. So the head is parsed again, without its header `Upgrade`.
+        The parser ends a request after such a head. So the head is parsed again, without its header `Upgrade`. But if
+        the connection may become a WebSocket, it is handed over with everything that is not parsed yet.
         """
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
+            if self.may_become_websocket():
+                self.become_websocket(bytes(data[offer.args[0] :]))
+                return data[:0]
             head = self._head_without_upgrade()
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             self.parser.feed_data(head)
             return data[offer.args[0] :]
         return data[:0]
+
+    def may_become_websocket(self) -> bool:
+        """Whether the offer of the request is one to accept."""
+        return False
+
+    def become_websocket(self, already_sent: bytes) -> None:
+        raise NotImplementedError
 
     def _head_without_upgrade(self) -> bytes:
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from app import tracing
+from app.api.server.request_log import STARTS, SWITCHED
 
 HEADER = tracing.HEADER.encode()
 TRACED_PATHS = "/v1/"
@@ -22,7 +23,7 @@ class RequestTraceMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(TRACED_PATHS):
+        if not scope["path"].startswith(TRACED_PATHS):
             await self.app(scope, receive, send)
             return
         sent = [value for name, value in scope["headers"] if name == HEADER]
@@ -30,14 +31,16 @@ class RequestTraceMiddleware:
             await self.app(scope, receive, send)
             return
         parent = tracing.of_client(sent[0].decode("latin-1") if len(sent) == 1 else None)
-        method = scope["method"] if scope["method"] in METHODS else "_OTHER"
+        sent_method = scope.get("method", "GET")  # a WebSocket has none
+        method = sent_method if sent_method in METHODS else "_OTHER"
         with tracing.span(method, parent, tracing.SpanKind.SERVER, http__request__method=method) as span:
 
             async def send_and_note(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    tracing.describe(span, http__response__status_code=message["status"])
-                    if message["status"] >= 500:
-                        tracing.fail(span, message["status"])
+                if message["type"] in STARTS:
+                    status = message.get("status", SWITCHED)
+                    tracing.describe(span, http__response__status_code=status)
+                    if status >= 500:
+                        tracing.fail(span, status)
                 await send(message)
 
             with bound_contextvars(**tracing.log_fields()):
