@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -12,14 +13,14 @@ from tests.conftest import ALICE, clone
 
 
 @pytest.fixture(scope="module")
-async def service(postgres: str, template: str, workspace: Path):
+async def service(postgres: str, template: str, workspace: Path) -> AsyncIterator[Service]:
     async with clone(postgres, template) as database:
         settings = {"DATABASE_URL": database, "API_KEYS": f"alice:{ALICE}"}
         with serving(workspace / "live", "--no-executor", key=ALICE, **settings) as service:
             yield service
 
 
-def call(service: Service, path: str = "/v1/live", **arguments) -> ClientConnection:
+def call(service: Service, path: str = "/v1/live", **arguments: Any) -> ClientConnection:
     return connect(f"ws://127.0.0.1:{service.port}{path}", proxy=None, **arguments)
 
 
@@ -34,11 +35,12 @@ def closed_with(websocket: ClientConnection) -> int:
     return caught.value.rcvd.code
 
 
-def test_a_key_in_the_header(service: Service) -> None:
+def test_a_process_without_a_model_asks_to_call_again(service: Service) -> None:
     with call(service, additional_headers=bearer()) as websocket:
         websocket.send('{"type": "start"}')
         websocket.send(bytes(32_000))
-        assert json.loads(websocket.recv(timeout=5))["type"] == "started"
+        assert json.loads(websocket.recv(timeout=5))["code"] == "try_again_later"
+        assert closed_with(websocket) == 1013
 
 
 def test_wrong_key(service: Service) -> None:
