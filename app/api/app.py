@@ -42,6 +42,7 @@ from app.api import (
 from app.api.analyses import analysis, categories, many, scorecards
 from app.api.auth import client_name
 from app.api.dependencies import service_if_open
+from app.api.live import following
 from app.api.live import routes as live
 from app.api.openai import routes as openai
 from app.api.page import documentation
@@ -122,6 +123,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
                 "description": "Post recordings, follow their transcriptions, and read their transcripts.",
             },
             {"name": "batches", "description": "Transcribe many old recordings behind the calls of the day."},
+            {"name": "live", "description": "Get the text of a call while it goes on."},
             {
                 "name": "openai",
                 "description": "Transcribe with the clients of OpenAI's API. Their base URL is `/v1` of this service.",
@@ -152,6 +154,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.include_router(analysis.router)
     app.include_router(many.router)
     app.include_router(batches.router)
+    app.include_router(following.router)
     app.include_router(openai.router)
     app.include_router(deliveries.router)
     app.include_router(recordings.router)

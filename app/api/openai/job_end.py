@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from app.access.callers import Caller
+from app.api.event_streams import TROUBLE_PAUSE_SECONDS
 from app.api.openai.errors import Failure, failure_of, failure_of_job
 from app.database.connections import DATABASE_TROUBLE
 from app.errors import Abandoned, ShuttingDown, Unavailable
@@ -24,7 +25,6 @@ from app.service import Service
 CROWDED_RETRY_AFTER_SECONDS = 5
 STOPPING_RETRY_AFTER_SECONDS = 5  # a restart takes about as long; then the repeated request finds its job
 GIVEN_UP_RETRY_AFTER_SECONDS = 1
-TROUBLE_PAUSE_SECONDS = 1.0
 
 T = TypeVar("T")
 

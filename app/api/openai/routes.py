@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from app.access.callers import Caller
 from app.api.auth import MayTranscribe
 from app.api.dependencies import ServiceDep
+from app.api.event_streams import HEADERS, MEDIA_TYPE
 from app.api.forms import FORM_BYTES, Form, read_form
 from app.api.hang_ups import client_hangs_up
 from app.api.media_types import FORM, announced_bytes, require_form
@@ -20,7 +21,7 @@ from app.api.openai import openapi
 from app.api.openai.answers import Wanted, only_text, render
 from app.api.openai.fields import Asked, in_openais_words, is_known, read_fields, without_shape
 from app.api.openai.job_end import end_of, failure_at_end, patiently, require_room
-from app.api.openai.streaming import HEADERS, MEDIA_TYPE, events
+from app.api.openai.streaming import events
 from app.api.problems import render_failure
 from app.errors import AppError
 from app.intake.ask import Stored

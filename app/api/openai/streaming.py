@@ -5,8 +5,6 @@ worker the text goes on where it stopped.
 """
 
 import asyncio
-import json
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,9 +14,10 @@ import structlog
 
 from app.access.audit import Action
 from app.access.callers import Caller
+from app.api.event_streams import TROUBLE_PAUSE_SECONDS, Pulse, data_of
 from app.api.openai.answers import ResponseFormat, Wanted, delta_event, done_event, segment_event
 from app.api.openai.errors import failure_of
-from app.api.openai.job_end import TROUBLE_PAUSE_SECONDS, failure_at_end, require_open, waiting_for
+from app.api.openai.job_end import failure_at_end, require_open, waiting_for
 from app.api.problems import INTERNAL_ERROR_DETAIL
 from app.database.connections import DATABASE_TROUBLE
 from app.errors import AppError, InternalError
@@ -26,29 +25,9 @@ from app.process.tasks import within
 from app.service import Service
 from app.transcripts.transcript import Segment, Transcript, joined_text
 
-MEDIA_TYPE = "text/event-stream"
-HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second is for nginx, which would buffer events
-QUIET_SECONDS = 15.0
 KEEP_ALIVE = ": the transcription goes on\n\n"  # a comment, so that no proxy takes the connection for a dead one
 
-# JSON allows these characters, but some clients take them for the end of a line.
-LINE_BREAKS = {ord(character): f"\\u{ord(character):04x}" for character in "\u0085\u2028\u2029"}
-
 log = structlog.stdlib.get_logger("callscribe.http")
-
-
-class _Pulse:
-    """Knows when the stream has been quiet for too long."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def sent(self) -> None:
-        self._last = time.monotonic()
-
-    @property
-    def due_in(self) -> float:
-        return max(0.0, self._last + QUIET_SECONDS - time.monotonic())
 
 
 class _Text:
@@ -84,20 +63,20 @@ async def events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted)
         async for event in _events(service, job_id, caller, wanted):
             yield event
     except AppError as error:
-        yield _event(failure_of(error).body)
+        yield data_of(failure_of(error).body)
     except Exception:
         log.exception("unhandled error", job=str(job_id))
-        yield _event(failure_of(InternalError(INTERNAL_ERROR_DETAIL)).body)
+        yield data_of(failure_of(InternalError(INTERNAL_ERROR_DETAIL)).body)
 
 
 async def _events(service: Service, job_id: UUID, caller: Caller, wanted: Wanted) -> AsyncIterator[str]:
-    text, pulse = _Text(wanted), _Pulse()
+    text, pulse = _Text(wanted), Pulse()
     with waiting_for(service, job_id, caller) as changed:
         while True:
             try:
                 async for event in _news(service, job_id, caller, text):
                     pulse.sent()
-                    yield _event(event)
+                    yield data_of(event)
                 if text.is_complete:
                     return
             except DATABASE_TROUBLE:  # the job goes on, and so does the stream when the database is back
@@ -140,8 +119,3 @@ async def _news(service: Service, job_id: UUID, caller: Caller, text: _Text) -> 
 
 def _itself(transcript: Transcript) -> Transcript:
     return transcript
-
-
-def _event(event: Mapping[str, Any]) -> str:
-    text = json.dumps(event, ensure_ascii=False)
-    return f"data: {text.translate(LINE_BREAKS)}\n\n"

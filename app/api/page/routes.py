@@ -22,6 +22,7 @@ from app.errors import NotFound
 
 FOLDER = Path(__file__).parent / "assets"
 INDEX = "index.html"
+WORKLET = "_worklet.js"  # how a file ends that is no module of the page, because it runs beside it
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -51,9 +52,8 @@ class Asset:
 @cache
 def assets() -> dict[str, Asset]:
     files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
-    files[INDEX] = _with_folder(
-        files[INDEX].decode(), [name for name in files if name.endswith(".js")], version()
-    ).encode()
+    modules = [name for name in files if name.endswith(".js") and not name.endswith(WORKLET)]
+    files[INDEX] = _with_folder(files[INDEX].decode(), modules, version()).encode()
     return {name: asset_of(body, MEDIA_TYPES[Path(name).suffix], POLICY) for name, body in files.items()}
 
 

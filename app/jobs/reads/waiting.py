@@ -7,7 +7,7 @@ was lost. A client that waits holds no database connection.
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from uuid import UUID
 
 from app.access.callers import tenant_of
@@ -62,6 +62,10 @@ class Waiting:
         own = holders.of_owner[caller] if holders.shares.tenants < 2 else holders.of_tenant[tenant]
         return holders.has_room(caller, tenant) and (holders.free > self._most // 4 or own < FEW)
 
+    def place(self, caller: str) -> AbstractContextManager[None]:
+        """Count one more client with this key until the block ends, whatever it waits for."""
+        return self._holders.holding(caller, tenant_of(caller))
+
     @contextmanager
     def join(self, transcription_id: UUID, caller: str) -> Iterator[asyncio.Event | None]:
         """Wait as one of the clients until the block ends. Gives an event that is set when the job may have changed.
@@ -73,7 +77,7 @@ class Waiting:
             return
         with (
             self._signals.subscribe(changed_topic(transcription_id)) as changed,
-            self._holders.holding(caller, tenant_of(caller)),
+            self.place(caller),
             counted(self._jobs, [transcription_id]),
         ):
             if self._polling is None or self._polling.done():

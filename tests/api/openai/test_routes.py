@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from app.access.callers import ANONYMOUS, Caller
+from app.api import event_streams
 from app.api.openai import job_end, streaming
 from app.database.connections import Database
 from app.errors import Abandoned
@@ -264,7 +265,7 @@ async def test_a_stream_sends_final_text_while_the_job_runs_and_none_of_it_twice
 async def test_a_quiet_stream_is_kept_awake_and_ends_with_the_error_of_its_job(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(event_streams, "QUIET_SECONDS", 0.1)
     async with listening(database, tmp_path) as service:
         waiting = post(service, stream="true")
         await new_job(database)
@@ -304,7 +305,7 @@ async def test_a_stream_that_only_repeats_known_text_is_kept_awake(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second attempt writes the text of the first one again, and each part of it wakes the stream."""
-    monkeypatch.setattr(streaming, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(event_streams, "QUIET_SECONDS", 0.3)
     async with listening(database, tmp_path) as service:
         waiting = post(service, stream="true")
         await new_job(database)
@@ -349,7 +350,7 @@ async def test_a_client_keeps_waiting_while_the_database_is_away(
 async def test_a_client_that_knows_no_chunks_gets_a_stream_that_ends_with_its_connection(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(event_streams, "QUIET_SECONDS", 0.1)
     async with listening(database, tmp_path) as service:
         form = httpx.Request("POST", "http://x", files={"file": ("call.wav", tone())}, data={"stream": "true"})
         body = form.read()

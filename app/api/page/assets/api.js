@@ -75,10 +75,10 @@ async function withKey(request) {
 export const pathOf = (id) => `v1/transcriptions/${encodeURIComponent(id)}`;
 
 // `body` is JSON text, or undefined.
-export function call(path, { method = "GET", body, signal } = {}) {
+export function call(path, { method = "GET", body, signal, headers = {} } = {}) {
   const type = body === undefined ? {} : { "Content-Type": "application/json" };
   return withKey(async (key) => {
-    const response = await fetch(path, { method, body, signal, headers: { ...key, ...type } }).catch((error) => {
+    const response = await fetch(path, { method, body, signal, headers: { ...headers, ...key, ...type } }).catch((error) => {
       throw error.name === "AbortError" ? error : Problem.unreachable();
     });
     if (response.ok) return response;
@@ -138,6 +138,44 @@ export async function* followAnalysis(id, signal) {
     } catch (error) {
       if (!error.isTransient) throw error;
       await pause(error.retryAfter ?? RETRY_SECONDS, signal);
+    }
+  }
+}
+
+// Yields the events of a live call, from its start until it has stopped. If the connection breaks, it yields null and goes on
+// after the last event that has come.
+export async function* followLive(id, signal) {
+  for (let last = null; ; ) {
+    try {
+      const headers = last === null ? {} : { "Last-Event-ID": last };
+      const { body } = await call(`v1/live/${encodeURIComponent(id)}/events`, { signal, headers });
+      for await (const { number, event } of eventsIn(body)) {
+        last = number ?? last;
+        if (event.type === "error") throw Problem.unreachable();
+        yield event;
+        if (event.type === "stopped") return;
+      }
+    } catch (error) {
+      if (error.name === "AbortError" || !error.isTransient) throw error;
+      yield null;
+      await pause(error.retryAfter ?? RETRY_SECONDS, signal);
+    }
+  }
+}
+
+// `EventSource` cannot send a key, so the page reads the stream itself.
+async function* eventsIn(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ; ) {
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : Problem.unreachable();
+    });
+    if (done) throw Problem.unreachable(); // because the service is stopping
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const fields = new Map(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
+      if (fields.has("data")) yield { number: fields.get("id"), event: JSON.parse(fields.get("data")) };
     }
   }
 }

@@ -32,7 +32,7 @@ export function showDialogue(transcript, { at, q }) {
   if (turns.length) turns[0].button.tabIndex = 0;
   byId("no-turns").hidden = turns.length > 0;
   byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
-  list.style.setProperty("--speaker", `${longestPart(speakers)}ch`);
+  makeRoomFor(speakers, list);
   list.replaceChildren(...turns.map((turn) => turn.item));
   const chosen = at === null ? undefined : turnAt(at);
   searchIn(turns, q, chosen);
@@ -78,8 +78,11 @@ export const speakersOf = (transcript) => [...new Set(transcript.channels.map((c
 // the first colour.
 export const voiceOf = (speaker, speakers) => `voice-${Math.max(0, speakers.indexOf(speaker)) % 4}`;
 
-// Returns how many characters the longest word of the speakers' names has, so that no usual name breaks inside a word.
-const longestPart = (speakers) => Math.max(0, ...speakers.flatMap((name) => name.split(/[\s-]+/)).map((part) => part.length)) + 1;
+// Makes the column of the speakers as wide as the longest word of their names, so that no usual name breaks inside a word.
+export function makeRoomFor(speakers, turns) {
+  const longestPart = Math.max(0, ...speakers.flatMap((name) => name.split(/[\s-]+/)).map((part) => part.length)) + 1;
+  turns.style.setProperty("--speaker", `${longestPart}ch`);
+}
 
 // Only one turn is in the tab order. The arrow keys move to the others.
 function makeReachable(chosen) {

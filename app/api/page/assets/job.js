@@ -8,6 +8,8 @@ import { showDialogue } from "./dialogue.js";
 import { save, showDownloads } from "./downloads.js";
 import { byId, named, write } from "./elements.js";
 import { showAbout, showFacts, showWarnings } from "./facts.js";
+import { hideLive, showLive } from "./live.js";
+import { isKnownLive } from "./live_calls.js";
 import { announce, showProblem } from "./messages.js";
 import { examinedOnce, load, playFrom, seek, showWaveforms, unload } from "./player.js";
 import { isRedacted, mayBePlayed } from "./redaction.js";
@@ -21,6 +23,8 @@ const NOT_FETCHED = "The service has not fetched this recording yet.";
 const NEVER_FETCHED = "The service did not fetch this recording.";
 const NOT_PLAYABLE = "Your browser cannot play this recording. Download it to play it with another program, or play your own file in another format.";
 const GONE = "The service does not keep this recording.";
+const NO_CALL = { message: "There is no such call", detail: "It was erased, the link is wrong, or your key may not read it." };
+const SILENT = { message: "This live call has no sound", detail: "It ended before any sound came, so there is nothing to transcribe." };
 const PRIVATE = "This recording can be played when a tone covers what is private in it.";
 
 // Shows the call of a place: {id, at, q, plays}. At `at` seconds there is the turn to show, which is played too if `plays`. The
@@ -29,9 +33,23 @@ export async function showJob(place, signal, focus) {
   scrollTo(0, 0);
   for (const part of ["player", "no-audio", "keep-recording", "summary", "transcript", "progress", "actions", "about", "job-line"]) byId(part).hidden = true;
   hideAnalysis();
+  hideLive();
   byId("facts").replaceChildren();
   byId("retry-place").replaceChildren();
   byId("job-title").textContent = "Call";
+  let live = isKnownLive(place.id) ? await showLive(place.id, signal, focus) : null;
+  while (live === null || live.isRecorded) {
+    if (await wasFollowed(place, signal, focus)) return undefined;
+    if (live?.hadEnded) break;
+    live = await showLive(place.id, signal, focus); // the page may not know yet that this is a live call
+    if (live === null) break;
+  }
+  hideLive();
+  return showProblem(live && !live.isRecorded ? SILENT : NO_CALL);
+}
+
+// Follows the job until it has ended. Returns false if there is none.
+async function wasFollowed(place, signal, focus) {
   let shown = null;
   try {
     for await (const job of follow(place.id, signal)) {
@@ -41,8 +59,9 @@ export async function showJob(place, signal, focus) {
   } catch (error) {
     if (error.status !== 404 && error.status !== 422) throw error;
     byId("progress").hidden = true;
-    showProblem({ message: "There is no such call", detail: "It was erased, the link is wrong, or your key may not read it." });
+    return false;
   }
+  return true;
 }
 
 // Shows what the service says of a job now. `before` is what it said last, or null. Returns what is shown.
@@ -178,6 +197,7 @@ byId("audio").addEventListener("error", () => {
 
 async function showResult(job, place, signal) {
   const [transcript, analysis] = await Promise.all([read(`${pathOf(job.id)}/transcript`, signal), readAnalysis(job, signal)]);
+  hideLive();
   showFacts(transcript);
   showWarnings(transcript);
   showTalk(transcript);

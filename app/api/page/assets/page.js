@@ -12,11 +12,14 @@ import { offerAllLanguages, setUpFilters, showFilters } from "./filters.js";
 import { showJob } from "./job.js";
 import { setUpKeyboard } from "./keyboard.js";
 import { hideProblem, showProblem } from "./messages.js";
+import { setUpLive } from "./live.js";
+import { setUpLiveCalls, showLiveCalls } from "./live_calls.js";
 import { showLanguages } from "./options.js";
 import { unload } from "./player.js";
 import { afterRetry } from "./retrying.js";
 import { setUpReports, showReport } from "./reports.js";
 import { learnRights, may } from "./rights.js";
+import { setUpSpeaking } from "./speaking.js";
 import { showNoKey, showNoScope, showRefusal } from "./states.js";
 import { setUpCode, showCode } from "./use_from.js";
 
@@ -61,6 +64,7 @@ async function showHome({ filters }, signal, opened) {
   showFilters(filters);
   if (opened !== null) (rowOf(opened)?.link ?? byId("home-title")).focus({ preventScroll: true });
   await showCalls(filters, signal);
+  await showLiveCalls(signal);
   await offerAllLanguages(signal);
 }
 
@@ -128,6 +132,9 @@ setUpFilters();
 setUpReports();
 setUpDefinitions();
 setUpExport();
+setUpLive();
+setUpLiveCalls();
+setUpSpeaking();
 setUpErasing();
 setUpKeyboard();
 const rightsKnown = learnRights().catch(showProblem);

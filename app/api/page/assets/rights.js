@@ -2,13 +2,13 @@
 
 import { read } from "./api.js";
 
-const NAMES = ["read", "transcribe"];
+const NAMES = ["read", "transcribe", "live"];
 let scopes = new Set(NAMES);
 
 export const may = (scope) => scopes.has(scope);
 
-// Asks the service who the reader is. Until it has answered, the elements with the class `if-may-transcribe` keep their place
-// but are not shown.
+// Asks the service who the reader is. Until it has answered, the elements with the classes `if-may-transcribe` and
+// `if-may-live` keep their place but are not shown.
 export async function learnRights(signal) {
   const caller = await read("v1/keys/current", signal).catch((error) => {
     if (error.name === "AbortError") throw error;
@@ -16,5 +16,6 @@ export async function learnRights(signal) {
   });
   scopes = new Set(caller.scopes);
   document.body.classList.toggle("only-reads", !may("transcribe"));
+  document.body.classList.toggle("no-live", !may("live"));
   document.body.classList.remove("rights-unknown");
 }

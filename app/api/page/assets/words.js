@@ -18,6 +18,7 @@ const ADVICE = {
 
 export const isUnfinished = (job) => job.status === "pending" || job.status === "in_progress";
 export const nameOf = (job) => job.audio.filename ?? "Unnamed recording";
+export const nameOfLive = (call) => call.external_id ?? `Live call since ${TIME.format(new Date(call.started_at))}`;
 export const adviceOn = (code) => ADVICE[code] ?? "Add the recording again. If it fails again, ask the operator of the service.";
 export const canBeRetried = (job) => ["failed", "cancelled"].includes(job.status) && (job.audio.source !== "upload" || job.links.audio !== null);
 export const notificationOf = (job) => NOTIFICATIONS[job.notify_status] ?? null;
@@ -73,6 +74,7 @@ export function inWords({ message, detail, code, requestId, errors = [] }) {
 
 export const percent = (part) => `${Math.round(part * 100)}\u00a0%`; // a number and its unit stay on one line
 
+const TIME = new Intl.DateTimeFormat([], { timeStyle: "short" });
 const DATE = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" }); // made once, because that takes long
 export const dateOf = (time) => DATE.format(new Date(time));
 
