@@ -29,6 +29,8 @@ JOB_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_40
 HTTP_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 60)
 FACTOR_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 MODEL_BUCKETS = (0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300)
+LIVE_BUCKETS = (0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 10, 30)
+LIVE_KINDS = ("partial", "final")
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would be a second time series for each counter, and Prometheus does not need them
@@ -93,17 +95,30 @@ _analyses_not_queued = _counter(
 )
 _live_calls = Gauge("live_calls", "Live calls that go on in this process.", namespace=PREFIX, registry=_registry)
 _live_refused = _counter("live_calls_refused", "Live calls that were refused, because there was no place for them.")
+_live_delay = _histogram(
+    "live_delay_seconds",
+    "Seconds from the end of what was said in a live call to its text.",
+    LIVE_BUCKETS,
+    "kind",
+)
 _models, _codes, _routes, _channels = _Values(), _Values(), _Values(), _Values()
 for _stage in STAGES:
     _job_seconds.labels(_stage)
 for _result in WINDOW_RESULTS:
     _windows.labels(_result)
+for _kind in LIVE_KINDS:
+    _live_delay.labels(_kind)
 for _result in MODEL_RESULTS:
     _analysis_requests.labels(_result)
 
 
 def live_calls(count: int) -> None:
     _live_calls.set(count)
+
+
+def live_delay(kind: str, seconds: float) -> None:
+    """`kind` is one of LIVE_KINDS."""
+    _live_delay.labels(kind).observe(max(0.0, seconds))
 
 
 def live_call_refused() -> None:

@@ -6,8 +6,10 @@ The engine loads the models, starts their threads, and puts the parts of this ro
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,16 +22,20 @@ from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.call.assemble import Call, assemble
 from app.speech.live.events import OnEvent
+from app.speech.live.listener import ChannelListener
+from app.speech.live.passes import LivePass
 from app.speech.model import DEFAULT_BEAM_SIZE, Device, DeviceChoice, Model
 from app.speech.reader import ChannelScan
 from app.speech.reports import FinalReports, OnFinal
-from app.speech.session import PendingWindow, Session
-from app.speech.settling import recognize_batch
+from app.speech.session import Session
+from app.speech.settling import Work, recognize_batch
 from app.speech.windows import voice_activity
 from app.speech.windows.levels import measure
 from app.transcripts.transcript import Options, Transcript
 
 USUAL_RANK = Rank()
+WINDOWS_BESIDE_LIVE = 2  # of a batch on a processor, which takes half a second
+CALLS_PER_CORE, CALLS_PER_GPU = 3, 50
 logger = logging.getLogger(__name__)
 
 
@@ -120,7 +126,9 @@ class Engine:
         self._models: Mapping[str, Model] = {}
         self.devices: Mapping[str, Device] = {}
         """Where each model runs, after `load`."""
-        self._batcher: Batcher[PendingWindow] | None = None
+        self._batcher: Batcher[Work] | None = None
+        self._voices = ThreadPoolExecutor(1, "live-voices")
+        self._listeners = 0
         self._whole_reads = FairPlaces(
             3, 2, shares
         )  # each reads a whole recording, in threads that other work needs too
@@ -194,6 +202,54 @@ class Engine:
         if reports:
             reports.end(transcript)
         return transcript
+
+    @property
+    def most_live_calls(self) -> int:
+        """How many live calls the devices can follow at the same time, as measured (docs/live.md)."""
+        return sum(
+            CALLS_PER_CORE * device.threads if device.kind == "cpu" else CALLS_PER_GPU * max(1, len(device.indexes))
+            for device in list(self.devices.values())[:1]
+        )
+
+    def listen(
+        self,
+        pcm: PcmFile,
+        channel: int,
+        options: Options,
+        rank: Rank,
+        on_event: OnEvent,
+        *,
+        silence_ms: int = 500,
+        partial_ms: int | None = 1000,
+    ) -> ChannelListener:
+        """As LiveTranscriber says. While somebody listens, batches on a processor hold only a few windows."""
+        batcher = self._batcher
+        if batcher is None:
+            raise EngineStopped
+
+        def submit(work: LivePass) -> None:
+            batcher.submit(work, [work])
+
+        self._count_listeners(batcher, 1)
+        return ChannelListener(
+            self._models[options.model],
+            pcm,
+            channel,
+            options,
+            rank,
+            on_event,
+            submit,
+            self._voices,
+            partial(self._count_listeners, batcher, -1),
+            silence_ms=silence_ms,
+            partial_ms=partial_ms,
+        )
+
+    def _count_listeners(self, batcher: Batcher[Work], more: int) -> None:
+        self._listeners += more
+        is_cpu = any(device.kind == "cpu" for device in self.devices.values())
+        most = WINDOWS_BESIDE_LIVE if is_cpu else max(device.batch_size for device in self.devices.values())
+        batcher.keep_batches_small(most if self._listeners else None)
 
     def close(self) -> None:
         """Ends the threads after their current batches. All other jobs end with EngineStopped. Models stay in memory.

@@ -9,13 +9,17 @@ channels, queues or recordings. The engine does not look into `WindowRequest.sta
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from app.transcripts.transcript import Options, TranscriptWarning, Word
 
 if TYPE_CHECKING:  # the settings import this module too, and need no arrays
     import numpy as np
     from numpy.typing import NDArray
+
+Care = Literal["full", "quick", "draft"]
+"""How much work a window is worth. `full` tries all that the family can do. `quick` leaves out what takes seconds.
+`draft` is tried once, as fast as possible, and needs no times of words."""
 
 Samples: TypeAlias = "NDArray[np.float32]"
 """16 kHz, one channel, −1…1."""
@@ -99,6 +103,7 @@ class WindowRequest:
     language: str
     language_is_detected: bool
     state: Any = None
+    care: Care = "full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ To settle a window is to find its words, its missed speech and its warning, and 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from app import metrics
 from app.speech.call.segments import Heard
+from app.speech.live.passes import LivePass
 from app.speech.model import Again, Answer, NoSpeech, Recognized, Samples, WindowRequest
 from app.speech.reader import read_window
 from app.speech.session import PendingWindow
@@ -39,7 +41,11 @@ class _Settlement:
     warning: TranscriptWarning | None
 
 
-def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
+Work: TypeAlias = PendingWindow | LivePass
+"""What a batch may hold: windows of recordings, and passes over the utterances of live calls."""
+
+
+def recognize_batch(batch: Sequence[Work]) -> list[Work]:
     """Recognizes windows of one kind and settles them. Returns the windows that must be recognized next or again.
 
     If this raises an error, no window has been settled. If a recording cannot be read, only its own job fails.
@@ -49,13 +55,17 @@ def recognize_batch(batch: Sequence[PendingWindow]) -> list[PendingWindow]:
         return []
     answers = batch[0].job.model.recognize([(pending.request, samples) for pending, samples in readable])
     metrics.batch_recognized(len(readable))
-    answered = list(zip((pending for pending, _ in readable), answers, strict=True))
+    every = list(zip((pending for pending, _ in readable), answers, strict=True))
+    answered = [(pending, answer) for pending, answer in every if isinstance(pending, PendingWindow)]
     settlements = [_settlement_of(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
-    queued_next = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
+    queued_next: list[Work] = [_repeated(pending, answer) for pending, answer in answered if isinstance(answer, Again)]
     queued_next += [missed for settlement in settlements for missed in settlement.missed]
     for settlement in settlements:
         _hand_over(settlement)
-    _count([answer for _, answer in answered])
+    for pending, answer in every:
+        if isinstance(pending, LivePass):
+            queued_next += pending.answered(answer)
+    _count([answer for _, answer in every])
     return queued_next
 
 
@@ -67,12 +77,14 @@ def _count(answers: Sequence[Answer]) -> None:
         metrics.windows_recognized(result, count)
 
 
-def _read(pending: PendingWindow) -> "Samples | None":
+def _read(pending: Work) -> "Samples | None":
     """The window's samples. If they cannot be read, the job fails, and this returns None.
 
     The recording may be gone because the client has cancelled the job.
     """
     try:
+        if isinstance(pending, LivePass):
+            return pending.samples()
         return read_window(pending.job.call.channels[pending.channel], pending.window)
     except OSError as error:
         if not pending.job.ended:

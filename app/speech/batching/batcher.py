@@ -78,6 +78,12 @@ class Batcher(Generic[ItemT]):
         for thread in self._threads:
             thread.start()
 
+    def keep_batches_small(self, most: int | None) -> None:
+        """From now on a batch holds at most so many items, because live calls go on. None ends that."""
+        with self._changed:
+            self._lanes.small_size = most
+            self._changed.notify_all()
+
     def submit(self, job: Job, sources: Sequence[Source[ItemT]]) -> None:
         """Queues a job. Raises EngineStopped after `close`."""
         with self._changed:

@@ -44,6 +44,8 @@ class Lanes(Generic[ItemT]):
         self._waits_since: dict[Hashable, int] = {}
         self._may_hurry: set[Hashable] = set()
         self._steps = 0
+        self.small_size: int | None = None
+        """The most items of a batch while live calls go on, so that a thread is free for them soon. None otherwise."""
 
     def put(self, item: ItemT, kind: Hashable) -> None:
         self._lanes.setdefault(kind, []).append(_Queued(item, self._steps))
@@ -78,8 +80,10 @@ class Lanes(Generic[ItemT]):
     def take_full(self) -> list[ItemT]:
         """A full batch, or the items of a lane that has waited too long. Empty if there is neither."""
         for kind in self._most_urgent_first():
-            if len(self._lanes[kind]) >= self._batch_size or self._waited(kind) >= self._patience(kind):
-                return self._take(kind, self._batch_size)
+            if live := self._live(kind):
+                return self._take(kind, live)
+            if len(self._lanes[kind]) >= self._size or self._waited(kind) >= self._patience(kind):
+                return self._take(kind, self._size)
         return []
 
     def take_last(self, is_last: Callable[[ItemT], bool]) -> list[ItemT]:
@@ -89,7 +93,7 @@ class Lanes(Generic[ItemT]):
         """
         for kind in self._most_urgent_first():
             if last := sum(is_last(each.item) for each in self._lanes[kind]):
-                return self._take(kind, max(last, self._batch_size // 2), lambda item: not is_last(item))
+                return self._take(kind, max(last, self._size // 2), lambda item: not is_last(item))
         return []
 
     def take_part(self, takers: int) -> list[ItemT]:
@@ -99,6 +103,16 @@ class Lanes(Generic[ItemT]):
             takers = 1 if all(each.item.again for each in self._lanes[kind]) else takers
             return self._take(kind, ceil(len(self._lanes[kind]) / takers))
         return []
+
+    @property
+    def _size(self) -> int:
+        return self._batch_size if self.small_size is None else min(self._batch_size, self.small_size)
+
+    def _live(self, kind: Hashable) -> int:
+        """How many items of a lane belong to live calls, which wait for no others."""
+        if self.small_size is None:
+            return 0
+        return sum(each.item.job.rank.priority < 0 for each in self._lanes[kind])
 
     def _patience(self, kind: Hashable) -> int:
         if kind in self._may_hurry and self._hurries(kind):
@@ -142,7 +156,7 @@ class Lanes(Generic[ItemT]):
         self._since_trouble += 1
         if self._since_trouble % RECOVERY == 0:
             self._batch_size = min(2 * self._batch_size, self._full_size)
-        count = min(count, self._batch_size)
+        count = min(count, self._size)
         batch, self._lanes[kind] = self._lanes[kind][:count], self._lanes[kind][count:]
         self._forget_empty()
         return [each.item for each in batch]

@@ -146,7 +146,7 @@ class Whisper:
                     suppress_tokens=self._suppressed,
                     return_scores=True,
                     return_no_speech_prob=True,
-                    **self._search(temperature),
+                    **self._search(how, temperature),
                 )
                 for temperature in how.temperatures
             ]
@@ -159,9 +159,9 @@ class Whisper:
             for most, *of_window in zip(most_tokens, *results, strict=True)
         ]
 
-    def _search(self, temperature: float) -> dict[str, Any]:
+    def _search(self, how: Try, temperature: float) -> dict[str, Any]:
         if not temperature:
-            return {"beam_size": self._beam_size}
+            return {"beam_size": 1 if how.greedy else self._beam_size}
         return {"beam_size": 1, "sampling_topk": 0, "sampling_temperature": temperature}
 
     @cache  # noqa: B019  a model lives as long as its process

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from math import ceil, exp, isfinite
 
+from app.speech.model import Care
+
 MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
 MAX_NO_SPEECH_PROB = 0.6
@@ -61,12 +63,14 @@ class Hypothesis:
 class Try:
     """One way to recognize a window. If it is `prompted`, the model gets the client's prompt and hotwords.
 
+    If it is `greedy`, the model follows one text instead of several side by side. It is faster and makes more errors.
     The model writes one hypothesis at each of the `temperatures`. The first one that is believed counts.
     """
 
     context_seconds: int
     temperatures: tuple[float, ...]
     prompted: bool
+    greedy: bool = False
 
     @property
     def samples(self) -> bool:
@@ -87,6 +91,14 @@ def tries(context_seconds: int, prompted: bool) -> tuple[Try, ...]:
     calm = Try(FULL_CONTEXT_SECONDS, CALM, prompted=False)
     sampled = Try(FULL_CONTEXT_SECONDS, TEMPERATURES, prompted=False)
     return (first, sampled) if first == calm else (first, calm, sampled)
+
+
+def tries_with(care: Care, context_seconds: int, prompted: bool) -> tuple[Try, ...]:
+    """As `tries`, but with less care: nothing at rising temperatures, or only one greedy try."""
+    if care == "draft":
+        return (Try(context_seconds, CALM, prompted, greedy=True),)
+    every = tries(context_seconds, prompted)
+    return every if care == "full" else tuple(way for way in every if not way.samples)
 
 
 def most_tokens(seconds: float, tokens_per_character: float) -> int:

@@ -25,7 +25,7 @@ from app.speech.model import (
 )
 from app.speech.whisper.adapter import Utterance, Whisper
 from app.speech.whisper.encoded import Encoded
-from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, may_be_sound, most_tokens, tries
+from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, may_be_sound, most_tokens, tries_with
 from app.transcripts.transcript import Options, TranscriptWarning, WarningCode, Word
 
 CHANGE_SECONDS = 9  # shorter windows are not searched for a change of the language
@@ -81,7 +81,7 @@ class WhisperRecognizer:
     def kind(self, request: WindowRequest) -> Hashable:
         way = self._state(request).tries_left[0]
         prompt_length = len(self._prompt(request, way)) if way.prompted else 0
-        return request.options.task, way.context_seconds, way.temperatures, prompt_length
+        return request.options.task, way.context_seconds, way.temperatures, way.greedy, prompt_length
 
     def recognize(self, batch: Sequence[tuple[WindowRequest, Samples]]) -> Sequence[Answer]:
         states = [self._state(request) for request, _ in batch]
@@ -106,7 +106,8 @@ class WhisperRecognizer:
     def _state(self, request: WindowRequest) -> TryState:
         if request.state is None:
             context_seconds = self.whisper.context_seconds(request.seconds)
-            return TryState(tries(context_seconds, prompted=bool(_bias(request.options).strip())))
+            prompted = bool(_bias(request.options).strip())
+            return TryState(tries_with(request.care, context_seconds, prompted))
         state: TryState = request.state
         return state
 
@@ -160,10 +161,14 @@ class WhisperRecognizer:
     def _timed(self, encoded: Encoded, final: Mapping[int, _Final]) -> Mapping[int, tuple[Word, ...]]:
         """Returns the words of each row with their times.
 
-        Returns nothing for translations. They do not hold the words that were spoken, so they cannot be aligned with
-        the sound.
+        Returns nothing for drafts, and nothing for translations. Translations do not hold the words that were spoken,
+        so they cannot be aligned with the sound.
         """
-        spoken = {row: (each.request, each.hypothesis) for row, each in final.items() if each.hypothesis}
+        spoken = {
+            row: (each.request, each.hypothesis)
+            for row, each in final.items()
+            if each.hypothesis and each.request.care != "draft"
+        }
         if any(request.options.task == "translate" for request, _ in spoken.values()):
             return {}
         return self.whisper.align(

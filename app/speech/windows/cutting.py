@@ -173,7 +173,7 @@ class WindowFinder:
 
     def _cut_run(self) -> None:
         """Ends a run that fills a window at the most silent point of its second half."""
-        length, _ = _best_pause(self._run, len(self._run) // 2, len(self._run))
+        length, _ = best_pause(self._run, len(self._run) // 2, len(self._run))
         cut, later, quiet = self._run_start + length, self._run[length:], self._quiet_since
         self._end_run(cut)
         self._run_start, self._run = cut, later
@@ -220,11 +220,11 @@ class _Speech:
         latest = min((end - self.piece.start) // FRAME_SAMPLES, len(self.probabilities) - least)
         if latest - least < CUT_SMOOTHING_FRAMES:
             return None
-        at, probability = _best_pause(self.probabilities, max(least, latest // 2), latest)
+        at, probability = best_pause(self.probabilities, max(least, latest // 2), latest)
         return self.piece.start + at * FRAME_SAMPLES if probability <= SILENCE_THRESHOLD else None
 
 
-def _best_pause(run: Sequence[float], first: int, last: int) -> tuple[int, float]:
+def best_pause(run: Sequence[float], first: int, last: int) -> tuple[int, float]:
     """The most silent frame of a run between two frames, and the probability of speech around it."""
     smooth = np.convolve(run[first:last], np.full(CUT_SMOOTHING_FRAMES, 1 / CUT_SMOOTHING_FRAMES), mode="valid")
     at = int(np.argmin(smooth))

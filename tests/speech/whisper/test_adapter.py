@@ -14,7 +14,7 @@ from app.speech.engine import Engine
 from app.speech.model import DEFAULT_BEAM_SIZE, Again, DeviceChoice, NoSpeech, Samples
 from app.speech.reader import ChannelScan, read_window
 from app.speech.session import PendingWindow, Session
-from app.speech.settling import recognize_batch
+from app.speech.settling import Work, recognize_batch
 from app.speech.whisper import recognizing, weights
 from app.speech.whisper.adapter import Whisper
 from app.speech.whisper.device import find_device
@@ -97,7 +97,7 @@ def test_a_window_is_encoded_only_once_for_each_context(
 
     monkeypatch.setattr(Whisper, "encode", counted)
     monkeypatch.setattr(Whisper, "recognize", loop)
-    batch = [window_of(model, record(speech(sample("en", "quick_brown_fox"))))]
+    batch: list[Work] = [window_of(model, record(speech(sample("en", "quick_brown_fox"))))]
     tries = 0
     while batch:
         batch = recognize_batch(batch)

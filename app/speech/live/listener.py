@@ -1,0 +1,287 @@
+"""Hears one channel of a live call: finds its utterances, and asks the batcher for their text while they grow.
+
+All of it runs on the event loop, except voice activity, which has a thread for all channels. Only one pass of a channel
+is under way at any time. If the machine has too much to do, passes take longer, so there are fewer drafts. If they take
+too long, there are none until final texts are on time again.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app import metrics
+from app.audio.pcm import SAMPLE_RATE, PcmFile
+from app.process.places import Rank
+from app.speech.batching.batcher import EngineStopped
+from app.speech.live.agreement import Agreement
+from app.speech.live.events import Behind, Final, OnEvent, Partial, SpeechStarted, SpeechStopped, UtteranceEvent
+from app.speech.live.passes import DRAFT_PRIORITY, FINAL_PRIORITY, Asked, LivePass, PassResult
+from app.speech.live.utterances import Closed, Opened, UtteranceFinder
+from app.speech.model import Care, Model, Recognized
+from app.speech.reader import SURE_SECONDS, SURE_SHARE
+from app.speech.windows.cutting import FRAME_SAMPLES, PAD_SAMPLES, Piece, Window
+from app.speech.windows.voice_activity import VoiceActivity
+from app.speech.windows.word_times import spread, to_recording_times
+from app.transcripts.transcript import Options, Word
+
+HEARD_AT_ONCE = 6 * FRAME_SAMPLES  # 0.2 s: voice activity decides by stretches whether there is any sound
+LONGEST_AT_ONCE = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
+LONGEST_UTTERANCE_SECONDS = 18.0
+
+# The first drafts come early, so that a reader sees soon that somebody speaks.
+FIRST_DRAFT_SECONDS = 0.4
+EARLY_DRAFTS = 3
+
+# With a draft that took longer than this, the machine has no time for drafts. They begin again after a final text
+# that was on time.
+SLOWEST_DRAFT_SECONDS = 2.5
+LATE_SECONDS = 5.0
+WARNING_PAUSE_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What stays the same for a channel."""
+
+    model: Model
+    pcm: PcmFile
+    channel: int
+    options: Options
+    rank: Rank
+    partial_seconds: float | None
+
+
+@dataclass
+class _Draft:
+    """The drafts of one utterance: how far the last one reached, in samples, and what they agree on."""
+
+    number: int
+    until: int
+    passes: int = 0
+    is_told: bool = False
+    agreement: Agreement = field(default_factory=Agreement)
+
+
+class ChannelListener:
+    """One channel of a live call. `submit` hands a pass to the batcher, and may raise EngineStopped."""
+
+    def __init__(
+        self,
+        model: Model,
+        pcm: PcmFile,
+        channel: int,
+        options: Options,
+        rank: Rank,
+        on_event: OnEvent,
+        submit: Callable[[LivePass], None],
+        voices: Executor,
+        on_close: Callable[[], None],
+        *,
+        silence_ms: int,
+        partial_ms: int | None,
+    ) -> None:
+        seconds = None if partial_ms is None else partial_ms / 1000
+        self._settings = _Settings(model, pcm, channel, options, rank, seconds)
+        self._on_event = on_event
+        self._submit = submit
+        self._voices = voices
+        self._on_close = on_close
+        self._voice = VoiceActivity()
+        longest = min(LONGEST_UTTERANCE_SECONDS, float(model.window_seconds)) - 2 * PAD_SAMPLES / SAMPLE_RATE
+        self._finder = UtteranceFinder(silence_ms / 1000, longest)
+        self._grown, self._heard = 0, 0
+        self._grown_at = time.monotonic()
+        self._hearing: asyncio.Task[None] | None = None
+        self._finishing = False
+        self._closed = False
+        self._finals: deque[Closed] = deque()
+        self._passes: asyncio.Task[None] | None = None
+        self._draft = _Draft(-1, 0)
+        self._rests = False  # whether there is no time for drafts
+        self._warned_at = -WARNING_PAUSE_SECONDS
+        single = model.languages[0] if len(model.languages) == 1 else None
+        self._language = options.language or single
+        self._votes: dict[str, float] = defaultdict(float)
+
+    def advance(self, samples: int) -> None:
+        self._grown, self._grown_at = samples, time.monotonic()
+        if self._hearing is None and samples - self._heard >= HEARD_AT_ONCE and not self._closed:
+            self._hearing = asyncio.create_task(self._hear())
+
+    async def finish(self) -> None:
+        """The channel has ended. Returns when its last event was given."""
+        if self._hearing is not None:
+            await self._hearing
+        self._finishing = True
+        await self._hear()
+        while self._passes is not None:
+            await self._passes
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._on_close()
+        self._finals.clear()
+        if self._passes is not None:
+            self._passes.cancel()
+
+    async def _hear(self) -> None:
+        """Looks for speech in what is new."""
+        loop = asyncio.get_running_loop()
+        try:
+            while not self._closed:
+                count = min(self._grown - self._heard, LONGEST_AT_ONCE)
+                count -= 0 if self._finishing else count % FRAME_SAMPLES
+                if count <= 0 or (count < HEARD_AT_ONCE and not self._finishing):
+                    break
+                probabilities = await loop.run_in_executor(self._voices, self._probabilities, self._heard, count)
+                self._heard += count
+                self._follow(self._finder.feed(probabilities))
+            if self._finishing:
+                self._follow(self._finder.finish())
+        except OSError:
+            logger.exception("live.read_failed")
+            self.close()
+        finally:
+            self._hearing = None
+
+    def _probabilities(self, start: int, count: int) -> NDArray[np.float32]:
+        return self._voice.probabilities(self._settings.pcm.read(start, count))
+
+    def _follow(self, found: Sequence[Opened | Closed]) -> None:
+        channel = self._settings.channel
+        for event in found:
+            if isinstance(event, Closed):
+                self._finals.append(event)
+                if not event.is_cut:
+                    self._give(SpeechStopped(channel, event.end / SAMPLE_RATE))
+            elif not (self._finals and self._finals[-1].is_cut and self._finals[-1].end == event.start):
+                self._give(SpeechStarted(channel, event.start / SAMPLE_RATE))
+        self._begin_passes()
+
+    def _give(self, event: UtteranceEvent) -> None:
+        if not self._closed:
+            self._on_event(event)
+
+    def _begin_passes(self) -> None:
+        if self._passes is None and not self._closed:
+            self._passes = asyncio.create_task(self._run_passes())
+
+    async def _run_passes(self) -> None:
+        """Runs the passes that are due, one after the other. Final texts go first."""
+        try:
+            while not self._closed:
+                if self._finals:
+                    await self._give_final(self._finals.popleft())
+                elif self._is_draft_due():
+                    await self._give_partial()
+                else:
+                    return
+        except asyncio.CancelledError:
+            pass
+        except Exception:
+            logger.exception("live.pass_failed")
+        finally:
+            self._passes = None
+
+    def _is_draft_due(self) -> bool:
+        step, utterance = self._settings.partial_seconds, self._finder.open_utterance
+        if step is None or utterance is None or self._rests:
+            return False
+        number, start, end = utterance
+        if number != self._draft.number:
+            self._draft = _Draft(number, start)
+        due = min(step, FIRST_DRAFT_SECONDS) if self._draft.passes < EARLY_DRAFTS else step
+        return (end - self._draft.until) / SAMPLE_RATE >= due
+
+    async def _give_partial(self) -> None:
+        utterance = self._finder.open_utterance
+        assert utterance is not None
+        number, start, end = utterance
+        draft = self._draft
+        draft.until, draft.passes = end, draft.passes + 1
+        began = time.monotonic()
+        result = await self._heard_in(start, self._heard, "draft", DRAFT_PRIORITY)
+        self._rests = time.monotonic() - began > SLOWEST_DRAFT_SECONDS
+        if result is None or result.heard is None or any(closed.number == number for closed in self._finals):
+            return  # the final text is due, and says more
+        if draft.agreement.hear(result.heard.text):
+            self._give(Partial(self._settings.channel, number, start / SAMPLE_RATE, draft.agreement.text))
+            draft.is_told = True
+            metrics.live_delay("partial", self._seconds_since(end))
+
+    async def _give_final(self, closed: Closed) -> None:
+        late = self._seconds_since(closed.end)
+        result = await self._heard_in(closed.start, closed.end, "quick", FINAL_PRIORITY)
+        delay = self._seconds_since(closed.end)
+        metrics.live_delay("final", delay)
+        self._rests = self._rests and late > LATE_SECONDS / 2
+        if late > LATE_SECONDS and time.monotonic() - self._warned_at > WARNING_PAUSE_SECONDS:
+            self._warned_at = time.monotonic()
+            self._give(Behind(self._settings.channel, round(late, 1)))
+        if result is not None:
+            self._vote(result, (closed.end - closed.start) / SAMPLE_RATE)
+        if result is not None and result.heard is not None:
+            self._give(self._final(closed, result.heard))
+        elif self._draft.number == closed.number and self._draft.is_told:
+            self._give(self._nothing(closed))
+
+    async def _heard_in(self, start: int, end: int, care: Care, priority: int) -> PassResult | None:
+        """What the model hears between two samples. None if the model failed."""
+        settings = self._settings
+        first, last = max(0, start - PAD_SAMPLES), min(self._heard, end + PAD_SAMPLES)
+        work = LivePass(
+            Asked(
+                settings.model,
+                settings.pcm,
+                Window((Piece(first, max(last, first + FRAME_SAMPLES)),)),
+                settings.options,
+                self._language or "",
+                settings.options.language is None and len(settings.model.languages) > 1,
+                dict(self._votes),
+                replace(settings.rank, priority=priority),
+                care,
+            )
+        )
+        try:
+            self._submit(work)
+            return await asyncio.wrap_future(work.result)
+        except EngineStopped:
+            return None
+        except Exception:
+            logger.exception("live.pass_failed")
+            return None
+
+    def _vote(self, result: PassResult, seconds: float) -> None:
+        """Counts the languages that were detected, until the language of the channel is clear."""
+        for language, probability in result.languages.items():
+            self._votes[language] += probability * seconds
+        together = sum(self._votes.values())
+        likeliest = max(self._votes, key=self._votes.__getitem__, default=None)
+        if self._language is None and likeliest is not None and together >= SURE_SECONDS:
+            self._language = likeliest if self._votes[likeliest] >= SURE_SHARE * together else None
+
+    def _final(self, closed: Closed, heard: Recognized) -> Final:
+        start, end = closed.start / SAMPLE_RATE, closed.end / SAMPLE_RATE
+        first, last = max(0, closed.start - PAD_SAMPLES), closed.end + PAD_SAMPLES
+        window = Window((Piece(first, last),))
+        words = heard.words or spread(heard.phrases or (Word(0.0, window.seconds, f" {heard.text}"),))
+        timed = to_recording_times(words, window, window.end, aligned=heard.words is not None)
+        return Final(self._settings.channel, closed.number, start, end, heard.text, heard.language, timed)
+
+    def _nothing(self, closed: Closed) -> Final:
+        start, end = closed.start / SAMPLE_RATE, closed.end / SAMPLE_RATE
+        return Final(self._settings.channel, closed.number, start, end, "", self._language or "", ())
+
+    def _seconds_since(self, sample: int) -> float:
+        """Seconds since this sample came."""
+        return time.monotonic() - self._grown_at + (self._grown - sample) / SAMPLE_RATE
