@@ -168,11 +168,10 @@ class _Conversation:
             for task in self._settling:
                 task.cancel()
             self._outbox.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    await asyncio.shield(writing)
+            await asyncio.wait([writing], timeout=FLUSH_SECONDS)
             writing.cancel()
-            await asyncio.wait([writing])
+            with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):  # the client is gone
+                await writing
 
     async def _hold(self) -> None:
         try:
