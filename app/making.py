@@ -57,6 +57,7 @@ from app.jobs.upkeep import erasure
 from app.jobs.upkeep.retention import Retention
 from app.jobs.worker.recording import Decoder
 from app.jobs.worker.runner import JobRunner
+from app.live import tokens
 from app.live.calls import LiveCalls
 from app.live.spool import Spools
 from app.network.guard import NetworkGuard
@@ -207,6 +208,7 @@ def retention_of(settings: Settings, database: Database, store: AudioStore, free
         keep_transcript_days=settings.keep_transcript_days,
         keep_audit_days=settings.keep_audit_days,
         free_space=free_space if isinstance(settings.audio_place, Path) else None,
+        others=[tokens.erase_expired],
     )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from alembic import op
 
 revision = "20261221"
-down_revision = "20261219"
+down_revision = "20261220"
 
 
 def upgrade() -> None:

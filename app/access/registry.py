@@ -6,7 +6,7 @@ changed, every few seconds, and when a key arrives that is not known, because it
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -74,7 +74,7 @@ class ApiKeys:
     def label_of(self, key: str) -> str | None:
         """The label of this key's caller, or None if the key is not valid."""
         with suppress(Unauthorized):
-            return self._known(key).label
+            return self._known(keys.hash_of(key)).label
         return None
 
     def identify(self, key: str | None) -> Caller:
@@ -85,13 +85,21 @@ class ApiKeys:
             return OWNER
         if key is None:
             raise Unauthorized("Send `Authorization: Bearer <key>` with an API key.", headers=CHALLENGE)
-        caller = self._known(key)
+        caller = self._known(keys.hash_of(key))
         if caller.key_id is not None:
             self._used.add(caller.key_id)
         return caller
 
-    def _known(self, key: str) -> Caller:
-        hashed = keys.hash_of(key)
+    def caller_with(self, label: str, is_key: Callable[[bytes], bool]) -> Caller | None:
+        """The caller of this label with the valid key whose hash `is_key` recognizes, or None."""
+        known = [*self._configured.items(), *((hashed, caller) for hashed, (caller, _) in self._rows.items())]
+        for hashed, caller in known:
+            if caller.label == label and is_key(hashed):
+                with suppress(Unauthorized):
+                    return self._known(hashed)
+        return None
+
+    def _known(self, hashed: bytes) -> Caller:
         if (configured := self._configured.get(hashed)) is not None:
             return replace(configured, tenant_limits=self._default_limits)
         caller, expires_at = self._rows.get(hashed, (None, None))

@@ -44,6 +44,7 @@ from app.api.auth import client_name
 from app.api.dependencies import service_if_open
 from app.api.live import following
 from app.api.live import routes as live
+from app.api.live import tokens as live_tokens
 from app.api.openai import routes as openai
 from app.api.page import documentation
 from app.api.page import routes as page
@@ -155,6 +156,7 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
     app.include_router(many.router)
     app.include_router(batches.router)
     app.include_router(following.router)
+    app.include_router(live_tokens.router)
     app.include_router(openai.router)
     app.include_router(deliveries.router)
     app.include_router(recordings.router)

@@ -38,7 +38,8 @@ bearer = HTTPBearer(
     auto_error=False,
     description="An API key. The operator makes keys with `callscribe keys create` or `POST /v1/keys`, or sets them as "
     "`name:key` in `CALLSCRIBE_API_KEYS`; send the part after the colon. Each route names the scope that the key "
-    "needs: `transcribe` to create, change and delete, `read` to read, and `admin` to manage the service.",
+    "needs: `transcribe` to create, change and delete, `read` to read, `live` for live calls, and `admin` to manage the "
+    "service.",
 )
 
 
@@ -83,6 +84,11 @@ def _keys_for(request: HTTPConnection) -> ApiKeys:
     if keys.guards_loopback:
         _refuse_other_sites(request)
     return keys
+
+
+async def key_of(request: Request) -> str | None:
+    """The key that the request was sent with."""
+    return _sent(await bearer(request))
 
 
 def _sent(credentials: HTTPAuthorizationCredentials | None) -> str | None:

@@ -1,10 +1,10 @@
-"""The tables of live calls: those that go on, and their live text for everybody who follows them."""
+"""The tables of live calls: those that go on, their live text for everybody who follows them, and their tokens."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import REAL, Boolean, Column, DateTime, Index, Integer, SmallInteger, Text
+from sqlalchemy import REAL, Boolean, Column, DateTime, Index, Integer, LargeBinary, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
@@ -44,3 +44,15 @@ class LiveEventRow(SQLModel, table=True):
     call_id: UUID = Field(foreign_key="live_call.id", ondelete="CASCADE", primary_key=True)
     number: int = Field(sa_type=Integer, primary_key=True)
     event: dict[str, Any] = Field(sa_type=JSONB)
+
+
+class LiveToken(SQLModel, table=True):
+    """A token. `hash` is the SHA-256 of its text, and `key_check` recognizes the key that made it."""
+
+    __tablename__ = "live_token"
+    __table_args__ = (Index("live_token_expires_at", "expires_at"),)
+
+    hash: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    caller: str = Field(sa_type=Text)
+    key_check: bytes = Field(sa_type=LargeBinary)
+    expires_at: datetime = Field(sa_type=DateTime(timezone=True))

@@ -107,7 +107,19 @@ OF_RULES = (
 
 OF_REDACTION = (f"INSERT INTO unredacted_transcript VALUES ('{JOB}', 'my card is 4929')",)
 
+OF_LIVE = (
+    "INSERT INTO live_token VALUES ('hash', 'acme:crm', 'check', now())",
+    f"""
+    INSERT INTO live_call VALUES
+        ('{JOB}', 'acme', 'acme:crm', 'own', NULL, '{{}}', '{{agent}}', 1, 1, '{{}}', false, now(), now(), NULL, NULL)
+    """,
+    f"""INSERT INTO live_event VALUES ('{JOB}', 1, '{{"type": "started"}}')""",
+)
+
 OF_RUNNING_JOBS = {
+    "live_token",
+    "live_call",
+    "live_event",
     "recording_batch",
     "recording_batch_row",
     "transcript_part",
@@ -198,6 +210,7 @@ async def test_every_migration_goes_down_and_up_with_rows_in_every_table(address
     waiting = await enqueue(database)
     await execute(address, *ROWS, *OF_LATER_TABLES, *OF_BATCHES, *OF_FOLDERS, *OF_TENANTS)
     await execute(address, *OF_CONTROL, *OF_LIMITS, *OF_RULES, *OF_ANALYSES, *OF_REPORTS, *OF_REDACTION)
+    await execute(address, *OF_LIVE)
     schemas, contents = {newest_first[0]: await schema(address)}, await rows(address)
     assert all(contents.values())
 

@@ -3,14 +3,17 @@
 Browsers and many phone systems cannot set headers, so the dialects may give a key later.
 """
 
+from contextlib import suppress
+
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.websockets import WebSocket
 
 from app.access import rates
 from app.access.callers import Caller, Scope, require_scope
-from app.api.auth import find_caller
+from app.api.auth import find_caller, note_caller
 from app.api.dependencies import service_of
 from app.errors import RateLimited, Unauthorized
+from app.live import tokens
 
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """Before a key in the offered subprotocols, where OpenAI's clients in browsers put it."""
@@ -39,13 +42,25 @@ class Entry:
         return await self._admitted(key)
 
     async def _admitted(self, key: str | None) -> Caller:
-        caller = await find_caller(self._websocket, key)
+        caller = await self._find(key)
         require_scope(caller, Scope.LIVE)
         if rates.is_limited(caller):  # the opening of a call counts as one request
             counted = await rates.count(service_of(self._websocket).database, caller)
             if not counted.admitted:
                 raise RateLimited("The requests of this key or its tenant have been used up for this minute.")
         return caller
+
+    async def _find(self, key: str | None) -> Caller:
+        if key is None or not key.startswith(tokens.PREFIX):
+            return await find_caller(self._websocket, key)
+        with suppress(Unauthorized):
+            return await find_caller(self._websocket, None)  # a service without keys needs no token
+        service = service_of(self._websocket)
+        async with service.database.transaction() as session:
+            caller = await tokens.caller_of(session, key, service.api_keys)
+        if caller is None:
+            raise Unauthorized("This token is not valid, or it has expired.")
+        return note_caller(self._websocket, caller)
 
 
 def chosen_subprotocol(websocket: WebSocket) -> str | None:

@@ -40,7 +40,8 @@ class Retention:
 
     0 days keep a recording until its job ends; None keeps transcriptions for ever. Recordings that somebody may
     want again (`lifecycle.may_be_wanted_again`) are kept for `keep_failed_audio_days` if that is longer, but only while
-    there is `free_space`, if that is not None.
+    there is `free_space`, if that is not None. `others` erase rows of other parts, some in each call, and return how
+    many.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class Retention:
         keep_transcript_days: int | None = None,
         keep_audit_days: int = KEEP_AUDIT_DAYS,
         free_space: FreeSpace | None = None,
+        others: Sequence[Callable[[AsyncSession], Awaitable[int]]] = (),
     ) -> None:
         self._database = database
         self._store = store
         self._free_space = free_space
+        self._others = others
         self._keep_audio = timedelta(days=keep_audio_days)
         self._keep_failed_audio = timedelta(days=max(keep_audio_days, keep_failed_audio_days))
         self._keep_transcript = None if keep_transcript_days is None else timedelta(days=keep_transcript_days)
@@ -99,6 +102,8 @@ class Retention:
                 )
 
         await self._in_batches(lambda session: audit.erase_old(session, self._keep_audit, ROWS_AT_ONCE))
+        for erase in self._others:
+            await self._in_batches(erase)
 
     async def add_up_usage(self) -> None:
         """Add the entries of usage to the sums."""

@@ -1,6 +1,7 @@
 """The WebSockets of live calls, with a real client and the real server."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
