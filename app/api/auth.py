@@ -38,8 +38,8 @@ bearer = HTTPBearer(
     auto_error=False,
     description="An API key. The operator makes keys with `callscribe keys create` or `POST /v1/keys`, or sets them as "
     "`name:key` in `CALLSCRIBE_API_KEYS`; send the part after the colon. Each route names the scope that the key "
-    "needs: `transcribe` to create, change and delete, `read` to read, `live` for live calls, and `admin` to manage the "
-    "service.",
+    "needs: `transcribe` to create, change and delete, `read` to read, `live` for live calls, and `admin` to manage "
+    "the service.",
 )
 
 

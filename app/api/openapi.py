@@ -17,6 +17,7 @@ from app.api.analyses import examples as analyses
 from app.api.analyses.many import AnalyseCalls
 from app.api.export import ExportRequest
 from app.api.keys import CreateKey
+from app.api.live.tokens import CreateLiveToken
 from app.api.openai import schemas as openai_schemas
 from app.api.openai.errors import OpenAIError
 from app.api.openai.openapi import with_nulls
@@ -326,6 +327,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             (CreateKey, "validation"),
             (TenantLimits, "validation"),
             (AnalyseCalls, "validation"),
+            (CreateLiveToken, "validation"),
             (Category, "validation"),
             (Scorecard, "validation"),
             (ExportRequest, "validation"),

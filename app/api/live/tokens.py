@@ -78,7 +78,7 @@ async def create_live_token(request: Request, caller: MayLive, database: Databas
     """
     body = await read_json(request.stream())
     asked = CreateLiveToken()
-    if body.strip():
+    if not b"{}".startswith(b"".join(body.split())):  # clients that ask for nothing may name no media type
         require_json(request)
         asked = validated(CreateLiveToken, json_object(body, "body"))
     async with database.transaction() as session:

@@ -22,7 +22,8 @@ async def service(postgres: str, template: str, workspace: Path) -> AsyncIterato
 
 
 def call(service: Service, path: str = "/v1/live", **arguments: Any) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{service.port}{path}", proxy=None, **arguments)
+    opened: ClientConnection = connect(f"ws://127.0.0.1:{service.port}{path}", proxy=None, **arguments)
+    return opened
 
 
 def bearer(key: str = ALICE) -> dict[str, str]:
