@@ -31,12 +31,12 @@ from app.speech.windows.voice_activity import VoiceActivity
 from app.speech.windows.word_times import spread, to_recording_times
 from app.transcripts.transcript import Options, Word
 
-HEARD_AT_ONCE = 6 * FRAME_SAMPLES  # 0.2 s: voice activity decides by stretches whether there is any sound
+HEARD_AT_ONCE = 3 * FRAME_SAMPLES  # 0.1 s
 LONGEST_AT_ONCE = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
 LONGEST_UTTERANCE_SECONDS = 18.0
 
 # The first drafts come early, so that a reader sees soon that somebody speaks.
-FIRST_DRAFT_SECONDS = 0.4
+FIRST_DRAFT_SECONDS = 0.3
 EARLY_DRAFTS = 3
 
 # With a draft that took longer than this, the machine has no time for drafts. They begin again after a final text

@@ -21,7 +21,7 @@ from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
-from app.speech.model import Device, DeviceLost, Samples
+from app.speech.model import Care, Device, DeviceLost, Samples
 from app.speech.whisper.encoded import ENCODED_PER_SECOND, Encoded
 from app.speech.whisper.gates import CALM, FULL_CONTEXT_SECONDS, Hypothesis, Try
 from app.speech.whisper.languages import LATIN_TOKENS_PER_CHARACTER, SENTENCES
@@ -36,6 +36,10 @@ LANGUAGE_SECONDS = 10
 STRETCH_SECONDS = 6
 SILENCE_SECONDS = 2
 SMALL_CONTEXTS_SECONDS = (15, 20)
+# Drafts of live calls may be less exact, so they get contexts in which a small model takes half the time. Without this
+# silence after the speech it repeats itself.
+DRAFT_CONTEXTS_SECONDS = (4, 6, 8, 10, 12)
+DRAFT_SILENCE_SECONDS = 3
 SMALL_WIDTH = 512  # of `base`, in numbers per frame
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"
@@ -80,8 +84,11 @@ class Whisper:
         """The most speech that a window may hold. In a context full of speech the model repeats itself endlessly."""
         return self._contexts[-1] - SILENCE_SECONDS
 
-    def context_seconds(self, speech_seconds: float) -> int:
+    def context_seconds(self, speech_seconds: float, care: Care = "full") -> int:
         """The context of a window with `speech_seconds` of speech."""
+        if care == "draft" and self._contexts == SMALL_CONTEXTS_SECONDS:
+            longer = (each for each in DRAFT_CONTEXTS_SECONDS if each >= speech_seconds + DRAFT_SILENCE_SECONDS)
+            return next(longer, shortest_context(self._contexts, speech_seconds))
         return shortest_context(self._contexts, speech_seconds)
 
     @property

@@ -105,7 +105,7 @@ class WhisperRecognizer:
 
     def _state(self, request: WindowRequest) -> TryState:
         if request.state is None:
-            context_seconds = self.whisper.context_seconds(request.seconds)
+            context_seconds = self.whisper.context_seconds(request.seconds, request.care)
             prompted = bool(_bias(request.options).strip())
             return TryState(tries_with(request.care, context_seconds, prompted))
         state: TryState = request.state

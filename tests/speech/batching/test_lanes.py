@@ -170,3 +170,31 @@ def test_at_the_end_items_that_are_recognized_again_go_first_and_stay_together()
 def test_items_that_are_recognized_again_share_a_batch_with_new_ones_of_their_kind() -> None:
     queue = lanes(*(Item(n, again=n == 3) for n in range(4)))
     assert values(queue.take_part(2)) == [0, 1]
+
+
+def test_items_of_live_calls_wait_for_no_others_and_share_no_batch_with_them() -> None:
+    live = Call(rank=Rank(-1))
+    queue = lanes(*map(Item, range(6)), Item(9, job=live))
+    queue.small_size = 2
+
+    assert values(queue.take_full()) == [9]
+    assert values(queue.take_full()) == [0, 1]
+
+
+def test_batches_are_small_only_while_live_calls_go_on() -> None:
+    queue = lanes(*map(Item, range(6)))
+    queue.small_size = 2
+    assert values(queue.take_full()) == [0, 1]
+    queue.small_size = None
+    assert values(queue.take_full()) == [2, 3, 4, 5]
+
+
+def test_other_items_still_move_beside_live_calls() -> None:
+    queue = lanes(Item(0))
+    queue.small_size = 2
+    taken = []
+    for number in range(2 * PATIENCE):
+        queue.put(Item(100 + number, "live", job=Call(rank=Rank(-1))), "live")
+        taken += queue.take_full()
+
+    assert 0 in values(taken)
