@@ -211,7 +211,7 @@ class _Conversation:
                     if isinstance(incoming, Stop):
                         return "stop"
                     await self._take(incoming)
-                    if isinstance(incoming, Heard | HeardTrack | StillThere):
+                    if self._call is not None and isinstance(incoming, Heard | HeardTrack | StillThere):
                         heard_at = time.monotonic()
         finally:
             over.cancel()

@@ -3,6 +3,7 @@
 Browsers and many phone systems cannot set headers, so the dialects may give a key later.
 """
 
+from base64 import b64decode
 from contextlib import suppress
 
 from fastapi.security.utils import get_authorization_scheme_param
@@ -73,8 +74,18 @@ def _key_of(websocket: WebSocket) -> str | None:
     scheme, key = get_authorization_scheme_param(websocket.headers.get("authorization"))
     if scheme.lower() == "bearer":
         return key
+    if scheme.lower() == "basic":
+        return _password(key)
     if tokens := websocket.query_params.getlist("token"):
         return tokens[0]
     keys = (name for name in websocket.scope["subprotocols"] if name.startswith(KEY_SUBPROTOCOL))
     offered = next(keys, None)
     return None if offered is None else offered.removeprefix(KEY_SUBPROTOCOL)
+
+
+def _password(credentials: str) -> str:
+    """The key in the only header that jambonz, Exotel and FreeSWITCH can send. The user's name does not count."""
+    try:
+        return b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""

@@ -182,12 +182,27 @@ async def test_a_client_without_sound_ends_its_call(monkeypatch: pytest.MonkeyPa
     assert client.types == ["started", "stopped"]
 
 
+async def test_a_client_that_is_still_there_keeps_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "SILENCE_SECONDS", 0.4)
+    client = Client()
+    talk = await client.begin()
+    client.send({"type": "start"})
+    for _ in range(6):
+        client.send({"type": "keep_alive"})
+        await asyncio.sleep(0.1)
+    client.send({"type": "stop"})
+    await talk
+    assert client.call.stopped == ["stop"]
+
+
 async def test_a_client_that_never_begins_is_told_why_it_has_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversation, "SILENCE_SECONDS", 0.05)
-    client = Client()
+    client = Client("/v1/realtime")
+    talk = await client.begin()
+    client.send({"type": "input_audio_buffer.clear"})
     with pytest.raises(InvalidRequest):
-        await (await client.begin())
-    assert client.types == ["error"]
+        await talk
+    assert client.types == ["session.created", "input_audio_buffer.cleared", "error"]
 
 
 @pytest.mark.parametrize("frame", ["{", {"type": "begin"}, {"type": "start"}, "[" * 100_000])

@@ -157,6 +157,18 @@ async def test_two_connections_of_asterisk_become_one_call(service: Listening) -
     assert len((await service.client.get("/v1/transcriptions")).json()["items"]) == 1
 
 
+@pytest.mark.parametrize(("credentials", "code"), [(f"calls:{ALICE}", 1000), (f"{ALICE}:", 1008), ("\xff", 1008)])
+async def test_a_phone_system_that_sends_only_a_password(service: Listening, credentials: str, code: int) -> None:
+    password = base64.b64encode(credentials.encode("latin-1")).decode()
+    url = f"ws://127.0.0.1:{service.port}/v1/live?rate=8000"
+    async with connect(url, additional_headers={"Authorization": f"Basic {password}"}, proxy=None) as socket:
+        with suppress(ConnectionClosed):
+            await socket.send(SECOND_OF_PHONE)
+            await socket.send(json.dumps({"type": "stop"}))
+        await told(socket)
+    assert socket.close_code == code
+
+
 @pytest.mark.parametrize("by_hand", [False, True], ids=["turns", "commits"])
 async def test_openais_client(service: Listening, by_hand: bool) -> None:
     client = AsyncOpenAI(api_key=ALICE, base_url=f"http://127.0.0.1:{service.port}/v1")
