@@ -117,3 +117,4 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
             yield Listening(port, client, audio, service)
         server.should_exit = True
         await serving
+        await server.close_websockets()

@@ -1,4 +1,4 @@
-"""Lists every route of the application, so that a test can try something on all of them."""
+"""Lists every route of the application that answers requests, so that a test can try something on all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +30,10 @@ class Route:
 
 def all_routes() -> Sequence[Route]:
     contexts: Any = iter_route_contexts(create_app().routes)
+    declared = (context.original_route for context in contexts)
     return [
-        Route(method, context.original_route.path_format, context.original_route)
-        for context in contexts
-        for method in sorted(context.original_route.methods - {"HEAD"})
+        Route(method, route.path_format, route)
+        for route in declared
+        if isinstance(route, APIRoute)  # a WebSocket is none
+        for method in sorted(route.methods - {"HEAD"})
     ]
