@@ -138,6 +138,7 @@ NEVER = {
     "judgement_unavailable": "only an analysis ends so",
     "judgement_refused": "only an analysis ends so",
     "judgement_unfit": "only an analysis ends so",
+    "try_again_later": "only a live call is refused so",
     "output_failed": "only a watched folder puts recordings aside",
     "recording_changed": "only a watched folder puts recordings aside",
 }
