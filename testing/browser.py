@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,14 +82,20 @@ class Browser:
         return entries
 
 
+def microphone(recording: Path) -> Sequence[str]:
+    """Returns arguments for a browser whose microphone hears a WAV file with PCM, and may be used by every page."""
+    heard = f"--use-file-for-fake-audio-capture={recording}"
+    return ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", heard]
+
+
 @contextmanager
-def browsing(folder: Path) -> Iterator[Browser]:
+def browsing(folder: Path, *arguments: str) -> Iterator[Browser]:
     """Runs a browser with its own profile until the end of the block. It saves downloads in `folder`."""
     assert CHROMIUM is not None, MISSING
     assert DRIVER is not None, MISSING
     options = ChromeOptions()
     options.binary_location = CHROMIUM
-    for argument in (*ARGUMENTS, NAMES, f"--user-data-dir={folder / 'profile'}"):
+    for argument in (*ARGUMENTS, *arguments, NAMES, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(argument)
     options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

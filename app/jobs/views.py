@@ -26,7 +26,8 @@ class Audio(BaseModel):
 
     filename: str | None = Field(description="The file's name, from the client or from the URL.")
     source: Annotated[str, AfterValidator(shown_url)] = Field(
-        description="`upload`, or the URL from which the service fetches the recording, without its query."
+        description="`upload`, `live` for a live call, or the URL from which the service fetches the recording, "
+        "without its query."
     )
     bytes: int | None
     sha256: str | None

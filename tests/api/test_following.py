@@ -10,16 +10,15 @@ from uuid import UUID
 import httpx
 import pytest
 from sqlalchemy import text
-from uuid_utils.compat import uuid7
 
 from app.access.callers import Caller
 from app.api import event_streams
 from app.database.connections import Database
 from app.live import rows
-from app.live.events import Partial, SpeechStarted, Started, Stopped, Transcript
-from app.live.models import LiveCallRow
+from app.live.events import Partial, SpeechStarted, Transcript
 from testing.forms import refused
 from testing.listening import Listening, listening
+from testing.live import ended, running, told
 from testing.waiting import soon
 from tests.conftest import ALICE
 
@@ -27,41 +26,6 @@ KEYS = {"api_keys": f"alice:{ALICE}"}
 OWN = {"Authorization": f"Bearer {ALICE}"}
 SPOKEN = Transcript(1, "customer", 0, "Good morning.\u2028Hello.", 0.3, 1.9, "en")
 DRAFT = Partial(1, "customer", 0, "Good", 0.3)
-
-
-async def running(database: Database, caller: Caller | None = None, external_id: str | None = None) -> UUID:
-    caller = caller or Caller("alice")
-    row = LiveCallRow(
-        id=uuid7(),
-        tenant=caller.tenant,
-        caller=caller.label,
-        dialect="own",
-        external_id=external_id,
-        metadata_={"agent": "Anna"},
-        speakers=["agent", "customer"],
-        sound_channels=2,
-    )
-    call_id = row.id
-    async with database.transaction() as session:
-        await rows.add(session, row)
-    await told(database, call_id, (1, Started(call_id, {})))
-    return call_id
-
-
-async def told(database: Database, call_id: UUID, *events: tuple[int, Any], partial: Partial | None = None) -> None:
-    news = rows.News(
-        events=[(number, event.as_json()) for number, event in events],
-        partials={} if partial is None else {str(partial.channel): partial.as_json()},
-        heard_seconds=2.5,
-        changed=True,
-    )
-    async with database.transaction() as session:
-        await rows.write(session, call_id, news)
-
-
-async def ended(database: Database, call_id: UUID) -> None:
-    async with database.transaction() as session:
-        await rows.end(session, call_id, Stopped(call_id, {}).as_json(), has_recording=True)
 
 
 def follow(service: Listening, call_id: UUID, **headers: str) -> asyncio.Task[httpx.Response]:

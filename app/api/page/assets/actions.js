@@ -5,7 +5,7 @@ import { removeCalls } from "./calls.js";
 import { byId, named } from "./elements.js";
 import { announce, showProblem } from "./messages.js";
 import { ownRecordings, remove, uploads } from "./uploads.js";
-import { isUnfinished, nameOf } from "./words.js";
+import { isUnfinished, nameOf, urlOf } from "./words.js";
 
 const dialog = byId("delete-dialog");
 
@@ -35,7 +35,7 @@ async function cancel(job) {
 function askAndDelete(job, signal) {
   byId("delete-name").replaceChildren(named(nameOf(job)));
   byId("delete-cancels").hidden = byId("cancel").hidden;
-  byId("delete-remains").hidden = job.audio.source === "upload";
+  byId("delete-remains").hidden = urlOf(job) === null;
   dialog.returnValue = "";
   dialog.onclose = () => dialog.returnValue === "delete" && erase(job, signal);
   dialog.showModal();

@@ -193,3 +193,18 @@ export async function pause(seconds, signal) {
     signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
   });
 }
+
+// Returns {rest, wake}. `rest` ends after some seconds, but not while the tab is hidden. It ends earlier if `wake` is called.
+export function rests() {
+  let wake = () => undefined;
+  async function rest(seconds, signal) {
+    let wait = seconds;
+    do {
+      const woken = new AbortController();
+      wake = () => woken.abort();
+      await pause(wait, AbortSignal.any([signal, woken.signal])).catch(() => signal.throwIfAborted());
+      wait = 1e6;
+    } while (document.hidden);
+  }
+  return { rest, wake: () => wake() };
+}

@@ -6,7 +6,7 @@ import { showHits } from "./hits.js";
 import { showFailure } from "./retrying.js";
 import { showShares } from "./shares.js";
 import { whenOf } from "./dates.js";
-import { agentOf, clock, dateOf, isPartial, languageName, nameOf, percent, statusInList } from "./words.js";
+import { agentOf, clock, dateOf, isPartial, languageName, nameOf, percent, statusInList, urlOf } from "./words.js";
 
 const cell = (className, ...children) => element("div", { className, role: "cell" }, ...children);
 
@@ -58,8 +58,7 @@ function classOf(job) {
 }
 
 function showAbout(row, job) {
-  const source = job.audio.source === "upload" ? null : job.audio.source;
-  const about = [job.external_id, source].filter(Boolean);
+  const about = [job.external_id, urlOf(job)].filter((text) => text && text !== nameOf(job));
   if (row.about.dataset.of === about.join("\n")) return;
   row.about.dataset.of = about.join("\n");
   row.about.replaceChildren(...about.map((text) => element("span", { title: text, dir: "auto" }, named(text))));

@@ -1,7 +1,7 @@
 // The list of calls, newest first: it reads them page by page as the reader scrolls, and shows new ones and changes while the tab
 // is visible.
 
-import { pause, read } from "./api.js";
+import { pause, read, rests } from "./api.js";
 import { makeRow, update } from "./call_row.js";
 import { chosenStay } from "./chosen.js";
 import { byId, write } from "./elements.js";
@@ -19,6 +19,7 @@ const IDLE_AFTER = 6; // refreshes without a change
 const TROUBLE_SECONDS = 15;
 const AHEAD_PIXELS = 1500; // how far from its end the list grows
 
+const { rest, wake } = rests();
 const list = byId("calls");
 let shown = { query: null, filters: {}, q: "" };
 let rows = []; // of the calls, newest first: {job, item, …}
@@ -28,7 +29,6 @@ let readingOlder = null;
 let unchanged = 0;
 let until = null; // the signal that the reader leaves this list
 let scrolled = 0;
-let wake = () => undefined;
 
 export const shownRows = () => rows;
 export const hasOlder = () => olderCursor !== null;
@@ -53,11 +53,11 @@ export async function showCalls(filters, signal) {
 
 // Remembers where the reader is, because the list is about to be hidden.
 export const leaveCalls = () => (scrolled = scrollY);
-export const wakeCalls = () => wake();
+export const wakeCalls = wake;
 
 async function keepFresh(query, first, signal) {
   for (let delay = first; ; ) {
-    await untilStale(delay, signal);
+    await rest(delay, signal);
     delay = await freshen(query, signal);
   }
 }
@@ -80,18 +80,7 @@ function showTrouble(error) {
   if (error.name === "AbortError") return;
   if (!error.isTransient) showProblem(error);
   else if (rows.length) write(byId("calls-note"), "The service cannot be reached or is busy. The page keeps trying.");
-  else showAway(() => wake());
-}
-
-// Ends after `seconds`, but not while the tab is hidden. It ends as soon as `wake` is called.
-async function untilStale(seconds, signal) {
-  const woken = new AbortController();
-  wake = () => woken.abort();
-  let wait = seconds;
-  do {
-    await pause(wait, AbortSignal.any([signal, woken.signal])).catch(() => signal.throwIfAborted());
-    wait = 1e6;
-  } while (document.hidden);
+  else showAway(wake);
 }
 
 document.addEventListener("visibilitychange", () => document.hidden || wake());

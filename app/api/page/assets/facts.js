@@ -4,7 +4,7 @@ import { addressOfCall } from "./address.js";
 import { byId, element, named, terms } from "./elements.js";
 import { takenOutOf } from "./redaction.js";
 import { factsOfTalk, placeButton } from "./talk.js";
-import { channelsIn, clock, dateOf, isUnfinished, languageName, linesOf, notificationOf, size, statusOf, timingsOf, wasFetched } from "./words.js";
+import { channelsIn, clock, dateOf, isUnfinished, languageName, linesOf, nameOf, notificationOf, size, statusOf, timingsOf, urlOf, wasFetched } from "./words.js";
 
 // Takes a transcript, or a list of names and values.
 export function showFacts(facts) {
@@ -18,7 +18,7 @@ const factsOf = (transcript) => [
 ];
 
 export function showAbout(job) {
-  const line = [dateOf(job.created_at), job.external_id].filter(Boolean).map((text) => element("span", {}, named(text)));
+  const line = [dateOf(job.created_at), job.external_id].filter((text) => text && text !== nameOf(job)).map((text) => element("span", {}, named(text)));
   byId("job-line").replaceChildren(...line);
   byId("about-list").replaceChildren(...terms(aboutOf(job).filter(([, value]) => value !== null && value !== "")));
   byId("about").hidden = byId("job-line").hidden = false;
@@ -30,7 +30,7 @@ function aboutOf(job) {
     ["Status", statusOf(job)],
     ["Added", dateOf(job.created_at)],
     ["Ended", job.completed_at && dateOf(job.completed_at)],
-    [wasFetched(job) ? "Fetched from" : "URL", audio.source === "upload" ? null : named(audio.source)],
+    [wasFetched(job) ? "Fetched from" : "URL", urlOf(job) && named(urlOf(job))],
     ["External ID", job.external_id && named(job.external_id)],
     ["Metadata", metadataOf(job.metadata)],
     ["Recording", recordingOf(audio)],

@@ -1,7 +1,7 @@
 // The calls that go on now, above the list of calls. The list is there only if there are any.
 
 import { addressOfCall } from "./address.js";
-import { pause, read } from "./api.js";
+import { read, rests } from "./api.js";
 import { byId, element, named, write } from "./elements.js";
 import { announce, showProblem } from "./messages.js";
 import { isSpeaking, ownCall, whenSpeaking } from "./microphone.js";
@@ -10,7 +10,7 @@ import { clock, nameOfLive } from "./words.js";
 const REFRESH_SECONDS = 10;
 
 let rows = new Map(); // id → {item, …}
-let wake = () => undefined;
+const { rest, wake } = rests();
 
 export const isKnownLive = (id) => rows.has(id) || (isSpeaking() && ownCall().id === id);
 
@@ -24,10 +24,8 @@ async function keepFresh(signal) {
   const ticking = setInterval(showClocks, 1000);
   try {
     for (;;) {
-      const woken = new AbortController();
-      wake = () => woken.abort();
-      await pause(REFRESH_SECONDS, AbortSignal.any([signal, woken.signal])).catch(() => signal.throwIfAborted());
-      if (!document.hidden) await refresh(signal);
+      await rest(REFRESH_SECONDS, signal);
+      await refresh(signal);
     }
   } finally {
     clearInterval(ticking);
@@ -68,6 +66,6 @@ function showClocks() {
 }
 
 export function setUpLiveCalls() {
-  whenSpeaking(() => wake());
+  whenSpeaking(wake);
   document.addEventListener("visibilitychange", () => document.hidden || wake());
 }

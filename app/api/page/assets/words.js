@@ -17,13 +17,14 @@ const ADVICE = {
 };
 
 export const isUnfinished = (job) => job.status === "pending" || job.status === "in_progress";
-export const nameOf = (job) => job.audio.filename ?? "Unnamed recording";
+export const nameOf = (job) => job.audio.filename ?? (job.audio.source === "live" ? job.external_id ?? "Live call" : "Unnamed recording");
+export const urlOf = ({ audio }) => (["upload", "live"].includes(audio.source) ? null : audio.source); // from which the service fetches the recording
 export const nameOfLive = (call) => call.external_id ?? `Live call since ${TIME.format(new Date(call.started_at))}`;
 export const adviceOn = (code) => ADVICE[code] ?? "Add the recording again. If it fails again, ask the operator of the service.";
-export const canBeRetried = (job) => ["failed", "cancelled"].includes(job.status) && (job.audio.source !== "upload" || job.links.audio !== null);
+export const canBeRetried = (job) => ["failed", "cancelled"].includes(job.status) && (urlOf(job) !== null || job.links.audio !== null);
 export const notificationOf = (job) => NOTIFICATIONS[job.notify_status] ?? null;
 
-export const wasFetched = ({ audio }) => audio.source === "upload" || audio.bytes !== null;
+export const wasFetched = (job) => urlOf(job) === null || job.audio.bytes !== null;
 export const isPartial = (job) => job.status === "completed" && job.warnings.some(({ code }) => MISSING_SOUND.includes(code));
 
 export function statusOf(job) {
