@@ -35,5 +35,5 @@ def all_routes() -> Sequence[Route]:
         Route(method, route.path_format, route)
         for route in declared
         if isinstance(route, APIRoute)  # a WebSocket is none
-        for method in sorted(route.methods - {"HEAD"})
+        for method in sorted(set(route.methods or ()) - {"HEAD"})
     ]

@@ -134,6 +134,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.close":
             self.writable.set()  # a client that does not read must not keep the call open
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # otherwise uvicorn logs that there was no answer
 
     def _watch(self) -> None:
         """Aborts the connection if it has been closing for a while, because a client that does not read keeps it."""

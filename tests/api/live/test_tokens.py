@@ -1,14 +1,20 @@
-"""`POST /v1/live/tokens`, and what ends a token."""
+"""`POST /v1/live/tokens`, what ends a token, and who else opens a live call."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import select
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from app.access import keys
-from app.access.callers import Scope
+from app.access.callers import Limits, Scope
 from app.access.registry import ApiKeys
 from app.database.connections import Database
 from app.jobs.upkeep.retention import Retention
@@ -111,3 +117,72 @@ async def test_expired_tokens_are_refused_and_erased(served: Listening, database
     async with database.transaction() as session:
         assert [row.hash for row in await session.exec(select(LiveToken))] == [keys.hash_of(valid)]
     assert await label_of(database, valid, known) == "acme:crm"
+
+
+async def events_of(
+    served: Listening, query: str = "", name: str = "127.0.0.1", **arguments: Any
+) -> tuple[list[dict[str, Any]], int | None]:
+    """What a client gets that begins a call, sends no sound and ends it; and the code that closes the connection."""
+    url, frames = f"ws://{name}:{served.port}/v1/live{query}", list[str | bytes]()
+    async with connect(url, host="127.0.0.1", port=served.port, proxy=None, **arguments) as websocket:
+        with suppress(ConnectionClosed):
+            await websocket.send('{"type": "start"}')
+            await websocket.send('{"type": "stop"}')
+        with suppress(ConnectionClosed):
+            while True:
+                frames.append(await websocket.recv())
+    return [json.loads(frame) for frame in frames], websocket.close_code
+
+
+async def test_a_call_is_opened_with_a_token_or_with_its_key(served: Listening, key: str) -> None:
+    token = await token_of(served, key)
+    ways: list[tuple[str, dict[str, Any]]] = [
+        (f"?token={token}", {}),
+        ("", {"additional_headers": bearer(token)}),
+        ("", {"additional_headers": bearer(key)}),
+        ("", {"subprotocols": ["realtime", f"openai-insecure-api-key.{key}"]}),
+    ]
+    for query, arguments in ways:
+        told, code = await events_of(served, query, **arguments)
+        assert [event["type"] for event in told] == ["started", "stopped"], told
+        assert code == 1000
+
+
+async def test_who_is_not_let_in_learns_why(served: Listening, database: Database, key: str) -> None:
+    expired = await token_of(served, key)
+    await execute(database, "UPDATE live_token SET expires_at = now()")
+    reader = await made(database, "reader", "acme", scopes=[Scope.READ])
+    await served.service.api_keys.load(database)
+    wrong = dict.fromkeys((expired, "clt_x", "x"), "unauthorized") | {reader: "forbidden"}
+    for token, expected in wrong.items():
+        [told], code = await events_of(served, f"?token={token}")
+        assert (told["type"], told["code"], code) == ("error", expected, 1008)
+
+
+async def test_a_client_that_gives_no_key_is_closed_in_time(served: Listening) -> None:
+    async with asyncio.timeout(10), connect(f"ws://127.0.0.1:{served.port}/v1/live", proxy=None) as websocket:
+        assert json.loads(await websocket.recv())["code"] == "unauthorized"
+        with pytest.raises(ConnectionClosed):
+            await websocket.recv()
+        assert websocket.close_code == 1008
+
+
+async def test_opening_a_call_counts_as_one_request(served: Listening, database: Database) -> None:
+    limited = await made(database, "limited", "acme", scopes=[Scope.LIVE], limits=Limits(requests_per_minute=2))
+    await served.service.api_keys.load(database)
+    for expected in ("started", "started", "error"):
+        told, code = await events_of(served, additional_headers=bearer(limited))
+        assert told[0]["type"] == expected
+    assert (told[0]["code"], code) == ("rate_limited", 1013)
+
+
+@pytest.mark.parametrize("page", [{"origin": "https://evil.example"}, {"name": "evil.example"}], ids=str)
+async def test_without_keys_pages_of_other_sites_are_refused(
+    database: Database, tmp_path: Path, page: dict[str, Any]
+) -> None:
+    async with listening(database, tmp_path) as served:
+        for query in ("", "?token=clt_x"):
+            [refusal], code = await events_of(served, query, **page)
+            assert (refusal["code"], code) == ("forbidden", 1008)
+        told, code = await events_of(served, origin=f"http://127.0.0.1:{served.port}")
+        assert (told[0]["type"], code) == ("started", 1000)

@@ -189,12 +189,15 @@ async def test_a_proxy_is_believed_and_the_root_path_is_removed_or_not(database:
                 }
 
 
-async def test_a_service_that_is_not_open_yet_refuses(served: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_that_is_not_open_yet_refuses(
+    served: Listening, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("app.api.server.availability.service_if_open", lambda _: None)
     with pytest.raises(InvalidStatus) as refusal:
         await call(served).__aenter__()
     assert refusal.value.response.status_code == 503
     assert json.loads(refusal.value.response.body or b"")["code"] == "unavailable"
+    assert "ASGI" not in caplog.text
 
 
 async def test_a_client_that_never_reads_costs_little_and_can_be_closed(
