@@ -136,11 +136,6 @@ class LiveCall:
         self._ticking = asyncio.create_task(self._tick_until_closed())
         self._tell(events.Started(self.id, self._links, self.resume_token))
 
-    @property
-    def heard_seconds(self) -> float:
-        """How much sound has come."""
-        return self.news.heard_seconds
-
     async def hear(self, raw: bytes) -> None:
         """Takes sound as it was declared, with its channels interleaved. Raises AppError if the call cannot go on."""
         self._require_open()

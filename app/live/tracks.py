@@ -10,8 +10,10 @@ from app.audio.live_sound import Sound
 
 LATEST_SECONDS = 1.0
 """How long one track waits for the other one, or for a piece that comes later than those after it."""
-LONGEST_GAP_SECONDS = 3600.0
-"""A time further ahead than this is a mistake of the sender, and counts as now."""
+SAME_START_SECONDS = 0.2
+"""Tracks without times begin at the same time if one is no further ahead of the other, or by no more than a piece."""
+LONGEST_GAP_SECONDS = 60.0
+"""A time further ahead than this is a mistake of the sender, and counts as now: a call without sound ends earlier."""
 SILENCE = {"pcm_s16le": b"\x00\x00", "mulaw": b"\xff", "alaw": b"\xd5"}
 
 
@@ -62,11 +64,17 @@ class Tracks:
         self._taken = 0
 
     def add(self, channel: int, raw: bytes, at_seconds: float | None) -> None:
-        """Takes a piece of a track. Without a time it follows the piece before it. What comes too late is dropped."""
+        """Takes a piece of a track. A piece whose time has been taken already is dropped.
+
+        Without a time it follows the piece before it. If its track begins later than the others, or pauses for longer
+        than they wait, it begins where the others are.
+        """
         track, whole = self._tracks[channel], len(raw) - len(raw) % self._width
         rate = self._sound.sample_rate
-        at = track.end
         newest = max(each.end for each in self._tracks)
+        same_start = max(SAME_START_SECONDS * rate, whole // self._width)
+        begins_now = track.end < self._taken or (track.end == 0 and newest > same_start)
+        at = newest if begins_now else track.end
         if at_seconds is not None and 0 <= at_seconds < newest / rate + LONGEST_GAP_SECONDS:
             at = round(at_seconds * rate)
             if abs(at - track.end) < rate // 100:  # less than half a piece of 20 ms: the clocks are not exact

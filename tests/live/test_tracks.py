@@ -67,7 +67,29 @@ def test_pieces_without_times_follow_each_other() -> None:
     assert tracks.take() == piece("a") + piece("b")
 
 
-@pytest.mark.parametrize("at", [1e9, float("inf"), -1.0, float("nan")])
+def test_a_track_that_begins_later_begins_where_the_other_one_is() -> None:
+    tracks = Tracks(MULAW)
+    tracks.add(0, b"a" * 4000, None)
+    for _ in range(25):
+        tracks.add(1, piece("b"), None)
+    assert tracks.take(all_of_it=True) == both(b"a" * 4000 + b"\xff" * 4000, b"\xff" * 4000 + b"b" * 4000)
+
+
+def test_a_track_that_goes_on_after_a_pause_goes_on_where_the_other_one_is() -> None:
+    tracks = Tracks(MULAW)
+    tracks.add(0, piece("a"), None)
+    tracks.add(1, piece("b"), None)
+    taken = tracks.take()
+    tracks.add(0, b"a" * 16_000, None)
+    taken += tracks.take()
+    tracks.add(1, piece("b"), None)
+    tracks.add(0, piece("a"), None)
+    taken += tracks.take()
+    taken += tracks.take(all_of_it=True)
+    assert taken[1::2] == piece("b") + b"\xff" * 16_000 + piece("b")
+
+
+@pytest.mark.parametrize("at", [61.0, 1e9, float("inf"), -1.0, float("nan")])
 def test_a_time_that_cannot_be_right_counts_as_now(at: float) -> None:
     tracks = Tracks(ONE)
     tracks.add(0, piece("a"), None)

@@ -51,9 +51,6 @@ class OpenCall(Protocol):
     @property
     def id(self) -> UUID: ...
 
-    @property
-    def heard_seconds(self) -> float: ...
-
     async def hear(self, raw: bytes) -> None: ...
 
     async def hear_channel(self, channel: int, raw: bytes, at_seconds: float | None = None) -> None: ...
@@ -154,7 +151,6 @@ class _Conversation:
         self._identify = identify
         self._dialect: Dialect | None = None
         self._call: OpenCall | None = None
-        self._joined_at: float | None = None  # of a track that joins a call: seconds since the call's start
         self._outbox = _Outbox()
         self._over = asyncio.Event()  # the call has ended by itself
         self._reconnects = False
@@ -249,7 +245,6 @@ class _Conversation:
             case Heard(raw=raw):
                 await self._open_call.hear(raw)
             case HeardTrack(channel=channel, raw=raw, at_seconds=at_seconds):
-                at_seconds, self._joined_at = self._joined_at if at_seconds is None else at_seconds, None
                 await self._open_call.hear_channel(channel, raw, at_seconds)
             case Warn(code=code, message=message, channel=channel):
                 self._outbox.put(Warned(code, message, channel))
@@ -270,8 +265,6 @@ class _Conversation:
         if self._caller is None:
             raise Unauthorized
         self._call = await self._calls.open(self._caller, start.call, self._tell, shared_as=start.shared_as)
-        if start.shared_as is not None:
-            self._joined_at = self._call.heard_seconds
 
     def _tell(self, event: LiveEvent) -> None:
         self._outbox.put(event)

@@ -30,7 +30,6 @@ class Call:
 
     def __init__(self, tell: Callable[[LiveEvent], None]) -> None:
         self.id = ID
-        self.heard_seconds = 7.5
         self.tell = tell
         self.heard: list[object] = []
         self.stopped: list[str] = []
@@ -307,7 +306,7 @@ async def test_a_client_that_never_reads_does_not_hold_the_connection(monkeypatc
     assert client.call.stopped == ["stop"]
 
 
-async def test_a_track_that_joins_a_call_begins_where_the_call_is() -> None:
+async def test_a_connection_may_be_one_track_of_a_call() -> None:
     client = Client("/v1/live", "call=17&channel=1")
     talk = await client.begin()
     client.send("MEDIA_START connection_id:1 format:ulaw optimal_frame_size:160")
@@ -315,7 +314,7 @@ async def test_a_track_that_joins_a_call_begins_where_the_call_is() -> None:
     client.send(b"\xfe")
     client.hang_up()
     await talk
-    assert client.call.heard == [(1, b"\xff", 7.5), (1, b"\xfe", None)]
+    assert client.call.heard == [(1, b"\xff", None), (1, b"\xfe", None)]
     assert client.calls.opened[0][2] == "17"
 
 
