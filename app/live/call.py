@@ -90,6 +90,7 @@ class LiveCall:
         self._most_bytes, self._most_seconds = most_bytes, most_seconds
         self._links = links
         self._number = last_number
+        self._first_utterance = last_number  # those before an interruption have lower numbers
         self._tell_client = tell
         self._end = end
         sound = self.sound
@@ -325,7 +326,8 @@ class LiveCall:
             case heard.SpeechStopped(channel=channel, end=end):
                 self._tell(events.SpeechStopped(channel, speaker, round(end, 2)))
             case heard.Partial(channel=channel, utterance=utterance, start=start, text=text):
-                self._tell(events.Partial(channel, speaker, utterance, text, round(start, 2)))
+                number = self._first_utterance + utterance
+                self._tell(events.Partial(channel, speaker, number, text, round(start, 2)))
             case heard.Final():
                 self._tell(self._final(event, speaker))
             case heard.Behind(channel=channel, seconds=seconds):
@@ -337,7 +339,7 @@ class LiveCall:
         return events.Transcript(
             final.channel,
             speaker,
-            final.utterance,
+            self._first_utterance + final.utterance,
             redacted_text(final, self.options) if redacts else final.text,
             round(final.start, 2),
             round(final.end, 2),

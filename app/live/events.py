@@ -52,7 +52,7 @@ class SpeechStopped:
 class Partial:
     """The text of an utterance so far. It replaces the partials before it, and only grows until the final text.
 
-    `utterance` numbers the utterances of a channel from 0.
+    `utterance` numbers the utterances of a channel from 0. The numbers of a call that was resumed have a gap.
     """
 
     kind: ClassVar = "partial"

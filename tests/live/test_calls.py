@@ -223,6 +223,9 @@ async def test_a_drained_process_lets_a_client_go_on_elsewhere(make: Make, datab
     assert (await read(database, call.id)).duration == 2.0
     finals = [each for each in again.events if isinstance(each, events.Transcript)]
     assert finals[-1].start == 1.0
+    before = [each.utterance for each in heard.events if isinstance(each, events.Transcript)]
+    assert before
+    assert finals[-1].utterance not in before
 
 
 async def test_an_interrupted_call_that_nobody_resumes_becomes_a_job(make: Make, database: Database) -> None:

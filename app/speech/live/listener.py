@@ -1,8 +1,8 @@
 """Hears one channel of a live call: finds its utterances, and asks the batcher for their text while they grow.
 
 All of it runs on the event loop, except voice activity, which has a thread for all channels. Only one pass of a channel
-is under way at any time. If the machine has too much to do, passes take longer, so there are fewer drafts. If they take
-too long, there are none until final texts are on time again.
+is under way at any time. If the machine has too much to do, passes take longer, so that there are fewer drafts, and
+then none for a while.
 """
 
 import asyncio
@@ -39,9 +39,10 @@ LONGEST_UTTERANCE_SECONDS = 18.0
 FIRST_DRAFT_SECONDS = 0.3
 EARLY_DRAFTS = 3
 
-# With a draft that took longer than this, the machine has no time for drafts. They begin again after a final text
-# that was on time.
-SLOWEST_DRAFT_SECONDS = 2.5
+# A draft that takes longer than this shows that the machine has too much to do. Then there are no drafts for a while:
+# for this many times as long as it took too long.
+USUAL_DRAFT_SECONDS = 1.0
+REST_FACTOR = 3
 LATE_SECONDS = 5.0
 WARNING_PAUSE_SECONDS = 10.0
 
@@ -106,7 +107,7 @@ class ChannelListener:
         self._finals: deque[Closed] = deque()
         self._passes: asyncio.Task[None] | None = None
         self._draft = _Draft(-1, 0)
-        self._rests = False  # whether there is no time for drafts
+        self._rests_until = 0.0  # without drafts, because the machine has no time for them
         self._warned_at = -WARNING_PAUSE_SECONDS
         single = model.languages[0] if len(model.languages) == 1 else None
         self._language = options.language or single
@@ -195,7 +196,7 @@ class ChannelListener:
 
     def _is_draft_due(self) -> bool:
         step, utterance = self._settings.partial_seconds, self._finder.open_utterance
-        if step is None or utterance is None or self._rests:
+        if step is None or utterance is None or time.monotonic() < self._rests_until:
             return False
         number, start, end = utterance
         if number != self._draft.number:
@@ -211,7 +212,8 @@ class ChannelListener:
         draft.until, draft.passes = end, draft.passes + 1
         began = time.monotonic()
         result = await self._heard_in(start, self._heard, "draft", DRAFT_PRIORITY)
-        self._rests = time.monotonic() - began > SLOWEST_DRAFT_SECONDS
+        now = time.monotonic()
+        self._rests_until = now + REST_FACTOR * (now - began - USUAL_DRAFT_SECONDS)
         if result is None or result.heard is None or any(closed.number == number for closed in self._finals):
             return  # the final text is due, and says more
         if draft.agreement.hear(result.heard.text):
@@ -224,7 +226,6 @@ class ChannelListener:
         result = await self._heard_in(closed.start, closed.end, "quick", FINAL_PRIORITY)
         delay = self._seconds_since(closed.end)
         metrics.live_delay("final", delay)
-        self._rests = self._rests and late > LATE_SECONDS / 2
         if late > LATE_SECONDS and time.monotonic() - self._warned_at > WARNING_PAUSE_SECONDS:
             self._warned_at = time.monotonic()
             self._give(Behind(self._settings.channel, round(late, 1)))
