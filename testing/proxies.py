@@ -20,6 +20,7 @@ from testing.service import WAIT_LIMIT_SECONDS, eventually
 
 GUIDE = Path(__file__).parents[1] / "docs" / "deploy.md"
 REQUIRED = bool(os.environ.get("NEED_PROXIES"))  # set by .ci/run, so that CI cannot skip these tests
+AUTHORITY = "authority.pem"
 NGINX = """
 user {user}; daemon off; pid {folder}/pid; error_log stderr; worker_processes 1; events {{}}
 http {{
@@ -57,7 +58,7 @@ def example(language: str) -> str:
 def proxying(name: str, service_port: int, folder: Path) -> Iterator[httpx.Client]:
     """Runs the example of this proxy in front of the service, on a free port with a certificate of its own.
 
-    Gives a client of the proxy.
+    Gives a client of the proxy. The file AUTHORITY in `folder` has the certificate that clients have to trust.
     """
     [port] = free_ports(1)
     folder.mkdir()
@@ -67,6 +68,7 @@ def proxying(name: str, service_port: int, folder: Path) -> Iterator[httpx.Clien
     certificate.private_key_pem.write_to_path(key)
     for pem in certificate.cert_chain_pems:
         pem.write_to_path(chain, append=True)
+    authority.cert_pem.write_to_path(str(folder / AUTHORITY))
     replacements = {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "server_name calls.example.com": "server_name localhost",

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from testing.forms import refused
-from testing.proxies import GUIDE, program, proxying
+from testing.proxies import AUTHORITY, GUIDE, program, proxying
 from testing.receiver import Receiver
 from testing.recordings import tone
 from testing.service import Service, eventually, serving
@@ -108,6 +111,24 @@ def test_the_service_knows_the_client_of_the_proxy_and_believes_no_client(proxy:
     eventually(lambda: f'"request_id": "{request_id}"' in behind.log())
     [line] = [json.loads(line) for line in behind.log().splitlines() if request_id in line]
     assert (line["client"], answer.status_code) == ("127.0.0.1", 200)
+
+
+def _logged(service: Service, request_id: str) -> bool:
+    return f'"request_id": "{request_id}"' in service.log()
+
+
+def test_live_calls_pass_the_proxy(proxy: httpx.Client, behind: Service, tmp_path: Path) -> None:
+    token = proxy.post("/speech/v1/live/tokens").json()["token"]
+    trust = ssl.create_default_context(cafile=tmp_path / "proxy" / AUTHORITY)
+    address = str(proxy.base_url).replace("https", "wss")
+    for path in ("live", "realtime"):
+        with connect(f"{address}/speech/v1/{path}?token={token}", ssl=trust, proxy=None) as websocket:
+            assert websocket.response is not None
+            request_id = websocket.response.headers["X-Request-ID"]
+            websocket.send('{"type": "start"}')
+            assert json.loads(websocket.recv(timeout=20))["type"]
+        eventually(partial(_logged, behind, request_id))
+    assert token not in behind.log()
 
 
 def test_the_longest_wait_ends_before_a_proxy_gives_up(behind: Service, tmp_path: Path) -> None:
