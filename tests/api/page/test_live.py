@@ -1,6 +1,7 @@
 """A reader follows live calls, and speaks, in a real browser."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -16,7 +17,7 @@ from testing.media import as_pcm
 from testing.recordings import call, said
 from testing.rows import execute
 from testing.said import said as transcribed
-from testing.service import Service, eventually
+from testing.service import Service, eventually, serving
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
 from tests.api.page.test_states import key_with
 
@@ -25,6 +26,10 @@ SECONDS = 12.5
 TURNS = "document.querySelectorAll('#live-turns .turn').length"
 AT_END = "scrollY > 0 && document.documentElement.scrollHeight - innerHeight - scrollY < 2"
 DENIED = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); }"
+KEPT_SOCKET = """
+const Own = WebSocket;
+window.WebSocket = class extends Own { constructor(address) { super(address); window.socket = this; } };
+"""
 NO_DEVICE = DENIED.replace("NotAllowedError", "NotFoundError")
 
 
@@ -203,3 +208,36 @@ def test_a_service_without_keys_hears_who_speaks_too(service: Service, speaking_
     assert browser.find("#job-title").text == "Live call"
     assert service.read(f"/v1/transcriptions/{call_id}")["audio"]["source"] == "live"
     assert browser.complaints() == []
+
+
+def test_a_microphone_goes_on_with_its_call_after_a_restart_of_the_service(
+    speaking_browser: Browser, tmp_path: Path
+) -> None:
+    browser = speaking_browser
+    with serving(tmp_path / "data", SHUTDOWN_GRACE_SECONDS="1") as service:
+        browser.driver.get(f"{service.url}/?#add")
+        browser.find("#speak").click()
+        browser.until(f"{TURNS} >= 1")
+        call_id = browser.run("return location.hash.slice(1)")
+        service.stop()
+    browser.until("document.getElementById('live-trouble').textContent.startsWith('The service restarts.')")
+    before = len(turns(browser))
+    with serving(tmp_path / "data", port=str(service.port)) as service:
+        browser.until("document.getElementById('live-trouble').textContent === ''")
+        browser.until(f"{TURNS} > {before}")
+        browser.find("#live-stop").click()
+        browser.find("#dialogue .turn")
+        assert [job["id"] for job in service.read("/v1/transcriptions")["items"]] == [call_id]
+
+
+def test_a_call_whose_connection_is_lost_becomes_a_transcription_of_what_was_heard(
+    service: Service, speaking_browser: Browser
+) -> None:
+    browser = speaking_browser
+    browser.driver.get(f"{service.url}/?#add")
+    browser.run(KEPT_SOCKET)
+    browser.find("#speak").click()
+    browser.until(f"{TURNS} >= 1")
+    browser.run("window.socket.close()")
+    browser.find("#dialogue .turn")
+    assert not browser.all("#speaking")[0].is_displayed()

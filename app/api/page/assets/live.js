@@ -4,6 +4,7 @@ import { followLive, read } from "./api.js";
 import { makeRoomFor, voiceOf } from "./dialogue.js";
 import { byId, element, named, write } from "./elements.js";
 import { eventsOfOwn, isSpeaking, ownCall, stopSpeaking, whenSpeaking } from "./microphone.js";
+import { chipped } from "./redaction.js";
 import { clock, nameOfLive } from "./words.js";
 
 const AT_END_PIXELS = 80;
@@ -36,6 +37,7 @@ export async function showLive(id, signal, focus) {
 
 // The text stays until there is a transcript.
 function showEnd() {
+  if (document.activeElement === byId("live-stop")) byId("job-title").focus();
   byId("live").classList.add("over");
   hidePartials();
   byId("live-stop").hidden = byId("live-newest").hidden = true;
@@ -93,6 +95,7 @@ function noteTrouble(event) {
 
 function tell(event) {
   if (event.type === "warning") write(byId("live-note"), event.message);
+  if (event.type === "reconnect") hidePartials();
   if (event.type === "partial") showPartial(event);
   if (event.type === "transcript") showFinal(event);
   if (event.type === "speech_started") showSpeaking(event.channel, true);
@@ -102,7 +105,7 @@ function tell(event) {
 }
 
 const rowOf = ({ start, speaker, text }) => element("li", { className: `turn ${voiceOf(speaker, speakers)}` },
-  element("span", { className: "time" }, clock(start)), element("span", { className: "speaker" }, named(speaker)), element("span", { className: "words", dir: "auto" }, text));
+  element("span", { className: "time" }, clock(start)), element("span", { className: "speaker" }, named(speaker)), element("span", { className: "words", dir: "auto" }, ...chipped(text)));
 
 function showPartial(event) {
   const before = partials.get(event.channel);

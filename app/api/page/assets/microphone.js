@@ -6,6 +6,7 @@ import { call, pause } from "./api.js";
 const RATE = 16_000;
 const RESUME_SECONDS = 60; // as long as the service keeps a call for a client that comes back
 const RETRY_SECONDS = 2;
+const ANSWER_SECONDS = 20;
 const QUIET_AFTER_SECONDS = 4;
 const QUIET = 30; // of 32767: less than any microphone that works
 const FAREWELL_SECONDS = 30; // for the last words of the call
@@ -84,7 +85,10 @@ async function openMicrophone() {
     throw problem(PROBLEMS[error.name] ?? PROBLEMS.NotReadableError);
   });
   const { context, source } = sourceOf(stream);
-  await context.audioWorklet.addModule(new URL("microphone_worklet.js", import.meta.url));
+  await context.audioWorklet.addModule(new URL("microphone_worklet.js", import.meta.url)).catch(() => {
+    closeMicrophone({ stream, context });
+    throw problem(NOT_CONNECTED);
+  });
   const node = new AudioWorkletNode(context, "pieces", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
   source.connect(node);
   await context.resume();
@@ -119,6 +123,7 @@ async function connect(speaking) {
   socket.binaryType = "arraybuffer";
   const start = { type: "start", encoding: "pcm_s16le", sample_rate: speaking.sound.context.sampleRate, channels: 1, ...speaking.options };
   socket.onopen = () => socket.send(JSON.stringify(speaking.resume ? { ...start, resume: speaking.resume } : start));
+  const giveUp = setTimeout(() => socket.close(), ANSWER_SECONDS * 1000);
   await new Promise((resolve, reject) => {
     let refusal = null;
     socket.onmessage = ({ data }) => {
@@ -127,7 +132,7 @@ async function connect(speaking) {
       else if (event.type === "started") resolve(begin(speaking, socket, event));
     };
     socket.onclose = ({ code }) => reject(refusalInWords(refusal, code));
-  });
+  }).finally(() => clearTimeout(giveUp));
 }
 
 function refusalInWords(refusal, code) {
@@ -143,13 +148,17 @@ function begin(speaking, socket, event) {
   socket.onmessage = ({ data }) => note(speaking, JSON.parse(data));
   socket.onclose = () => leave(speaking);
   for (const piece of speaking.waiting.splice(0)) send(speaking, piece);
-  if (speaking.events.length === 0) speaking.events.push(event);
+  speaking.events.push(event);
   changed();
 }
 
 function note(speaking, event) {
-  if (event.type === "reconnect") speaking.resume = event.resume;
   if (event.type === "error") return;
+  if (event.type === "reconnect") {
+    speaking.resume = event.resume;
+    speaking.socket.close();
+    speaking.socket = null; // so that what the microphone hears from now on waits for the next connection
+  }
   if (event.type === "partial" || event.type === "transcript") {
     const before = speaking.events.findLast(({ type, channel }) => type === "partial" && channel === event.channel);
     if (before) before.isReplaced = true;
@@ -186,9 +195,10 @@ function end(speaking) {
 
 // Sends a piece of sound, or the end of it. It waits while there is no connection.
 function hear(speaking, piece) {
+  if (speaking.isOver) return;
   if (piece && !speaking.hasHeard) listen(speaking, piece);
   if (speaking.socket) send(speaking, piece);
-  else if (!speaking.isOver) speaking.waiting.push(piece);
+  else speaking.waiting.push(piece);
 }
 
 const send = ({ socket }, piece) => socket.send(piece ?? JSON.stringify({ type: "stop" }));
