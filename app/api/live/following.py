@@ -123,7 +123,7 @@ async def follow_live_call(
     caller: MayRead,
     service: ServiceDep,
     last_event_id: Annotated[
-        int | None,
+        int,
         Header(
             alias="Last-Event-ID",
             ge=0,
@@ -131,7 +131,7 @@ async def follow_live_call(
             description="The `id` of the last event that you have. Only later events are sent. Without it, they are "
             "sent from the start of the call.",
         ),
-    ] = None,
+    ] = 0,
 ) -> StreamingResponse:
     """Sends what is said in a live call, as it is said, until the call ends.
 
@@ -143,7 +143,7 @@ async def follow_live_call(
     await service.following.read(call_id, caller)
     if not service.waiting.has_room(caller.label):
         raise Unavailable("Too many clients follow live calls.", retry_after=CROWDED_RETRY_AFTER_SECONDS)
-    stream = _events(service, call_id, caller, last_event_id or 0)
+    stream = _events(service, call_id, caller, last_event_id)
     return StreamingResponse(stream, media_type=MEDIA_TYPE, headers=HEADERS)
 
 

@@ -41,7 +41,6 @@ class CreateLiveToken(BaseModel):
 
     expires_in: int = Field(
         default=tokens.USUAL_SECONDS,
-        strict=True,
         ge=tokens.SHORTEST_SECONDS,
         le=tokens.LONGEST_SECONDS,
         description="After how many seconds the token is refused. A call that it has opened goes on.",
