@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 import time
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
@@ -215,3 +216,27 @@ async def test_php_posts_a_call_and_its_receiver_checks_the_webhook_and_logs_the
     refused = await ended(await started("php", post, tmp_path / "notes.txt", "notes", receiver=port, api=service.port))
     assert (refused[0], refused[1], "unsupported_media" in refused[2]) == (1, "", True)
     assert (await ended(await started("php", post, receiver=port, api=service.port)))[0] == 2
+
+
+async def test_a_program_plays_a_live_call_and_prints_its_text(service: Service, recording: Path) -> None:
+    url = f"ws://127.0.0.1:{service.port}{PREFIX}/v1/live"
+    command = [sys.executable, EXAMPLES / "python" / "live.py", recording, "--url", url]
+    options = ["--language", "en", "--labels", "agent,customer", "--speed", "2"]
+    program = await asyncio.create_subprocess_exec(
+        *command, *options, env=os.environ | {"CALLSCRIBE_KEY": ALICE}, stdout=PIPE, stderr=PIPE
+    )
+    status, output, _ = await ended(program)
+    assert status == 0
+    assert "agent: Thank you for calling" in output
+    transcription = output.rpartition("transcription: ")[2].strip()
+    assert service.ended({"links": {"self": transcription}})["status"] == "completed"
+
+
+async def test_the_program_of_live_calls_says_why_it_was_refused(service: Service, recording: Path) -> None:
+    url = f"ws://127.0.0.1:{service.port}{PREFIX}/v1/live"
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, EXAMPLES / "python" / "live.py", recording, "--url", url, stdout=PIPE, stderr=PIPE
+    )
+    status, _, errors = await ended(program)
+    assert status == 1
+    assert "unauthorized" in errors
