@@ -51,12 +51,19 @@ class RequestLogMiddleware:
                 message.setdefault("headers", [])
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             elif message["type"] == "websocket.close":
-                closed = message.get("code", 1000)
+                closed = closed or message.get("code", 1000)
             await send(message)
+
+        async def receive_and_note() -> Message:
+            nonlocal closed
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                closed = closed or message.get("code", 1005)
+            return message
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self.app(scope, receive, send_with_id)
+                await self.app(scope, receive_and_note if is_websocket else receive, send_with_id)
             finally:
                 seconds = time.perf_counter() - started
                 milliseconds = round(seconds * 1000, 1)

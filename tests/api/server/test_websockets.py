@@ -173,6 +173,14 @@ async def test_the_log_has_the_request_but_not_its_query(served: Listening, capl
     assert "secret" not in f"{logs}{ours}"
 
 
+async def test_the_log_has_the_code_of_the_side_that_closed_first(served: Listening) -> None:
+    with capture_logs() as logs:
+        async with call(served) as websocket:
+            await websocket.close(3001)
+        await until(lambda: any(entry["event"] == "request" for entry in logs))
+    assert [entry["close_code"] for entry in logs if entry["event"] == "request"] == [3001]
+
+
 async def test_a_proxy_is_believed_and_the_root_path_is_removed_or_not(database: Database, tmp_path: Path) -> None:
     headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "localhost"}
     settings = {"root_path": "/speech", "trusted_proxies": "127.0.0.1", "auth": "off"}
