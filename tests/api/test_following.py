@@ -107,6 +107,19 @@ async def test_a_call_of_another_tenant_is_not_found(database: Database, tmp_pat
             refused(answer, 422, "invalid_request")
 
 
+async def test_a_follower_that_hangs_up_or_asks_only_for_the_headers_holds_no_place(
+    database: Database, tmp_path: Path
+) -> None:
+    async with listening(database, tmp_path, **KEYS) as service:
+        call_id = await running(database)
+        head = await service.client.head(f"/v1/live/{call_id}/events", headers=OWN)
+        assert (head.status_code, head.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
+        following = follow(service, call_id)
+        await soon_followed(service, 1)
+        following.cancel()
+        await soon_followed(service, 0)
+
+
 async def test_a_quiet_stream_is_kept_awake_and_ends_when_the_process_stops(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
