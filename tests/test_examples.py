@@ -220,7 +220,7 @@ async def test_php_posts_a_call_and_its_receiver_checks_the_webhook_and_logs_the
 
 async def test_a_program_plays_a_live_call_and_prints_its_text(service: Service, recording: Path) -> None:
     url = f"ws://127.0.0.1:{service.port}{PREFIX}/v1/live"
-    command = [sys.executable, EXAMPLES / "python" / "live.py", recording, "--url", url]
+    command = [sys.executable, str(EXAMPLES / "python" / "live.py"), str(recording), "--url", url]
     options = ["--language", "en", "--labels", "agent,customer", "--speed", "2"]
     program = await asyncio.create_subprocess_exec(
         *command, *options, env=os.environ | {"CALLSCRIBE_KEY": ALICE}, stdout=PIPE, stderr=PIPE

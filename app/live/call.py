@@ -99,7 +99,7 @@ class LiveCall:
         self._came, self._taken = asyncio.Event(), asyncio.Event()
         self._bytes = spool.sound_bytes
         self._synced_at = self._space_at = time.monotonic()
-        self._closed = False
+        self._closed = self._is_left = False
         self._trouble: AppError | None = None
         self._parts = AsyncExitStack()
         self._files: SoundFiles | None = None
@@ -166,7 +166,9 @@ class LiveCall:
         return self.id if self.legs > 0 else await self.stop_now(reason)
 
     async def stop_now(self, reason: str) -> UUID | None:
-        """Ends the call, however many connections it has."""
+        """Ends the call, however many connections it has. A call that waits to be resumed goes on waiting."""
+        if self._is_left:
+            return self.id
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop(reason))
         return await asyncio.shield(self._stopping)
@@ -182,6 +184,7 @@ class LiveCall:
 
     async def leave_to_be_resumed(self) -> None:
         """Writes all sound, and gives the spool up so that another process can go on with it."""
+        self._is_left = True
         await self._close()
         for listener in self._listeners:
             listener.close()

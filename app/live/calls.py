@@ -196,7 +196,11 @@ class LiveCalls:
         promise = Promise(job, new.sound, new.dialect, _hash(secret))
         async with self._database.transaction() as session:
             await rows.add(session, _row_of(job, caller, new))
-        spool = await self._threads.run(partial(self._spools.create, promise), ANSWER_SECONDS)
+        try:
+            spool = await self._threads.run(partial(self._spools.create, promise), ANSWER_SECONDS)
+        except BaseException:
+            await despite_database_trouble(partial(self._end_row, call_id, events.Stopped(None, {}, "failed")))
+            raise
         return spool, new, 0, f"{call_id}.{secret}" if new.can_resume else None
 
     async def _resumed(self, caller: Caller, new: NewCall, token: str) -> tuple[Spool, NewCall, int, str | None]:

@@ -26,6 +26,7 @@ from app.process.threads import BoundedThreads
 from app.storage.store import BLOCK_BYTES
 
 SOUND, CALL, LOCK, INTERRUPTED = "sound", "call.json", ".lock", "interrupted"
+NEW, NEW_SECONDS = ".new-", 600
 THREADS = 8
 ANSWER_SECONDS = 60.0
 
@@ -61,8 +62,10 @@ class Spool:
 
     @property
     def sound_bytes(self) -> int:
-        """The bytes of sound, without the header."""
-        return max(0, self._path.stat().st_size - len(_header(self.promise.sound)))
+        """The bytes of sound, without the header and without a frame that a crash has cut off."""
+        sound = self.promise.sound
+        written = max(0, self._path.stat().st_size - len(_header(sound)))
+        return written - written % sound.bytes_per_frame if sound.bytes_per_frame else written
 
     @property
     def seconds(self) -> float:
@@ -133,26 +136,37 @@ class Spools:
         self._root = root
 
     def create(self, promise: Promise) -> Spool:
-        """Raises OSError."""
-        folder = self._root / str(promise.job.id)
+        """Raises OSError.
+
+        The folder gets its name when it is complete and locked, so that nobody takes it over before.
+        """
+        new, folder = self._root / f"{NEW}{promise.job.id}", self._root / str(promise.job.id)
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700)
-        lock = _lock(folder)
-        assert lock is not None
-        (folder / CALL).write_bytes(_PROMISES.dump_json(promise))
-        file = FileIO(folder / SOUND, "xb")
-        spool = Spool(folder, promise, lock, file)
-        spool.write(_header(promise.sound))
-        spool.sync()
-        sync_folder(folder)
-        sync_folder(self._root)
+        new.mkdir(mode=0o700)
+        try:
+            lock = _lock(new)
+            assert lock is not None
+            (new / CALL).write_bytes(_PROMISES.dump_json(promise))
+            spool = Spool(folder, promise, lock, FileIO(new / SOUND, "xb"))
+            spool.write(_header(promise.sound))
+            spool.sync()
+            sync_folder(new)
+            new.rename(folder)
+            sync_folder(self._root)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
         return spool
 
     def ids(self) -> Sequence[UUID]:
         """The calls of all spools, whoever holds them."""
         if not self._root.exists():
             return ()
-        return [UUID(folder.name) for folder in self._root.iterdir() if _is_id(folder.name)]
+        folders = list(self._root.iterdir())
+        for folder in folders:
+            if folder.name.startswith(NEW) and time.time() - folder.stat().st_mtime > NEW_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)  # its process died before the call had begun
+        return [UUID(folder.name) for folder in folders if _is_id(folder.name)]
 
     def take_over(self, call_id: UUID) -> Spool | None:
         """The spool of a process that is gone or gave it up. None if a process holds it, or if it is gone."""
@@ -164,7 +178,7 @@ class Spools:
         if lock is None:
             return None
         try:
-            if not (folder / SOUND).exists():  # the process died before the call had begun
+            if not (folder / SOUND).exists():  # it is being erased
                 shutil.rmtree(folder, ignore_errors=True)
                 lock.close()
                 return None

@@ -14,6 +14,7 @@ import os
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -21,9 +22,10 @@ PIECE_SECONDS = 0.1
 ENCODINGS = {1: "pcm_s16le", 6: "alaw", 7: "mulaw"}
 
 
-def read_wav(path: Path) -> tuple[dict, bytes]:
+def read_wav(path: Path) -> tuple[dict[str, Any], bytes]:
     """Returns what the sound is, in the words of the service, and the sound."""
-    content, at, sound = path.read_bytes(), 12, {}
+    content, at = path.read_bytes(), 12
+    sound: dict[str, Any] = {}
     while at + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, at)
         if name == b"fmt ":
@@ -35,7 +37,7 @@ def read_wav(path: Path) -> tuple[dict, bytes]:
     raise SystemExit(f"{path} has no sound")
 
 
-async def send(connection: ClientConnection, sound: dict, audio: bytes, speed: float) -> None:
+async def send(connection: ClientConnection, sound: dict[str, Any], audio: bytes, speed: float) -> None:
     width = (2 if sound["encoding"] == "pcm_s16le" else 1) * sound["channels"]
     piece = round(PIECE_SECONDS * sound["sample_rate"]) * width
     clock = asyncio.get_running_loop()
@@ -73,7 +75,7 @@ async def main() -> bool:
     parser.add_argument("--speed", type=float, default=1.0, help="10 sends ten times as fast as people speak")
     arguments = parser.parse_args()
     sound, audio = read_wav(arguments.file)
-    start = {"type": "start", **sound, "external_id": arguments.file.name}
+    start: dict[str, Any] = {"type": "start", **sound, "external_id": arguments.file.name}
     if arguments.language:
         start["language"] = arguments.language
     if arguments.labels:

@@ -39,6 +39,8 @@ from app.live.events import LiveEvent, Partial, Reconnect, Stopped, Warned
 AUTH_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
 """A client that sends no sound for this long has ended its call."""
+LONGEST_HOLD_SECONDS = 3600.0
+"""For how long a client may keep a call open without sound."""
 SETTLE_SECONDS = 2.0
 FLUSH_SECONDS = 5.0
 """How long the end of a connection waits until the client has read the last events."""
@@ -194,7 +196,7 @@ class _Conversation:
             self._dialect = realtime_dialect(self._handshake, self._models)
             self._outbox.put(self._dialect.greet())
         over = asyncio.create_task(self._over.wait())
-        began = heard_at = time.monotonic()
+        began = heard_at = sound_at = time.monotonic()
         try:
             while True:
                 deadline = heard_at + SILENCE_SECONDS if self._caller is not None else began + AUTH_SECONDS
@@ -207,8 +209,11 @@ class _Conversation:
                     if isinstance(incoming, Stop):
                         return "stop"
                     await self._take(incoming)
-                    if self._call is not None and isinstance(incoming, Heard | HeardTrack | StillThere):
-                        heard_at = time.monotonic()
+                    now = time.monotonic()
+                    if self._call is not None and isinstance(incoming, Heard | HeardTrack):
+                        heard_at = sound_at = now
+                    elif self._call is not None and isinstance(incoming, StillThere):
+                        heard_at = max(heard_at, min(now, sound_at + LONGEST_HOLD_SECONDS))
         finally:
             over.cancel()
 
