@@ -151,6 +151,7 @@ class Engine:
         for name, each in loaded.items():
             _log_loaded(name, each.device, batch_size)
             metrics.model_loaded(name, each.device.kind)
+        self._voices = ThreadPoolExecutor(1, "live-voices")
         batcher = Batcher(max(device.threads for device in devices), batch_size, recognize_batch)
         batcher.start()
         self._batcher = batcher
@@ -259,6 +260,7 @@ class Engine:
         if self._batcher:
             self._batcher.close()
         self._batcher = None
+        self._voices.shutdown(wait=False, cancel_futures=True)
 
 
 def _log_loaded(name: str, device: Device, batch_size: int) -> None:

@@ -174,7 +174,7 @@ class ChannelListener:
             self._on_event(event)
 
     def _begin_passes(self) -> None:
-        if self._passes is None and not self._closed:
+        if self._passes is None and not self._closed and (self._finals or self._is_draft_due()):
             self._passes = asyncio.create_task(self._run_passes())
 
     async def _run_passes(self) -> None:
