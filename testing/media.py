@@ -5,9 +5,10 @@ import io
 import struct
 import wave
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 
 import av
 import numpy as np
@@ -94,6 +95,21 @@ def write_audio(path: Path, samples: NDArray[np.float32], rate: int, *, containe
     with av.open(str(path), "w", format=container) as output:
         mux_audio(output, add_audio(output, codec, rate, len(samples)), samples)
     return path
+
+
+def write_live(
+    samples: NDArray[np.float32],
+    rate: int,
+    container: str = "webm",
+    codec: str = "libopus",
+    options: Mapping[str, str] = MappingProxyType({"live": "1", "cluster_time_limit": "250"}),
+) -> bytes:
+    """Returns a recording as a browser makes it: its header does not say how long it is, and it has no index."""
+    written = io.BytesIO()
+    pipe = SimpleNamespace(write=written.write)  # in which FFmpeg cannot go back
+    with av.open(pipe, "w", format=container, options=dict(options)) as output:
+        mux_audio(output, add_audio(output, codec, rate, len(samples)), samples)
+    return written.getvalue()
 
 
 def as_pcm(recording: bytes) -> bytes:

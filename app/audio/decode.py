@@ -107,18 +107,14 @@ async def decode(
     if more than `max_seconds` were decoded, whatever the header says, and OSError with ENOSPC or EDQUOT for a full
     disk.
     """
-    cpu_seconds = 30 + int(max_seconds / 20)
+    limits = limits_for(max_seconds)
     request = {
-        "limits": {
-            "memory_bytes": MEMORY_BYTES,
-            "cpu_seconds": cpu_seconds,
-            "file_bytes": (int(max_seconds) + 1) * SAMPLE_RATE * BYTES_PER_SAMPLE,
-        },
+        "limits": limits,
         "output": {"folder": str(folder), "rate": SAMPLE_RATE, "max_seconds": max_seconds},
         "raw": raw and asdict(raw),
     }
     try:
-        answer = await _ask(path, request, timeout_seconds or 2 * cpu_seconds)
+        answer = await _ask(path, request, timeout_seconds or 2 * limits["cpu_seconds"])
         with not_the_recordings_fault("decoded audio cannot be used"):
             channels = _channels(folder, answer["channels"], answer["samples"])
         if not split and len(channels) > 1:
@@ -141,9 +137,21 @@ def _announced(path: Path, answer: dict[str, Any], container: str, seconds: floa
 
 
 async def _ask(path: Path, request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-    """Returns the answer of a decoder. An answer that is an error is raised."""
     with _open_recording(path) as recording:
-        answer = await ask(PROGRAM, recording, request, timeout_seconds)
+        return without_error(await ask(PROGRAM, recording, request, timeout_seconds))
+
+
+def limits_for(max_seconds: float) -> dict[str, int]:
+    """The limits of a decoder that writes up to so much audio."""
+    return {
+        "memory_bytes": MEMORY_BYTES,
+        "cpu_seconds": 30 + int(max_seconds / 20),
+        "file_bytes": (int(max_seconds) + 1) * SAMPLE_RATE * BYTES_PER_SAMPLE,
+    }
+
+
+def without_error(answer: dict[str, Any]) -> dict[str, Any]:
+    """Returns the answer of a decoder. An answer that is an error is raised."""
     match answer.get("error"):
         case None:
             return answer

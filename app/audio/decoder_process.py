@@ -10,8 +10,8 @@ import json
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,22 @@ async def ask(program: Path, recording: FileIO, request: dict[str, Any], timeout
     starting = asyncio.create_task(_start(program, recording, json.dumps(request)))
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await _read_answer(await asyncio.shield(starting))
+            return await read_answer(await asyncio.shield(starting))
     except TimeoutError:  # a recording that is too expensive reaches its limit of CPU time first
         raise DecoderUnavailable(f"the decoder did not answer within {timeout_seconds:g} s") from None
+    finally:
+        await _despite_cancellation(_end(starting))
+
+
+@asynccontextmanager
+async def fed(program: Path, request: dict[str, Any]) -> AsyncIterator[Process]:
+    """Start the program with a pipe as its recording. The process is gone after the block. Raises DecoderUnavailable.
+
+    Nobody may be reading from the process any more when the block ends.
+    """
+    starting = asyncio.create_task(_start(program, asyncio.subprocess.PIPE, json.dumps(request)))
+    try:
+        yield await asyncio.shield(starting)
     finally:
         await _despite_cancellation(_end(starting))
 
@@ -83,7 +96,7 @@ async def _despite_cancellation(work: Coroutine[Any, Any, None]) -> None:
         raise cancelled
 
 
-async def _start(program: Path, recording: FileIO, request: str) -> Process:
+async def _start(program: Path, recording: FileIO | int, request: str) -> Process:
     with not_the_recordings_fault("the decoder cannot be started"):
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", str(program), request),
@@ -107,13 +120,16 @@ async def _end(starting: asyncio.Task[Process]) -> None:
         await starting.result().communicate()
 
 
-async def _read_answer(process: Process) -> dict[str, Any]:
-    """Returns the two lines of the program as one mapping.
+async def read_answer(process: Process, hear: Callable[[Any], None] | None = None) -> dict[str, Any]:
+    """Returns the first and the last line of the program as one mapping. `hear` gets the progress that it tells.
 
     The first line shows that the process got as far as the recording. Without it, the recording is not to blame.
     """
     first = await _read_line(process)
     answer = await _read_line(process) if "contained_by" in first else first
+    while hear is not None and "progress" in answer:
+        hear(answer["progress"])
+        answer = await _read_line(process)
     status = await process.wait()
     if -status in FATAL_SIGNALS and "contained_by" in first:
         raise BadMedia(f"The recording could not be decoded: the decoder was stopped by {_name(-status)}")

@@ -232,8 +232,7 @@ class LiveCall:
                 self._waiting += self._tracks.take(all_of_it=True)
             await self._tick()
             if self._trouble is None and self._files is not None:
-                await self._files.finish()
-                self._advance()
+                await self._add_to_live_text(self._files.finish())
         except (AppError, OSError) as error:
             self._fail(error)
         except Exception:
@@ -245,6 +244,7 @@ class LiveCall:
         raw, self._waiting = bytes(self._waiting), bytearray()
         self._taken.set()
         if not raw or self._trouble is not None:
+            self._advance()  # a container is decoded a little later than it comes
             return
         room = max(0, min(self._most_bytes - HEADER_BYTES, self._bytes_of_longest) - self._bytes)
         raw, too_much = raw[:room], len(raw) > room
@@ -255,7 +255,8 @@ class LiveCall:
         write = partial(self._write, raw, is_sync_due=now - self._synced_at >= SYNC_SECONDS)
         await self._threads.run(write, ANSWER_SECONDS)
         self._bytes += len(raw)
-        await self._add_to_live_text(raw)
+        if self._files is not None:
+            await self._add_to_live_text(self._files.add(raw))
         if too_much:
             if self._bytes_of_longest < self._most_bytes - HEADER_BYTES:
                 raise TooLong(f"The call is longer than {self._most_seconds:g} s.")
@@ -273,12 +274,10 @@ class LiveCall:
             self.spool.sync()
             self._synced_at = time.monotonic()
 
-    async def _add_to_live_text(self, raw: bytes) -> None:
+    async def _add_to_live_text(self, adding: Awaitable[None]) -> None:
         """Trouble in here ends the live text and not the call, because the sound is in the spool."""
-        if self._files is None:
-            return
         try:
-            await self._files.add(raw)
+            await adding
             self._advance()
         except (AppError, OSError) as error:
             log.warning("live text ended", call=str(self.id), error=repr(error))

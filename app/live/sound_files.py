@@ -9,6 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
+from app.audio.container_stream import ContainerStream, open_container_stream
 from app.audio.live_pcm import SoundToPcm
 from app.audio.live_sound import Sound
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
@@ -36,12 +37,38 @@ class SoundFiles(Protocol):
 async def open_sound_files(
     sound: Sound, folder: Path, threads: BoundedThreads, *, most_seconds: float, skipped_seconds: float
 ) -> AsyncIterator[SoundFiles]:
-    """Files in `folder`, which begin with `skipped_seconds` of silence. Raises OSError."""
+    """Files in `folder`, which begin with `skipped_seconds` of silence unless the sound is a container.
+
+    Raises OSError.
+    """
+    if sound.encoding == "container":
+        async with open_container_stream(folder, max_seconds=most_seconds) as stream:
+            yield _Container(stream)
+        return
     raw = await threads.run(lambda: _Raw(sound, folder, threads, skipped_seconds), ANSWER_SECONDS)
     try:
         yield raw
     finally:
         raw.close()
+
+
+class _Container:
+    def __init__(self, stream: ContainerStream) -> None:
+        self._stream = stream
+
+    @property
+    def files(self) -> Sequence[PcmFile]:
+        return self._stream.files
+
+    @property
+    def samples(self) -> int:
+        return self._stream.samples
+
+    async def add(self, raw: bytes) -> None:
+        await self._stream.write(raw)
+
+    async def finish(self) -> None:
+        await self._stream.finish()
 
 
 class _Raw:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from unittest.mock import patch
 from uuid import UUID
@@ -20,6 +21,7 @@ from app.live.spool import Spool
 from app.storage.folder_store import LocalAudioStore
 from app.transcripts.entities import Entity
 from app.transcripts.transcript import Options
+from testing.media import tones, write_live
 from testing.rows import read
 from tests.live.conftest import CRM, Heard, Live, Make, asked
 
@@ -39,6 +41,16 @@ async def crash(live: Live, call: LiveCall) -> None:
     await call._parts.aclose()
     call.spool.close()
     live.calls._calls.clear()
+
+
+async def told(heard: Heard, kind: str, do: Callable[[], Awaitable[None]] | None = None) -> bool:
+    """Whether the client is told an event of this kind, while the test does the same again and again."""
+    for _ in range(1_000):
+        if kind in heard.kinds:
+            return True
+        await (do() if do else asyncio.sleep(0))
+        await asyncio.sleep(0.02)
+    return False
 
 
 async def go_on(call: LiveCall) -> None:
@@ -70,6 +82,34 @@ async def test_the_sound_of_a_call_becomes_a_job_with_the_id_of_the_call(make: M
     ]
     assert not list(live.spools.iterdir())
     assert live.calls.count == 0
+
+
+async def test_a_container_has_live_text_and_is_kept_as_it_came(make: Make, database: Database) -> None:
+    live, heard = make(), Heard()
+    call = await live.open(asked(sound=Sound("container")), heard)
+    recording = write_live(tones([440, 880], 48_000, 3.2), 48_000)
+    for start in range(0, len(recording), 5_000):
+        await call.hear(recording[start : start + 5_000])
+    assert await told(heard, "transcript")
+    assert await call.stop() == call.id
+    assert await bytes_of(live, call.id) == recording
+    job = await read(database, call.id)
+    assert (job.source, job.codec, job.channels) == ("live", "opus", 2)
+    texts = {each.text for each in heard.events if isinstance(each, events.Transcript)}
+    assert texts == {f"second {second} of channel {channel}" for second in range(3) for channel in range(2)}
+    assert heard.kinds[-1] == "stopped"
+
+
+async def test_a_container_that_cannot_be_read_has_no_live_text(make: Make) -> None:
+    live, heard = make(), Heard()
+    call = await live.open(asked(sound=Sound("container")), heard)
+    await call.hear(b"not a recording\n" * 6_000)
+    assert await told(heard, "warning", lambda: call.hear(b"!"))
+    [warning] = [each for each in heard.events if isinstance(each, events.Warned)]
+    assert warning.code == "unsupported_media"
+    assert await call.stop() is None
+    assert heard.kinds[-1] == "stopped"
+    assert not list(live.spools.iterdir())
 
 
 async def test_a_call_without_sound_becomes_no_job(make: Make, database: Database) -> None:

@@ -1,6 +1,6 @@
 """Writes frames as samples to a file for each channel, and silence if the timestamps say that sound is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -16,6 +16,7 @@ from app.audio.decoder.timestamps import Clock
 from app.audio.decoder.tracks import MAX_CHANNELS, usable_frames
 
 SILENCE = bytes(1 << 16)
+TOLD_PER_SECOND = 10
 
 
 class Output(NamedTuple):
@@ -24,20 +25,27 @@ class Output(NamedTuple):
     folder: str
     rate: int
     max_seconds: float
+    most_channels: int = MAX_CHANNELS
+    """If a stream has more channels than this, they are mixed to one."""
 
 
 def open_files(output: Output) -> list[BinaryIO]:
     """Open as many files as a recording may need, because none can be opened later, when its channels are known."""
-    return [Path(output.folder, f"channel-{i}.pcm").open("wb") for i in range(MAX_CHANNELS)]
+    return [Path(output.folder, f"channel-{i}.pcm").open("wb") for i in range(output.most_channels)]
 
 
 class ChannelFiles:
     """The files of all channels. A channel that has no sound for a while is silent then.
 
-    `lengths` counts the samples of each channel.
+    `lengths` counts the samples of each channel. If somebody follows the files while they grow, `tell` gets the number
+    of channels and how many samples each has.
     """
 
-    def __init__(self, files: Sequence[BinaryIO], output: Output) -> None:
+    def __init__(
+        self, files: Sequence[BinaryIO], output: Output, tell: Callable[[int, int], None] | None = None
+    ) -> None:
+        self._tell = tell
+        self._told_samples = 0
         self._files = files
         self._max_samples = int(output.max_seconds * output.rate)
         self.rate = output.rate
@@ -46,6 +54,10 @@ class ChannelFiles:
     @property
     def samples(self) -> int:
         return max(self.lengths, default=0)
+
+    @property
+    def most_channels(self) -> int:
+        return len(self._files)
 
     def add_channel(self) -> int | None:
         """Returns the number of a new channel, or None if there are as many as a recording may have."""
@@ -73,6 +85,15 @@ class ChannelFiles:
         if samples > self._max_samples:
             raise Refused("too_long", f"The recording is longer than {self._max_samples / self.rate:g} seconds")
 
+    def tell(self, least_samples: int) -> None:
+        """Tell how far all channels have grown, if this is at least so much more than at the last time."""
+        samples = min(self.lengths, default=0)
+        if self._tell is not None and samples >= self._told_samples + least_samples:
+            for file in self._files:
+                file.flush()
+            self._told_samples = samples
+            self._tell(len(self.lengths), samples)
+
     def even_out(self) -> None:
         """Make all channels as long as the longest one."""
         for channel in range(len(self.lengths)):
@@ -91,6 +112,8 @@ def write_tracks(
     Returns the most seconds that the clock of a track has jumped because it was broken. Raises Refused.
     """
     start = files.samples
+    if sum(stream.codec_context.channels for stream in streams) > files.most_channels:
+        streams = streams[:1]
     channels = iter(range(MAX_CHANNELS))
     writers = []
     for stream in streams:
@@ -101,11 +124,13 @@ def write_tracks(
         files.add_channel()
     for place, frame in usable_frames(container, streams, losses):
         writers[place].write(frame)
+        files.tell(files.rate // TOLD_PER_SECOND)
     for writer in writers:
         writer.end_stretch()
         if writer.lost_seconds:
             losses.channels_left_out(writer.lost_seconds)
     files.even_out()
+    files.tell(1)
     return max(writer.clock.skipped_seconds for writer in writers)
 
 
@@ -155,11 +180,12 @@ class TrackWriter:
 
     def _begin_stretch(self, frame: AudioFrame, shape: tuple[int, str, str], gap: float) -> None:
         self.end_stretch()
-        self._require_channels(frame.layout.nb_channels)
+        is_mixed = frame.layout.nb_channels > self._files.most_channels
+        self._require_channels(1 if is_mixed else frame.layout.nb_channels)
         self._written += round(gap * self._files.rate)
         self._files.require_length(self._start + self._written)
         self._shape = shape
-        self._graph = build_graph(frame, self._files.rate)
+        self._graph = build_graph(frame, self._files.rate, is_mixed=is_mixed)
         self._stretch_start = self._written / self._files.rate
         self._stretch_taken = 0
 

@@ -6,6 +6,9 @@ It exists because FFmpeg parses bytes of strangers. `app/audio/decoder_process.p
 The program prints two lines of JSON. The first one says what contains this process. It is printed before FFmpeg sees a
 byte, so that the recording is not blamed if something goes wrong earlier. The second line is the answer.
 
+If the request says `follows`, standard input is a pipe whose bytes are still to come. Then the program prints further
+lines before the answer, which say how far the files have grown.
+
 The contained process cannot open any file. So all modules are imported, and all files opened, before `contain`. From
 outside the standard library, this package and `app.audio.containment`, the program may import only PyAV.
 """
@@ -22,7 +25,7 @@ from app.audio.decoder import answers, channels, empty, memory, sections, tracks
 from app.audio.decoder.answers import Refused
 from app.audio.decoder.channels import ChannelFiles, Output
 from app.audio.decoder.losses import Losses
-from app.audio.decoder.recording import Recording, Section
+from app.audio.decoder.recording import Recording, Section, Stream
 from app.audio.decoder.sections import Raw, Sections
 
 
@@ -33,7 +36,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     if request.get("report"):
         from app.audio.containment import escapes  # it imports modules that decoding does not need
     fence.depend_on_the_service()
-    if output:  # not for reading a header, because a client waits for that
+    follows = bool(request.get("follows"))
+    if output and not follows:  # a client waits for a header, and for the text of a live call
         fence.yield_the_processor()
     fence.limit(**request["limits"])
     memory.limit_bytes()
@@ -42,14 +46,15 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         return answers.trouble(error, answers.CANNOT_WRITE)
     print_line({"contained_by": fence.contain()})
-    return {"possible": escapes.possible()} if request.get("report") else answer(files, output, raw)
+    return {"possible": escapes.possible()} if request.get("report") else answer(files, output, raw, follows)
 
 
-def answer(files: list[BinaryIO], output: Output | None, raw: Raw | None) -> dict[str, Any]:
+def answer(files: list[BinaryIO], output: Output | None, raw: Raw | None, follows: bool) -> dict[str, Any]:
     """Returns facts of the recording, what is wrong with it, or why this machine could not decode it."""
-    recording = Recording()
+    recording = Stream() if follows else Recording()
+    tell = tell_progress if follows else None
     try:
-        found = inspect_or_decode(recording, raw, ChannelFiles(files, output) if output else None)
+        found = inspect_or_decode(recording, raw, ChannelFiles(files, output, tell) if output else None)
     except Exception as error:  # noqa: BLE001  FFmpeg and PyAV have many exceptions for bytes that are wrong
         found = answers.for_error(error)
     if recording.trouble is not None:
@@ -59,7 +64,7 @@ def answer(files: list[BinaryIO], output: Output | None, raw: Raw | None) -> dic
 
 def inspect_or_decode(recording: Recording, raw: Raw | None, files: ChannelFiles | None) -> dict[str, Any]:
     """Read the header, and if there are files also write the channels. Raises Refused and errors of FFmpeg."""
-    found = sections.sections_of(recording, raw)
+    found = sections.stream_of(recording) if isinstance(recording, Stream) else sections.sections_of(recording, raw)
     losses = Losses()
     losses.bytes_left_out(found.unknown_bytes)
     try:
@@ -122,6 +127,10 @@ def each_section(found: Sections, losses: Losses, files: ChannelFiles | None) ->
         raise refusal
     assert info is not None
     return info, header_seconds
+
+
+def tell_progress(channels: int, samples: int) -> None:
+    print_line({"progress": [channels, samples]})
 
 
 def print_line(line: dict[str, Any]) -> None:

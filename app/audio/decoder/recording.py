@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 
 SCAN_BYTES = 1 << 20
+FIRST_BYTES = 4096  # of a stream, as many as are looked at to find out whether it is text
 
 
 class Recording:
@@ -73,6 +74,37 @@ class Recording:
     def _is_beyond_the_end(self) -> bool:
         place = self.tell()
         return 0 <= self.size() <= place
+
+
+class Stream(Recording):
+    """Standard input as a pipe whose bytes are still to come. Its first bytes can be read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first = b""
+        self._again = b""
+
+    def head(self, size: int) -> bytes:
+        """Returns the first `size` bytes, and fewer only if the stream ends before. Reading begins with them again."""
+        while len(self._first) < size and self.read(size - len(self._first)):
+            pass
+        self._again = self._first
+        return self._first[:size]
+
+    def read(self, size: int) -> bytes:
+        if self._again:
+            found, self._again = self._again[:size], self._again[size:]
+            return found
+        found = super().read(size)
+        self._first += found[: FIRST_BYTES - len(self._first)]
+        return found
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Goes back to the first bytes, or returns -1."""
+        if (offset, whence) != (0, os.SEEK_SET):
+            return -1
+        self._again = self._first
+        return 0
 
 
 class Section:

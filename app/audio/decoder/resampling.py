@@ -23,8 +23,11 @@ RESAMPLER = "filter_size=128:cutoff=0.98"
 """
 
 
-def build_graph(frame: AudioFrame, rate: int) -> Graph:
-    """Returns a filter graph for frames like this one. Its output has a plane for each of their channels."""
+def build_graph(frame: AudioFrame, rate: int, *, is_mixed: bool = False) -> Graph:
+    """Returns a filter graph for frames like this one.
+
+    Its output has a plane for each of their channels, or one with their mean.
+    """
     graph = Graph()
     graph.threads = 1
     source = graph.add(
@@ -37,7 +40,7 @@ def build_graph(frame: AudioFrame, rate: int) -> Graph:
     graph.link_nodes(
         source,
         graph.add("aformat", sample_fmts="fltp"),
-        graph.add("pan", _each_channel(frame.layout.nb_channels)),
+        graph.add("pan", (_mean_of if is_mixed else _each_channel)(frame.layout.nb_channels)),
         graph.add("aresample", f"{rate}:{RESAMPLER}"),
         graph.add("aformat", sample_fmts="s16p"),
         graph.add("abuffersink"),
@@ -58,3 +61,8 @@ def pull_samples(graph: Graph) -> Iterator[list[memoryview]]:
 def _each_channel(channels: int) -> str:
     """Returns the options of the filter `pan` that keep each channel, whatever its position is called."""
     return "|".join([f"{channels}c", *(f"c{channel}=c{channel}" for channel in range(channels))])
+
+
+def _mean_of(channels: int) -> str:
+    """Returns the options of the filter `pan` that make one channel of all."""
+    return "1c|c0=" + "+".join(f"{1 / channels}*c{channel}" for channel in range(channels))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from app.audio.decoder import wav
-from app.audio.decoder.recording import Recording, Section
+from app.audio.decoder.recording import Recording, Section, Stream
 
 HEAD_BYTES = 64
 MAX_BOXES = 1_000_000
@@ -25,6 +25,14 @@ SIGNATURES = (  # of containers of which FFmpeg reads only the first, and that n
     re.compile(rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09\x00\x00\x00\x00"),
 )
 SIGNATURE_BYTES = 16
+STREAMS = (  # what browsers send, and the demuxer that reads it
+    (re.compile(rb"\x1aE\xdf\xa3"), "matroska"),
+    (re.compile(rb"OggS"), "ogg"),
+    (re.compile(rb"....ftyp", re.DOTALL), "mp4"),
+)
+STREAM_HEAD_BYTES = 8
+STREAM_OPTIONS = {"formatprobesize": "65536", "probesize": "65536", "analyzeduration": "500000"}
+"""A stream waits while FFmpeg looks at so many bytes, or so many microseconds of it."""
 OTHER_HEADERS = re.compile(
     rb"RIFX|OggS|fLaC|\x1aE\xdf\xa3|ID3|\.snd|#!AMR|#!iLBC|Creative Voice File|NIST_1A|MAC |wvpk|TTA1|\x02dss|\x03dss"
 )
@@ -52,6 +60,16 @@ class Sections:
     unknown_bytes: int = 0
     wav: tuple[float, float] | None = None
     options: dict[str, str] = field(default_factory=dict)
+
+
+def stream_of(recording: Stream) -> Sections:
+    """Returns a stream whose bytes are still to come, as one recording.
+
+    Its first bytes say which demuxer reads it. Otherwise FFmpeg would find that out, and wait for 2 KiB to do so.
+    """
+    head = recording.head(STREAM_HEAD_BYTES)
+    demuxer = next((name for pattern, name in STREAMS if pattern.match(head)), None)
+    return Sections([recording], Raw(demuxer) if demuxer else None, options=STREAM_OPTIONS)
 
 
 def sections_of(recording: Recording, raw: Raw | None) -> Sections:

@@ -3,7 +3,7 @@
 import av
 from av.container import InputContainer
 
-CLOCKED_CONTAINERS = {"asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "ogg"}
+CLOCKED_CONTAINERS = {"asf", "flv", "matroska", "mov", "mp4", "mpeg", "mpegts", "ogg"}
 """These store timestamps. For others FFmpeg computes them from sizes and bit rates, and may be wrong."""
 
 SMALLEST_GAP_SECONDS = 0.1
@@ -15,7 +15,8 @@ class Clock:
 
     def __init__(self, container: InputContainer) -> None:
         self._origin: float | None = None
-        if container.format.name in CLOCKED_CONTAINERS and container.start_time is not None:
+        names = container.format.name.split(",")  # all that the format has, or the one by which a stream was opened
+        if not CLOCKED_CONTAINERS.isdisjoint(names) and container.start_time is not None:
             self._origin = container.start_time / av.time_base
         self.skipped_seconds = 0.0
 
