@@ -90,12 +90,13 @@ class Spool:
         os.fsync(self._file.fileno())
 
     def seal(self) -> None:
-        """Writes the real length into the header, after the last byte. Safe to repeat."""
+        """Writes the real length into the header, and drops a frame that a crash has cut off. Safe to repeat."""
         self.sync()
-        sound = self.promise.sound
+        sound, size = self.promise.sound, self.sound_bytes
         if sound.encoding != "container":
             with self._path.open("r+b") as file:
-                file.write(complete_header(sound, self.sound_bytes))
+                file.truncate(len(_header(sound)) + size)
+                file.write(complete_header(sound, size))
                 file.flush()
                 os.fsync(file.fileno())
 

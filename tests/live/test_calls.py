@@ -160,6 +160,16 @@ async def test_the_call_of_a_process_that_died_becomes_a_job(make: Make, databas
     assert not list(live.spools.iterdir())
 
 
+async def test_a_frame_that_a_crash_cut_off_is_dropped(make: Make, database: Database) -> None:
+    live = make()
+    call = await live.open(asked(sound=Sound("pcm_s16le", 8000, 2)))
+    await call.hear(b"\x01\x02\x03\x04" * 8000 + b"\x05\x06\x07")
+    await crash(live, call)
+    await make().calls._recover()
+    assert (await read(database, call.id)).duration == 1.0
+    assert (await bytes_of(live, call.id)).endswith(b"\x01\x02\x03\x04")
+
+
 async def test_a_spool_that_a_process_holds_is_left_alone(make: Make) -> None:
     live = make()
     call = await live.open(asked())
