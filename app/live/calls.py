@@ -318,7 +318,7 @@ class LiveCalls:
         spool = None
         try:
             spool = await self._threads.run(partial(self._spools.take_over, call_id), ANSWER_SECONDS)
-            if spool is None or time.time() - (spool.interrupted_at or -inf) < RESUME_SECONDS:
+            if spool is None or _waits_for_its_client(spool):
                 return
             stopped = await self._as_job(spool, "interrupted")
             log.info("the call of a process that is gone was kept", call=str(call_id), has_recording=bool(stopped.id))
@@ -327,6 +327,10 @@ class LiveCalls:
                 self._try_later(spool, error)
             else:
                 log.warning("the spool of a live call cannot be opened", call=str(call_id), error=repr(error))
+        except Exception as error:  # one call that cannot be kept must not end the process again and again
+            log.exception("a live call cannot be kept", call=str(call_id))
+            if spool is not None:
+                self._try_later(spool, error)
         finally:
             if spool is not None:
                 spool.close()
@@ -359,6 +363,12 @@ class LiveCalls:
             "events": f"{self._root_path}/v1/live/{call_id}/events",
             "transcription": f"{self._root_path}/v1/transcriptions/{call_id}",
         }
+
+
+def _waits_for_its_client(spool: Spool) -> bool:
+    """Whether its client may still resume it. If the clock was set back, nobody waits for longer."""
+    interrupted_at = spool.interrupted_at
+    return interrupted_at is not None and 0 <= time.time() - interrupted_at < RESUME_SECONDS
 
 
 def _row_of(job: NewJob, caller: Caller, new: NewCall) -> LiveCallRow:
