@@ -235,7 +235,7 @@ class LiveCalls:
             await despite_database_trouble(partial(self._write_one, call))
             stopped = await self._as_job(spool, reason)
         except (AppError, OSError, *DATABASE_TROUBLE) as error:
-            self._try_later(spool, error)
+            self._try_later(spool.id, error)
             stopped = events.Stopped(spool.id, self._links(spool.id), reason)
         finally:
             self._release(call)
@@ -296,11 +296,11 @@ class LiveCalls:
         async with self._database.transaction() as session:
             await rows.end(session, call_id, stopped.as_json(), has_recording=stopped.id is not None)
 
-    def _try_later(self, spool: Spool, error: BaseException) -> None:
-        _, pause = self._try_again_at.get(spool.id, (0.0, RECOVER_SECONDS / 2))
+    def _try_later(self, call_id: UUID, error: BaseException) -> None:
+        _, pause = self._try_again_at.get(call_id, (0.0, RECOVER_SECONDS / 2))
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        self._try_again_at[spool.id] = time.monotonic() + pause, pause
-        log.warning("a live call waits to become a job", call=str(spool.id), error=repr(error), seconds=pause)
+        self._try_again_at[call_id] = time.monotonic() + pause, pause
+        log.warning("a live call waits to become a job", call=str(call_id), error=repr(error), seconds=pause)
 
     async def _recover(self) -> None:
         """Make jobs of the spools that no process holds."""
@@ -323,14 +323,10 @@ class LiveCalls:
             stopped = await self._as_job(spool, "interrupted")
             log.info("the call of a process that is gone was kept", call=str(call_id), has_recording=bool(stopped.id))
         except (AppError, OSError, *DATABASE_TROUBLE) as error:
-            if spool is not None:
-                self._try_later(spool, error)
-            else:
-                log.warning("the spool of a live call cannot be opened", call=str(call_id), error=repr(error))
+            self._try_later(call_id, error)
         except Exception as error:  # one call that cannot be kept must not end the process again and again
             log.exception("a live call cannot be kept", call=str(call_id))
-            if spool is not None:
-                self._try_later(spool, error)
+            self._try_later(call_id, error)
         finally:
             if spool is not None:
                 spool.close()

@@ -170,6 +170,25 @@ async def test_a_frame_that_a_crash_cut_off_is_dropped(make: Make, database: Dat
     assert (await bytes_of(live, call.id)).endswith(b"\x01\x02\x03\x04")
 
 
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff"])
+async def test_a_spool_whose_description_is_damaged_keeps_its_sound_and_harms_no_other(
+    make: Make, database: Database, damage: bytes
+) -> None:
+    live = make()
+    damaged, whole = await live.open(asked()), await live.open(asked())
+    for call in (damaged, whole):
+        await call.hear(SECOND)
+        await asyncio.sleep(0.25)
+        await call._close()
+        await call._parts.aclose()
+        call.spool.close()
+    live.calls._calls.clear()
+    (damaged.spool.folder / "call.json").write_bytes(damage)
+    await make().calls._recover()
+    assert (await read(database, whole.id)).duration == 1.0
+    assert (damaged.spool.folder / "sound").stat().st_size > len(SECOND)
+
+
 async def test_a_spool_that_a_process_holds_is_left_alone(make: Make) -> None:
     live = make()
     call = await live.open(asked())
