@@ -201,7 +201,8 @@ class LiveCalls:
         except BaseException:
             await despite_database_trouble(partial(self._end_row, call_id, events.Stopped(None, {}, "failed")))
             raise
-        return spool, new, 0, f"{call_id}.{secret}" if new.can_resume else None
+        is_raw = new.sound.encoding != "container"  # the header of a container comes only once
+        return spool, new, 0, f"{call_id}.{secret}" if new.can_resume and is_raw else None
 
     async def _resumed(self, caller: Caller, new: NewCall, token: str) -> tuple[Spool, NewCall, int, str | None]:
         gone = NotFound("There is no interrupted call with this `resume`. Begin a new call.")

@@ -22,7 +22,7 @@ def tone(rate: int, channels: int, seconds: float = 0.5) -> bytes:
     return np.stack(lines, axis=1).astype("<i2").tobytes()
 
 
-async def decoded(path: Path) -> list[np.ndarray]:  # type: ignore[type-arg]
+async def decoded(path: Path) -> list[np.ndarray]:
     audio = await decode(path, path.parent, split=True, max_seconds=60)
     return [np.fromfile(channel.path, "<i2") for channel in audio.channels]
 
