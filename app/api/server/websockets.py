@@ -107,6 +107,13 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         task.add_done_callback(self.on_task_complete)
         self.tasks.add(task)
 
+    def handle_parser_exception(self) -> None:
+        self.handle_events()  # sound may have come together with what is wrong, and uvicorn would drop it
+        if self.conn.close_sent is None:  # the handshake is not answered yet, so a close frame would not be understood
+            self.transport.abort()
+        else:
+            super().handle_parser_exception()
+
     def handle_cont(self, event: Frame) -> None:
         if event.data or event.fin:  # empty ones would grow a list for ever
             super().handle_cont(event)

@@ -26,6 +26,7 @@ OPENING = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
 HELLO = b"\x81\x85\0\0\0\0hello"  # a frame with a mask of zeros
+UNKNOWN = b"\x83\x80\0\0\0\0"
 PING = b"\x89\xfd\0\0\0\0" + b"p" * 125
 
 
@@ -142,6 +143,26 @@ async def test_a_message_that_is_too_large_closes_the_connection(served: Listeni
     async with call(served) as websocket:
         await websocket.send([bytes(websockets.MESSAGE_BYTES), b"a"])
         assert await close_code(websocket) == 1009
+
+
+async def test_a_frame_that_comes_together_with_a_broken_one_is_heard(
+    served: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    async def keep(websocket: WebSocket, *_: Any, **__: Any) -> None:
+        while "code" not in (message := await websocket.receive()):
+            heard.append(message.get("text"))
+        heard.append(message["code"])
+
+    monkeypatch.setattr(routes, "converse", keep)
+    async with raw(served, OPENING + b"\r\n") as (reader, writer):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.write(HELLO + UNKNOWN)
+        await until(lambda: 1002 in heard)
+    assert heard[0] == "hello"
+    async with raw(served, OPENING + b"\r\n" + UNKNOWN) as (reader, _):
+        assert await reader.read() == b""
 
 
 async def test_text_that_is_not_utf_8_closes_the_connection(served: Listening) -> None:
