@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: page search help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak lock
+.PHONY: page search help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak live lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -78,6 +78,9 @@ door: setup ## show that clients of the OpenAI API lose nothing and wait no long
 
 pipeline: setup ## break servers and processes around folders, messages and files: make pipeline [ONLY="outputs"]
 	$(BIN)/python -m proofs.pipeline $(if $(ONLY),--only $(ONLY))
+
+live: setup ## play live calls in real time, measure how late their text is, and break them: make live [SHORT=1] [CALL=call.wav] [ONLY="delays load"]
+	$(BIN)/python -m proofs.live $(if $(SHORT),--short) $(if $(CALL),--call $(CALL)) $(if $(ONLY),--only $(ONLY))
 
 traces: setup ## show the trace of one call in a real collector, which it installs (660 MB)
 	$(BIN)/python -m proofs.traces

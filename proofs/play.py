@@ -25,14 +25,22 @@ def play(scenarios: Scenarios, proof: str, description: str | None) -> int:
 def _play(scenarios: Scenarios, proof: str, name: str) -> bool:
     """Plays a scenario in a new folder. Returns whether everything was as promised."""
     started = time.monotonic()
-    figures: Sequence[Figure]
+    figures = figures_of(scenarios, proof, name)
+    show(f"{name}, {time.monotonic() - started:.0f} s", figures)
+    return all(figure.kept for figure in figures)
+
+
+def figures_of(scenarios: Scenarios, proof: str, name: str) -> Sequence[Figure]:
+    """Plays a scenario in a new folder. An error that ends it is a figure that is not as promised."""
     with tempfile.TemporaryDirectory(prefix=f"callscribe-{proof}-") as folder:
         try:
-            figures = asyncio.run(_figures(scenarios, name, Path(folder)))
+            return asyncio.run(_figures(scenarios, name, Path(folder)))
         except Exception:  # noqa: BLE001  the other scenarios are played too
-            figures = [Figure.none("errors that ended the scenario", 1, traceback.format_exc().splitlines())]
-    print(f"{name}, {time.monotonic() - started:.0f} s", *figures, sep="\n  ", flush=True)
-    return all(figure.kept for figure in figures)
+            return [Figure.none("errors that ended the scenario", 1, traceback.format_exc().splitlines())]
+
+
+def show(title: str, figures: Sequence[Figure]) -> None:
+    print(title, *figures, sep="\n  ", flush=True)
 
 
 async def _figures(scenarios: Scenarios, name: str, folder: Path) -> list[Figure]:
