@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from asyncio import StreamReader, StreamWriter
@@ -230,6 +231,35 @@ async def test_a_program_plays_a_live_call_and_prints_its_text(service: Service,
     assert "agent: Thank you for calling" in output
     transcription = output.rpartition("transcription: ")[2].strip()
     assert service.ended({"links": {"self": transcription}})["status"] == "completed"
+
+
+async def plays_with_node(service: Service, recording: Path, key: str) -> tuple[int | None, str, str]:
+    address = {"API_URL": f"http://127.0.0.1:{service.port}{PREFIX}", "CALLSCRIBE_KEY": key}
+    command = ["node", "--experimental-websocket", str(EXAMPLES / "node" / "live.mjs"), str(recording), "en"]
+    return await ended(
+        await asyncio.create_subprocess_exec(*command, env=os.environ | address, stdout=PIPE, stderr=PIPE)
+    )
+
+
+def has_websocket() -> bool:
+    """Whether Node has a WebSocket, at least if it is asked for one."""
+    if shutil.which("node") is None:
+        return False
+    command = ["node", "--experimental-websocket", "--eval", "process.exit(typeof WebSocket === 'function' ? 0 : 1)"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_websocket(), reason="Node has no WebSocket before version 20.10")
+async def test_a_program_for_node_plays_a_live_call_with_a_token(service: Service, recording: Path) -> None:
+    status, output, errors = await plays_with_node(service, recording, ALICE)
+    assert status == 0, errors
+    assert "channel_0: Thank you for calling" in output
+    transcription = output.rpartition("transcription: ")[2].strip()
+    assert service.ended({"links": {"self": transcription}})["status"] == "completed"
+
+    status, _, errors = await plays_with_node(service, recording, "")
+    assert status == 1
+    assert "unauthorized" in errors
 
 
 async def test_the_program_of_live_calls_says_why_it_was_refused(service: Service, recording: Path) -> None:

@@ -50,7 +50,6 @@ async def many_calls(folder: Path, *, calls: int, jobs: int, seconds: float) -> 
     with serving(folder, MODEL=MODEL, KEEP_AUDIO_DAYS="1", MAX_LIVE=str(calls)) as service:
         reference = await asyncio.to_thread(words_of, service, SAMPLE_CALL, recording.seconds, "en")
         alone = await asyncio.to_thread(_audio_per_second, service, jobs)
-        before = await asyncio.to_thread(_completed, service)
         waiting = [await asyncio.to_thread(_post, service) for _ in range(2 * jobs)]
         with _asking_for_health(service) as health:
             began = time.monotonic()
@@ -61,7 +60,7 @@ async def many_calls(folder: Path, *, calls: int, jobs: int, seconds: float) -> 
                 )
             )
             wall = time.monotonic() - began
-            beside = (await asyncio.to_thread(_completed, service) - before) * _channel_seconds() / wall
+            beside = await asyncio.to_thread(_done, service, waiting) * _channel_seconds() / wall
         for job in waiting:
             await asyncio.to_thread(service.client.post, f"{job['links']['self']}/cancel")
         lost = [await asyncio.to_thread(seconds_lost, service, each, recording) for each in played]
@@ -132,8 +131,9 @@ def _audio_per_second(service: Service, jobs: int) -> float:
     return jobs * _channel_seconds() / (time.monotonic() - began)
 
 
-def _completed(service: Service) -> int:
-    return len(service.read("/v1/transcriptions?status=completed&limit=100")["items"])
+def _done(service: Service, jobs: Sequence[dict[str, Any]]) -> float:
+    """How many of the jobs are done, with parts of those that run."""
+    return sum(float(service.read(job["links"]["self"])["progress"]) for job in jobs)
 
 
 @contextmanager
