@@ -18,9 +18,11 @@ from app.intake.ask import Ask
 from app.live import events
 from app.live.call import LiveCall
 from app.live.spool import Spool
+from app.live.text import redacted_text
+from app.speech.live.events import Final
 from app.storage.folder_store import LocalAudioStore
 from app.transcripts.entities import Entity
-from app.transcripts.transcript import Options
+from app.transcripts.transcript import Options, Word
 from testing.media import tones, write_live
 from testing.rows import read
 from tests.live.conftest import CRM, Heard, Live, Make, asked
@@ -348,6 +350,22 @@ async def test_nothing_private_is_told_of_a_call_that_is_redacted(make: Make, da
     (final,) = [each for each in heard.events if isinstance(each, events.Transcript)]
     assert final.text == "second [NUMBER] of channel [NUMBER]"
     assert final.words is None
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "told"),
+    [
+        ("my card is four one one one", "en", "my card is [NUMBER]"),
+        ("vier eins vier eins eins", "en", "[NUMBER]"),
+        ("four one one", "de", "[NUMBER]"),
+        ("it is 4111 thank you", "", "it is [NUMBER] thank you"),
+        ("how are you", "en", "how are you"),
+    ],
+)
+def test_parts_of_numbers_are_taken_out_in_all_languages(text: str, language: str, told: str) -> None:
+    words = tuple(Word(second, second + 1, f" {word}") for second, word in enumerate(text.split()))
+    final = Final(0, 0, 0.0, 9.0, text, language, words)
+    assert redacted_text(final, Options(model="base", redact=(Entity.PHONE,))) == told
 
 
 async def test_the_sound_may_not_change_when_a_call_goes_on(make: Make) -> None:

@@ -150,7 +150,8 @@ class ChannelListener:
             if self._finishing:
                 self._follow(self._finder.finish())
         except OSError:
-            logger.exception("live.read_failed")
+            if not self._closed:  # the files of a call that has ended are erased
+                logger.exception("live.read_failed")
             self.close()
         finally:
             self._hearing = None
