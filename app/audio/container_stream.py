@@ -123,7 +123,7 @@ class ContainerStream:
 
     def _hear(self, progress: Any) -> None:
         """Believe the progress as far as it can be true, because the recording may have taken over the decoder."""
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, OverflowError):
             channels, samples = (int(number) for number in progress)
             count = max(len(self.files), min(channels, MOST_CHANNELS))
             self.files = tuple(PcmFile(_path(self._folder, channel)) for channel in range(count))

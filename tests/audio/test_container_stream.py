@@ -22,6 +22,14 @@ BROWSERS = [
     ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov"}),
 ]
 SECONDS = 3
+TAKEN_OVER = """
+import sys
+print('{"contained_by": {}}')
+for progress in ("null", "[1]", "[Infinity, 1]", "[1, NaN]", '["../..", 1]', "[99, 1e300]", "[-1, -1]"):
+    print('{"progress": ' + progress + "}")
+sys.stdin.read()
+print('{"info": {}}')
+"""
 
 
 @pytest.fixture
@@ -165,6 +173,18 @@ async def test_a_decoder_that_is_gone_is_reported(
         with pytest.raises(error):
             await write_for_ever(stream, b"\0" * 1000)
     assert not list(folder.iterdir())
+
+
+async def test_progress_is_believed_only_as_far_as_it_can_be_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "taken_over.py"
+    program.write_text(TAKEN_OVER)
+    monkeypatch.setattr(container_stream, "PROGRAM", program)
+    async with open_container_stream(folder_in(tmp_path), max_seconds=60) as stream:
+        await write_all(stream, b"anything")
+        assert len(stream.files) == 2
+        assert stream.samples == 60 * 16_000
 
 
 async def test_a_decoder_that_hangs_holds_the_writer_up_and_not_for_ever(

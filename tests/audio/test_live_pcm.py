@@ -11,6 +11,7 @@ from app.audio.live_pcm import SoundToPcm, g711_table, samples_of
 from app.audio.live_sound import Sound
 from app.audio.pcm import SAMPLE_RATE
 from app.audio.wav_spool import complete_header, header
+from testing.media import tones, write_audio
 
 EVERY_BYTE = bytes(range(256)) * 40
 
@@ -51,6 +52,26 @@ async def test_a_file_that_a_crash_cut_off_is_decoded_to_its_end(
     assert abs(len(lines[0]) - 2 * (len(raw) // sound.bytes_per_frame)) <= 2
 
 
+@pytest.mark.parametrize(
+    ("encoding", "rate", "channels"), list(product(["mulaw", "alaw", "pcm_s16le"], [8000, 44_100], [1, 2]))
+)
+async def test_a_finished_spool_is_decoded_like_the_same_sound_in_an_ordinary_file(
+    encoding: str, rate: int, channels: int, tmp_path: Path
+) -> None:
+    sound = Sound(encoding, rate, channels)  # type: ignore[arg-type]
+    codec = encoding if encoding == "pcm_s16le" else f"pcm_{encoding}"
+    posted = write_audio(
+        tmp_path / "posted.wav", tones([440, 1000][:channels], rate, 1), rate, container="wav", codec=codec
+    )
+    _, chunk, raw = posted.read_bytes().partition(b"data" + (rate * sound.bytes_per_frame).to_bytes(4, "little"))
+    assert chunk
+    spool = tmp_path / "spool.wav"
+    spool.write_bytes(complete_header(sound, len(raw)) + raw)
+    expected, found = await decoded(posted), await decoded(spool)
+    assert len(found) == channels
+    assert all((one == other).all() for one, other in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize(("rate", "channels"), list(product([8000, 11_025, 24_000, 44_100, 48_000], [1, 2])))
 def test_sound_of_any_rate_becomes_samples_of_16_khz_in_pieces_of_any_length(rate: int, channels: int) -> None:
     convert, raw = SoundToPcm(Sound("pcm_s16le", rate, channels)), tone(rate, channels)
@@ -61,6 +82,18 @@ def test_sound_of_any_rate_becomes_samples_of_16_khz_in_pieces_of_any_length(rat
         middle = line[1600:6400] * np.hanning(4800)
         loudest = np.argmax(np.abs(np.fft.rfft(middle))) * SAMPLE_RATE / 4800
         assert abs(loudest - hertz) < 5
+
+
+def test_sound_that_is_too_loud_is_clipped_and_does_not_change_its_sign() -> None:
+    square = np.repeat(np.tile(np.array([32_767, -32_768], "<i2"), 20), 100)
+    convert = SoundToPcm(Sound("pcm_s16le", 8000, 1))
+    (first,), (rest,) = convert.convert(square.tobytes()), convert.finish()
+    line = np.concatenate([first, rest])
+    assert line.max() == 32_767
+    assert line.min() == -32_768
+    away_from_edges = np.abs(np.arange(len(line)) % 200 - 100) < 90
+    away_from_edges[:200] = away_from_edges[-200:] = False
+    assert (np.sign(line) == np.sign(np.repeat(square, 2)))[away_from_edges].all()
 
 
 def test_a_sample_that_comes_in_two_pieces_stays_whole() -> None:
