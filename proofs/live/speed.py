@@ -47,7 +47,7 @@ async def one_call(folder: Path, path: Path = SAMPLE_CALL, *, seconds: float, la
 async def many_calls(folder: Path, *, calls: int, jobs: int, seconds: float) -> list[Figure]:
     """Plays calls at the same time while jobs wait. The jobs run before that without calls, to compare."""
     recording = Recording.read(SAMPLE_CALL).first(seconds)
-    with serving(folder, MODEL=MODEL, KEEP_AUDIO_DAYS="1", MAX_LIVE=str(calls)) as service:
+    with serving(folder, MODEL=MODEL, KEEP_AUDIO_DAYS="1", MAX_LIVE=str(2 * calls)) as service:
         reference = await asyncio.to_thread(words_of, service, SAMPLE_CALL, recording.seconds, "en")
         alone = await asyncio.to_thread(_audio_per_second, service, jobs)
         waiting = [await asyncio.to_thread(_post, service) for _ in range(2 * jobs)]
