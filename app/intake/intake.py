@@ -6,8 +6,9 @@ codes belong to `app.api`.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -29,6 +30,7 @@ from app.errors import (
     InsufficientStorage,
     IntakePaused,
     InvalidRequest,
+    MediaError,
     QueueFull,
     QuotaExceeded,
     Unavailable,
@@ -241,11 +243,13 @@ class Intake:
         recording: AsyncIterator[bytes],
         record: Callable[[AsyncSession], Awaitable[None]],
     ) -> None:
-        """Makes a recording into the job that it was promised, even if the queue is full now or the intake is paused.
+        """Makes a recording into the job that it was promised, even if the queue is full now or a limit was lowered.
 
         `record` writes more in the transaction of the job. If this is repeated after a crash, it finds the job of the
-        first time. Raises MediaError if the recording cannot be read, an OSError for trouble with the store, and
-        Unavailable if too many recordings are looked at. Then nothing is stored, and it has to be repeated later.
+        first time. A recording that cannot be read becomes a job too, which fails, so that the client is told why.
+
+        Raises an OSError for trouble with the store, and Unavailable if too many recordings are looked at. Then nothing
+        is stored, and it has to be repeated later.
         """
         key = str(promised.id)
         async with self._database.transaction() as session:
@@ -254,11 +258,12 @@ class Intake:
                 return
         await self._store.delete(key)  # what is left of an earlier try
         async with self._erased_on_failure(key):
-            audio = await self._store.save(key, recording, self.limits.upload_bytes)
+            audio = await self._store.save(key, recording, sys.maxsize)
             job = replace(promised, audio_key=key, bytes=audio.bytes, sha256=audio.sha256)
-            info = await self._prober.probe(job, is_patient=True)
+            with suppress(MediaError):
+                job = _described(job, await self._prober.probe(job, is_patient=True))
         async with self._database.transaction() as session:
-            await changing.enqueue(session, _described(job, info), None)
+            await changing.enqueue(session, job, None)
             await record(session)
 
     async def accept_written(

@@ -39,6 +39,8 @@ SPACE_SECONDS = 5.0
 MOST_WAITING_BYTES = 4 * 1024 * 1024
 """Of sound that is not written yet. A client whose sound comes faster than the disk takes it has to wait."""
 HEADER_BYTES = 1024
+MARGIN_SECONDS = 2.0
+"""A container ends the call so long before the limit, because some of its sound is not decoded yet."""
 FINALS_SECONDS = 10.0
 """How long the end of a call waits for its last texts. The transcript does not depend on them."""
 UNKNOWN_SPEAKER = "speaker"
@@ -127,7 +129,7 @@ class LiveCall:
                 self.sound,
                 folder,
                 self._threads,
-                most_seconds=self._most_seconds,
+                most_seconds=max(MARGIN_SECONDS, self._most_seconds - MARGIN_SECONDS),
                 skipped_seconds=self.spool.seconds,
             )
             self._files = await self._parts.enter_async_context(opening)
@@ -279,6 +281,8 @@ class LiveCall:
         try:
             await adding
             self._advance()
+        except TooLong:  # only a container is found out to be so in here
+            raise
         except (AppError, OSError) as error:
             log.warning("live text ended", call=str(self.id), error=repr(error))
             code = error.code if isinstance(error, AppError) else InsufficientStorage.code

@@ -21,7 +21,7 @@ from app import metrics
 from app.access.callers import Caller, tenant_of
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.retries import despite_database_trouble, every
-from app.errors import AppError, FieldError, InvalidRequest, MediaError, NotFound, ShuttingDown, TryAgainLater
+from app.errors import AppError, FieldError, InvalidRequest, NotFound, ShuttingDown, TryAgainLater
 from app.intake.intake import Intake
 from app.jobs.models import NewJob
 from app.live import events, rows
@@ -273,25 +273,19 @@ class LiveCalls:
     async def _as_job(self, spool: Spool, reason: str) -> events.Stopped:
         """Makes a spool into a job, and erases it. Raises AppError, OSError or one of DATABASE_TROUBLE.
 
-        A spool without sound, or with a container that cannot be read, becomes no job.
+        A spool without sound becomes no job.
         """
-        nothing = events.Stopped(None, {}, reason)
-        if not spool.sound_bytes:
-            await self._end_row(spool.id, nothing)
-        else:
+        if spool.sound_bytes:
             await self._threads.run(spool.seal, ANSWER_SECONDS)
             stopped = events.Stopped(spool.id, self._links(spool.id), reason)
             record = partial(rows.end, call_id=spool.id, event=stopped.as_json(), has_recording=True)
-            try:
-                await self._intake.keep(spool.promise.job, spool.blocks(self._threads), record)
-                nothing = stopped
-            except MediaError as error:
-                log.warning("the sound of a live call cannot be read", call=str(spool.id), code=error.code)
-                nothing = events.Stopped(None, {}, error.code)
-                await self._end_row(spool.id, nothing)
+            await self._intake.keep(spool.promise.job, spool.blocks(self._threads), record)
+        else:
+            stopped = events.Stopped(None, {}, reason)
+            await self._end_row(spool.id, stopped)
         await self._threads.run(spool.erase, ANSWER_SECONDS)
         self._try_again_at.pop(spool.id, None)
-        return nothing
+        return stopped
 
     async def _end_row(self, call_id: UUID, stopped: events.Stopped) -> None:
         async with self._database.transaction() as session:

@@ -102,15 +102,19 @@ async def test_a_container_has_live_text_and_is_kept_as_it_came(make: Make, data
     assert heard.kinds[-1] == "stopped"
 
 
-async def test_a_container_that_cannot_be_read_has_no_live_text(make: Make) -> None:
+async def test_a_container_that_cannot_be_read_has_no_live_text_and_is_kept_for_a_job_that_says_why(
+    make: Make, database: Database
+) -> None:
     live, heard = make(), Heard()
     call = await live.open(asked(sound=Sound("container")), heard)
     await call.hear(b"not a recording\n" * 6_000)
     assert await told(heard, "warning", lambda: call.hear(b"!"))
     [warning] = [each for each in heard.events if isinstance(each, events.Warned)]
     assert warning.code == "unsupported_media"
-    assert await call.stop() is None
+    assert await call.stop() == call.id
     assert heard.kinds[-1] == "stopped"
+    assert (await read(database, call.id)).codec is None
+    assert (await bytes_of(live, call.id)).startswith(b"not a recording")
     assert not list(live.spools.iterdir())
 
 
@@ -257,6 +261,32 @@ async def test_a_call_that_gets_too_long_ends_and_is_kept(make: Make, database: 
     assert (await read(database, call.id)).duration == 1.0
 
 
+async def test_a_limit_that_was_lowered_meanwhile_costs_no_sound(make: Make, database: Database) -> None:
+    live = make(max_seconds=60)
+    call = await live.open(asked())
+    await call.hear(SECOND * 3)
+    await crash(live, call)
+    await make(max_seconds=1).calls._recover()
+    assert (await bytes_of(live, call.id)).endswith(SECOND * 3)
+    assert (await read(database, call.id)).status == "pending"
+
+
+async def test_a_container_that_gets_too_long_ends_and_is_kept(make: Make, database: Database) -> None:
+    live = make(max_seconds=4)
+    call = await live.open(asked(sound=Sound("container")))
+    recording = write_live(tones([440], 48_000, 8), 48_000)
+
+    async def send() -> None:
+        for start in range(0, len(recording), 2_000):
+            await call.hear(recording[start : start + 2_000])
+            await asyncio.sleep(0.1)
+
+    with pytest.raises(TooLong):
+        await send()
+    assert await call.stop("too_long") == call.id
+    assert len(await bytes_of(live, call.id)) > 2_000
+
+
 async def test_a_full_disk_ends_the_call_and_what_came_is_kept(make: Make, database: Database) -> None:
     live, heard = make(), Heard()
     call = await live.open(asked(), heard)
@@ -348,7 +378,7 @@ async def test_nothing_private_is_told_of_a_call_that_is_redacted(make: Make, da
     await call.stop()
     assert "partial" not in heard.kinds
     (final,) = [each for each in heard.events if isinstance(each, events.Transcript)]
-    assert final.text == "second [NUMBER] of channel [NUMBER]"
+    assert final.text == "[NUMBER] of channel [NUMBER]"  # "second" is a number in French
     assert final.words is None
 
 
