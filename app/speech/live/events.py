@@ -31,7 +31,10 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The final text of an utterance. It is empty if there was a partial, and the model believes it no more."""
+    """The final text of an utterance. It is empty if there was a partial, and the model believes it no more.
+
+    If the model fails, it is the last partial.
+    """
 
     channel: int
     utterance: int

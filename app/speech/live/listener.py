@@ -102,7 +102,7 @@ class ChannelListener:
         self._grown, self._heard = 0, 0
         self._grown_at = time.monotonic()
         self._hearing: asyncio.Task[None] | None = None
-        self._finishing = False
+        self._finishing = self._has_ended = False
         self._closed = False
         self._finals: deque[Closed] = deque()
         self._passes: asyncio.Task[None] | None = None
@@ -115,17 +115,21 @@ class ChannelListener:
 
     def advance(self, samples: int) -> None:
         self._grown, self._grown_at = samples, time.monotonic()
-        if self._hearing is None and samples - self._heard >= HEARD_AT_ONCE and not self._closed:
+        if self._hearing is None and samples - self._heard >= HEARD_AT_ONCE and not (self._closed or self._finishing):
             self._hearing = asyncio.create_task(self._hear())
 
     async def finish(self) -> None:
-        """The channel has ended. Returns when its last event was given."""
-        if self._hearing is not None:
-            await self._hearing
+        """The channel has ended. Returns when its last event was given.
+
+        It waits for the tasks without awaiting them, because their end would hide that the caller was cancelled.
+        """
         self._finishing = True
-        await self._hear()
-        while self._passes is not None:
-            await self._passes
+        if self._hearing is not None:
+            await asyncio.wait([self._hearing])
+        self._hearing = asyncio.create_task(self._hear())
+        await asyncio.wait([self._hearing])
+        while self._passes is not None and not self._passes.done():
+            await asyncio.wait([self._passes])
 
     def close(self) -> None:
         if not self._closed:
@@ -147,11 +151,14 @@ class ChannelListener:
                 probabilities = await loop.run_in_executor(self._voices, self._probabilities, self._heard, count)
                 self._heard += count
                 self._follow(self._finder.feed(probabilities))
-            if self._finishing:
+            if self._finishing and not self._has_ended:
+                self._has_ended = True
                 self._follow(self._finder.finish())
-        except OSError:
+        except asyncio.CancelledError:
+            self.close()  # the engine has stopped, and with it the thread for voices
+        except Exception:
             if not self._closed:  # the files of a call that has ended are erased
-                logger.exception("live.read_failed")
+                logger.exception("live.hearing_failed")
             self.close()
         finally:
             self._hearing = None
@@ -235,7 +242,8 @@ class ChannelListener:
         if result is not None and result.heard is not None:
             self._give(self._final(closed, result.heard))
         elif self._draft.number == closed.number and self._draft.is_told:
-            self._give(self._nothing(closed))
+            believed = self._draft.agreement.text if result is None else ""
+            self._give(self._without_words(closed, believed))
 
     async def _heard_in(self, start: int, end: int, care: Care, priority: int) -> PassResult | None:
         """What the model hears between two samples. None if the model failed."""
@@ -280,9 +288,9 @@ class ChannelListener:
         timed = to_recording_times(words, window, window.end, aligned=heard.words is not None)
         return Final(self._settings.channel, closed.number, start, end, heard.text, heard.language, timed)
 
-    def _nothing(self, closed: Closed) -> Final:
+    def _without_words(self, closed: Closed, text: str) -> Final:
         start, end = closed.start / SAMPLE_RATE, closed.end / SAMPLE_RATE
-        return Final(self._settings.channel, closed.number, start, end, "", self._language or "", ())
+        return Final(self._settings.channel, closed.number, start, end, text, self._language or "", ())
 
     def _seconds_since(self, sample: int) -> float:
         """Seconds since this sample came."""

@@ -1,7 +1,9 @@
 """A channel of a live call on the real model: its file grows, and its text comes in events."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -9,8 +11,11 @@ import pytest
 
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.process.places import Rank
+from app.speech.batching.batcher import EngineStopped
 from app.speech.engine import Engine
 from app.speech.live.events import Final, Partial, SpeechStarted, SpeechStopped, UtteranceEvent
+from app.speech.live.listener import ChannelListener
+from app.speech.live.passes import FINAL_PRIORITY, LivePass
 from app.transcripts.transcript import Options
 from testing.speech_samples import sample, samples
 from tests.speech.conftest import Record, silence, speech
@@ -111,3 +116,100 @@ async def test_a_recording_that_is_gone_ends_the_text_and_nothing_else(
     listener.advance(whole.samples)
     await listener.finish()
     assert engine.ready
+
+
+def unheard(
+    engine: Engine, whole: PcmFile, voices: ThreadPoolExecutor, submit: Callable[[LivePass], None]
+) -> tuple[ChannelListener, list[UtteranceEvent]]:
+    """A listener to a whole channel, whose passes `submit` takes."""
+    events: list[UtteranceEvent] = []
+    options = Options(model="base", language="en")
+    listener = ChannelListener(
+        engine._models["base"],
+        whole,
+        0,
+        options,
+        RANK,
+        events.append,
+        submit,
+        voices,
+        lambda: None,
+        silence_ms=500,
+        partial_ms=None,
+    )
+    listener.advance(whole.samples)
+    return listener, events
+
+
+async def test_who_waits_for_the_end_can_give_up(engine: Engine, record: Record) -> None:
+    whole = record(speech(sample("en", "quick_brown_fox")), silence(1))
+    submitted = asyncio.Event()
+    with ThreadPoolExecutor(1) as voices:
+        listener, _ = unheard(engine, whole, voices, lambda _: submitted.set())
+        waiting = asyncio.create_task(listener.finish())
+        await submitted.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        listener.close()
+        await listener.finish()
+
+
+async def test_an_engine_that_stops_ends_the_text_and_not_the_call(engine: Engine, record: Record) -> None:
+    def refuse(_: LivePass) -> None:
+        raise EngineStopped
+
+    whole = record(speech(sample("en", "quick_brown_fox")), silence(1))
+    voices = ThreadPoolExecutor(1)
+    listener, events = unheard(engine, whole, voices, refuse)
+    await listener.finish()
+    assert [type(event) for event in events] == [SpeechStarted, SpeechStopped]
+    listener, events = unheard(engine, whole, voices, refuse)
+    voices.shutdown()
+    await listener.finish()
+    assert events == []
+    block = threading.Event()
+    voices = ThreadPoolExecutor(1)
+    voices.submit(block.wait)
+    listener, events = unheard(engine, whole, voices, refuse)
+    waiting = asyncio.create_task(listener.finish())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    voices.shutdown(wait=False, cancel_futures=True)
+    block.set()
+    await waiting
+    assert events == []
+
+
+async def test_words_that_were_told_stay_if_the_model_fails(engine: Engine, record: Record) -> None:
+    fox = speech(sample("en", "quick_brown_fox"))
+    options = Options(model="base", language="en")
+    events: list[UtteranceEvent] = []
+    whole = record(fox, silence(1))
+    growing = PcmFile(whole.path.with_suffix(".live"))
+    content = whole.path.read_bytes()
+    growing.path.touch()
+    listener = engine.listen(growing, 0, options, RANK, events.append)
+    submit = listener._submit
+
+    def fail_final(work: LivePass) -> None:
+        submit(work)
+        if work.rank.priority == FINAL_PRIORITY:
+            work.fail(ValueError("broken"))
+
+    listener._submit = fail_final
+    with growing.path.open("ab", buffering=0) as file:
+        for start in range(0, len(content), SAMPLE_RATE // 2):
+            file.write(content[start : start + SAMPLE_RATE // 2])
+            listener.advance(growing.samples)
+            await until_idle(listener)
+    await listener.finish()
+    listener.close()
+    partials = [event for event in events if isinstance(event, Partial)]
+    assert [event.text for event in events if isinstance(event, Final)] == [partials[-1].text]
+
+
+async def until_idle(listener: ChannelListener) -> None:
+    """Until the listener has heard what it was given, and has no pass under way."""
+    while listener._hearing is not None or listener._passes is not None:
+        await asyncio.wait([task for task in (listener._hearing, listener._passes) if task is not None])
