@@ -36,10 +36,10 @@ LANGUAGE_SECONDS = 10
 STRETCH_SECONDS = 6
 SILENCE_SECONDS = 2
 SMALL_CONTEXTS_SECONDS = (15, 20)
-# Drafts of live calls may be less exact, so they get contexts in which a small model takes half the time. Without this
-# silence after the speech it repeats itself.
-DRAFT_CONTEXTS_SECONDS = (4, 6, 8, 10, 12)
-DRAFT_SILENCE_SECONDS = 3
+# Drafts of live calls may be less exact, so they get contexts in which a small model takes half the time. Final texts
+# get worse in contexts below 12 s (decision 70). Without this silence after the speech the model repeats itself.
+LIVE_CONTEXTS_SECONDS: Mapping[Care, Sequence[int]] = {"draft": (4, 6, 8, 10, 12), "quick": (12,)}
+LIVE_SILENCE_SECONDS = 3
 SMALL_WIDTH = 512  # of `base`, in numbers per frame
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"
@@ -86,10 +86,11 @@ class Whisper:
 
     def context_seconds(self, speech_seconds: float, care: Care = "full") -> int:
         """The context of a window with `speech_seconds` of speech."""
-        if care == "draft" and self._contexts == SMALL_CONTEXTS_SECONDS:
-            longer = (each for each in DRAFT_CONTEXTS_SECONDS if each >= speech_seconds + DRAFT_SILENCE_SECONDS)
-            return next(longer, shortest_context(self._contexts, speech_seconds))
-        return shortest_context(self._contexts, speech_seconds)
+        usual = shortest_context(self._contexts, speech_seconds)
+        if self._contexts != SMALL_CONTEXTS_SECONDS:
+            return usual
+        live = LIVE_CONTEXTS_SECONDS.get(care, ())
+        return next((each for each in live if each >= speech_seconds + LIVE_SILENCE_SECONDS), usual)
 
     @property
     def keeps_encodings(self) -> bool:
