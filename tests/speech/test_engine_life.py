@@ -13,7 +13,7 @@ from app.audio.pcm import PcmFile
 from app.speech.batching.batcher import EngineStopped
 from app.speech.call import assemble, segments
 from app.speech.engine import Engine, EngineConfig
-from app.speech.model import DEFAULT_BEAM_SIZE, DeviceChoice, ModelUnavailable
+from app.speech.model import DEFAULT_BEAM_SIZE, Care, DeviceChoice, ModelUnavailable
 from app.speech.whisper import recognizing, weights
 from app.speech.whisper.device import find_device
 from app.transcripts.transcript import Options, Segment, Transcript
@@ -120,15 +120,28 @@ async def test_closing_ends_unfinished_jobs(config: EngineConfig, record: Record
     assert not engine.ready
 
 
-@pytest.mark.parametrize(("speech_seconds", "context_seconds"), [(0.5, 15), (13, 15), (13.1, 20), (18, 20), (19, 20)])
+@pytest.mark.parametrize(
+    ("care", "speech_seconds", "context_seconds"),
+    [
+        ("full", 0.5, 15),
+        ("full", 13, 15),
+        ("full", 13.1, 20),
+        ("full", 18, 20),
+        ("full", 19, 20),
+        ("draft", 1, 4),
+        ("draft", 9.1, 15),
+        ("quick", 1, 12),
+        ("quick", 9.1, 15),
+    ],
+)
 def test_a_window_gets_the_shortest_context_that_ends_in_silence(
-    engine: Engine, models_dir: Path, speech_seconds: float, context_seconds: int
+    engine: Engine, models_dir: Path, care: Care, speech_seconds: float, context_seconds: int
 ) -> None:
     assert engine.ready
     base = recognizing.load(
         weights.fetch("base", models_dir), find_device(DeviceChoice("cpu", (), "auto")), DEFAULT_BEAM_SIZE
     )
-    assert base.whisper.context_seconds(speech_seconds) == context_seconds
+    assert base.whisper.context_seconds(speech_seconds, care) == context_seconds
 
 
 def test_a_missing_model_stops_the_load(models_dir: Path) -> None:
