@@ -23,8 +23,12 @@ ANSWER_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def open_container_stream(folder: Path, *, max_seconds: float) -> AsyncIterator["ContainerStream"]:
+async def open_container_stream(
+    folder: Path, *, max_seconds: float, most_channels: int = MOST_CHANNELS
+) -> AsyncIterator["ContainerStream"]:
     """A decoder that writes to `folder`. After the block, its process and its files are gone.
+
+    A track with more than `most_channels` is mixed to one channel.
 
     Raises DecoderUnavailable if it cannot be started.
     """
@@ -35,34 +39,35 @@ async def open_container_stream(folder: Path, *, max_seconds: float) -> AsyncIte
             "folder": str(folder),
             "rate": SAMPLE_RATE,
             "max_seconds": max_seconds,
-            "most_channels": MOST_CHANNELS,
+            "most_channels": most_channels,
         },
     }
     try:
         async with fed(PROGRAM, request) as process:
-            stream = ContainerStream(process, folder, int(max_seconds * SAMPLE_RATE))
+            stream = ContainerStream(process, folder, int(max_seconds * SAMPLE_RATE), most_channels)
             try:
                 yield stream
             finally:
                 await stream.stop_reading()
     finally:
-        for channel in range(MOST_CHANNELS):
+        for channel in range(most_channels):
             _path(folder, channel).unlink(missing_ok=True)
 
 
 class ContainerStream:
     """A recording that is decoded while it comes.
 
-    `files` has a file for each channel, and is empty until the header of the recording is read. A recording with more
-    than two channels is mixed to one. `samples` is how far all files have grown.
+    `files` has a file for each channel, and is empty until the header of the recording is read.
+    `samples` is how far all files have grown.
     """
 
-    def __init__(self, process: Process, folder: Path, most_samples: int) -> None:
+    def __init__(self, process: Process, folder: Path, most_samples: int, most_channels: int) -> None:
         assert process.stdin is not None
         self.files: tuple[PcmFile, ...] = ()
         self.samples = 0
         self._folder = folder
         self._most_samples = most_samples
+        self._most_channels = most_channels
         self._pipe = process.stdin
         self._came_bytes = False
         self._reading = asyncio.create_task(read_answer(process, self._hear))
@@ -125,7 +130,7 @@ class ContainerStream:
         """Believe the progress as far as it can be true, because the recording may have taken over the decoder."""
         with suppress(TypeError, ValueError, OverflowError):
             channels, samples = (int(number) for number in progress)
-            count = max(len(self.files), min(channels, MOST_CHANNELS))
+            count = max(len(self.files), min(channels, self._most_channels))
             self.files = tuple(PcmFile(_path(self._folder, channel)) for channel in range(count))
             self.samples = max(self.samples, min(samples, self._most_samples))
 

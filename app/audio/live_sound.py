@@ -10,7 +10,8 @@ LiveEncoding = Literal["pcm_s16le", "mulaw", "alaw", "container"]
 class Sound:
     """Raw sound with its channels interleaved, or a container such as WebM, whose header says the rest.
 
-    `sample_rate` is 8,000 to 48,000 Hz, `channels` 1 or 2.
+    `sample_rate` is 8,000 to 48,000 Hz, `channels` 1 or 2. The live text of a container with more channels than this is
+    that of their mix, as in the transcript.
     """
 
     encoding: LiveEncoding = "pcm_s16le"

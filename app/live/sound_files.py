@@ -42,7 +42,7 @@ async def open_sound_files(
     Raises OSError.
     """
     if sound.encoding == "container":
-        async with open_container_stream(folder, max_seconds=most_seconds) as stream:
+        async with open_container_stream(folder, max_seconds=most_seconds, most_channels=sound.channels) as stream:
             yield _Container(stream)
         return
     raw = await threads.run(lambda: _Raw(sound, folder, threads, skipped_seconds), ANSWER_SECONDS)

@@ -88,7 +88,7 @@ async def test_the_sound_of_a_call_becomes_a_job_with_the_id_of_the_call(make: M
 
 async def test_a_container_has_live_text_and_is_kept_as_it_came(make: Make, database: Database) -> None:
     live, heard = make(), Heard()
-    call = await live.open(asked(sound=Sound("container")), heard)
+    call = await live.open(asked(sound=Sound("container", channels=2)), heard)
     recording = write_live(tones([440, 880], 48_000, 3.2), 48_000)
     for start in range(0, len(recording), 5_000):
         await call.hear(recording[start : start + 5_000])
@@ -100,6 +100,15 @@ async def test_a_container_has_live_text_and_is_kept_as_it_came(make: Make, data
     texts = {each.text for each in heard.events if isinstance(each, events.Transcript)}
     assert texts == {f"second {second} of channel {channel}" for second in range(3) for channel in range(2)}
     assert heard.kinds[-1] == "stopped"
+
+
+async def test_a_stereo_container_that_is_sent_as_one_channel_has_one_live_text(make: Make) -> None:
+    live, heard = make(), Heard()
+    call = await live.open(asked(sound=Sound("container")), heard)
+    await call.hear(write_live(tones([440, 440], 48_000, 1.2), 48_000))
+    assert await told(heard, "transcript")
+    await call.stop()
+    assert {each.channel for each in heard.events if isinstance(each, events.Transcript)} == {0}
 
 
 async def test_a_container_that_cannot_be_read_has_no_live_text_and_is_kept_for_a_job_that_says_why(
