@@ -27,6 +27,7 @@ from app.live.tracks import Tracks
 from app.process.places import Rank
 from app.process.tasks import within
 from app.process.threads import BoundedThreads
+from app.speech.batching.batcher import EngineStopped
 from app.speech.engine import Listener, LiveTranscriber
 from app.speech.live import events as heard
 from app.storage.disk import FreeSpace, is_disk_full
@@ -39,10 +40,13 @@ SPACE_SECONDS = 5.0
 MOST_WAITING_BYTES = 4 * 1024 * 1024
 """Of sound that is not written yet. A client whose sound comes faster than the disk takes it has to wait."""
 HEADER_BYTES = 1024
+FURTHEST_SECONDS = 60.0
+"""A piece of a track may be so far ahead of the clock."""
 MARGIN_SECONDS = 2.0
 """A container ends the call so long before the limit, because some of its sound is not decoded yet."""
 FINALS_SECONDS = 10.0
 """How long the end of a call waits for its last texts. The transcript does not depend on them."""
+SHUTDOWN, SHUTDOWN_SECONDS = "shutdown", 2.0
 UNKNOWN_SPEAKER = "speaker"
 
 log = structlog.stdlib.get_logger("callscribe.live")
@@ -101,6 +105,7 @@ class LiveCall:
         self._came, self._taken = asyncio.Event(), asyncio.Event()
         self._bytes = spool.sound_bytes
         self._synced_at = self._space_at = time.monotonic()
+        self._began = self._synced_at - spool.seconds
         self._closed = self._is_left = False
         self._trouble: AppError | None = None
         self._parts = AsyncExitStack()
@@ -140,14 +145,19 @@ class LiveCall:
         self._tell(events.Started(self.id, self._links, self.resume_token))
 
     async def hear(self, raw: bytes) -> None:
-        """Takes sound as it was declared, with its channels interleaved. Raises AppError if the call cannot go on."""
-        self._require_open()
+        """Takes sound as it was declared, with its channels interleaved. Raises AppError if the call cannot go on.
+
+        Sound that comes while the call is being ended is left out.
+        """
+        if self._closed:
+            return
         self._waiting += raw
         if len(self._waiting) >= MOST_WAITING_BYTES:
             self._taken.clear()
             self._came.set()
             await self._taken.wait()
-            self._require_open()
+        if self._trouble is not None:
+            raise self._trouble
 
     async def hear_channel(self, channel: int, raw: bytes, at_seconds: float | None = None) -> None:
         """Takes a piece of one track. `at_seconds` is when it begins, counted from the start of the call.
@@ -156,6 +166,8 @@ class LiveCall:
         """
         if self._tracks is None or not 0 <= channel < self.sound.channels:
             raise InvalidRequest(f"The call has no track {channel}.")
+        if at_seconds is not None and at_seconds > time.monotonic() - self._began + FURTHEST_SECONDS:
+            at_seconds = None  # it cannot be so late yet
         self._tracks.add(channel, raw, at_seconds)
         await self.hear(self._tracks.take())
 
@@ -184,28 +196,28 @@ class LiveCall:
         """Whether its client can go on with it on a new connection."""
         return self.resume_token is not None and self._stopping is None
 
-    async def leave_to_be_resumed(self) -> None:
-        """Writes all sound, and gives the spool up so that another process can go on with it."""
+    async def interrupt(self) -> None:
+        """Writes all sound. After that, `hand_over` lets the client go on with the call at another process."""
         self._is_left = True
         await self._close()
         for listener in self._listeners:
             listener.close()
         await self._parts.aclose()
+
+    async def hand_over(self) -> None:
+        """Gives the spool up, and tells the client. Nothing may be written of the call after that."""
         await self._threads.run(self.spool.interrupt, ANSWER_SECONDS)
         if self.resume_token is not None:
             self._tell_client(events.Reconnect(self.resume_token))
-
-    def _require_open(self) -> None:
-        if self._trouble is not None:
-            raise self._trouble
-        if self._closed:
-            raise Unavailable("The call has ended.")
 
     async def _stop(self, reason: str) -> UUID | None:
         try:
             await self._close()
             with suppress(TimeoutError):
-                await within(FINALS_SECONDS, asyncio.gather(*(each.finish() for each in self._listeners)))
+                await within(
+                    SHUTDOWN_SECONDS if reason == SHUTDOWN else FINALS_SECONDS,
+                    asyncio.gather(*(each.finish() for each in self._listeners)),
+                )
         except Exception:  # the recording does not depend on the live text
             log.exception("live text failed", call=str(self.id))
         for listener in self._listeners:
@@ -283,9 +295,9 @@ class LiveCall:
             self._advance()
         except TooLong:  # only a container is found out to be so in here
             raise
-        except (AppError, OSError) as error:
+        except (AppError, OSError, EngineStopped) as error:
             log.warning("live text ended", call=str(self.id), error=repr(error))
-            code = error.code if isinstance(error, AppError) else InsufficientStorage.code
+            code = error.code if isinstance(error, AppError) else Unavailable.code
             self._tell(events.Warned(code, "There is no more live text. The call is still recorded.", None))
             self._files = None
 

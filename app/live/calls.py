@@ -26,7 +26,7 @@ from app.intake.intake import Intake
 from app.jobs.models import NewJob
 from app.live import events, rows
 from app.live.asking import NewCall
-from app.live.call import LiveCall, speaker_of
+from app.live.call import SHUTDOWN, LiveCall, speaker_of
 from app.live.events import LiveEvent
 from app.live.models import LiveCallRow
 from app.live.spool import ANSWER_SECONDS, THREADS, Promise, Spool, Spools
@@ -44,6 +44,10 @@ BEAT_SECONDS = 5.0
 RECOVER_SECONDS = 5.0
 FORGET_SECONDS = 60.0
 RESUME_SECONDS = 60.0
+RESUME_TRIES, RESUME_PAUSE_SECONDS = 10, 0.1
+"""Somebody else may look at a spool for a moment."""
+KEEP_SECONDS = 5.0
+"""How long the client of a call that has ended waits until its job is written."""
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two tries to make a job of a spool."""
 STOPPING = "The service is stopping."
@@ -92,6 +96,7 @@ class LiveCalls:
         self._try_again_at: dict[UUID, tuple[float, float]] = {}  # the time, and the pause before the next one
         self._beaten_at: dict[UUID, float] = {}
         self._draining = False
+        self._keeping: set[asyncio.Task[events.Stopped]] = set()
         self._none_goes_on = asyncio.Event()
         self._none_goes_on.set()
 
@@ -207,13 +212,14 @@ class LiveCalls:
     async def _resumed(self, caller: Caller, new: NewCall, token: str) -> tuple[Spool, NewCall, int, str | None]:
         gone = NotFound("There is no interrupted call with this `resume`. Begin a new call.")
         call_id = _id_of(token)
-        if call_id is None or call_id in self._held:
+        if call_id is None:
+            raise gone
+        spool = await self._taken_over(call_id)
+        if spool is None:
             raise gone
         self._held.add(call_id)
-        spool = None
         try:
-            spool = await self._threads.run(partial(self._spools.take_over, call_id), ANSWER_SECONDS)
-            if spool is None or spool.interrupted_at is None or not _may_resume(spool.promise, caller, token):
+            if spool.interrupted_at is None or not _may_resume(spool.promise, caller, token):
                 raise gone
             if new.sound != spool.promise.sound:
                 detail = "must be the same sound as before the interruption"
@@ -224,13 +230,37 @@ class LiveCalls:
             await self._threads.run(spool.resume, ANSWER_SECONDS)
         except BaseException:
             self._held.discard(call_id)
-            if spool is not None:
-                spool.close()
+            spool.close()
             raise
         return spool, new, last_number, token
 
+    async def _taken_over(self, call_id: UUID) -> Spool | None:
+        for _ in range(RESUME_TRIES):
+            if call_id not in self._held:
+                self._held.add(call_id)
+                try:
+                    spool = await self._threads.run(partial(self._spools.take_over, call_id), ANSWER_SECONDS)
+                finally:
+                    self._held.discard(call_id)
+                if spool is not None:
+                    return spool
+            await asyncio.sleep(RESUME_PAUSE_SECONDS)
+        return None
+
     async def _end(self, call: LiveCall, reason: str) -> events.Stopped:
-        """Makes the call's spool into a job. If that does not work now, it is tried again until it does."""
+        """Makes the call's spool into a job. If that takes long, it goes on after this returns.
+
+        If it does not work now, it is tried again until it does.
+        """
+        keeping = asyncio.create_task(self._keep(call, reason))
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
+        try:
+            return await within(KEEP_SECONDS, asyncio.shield(keeping))
+        except TimeoutError:
+            return events.Stopped(call.id, self._links(call.id), reason)
+
+    async def _keep(self, call: LiveCall, reason: str) -> events.Stopped:
         spool = call.spool
         try:
             await despite_database_trouble(partial(self._write_one, call))
@@ -257,14 +287,19 @@ class LiveCalls:
 
     async def _give_up(self, call: LiveCall) -> None:
         if not (self._resumes and call.may_be_resumed):
-            await call.stop_now("shutdown")
+            await call.stop_now(SHUTDOWN)
             return
         try:
-            await call.leave_to_be_resumed()
-            await despite_database_trouble(partial(self._write_one, call))
-            await despite_database_trouble(partial(self._note_interruption, call.id))
+            await call.interrupt()
+            with suppress(TimeoutError):  # a client that resumes must find all of it
+                await within(KEEP_SECONDS, self._write_interruption(call))
+            await call.hand_over()
         finally:
             self._release(call)
+
+    async def _write_interruption(self, call: LiveCall) -> None:
+        await despite_database_trouble(partial(self._write_one, call))
+        await despite_database_trouble(partial(self._note_interruption, call.id))
 
     async def _note_interruption(self, call_id: UUID) -> None:
         async with self._database.transaction() as session:
@@ -314,6 +349,11 @@ class LiveCalls:
         try:
             spool = await self._threads.run(partial(self._spools.take_over, call_id), ANSWER_SECONDS)
             if spool is None or _waits_for_its_client(spool):
+                return
+            async with self._database.transaction() as session:
+                is_erased = await rows.is_erased(session, call_id)
+            if is_erased:
+                await self._threads.run(spool.erase, ANSWER_SECONDS)
                 return
             stopped = await self._as_job(spool, "interrupted")
             log.info("the call of a process that is gone was kept", call=str(call_id), has_recording=bool(stopped.id))

@@ -18,6 +18,8 @@ from app.live.models import LiveCallRow, LiveEventRow
 
 ENDED_MINUTES = 10
 """How long the live text of an ended call is kept, for those who follow it until its end."""
+ERASED_DAYS = 30
+"""How long it is remembered that a call was erased, in case its spool could not be."""
 LOST_HOURS = 24
 """After so long without a sign of life the row of a call is erased. Its spool, if there is one, is not."""
 
@@ -130,9 +132,16 @@ async def events_after(session: AsyncSession, call_id: UUID, number: int) -> lis
 async def forget(session: AsyncSession) -> None:
     """Erases the rows of calls that ended a while ago, and of those whose process and disk are gone."""
     now = await _now(session)
-    ended = col(LiveCallRow.ended_at) < now - timedelta(minutes=ENDED_MINUTES)
-    lost = col(LiveCallRow.beat_at) < now - timedelta(hours=LOST_HOURS)
-    await session.exec(delete(LiveCallRow).where(ended | lost))
+    ended = (col(LiveCallRow.ended_at) < now - timedelta(minutes=ENDED_MINUTES)) & col(LiveCallRow.has_recording)
+    lost = (col(LiveCallRow.beat_at) < now - timedelta(hours=LOST_HOURS)) & col(LiveCallRow.ended_at).is_(None)
+    erased = col(LiveCallRow.ended_at) < now - timedelta(days=ERASED_DAYS)
+    await session.exec(delete(LiveCallRow).where(ended | lost | erased))
+
+
+async def is_erased(session: AsyncSession, call_id: UUID) -> bool:
+    """Whether a client has erased the call, so that what is left of its spool must not become a job again."""
+    row = await session.get(LiveCallRow, call_id)
+    return row is not None and row.ended_at is not None and not row.has_recording
 
 
 async def _now(session: AsyncSession) -> datetime:

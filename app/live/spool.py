@@ -108,12 +108,16 @@ class Spool:
         self.close()
 
     def resume(self) -> None:
-        """The call goes on: it is no longer interrupted."""
+        """The call goes on: it is no longer interrupted. A frame that was cut off is dropped."""
+        with self._path.open("r+b") as file:
+            file.truncate(len(_header(self.promise.sound)) + self.sound_bytes)
         (self.folder / INTERRUPTED).unlink(missing_ok=True)
 
     def erase(self) -> None:
-        self.close()
+        """Raises OSError if the sound cannot be erased."""
+        self._path.unlink(missing_ok=True)  # a spool without sound is erased by whoever finds it
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
 
     def close(self) -> None:
         self._file.close()

@@ -35,7 +35,7 @@ from app.transcripts.transcript import Options, Transcript
 
 USUAL_RANK = Rank()
 WINDOWS_BESIDE_LIVE = 2  # of a batch on a processor, which takes half a second
-CALLS_PER_CORE, CALLS_PER_GPU = 3, 50
+CALLS_PER_CORE, CALLS_PER_GPU = 4, 50
 logger = logging.getLogger(__name__)
 
 
@@ -244,6 +244,7 @@ class Engine:
             partial(self._count_listeners, batcher, -1),
             silence_ms=silence_ms,
             partial_ms=partial_ms,
+            first_sample=pcm.samples if pcm.path.exists() else 0,
         )
 
     def _count_listeners(self, batcher: Batcher[Work], more: int) -> None:

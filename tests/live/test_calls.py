@@ -2,8 +2,11 @@
 
 import asyncio
 import errno
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
@@ -15,7 +18,8 @@ from app.audio.live_sound import Sound
 from app.database.connections import Database
 from app.errors import InsufficientStorage, NotFound, ShuttingDown, TooLong, TryAgainLater
 from app.intake.ask import Ask
-from app.live import events
+from app.jobs.changes import changing
+from app.live import events, rows
 from app.live.call import LiveCall
 from app.live.spool import Spool
 from app.live.text import redacted_text
@@ -336,6 +340,81 @@ async def test_a_drained_process_lets_a_client_go_on_elsewhere(make: Make, datab
     before = [each.utterance for each in heard.events if isinstance(each, events.Transcript)]
     assert before
     assert finals[-1].utterance not in before
+
+
+async def test_a_client_that_goes_on_sending_is_asked_to_reconnect_and_to_nothing_else(make: Make) -> None:
+    live, heard = make(), Heard()
+    call = await live.open(asked(can_resume=True), heard)
+
+    async def send() -> None:
+        while heard.kinds[-1] != "reconnect":
+            await call.hear(b"\x12" * 160)
+            await asyncio.sleep(0.005)
+
+    sending = asyncio.create_task(send())
+    await asyncio.sleep(0.1)
+    await live.calls.drain(0)
+    await sending
+    assert heard.kinds[-1] == "reconnect"
+
+
+async def test_a_frame_that_an_interruption_cut_off_does_not_shift_what_follows(make: Make, database: Database) -> None:
+    live, sound = make(), Sound("pcm_s16le", 8000, 2)
+    call = await live.open(asked(sound=sound, can_resume=True))
+    await call.hear(b"\x01\x02\x03\x04" * 4000 + b"\x05\x06\x07")
+    await live.calls.drain(0)
+    resumed = await make().open(asked(sound=sound, resume=call.resume_token))
+    await resumed.hear(b"\x01\x02\x03\x04" * 4000)
+    await resumed.stop()
+    assert (await bytes_of(live, call.id)).endswith(b"\x01\x02\x03\x04" * 8000)
+
+
+async def test_an_erased_call_does_not_come_back_with_its_spool(make: Make, database: Database, tmp_path: Path) -> None:
+    live = make()
+    call = await live.open(asked(ask=Ask(metadata={"name": "Miller"})))
+    await call.hear(SECOND)
+    await asyncio.sleep(0.25)
+    shutil.copytree(call.spool.folder, tmp_path / "copy")
+    await call.stop()
+    async with database.transaction() as session:
+        await changing.erase(session, call.id, CRM)
+    shutil.copytree(tmp_path / "copy", call.spool.folder)
+    await make().calls._recover()
+    with pytest.raises(NoResultFound):
+        await read(database, call.id)
+    assert not list(live.spools.iterdir())
+    async with database.transaction() as session:
+        row = await rows.read(session, call.id, CRM)
+        assert (row.metadata_, row.external_id, await rows.events_after(session, call.id, 0)) == ({}, None, [])
+
+
+async def test_times_of_tracks_that_cannot_be_yet_write_no_silence(make: Make, database: Database) -> None:
+    live = make()
+    call = await live.open(asked())
+    for number in range(100):
+        await call.hear_channel(0, b"\x12" * 160, number * 59.0)
+    await call.stop()
+    duration = (await read(database, call.id)).duration
+    assert duration is not None
+    assert duration < 70
+
+
+async def test_a_client_does_not_wait_for_a_store_that_hangs(make: Make, database: Database) -> None:
+    live, heard, goes_on = make(), Heard(), asyncio.Event()
+    call = await live.open(asked(), heard)
+    await call.hear(SECOND)
+    save = LocalAudioStore.save
+
+    async def slow(*arguments: Any) -> Any:
+        await goes_on.wait()
+        return await save(*arguments)
+
+    with patch.object(LocalAudioStore, "save", slow), patch("app.live.calls.KEEP_SECONDS", 0.1):
+        assert await call.stop() == call.id
+        assert heard.kinds[-1] == "stopped"
+        goes_on.set()
+        await live.calls.idle()
+    assert (await read(database, call.id)).duration == 1.0
 
 
 async def test_an_interrupted_call_that_nobody_resumes_becomes_a_job(make: Make, database: Database) -> None:

@@ -210,7 +210,7 @@ class _Conversation:
                         return "stop"
                     await self._take(incoming)
                     now = time.monotonic()
-                    if self._call is not None and isinstance(incoming, Heard | HeardTrack):
+                    if self._call is not None and isinstance(incoming, Heard | HeardTrack) and incoming.raw:
                         heard_at = sound_at = now
                     elif self._call is not None and isinstance(incoming, StillThere):
                         heard_at = max(heard_at, min(now, sound_at + LONGEST_HOLD_SECONDS))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, column, func, not_, or_, table, text
+from sqlalchemy import and_, func, not_, or_, text
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlmodel import SQLModel, col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -42,7 +42,6 @@ from app.jobs.topics import PENDING_TOPIC, cancelled_topic, changed_topic
 from app.transcripts.transcript import Transcript
 
 # With the values in its text, so that PostgreSQL finds the index of exactly these rows in every plan.
-LIVE_CALL = table("live_call", column("id"))  # whose model the jobs do not know
 WAITING = text("transcription.status = 'pending' AND transcription.batch_id IS NULL")
 
 
@@ -230,12 +229,26 @@ async def erase(
             )
         )
     await session.exec(delete(Transcription).where(col(Transcription.id) == transcription_id))
-    await session.exec(delete(LIVE_CALL).where(LIVE_CALL.c.id == transcription_id))
+    await _erase_live_text(session, transcription_id)
     by = operator if caller is None else caller.label
     await audit.note_change(session, Action.CALL_ERASED, by, calls=[transcription_id], tenant=job.tenant)
     await notify(session, cancelled_topic(transcription_id))
     await notify(session, changed_topic(transcription_id))
     return job
+
+
+async def _erase_live_text(session: AsyncSession, transcription_id: UUID) -> None:
+    """Of a live call only its id stays for a while, so that what is left of its sound becomes no job again."""
+    statements = (
+        "DELETE FROM live_event WHERE call_id = :id",
+        """
+        UPDATE live_call SET has_recording = false, external_id = NULL, metadata = '{}', speakers = '{}',
+            partials = '{}', ended_at = coalesce(ended_at, now())
+        WHERE id = :id
+        """,
+    )
+    for statement in statements:
+        await session.exec(text(statement).bindparams(id=transcription_id))  # type: ignore[call-overload]
 
 
 async def cancel_some_of_batch(

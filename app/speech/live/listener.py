@@ -22,7 +22,7 @@ from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
 from app.speech.live.agreement import Agreement
 from app.speech.live.events import Behind, Final, OnEvent, Partial, SpeechStarted, SpeechStopped, UtteranceEvent
-from app.speech.live.passes import DRAFT_PRIORITY, FINAL_PRIORITY, Asked, LivePass, PassResult
+from app.speech.live.passes import DRAFT_PRIORITY, FINAL_PRIORITY, USUAL_PRIORITY, Asked, LivePass, PassResult
 from app.speech.live.utterances import Closed, Opened, UtteranceFinder
 from app.speech.model import Care, Model, Recognized
 from app.speech.reader import SURE_SECONDS, SURE_SHARE
@@ -32,7 +32,7 @@ from app.speech.windows.word_times import spread, to_recording_times
 from app.transcripts.transcript import Options, Word
 
 HEARD_AT_ONCE = 3 * FRAME_SAMPLES  # 0.1 s
-LONGEST_AT_ONCE = 20 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
+LONGEST_AT_ONCE = 2 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
 LONGEST_UTTERANCE_SECONDS = 18.0
 
 # The first drafts come early, so that a reader sees soon that somebody speaks.
@@ -48,6 +48,9 @@ STEP_FACTOR = 2.5
 # for this many times as long as it took too long.
 USUAL_DRAFT_SECONDS = 1.0
 REST_FACTOR = 3
+# A channel whose sound comes faster than people speak is a recording that somebody plays. Its text may wait as that of
+# a job does.
+AHEAD_SECONDS = 5.0
 LATE_SECONDS = 5.0
 WARNING_PAUSE_SECONDS = 10.0
 
@@ -79,7 +82,10 @@ class _Draft:
 
 
 class ChannelListener:
-    """One channel of a live call. `submit` hands a pass to the batcher, and may raise EngineStopped."""
+    """One channel of a live call. `submit` hands a pass to the batcher, and may raise EngineStopped.
+
+    The samples before `first_sample` are not new.
+    """
 
     def __init__(
         self,
@@ -95,6 +101,7 @@ class ChannelListener:
         *,
         silence_ms: int,
         partial_ms: int | None,
+        first_sample: int = 0,
     ) -> None:
         seconds = None if partial_ms is None else partial_ms / 1000
         self._settings = _Settings(model, pcm, channel, options, rank, seconds)
@@ -106,6 +113,7 @@ class ChannelListener:
         longest = min(LONGEST_UTTERANCE_SECONDS, float(model.window_seconds)) - 2 * PAD_SAMPLES / SAMPLE_RATE
         self._finder = UtteranceFinder(silence_ms / 1000, longest)
         self._grown, self._heard = 0, 0
+        self._began, self._first = time.monotonic(), first_sample
         self._grown_at = time.monotonic()
         self._hearing: asyncio.Task[None] | None = None
         self._finishing = self._has_ended = False
@@ -208,7 +216,15 @@ class ChannelListener:
         finally:
             self._passes = None
 
+    @property
+    def _is_played(self) -> bool:
+        """Whether the sound comes faster than people speak."""
+        came = (self._grown - self._first) / SAMPLE_RATE
+        return came > time.monotonic() - self._began + AHEAD_SECONDS
+
     def _is_draft_due(self) -> bool:
+        if self._is_played:
+            return False
         step, utterance = self._settings.partial_seconds, self._finder.open_utterance
         if step is None or utterance is None or time.monotonic() < self._rests_until:
             return False
@@ -241,7 +257,9 @@ class ChannelListener:
 
     async def _give_final(self, closed: Closed) -> None:
         late = self._seconds_since(closed.end)
-        result = await self._heard_in(closed.start, closed.end, "quick", FINAL_PRIORITY)
+        result = await self._heard_in(
+            closed.start, closed.end, "quick", USUAL_PRIORITY if self._is_played else FINAL_PRIORITY
+        )
         delay = self._seconds_since(closed.end)
         metrics.live_delay("final", delay)
         if late > LATE_SECONDS and time.monotonic() - self._warned_at > WARNING_PAUSE_SECONDS:

@@ -16,8 +16,8 @@ from app.speech.reader import read_window
 from app.speech.windows.cutting import Window
 from app.transcripts.transcript import Options
 
-FINAL_PRIORITY, DRAFT_PRIORITY = -2, -1
-"""More urgent than any job. A final text goes before the drafts of others."""
+FINAL_PRIORITY, DRAFT_PRIORITY, USUAL_PRIORITY = -2, -1, Rank().priority
+"""The first two are more urgent than any job. A final text goes before the drafts of others."""
 MOST_REPEATS = 4
 
 

@@ -47,6 +47,7 @@ from app.errors import (
     TooLarge,
     TooLong,
     TranscriptionFailed,
+    TryAgainLater,
     Unauthorized,
     Unavailable,
     UnsupportedMedia,
@@ -185,6 +186,7 @@ NOT_OF_THESE_PATHS = (
     NothingToAnalyse,
     RangeNotSatisfiable,
     RecordingGone,
+    TryAgainLater,
     UrlNotAllowed,
 )
 
