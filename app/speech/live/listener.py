@@ -11,6 +11,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,8 +37,8 @@ LONGEST_AT_ONCE = 2 * SAMPLE_RATE // FRAME_SAMPLES * FRAME_SAMPLES
 LONGEST_UTTERANCE_SECONDS = 18.0
 
 # The first drafts come early, so that a reader sees soon that somebody speaks.
-FIRST_DRAFT_SECONDS = 0.3
-EARLY_DRAFTS = 3
+FIRST_DRAFT_SECONDS = 0.2
+EARLY_DRAFTS = 5
 
 # While the machine has time, drafts come up to this share of the usual step after each other: words are shown sooner.
 # A draft is not begun before that many times as long as the last one took, so that drafts cost at most 40 % of a core.
@@ -51,6 +52,8 @@ REST_FACTOR = 3
 # A channel whose sound comes faster than people speak is a recording that somebody plays. Its text may wait as that of
 # a job does.
 AHEAD_SECONDS = 5.0
+EARLY_PAUSE_SECONDS = 0.2
+"""An utterance that has paused for so long has probably ended."""
 LATE_SECONDS = 5.0
 WARNING_PAUSE_SECONDS = 10.0
 
@@ -79,6 +82,15 @@ class _Draft:
     seconds_of_last: float = 0.0
     is_told: bool = False
     agreement: Agreement = field(default_factory=Agreement)
+
+
+@dataclass
+class _Early:
+    """A pass over an utterance that has paused at the sample `end`, and has probably ended there."""
+
+    number: int
+    end: int
+    pass_: "asyncio.Task[PassResult | None]"
 
 
 class ChannelListener:
@@ -121,6 +133,7 @@ class ChannelListener:
         self._finals: deque[Closed] = deque()
         self._passes: asyncio.Task[None] | None = None
         self._draft = _Draft(-1, 0)
+        self._early: _Early | None = None
         self._rests_until = 0.0  # without drafts, because the machine has no time for them
         self._warned_at = -WARNING_PAUSE_SECONDS
         single = model.languages[0] if len(model.languages) == 1 else None
@@ -150,6 +163,8 @@ class ChannelListener:
             self._closed = True
             self._on_close()
         self._finals.clear()
+        if self._early is not None:
+            self._early.pass_.cancel()
         if self._passes is not None:
             self._passes.cancel()
 
@@ -189,11 +204,41 @@ class ChannelListener:
                     self._give(SpeechStopped(channel, event.end / SAMPLE_RATE))
             elif not (self._finals and self._finals[-1].is_cut and self._finals[-1].end == event.start):
                 self._give(SpeechStarted(channel, event.start / SAMPLE_RATE))
+        self._begin_early()
         self._begin_passes()
 
     def _give(self, event: UtteranceEvent) -> None:
         if not self._closed:
             self._on_event(event)
+
+    def _begin_early(self) -> None:
+        """Lets the model hear an utterance that has paused and has probably ended, so that its final text comes sooner.
+
+        If the speaker goes on, this was in vain. So it is left out if the machine has too much to do.
+        """
+        utterance = self._finder.open_utterance
+        if utterance is None or self._is_played or time.monotonic() < self._rests_until:
+            return
+        number, start, end = utterance
+        early = self._early
+        if early is not None and (early.number, early.end) != (number, end):
+            early.pass_.cancel()
+            self._early = early = None
+        if early is None and self._finder.quiet_seconds >= EARLY_PAUSE_SECONDS:
+            pass_ = asyncio.create_task(self._heard_in(start, end, "quick", FINAL_PRIORITY))
+            self._early = _Early(number, end, pass_)
+
+    async def _heard_at_last(self, closed: Closed) -> PassResult | None:
+        """What the model hears in an utterance that has ended."""
+        early, self._early = self._early, None
+        if early is not None and (early.number, early.end) == (closed.number, closed.end):
+            with suppress(asyncio.CancelledError):  # of the early pass, if the channel is closed meanwhile
+                return await early.pass_
+            return None
+        if early is not None:
+            early.pass_.cancel()
+        priority = USUAL_PRIORITY if self._is_played else FINAL_PRIORITY
+        return await self._heard_in(closed.start, closed.end, "quick", priority)
 
     def _begin_passes(self) -> None:
         if self._passes is None and not self._closed and (self._finals or self._is_draft_due()):
@@ -226,7 +271,7 @@ class ChannelListener:
         if self._is_played:
             return False
         step, utterance = self._settings.partial_seconds, self._finder.open_utterance
-        if step is None or utterance is None or time.monotonic() < self._rests_until:
+        if step is None or utterance is None or time.monotonic() < self._rests_until or self._finder.quiet_seconds:
             return False
         number, start, end = utterance
         if number != self._draft.number:
@@ -257,9 +302,7 @@ class ChannelListener:
 
     async def _give_final(self, closed: Closed) -> None:
         late = self._seconds_since(closed.end)
-        result = await self._heard_in(
-            closed.start, closed.end, "quick", USUAL_PRIORITY if self._is_played else FINAL_PRIORITY
-        )
+        result = await self._heard_at_last(closed)
         delay = self._seconds_since(closed.end)
         metrics.live_delay("final", delay)
         if late > LATE_SECONDS and time.monotonic() - self._warned_at > WARNING_PAUSE_SECONDS:

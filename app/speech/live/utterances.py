@@ -59,6 +59,11 @@ class UtteranceFinder:
             return None
         return self._number, self._run_start * FRAME_SAMPLES, self._speech_end * FRAME_SAMPLES
 
+    @property
+    def quiet_seconds(self) -> float:
+        """For how long the utterance that goes on has paused; 0 if it does not, or if there is none."""
+        return 0.0 if self._quiet_since is None else (self._frame - self._quiet_since) / FRAMES_PER_SECOND
+
     def feed(self, probabilities: NDArray[np.float32]) -> list[Opened | Closed]:
         found: list[Opened | Closed] = []
         for probability in probabilities.tolist():
