@@ -213,3 +213,19 @@ async def until_idle(listener: ChannelListener) -> None:
     """Until the listener has heard what it was given, and has no pass under way."""
     while listener._hearing is not None or listener._passes is not None:
         await asyncio.wait([task for task in (listener._hearing, listener._passes) if task is not None])
+
+
+async def test_a_final_text_holds_the_whole_utterance_although_it_is_begun_in_a_pause(
+    engine: Engine, record: Record
+) -> None:
+    """The speaker pauses for 0.35 s: long enough to begin the final text early, and too short to end the utterance."""
+    fox = speech(sample("en", "quick_brown_fox"))
+    spoken = fox[np.abs(fox) > 0.01]
+    cut = np.flatnonzero(np.abs(fox) > 0.01)[len(spoken) // 2]
+    whole = record(silence(0.5), fox[:cut], silence(0.35), fox[cut:], silence(1))
+    events = await heard_in(engine, whole, Options(model="base", language="en"), pause=0.1)
+    finals = [event for event in events if isinstance(event, Final)]
+    assert [final.utterance for final in finals] == list(range(len(finals)))
+    text = " ".join(final.text for final in finals).lower()
+    assert "brown fox" in text
+    assert "dog" in text
