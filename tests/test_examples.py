@@ -220,7 +220,7 @@ async def test_php_posts_a_call_and_its_receiver_checks_the_webhook_and_logs_the
 
 
 async def test_a_program_plays_a_live_call_and_prints_its_text(service: Service, recording: Path) -> None:
-    url = f"ws://127.0.0.1:{service.port}{PREFIX}/v1/live"
+    url = f"http://127.0.0.1:{service.port}{PREFIX}"
     command = [sys.executable, str(EXAMPLES / "python" / "live.py"), str(recording), "--url", url]
     options = ["--language", "en", "--labels", "agent,customer", "--speed", "2"]
     program = await asyncio.create_subprocess_exec(
@@ -263,7 +263,7 @@ async def test_a_program_for_node_plays_a_live_call_with_a_token(service: Servic
 
 
 async def test_the_program_of_live_calls_says_why_it_was_refused(service: Service, recording: Path) -> None:
-    url = f"ws://127.0.0.1:{service.port}{PREFIX}/v1/live"
+    url = f"http://127.0.0.1:{service.port}{PREFIX}"
     program = await asyncio.create_subprocess_exec(
         sys.executable, EXAMPLES / "python" / "live.py", recording, "--url", url, stdout=PIPE, stderr=PIPE
     )

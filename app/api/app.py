@@ -124,7 +124,12 @@ def create_app(root_path: str = "", cors_origins: Sequence[str] = ()) -> FastAPI
                 "description": "Post recordings, follow their transcriptions, and read their transcripts.",
             },
             {"name": "batches", "description": "Transcribe many old recordings behind the calls of the day."},
-            {"name": "live", "description": "Get the text of a call while it goes on."},
+            {
+                "name": "live",
+                "description": "Get the text of a call while it goes on. A client sends the sound to the WebSocket "
+                "`/v1/live`, or `/v1/realtime` if it speaks OpenAI's Realtime API. OpenAPI cannot describe a "
+                "WebSocket: the guides `docs/live.md` and `docs/phone-systems.md` do.",
+            },
             {
                 "name": "openai",
                 "description": "Transcribe with the clients of OpenAI's API. Their base URL is `/v1` of this service.",

@@ -200,6 +200,7 @@ class LiveCall:
         """Writes all sound. After that, `hand_over` lets the client go on with the call at another process."""
         self._is_left = True
         await self._close()
+        await self._give_last_texts(SHUTDOWN_SECONDS)
         for listener in self._listeners:
             listener.close()
         await self._parts.aclose()
@@ -211,21 +212,23 @@ class LiveCall:
             self._tell_client(events.Reconnect(self.resume_token))
 
     async def _stop(self, reason: str) -> UUID | None:
-        try:
-            await self._close()
-            with suppress(TimeoutError):
-                await within(
-                    SHUTDOWN_SECONDS if reason == SHUTDOWN else FINALS_SECONDS,
-                    asyncio.gather(*(each.finish() for each in self._listeners)),
-                )
-        except Exception:  # the recording does not depend on the live text
-            log.exception("live text failed", call=str(self.id))
+        await self._close()
+        await self._give_last_texts(SHUTDOWN_SECONDS if reason == SHUTDOWN else FINALS_SECONDS)
         for listener in self._listeners:
             listener.close()
         await self._parts.aclose()
         stopped = await self._end(self, reason)
         self._tell_client(stopped)
         return stopped.id
+
+    async def _give_last_texts(self, limit_seconds: float) -> None:
+        """Waits for the texts of what was said last. The recording does not depend on them."""
+        try:
+            await within(limit_seconds, asyncio.gather(*(each.finish() for each in self._listeners)))
+        except TimeoutError:
+            pass
+        except Exception:
+            log.exception("live text failed", call=str(self.id))
 
     async def _close(self) -> None:
         """Takes no more sound, and writes what came."""

@@ -1,7 +1,7 @@
 """Plays a WAV file to Callscribe as if it were a call that goes on, and prints the text as it comes.
 
     pip install websockets
-    python live.py call.wav [--url ws://127.0.0.1:8000/v1/live] [--language en] [--labels agent,customer] [--speed 1]
+    python live.py call.wav [--url http://127.0.0.1:8000] [--language en] [--labels agent,customer] [--speed 1]
 
 The key, if the service wants one, is in the environment as CALLSCRIBE_KEY. The file is 16-bit PCM or G.711, with one or
 two channels. At the end the program prints where the transcription is.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 
 PIECE_SECONDS = 0.1
 ENCODINGS = {1: "pcm_s16le", 6: "alaw", 7: "mulaw"}
@@ -69,7 +70,7 @@ async def read(connection: ClientConnection) -> bool:
 async def main() -> bool:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", type=Path)
-    parser.add_argument("--url", default="ws://127.0.0.1:8000/v1/live")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the service; CALLSCRIBE_KEY has its key")
     parser.add_argument("--language")
     parser.add_argument("--labels", default="")
     parser.add_argument("--speed", type=float, default=1.0, help="10 sends ten times as fast as people speak")
@@ -82,13 +83,18 @@ async def main() -> bool:
         start["channel_labels"] = arguments.labels.split(",")
     key = os.environ.get("CALLSCRIBE_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    async with connect(arguments.url, additional_headers=headers) as connection:
-        await connection.send(json.dumps(start))
-        sending = asyncio.create_task(send(connection, sound, audio, arguments.speed))
-        try:
-            return await read(connection)
-        finally:
-            sending.cancel()
+    address = f"ws{arguments.url.removeprefix('http').rstrip('/')}/v1/live"
+    try:
+        async with connect(address, additional_headers=headers) as connection:
+            await connection.send(json.dumps(start))
+            sending = asyncio.create_task(send(connection, sound, audio, arguments.speed))
+            try:
+                return await read(connection)
+            finally:
+                sending.cancel()
+    except (OSError, WebSocketException) as error:
+        print(f"{address}: {error}", file=sys.stderr)
+        return False
 
 
 if __name__ == "__main__":

@@ -175,8 +175,8 @@ class _Conversation:
         try:
             reason = await self._listen()
         except AppError as error:
-            await self._end(error.code)
             self._outbox.put(self._refusal(error))
+            await self._end(error.code)
             raise
         except BaseException:
             await self._end(InternalError.code)
@@ -207,6 +207,8 @@ class _Conversation:
                     self._dialect = dialect_of(self._handshake, frame)
                 for incoming in self._dialect.read(frame):
                     if isinstance(incoming, Stop):
+                        if self._call is None:
+                            raise InvalidRequest("No call was begun. Send the first message of a call before its end.")
                         return "stop"
                     await self._take(incoming)
                     now = time.monotonic()
@@ -219,7 +221,10 @@ class _Conversation:
 
     def _reason(self, end: "_End") -> str:
         if end.reason == "silence" and self._caller is None:
-            raise Unauthorized("No API key came in time.")
+            raise Unauthorized(
+                "No API key came in time. Send it as the header `Authorization: Bearer`, as a token in `?token=`, or "
+                "as `api_key` in the first message."
+            )
         if end.reason == "silence" and self._call is None:
             raise InvalidRequest(f"No sound came for {SILENCE_SECONDS:g} s.")
         return end.reason

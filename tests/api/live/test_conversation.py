@@ -213,7 +213,7 @@ async def test_a_mistake_ends_the_call_and_keeps_what_was_heard(frame: object) -
     client.send(frame)
     with pytest.raises(InvalidRequest):
         await talk
-    assert client.types == ["started", "transcript", "stopped", "error"]
+    assert client.types == ["started", "transcript", "error", "stopped"]
     assert client.call.stopped == ["invalid_request"]
 
 
@@ -237,7 +237,7 @@ async def test_a_call_that_cannot_go_on_is_ended() -> None:
     client.send(b"\0\1")
     with pytest.raises(TooLong):
         await talk
-    assert client.types[-2:] == ["stopped", "error"]
+    assert client.types[-2:] == ["error", "stopped"]
 
 
 async def test_an_accident_ends_the_call_too() -> None:

@@ -233,6 +233,7 @@ async def test_a_mistake_has_a_clear_end(service: Listening, frames: list[Any], 
         for frame in frames:
             await socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
         events = await told(socket)
-    assert events[-1]["type"] == "error"
-    assert events[-1]["code"] == "invalid_request"
+    (error,) = [event for event in events if event["type"] == "error"]
+    assert error["code"] == "invalid_request"
+    assert all(event["type"] == "stopped" for event in events[events.index(error) + 1 :])
     assert socket.close_code == code
