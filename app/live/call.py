@@ -112,6 +112,7 @@ class LiveCall:
         self._files: SoundFiles | None = None
         self._listeners: list[Listener] = []
         self._ticking: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[UUID | None] | None = None
 
     @property
@@ -237,6 +238,8 @@ class LiveCall:
         self._came.set()
         if self._ticking is not None:
             await self._ticking
+        if self._syncing is not None:
+            await self._syncing
 
     async def _tick_until_closed(self) -> None:
         try:
@@ -269,9 +272,11 @@ class LiveCall:
         if now - self._space_at >= SPACE_SECONDS:
             self._space_at = now
             await self._free_space.require()
-        write = partial(self._write, raw, is_sync_due=now - self._synced_at >= SYNC_SECONDS)
-        await self._threads.run(write, ANSWER_SECONDS)
+        await self._threads.run(partial(self.spool.write, raw), ANSWER_SECONDS)
         self._bytes += len(raw)
+        if now - self._synced_at >= SYNC_SECONDS and (self._syncing is None or self._syncing.done()):
+            self._synced_at = now
+            self._syncing = asyncio.create_task(self._sync())  # the live text does not wait for the disk
         if self._files is not None:
             await self._add_to_live_text(self._files.add(raw))
         if too_much:
@@ -285,11 +290,11 @@ class LiveCall:
         frame = self.sound.bytes_per_frame
         return int(self._most_seconds) * self.sound.sample_rate * frame if frame else self._most_bytes
 
-    def _write(self, raw: bytes, *, is_sync_due: bool) -> None:
-        self.spool.write(raw)
-        if is_sync_due:
-            self.spool.sync()
-            self._synced_at = time.monotonic()
+    async def _sync(self) -> None:
+        try:
+            await self._threads.run(self.spool.sync, ANSWER_SECONDS)
+        except OSError as error:
+            self._fail(error)
 
     async def _add_to_live_text(self, adding: Awaitable[None]) -> None:
         """Trouble in here ends the live text and not the call, because the sound is in the spool."""

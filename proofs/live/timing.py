@@ -70,7 +70,11 @@ def spoken_words(transcript: dict[str, Any]) -> list[Spoken]:
 
 
 def delays(played: Played, reference: Sequence[Spoken]) -> Delays:
-    """A word counts if the final text has it too. An utterance lasts from its first such word to its last one."""
+    """A word counts if the final text has it too. An utterance begins with its first such word.
+
+    It ends where the service says that the voice ended: the times of last words in a transcript are too early by up to
+    two seconds, because a model ends a drawn-out word too soon.
+    """
     found = Delays()
     for channel in {word.channel for word in reference}:
         words = [word for word in reference if word.channel == channel]
@@ -92,7 +96,7 @@ def _add(found: Delays, utterance: _Utterance, pairs: Sequence[tuple[int, Spoken
     assert utterance.final is not None
     shown = utterance.shown()
     found.words += [shown[place] - word.end for place, word in pairs]
-    found.finals.append(utterance.final.at - pairs[-1][1].end)
+    found.finals.append(utterance.final.at - utterance.final.event["end"])
     if utterance.partials:
         found.first_partials.append(utterance.partials[0].at - pairs[0][1].start)
 
