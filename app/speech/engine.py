@@ -129,6 +129,7 @@ class Engine:
         self._batcher: Batcher[Work] | None = None
         self._voices = ThreadPoolExecutor(1, "live-voices")
         self._listeners = 0
+        self._live_passes: set[LivePass] = set()  # that are under way
         self._whole_reads = FairPlaces(
             3, 2, shares
         )  # each reads a whole recording, in threads that other work needs too
@@ -230,7 +231,10 @@ class Engine:
 
         def submit(work: LivePass) -> None:
             batcher.submit(work, [work])
+            self._live_passes.add(work)
+            work.result.add_done_callback(lambda _: self._live_passes.discard(work))
 
+        threads = max(device.threads for device in self.devices.values())
         self._count_listeners(batcher, 1)
         return ChannelListener(
             self._models[options.model],
@@ -245,6 +249,7 @@ class Engine:
             silence_ms=silence_ms,
             partial_ms=partial_ms,
             first_sample=pcm.samples if pcm.path.exists() else 0,
+            may_draft=lambda: len(self._live_passes) < threads,
         )
 
     def _count_listeners(self, batcher: Batcher[Work], more: int) -> None:

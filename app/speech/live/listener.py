@@ -96,7 +96,8 @@ class _Early:
 class ChannelListener:
     """One channel of a live call. `submit` hands a pass to the batcher, and may raise EngineStopped.
 
-    The samples before `first_sample` are not new.
+    The samples before `first_sample` are not new. `may_draft` says whether a thread is free for a pass that may be left
+    out.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class ChannelListener:
         silence_ms: int,
         partial_ms: int | None,
         first_sample: int = 0,
+        may_draft: Callable[[], bool] = lambda: True,
     ) -> None:
         seconds = None if partial_ms is None else partial_ms / 1000
         self._settings = _Settings(model, pcm, channel, options, rank, seconds)
@@ -121,6 +123,7 @@ class ChannelListener:
         self._submit = submit
         self._voices = voices
         self._on_close = on_close
+        self._may_draft = may_draft
         self._voice = VoiceActivity()
         longest = min(LONGEST_UTTERANCE_SECONDS, float(model.window_seconds)) - 2 * PAD_SAMPLES / SAMPLE_RATE
         self._finder = UtteranceFinder(silence_ms / 1000, longest)
@@ -224,7 +227,7 @@ class ChannelListener:
         if early is not None and (early.number, early.end) != (number, end):
             early.pass_.cancel()
             self._early = early = None
-        if early is None and self._finder.quiet_seconds >= EARLY_PAUSE_SECONDS:
+        if early is None and self._finder.quiet_seconds >= EARLY_PAUSE_SECONDS and self._may_draft():
             pass_ = asyncio.create_task(self._heard_in(start, end, "quick", FINAL_PRIORITY))
             self._early = _Early(number, end, pass_)
 
@@ -280,7 +283,7 @@ class ChannelListener:
             due = min(step, FIRST_DRAFT_SECONDS)
         else:
             due = min(step, max(SHORTEST_STEP * step, STEP_FACTOR * self._draft.seconds_of_last))
-        return (end - self._draft.until) / SAMPLE_RATE >= due
+        return (end - self._draft.until) / SAMPLE_RATE >= due and self._may_draft()
 
     async def _give_partial(self) -> None:
         utterance = self._finder.open_utterance
