@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from proofs.bench.measure import Meter, resident_mib
 from proofs.chaos.figures import Figure
-from proofs.live.calls import Played, Recording, calling, listen, play
+from proofs.live.calls import END_LIMIT_SECONDS, Played, Recording, calling, listen, play
 from proofs.live.speed import bytes_lost, seconds_lost
 from testing.recordings import SAMPLE_CALL
 from testing.service import Service, eventually, serving
@@ -185,11 +185,12 @@ async def _send_and_leave(service: Service, recording: Recording, name: str) -> 
         reading = asyncio.create_task(listen(socket, played, time.monotonic()))
         for at in range(0, len(recording.raw), PHONE_RATE):
             await socket.send(recording.raw[at : at + PHONE_RATE])
-    await reading
+    async with asyncio.timeout(END_LIMIT_SECONDS):
+        await reading
     job = await asyncio.to_thread(job_of, service, name)
     missing = await asyncio.to_thread(bytes_lost, service, job["id"], recording.raw)
     await asyncio.to_thread(service.client.post, f"{job['links']['self']}/cancel")
-    return missing / recording.bytes_per_second, False
+    return missing / recording.bytes_per_second, not played.of_type("started") or job["id"] != played.id
 
 
 def _frames(sound: bytes) -> Sequence[bytes]:

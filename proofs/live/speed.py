@@ -39,6 +39,7 @@ async def one_call(folder: Path, path: Path = SAMPLE_CALL, *, seconds: float, la
         Figure.at_most("a word after it was said, p50 s", percentile(found.words, 0.5), WORD_SECONDS),
         Figure.at_most("a word after it was said, p95 s", percentile(found.words, 0.95), LATE_WORD_SECONDS),
         *_finals(found, FINAL_SECONDS),
+        Figure.found("utterances that no partial text showed", found.without_partials),
         Figure.found("words of the transcript that the live text has", len(found.words)),
         Figure.found("words of the transcript that it lacks", found.missing),
     ]
@@ -69,6 +70,7 @@ async def many_calls(folder: Path, *, calls: int, jobs: int, seconds: float) -> 
         found.add(delays(each, reference))
     return [
         *_finals(found, LOADED_FINAL_SECONDS),
+        Figure.found("utterances that no partial text showed", found.without_partials),
         Figure.found(f"a word after it was said, {calls} calls, p50 s", percentile(found.words, 0.5)),
         Figure.found(f"a word after it was said, {calls} calls, p95 s", percentile(found.words, 0.95)),
         Figure.none("seconds of sound that are not in the recordings", sum(lost)),

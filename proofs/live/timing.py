@@ -20,18 +20,23 @@ class Spoken:
 
 @dataclass
 class Delays:
-    """In seconds. `words` has a delay for each word of the reference that was shown; `missing` counts the others."""
+    """In seconds. `words` has a delay for each word of the reference that was shown; `missing` counts the others.
+
+    `without_partials` counts utterances that were shown only when they were over: `first_partials` has none of them.
+    """
 
     first_partials: list[float] = field(default_factory=list)
     words: list[float] = field(default_factory=list)
     finals: list[float] = field(default_factory=list)
     missing: int = 0
+    without_partials: int = 0
 
     def add(self, other: "Delays") -> None:
         self.first_partials += other.first_partials
         self.words += other.words
         self.finals += other.finals
         self.missing += other.missing
+        self.without_partials += other.without_partials
 
 
 @dataclass
@@ -99,6 +104,8 @@ def _add(found: Delays, utterance: _Utterance, pairs: Sequence[tuple[int, Spoken
     found.finals.append(utterance.final.at - utterance.final.event["end"])
     if utterance.partials:
         found.first_partials.append(utterance.partials[0].at - pairs[0][1].start)
+    else:
+        found.without_partials += 1
 
 
 def _utterances(played: Played, channel: int) -> Sequence[_Utterance]:

@@ -13,11 +13,11 @@ from proofs.chaos.figures import Figure
 from proofs.live.accuracy import accuracy
 from proofs.live.calls import Played, Recording, Told
 from proofs.live.faults import an_hour, faults, killed
-from proofs.live.speed import many_calls
+from proofs.live.speed import many_calls, one_call
 from proofs.live.timing import Spoken, delays
 from testing.recordings import SAMPLE_CALL
 
-SPEEDS = ("p95", "worse by")
+SPEEDS = ("p50", "p95", "worse by")
 
 
 def told(at: float, kind: str, text: str, utterance: int = 0, channel: int = 0) -> Told:
@@ -57,6 +57,7 @@ def test_words_that_the_live_text_lacks_are_counted_and_channels_stay_apart() ->
     assert found.words == [1.5, 0.5]
     assert found.missing == 2
     assert found.first_partials == []
+    assert found.without_partials == 2
 
 
 def test_the_sound_of_a_file_is_played_as_it_stands_there() -> None:
@@ -82,6 +83,14 @@ async def test_the_next_process_makes_the_transcription_of_a_killed_one(workspac
 @pytest.mark.timeout(300)
 async def test_a_long_call_needs_no_more_memory(workspace: Path) -> None:
     assert broken(await an_hour(workspace / "live-hour", seconds=120.0)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_the_delays_of_one_call_are_measured(workspace: Path) -> None:
+    figures = await one_call(workspace / "live-delays", seconds=8.0, language="en")
+    assert broken(figures) == []
+    assert all(figure.value for figure in figures if "p50" in figure.what or "p95" in figure.what)
 
 
 @pytest.mark.slow
