@@ -149,7 +149,7 @@ class LiveCalls:
         if self._draining:
             raise ShuttingDown(STOPPING)
         if engine is None or not engine.ready:
-            raise TryAgainLater("This process has no model in memory.", retry_after=5)
+            raise TryAgainLater("The models of this process are not loaded. Try again in a moment.", retry_after=5)
         places = self._places_of(engine)
         if not places.has_room(caller.label, caller.tenant):
             metrics.live_call_refused()
