@@ -20,8 +20,8 @@ from testing.recordings import SAMPLE_CALL
 SPEEDS = ("p50", "p95", "worse by")
 
 
-def told(at: float, kind: str, text: str, utterance: int = 0, channel: int = 0) -> Told:
-    event: dict[str, Any] = {"type": kind, "channel": channel, "utterance": utterance, "text": text}
+def told(at: float, kind: str, text: str, utterance: int = 0, channel: int = 0, end: float = 0.0) -> Told:
+    event: dict[str, Any] = {"type": kind, "channel": channel, "utterance": utterance, "text": text, "end": end}
     return Told(at, event)
 
 
@@ -35,13 +35,13 @@ def test_a_word_is_shown_by_the_first_text_that_has_it() -> None:
         [
             told(2.0, "partial", "Good"),
             told(3.0, "partial", "Good morning, sir."),
-            told(4.0, "transcript", "Good morning, Sarah."),
+            told(4.0, "transcript", "Good morning, Sarah.", end=2.75),
         ]
     )
     found = delays(played, said("good", "morning", "sarah"))
     assert found.first_partials == [1.0]
     assert found.words == [0.5, 1.0, 1.5]
-    assert found.finals == [1.5]
+    assert found.finals == [1.25]
     assert found.missing == 0
 
 
