@@ -1,9 +1,12 @@
 """The sound of a live call: what its client sends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 LiveEncoding = Literal["pcm_s16le", "mulaw", "alaw", "container"]
+SILENCE: Mapping[LiveEncoding, bytes] = {"pcm_s16le": b"\x00\x00", "mulaw": b"\xff", "alaw": b"\xd5"}
+"""One sample without sound."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from app.process.places import Rank
 from app.process.tasks import within
 from app.process.threads import BoundedThreads
 from app.speech.batching.batcher import EngineStopped
+from app.speech.call.assemble import label_of
 from app.speech.engine import Listener, LiveTranscriber
 from app.speech.live import events as heard
 from app.storage.disk import FreeSpace, is_disk_full
@@ -47,17 +48,8 @@ MARGIN_SECONDS = 2.0
 FINALS_SECONDS = 10.0
 """How long the end of a call waits for its last texts. The transcript does not depend on them."""
 SHUTDOWN, SHUTDOWN_SECONDS = "shutdown", 2.0
-UNKNOWN_SPEAKER = "speaker"
 
 log = structlog.stdlib.get_logger("callscribe.live")
-
-
-def speaker_of(options: Options, channel: int, channels: int) -> str:
-    """The name of a channel, as the transcript gives it later (`speech.call.assemble.Call.label`)."""
-    labels = options.channel_labels
-    if channels == 1:
-        return labels[0] if len(labels) == 1 else UNKNOWN_SPEAKER
-    return labels[channel] if channel < len(labels) else f"channel_{channel}"
 
 
 class LiveCall:
@@ -345,7 +337,7 @@ class LiveCall:
 
     def _hear_event(self, event: heard.UtteranceEvent) -> None:
         """Called by the engine, on the event loop."""
-        speaker = speaker_of(self.options, event.channel, self.channels)
+        speaker = label_of(self.options, event.channel, self.channels)
         match event:
             case heard.SpeechStarted(channel=channel, start=start):
                 self._tell(events.SpeechStarted(channel, speaker, round(start, 2)))

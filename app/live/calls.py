@@ -5,7 +5,6 @@ the database is away, stays in its spool until that works.
 """
 
 import asyncio
-import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from uuid_utils.compat import uuid7
 
 from app import metrics
 from app.access.callers import Caller, tenant_of
+from app.access.keys import hash_of
 from app.database.connections import DATABASE_TROUBLE, Database
 from app.database.retries import despite_database_trouble, every
 from app.errors import AppError, FieldError, InvalidRequest, NotFound, ShuttingDown, TryAgainLater
@@ -26,7 +26,7 @@ from app.intake.intake import Intake
 from app.jobs.models import NewJob
 from app.live import events, rows
 from app.live.asking import NewCall
-from app.live.call import SHUTDOWN, LiveCall, speaker_of
+from app.live.call import SHUTDOWN, LiveCall
 from app.live.events import LiveEvent
 from app.live.models import LiveCallRow
 from app.live.spool import ANSWER_SECONDS, THREADS, Promise, Spool, Spools
@@ -34,6 +34,7 @@ from app.process.places import Holders, Rank
 from app.process.shares import Shares
 from app.process.tasks import within
 from app.process.threads import BoundedThreads
+from app.speech.call.assemble import label_of
 from app.speech.engine import LiveTranscriber
 from app.storage.disk import FreeSpace
 from app.storage.workspace import Workspace
@@ -198,7 +199,7 @@ class LiveCalls:
         call_id, secret = uuid7(), secrets.token_urlsafe(24)
         ask = new.ask_for_its_recording
         job = await self._intake.promise(call_id, ask, caller, SOURCE)
-        promise = Promise(job, new.sound, new.dialect, _hash(secret))
+        promise = Promise(job, new.sound, _hash(secret))
         async with self._database.transaction() as session:
             await rows.add(session, _row_of(job, caller, new))
         try:
@@ -411,7 +412,7 @@ def _row_of(job: NewJob, caller: Caller, new: NewCall) -> LiveCallRow:
         dialect=new.dialect,
         external_id=job.external_id,
         metadata_=job.metadata,
-        speakers=[speaker_of(job.options, channel, channels) for channel in range(channels)],
+        speakers=[label_of(job.options, channel, channels) for channel in range(channels)],
         sound_channels=channels,
     )
 
@@ -423,7 +424,7 @@ def _id_of(token: str) -> UUID | None:
 
 
 def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hash_of(secret).hex()
 
 
 def _may_resume(promise: Promise, caller: Caller, token: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.access.callers import Caller
 from app.database.notifications import notify
 from app.errors import NotFound
+from app.jobs.claims.ending import now
+from app.jobs.scope import seen_by
 from app.live.models import LiveCallRow, LiveEventRow
 
 ENDED_MINUTES = 10
@@ -55,7 +57,7 @@ class News:
 
 
 async def add(session: AsyncSession, row: LiveCallRow) -> None:
-    row.started_at = row.beat_at = await _now(session)
+    row.started_at = row.beat_at = await now(session)
     session.add(row)
 
 
@@ -105,21 +107,22 @@ async def last_number(session: AsyncSession, call_id: UUID) -> int:
 
 async def running(session: AsyncSession, caller: Caller) -> Sequence[LiveCallRow]:
     """The tenant's calls that have not ended, the oldest first."""
-    statement = select(LiveCallRow).where(col(LiveCallRow.tenant) == caller.tenant, col(LiveCallRow.ended_at).is_(None))
+    statement = select(LiveCallRow).where(seen_by(caller, LiveCallRow.tenant), col(LiveCallRow.ended_at).is_(None))
     return (await session.exec(statement.order_by(col(LiveCallRow.id)))).all()
 
 
 async def read(session: AsyncSession, call_id: UUID, caller: Caller) -> LiveCallRow:
     """Raises NotFound."""
-    row = await session.get(LiveCallRow, call_id)
-    if row is None or row.tenant != caller.tenant:
+    statement = select(LiveCallRow).where(LiveCallRow.id == call_id, seen_by(caller, LiveCallRow.tenant))
+    row = (await session.exec(statement)).first()
+    if row is None:
         raise NotFound("There is no live call with this id. If it has ended, read its transcription.")
     return row
 
 
 async def is_silent(session: AsyncSession, row: LiveCallRow) -> bool:
     """Whether the process of the call gave no sign of life for a while."""
-    return await _now(session) - row.beat_at > timedelta(seconds=SILENT_SECONDS)
+    return await now(session) - row.beat_at > timedelta(seconds=SILENT_SECONDS)
 
 
 async def events_after(session: AsyncSession, call_id: UUID, number: int) -> list[tuple[int, dict[str, Any]]]:
@@ -131,10 +134,10 @@ async def events_after(session: AsyncSession, call_id: UUID, number: int) -> lis
 
 async def forget(session: AsyncSession) -> None:
     """Erases the rows of calls that ended a while ago, and of those whose process and disk are gone."""
-    now = await _now(session)
-    ended = (col(LiveCallRow.ended_at) < now - timedelta(minutes=ENDED_MINUTES)) & col(LiveCallRow.has_recording)
-    lost = (col(LiveCallRow.beat_at) < now - timedelta(hours=LOST_HOURS)) & col(LiveCallRow.ended_at).is_(None)
-    erased = col(LiveCallRow.ended_at) < now - timedelta(days=ERASED_DAYS)
+    at = await now(session)
+    ended = (col(LiveCallRow.ended_at) < at - timedelta(minutes=ENDED_MINUTES)) & col(LiveCallRow.has_recording)
+    lost = (col(LiveCallRow.beat_at) < at - timedelta(hours=LOST_HOURS)) & col(LiveCallRow.ended_at).is_(None)
+    erased = col(LiveCallRow.ended_at) < at - timedelta(days=ERASED_DAYS)
     await session.exec(delete(LiveCallRow).where(ended | lost | erased))
 
 
@@ -142,7 +145,3 @@ async def is_erased(session: AsyncSession, call_id: UUID) -> bool:
     """Whether a client has erased the call, so that what is left of its spool must not become a job again."""
     row = await session.get(LiveCallRow, call_id)
     return row is not None and row.ended_at is not None and not row.has_recording
-
-
-async def _now(session: AsyncSession) -> datetime:
-    return (await session.exec(select(func.now()))).one()

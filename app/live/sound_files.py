@@ -14,6 +14,7 @@ from app.audio.live_pcm import SoundToPcm
 from app.audio.live_sound import Sound
 from app.audio.pcm import BYTES_PER_SAMPLE, SAMPLE_RATE, PcmFile
 from app.live.spool import ANSWER_SECONDS
+from app.process.folders import write_whole
 from app.process.threads import BoundedThreads
 
 
@@ -95,7 +96,5 @@ class _Raw:
     def _write(self, raw: bytes | None) -> None:
         lines = self._convert.finish() if raw is None else self._convert.convert(raw)
         for file, line in zip(self._open, lines, strict=True):
-            unwritten = memoryview(line.astype("<i2").tobytes())
-            while unwritten:
-                unwritten = unwritten[file.write(unwritten) :]
+            write_whole(file, line.astype("<i2").tobytes())
         self.samples += min((len(line) for line in lines), default=0)

@@ -5,7 +5,6 @@ holds the lock, which the kernel releases even after kill -9. Then another proce
 (`calls.py`).
 """
 
-import fcntl
 import os
 import shutil
 import time
@@ -21,11 +20,11 @@ from pydantic import TypeAdapter
 from app.audio.live_sound import Sound
 from app.audio.wav_spool import complete_header, header
 from app.jobs.models import NewJob
-from app.process.folders import sync_folder
+from app.process.folders import sync_folder, try_lock, write_whole
 from app.process.threads import BoundedThreads
 from app.storage.store import BLOCK_BYTES
 
-SOUND, CALL, LOCK, INTERRUPTED = "sound", "call.json", ".lock", "interrupted"
+SOUND, CALL, INTERRUPTED = "sound", "call.json", "interrupted"
 NEW, NEW_SECONDS = ".new-", 600
 THREADS = 8
 ANSWER_SECONDS = 60.0
@@ -40,7 +39,6 @@ class Promise:
 
     job: NewJob
     sound: Sound
-    dialect: str
     resume_hash: str
 
 
@@ -82,9 +80,7 @@ class Spool:
             return None
 
     def write(self, raw: bytes) -> None:
-        unwritten = memoryview(raw)
-        while unwritten:
-            unwritten = unwritten[self._file.write(unwritten) :]
+        write_whole(self._file, raw)
 
     def sync(self) -> None:
         os.fsync(self._file.fileno())
@@ -149,7 +145,7 @@ class Spools:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         new.mkdir(mode=0o700)
         try:
-            lock = _lock(new)
+            lock = try_lock(new)
             assert lock is not None
             (new / CALL).write_bytes(_PROMISES.dump_json(promise))
             spool = Spool(folder, promise, lock, FileIO(new / SOUND, "xb"))
@@ -177,7 +173,7 @@ class Spools:
         """The spool of a process that is gone or gave it up. None if a process holds it, or if it is gone."""
         folder = self._root / str(call_id)
         try:
-            lock = _lock(folder)
+            lock = try_lock(folder)
         except FileNotFoundError:
             return None
         if lock is None:
@@ -207,14 +203,3 @@ def _is_id(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _lock(folder: Path) -> IO[str] | None:
-    """Raises FileNotFoundError if the folder is gone."""
-    lock = (folder / LOCK).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    return lock

@@ -6,7 +6,7 @@ both tracks stay at the same time.
 
 from collections.abc import Sequence
 
-from app.audio.live_sound import Sound
+from app.audio.live_sound import SILENCE, Sound
 
 LATEST_SECONDS = 1.0
 """How long one track waits for the other one, or for a piece that comes later than those after it."""
@@ -14,7 +14,6 @@ SAME_START_SECONDS = 0.2
 """Tracks without times begin at the same time if one is no further ahead of the other, or by no more than a piece."""
 LONGEST_GAP_SECONDS = 60.0
 """A time further ahead than this is a mistake of the sender, and counts as now: a call without sound ends earlier."""
-SILENCE = {"pcm_s16le": b"\x00\x00", "mulaw": b"\xff", "alaw": b"\xd5"}
 
 
 class _Track:

@@ -127,7 +127,7 @@ class Engine:
         self.devices: Mapping[str, Device] = {}
         """Where each model runs, after `load`."""
         self._batcher: Batcher[Work] | None = None
-        self._voices = ThreadPoolExecutor(1, "live-voices")
+        self._voices: ThreadPoolExecutor | None = None
         self._listeners = 0
         self._live_passes: set[LivePass] = set()  # that are under way
         self._whole_reads = FairPlaces(
@@ -225,8 +225,8 @@ class Engine:
         partial_ms: int | None = 1000,
     ) -> ChannelListener:
         """As LiveTranscriber says. While somebody listens, batches on a processor hold only a few windows."""
-        batcher = self._batcher
-        if batcher is None:
+        batcher, voices = self._batcher, self._voices
+        if batcher is None or voices is None:
             raise EngineStopped
 
         def submit(work: LivePass) -> None:
@@ -244,7 +244,7 @@ class Engine:
             rank,
             on_event,
             submit,
-            self._voices,
+            voices,
             partial(self._count_listeners, batcher, -1),
             silence_ms=silence_ms,
             partial_ms=partial_ms,
@@ -266,7 +266,8 @@ class Engine:
         if self._batcher:
             self._batcher.close()
         self._batcher = None
-        self._voices.shutdown(wait=False, cancel_futures=True)
+        if self._voices:
+            self._voices.shutdown(wait=False, cancel_futures=True)
 
 
 def _log_loaded(name: str, device: Device, batch_size: int) -> None:

@@ -16,6 +16,7 @@ from threading import Lock
 from typing import IO
 
 from app import wording
+from app.process.folders import try_lock
 from app.process.threads import BoundedThreads
 from app.storage.store import StoreUnavailable
 
@@ -48,13 +49,13 @@ class Workspace:
         with (self._root / ".lock").open("w") as everybody:
             fcntl.flock(everybody, fcntl.LOCK_EX)
             for folder in self._root.iterdir():
-                if folder.is_dir() and (lock := _try_lock(folder)) is not None:
+                if folder.is_dir() and (lock := try_lock(folder)) is not None:
                     shutil.rmtree(folder, ignore_errors=True)
                     lock.close()
             if self._lock is not None:
                 self._lock.close()
             self._folder = Path(mkdtemp(dir=self._root))
-            self._lock = _try_lock(self._folder)
+            self._lock = try_lock(self._folder)
 
     @asynccontextmanager
     async def folder(self) -> AsyncIterator[Path]:
@@ -103,13 +104,3 @@ def _try_out(path: Path) -> None:
     if path.read_bytes() != TRIAL:
         raise OSError(f"{path} does not hold what was written to it")
     path.unlink()
-
-
-def _try_lock(folder: Path) -> IO[str] | None:
-    lock = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    return lock

@@ -27,9 +27,9 @@ LEAST_USUAL_PITCHES = 5 * PITCHES_PER_SECOND
 
 # Whisper's own list: whisper/tokenizer.py, split_to_word_tokens
 _LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-_WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003ffff"
-_SCRIPTS_WITHOUT_SPACES = re.compile(f"[{_WITHOUT_SPACES}]")
-_CHARACTERS_AND_FOREIGN_WORDS = re.compile(rf"[{_WITHOUT_SPACES}]|[^\W{_WITHOUT_SPACES}]+")
+WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003ffff"
+_SCRIPTS_WITHOUT_SPACES = re.compile(f"[{WITHOUT_SPACES}]")
+_CHARACTERS_AND_FOREIGN_WORDS = re.compile(rf"[{WITHOUT_SPACES}]|[^\W{WITHOUT_SPACES}]+")
 
 
 @dataclass(frozen=True, slots=True)

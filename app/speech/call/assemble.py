@@ -26,6 +26,17 @@ BLEED_MARGIN_SECONDS = 0.3
 SOUND_DB = -10.0
 
 
+def label_of(options: Options, channel: int, channels: int) -> str:
+    """The name of one of the `channels`.
+
+    It is the client's label, or else `speaker` for a channel alone, and `channel_` with its number for one of several.
+    """
+    labels = options.channel_labels
+    if channels == 1:
+        return labels[0] if len(labels) == 1 else UNKNOWN_SPEAKER
+    return labels[channel] if channel < len(labels) else f"channel_{channel}"
+
+
 @dataclass(frozen=True)
 class Call:
     """A recording's samples by channel, the client's options, the channels' levels, and the duration in seconds.
@@ -40,10 +51,7 @@ class Call:
 
     def label(self, channel: int) -> str:
         """The name of a channel: the client's label, `speaker` for a channel alone, or `channel_` with its number."""
-        labels = self.options.channel_labels
-        if len(self.channels) == 1:
-            return labels[0] if len(labels) == 1 else UNKNOWN_SPEAKER
-        return labels[channel] if channel < len(labels) else f"channel_{channel}"
+        return label_of(self.options, channel, len(self.channels))
 
     def speaker(self, channel: int) -> str:
         """Who speaks on a channel. If all channels are the same, that is not known."""

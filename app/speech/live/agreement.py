@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
-WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003ffff"
+from app.transcripts.transcript import WITHOUT_SPACES
+
 PARTS = re.compile(rf"\s*(?:[{WITHOUT_SPACES}]|[^\s{WITHOUT_SPACES}]+)")
 
 

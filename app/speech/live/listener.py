@@ -1,8 +1,8 @@
 """Hears one channel of a live call: finds its utterances, and asks the batcher for their text while they grow.
 
-All of it runs on the event loop, except voice activity, which has a thread for all channels. Only one pass of a channel
-is under way at any time. If the machine has too much to do, passes take longer, so that there are fewer drafts, and
-then none for a while.
+All of it runs on the event loop, except voice activity, which has a thread for all channels. A channel has one pass at
+a time, and beside it at most one that begins early, in the pause that probably ends an utterance. If the machine has
+too much to do, no thread is free for passes that may be left out. So there are fewer drafts, and then none for a while.
 """
 
 import asyncio

@@ -13,9 +13,9 @@ from app.audio.pcm import SAMPLE_RATE
 from app.speech.windows.cutting import (
     FRAME_SAMPLES,
     MIN_SPEECH_FRAMES,
-    SILENCE_THRESHOLD,
     SPEECH_THRESHOLD,
     best_pause,
+    quiet_since,
 )
 
 FRAMES_PER_SECOND = SAMPLE_RATE / FRAME_SAMPLES
@@ -85,10 +85,7 @@ class UtteranceFinder:
                 return
             self._run_start = self._frame
         self._run.append(probability)
-        if probability >= SPEECH_THRESHOLD:
-            self._quiet_since = None
-        elif probability < SILENCE_THRESHOLD and self._quiet_since is None:
-            self._quiet_since = self._frame
+        self._quiet_since = quiet_since(self._quiet_since, probability, self._frame)
         speech = (self._frame + 1 if self._quiet_since is None else self._quiet_since) - self._run_start
         if not self._is_open and speech >= MIN_SPEECH_FRAMES:
             self._is_open = True

@@ -155,10 +155,7 @@ class WindowFinder:
                 return
             self._run_start = self._frame
         self._run.append(probability)
-        if probability >= SPEECH_THRESHOLD:
-            self._quiet_since = None
-        elif probability < SILENCE_THRESHOLD and self._quiet_since is None:
-            self._quiet_since = self._frame
+        self._quiet_since = quiet_since(self._quiet_since, probability, self._frame)
         if self._quiet_since is not None and self._frame - self._quiet_since >= MIN_SILENCE_FRAMES:
             self._end_run(self._quiet_since)
         elif len(self._run) * FRAME_SAMPLES >= self.max_samples - 2 * PAD_SAMPLES:
@@ -222,6 +219,13 @@ class _Speech:
             return None
         at, probability = best_pause(self.probabilities, max(least, latest // 2), latest)
         return self.piece.start + at * FRAME_SAMPLES if probability <= SILENCE_THRESHOLD else None
+
+
+def quiet_since(before: int | None, probability: float, frame: int) -> int | None:
+    """The frame since which a run has paused, or None while somebody speaks. `before` is what it was one frame ago."""
+    if probability >= SPEECH_THRESHOLD:
+        return None
+    return frame if probability < SILENCE_THRESHOLD and before is None else before
 
 
 def best_pause(run: Sequence[float], first: int, last: int) -> tuple[int, float]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.api.live.dialects.incoming import Incoming, Warn
 from app.audio.live_sound import LiveEncoding
 from app.errors import AppError, FieldError, InvalidRequest
 from app.intake.metadata import MAX_METADATA_BYTES, checked_metadata
@@ -70,11 +71,7 @@ def whole_number(value: object) -> object:
 
 def seconds_of(milliseconds: object) -> float | None:
     """None if it is no time."""
-    value = (
-        int(milliseconds)
-        if isinstance(milliseconds, str) and re.fullmatch(r"[0-9]{1,15}", milliseconds)
-        else milliseconds
-    )
+    value = whole_number(milliseconds)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
         return None
     return value / 1000
@@ -101,6 +98,21 @@ def fitting(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]
     return {name: value for name, value in metadata.items() if name in kept}, [
         name for name in metadata if name not in kept
     ]
+
+
+def with_metadata(own: object, others: Mapping[str, Any]) -> tuple[object, Sequence[str]]:
+    """The client's own metadata, which is checked later, and as much as fits of what the phone system knows.
+
+    Also returns the names of what was left out.
+    """
+    return fitting({**others, **own}) if isinstance(own, dict) else (own, [])
+
+
+def about_left_out(names: Sequence[str]) -> Sequence[Incoming]:
+    if not names:
+        return []
+    listed = ", ".join(name[:LONGEST_SHOWN] for name in names[:5])
+    return [Warn("metadata_left_out", f"These metadata cannot be stored and were left out: {listed}.")]
 
 
 class Payloads:

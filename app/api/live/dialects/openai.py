@@ -18,7 +18,7 @@ from app.api.live.dialects.frames import LONGEST_SHOWN, Payloads, as_text, objec
 from app.api.live.dialects.incoming import Answer, Frame, Heard, Incoming, Settle, Start
 from app.api.openai.errors import failure_of
 from app.api.openai.names import OPENAI_NAMES, model_named
-from app.audio.live_sound import Sound
+from app.audio.live_sound import SILENCE, Sound
 from app.errors import AppError, FieldError, InvalidRequest
 from app.intake.model_names import ModelNames
 from app.intake.requests import MAX_PROMPT_CHARACTERS
@@ -29,7 +29,6 @@ REALTIME_NAMES = frozenset({*OPENAI_NAMES, "gpt-live-transcribe", "gpt-realtime-
 """Names of OpenAI that mean the default model here, also with a date such as `-2025-12-15`."""
 EAGERNESS_MS = {"low": 1_000, "medium": 500, "auto": 500, "high": 300}
 SERVER_VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
-SILENCE = {"pcm_s16le": b"\x00\x00", "mulaw": b"\xff", "alaw": b"\xd5"}
 SILENCE_SECONDS = 0.3
 """More silence than ends an utterance is put behind what the client commits, because no sound may follow for long."""
 MOST_ERRORS = 100

@@ -13,15 +13,15 @@ from typing import Any
 
 from app.api.live.dialects.asking import new_call
 from app.api.live.dialects.frames import (
-    LONGEST_SHOWN,
+    about_left_out,
     error_frames,
-    fitting,
     object_of,
     own_frames,
     sound_of,
     whole_number,
+    with_metadata,
 )
-from app.api.live.dialects.incoming import Frame, Heard, HeardTrack, Incoming, Start, Stop, Warn
+from app.api.live.dialects.incoming import Frame, Heard, HeardTrack, Incoming, Start, Stop
 from app.errors import AppError, FieldError, InvalidRequest
 from app.live.events import LiveEvent
 
@@ -83,19 +83,11 @@ class PcmDialect:
         self._has_started = True
         self._takes_commands = told.get("event") in (ASTERISK, VONAGE)
         values = {**self._from_url, **self._announced(told)}
-        own = values.get("metadata", {})
-        if isinstance(own, dict):
-            values["metadata"], left_out = fitting({**told, **own})
-        else:
-            left_out = []
+        values["metadata"], left_out = with_metadata(values.get("metadata", {}), told)
         shared_as = None
         if self._leg is not None:
             shared_as, values["channels"] = self._leg[0], 2
-        start = Start(new_call(values, self.name), shared_as)
-        if not left_out:
-            return [start]
-        names = ", ".join(name[:LONGEST_SHOWN] for name in left_out[:5])
-        return [start, Warn("metadata_left_out", f"These metadata cannot be stored and were left out: {names}.")]
+        return [Start(new_call(values, self.name), shared_as), *about_left_out(left_out)]
 
     def _announced(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that the first frame says. The URL comes before what jambonz and others only mention."""

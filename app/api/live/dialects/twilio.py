@@ -14,12 +14,13 @@ from app.api.live.dialects.asking import given, is_field, new_call, values_of_te
 from app.api.live.dialects.frames import (
     LONGEST_SHOWN,
     Payloads,
+    about_left_out,
     error_frames,
-    fitting,
     object_of,
     own_frames,
     seconds_of,
     sound_of,
+    with_metadata,
 )
 from app.api.live.dialects.incoming import Auth, Frame, HeardTrack, Incoming, Start, Stop, Warn
 from app.errors import AppError, FieldError, InvalidRequest
@@ -95,9 +96,9 @@ class TwilioDialect:
         told = {name: value for name, value in start.items() if name not in _NO_METADATA and _is_plain(value)}
         told |= {name: message[name] for name in _STREAM_IDS if _is_plain(message.get(name))}
         others = {name: value for name, value in parameters.items() if not is_field(name)}
-        asked["metadata"], left_out = _with(asked.get("metadata", {}), told | others)
+        asked["metadata"], left_out = with_metadata(asked.get("metadata", {}), told | others)
         auths: Sequence[Incoming] = [Auth(key) for key in keys if isinstance(key, str) and key][:1]
-        return [*auths, Start(new_call(asked, self.name)), *_about(left_out)]
+        return [*auths, Start(new_call(asked, self.name)), *about_left_out(left_out)]
 
     def _place_tracks(self, start: Mapping[str, Any], message: Mapping[str, Any], asked: dict[str, Any]) -> None:
         """Decides which channel each track is. Without a list of tracks, only Telnyx may send two of them."""
@@ -150,21 +151,6 @@ def _asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in parameters.items() if is_field(name)}
     texts = [(name, value) for name, value in fields.items() if isinstance(value, str)]
     return given({name: value for name, value in fields.items() if not isinstance(value, str)} | values_of_texts(texts))
-
-
-def _with(metadata: object, others: Mapping[str, Any]) -> tuple[object, Sequence[str]]:
-    """The client's own metadata, which is checked later, and as much as fits of what the phone system told."""
-    if not isinstance(metadata, dict):
-        return metadata, []
-    fit, left_out = fitting({**others, **metadata})
-    return fit, left_out
-
-
-def _about(left_out: Sequence[str]) -> Sequence[Incoming]:
-    if not left_out:
-        return []
-    names = ", ".join(name[:LONGEST_SHOWN] for name in left_out[:5])
-    return [Warn("metadata_left_out", f"These metadata cannot be stored and were left out: {names}.")]
 
 
 def _object(message: Mapping[str, Any], name: str) -> dict[str, Any]:
