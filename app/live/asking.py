@@ -13,7 +13,7 @@ USUAL_PARTIAL_MS = 1000
 class NewCall:
     """A live call that is asked for: how its sound comes, and what is asked for its recording.
 
-    An utterance ends after `silence_ms` without speech. While it grows, its text so far is told about every
+    An utterance ends after `silence_ms` without speech. While it grows, its text so far is sent about every
     `partial_ms`. `dialect` is a word for logs and metrics. `resume` names an interrupted call to go on with, and
     `can_resume` says that the client knows how to do that.
     """

@@ -53,7 +53,7 @@ log = structlog.stdlib.get_logger("callscribe.live")
 
 
 class LiveCall:
-    """`tell` gets all events of the call, on the event loop. It must not raise an error, and must not wait.
+    """`send` gets all events of the call, on the event loop. It must not raise an error, and must not wait.
 
     `end` makes the spool into a job when the call has ended for the reason that it gets, and returns the last event.
     """
@@ -72,7 +72,7 @@ class LiveCall:
         links: dict[str, str],
         resume_token: str | None,
         last_number: int,
-        tell: Callable[[LiveEvent], None],
+        send: Callable[[LiveEvent], None],
         end: Callable[["LiveCall", str], Awaitable[events.Stopped]],
     ) -> None:
         self.id: UUID = spool.id
@@ -89,7 +89,7 @@ class LiveCall:
         self._links = links
         self._number = last_number
         self._first_utterance = last_number  # those before an interruption have lower numbers
-        self._tell_client = tell
+        self._send_to_client = send
         self._end = end
         sound = self.sound
         self._tracks = None if sound.encoding == "container" else Tracks(sound)
@@ -120,7 +120,7 @@ class LiveCall:
         return self.sound.channels if self._files is None else max(1, len(self._files.files))
 
     async def begin(self, workspace: Workspace) -> None:
-        """Opens the files of samples, and tells the client that the call is open. Raises OSError."""
+        """Opens the files of samples, and informs the client that the call is open. Raises OSError."""
         try:
             folder = await self._parts.enter_async_context(workspace.folder())
             opening = open_sound_files(
@@ -135,7 +135,7 @@ class LiveCall:
             await self._parts.aclose()
             raise
         self._ticking = asyncio.create_task(self._tick_until_closed())
-        self._tell(events.Started(self.id, self._links, self.resume_token))
+        self._send(events.Started(self.id, self._links, self.resume_token))
 
     async def hear(self, raw: bytes) -> None:
         """Takes sound as it was declared, with its channels interleaved. Raises AppError if the call cannot go on.
@@ -199,10 +199,10 @@ class LiveCall:
         await self._parts.aclose()
 
     async def hand_over(self) -> None:
-        """Gives the spool up, and tells the client. Nothing may be written of the call after that."""
+        """Gives the spool up, and informs the client. Nothing may be written of the call after that."""
         await self._threads.run(self.spool.interrupt, ANSWER_SECONDS)
         if self.resume_token is not None:
-            self._tell_client(events.Reconnect(self.resume_token))
+            self._send_to_client(events.Reconnect(self.resume_token))
 
     async def _stop(self, reason: str) -> UUID | None:
         await self._close()
@@ -211,7 +211,7 @@ class LiveCall:
             listener.close()
         await self._parts.aclose()
         stopped = await self._end(self, reason)
-        self._tell_client(stopped)
+        self._send_to_client(stopped)
         return stopped.id
 
     async def _give_last_texts(self, limit_seconds: float) -> None:
@@ -298,7 +298,7 @@ class LiveCall:
         except (AppError, OSError, EngineStopped) as error:
             log.warning("live text ended", call=str(self.id), error=repr(error))
             code = error.code if isinstance(error, AppError) else Unavailable.code
-            self._tell(events.Warned(code, "There is no more live text. The call is still recorded.", None))
+            self._send(events.Warned(code, "There is no more live text. The call is still recorded.", None))
             self._files = None
 
     def _advance(self) -> None:
@@ -313,7 +313,7 @@ class LiveCall:
                     self._rank,
                     self._hear_event,
                     silence_ms=self._new.silence_ms,
-                    partial_ms=self._new.partial_ms if self._tells_partials else None,
+                    partial_ms=self._new.partial_ms if self._wants_partials else None,
                 )
             )
         for listener in self._listeners:
@@ -321,11 +321,11 @@ class LiveCall:
         self.news.heard_seconds = self._files.samples / SAMPLE_RATE
 
     @property
-    def _tells_partials(self) -> bool:
+    def _wants_partials(self) -> bool:
         return self._new.partials and not self.options.redacts
 
     def _fail(self, error: AppError | OSError | None) -> None:
-        """The call cannot go on. The client is told at its next sound, and what is in the spool becomes a job."""
+        """The call cannot go on. The client gets the error at its next sound. What is in the spool becomes a job."""
         if isinstance(error, AppError):
             self._trouble = error
         elif isinstance(error, OSError) and is_disk_full(error):
@@ -340,17 +340,17 @@ class LiveCall:
         speaker = label_of(self.options, event.channel, self.channels)
         match event:
             case heard.SpeechStarted(channel=channel, start=start):
-                self._tell(events.SpeechStarted(channel, speaker, round(start, 2)))
+                self._send(events.SpeechStarted(channel, speaker, round(start, 2)))
             case heard.SpeechStopped(channel=channel, end=end):
-                self._tell(events.SpeechStopped(channel, speaker, round(end, 2)))
+                self._send(events.SpeechStopped(channel, speaker, round(end, 2)))
             case heard.Partial(channel=channel, utterance=utterance, start=start, text=text):
                 number = self._first_utterance + utterance
-                self._tell(events.Partial(channel, speaker, number, text, round(start, 2)))
+                self._send(events.Partial(channel, speaker, number, text, round(start, 2)))
             case heard.Final():
-                self._tell(self._final(event, speaker))
+                self._send(self._final(event, speaker))
             case heard.Behind(channel=channel, seconds=seconds):
                 message = f"The live text is {seconds:.0f} s late. The recording is not affected."
-                self._tell(events.Warned("behind", message, channel))
+                self._send(events.Warned("behind", message, channel))
 
     def _final(self, final: heard.Final, speaker: str) -> events.Transcript:
         redacts = self.options.redacts
@@ -365,15 +365,15 @@ class LiveCall:
             final.words if self.options.word_timestamps and not redacts else None,
         )
 
-    def _tell(self, event: LiveEvent) -> None:
-        """Tells the client, and notes the event for those who follow the call."""
-        told = event.as_json()
+    def _send(self, event: LiveEvent) -> None:
+        """Sends the event to the client, and notes it for those who follow the call."""
+        fields = event.as_json()
         if isinstance(event, events.Partial):
-            self.news.partials[str(event.channel)] = told
+            self.news.partials[str(event.channel)] = fields
         else:
             self._number += 1
-            self.news.events.append((self._number, {name: told[name] for name in told if name != "resume"}))
+            self.news.events.append((self._number, {name: fields[name] for name in fields if name != "resume"}))
         if isinstance(event, events.Transcript):
             self.news.partials.pop(str(event.channel), None)
         self.news.changed = True
-        self._tell_client(event)
+        self._send_to_client(event)

@@ -106,9 +106,9 @@ class LiveCalls:
         return len(self._calls)
 
     async def open(
-        self, caller: Caller, new: NewCall, tell: Callable[[LiveEvent], None], *, shared_as: str | None = None
+        self, caller: Caller, new: NewCall, send: Callable[[LiveEvent], None], *, shared_as: str | None = None
     ) -> LiveCall:
-        """A new call, or an interrupted one that `new.resume` names. Calls `tell` with each event of the call.
+        """A new call, or an interrupted one that `new.resume` names. Calls `send` with each event of the call.
 
         Connections of one caller with the same `shared_as` are tracks of one call. Only the first of them gets events.
 
@@ -116,13 +116,13 @@ class LiveCalls:
         resumed, and what the intake raises for a request that it refuses.
         """
         if shared_as is None:
-            return await self._open(caller, new, tell)
+            return await self._open(caller, new, send)
         async with self._opening_shared:
             shared = self._shared.get((caller.label, shared_as))
             if shared is not None and shared.is_open:
                 shared.legs += 1
                 return shared
-            call = await self._open(caller, new, tell)
+            call = await self._open(caller, new, send)
             self._shared[caller.label, shared_as] = call
             return call
 
@@ -145,7 +145,7 @@ class LiveCalls:
         with suppress(*DATABASE_TROUBLE):
             await self._write_news()
 
-    async def _open(self, caller: Caller, new: NewCall, tell: Callable[[LiveEvent], None]) -> LiveCall:
+    async def _open(self, caller: Caller, new: NewCall, send: Callable[[LiveEvent], None]) -> LiveCall:
         engine = self._engine
         if self._draining:
             raise ShuttingDown(STOPPING)
@@ -170,7 +170,7 @@ class LiveCalls:
             links=self._links(spool.id),
             resume_token=token,
             last_number=last_number,
-            tell=tell,
+            send=send,
             end=self._end,
         )
         places.enter(caller.label, caller.tenant)

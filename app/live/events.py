@@ -1,7 +1,7 @@
-"""What a live call tells its client and everybody who follows it. All times are seconds from the start of the call.
+"""The events that a live call sends to its client and to everybody who follows it.
 
-`as_json` gives the objects of our own dialect, which followers read too. The other dialects write the same events in
-their own words. Values only.
+All times are seconds from the start of the call. `as_json` gives the objects of our own dialect, which followers read
+too. The other dialects write the same events in their own words. Values only.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class Started:
     resume: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        told = {"type": self.kind, "id": str(self.id), "links": self.links}
-        return told if self.resume is None else told | {"resume": self.resume}
+        fields = {"type": self.kind, "id": str(self.id), "links": self.links}
+        return fields if self.resume is None else fields | {"resume": self.resume}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Transcript:
     words: Sequence[Word] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "type": self.kind,
             "channel": self.channel,
             "speaker": self.speaker,
@@ -99,11 +99,11 @@ class Transcript:
             "language": self.language,
         }
         if self.words is not None:
-            told["words"] = [
+            fields["words"] = [
                 {"start": word.start, "end": word.end, "word": word.word, "probability": word.probability}
                 for word in self.words
             ]
-        return told
+        return fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Following:
 
         A partial has the number of the event before it. Raises NotFound, and one of DATABASE_TROUBLE.
         """
-        told: dict[str, Any] = {}
+        sent: dict[str, Any] = {}
         is_first = True
         with self._signals.subscribe(rows.topic(call_id)) as notified:
             while True:
@@ -76,9 +76,9 @@ class Following:
                     after = number
                     yield number, event
                 for channel, partial in row.partials.items():
-                    if told.get(channel) != partial:
+                    if sent.get(channel) != partial:
                         yield after, partial
-                told = row.partials
+                sent = row.partials
                 if row.ended_at is not None:
                     return
                 if not events:

@@ -37,7 +37,7 @@ class LiveCallRow(SQLModel, table=True):
 
 
 class LiveEventRow(SQLModel, table=True):
-    """Something that a live call told its client and that stays: all events except partials. Numbered from 1."""
+    """An event that a live call sent to its client and that stays: all events except partials. Numbered from 1."""
 
     __tablename__ = "live_event"
 

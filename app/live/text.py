@@ -2,7 +2,7 @@
 
 Numbers are said with pauses, so that one utterance may hold only a part of one. And the language of a short utterance
 is often detected wrongly. So all numbers of all languages that the rules know are taken out, and no partial text is
-told. The transcript of the recording is redacted as a whole later, with less taken out.
+sent. The transcript of the recording is redacted as a whole later, with less taken out.
 """
 
 from collections.abc import Iterator

@@ -64,7 +64,7 @@ class Calls(Protocol):
     """What a conversation needs of the calls of this process (`app.live.calls.LiveCalls`)."""
 
     async def open(
-        self, caller: Caller, new: NewCall, tell: Callable[[LiveEvent], None], *, shared_as: str | None = None
+        self, caller: Caller, new: NewCall, send: Callable[[LiveEvent], None], *, shared_as: str | None = None
     ) -> OpenCall: ...
 
 
@@ -78,7 +78,8 @@ async def converse(
 ) -> None:
     """Holds a call over an accepted connection, until the client or the call ends.
 
-    `caller` is who the handshake named, or None if it named nobody. Then `identify` gets the key in the first frames.
+    `caller` is the caller whose key came with the handshake. If no key came, it is None, and `identify` is called with
+    the key of the first frames.
 
     Raises AppError after the client got it in its own words, so that the connection is closed with the code for it.
     ShuttingDown means that the client may resume the call. The caller of this function closes the connection.
@@ -107,7 +108,7 @@ async def _send(websocket: WebSocket, frame: Frame) -> None:
 
 
 class _Outbox:
-    """Events and frames that the client has not got yet. If it does not read, it loses partials first."""
+    """Events and frames that were not sent yet. A client that does not read loses some of them, partials first."""
 
     def __init__(self) -> None:
         self._waiting: deque[LiveEvent | Sequence[Frame]] = deque()
@@ -274,9 +275,9 @@ class _Conversation:
     async def _start(self, start: Start) -> None:
         if self._caller is None:
             raise Unauthorized
-        self._call = await self._calls.open(self._caller, start.call, self._tell, shared_as=start.shared_as)
+        self._call = await self._calls.open(self._caller, start.call, self._put, shared_as=start.shared_as)
 
-    def _tell(self, event: LiveEvent) -> None:
+    def _put(self, event: LiveEvent) -> None:
         self._outbox.put(event)
         if isinstance(event, Stopped | Reconnect):
             self._reconnects = isinstance(event, Reconnect)

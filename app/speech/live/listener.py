@@ -80,7 +80,7 @@ class _Draft:
     until: int
     passes: int = 0
     seconds_of_last: float = 0.0
-    is_told: bool = False
+    is_shown: bool = False
     agreement: Agreement = field(default_factory=Agreement)
 
 
@@ -300,7 +300,7 @@ class ChannelListener:
             return  # the final text is due, and says more
         if draft.agreement.hear(result.heard.text):
             self._give(Partial(self._settings.channel, number, start / SAMPLE_RATE, draft.agreement.text))
-            draft.is_told = True
+            draft.is_shown = True
             metrics.live_delay("partial", self._seconds_since(end))
 
     async def _give_final(self, closed: Closed) -> None:
@@ -315,7 +315,7 @@ class ChannelListener:
             self._vote(result, (closed.end - closed.start) / SAMPLE_RATE)
         if result is not None and result.heard is not None:
             self._give(self._final(closed, result.heard))
-        elif self._draft.number == closed.number and self._draft.is_told:
+        elif self._draft.number == closed.number and self._draft.is_shown:
             believed = self._draft.agreement.text if result is None else ""
             self._give(self._without_words(closed, believed))
 

@@ -64,7 +64,7 @@ class _Config:
 class _Item:
     id: str
     start: float
-    told: str = ""
+    sent: str = ""
     end: float | None = None
     is_committed: bool = False
 
@@ -286,8 +286,8 @@ class OpenAIDialect:
 
     def _grown(self, item: _Item, text: str) -> Iterator[Frame]:
         """The text that is new. A text that does not continue the one before comes as a whole with `completed`."""
-        if text.startswith(item.told) and text != item.told:
-            delta, item.told = text[len(item.told) :], text
+        if text.startswith(item.sent) and text != item.sent:
+            delta, item.sent = text[len(item.sent) :], text
             yield self._event(f"{_INPUT}.delta", item_id=item.id, content_index=0, delta=delta)
 
     def _completed(self, item: _Item, text: str, seconds: float) -> Frame:
@@ -303,9 +303,9 @@ class OpenAIDialect:
         previous, self._previous, item.is_committed = self._previous, item.id, True
         yield self._event("input_audio_buffer.committed", previous_item_id=previous, item_id=item.id)
         content = [{"type": "input_audio", "transcript": None}]
-        told = {"id": item.id, "object": "realtime.item", "type": "message", "status": "completed", "role": "user"}
+        common = {"id": item.id, "object": "realtime.item", "type": "message", "status": "completed", "role": "user"}
         for kind in ("created",) if self._is_beta else ("added", "done"):
-            shown = {**told, "content": content}
+            shown = {**common, "content": content}
             yield self._event(f"conversation.item.{kind}", previous_item_id=previous, item=shown)
 
     def _id(self) -> str:

@@ -44,8 +44,8 @@ class OwnDialect:
         raise _refused("type", f"{str(kind)[:LONGEST_SHOWN]!r} is not known: send one of {', '.join(TYPES)}")
 
     def write(self, event: LiveEvent) -> Sequence[Frame]:
-        told = event.as_json()
-        return [as_text({"text": "", **told} if self._always_text else told)]
+        fields = event.as_json()
+        return [as_text({"text": "", **fields} if self._always_text else fields)]
 
     def settle(self) -> Sequence[Frame]:
         return []

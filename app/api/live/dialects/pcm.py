@@ -34,18 +34,18 @@ STEREO = "stereo"
 class PcmDialect:
     """`from_url` are the values of fields in the connection's URL. `leg` is the call and the channel that they name.
 
-    Asterisk and Vonage take text frames for commands. So they get events only if `tells_events` is true. All others
+    Asterisk and Vonage take text frames for commands. So they get events only if `sends_events` is true. All others
     get them unless it is false.
     """
 
     name = "pcm"
 
     def __init__(
-        self, from_url: Mapping[str, Any], *, leg: tuple[str, int] | None = None, tells_events: bool | None = None
+        self, from_url: Mapping[str, Any], *, leg: tuple[str, int] | None = None, sends_events: bool | None = None
     ) -> None:
         self._from_url = dict(from_url)
         self._leg = leg
-        self._tells_events = tells_events
+        self._sends_events = sends_events
         self._takes_commands = False
         self._has_started = False
 
@@ -66,38 +66,41 @@ class PcmDialect:
         return self._begin(object_of(frame))
 
     def write(self, event: LiveEvent) -> Sequence[Frame]:
-        tells = not self._takes_commands if self._tells_events is None else self._tells_events
-        return own_frames(event) if tells else []
+        sends = not self._takes_commands if self._sends_events is None else self._sends_events
+        return own_frames(event) if sends else []
 
     def settle(self) -> Sequence[Frame]:
         return []
 
     def refuse(self, error: AppError) -> Sequence[Frame]:
-        return [] if self._takes_commands and not self._tells_events else error_frames(error)
+        return [] if self._takes_commands and not self._sends_events else error_frames(error)
 
     def _begin_without_metadata(self) -> Sequence[Incoming]:
         self._require_sound("The first frame is binary")
         return self._begin({})
 
-    def _begin(self, told: Mapping[str, Any]) -> Sequence[Incoming]:
+    def _begin(self, known: Mapping[str, Any]) -> Sequence[Incoming]:
         self._has_started = True
-        self._takes_commands = told.get("event") in (ASTERISK, VONAGE)
-        values = {**self._from_url, **self._announced(told)}
-        values["metadata"], left_out = with_metadata(values.get("metadata", {}), told)
+        self._takes_commands = known.get("event") in (ASTERISK, VONAGE)
+        values = {**self._from_url, **self._announced(known)}
+        values["metadata"], left_out = with_metadata(values.get("metadata", {}), known)
         shared_as = None
         if self._leg is not None:
             shared_as, values["channels"] = self._leg[0], 2
         return [Start(new_call(values, self.name), shared_as), *about_left_out(left_out)]
 
-    def _announced(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def _announced(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that the first frame says. The URL comes before what jambonz and others only mention."""
-        if told.get("event") == ASTERISK:
-            return sound_of(told.get("format"))
-        if told.get("event") == VONAGE and "content-type" in told:
-            return sound_of(told["content-type"])
+        if known.get("event") == ASTERISK:
+            return sound_of(known.get("format"))
+        if known.get("event") == VONAGE and "content-type" in known:
+            return sound_of(known["content-type"])
         values: dict[str, Any] = {}
-        if "mixType" in told:
-            values = {"sample_rate": whole_number(told.get("sampleRate")), "channels": 1 + (told["mixType"] == STEREO)}
+        if "mixType" in known:
+            values = {
+                "sample_rate": whole_number(known.get("sampleRate")),
+                "channels": 1 + (known["mixType"] == STEREO),
+            }
         return {name: value for name, value in values.items() if name not in self._from_url and value is not None}
 
     def _require_sound(self, what: str) -> None:
@@ -129,8 +132,8 @@ def _later(frame: str) -> Sequence[Incoming]:
 
 def _asterisk(frame: str) -> dict[str, Any]:
     """Reads `MEDIA_START connection_id:1 format:ulaw …`. Asterisk's JSON has the same names."""
-    told = {name: value for name, _, value in (word.partition(":") for word in frame.split()[1:]) if name}
-    return {"event": ASTERISK, **told}
+    known = {name: value for name, _, value in (word.partition(":") for word in frame.split()[1:]) if name}
+    return {"event": ASTERISK, **known}
 
 
 def _refused(field: str, detail: str) -> InvalidRequest:

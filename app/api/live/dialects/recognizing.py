@@ -46,17 +46,17 @@ def dialect_of(handshake: Handshake, first: Frame) -> Dialect:
     """The dialect of a connection that is not OpenAI's. It has still to read the first frame. Raises InvalidRequest."""
     from_url = values_of_texts(_fields(handshake.query))
     query = dict(handshake.query)
-    tells_events = _boolean(EVENTS, query.get(EVENTS))
+    sends_events = _boolean(EVENTS, query.get(EVENTS))
     leg = leg_of(query.get("call"), query.get("channel"))
     if isinstance(first, str) and first.lstrip().startswith("{"):
         values = object_of(first)
         if values.get("type") in TYPES:
             return OwnDialect(from_url)
         if is_twilio(values):
-            return TwilioDialect(from_url, tells_events=tells_events or False)
+            return TwilioDialect(from_url, sends_events=sends_events or False)
         if "type" in values and SAYS_SOUND.isdisjoint(from_url):  # rather a mistake than metadata
             return OwnDialect(from_url)
-    return PcmDialect(from_url, leg=leg, tells_events=tells_events)
+    return PcmDialect(from_url, leg=leg, sends_events=sends_events)
 
 
 def _fields(query: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:

@@ -48,9 +48,9 @@ class TwilioDialect:
 
     name = "twilio"
 
-    def __init__(self, from_url: Mapping[str, Any], *, tells_events: bool = False) -> None:
+    def __init__(self, from_url: Mapping[str, Any], *, sends_events: bool = False) -> None:
         self._from_url = from_url
-        self._tells_events = tells_events
+        self._sends_events = sends_events
         self._payloads = Payloads()
         self._channels: dict[str, int] | None = None  # by track; None before `start`
         self._channel_of_others: int | None = None
@@ -76,7 +76,7 @@ class TwilioDialect:
         return []  # marks, digits, and what phone systems will send some day
 
     def write(self, event: LiveEvent) -> Sequence[Frame]:
-        return own_frames(event) if self._tells_events else []
+        return own_frames(event) if self._sends_events else []
 
     def settle(self) -> Sequence[Frame]:
         return []
@@ -90,13 +90,13 @@ class TwilioDialect:
         start = _object(message, "start")
         parameters = dict(_either(start, "customParameters", "custom_parameters"))
         keys = [parameters.pop(name, None) for name in KEYS]
-        self._tells_events = BOOLEANS.get(str(parameters.pop(EVENTS, "")).strip().lower(), self._tells_events)
+        self._sends_events = BOOLEANS.get(str(parameters.pop(EVENTS, "")).strip().lower(), self._sends_events)
         asked = {**self._from_url, **_announced(start), **_asked(parameters)}
         self._place_tracks(start, message, asked)
-        told = {name: value for name, value in start.items() if name not in _NO_METADATA and _is_plain(value)}
-        told |= {name: message[name] for name in _STREAM_IDS if _is_plain(message.get(name))}
+        known = {name: value for name, value in start.items() if name not in _NO_METADATA and _is_plain(value)}
+        known |= {name: message[name] for name in _STREAM_IDS if _is_plain(message.get(name))}
         others = {name: value for name, value in parameters.items() if not is_field(name)}
-        asked["metadata"], left_out = with_metadata(asked.get("metadata", {}), told | others)
+        asked["metadata"], left_out = with_metadata(asked.get("metadata", {}), known | others)
         auths: Sequence[Incoming] = [Auth(key) for key in keys if isinstance(key, str) and key][:1]
         return [*auths, Start(new_call(asked, self.name)), *about_left_out(left_out)]
 
