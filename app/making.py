@@ -70,6 +70,7 @@ from app.sources.fetch import Fetcher
 from app.sources.s3_source import S3Source
 from app.sources.web import WebSource
 from app.speech.engine import EngineConfig, LiveTranscriber, check
+from app.speech.families import Families
 from app.storage.disk import FreeSpace
 from app.storage.folder_store import MARKER, LocalAudioStore
 from app.storage.s3_store import S3AudioStore
@@ -93,7 +94,7 @@ def open_intake(
     queue = QueueLimit(settings.max_pending)
     limits = Limits(settings.max_upload_bytes, settings.max_audio_seconds, queue, shares)
     receivers = Receivers(guard, settings.webhook_urls, settings.callback_urls)
-    models = ModelNames(settings.model, settings.model_aliases)
+    models = model_names_of(settings)
     outputs = Outputs(
         settings.output_buckets,
         None if settings.output_url is None else Output(settings.output_url),
@@ -111,6 +112,10 @@ def open_intake(
         switches.require_intake,
         settings.redact,
     )
+
+
+def model_names_of(settings: Settings) -> ModelNames:
+    return ModelNames(settings.models, settings.model_aliases, Families(settings.remote_models))
 
 
 def neighbours_of(settings: Settings) -> Neighbours:
@@ -170,7 +175,7 @@ def check_watch(settings: Settings) -> None:
     try:
         Place(settings.watch).prepare()
         asked = Asking.checked(settings.watch_options).ask("call.wav", None)
-        options_in_force(asked.options, ModelNames(settings.model, settings.model_aliases))
+        options_in_force(asked.options, model_names_of(settings))
         receivers = Receivers(NetworkGuard(settings.allowed_networks))
         receivers.webhooks(asked.webhook_url)
         receivers.callbacks(asked.callback_url, PlaceholderValues("call.wav", asked.external_id, "file"))
@@ -184,13 +189,14 @@ def check_watch(settings: Settings) -> None:
 
 def engine_config(settings: Settings) -> EngineConfig:
     return EngineConfig(
-        models=settings.model,
+        models=settings.models,
         models_dir=settings.models_dir,
         device=settings.device,
         device_index=settings.device_index,
         compute_type=settings.compute_type,
         batch_size=settings.batch_size,
         beam_size=settings.beam_size,
+        endpoints=settings.remote_models,
     )
 
 
@@ -313,7 +319,7 @@ def presence_of(
         runner,
         name=name,
         version=__version__,
-        models=settings.model,
+        models=settings.models,
         grace_seconds=settings.shutdown_grace_seconds,
         end=shutdown.requested.set,
     )

@@ -201,6 +201,13 @@ async def models_served(database: Database, models: Sequence[str]) -> None:
         raise Doubtful(waiting, f"{waiting}: {', '.join(unserved)}")
 
 
+async def models_answer(engine: Engine) -> None:
+    """It asks nothing, because a server that is away must not delay the answer."""
+    if troubles := engine.troubles:
+        why = "; ".join(f"{name}: {trouble}" for name, trouble in troubles.items())
+        raise Doubtful(f"{', '.join(troubles)} cannot be used, so its jobs wait", why)
+
+
 WHAT_STYLES_REACH = {
     Style.S3: "transcripts cannot be written to a bucket",
     Style.FOLDER: "transcripts cannot be written to a folder",

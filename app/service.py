@@ -203,7 +203,8 @@ async def open_parts(
                 retention,
                 at_end,
                 worker=name,
-                models=settings.model,
+                models=settings.models,
+                remote=[endpoint.name for endpoint in settings.remote_models],
                 shares=shares,
             )
             jobs = Executor(engine, runner)
@@ -221,7 +222,7 @@ async def open_parts(
         shutdown = Shutdown([*workers, (analysis, SENDING_GRACE_SECONDS), (sender, SENDING_GRACE_SECONDS)])
         on_signals(shutdown.request)
         presence = None if jobs is None else presence_of(settings, database, signals, jobs.runner, name, shutdown)
-        unserved = UnservedModels(database, settings.model)
+        unserved = UnservedModels(database, settings.models)
         work = [signals.run(), switches.run(), neighbours.run(database, signals), retention.run(), sender.run()]
         work += [
             analysis.run(),
@@ -313,10 +314,11 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
         {
             "storage": partial(readiness.one_machine, parts.store, parts.database),
             "jobs": partial(readiness.workers_at_work, parts.database, parts.switches),
-            "models": partial(readiness.models_served, parts.database, settings.model),
+            "models": partial(readiness.models_served, parts.database, settings.models),
             **({"worker": partial(readiness.not_drained, parts.presence)} if parts.presence else {}),
             **{what: partial(readiness.not_paused, parts.switches, what) for what in Pausable},
             "deliveries": partial(readiness.neighbours_reached, parts.database),
+            **({"remote": partial(readiness.models_answer, engine)} if engine and settings.remote_models else {}),
             **({"redis": partial(readiness.redis_usable, parts.redis)} if parts.redis else {}),
             **({"watch": partial(readiness.folder_watched, parts.watch)} if parts.watch else {}),
         },

@@ -23,6 +23,7 @@ from app.intake.folder.names import is_watched_folder
 from app.intake.requests import CreateTranscription, validated
 from app.intake.stream.names import check_stream, rejected_stream
 from app.network.redis_address import parse_redis_address
+from app.speech.endpoints import Endpoint
 from app.storage.file_url import FILE_SCHEME, path_of, template_url
 from app.storage.s3_url import BUCKET, S3Url, parse_s3_place
 from app.transcripts.entities import Entity
@@ -335,10 +336,44 @@ def split_aliases(value: Any) -> Any:
     return aliases
 
 
+def split_models(value: Any) -> Any:
+    """Names of models, and endpoints of those that are written as `NAME=https://host/v1#MODEL`."""
+    if not isinstance(value, str):
+        return value
+    return tuple(_endpoint(part) if "=" in part else part for part in split(value))
+
+
+def _endpoint(text: str) -> Endpoint:
+    name, _, address = text.partition("=")
+    url, _, model = address.partition("#")
+    if not (ALIAS.fullmatch(name) and model and urlsplit(url).scheme in ("http", "https")):
+        raise ValueError(f"{name} must be written as NAME=https://host/v1#MODEL")
+    return Endpoint(name, url.rstrip("/"), model)
+
+
+def split_remote_keys(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition(":") for part in split(value)]
+    if not all(name and key for name, _, key in pairs):
+        raise ValueError("write NAME:key pairs, separated by commas")
+    return {name: key for name, _, key in pairs}
+
+
+def of_remote_models(keys: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
+    models = info.data.get("model", ())
+    remote = [model.name for model in models if isinstance(model, Endpoint)]
+    for name in keys:
+        if models and name not in remote:
+            raise ValueError(f"{name} is no remote model of CALLSCRIBE_MODEL")
+    return keys
+
+
 def of_served_models(aliases: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-    served = info.data.get("model")
-    if served is None:  # the error about the models is reported instead
+    models = info.data.get("model")
+    if models is None:  # the error about the models is reported instead
         return aliases
+    served = [model.name if isinstance(model, Endpoint) else model for model in models]
     for name, model in aliases.items():
         if name in served:
             raise ValueError(f"{name} is the name of a model in CALLSCRIBE_MODEL already")

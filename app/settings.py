@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from app import wording
 from app.database.address import Address
 from app.deliveries.receivers import MAX_RECEIVERS
 from app.network.redis_address import RedisAddress
+from app.speech.endpoints import Endpoint
 from app.speech.families import default_model
 from app.speech.model import DEFAULT_BEAM_SIZE
 from app.storage.s3_url import S3Url
@@ -67,11 +69,27 @@ class Settings(BaseSettings):
     source_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split_buckets)] = Field(
         default=(), description="Buckets that clients may name in `s3://` URLs, comma separated. If unset, none."
     )
-    model: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split)] = Field(
+    model: Annotated[tuple[str | Endpoint, ...], NoDecode, BeforeValidator(values.split_models)] = Field(
         default_factory=lambda: (default_model(),),
-        description="Whisper models to serve, comma separated. The first is the default. Each is a size or a hub name, "
-        "both of which may end in `@commit`, or a folder.",
+        description="Models to serve, comma separated. The first is the default. A Whisper model is a size or a hub "
+        "name, both of which may end in `@commit`, or a folder. `moonshine-base-en` is of another family. "
+        "`NAME=https://host/v1#MODEL` is a model of another server (docs/models.md).",
         min_length=1,
+    )
+    remote_keys: Annotated[
+        dict[str, SecretStr],
+        NoDecode,
+        BeforeValidator(values.split_remote_keys),
+        AfterValidator(values.of_remote_models),
+    ] = Field(
+        default_factory=dict,
+        description="`NAME:key` pairs, comma separated: the API keys of the models of other servers.",
+    )
+    remote_concurrency: int = Field(
+        default=8, ge=1, le=256, description="How many requests each remote model gets at the same time."
+    )
+    remote_timeout_seconds: float = Field(
+        default=60, gt=0, le=3600, description="How many seconds a remote model may take for one request."
     )
     model_aliases: Annotated[
         dict[str, str], NoDecode, BeforeValidator(values.split_aliases), AfterValidator(values.of_served_models)
@@ -360,6 +378,26 @@ class Settings(BaseSettings):
         description="How many seconds running jobs may still take when the process is stopped. Then they return to the "
         "queue.",
     )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Returns the names of the served models. The first is the default."""
+        return tuple(model.name if isinstance(model, Endpoint) else model for model in self.model)
+
+    @property
+    def remote_models(self) -> tuple[Endpoint, ...]:
+        """Returns the models that other servers run."""
+        keys = {name: key.get_secret_value() for name, key in self.remote_keys.items()}
+        return tuple(
+            replace(
+                model,
+                key=keys.get(model.name),
+                concurrency=self.remote_concurrency,
+                timeout_seconds=self.remote_timeout_seconds,
+            )
+            for model in self.model
+            if isinstance(model, Endpoint)
+        )
 
     @property
     def audio_place(self) -> Path | S3Url:

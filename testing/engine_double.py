@@ -10,7 +10,7 @@ crash           kill the process
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from app.audio.decode import DecodedAudio, MediaInfo
@@ -54,6 +54,10 @@ class EngineDouble:
     def __init__(self, config: EngineConfig, shares: Shares) -> None:
         self.ready = False
         self._sleeping = asyncio.Semaphore()
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        return {}
 
     def load(self) -> None:
         self.ready = True

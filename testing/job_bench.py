@@ -1,7 +1,7 @@
 """A worker on a real database and real recordings, with an engine double that fails or hangs when a test sets it to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -55,6 +55,11 @@ class EngineDouble:
         self.ranks: list[Rank] = []
         self.given: list[Sequence[PcmFile]] = []
         self.started = asyncio.Event()
+        self.away: dict[str, str] = {}
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        return dict(self.away)
 
     async def transcribe(
         self,
@@ -105,6 +110,8 @@ class Bench:
         self.free_space = FreeSpace((store.folder,), 0)
         self.space_to_fetch = FreeSpace((store.folder,), 0)
         self.keep_audio_days = 0
+        self.models: Sequence[str] | None = None
+        self.remote: Sequence[str] = ()
         self.runner = self.new_runner()
 
     def new_runner(self) -> JobRunner:
@@ -121,6 +128,8 @@ class Bench:
             Retention(self.database, store, keep_audio_days=self.keep_audio_days),
             KEEP_AUDIO if self.keep_audio_days else FORGET_AUDIO,
             worker="test",
+            models=self.models,
+            remote=self.remote,
         )
 
     async def enqueue(self, content: bytes, **columns: Any) -> UUID:

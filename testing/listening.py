@@ -84,7 +84,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
     workspace, shares = Workspace(folder / "work"), Shares()
     fetcher, switches = open_fetcher(chosen, guard, store, free_space), Switches(database, signals)
     intake = open_intake(chosen, database, guard, store, fetcher, free_space, switches, shares)
-    engine = EngineDouble(EngineConfig(chosen.model, folder), shares)
+    engine = EngineDouble(EngineConfig(chosen.models, folder), shares)
     engine.load()
     parts = Parts(
         database=database,

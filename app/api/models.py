@@ -11,7 +11,6 @@ from app.api.openai.names import model_named, names_of
 from app.api.problems import COMMON_ERRORS, openai_responses, responses
 from app.errors import ModelNotFound
 from app.intake.model_names import ModelNames
-from app.speech.families import abilities
 
 CREATED = 1_677_532_384
 """When OpenAI's model `whisper-1` was created, in seconds since 1970.
@@ -45,6 +44,15 @@ class ModelFacts(BaseModel):
         description="The ISO 639-1 codes of the languages that it knows.", examples=[["en", "es"]]
     )
     translates: bool = Field(description="Whether it can translate to English.", examples=[True])
+    family: str = Field(
+        description="What kind of model it is: `whisper`, `moonshine`, or `remote` for a model of another server.",
+        examples=["whisper"],
+    )
+    abilities: list[Literal["translate", "words", "prompt"]] = Field(
+        description="What it can do besides writing what was said. `translate`: translate to English. `words`: give "
+        "the times of words. `prompt`: read `prompt` and `hotwords`. A request for anything else is refused.",
+        examples=[["translate", "words", "prompt"]],
+    )
 
 
 class ModelOut(ModelFacts):
@@ -76,6 +84,8 @@ class ModelList(BaseModel):
                     "default": True,
                     "languages": ["en", "es"],
                     "translates": True,
+                    "family": "whisper",
+                    "abilities": ["translate", "words", "prompt"],
                     "aliases": ["qwen3-asr-1.7b"],
                 }
             ]
@@ -128,10 +138,16 @@ def _as_openai(name: str) -> dict[str, Any]:
 
 
 def _facts(models: ModelNames, model: str) -> dict[str, Any]:
-    able = abilities(model)
+    able = models.abilities(model)
     return {
         "name": model,
         "default": model == models.default,
         "languages": list(able.languages),
         "translates": able.translates,
+        "family": able.family,
+        "abilities": [
+            name
+            for name, has in (("translate", able.translates), ("words", able.words), ("prompt", able.prompt))
+            if has
+        ],
     }

@@ -12,8 +12,9 @@ import typer
 from app.audio.raw import rate_trouble
 from app.cli.files import Output, clashes, recordings
 from app.cli.options import check_labels
-from app.speech.families import abilities
+from app.speech.families import Families
 from app.speech.language_tags import AUTO, code_of
+from app.speech.model import Abilities
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options
 
@@ -21,10 +22,11 @@ from app.transcripts.transcript import Options
 PRINTABLE_TOGETHER = (Format.TEXT, Format.JSON)
 
 
-def options(given: Options) -> Options:
+def options(given: Options, families: Families) -> Options:
     """Returns the options for all recordings. Raises if the model cannot do what they ask for."""
-    model, language = given.model, _language(given.model, given.language or "", "--language")
-    languages = tuple(dict.fromkeys(_language(model, each, "--languages") for each in given.languages))
+    model, able = given.model, families.abilities(given.model)
+    language = _language(model, able, given.language or "", "--language")
+    languages = tuple(dict.fromkeys(_language(model, able, each, "--languages") for each in given.languages))
     if languages and language:
         raise typer.BadParameter(
             "is for calls whose language is detected: leave --language out", param_hint="--languages"
@@ -32,22 +34,28 @@ def options(given: Options) -> Options:
     candidates = tuple(each for each in languages if each)
     if len(candidates) < len(languages):
         raise typer.BadParameter("write languages such as en,es; auto is none of them", param_hint="--languages")
-    if given.task == "translate" and not abilities(model).translates:
-        raise typer.BadParameter(f"the model {model} was not trained to translate", param_hint="--task")
+    if given.task == "translate" and not able.translates:
+        raise typer.BadParameter(f"the model {model} cannot translate", param_hint="--task")
+    if given.word_timestamps and not able.words:
+        raise typer.BadParameter(f"the model {model} cannot time words", param_hint="--word-timestamps")
+    if given.prompt and not able.prompt:
+        raise typer.BadParameter(f"the model {model} reads no prompt", param_hint="--prompt")
+    if given.hotwords and not able.prompt:
+        raise typer.BadParameter(f"the model {model} reads no hotwords", param_hint="--hotwords")
     if trouble := rate_trouble(given.encoding, given.sample_rate):
         raise typer.BadParameter(trouble.replace("the field encoding", "--encoding"), param_hint="--sample-rate")
     check_labels(given.channels, given.channel_labels)
     return replace(given, language=language, languages=candidates)
 
 
-def _language(model: str, language: str, option: str) -> str | None:
+def _language(model: str, able: Abilities, language: str, option: str) -> str | None:
     """Returns the code of the language, or None if it should be detected."""
     try:
         code = code_of(language)
     except ValueError:
         detail = f"{language!r} is no language; write auto, or a language such as en, en-US, eng or English"
         raise typer.BadParameter(detail, param_hint=option) from None
-    if code != AUTO and code not in abilities(model).languages:
+    if code != AUTO and code not in able.languages:
         raise typer.BadParameter(f"{language!r} is not a language of the model {model}", param_hint=option)
     return None if code == AUTO else code
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli.preparation import checked_settings
-from app.speech.families import bundled_models, downloaded_models, fetch, locate
+from app.speech.families import Families
 from app.speech.model import ModelUnavailable
 
 models_cli = typer.Typer(
@@ -21,12 +21,14 @@ def list_models(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     settings = checked_settings()
-    bundled, on_disk = bundled_models(), downloaded_models(settings.models_dir)
-    for name in sorted({*bundled, *on_disk, *settings.model}):
+    families, remote = Families(settings.remote_models), [endpoint.name for endpoint in settings.remote_models]
+    bundled, on_disk = families.bundled(), families.downloaded(settings.models_dir)
+    for name in sorted({*bundled, *on_disk, *settings.models}):
         facts = [
             *(["bundled"] if name in bundled else []),
             *(["on disk"] if name in on_disk else []),
-            *(["default"] if name == settings.model[0] else ["served"] if name in settings.model else []),
+            *(["remote"] if name in remote else []),
+            *(["default"] if name == settings.models[0] else ["served"] if name in settings.models else []),
         ]
         typer.echo(f"{name}\t{', '.join(facts)}")
 
@@ -34,13 +36,13 @@ def list_models(context: typer.Context) -> None:
 @models_cli.command("fetch")
 def fetch_model(name: ModelName) -> None:
     """Download a model if it is not on this machine, and print its folder."""
-    typer.echo(fetch(name, checked_settings().models_dir))
+    typer.echo(Families().fetch(name, checked_settings().models_dir))
 
 
 @models_cli.command("path")
 def print_model_path(name: ModelName) -> None:
     """Print the folder of a model that is on this machine."""
-    path = locate(name, checked_settings().models_dir)
+    path = Families().locate(name, checked_settings().models_dir)
     if path is None:
         raise ModelUnavailable(f"{name} is not on this machine; `callscribe models fetch {name}` gets it")
     typer.echo(path)

@@ -96,12 +96,13 @@ def transcribe(
     share_memory()
     from app.cli import arguments
     from app.cli.files import Output
+    from app.speech.families import Families
 
     settings = checked_settings()
     settings = settings.model_copy(update={"model": (model,)}) if model else settings
     options = arguments.options(
         Options(
-            model=settings.model[0],
+            model=settings.models[0],
             language=language,
             languages=listed(languages),
             task=task,
@@ -112,7 +113,8 @@ def transcribe(
             hotwords=tuple(hotwords or ()),
             encoding=encoding,
             sample_rate=sample_rate,
-        )
+        ),
+        Families(settings.remote_models),
     )
     files = arguments.files(paths, named_apart=output_dir is not None)
     forms = arguments.formats(form or [Format.TEXT], printed=output_dir is None, recordings=len(files))

@@ -1,4 +1,4 @@
-"""The names by which clients may ask for a model: those of the served models, and the operator's aliases. Pure.
+"""The names by which clients may ask for a model: those of the served models, and the operator's aliases.
 
 An alias is another name of a served model. A job always stores the served model's own name, so that workers claim it
 even if they have no aliases, and a later change of the aliases does not change the job.
@@ -7,6 +7,9 @@ even if they have no aliases, and a later change of the aliases does not change 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.speech.families import Families
+from app.speech.model import Abilities
+
 
 @dataclass(frozen=True)
 class ModelNames:
@@ -14,6 +17,7 @@ class ModelNames:
 
     served: Sequence[str]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    families: Families = field(default_factory=Families)
 
     @property
     def default(self) -> str:
@@ -24,6 +28,10 @@ class ModelNames:
         if not name:
             return self.default
         return name if name in self.served else self.aliases.get(name)
+
+    def abilities(self, model: str) -> Abilities:
+        """What a served model can do."""
+        return self.families.abilities(model)
 
     def aliases_of(self, model: str) -> list[str]:
         return [alias for alias, meant in self.aliases.items() if meant == model]

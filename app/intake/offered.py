@@ -1,12 +1,14 @@
 """Compares asked options with what the service offers, and fills in what follows from them. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from app.errors import FieldError, InvalidRequest
 from app.intake.model_names import ModelNames
-from app.speech.families import abilities
+from app.speech.model import Abilities
 from app.transcripts.transcript import Options
 
+_LISTED_ABILITIES = "GET /v1/models lists the abilities of each model"
 _LISTED = "GET /v1/models lists the languages of each model"
 
 
@@ -18,16 +20,27 @@ def options_in_force(asked: Options, models: ModelNames) -> Options:
     model = models.resolve(asked.model)
     if model is None:
         raise _refused("The model is not served.", "model", f"must be one of: {models.in_words()}")
-    _require_languages(asked, model)
-    if asked.task == "translate" and not abilities(model).translates:
-        raise _refused("The model cannot translate.", "task", f"the model {model} was not trained to translate")
+    able = models.abilities(model)
+    _require_languages(asked, model, able.languages)
+    _require_abilities(asked, model, able)
     if len(asked.languages) == 1:
         return replace(asked, model=model, language=asked.languages[0], languages=())
     return replace(asked, model=model)
 
 
-def _require_languages(asked: Options, model: str) -> None:
-    known = abilities(model).languages
+def _require_abilities(asked: Options, model: str, able: Abilities) -> None:
+    lacks = {
+        "task": asked.task == "translate" and not able.translates and "cannot translate",
+        "word_timestamps": asked.word_timestamps and not able.words and "cannot time words",
+        "prompt": asked.prompt and not able.prompt and "reads no prompt",
+        "hotwords": asked.hotwords and not able.prompt and "reads no hotwords",
+    }
+    for field, lack in lacks.items():
+        if lack:
+            raise _refused(f"The model {lack}.", field, f"the model {model} {lack}; {_LISTED_ABILITIES}")
+
+
+def _require_languages(asked: Options, model: str, known: Sequence[str]) -> None:
     if asked.language is not None and asked.languages:
         detail = "are candidates for a language that the service detects: send either language or languages"
         raise _refused("The language is both named and to be detected.", "languages", detail)

@@ -5,7 +5,8 @@ The engine loads the models, starts their threads, and puts the parts of this ro
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -18,13 +19,14 @@ from app.audio.pcm import PcmFile
 from app.process.memory import return_memory
 from app.process.places import FairPlaces, Rank
 from app.process.shares import Shares
-from app.speech import families
 from app.speech.batching.batcher import Batcher, EngineStopped
 from app.speech.call.assemble import Call, assemble
+from app.speech.endpoints import Endpoint
+from app.speech.families import Families
 from app.speech.live.events import OnEvent
 from app.speech.live.listener import ChannelListener
 from app.speech.live.passes import LivePass
-from app.speech.model import DEFAULT_BEAM_SIZE, Device, DeviceChoice, Model
+from app.speech.model import DEFAULT_BEAM_SIZE, Device, DeviceChoice, LoadedModel
 from app.speech.reader import ChannelScan
 from app.speech.reports import FinalReports, OnFinal
 from app.speech.session import Session
@@ -36,6 +38,7 @@ from app.transcripts.transcript import Options, Transcript
 USUAL_RANK = Rank()
 WINDOWS_BESIDE_LIVE = 2  # of a batch on a processor, which takes half a second
 CALLS_PER_CORE, CALLS_PER_GPU = 4, 50
+REMOTE = "remote"  # the kind of device of a model that another server runs
 logger = logging.getLogger(__name__)
 
 
@@ -46,6 +49,7 @@ class EngineConfig:
     `device` is `auto`, `cpu` or `cuda`. An empty `device_index` means all GPUs. The `compute_type` `auto` is int8 on a
     processor and float16 on a GPU. `batch_size` is the most windows that a batch holds; None means the number of the
     model's device, or the smallest of these numbers if there are several models. `beam_size` is that of DeviceChoice.
+    `endpoints` are those of the models that other servers run.
     """
 
     models: tuple[str, ...]
@@ -55,6 +59,11 @@ class EngineConfig:
     compute_type: str = "auto"
     batch_size: int | None = None
     beam_size: int = DEFAULT_BEAM_SIZE
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def families(self) -> Families:
+        return Families(self.endpoints)
 
     @property
     def device_choice(self) -> DeviceChoice:
@@ -63,11 +72,16 @@ class EngineConfig:
 
 def check(config: EngineConfig) -> None:
     """Raises ModelUnavailable if this machine lacks the device, or if a name is not that of a model. Loads nothing."""
+    families = config.families
     for name in config.models:
         families.check(name, config.device_choice)
 
 
 class Transcriber(Protocol):
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Why models cannot be used at the moment, by their names. Models that can be used are not in it."""
+
     async def transcribe(
         self,
         channels: Sequence[PcmFile],
@@ -123,12 +137,12 @@ class Engine:
 
     def __init__(self, config: EngineConfig, shares: Shares | None = None) -> None:
         self._config = config
-        self._models: Mapping[str, Model] = {}
+        self._models: Mapping[str, LoadedModel] = {}
         self.devices: Mapping[str, Device] = {}
         """Where each model runs, after `load`."""
-        self._batcher: Batcher[Work] | None = None
+        self._batchers: Mapping[str, Batcher[Work]] = {}  # by the model's name; models of this machine share one
         self._voices: ThreadPoolExecutor | None = None
-        self._listeners = 0
+        self._listeners: Counter[Batcher[Work]] = Counter()
         self._live_passes: set[LivePass] = set()  # that are under way
         self._whole_reads = FairPlaces(
             3, 2, shares
@@ -137,25 +151,40 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether the models are loaded and all threads run. If it becomes false after `load`, only a restart helps."""
-        return self._batcher is not None and self._batcher.alive
+        return bool(self._batchers) and all(batcher.alive for batcher in self._batchers.values())
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        found = {name: loaded.trouble() for name, loaded in self._models.items()}
+        return {name: trouble for name, trouble in found.items() if trouble is not None}
 
     def load(self) -> None:
         """Fetches, checks, loads and warms up every model, then starts the threads. Blocks. Raises ModelUnavailable."""
         config = self._config
-        loaded = {name: families.load(name, config.models_dir, config.device_choice) for name in config.models}
-        self._models = {name: each.model for name, each in loaded.items()}
-        self.devices = {name: each.device for name, each in loaded.items()}
+        self._models = config.families.load(config.models, config.models_dir, config.device_choice)
+        self.devices = {name: loaded.device for name, loaded in self._models.items()}
         voice_activity.load()
         return_memory()
-        devices = list(self.devices.values())
-        batch_size = config.batch_size or min(device.batch_size for device in devices)
-        for name, each in loaded.items():
-            _log_loaded(name, each.device, batch_size)
-            metrics.model_loaded(name, each.device.kind)
+        for name, device in self.devices.items():
+            metrics.model_loaded(name, device.kind)
         self._voices = ThreadPoolExecutor(1, "live-voices")
-        batcher = Batcher(max(device.threads for device in devices), batch_size, recognize_batch)
+        batchers: dict[str, Batcher[Work]] = {}
+        own = [name for name, device in self.devices.items() if device.kind == REMOTE]
+        for names in ([name for name in self.devices if name not in own], *([name] for name in own)):
+            if names:
+                batchers |= dict.fromkeys(names, self._started_batcher(names))
+        self._batchers = batchers
+
+    def _started_batcher(self, names: Iterable[str]) -> Batcher[Work]:
+        devices = {name: self.devices[name] for name in names}
+        least = min(device.batch_size for device in devices.values())
+        is_remote = any(device.kind == REMOTE for device in devices.values())
+        batch_size = least if is_remote else self._config.batch_size or least
+        for name, device in devices.items():
+            _log_loaded(name, device, batch_size)
+        batcher = Batcher(max(device.threads for device in devices.values()), batch_size, recognize_batch)
         batcher.start()
-        self._batcher = batcher
+        return batcher
 
     async def transcribe(
         self,
@@ -172,10 +201,10 @@ class Engine:
         and with the rest of the text at the end. If the caller is cancelled, the windows that are queued are dropped.
 
         Raises OSError if the samples cannot be read, MemoryError, GpuOutOfMemory, EngineStopped, and DeviceLost if the
-        device broke during a batch with windows of this recording. Any other error is a fault of the model or of this
-        program.
+        device broke during a batch with windows of this recording, and ModelAway if the model is on another server that
+        cannot be used at the moment. Any other error is a fault of the model or of this program.
         """
-        batcher = self._batcher
+        batcher = self._batchers.get(options.model)
         if batcher is None:
             raise EngineStopped
         if not channels:
@@ -195,7 +224,7 @@ class Engine:
             levels = await asyncio.to_thread(measure, channels)
         call = Call(tuple(channels), options, levels, duration)
         reports = FinalReports(call, on_final) if on_final else None
-        job = Session(self._models[options.model], call, rank, report, reports.frontier if reports else None)
+        job = Session(self._models[options.model].model, call, rank, report, reports.frontier if reports else None)
         batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
         with reports.of(job) if reports else nullcontext():
             listened = await asyncio.wrap_future(job.result)
@@ -207,9 +236,9 @@ class Engine:
 
     @property
     def most_live_calls(self) -> int:
-        """How many live calls the devices can follow at the same time, as measured (docs/live.md)."""
+        """How many live calls the default model can follow at the same time, as measured (docs/live.md)."""
         return sum(
-            CALLS_PER_CORE * device.threads if device.kind == "cpu" else CALLS_PER_GPU * max(1, len(device.indexes))
+            CALLS_PER_GPU * max(1, len(device.indexes)) if device.kind == "cuda" else CALLS_PER_CORE * device.threads
             for device in list(self.devices.values())[:1]
         )
 
@@ -224,8 +253,11 @@ class Engine:
         silence_ms: int = 500,
         partial_ms: int | None = 1000,
     ) -> ChannelListener:
-        """As LiveTranscriber says. While somebody listens, batches on a processor hold only a few windows."""
-        batcher, voices = self._batcher, self._voices
+        """As LiveTranscriber says. While somebody listens, batches on a processor hold only a few windows.
+
+        A remote model gets no drafts, because each would be a request to its server, which may cost money.
+        """
+        batcher, voices = self._batchers.get(options.model), self._voices
         if batcher is None or voices is None:
             raise EngineStopped
 
@@ -234,10 +266,10 @@ class Engine:
             self._live_passes.add(work)
             work.result.add_done_callback(lambda _: self._live_passes.discard(work))
 
-        threads = max(device.threads for device in self.devices.values())
-        self._count_listeners(batcher, 1)
+        device = self.devices[options.model]
+        self._count_listeners(batcher, device, 1)
         return ChannelListener(
-            self._models[options.model],
+            self._models[options.model].model,
             pcm,
             channel,
             options,
@@ -245,27 +277,28 @@ class Engine:
             on_event,
             submit,
             voices,
-            partial(self._count_listeners, batcher, -1),
+            partial(self._count_listeners, batcher, device, -1),
             silence_ms=silence_ms,
-            partial_ms=partial_ms,
+            partial_ms=None if device.kind == REMOTE else partial_ms,
             first_sample=pcm.samples if pcm.path.exists() else 0,
-            may_draft=lambda: len(self._live_passes) < threads,
+            may_draft=lambda: len(self._live_passes) < device.threads,
         )
 
-    def _count_listeners(self, batcher: Batcher[Work], more: int) -> None:
-        self._listeners += more
-        is_cpu = any(device.kind == "cpu" for device in self.devices.values())
-        most = WINDOWS_BESIDE_LIVE if is_cpu else max(device.batch_size for device in self.devices.values())
-        batcher.keep_batches_small(most if self._listeners else None)
+    def _count_listeners(self, batcher: Batcher[Work], device: Device, more: int) -> None:
+        self._listeners[batcher] += more
+        most = WINDOWS_BESIDE_LIVE if device.kind == "cpu" else device.batch_size
+        batcher.keep_batches_small(most if self._listeners[batcher] else None)
 
     def close(self) -> None:
         """Ends the threads after their current batches. All other jobs end with EngineStopped. Models stay in memory.
 
         Do not call it on an event loop, because it blocks until the batches are done, which may take seconds.
         """
-        if self._batcher:
-            self._batcher.close()
-        self._batcher = None
+        for loaded in self._models.values():
+            loaded.close()
+        for batcher in set(self._batchers.values()):
+            batcher.close()
+        self._batchers = {}
         if self._voices:
             self._voices.shutdown(wait=False, cancel_futures=True)
 

@@ -4,18 +4,17 @@ To add a family, put its code beside `whisper/`, and its `Family` into FAMILIES 
 pyproject.toml names the folders that only this module imports.
 """
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from app.speech.model import Abilities, DeviceChoice, Family, LoadedModel, OnDisk
+from app.speech.endpoints import Endpoint
+from app.speech.model import Abilities, DeviceChoice, Family, LoadedModel, LoadedText, OnDisk
 from app.speech.whisper import weights
 from app.speech.whisper.family import WhisperFamily
 
-FAMILIES: list[Family] = [WhisperFamily()]
+WHISPER = WhisperFamily()
+FAMILIES: list[Family] = [WHISPER]
 """They are asked in this order whether a model is theirs. Whisper is last, because it takes every name."""
-
-
-def _family_of(name: str) -> Family:
-    return next(family for family in FAMILIES if family.serves(name))
 
 
 def default_model() -> str:
@@ -23,41 +22,59 @@ def default_model() -> str:
     return weights.default_model()
 
 
-def abilities(name: str) -> Abilities:
-    """What the model can do, as far as its name shows."""
-    return _family_of(name).abilities(name)
+class Families:
+    """All families of models. `endpoints` are the models that other servers run."""
 
+    def __init__(self, endpoints: Sequence[Endpoint] = ()) -> None:
+        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
 
-def check(name: str, choice: DeviceChoice) -> None:
-    """Raises ModelUnavailable if there is no such model, or if this machine lacks the device. Loads nothing."""
-    _family_of(name).check(name, choice)
+    def _of(self, name: str) -> Family:
+        return next(family for family in FAMILIES if family.serves(name))
 
+    def abilities(self, name: str) -> Abilities:
+        """What the model can do, as far as its name shows."""
+        return self._of(name).abilities(name)
 
-def load(name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
-    """Fetches, checks, loads and warms up a model. Blocks. Raises ModelUnavailable."""
-    return _family_of(name).load(name, models_dir, choice)
+    def check(self, name: str, choice: DeviceChoice) -> None:
+        """Raises ModelUnavailable if there is no such model, or if this machine lacks the device. Loads nothing."""
+        self._of(name).check(name, choice)
 
+    def load(self, names: Iterable[str], models_dir: Path, choice: DeviceChoice) -> dict[str, LoadedModel]:
+        """Fetches, checks, loads and warms up models. Blocks. Raises ModelUnavailable.
 
-def bundled_models() -> list[str]:
-    """The names of the models that are installed as packages."""
-    return [name for family in FAMILIES for name in family.bundled()]
+        If a model only writes text, a Whisper model is loaded to help it.
+        """
+        loaded = {name: self._of(name).load(name, models_dir, choice) for name in names}
+        whisper = [name for name in loaded if self._of(name) is WHISPER]
+        return {
+            name: self._with_ears(each, whisper, models_dir, choice) if isinstance(each, LoadedText) else each
+            for name, each in loaded.items()
+        }
 
+    def _with_ears(
+        self, loaded: LoadedText, whisper: Sequence[str], models_dir: Path, choice: DeviceChoice
+    ) -> LoadedModel:
+        from app.speech.timed_text import TimedText
 
-def downloaded_models(models_dir: Path) -> list[str]:
-    """The names of the models in `models_dir`."""
-    return [name for family in FAMILIES for name in family.downloaded(models_dir)]
+        ears = WHISPER.ears(whisper, models_dir, choice)
+        return LoadedModel(TimedText(loaded.model, ears), loaded.device, loaded.trouble, loaded.close)
 
+    def bundled(self) -> list[str]:
+        """The names of the models that are installed as packages."""
+        return [name for family in FAMILIES for name in family.bundled()]
 
-def locate(name: str, models_dir: Path) -> Path | None:
-    """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are damaged."""
-    return _family_of(name).locate(name, models_dir)
+    def downloaded(self, models_dir: Path) -> list[str]:
+        """The names of the models in `models_dir`."""
+        return [name for family in FAMILIES for name in family.downloaded(models_dir)]
 
+    def locate(self, name: str, models_dir: Path) -> Path | None:
+        """The folder of a model that needs no download, or None. Raises ModelUnavailable if its files are damaged."""
+        return self._of(name).locate(name, models_dir)
 
-def examine(name: str, models_dir: Path) -> OnDisk | None:
-    """Reads all files of a model that needs no download, and compares their hashes. None if it needs one."""
-    return _family_of(name).examine(name, models_dir)
+    def examine(self, name: str, models_dir: Path) -> OnDisk | None:
+        """Reads all files of a model that needs no download, and compares their hashes. None if it needs one."""
+        return self._of(name).examine(name, models_dir)
 
-
-def fetch(name: str, models_dir: Path) -> Path:
-    """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""
-    return _family_of(name).fetch(name, models_dir)
+    def fetch(self, name: str, models_dir: Path) -> Path:
+        """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""
+        return self._of(name).fetch(name, models_dir)

@@ -32,6 +32,10 @@ class ModelUnavailable(Exception):
     """A model cannot be found or cannot run here. The message says what to do, on one line."""
 
 
+class ModelAway(Exception):
+    """A model that another server runs cannot be used at the moment. The message says why, on one line."""
+
+
 class DeviceLost(Exception):
     """The device that models run on does no more work for this process."""
 
@@ -52,7 +56,10 @@ class DeviceChoice:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a model runs. `kind` is `cpu` or `cuda`.
+    """Where a model runs. `kind` is `cpu`, `cuda` or `remote`.
+
+    A `remote` model runs on another server. Its `threads` only wait for answers, so the engine gives each of these
+    models threads of its own.
 
     `threads` is how many threads the model needs: one for each core, or some for each GPU of `indexes`. The engine
     starts as many as the model that needs most, and all of them may call every model at the same time.
@@ -71,11 +78,15 @@ class Device:
 class Abilities:
     """What a model can do, as its name shows before it is loaded.
 
-    `languages` are ISO 639-1 codes, or longer codes for languages without one.
+    `languages` are ISO 639-1 codes, or longer codes for languages without one. `words` says whether words get the times
+    of their sound, and `prompt` whether the model reads the client's prompt and hotwords.
     """
 
+    family: str
     languages: tuple[str, ...]
     translates: bool
+    words: bool = True
+    prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +194,94 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TextRequest:
+    """What a text model is asked about one window.
+
+    `attempt` counts from 0. A second attempt follows a text that cannot be believed, and has neither prompt nor
+    hotwords.
+    """
+
+    language: str
+    prompt: str = ""
+    hotwords: tuple[str, ...] = ()
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a text model wrote for a window. `language` is the one that the model names; empty if it names none."""
+
+    text: str
+    language: str = ""
+
+
+class TextModel(Protocol):
+    """A model that only writes text. Whisper detects the language for it, and times its words (`timed_text.py`).
+
+    All threads of the engine share it, and may call it at the same time.
+    """
+
+    @property
+    def window_seconds(self) -> int:
+        """The most speech that a window may hold."""
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """The codes of the languages that the model can write. If there is only one, no language is detected."""
+
+    def write(self, batch: Sequence[tuple[TextRequest, Samples]]) -> Sequence[Written]:
+        """One text for each window, in the same order; empty if nothing was said. Raises ModelAway."""
+
+
+def nothing_to_close() -> None:
+    """What `close` is for a model that holds no connections or threads of its own."""
+
+
+def no_trouble() -> None:
+    """What `trouble` is for a model that can always be used."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that is ready to recognize, and where it runs."""
+    """A model that is ready to recognize, and where it runs.
+
+    `trouble` says why the model cannot be used at the moment, and returns None if it can. It is called often and on the
+    event loop, so it must be quick. `close` ends whatever a call waits for, and the model's own threads.
+    """
 
     model: Model
     device: Device
+    trouble: Callable[[], str | None] = no_trouble
+    close: Callable[[], None] = nothing_to_close
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedText:
+    """The same as LoadedModel, of a model that only writes text."""
+
+    model: TextModel
+    device: Device
+    trouble: Callable[[], str | None] = no_trouble
+    close: Callable[[], None] = nothing_to_close
+
+
+class Ears(Protocol):
+    """What Whisper does for text models: it detects the language of a window, and times words that others wrote."""
+
+    @property
+    def window_seconds(self) -> int: ...
+
+    @property
+    def languages(self) -> Sequence[str]: ...
+
+    def prepare(self, request: WindowRequest, read: Callable[[], Samples]) -> Prepared:
+        """As that of a Model. Its `state` is for `align`."""
+
+    def align(self, batch: Sequence[tuple[WindowRequest, Samples, str]]) -> Sequence[tuple[Word, ...]]:
+        """The words of each text at the times of their sound, each with Whisper's probability.
+
+        There are no words if a text cannot be aligned. Raises GpuOutOfMemory.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +317,7 @@ class Family(Protocol):
         Raises ModelUnavailable if there is no such model, or if this machine lacks the device.
         """
 
-    def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
+    def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel | LoadedText:
         """Fetches, checks, loads and warms up a model. Blocks. Raises ModelUnavailable."""
 
     def bundled(self) -> Sequence[str]:

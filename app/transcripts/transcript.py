@@ -26,7 +26,7 @@ WordUnit = Literal["word", "character"]
 LEAST_USUAL_PITCHES = 5 * PITCHES_PER_SECOND
 
 # Whisper's own list: whisper/tokenizer.py, split_to_word_tokens
-_LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u2e80-\U0003ffff"
 _SCRIPTS_WITHOUT_SPACES = re.compile(f"[{WITHOUT_SPACES}]")
 _CHARACTERS_AND_FOREIGN_WORDS = re.compile(rf"[{WITHOUT_SPACES}]|[^\W{WITHOUT_SPACES}]+")
@@ -106,7 +106,7 @@ class Segment:
 
         Both language and script decide, because the text of Chinese speech that was translated is English.
         """
-        return self.language not in _LANGUAGES_WITHOUT_SPACES or not _SCRIPTS_WITHOUT_SPACES.search(self.text)
+        return self.language not in LANGUAGES_WITHOUT_SPACES or not _SCRIPTS_WITHOUT_SPACES.search(self.text)
 
     @property
     def word_count(self) -> int:

@@ -1,7 +1,7 @@
 """The transcription of files, with an engine double whose results each test chooses."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,10 @@ class Engine:
     def __init__(self, *errors: Exception | None, transcript: Transcript = NOTHING_SAID) -> None:
         self._errors = iter(errors)
         self._transcript = transcript
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        return {}
 
     async def transcribe(
         self,

@@ -4,25 +4,26 @@ import pytest
 import typer
 
 from app.cli.arguments import options
+from app.speech.families import Families
 from app.transcripts.transcript import Options
 
 
 @pytest.mark.parametrize(("asked", "code"), [("en-US", "en"), ("German", "de"), ("auto", None), ("", None)])
 def test_a_language_may_be_a_tag_or_a_name(asked: str, code: str | None) -> None:
-    assert options(Options("base", language=asked)).language == code
+    assert options(Options("base", language=asked), Families()).language == code
 
 
 @pytest.mark.parametrize("asked", ["Klingon", "ga-IE"])
 def test_an_unknown_language_is_refused(asked: str) -> None:
     with pytest.raises(typer.BadParameter, match="language"):
-        options(Options("base", language=asked))
+        options(Options("base", language=asked), Families())
 
 
 @pytest.mark.parametrize(
     ("asked", "codes"), [((), ()), (("en", "es-MX"), ("en", "es")), (("English", "eng"), ("en",)), (("de",), ("de",))]
 )
 def test_candidates_may_be_tags_or_names(asked: tuple[str, ...], codes: tuple[str, ...]) -> None:
-    assert options(Options("base", languages=asked)).languages == codes
+    assert options(Options("base", languages=asked), Families()).languages == codes
 
 
 @pytest.mark.parametrize(
@@ -36,5 +37,5 @@ def test_candidates_may_be_tags_or_names(asked: tuple[str, ...], codes: tuple[st
 )
 def test_candidates_that_cannot_be_used_are_refused(language: str | None, asked: tuple[str, ...], error: str) -> None:
     with pytest.raises(typer.BadParameter, match=error) as refusal:
-        options(Options("base", language=language, languages=asked))
+        options(Options("base", language=language, languages=asked), Families())
     assert refusal.value.param_hint == "--languages"

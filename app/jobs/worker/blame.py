@@ -1,7 +1,8 @@
 """Decides which outcome an error means for a job; pure.
 
 Faults of the recording, of its URL or of the model fail a job, some of them only after more tries. Trouble with the
-store, or with the worker's own files, processes or memory, returns the job to the queue.
+store, with the server of a remote model, or with the worker's own files, processes or memory, returns the job to the
+queue.
 """
 
 from datetime import timedelta
@@ -10,7 +11,7 @@ from app.errors import AppError, FetchFailed, InsufficientStorage, Transcription
 from app.jobs.lifecycle import Crashed, Failed, Hindered, Interrupted, Outcome
 from app.jobs.worker.recording import NotWritten
 from app.speech.batching.batcher import EngineStopped
-from app.speech.model import DeviceLost
+from app.speech.model import DeviceLost, ModelAway
 from app.storage.store import RecordingMissing, StoreUnavailable
 
 STORE_PAUSE = timedelta(seconds=30)  # both for the job and for its worker, after the store could not be used
@@ -20,6 +21,9 @@ STORE_AWAY = Interrupted(
 )
 DISK_FULL = Interrupted(
     DISK_PAUSE, code=InsufficientStorage.code, message="The service has too little space for the recording."
+)
+MODEL_AWAY = Interrupted(
+    STORE_PAUSE, code=Unavailable.code, message="The service cannot use the model at the moment.", alone=True
 )
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 RECORDING_MISSING = Failed(TranscriptionFailed.code, "The recording is missing from the store", transient=True)
@@ -32,6 +36,8 @@ def outcome_of(error: Exception) -> Outcome | None:
             return Crashed()
         case EngineStopped():
             return Interrupted()
+        case ModelAway():  # another server runs it
+            return MODEL_AWAY
         case StoreUnavailable() | NotWritten():
             return STORE_AWAY
         case InsufficientStorage():  # in the store, for a recording that was fetched

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from app.database.retries import write_down
 from app.database.work import WorkLoop
 from app.errors import InsufficientStorage
 from app.jobs.claims import queue
-from app.jobs.claims.capacity import Capacity, Pauses, free_fetches, free_slots
+from app.jobs.claims.capacity import Capacity, Pauses, free_fetches, free_slots, groups_of_models, of_models
 from app.jobs.claims.claiming import Claimed
 from app.jobs.claims.ending import AtEnd, Written
 from app.jobs.lifecycle import (
@@ -68,7 +69,8 @@ log = structlog.stdlib.get_logger("callscribe.jobs")
 class JobRunner:
     """Runs up to SLOTS jobs with a stored recording at the same time, and as many whose recording must be fetched.
 
-    The engine batches the windows of all of them. Only jobs of `models` are claimed; None means all models.
+    The engine batches the windows of all of them. Only jobs of `models` are claimed; None means all models. Other
+    servers run those of `remote`.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class JobRunner:
         *,
         worker: str,
         models: Sequence[str] | None = None,
+        remote: Sequence[str] = (),
         shares: Shares | None = None,
     ) -> None:
         self._database = database
@@ -92,6 +95,7 @@ class JobRunner:
         self._at_end = at_end
         self._worker = worker
         self._models = models
+        self._remote = remote
         self._shares = shares or Shares()
         self._loop = WorkLoop[Running, Outcome | LeaseLost](
             signals, PENDING_TOPIC, claim=self._claim, run=self._run, record=self._record
@@ -147,12 +151,34 @@ class JobRunner:
         if self._resting is not None or not await self.fitness.may_claim():
             return []
         await self._make_way()
-        slots, fetches = self._capacity()
+        claimed: list[Running] = []
+        for models, most in self._groups():
+            claimed += await self._claim_of(models, most, claimed)
+        return claimed
+
+    def _groups(self) -> list[tuple[Sequence[str] | None, int]]:
+        held = Counter(str(running.job.options.get("model")) for running in self._loop.running)
+        return groups_of_models(self._usable_models, self._remote, held)
+
+    @property
+    def _usable_models(self) -> Sequence[str] | None:
+        """The models whose jobs this worker may claim now."""
+        troubles = self._transcriber.troubles
+        return None if self._models is None else [model for model in self._models if model not in troubles]
+
+    async def _claim_of(self, models: Sequence[str] | None, most: int, claimed: Sequence[Running]) -> list[Running]:
+        """Claim at most so many jobs of some models. `claimed` were claimed just before, and do not run yet."""
+        slots, fetches = self._capacity(claimed)
         running = self._loop.running
-        last_chance = all(each.job.crashes < MAX_CRASHES - 1 for each in running)
+        last_chance = all(each.job.crashes < MAX_CRASHES - 1 for each in (*running, *claimed))
         async with self._database.transaction() as session:
             jobs = await queue.claim(
-                session, self._worker, slots, fetches, most=self._most_claims(), last_chance=last_chance
+                session,
+                self._worker,
+                of_models(slots, models, most),
+                of_models(fetches, models, most),
+                most=self._most_claims(claimed),
+                last_chance=last_chance,
             )
         ids = {job.id for job in jobs}
         for earlier in running:
@@ -160,18 +186,19 @@ class JobRunner:
                 self._stop(earlier, LeaseLost())
         return [Running(job, time.monotonic(), shows_fitness=self.fitness.on_probation) for job in jobs]
 
-    def _capacity(self) -> tuple[Capacity, Capacity]:
+    def _capacity(self, claimed: Sequence[Running] = ()) -> tuple[Capacity, Capacity]:
         """How many jobs this worker may claim now: with a recording, and without one."""
-        held = [running.held for running in self._loop.running]
+        held = [running.held for running in (*self._loop.running, *claimed)]
         slots = free_slots(held, self._pauses, time.monotonic(), self._shares)
         fetches = free_fetches(held, self._pauses, time.monotonic(), self._shares)
-        return replace(slots, models=self._models), replace(fetches, models=self._models)
+        models = self._usable_models
+        return replace(slots, models=models), replace(fetches, models=models)
 
-    def _most_claims(self) -> int | None:
+    def _most_claims(self, claimed: Sequence[Running]) -> int | None:
         """On probation, the worker runs one job at a time, of either kind, until one succeeds. Otherwise no limit."""
         if not self.fitness.on_probation:
             return None
-        return 0 if any(running.shows_fitness for running in self._loop.running) else 1
+        return 0 if any(running.shows_fitness for running in (*self._loop.running, *claimed)) else 1
 
     async def _make_way(self) -> None:
         """If a job of another key should have the place of a running job, return that one to the queue."""

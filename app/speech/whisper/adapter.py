@@ -25,12 +25,13 @@ from app.speech.model import Care, Device, DeviceLost, Samples
 from app.speech.whisper.encoded import ENCODED_PER_SECOND, Encoded
 from app.speech.whisper.gates import CALM, FULL_CONTEXT_SECONDS, Hypothesis, Try
 from app.speech.whisper.languages import LATIN_TOKENS_PER_CHARACTER, SENTENCES
-from app.transcripts.transcript import Task, Word
+from app.transcripts.transcript import LANGUAGES_WITHOUT_SPACES, Task, Word
 
 FRAMES_PER_SECOND = 100
 TOKEN_SECONDS = 0.02
 MAX_BIAS_TOKENS = 223  # half of the model's text context, as in OpenAI's Whisper
 MAX_LENGTH = 448
+MAX_ALIGNED_TOKENS = MAX_LENGTH - 8  # the model puts its own tokens before and behind the text
 WARM_UP_TOKENS = 24
 LANGUAGE_SECONDS = 10
 STRETCH_SECONDS = 6
@@ -180,6 +181,12 @@ class Whisper:
             return LATIN_TOKENS_PER_CHARACTER
         tokens = self._tokenizer("en", "transcribe").encode(sentence)
         return max(LATIN_TOKENS_PER_CHARACTER, len(tokens) / len(sentence))
+
+    def tokens(self, text: str, language: str) -> tuple[int, ...] | None:
+        """The tokens of a text that another model wrote. None if they are more than Whisper can align."""
+        first = "" if language in LANGUAGES_WITHOUT_SPACES else " "
+        found = self._tokenizer(language, "transcribe").encode(first + text)
+        return tuple(found) if 0 < len(found) <= MAX_ALIGNED_TOKENS else None
 
     def align(self, encoded: Encoded, utterances: Mapping[int, Utterance]) -> dict[int, tuple[Word, ...]]:
         """Words with their times in the window, by row of what was encoded. Raises GpuOutOfMemory."""

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app.speech.model import Abilities, DeviceChoice, LoadedModel, ModelUnavailable, OnDisk
+from app.speech.model import Abilities, DeviceChoice, Ears, LoadedModel, ModelUnavailable, OnDisk
 from app.speech.whisper import hub, languages, weights
 from app.speech.whisper.examining import examine
 from app.speech.whisper.hub import WEIGHTS
+
+if TYPE_CHECKING:
+    from app.speech.whisper.recognizing import WhisperRecognizer
 
 
 class WhisperFamily:
@@ -16,7 +20,7 @@ class WhisperFamily:
         return True
 
     def abilities(self, name: str) -> Abilities:
-        return Abilities(languages.languages(name), translates=languages.translates(name))
+        return Abilities("whisper", languages.languages(name), translates=languages.translates(name))
 
     def check(self, name: str, choice: DeviceChoice) -> None:
         from app.speech.whisper.device import find_device
@@ -28,18 +32,35 @@ class WhisperFamily:
             raise ModelUnavailable(f"CALLSCRIBE_MODEL: {error}") from None
 
     def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedModel:
-        from app.speech.whisper import recognizing
-        from app.speech.whisper.device import find_device, fitted
-        from app.speech.whisper.instructions import chosen_instructions
+        from app.speech.whisper.device import fitted
 
-        device = find_device(choice)
-        with chosen_instructions():
-            model = recognizing.load(weights.fetch(name, models_dir), device, choice.beam_size)
+        model = self._recognizer(name, models_dir, choice)
         if len(self.abilities(name).languages) > 1 and len(model.languages) == 1:
             raise ModelUnavailable(
                 f"The model {name!r} knows English only: name it by a folder, or a link to one, whose name ends in .en"
             )
-        return LoadedModel(model, fitted(device, model.whisper.width))
+        return LoadedModel(model, fitted(model.whisper.device, model.whisper.width))
+
+    def _recognizer(self, name: str, models_dir: Path, choice: DeviceChoice) -> "WhisperRecognizer":
+        from app.speech.whisper import recognizing
+        from app.speech.whisper.device import find_device
+        from app.speech.whisper.instructions import chosen_instructions
+
+        with chosen_instructions():
+            return recognizing.load(weights.fetch(name, models_dir), find_device(choice), choice.beam_size)
+
+    def ears(self, served: Sequence[str], models_dir: Path, choice: DeviceChoice) -> Ears:
+        """Loads the model that helps models of other families, if it is not loaded. Blocks. Raises ModelUnavailable.
+
+        It is `base` if that is bundled, because it is small and hears well enough. Otherwise it is a served model.
+        """
+        from app.speech.whisper.ears import WhisperEars
+
+        default = weights.default_model()
+        name = default
+        if default not in weights.bundled_models():
+            name = next((each for each in served if len(self.abilities(each).languages) > 1), default)
+        return WhisperEars(self._recognizer(name, models_dir, choice))
 
     def bundled(self) -> Sequence[str]:
         return weights.bundled_models()

@@ -1,19 +1,17 @@
 """Decides whether to believe what the model wrote for a window, and otherwise how to try again; pure.
 
-The thresholds are those of OpenAI's Whisper (`transcribe.py`). Our own gates catch the loops and the echoes of the
-prompt that pass these thresholds in short windows.
+The thresholds are those of OpenAI's Whisper (`transcribe.py`). The gates for texts of all models (`plausibility.py`)
+catch the loops and the echoes of the prompt that pass these thresholds in short windows.
 """
 
-import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from math import ceil, exp, isfinite
 
 from app.speech.model import Care
+from app.speech.plausibility import is_plausible, most_characters, ratio
 
-MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
 MAX_NO_SPEECH_PROB = 0.6
 # Singing and a babble of voices give words of which the model is a little surer. Of 432 windows of speech, four
@@ -25,12 +23,6 @@ SHORT_SECONDS = 2.0  # a window this short may be a cough or a click without a w
 FULL_CONTEXT_SECONDS = 30
 CALM = (0.0,)
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
-
-# The longest period of a repetition in words, and how often it may follow itself: "no, no, no, no" is speech.
-MAX_PERIOD = 20
-MAX_REPEATS = {1: 8, 2: 6, 3: 5}
-MAX_REPEATS_OF_LONGER = 3
-MIN_ECHO_WORDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,7 @@ class Hypothesis:
     @property
     def compression_ratio(self) -> float:
         """UTF-8 bytes divided by their zlib length; high if the text repeats itself."""
-        return _ratio(self.text.encode())
+        return ratio(self.text.encode())
 
     @property
     def probability(self) -> float:
@@ -109,11 +101,6 @@ def most_tokens(seconds: float, tokens_per_character: float) -> int:
     return ceil(tokens_per_character * most_characters(seconds))
 
 
-def most_characters(seconds: float) -> int:
-    """More characters than a person speaks in `seconds`. Only a loop writes more."""
-    return 48 + round(36 * seconds)
-
-
 def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
     """Judges what was written for a window with `seconds` of speech.
 
@@ -126,13 +113,7 @@ def judge(hypothesis: Hypothesis, seconds: float, bias: str = "") -> Verdict:
         return Verdict.SILENT if unheard or seconds <= SHORT_SECONDS else Verdict.BROKEN
     if unheard and hypothesis.avg_logprob < MIN_AVG_LOGPROB:
         return Verdict.SILENT
-    if (
-        hypothesis.cut
-        or _repetitiveness(hypothesis.text) > MAX_COMPRESSION_RATIO
-        or len(hypothesis.text) > most_characters(seconds)
-        or repeats(hypothesis.text)
-        or echoes(hypothesis.text, bias)
-    ):
+    if hypothesis.cut or not is_plausible(hypothesis.text, seconds, bias):
         return Verdict.BROKEN
     return Verdict.DOUBTFUL if hypothesis.avg_logprob < _least_logprob(hypothesis, seconds) else Verdict.ACCEPTED
 
@@ -156,47 +137,7 @@ def likeliest(failed: Sequence[tuple[Hypothesis, Verdict]], seconds: float) -> H
     return max(doubtful, key=lambda hypothesis: hypothesis.avg_logprob, default=None)
 
 
-def repeats(text: str) -> bool:
-    """Whether a sequence of words (of characters, in a language without spaces) follows itself too often."""
-    words = _words(text)
-    units: Sequence[str] = words if len(words) > 1 else text
-    return any(
-        _longest_repetition(units, period) > MAX_REPEATS.get(period, MAX_REPEATS_OF_LONGER)
-        for period in range(1, min(MAX_PERIOD, len(units) // 2) + 1)
-    )
-
-
-def echoes(text: str, bias: str) -> bool:
-    """Whether the whole text is in the prompt, in the same order."""
-    words = _words(text)
-    return len(words) >= MIN_ECHO_WORDS and f" {' '.join(words)} " in f" {' '.join(_words(bias))} "
-
-
 def _least_logprob(hypothesis: Hypothesis, seconds: float) -> float:
     if not may_be_sound(hypothesis, seconds):
         return MIN_AVG_LOGPROB
     return MIN_UNHEARD_LOGPROB if hypothesis.no_speech_prob > MAX_NO_SPEECH_PROB else MIN_SOUND_LOGPROB
-
-
-def _repetitiveness(text: str) -> float:
-    """The compression ratio by characters.
-
-    In UTF-8, all characters of a script such as Devanagari begin with the same bytes, which would look like a loop.
-    """
-    return _ratio(text.encode("utf-16-le", "surrogatepass")[::2])
-
-
-def _ratio(raw: bytes) -> float:
-    return len(raw) / len(zlib.compress(raw))
-
-
-def _longest_repetition(units: Sequence[str], period: int) -> int:
-    longest = run = 0
-    for before, after in zip(units, units[period:], strict=False):
-        run = run + 1 if before == after else 0
-        longest = max(longest, run)
-    return longest // period + 1
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.casefold())

@@ -93,8 +93,7 @@ async def test_a_listener_that_is_closed_says_nothing_more(engine: Engine, recor
     listener.close()
     await listener.finish()
     assert events == []
-    assert engine._batcher is not None
-    assert engine._batcher._lanes.small_size is None
+    assert engine._batchers["base"]._lanes.small_size is None
 
 
 async def test_jobs_go_on_beside_live_calls(engine: Engine, record: Record) -> None:
@@ -125,7 +124,7 @@ def unheard(
     events: list[UtteranceEvent] = []
     options = Options(model="base", language="en")
     listener = ChannelListener(
-        engine._models["base"],
+        engine._models["base"].model,
         whole,
         0,
         options,

@@ -3,7 +3,8 @@ from math import inf, nan
 
 import pytest
 
-from app.speech.whisper.gates import Hypothesis, Try, Verdict, echoes, judge, likeliest, most_tokens, repeats, tries
+from app.speech.plausibility import echoes, repeats
+from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, most_tokens, tries
 
 GOOD = Hypothesis("Thank you for calling, how can I help you today?", tuple(range(12)), -0.2, 0.05, 0.0)
 
