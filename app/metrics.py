@@ -67,10 +67,13 @@ _ended = _counter(
 _job_seconds = _histogram("job_seconds", "Seconds that each stage of a completed job took.", JOB_BUCKETS, "stage")
 _audio_seconds = _counter("audio_seconds", "Seconds of audio in completed jobs.", "model")
 _realtime_factor = _histogram(
-    "realtime_factor", "Seconds that a completed job was transcribed, for each second of its audio.", FACTOR_BUCKETS
+    "realtime_factor",
+    "Seconds that a completed job was transcribed, for each second of its audio.",
+    FACTOR_BUCKETS,
+    "model",
 )
-_batch_windows = _histogram("batch_windows", "Windows that were recognized together.", BATCH_BUCKETS)
-_windows = _counter("windows", "Windows by what became of their recognition.", "result")
+_batch_windows = _histogram("batch_windows", "Windows that were recognized together.", BATCH_BUCKETS, "model")
+_windows = _counter("windows", "Windows by what became of their recognition.", "model", "result")
 _leases_lost = _counter("leases_lost", "Jobs that this process took back because their worker was lost.")
 _deliveries = _counter("deliveries", "Attempts to deliver an event or a file.", "channel", "result")
 _requests = _counter("http_requests", "Requests that were answered.", "route", "method", "status")
@@ -104,8 +107,6 @@ _live_delay = _histogram(
 _models, _codes, _routes, _channels = _Values(), _Values(), _Values(), _Values()
 for _stage in STAGES:
     _job_seconds.labels(_stage)
-for _result in WINDOW_RESULTS:
-    _windows.labels(_result)
 for _kind in LIVE_KINDS:
     _live_delay.labels(_kind)
 for _result in MODEL_RESULTS:
@@ -148,16 +149,16 @@ def job_stage(stage: str, seconds: float) -> None:
 def audio_transcribed(model: str, audio_seconds: float, transcribing_seconds: float) -> None:
     _audio_seconds.labels(_models.bounded(model)).inc(audio_seconds)
     if audio_seconds:
-        _realtime_factor.observe(transcribing_seconds / audio_seconds)
+        _realtime_factor.labels(_models.bounded(model)).observe(transcribing_seconds / audio_seconds)
 
 
-def batch_recognized(windows: int) -> None:
-    _batch_windows.observe(windows)
+def batch_recognized(model: str, windows: int) -> None:
+    _batch_windows.labels(_models.bounded(model)).observe(windows)
 
 
-def windows_recognized(result: str, count: int = 1) -> None:
+def windows_recognized(model: str, result: str, count: int = 1) -> None:
     """`result` is one of WINDOW_RESULTS."""
-    _windows.labels(result).inc(count)
+    _windows.labels(_models.bounded(model), result).inc(count)
 
 
 def leases_lost(count: int) -> None:
@@ -176,7 +177,10 @@ def request_answered(route: str | None, method: str, status: int, seconds: float
 
 
 def model_loaded(model: str, device: str) -> None:
-    _model_loaded.labels(_models.bounded(model), device).set(1)
+    model = _models.bounded(model)
+    _model_loaded.labels(model, device).set(1)
+    for result in WINDOW_RESULTS:
+        _windows.labels(model, result)
 
 
 def analysis_ended(status: str, code: str | None) -> None:

@@ -100,8 +100,8 @@ def test_a_job_a_failure_and_a_webhook_are_counted(metrics_port: int) -> None:
         assert counted[f'job_seconds_count{{stage="{stage}"}}'] == 1
     assert counted['job_seconds_count{stage="fetch"}'] == 1
     assert counted['audio_seconds_total{model="tiny.en"}'] == pytest.approx(6, abs=0.1)
-    assert counted["batch_windows_count"] >= 1
-    assert counted['windows_total{result="accepted"}'] >= 1
+    assert counted['batch_windows_count{model="tiny.en"}'] >= 1
+    assert counted['windows_total{model="tiny.en",result="accepted"}'] >= 1
     assert counted['model_loaded{device="cpu",model="tiny.en"}'] == 1
     assert counted[f'http_requests_total{{method="GET",route="{UNMATCHED}",status="404"}}'] == 1
     assert counted["disk_free_bytes"] > 0

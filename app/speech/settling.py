@@ -54,7 +54,8 @@ def recognize_batch(batch: Sequence[Work]) -> list[Work]:
     if not readable:
         return []
     answers = batch[0].job.model.recognize([(pending.request, samples) for pending, samples in readable])
-    metrics.batch_recognized(len(readable))
+    model = batch[0].request.options.model
+    metrics.batch_recognized(model, len(readable))
     every = list(zip((pending for pending, _ in readable), answers, strict=True))
     answered = [(pending, answer) for pending, answer in every if isinstance(pending, PendingWindow)]
     settlements = [_settlement_of(pending, answer) for pending, answer in answered if not isinstance(answer, Again)]
@@ -65,16 +66,16 @@ def recognize_batch(batch: Sequence[Work]) -> list[Work]:
     for pending, answer in every:
         if isinstance(pending, LivePass):
             queued_next += pending.answered(answer)
-    _count([answer for _, answer in every])
+    _count(model, [answer for _, answer in every])
     return queued_next
 
 
-def _count(answers: Sequence[Answer]) -> None:
+def _count(model: str, answers: Sequence[Answer]) -> None:
     """A window is dropped if something was said in it that cannot be believed. One of silence is accepted."""
     retried = sum(isinstance(answer, Again) for answer in answers)
     dropped = sum(isinstance(answer, NoSpeech) and answer.warning is not None for answer in answers)
     for result, count in (("accepted", len(answers) - retried - dropped), ("retried", retried), ("dropped", dropped)):
-        metrics.windows_recognized(result, count)
+        metrics.windows_recognized(model, result, count)
 
 
 def _read(pending: Work) -> "Samples | None":

@@ -1,6 +1,5 @@
 """A worker whose store is unavailable or whose disk is full pauses before it claims jobs of that kind again."""
 
-import asyncio
 from typing import NoReturn
 
 import pytest
