@@ -21,6 +21,7 @@ OTHER = "other"
 UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STAGES = ("queued", "fetch", "decode", "transcribe", "total")
+REMOTE_RESULTS = ("answered", "busy", "failed", "refused")
 MODEL_RESULTS = ("answered", "failed", "timeout", "unreachable")
 WINDOW_RESULTS = ("accepted", "retried", "dropped")
 TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
@@ -74,6 +75,9 @@ _realtime_factor = _histogram(
 )
 _batch_windows = _histogram("batch_windows", "Windows that were recognized together.", BATCH_BUCKETS, "model")
 _windows = _counter("windows", "Windows by what became of their recognition.", "model", "result")
+_remote_requests = _histogram(
+    "remote_request_seconds", "Seconds that requests to models of other servers took.", MODEL_BUCKETS, "model", "result"
+)
 _leases_lost = _counter("leases_lost", "Jobs that this process took back because their worker was lost.")
 _deliveries = _counter("deliveries", "Attempts to deliver an event or a file.", "channel", "result")
 _requests = _counter("http_requests", "Requests that were answered.", "route", "method", "status")
@@ -154,6 +158,11 @@ def audio_transcribed(model: str, audio_seconds: float, transcribing_seconds: fl
 
 def batch_recognized(model: str, windows: int) -> None:
     _batch_windows.labels(_models.bounded(model)).observe(windows)
+
+
+def remote_requested(model: str, result: str, seconds: float) -> None:
+    """`result` is one of REMOTE_RESULTS."""
+    _remote_requests.labels(_models.bounded(model), result).observe(seconds)
 
 
 def windows_recognized(model: str, result: str, count: int = 1) -> None:

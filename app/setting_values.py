@@ -344,28 +344,56 @@ def split_models(value: Any) -> Any:
 
 
 def _endpoint(text: str) -> Endpoint:
+    """The error repeats nothing of a URL that may hold a password."""
     name, _, address = text.partition("=")
     url, _, model = address.partition("#")
-    if not (ALIAS.fullmatch(name) and model and urlsplit(url).scheme in ("http", "https")):
-        raise ValueError(f"{name} must be written as NAME=https://host/v1#MODEL")
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not ALIAS.fullmatch(name) or ":" in name:  # CALLSCRIBE_REMOTE_KEYS has name:key
+        raise ValueError("the name before = may hold letters, digits and . _ / @ + -, and begins with one of the first")
+    if not is_url or parts.query:
+        raise ValueError(f"write {name}=https://host/v1#MODEL, with the base of the API and without a query")
+    if parts.username or parts.password:
+        raise ValueError(f"the URL of {name} holds a password: write the key in CALLSCRIBE_REMOTE_KEYS")
+    if not model:
+        raise ValueError(f"write {name}=https://host/v1#MODEL, with the name that the model has on its server")
     return Endpoint(name, url.rstrip("/"), model)
+
+
+def each_model_once(models: tuple[str | Endpoint, ...]) -> tuple[str | Endpoint, ...]:
+    names = [model.name if isinstance(model, Endpoint) else model for model in models]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{twice} is the name of two models")
+    return models
 
 
 def split_remote_keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    pairs = [part.partition(":") for part in split(value)]
-    if not all(name and key for name, _, key in pairs):
-        raise ValueError("write NAME:key pairs, separated by commas")
-    return {name: key for name, _, key in pairs}
+    keys: dict[str, str] = {}
+    for number, pair in enumerate(split(value), start=1):
+        name, _, key = pair.partition(":")
+        if not (name and key):
+            raise ValueError("write NAME:key pairs, separated by commas")
+        if not is_sendable(key):
+            raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
+        if name in keys:
+            raise ValueError(f"{name} has two keys")
+        keys[name] = key
+    return keys
 
 
 def of_remote_models(keys: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
-    models = info.data.get("model", ())
+    models = info.data.get("model")
+    if models is None:  # the error about the models is reported instead
+        return keys
     remote = [model.name for model in models if isinstance(model, Endpoint)]
     for name in keys:
-        if models and name not in remote:
-            raise ValueError(f"{name} is no remote model of CALLSCRIBE_MODEL")
+        if name not in remote:
+            raise ValueError(f"{name} is no model of another server in CALLSCRIBE_MODEL")
     return keys
 
 

@@ -69,7 +69,12 @@ class Settings(BaseSettings):
     source_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.split_buckets)] = Field(
         default=(), description="Buckets that clients may name in `s3://` URLs, comma separated. If unset, none."
     )
-    model: Annotated[tuple[str | Endpoint, ...], NoDecode, BeforeValidator(values.split_models)] = Field(
+    model: Annotated[
+        tuple[str | Endpoint, ...],
+        NoDecode,
+        BeforeValidator(values.split_models),
+        AfterValidator(values.each_model_once),
+    ] = Field(
         default_factory=lambda: (default_model(),),
         description="Models to serve, comma separated. The first is the default. A Whisper model is a size or a hub "
         "name, both of which may end in `@commit`, or a folder. `moonshine-base-en` is of another family. "

@@ -17,6 +17,12 @@ class Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     origin: "Origin"
 
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with self.origin.lock:
+            self.origin.bodies.append(body)
+        self.do_GET()
+
     def do_GET(self) -> None:
         self.close_connection = True
         path = self.path.partition("?")[0]
@@ -57,12 +63,13 @@ Answer = Callable[[Exchange], None]
 class Origin:
     """The answers by path, and the requests so far.
 
-    A request has its path with the query, and its headers with names in lower case.
+    A request has its path with the query, and its headers with names in lower case. `bodies` are those of POST.
     """
 
     port: int
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from app.database.connections import Database
 from app.settings import PREFIX, Settings, SettingsError, load_settings, unknown_settings
+from app.speech.endpoints import Endpoint
 from app.speech.whisper.device import NOT_FOR_ARRAYS
 from app.storage.s3_url import S3Url
 from testing.service import callscribe
@@ -50,7 +51,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     settings = load_settings()
     assert str(settings.database_url) == "localhost, database calls"
     assert settings.audio_place == Path("/srv/audio")
-    assert settings.model == ("small", "/models/mine")
+    assert settings.models == ("small", "/models/mine")
     assert settings.model_aliases == {"openai/whisper-large:v3.0": "small", "mine": "/models/mine"}
     assert settings.device_index == (0, 1)
     assert settings.root_path == "/calls/speech"
@@ -70,6 +71,24 @@ def test_results_need_a_stream_of_their_own(monkeypatch: pytest.MonkeyPatch, nam
     monkeypatch.setenv(PREFIX + "REDIS_RESULTS", name)
     with pytest.raises(SettingsError, match=r"^CALLSCRIBE_REDIS_RESULTS: must"):
         load_settings()
+
+
+def test_a_model_of_another_server_has_a_name_a_url_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "MODEL", "base, qwen=https://gpu:8000/v1/#Qwen/Qwen3-ASR-1.7B")
+    monkeypatch.setenv(PREFIX + "MODEL_ALIASES", "fast=qwen")
+    monkeypatch.setenv(PREFIX + "REMOTE_KEYS", "qwen:geh:eim")
+    settings = load_settings()
+    assert settings.models == ("base", "qwen")
+    [far] = settings.remote_models
+    assert far == Endpoint("qwen", "https://gpu:8000/v1", "Qwen/Qwen3-ASR-1.7B", "geh:eim")
+    assert "geh" not in repr(settings) + repr(far)
+
+
+def test_the_error_about_a_password_in_a_url_does_not_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "MODEL", "far=https://me:geheim@gpu/v1#m")
+    with pytest.raises(SettingsError, match=r"^CALLSCRIBE_MODEL: the URL of far holds a password") as error:
+        load_settings()
+    assert "geheim" not in str(error.value)
 
 
 def test_a_language_model_needs_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +147,21 @@ def test_the_place_of_the_recordings_is_no_place_for_outputs(monkeypatch: pytest
         ("OUTPUT_FORMATS", "pdf"),
         ("OUTPUT_FORMATS", ","),
         ("MODEL", ","),
+        ("MODEL", "base,base"),
+        ("MODEL", "base,base=https://gpu/v1#m"),
+        ("MODEL", "far=https://gpu/v1"),
+        ("MODEL", "far=https://gpu/v1#"),
+        ("MODEL", "far=gpu:8000/v1#m"),
+        ("MODEL", "far=https://#m"),
+        ("MODEL", "far=https://gpu:port/v1#m"),
+        ("MODEL", "far=https://gpu/v1?version=2#m"),
+        ("MODEL", "=https://gpu/v1#m"),
+        ("MODEL", "far:1=https://gpu/v1#m"),
+        ("REMOTE_KEYS", "far"),
+        ("REMOTE_KEYS", "far:"),
+        ("REMOTE_KEYS", "base:secret"),
+        ("REMOTE_CONCURRENCY", "0"),
+        ("REMOTE_TIMEOUT_SECONDS", "0"),
         ("MODEL_ALIASES", "fast"),
         ("MODEL_ALIASES", "=base"),
         ("MODEL_ALIASES", "fast="),

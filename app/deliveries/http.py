@@ -5,12 +5,10 @@ answer, or the error if there is none, becomes a Reply.
 """
 
 import asyncio
-import re
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -22,9 +20,9 @@ from app.deliveries.models import Style
 from app.errors import UrlNotAllowed
 from app.network.exchange import request_target
 from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused, causes
+from app.network.retry_after import retry_after
 from app.network.wire import AnswerTooLong
 
-LONGEST_RETRY_AFTER = timedelta(hours=24)
 MAX_READ_BYTES = 16 * 1024
 MAX_STORED_BYTES = 2 * 1024
 USER_AGENT = "callscribe-webhooks"
@@ -110,24 +108,6 @@ def judge(answer: httpx.Response, now: datetime) -> tuple[Result, timedelta]:
     if answer.status_code == httpx.codes.GONE:
         return Result.REFUSED, timedelta(0)
     return Result.TRY_AGAIN, retry_after(answer.headers.get("retry-after"), now)
-
-
-def retry_after(header: str | None, now: datetime) -> timedelta:
-    """Read a `Retry-After` header in either form of RFC 9110: seconds or a date.
-
-    Returns at most a day, and no time at all if the header is missing or cannot be read.
-    """
-    if header is None:
-        return timedelta(0)
-    if re.fullmatch(r"[0-9]{1,9}", header.strip()):
-        wait = timedelta(seconds=int(header))
-    else:
-        try:
-            until = parsedate_to_datetime(header)
-            wait = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
-        except (ValueError, OverflowError):  # it is not a date, or not one that Python can represent
-            return timedelta(0)
-    return min(max(wait, timedelta(0)), LONGEST_RETRY_AFTER)
 
 
 async def _beginning(answer: httpx.Response) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.speech.endpoints import Endpoint
 from app.speech.model import Abilities, DeviceChoice, Family, LoadedModel, LoadedText, OnDisk
+from app.speech.remote.family import RemoteFamily
 from app.speech.whisper import weights
 from app.speech.whisper.family import WhisperFamily
 
@@ -26,10 +27,10 @@ class Families:
     """All families of models. `endpoints` are the models that other servers run."""
 
     def __init__(self, endpoints: Sequence[Endpoint] = ()) -> None:
-        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+        self._remote = RemoteFamily(endpoints, WHISPER.detectable)
 
     def _of(self, name: str) -> Family:
-        return next(family for family in FAMILIES if family.serves(name))
+        return next(family for family in (self._remote, *FAMILIES) if family.serves(name))
 
     def abilities(self, name: str) -> Abilities:
         """What the model can do, as far as its name shows."""

@@ -209,10 +209,15 @@ class TextRequest:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a text model wrote for a window. `language` is the one that the model names; empty if it names none."""
+    """What a text model wrote for a window.
+
+    `language` is the one that the model names; empty if it names none. If `is_refused`, the model takes other windows,
+    but not this one.
+    """
 
     text: str
     language: str = ""
+    is_refused: bool = False
 
 
 class TextModel(Protocol):

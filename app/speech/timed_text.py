@@ -77,6 +77,8 @@ class TimedText:
 
         A text that is merely doubtful is kept, with a warning.
         """
+        if written.is_refused:
+            return NoSpeech(_REFUSED)
         text = " ".join(written.text.split())
         first = asked.attempt == 0
         if not text:
@@ -104,6 +106,7 @@ class TimedText:
 
 
 _DROPPED = TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here")
+_REFUSED = TranscriptWarning(WarningCode.WINDOW_DROPPED, "The server of the model refused to transcribe this")
 _REPEATED = TranscriptWarning(
     WarningCode.WINDOW_REDECODED, "Hard to understand: the first result was not plausible, so the model tried again"
 )

@@ -20,9 +20,9 @@ from pydantic_core import from_json
 
 from app import metrics
 from app.analysis.judgement.dividing import tokens_of
-from app.deliveries.http import retry_after
 from app.errors import JudgementRefused, JudgementUnavailable, JudgementUnfit
 from app.network.guard import trusted_authorities
+from app.network.retry_after import retry_after
 
 CONNECT_SECONDS = 10.0
 MOST_ANSWER_BYTES = 2_000_000

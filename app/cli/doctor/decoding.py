@@ -6,13 +6,10 @@ from typing import Any
 
 from app.audio.containment.report import containment_report
 from app.audio.decode import decode
+from app.audio.known_speech import SPEECH, SPEECH_SECONDS
 from app.cli.doctor.findings import Finding, failed, fine, warning
 from app.cli.doctor.surroundings import Surroundings
 from app.errors import MediaError
-
-SPEECH = Path(__file__).with_name("speech.wav")
-"""Ten seconds of the agent in samples/sample_call.wav: G.711 at 8 kHz, as telephones send it."""
-SPEECH_SECONDS = 10.25
 
 
 async def decoder(_: Surroundings) -> Finding:

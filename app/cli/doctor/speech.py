@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from app.audio.decode import decode
+from app.audio.known_speech import SPEECH
 from app.audio.pcm import PcmFile
-from app.cli.doctor.decoding import SPEECH
 from app.cli.leaving import leave
 from app.errors import GpuOutOfMemory
 from app.speech.engine import Engine, EngineConfig

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class WhisperFamily:
     """All models that faster-whisper can load. A `Family`."""
 
+    detectable = languages.MULTILINGUAL
+    """The languages that every multilingual model of Whisper knows."""
+
     def serves(self, name: str) -> bool:
         return True
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.audio.decode import decode
+from app.audio.known_speech import SPEECH, SPEECH_SECONDS
 from app.cli.doctor import memory, models
-from app.cli.doctor.decoding import SPEECH, SPEECH_SECONDS
 from app.cli.doctor.findings import Finding
 from app.cli.doctor.surroundings import Surroundings
 from app.settings import Settings

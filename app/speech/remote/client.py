@@ -1,0 +1,175 @@
+"""Sends one window to an OpenAI-compatible transcription endpoint, and says what came back.
+
+The endpoint belongs to the operator, so the network guard for clients' URLs does not check it. No environment proxy is
+used and no redirect is followed, because both would carry what was said to a server that the operator did not name.
+Texts of the server never become part of an error, because they may repeat what was said, or the key.
+"""
+
+import asyncio
+import io
+import ssl
+import wave
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import numpy as np
+from pydantic_core import from_json
+
+from app.audio.pcm import SAMPLE_RATE
+from app.network.guard import trusted_authorities
+from app.network.retry_after import retry_after
+from app.speech.endpoints import Endpoint
+from app.speech.language_tags import code_of
+from app.speech.model import Samples, TextRequest, Written
+
+CONNECT_SECONDS = 10.0
+MOST_ANSWER_BYTES = 1_000_000
+ROUTE = "/audio/transcriptions"
+SECOND_ATTEMPT_TEMPERATURE = "0.4"
+BUSY_STATUSES = frozenset({408, 425, 429})
+OPERATORS_STATUSES: Mapping[int, str] = {
+    401: "its key in CALLSCRIBE_REMOTE_KEYS is missing or wrong",
+    403: "the key may not use this model",
+    404: "the URL or the model in CALLSCRIBE_MODEL is wrong",
+    405: "the URL in CALLSCRIBE_MODEL is wrong",
+}
+REFUSING_STATUSES = frozenset({400, 413, 415, 422})
+
+
+class Failing(Exception):
+    """The server did not answer as it should. That may pass. The message says why, on one line."""
+
+
+class Busy(Exception):
+    """The server asks to send less. `seconds` is how long to wait, if it said so."""
+
+    def __init__(self, status: int, seconds: float | None) -> None:
+        super().__init__(f"it answered {status}: it gets too many requests")
+        self.seconds = seconds
+
+
+class Misused(Exception):
+    """The server refuses all requests of this service until the operator changes something."""
+
+
+class Refused(Exception):
+    """The server refuses this request. It may take another one."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"it answered {status} to a window")
+
+
+class RemoteClient:
+    """A client with connections of its own. Use it on one event loop only."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._url = endpoint.url.removesuffix(ROUTE) + ROUTE
+        connections = endpoint.concurrency + 1  # one for trials
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(endpoint.timeout_seconds, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            follow_redirects=False,
+            trust_env=False,
+            verify=trusted_authorities(),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def transcribe(self, request: TextRequest, samples: Samples) -> Written:
+        """Raises Failing, Busy, Misused and Refused."""
+        seconds = self._endpoint.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                status, headers, answer = await self._post(_fields(self._endpoint.model, request), wav(samples))
+        except (TimeoutError, httpx.TimeoutException):
+            raise Failing(f"it did not answer within {seconds:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Failing(f"it cannot be reached: {_why(error)}") from None
+        if status != HTTPStatus.OK:
+            raise _trouble(status, headers)
+        return _written(answer)
+
+    async def _post(self, fields: Mapping[str, str], sound: bytes) -> tuple[int, httpx.Headers, bytes]:
+        """The answer is not unpacked, because a small packed one may hold more than fits into memory."""
+        key = self._endpoint.key
+        headers = {"Accept-Encoding": "identity"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
+        files = {"file": ("window.wav", sound, "audio/wav")}
+        async with self._http.stream("POST", self._url, data=fields, files=files, headers=headers) as response:
+            answer = bytearray()
+            async for part in response.aiter_raw():
+                answer += part
+                if len(answer) > MOST_ANSWER_BYTES:
+                    raise Failing(f"it sent more than {MOST_ANSWER_BYTES} bytes")
+        return response.status_code, response.headers, bytes(answer)
+
+
+def wav(samples: Samples) -> bytes:
+    """A WAV file of 16 bits. `samples` are floats, 16 kHz, one channel."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(SAMPLE_RATE)
+        writer.writeframes((np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def _fields(model: str, request: TextRequest) -> dict[str, str]:
+    """Only fields that every server knows. So the hotwords are a part of the prompt."""
+    prompt = ". ".join(filter(None, (", ".join(request.hotwords), request.prompt)))
+    fields = {
+        "model": model,
+        "language": request.language,
+        "response_format": "json",
+        "prompt": prompt,
+        "temperature": SECOND_ATTEMPT_TEMPERATURE if request.attempt else "0",
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _why(error: Exception) -> str:
+    """The message of a library's error has neither the key nor the body."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS: {cause.reason or type(cause).__name__}"
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _trouble(status: int, headers: httpx.Headers) -> Exception:
+    wait = retry_after(headers.get("retry-after"), datetime.now(UTC)).total_seconds() or None
+    if status in BUSY_STATUSES or (status == HTTPStatus.SERVICE_UNAVAILABLE and wait):
+        return Busy(status, wait)
+    if status in OPERATORS_STATUSES:
+        return Misused(f"it answered {status}: {OPERATORS_STATUSES[status]}")
+    if 300 <= status < 400:
+        return Misused(f"it answered {status}: redirects are not followed, so CALLSCRIBE_MODEL needs the final URL")
+    return Refused(status) if status in REFUSING_STATUSES else Failing(f"it answered {status}")
+
+
+def _written(answer: bytes) -> Written:
+    try:
+        read = from_json(answer)
+        text = read["text"]
+    except (ValueError, LookupError, TypeError):
+        text = read = None
+    if not isinstance(text, str):
+        raise Failing("it sent something that is no transcription")
+    return Written(text, _language(read))
+
+
+def _language(read: Mapping[str, Any]) -> str:
+    """The language that the server names, in either of two members. Empty if it names none that is known."""
+    named = read.get("language")
+    if not named and isinstance(several := read.get("languages"), list) and len(several) == 1:
+        named = several[0].get("code") if isinstance(several[0], dict) else several[0]
+    try:
+        return code_of(named) if isinstance(named, str) and named else ""
+    except ValueError:
+        return ""

@@ -1,0 +1,317 @@
+"""A model of another server: what is sent, and what each kind of trouble leads to."""
+
+import json
+import socket
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.speech.endpoints import Endpoint
+from app.speech.model import ModelAway, Samples, TextRequest, Written
+from app.speech.remote.model import RemoteModel
+from testing.origin import Answer, Exchange, Origin, answering
+
+ROUTE = "/v1/audio/transcriptions"
+SPEECH: Samples = np.linspace(-1, 1, 16_000, dtype=np.float32)
+HELLO = Written("Hello.")
+
+
+def json_of(status: int = 200, /, **members: object) -> Answer:
+    return lambda exchange: exchange.whole(json.dumps(members).encode(), status, Content_Type="application/json")
+
+
+GOOD = json_of(text="Hello.")
+
+
+def is_trial(exchange: Exchange) -> bool:
+    """A trial sends three seconds of speech, and the windows of these tests have one."""
+    return int(exchange.headers["Content-Length"]) > 90_000
+
+
+def in_turn(*answers: Answer, trial: Answer = GOOD) -> Answer:
+    """The answers one after the other; the last one stays. Trials are answered apart."""
+    left = list(answers)
+    lock = threading.Lock()
+
+    def answer(exchange: Exchange) -> None:
+        with lock:
+            chosen = trial if is_trial(exchange) else left.pop(0) if len(left) > 1 else left[0]
+        chosen(exchange)
+
+    return answer
+
+
+@contextmanager
+def remote(
+    origin: Origin, patience: float = 5.0, timeout: float = 5.0, key: str | None = None
+) -> Iterator[RemoteModel]:
+    model = RemoteModel(Endpoint("far", origin.url("/v1"), "m", key, timeout_seconds=timeout), ["en", "de"], patience)
+    model.start()
+    try:
+        yield model
+    finally:
+        model.close()
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with answering() as origin:
+        yield origin
+
+
+def ask(model: RemoteModel, request: TextRequest | None = None) -> Written:
+    [written] = model.write([(request or TextRequest("en"), SPEECH)])
+    return written
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_window_is_sent_as_a_form_that_every_server_knows(origin: Origin) -> None:
+    origin.answers[ROUTE] = GOOD
+    with remote(origin, key="secret") as model:
+        until(lambda: len(origin.bodies) == 1)  # the trial at the start
+        assert ask(model, TextRequest("en", "Acme Inc.", ("Fox", "Dog"))) == HELLO
+        assert ask(model, TextRequest("de", attempt=1)) == HELLO
+    for headers in origin.headers_of(ROUTE):
+        assert headers["authorization"] == "Bearer secret"
+    first, second = (form(origin, number) for number in (1, 2))
+    with wave.open(BytesIO(first.pop("file"))) as sound:
+        assert (sound.getnchannels(), sound.getsampwidth(), sound.getframerate()) == (1, 2, 16_000)
+        assert sound.getnframes() == len(SPEECH)
+    second.pop("file")
+    asked = {"model": b"m", "response_format": b"json"}
+    assert first == asked | {"language": b"en", "prompt": b"Fox, Dog. Acme Inc.", "temperature": b"0"}
+    assert second == asked | {"language": b"de", "temperature": b"0.4"}
+
+
+def form(origin: Origin, number: int) -> dict[str, Any]:
+    head = f"Content-Type: {origin.headers_of(ROUTE)[number]['content-type']}\r\n\r\n"
+    message = message_from_bytes(head.encode() + origin.bodies[number])
+    parts: Any = message.get_payload()
+    return {str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True) for part in parts}
+
+
+@pytest.mark.parametrize(
+    ("members", "language"),
+    [
+        ({"language": "english"}, "en"),
+        ({"language": "pt-BR"}, "pt"),
+        ({"languages": [{"code": "de"}]}, "de"),
+        ({"languages": [{"code": "de"}, {"code": "en"}]}, ""),
+        ({"language": 7}, ""),
+        ({"language": "!?"}, ""),
+        ({"languages": "de"}, ""),
+    ],
+)
+def test_the_language_that_a_server_names_is_read(origin: Origin, members: dict[str, object], language: str) -> None:
+    origin.answers[ROUTE] = json_of(text="Hello.", **members)
+    with remote(origin) as model:
+        assert ask(model) == Written("Hello.", language)
+
+
+def endless(exchange: Exchange) -> None:
+    exchange.head()
+    while not exchange.origin.over.is_set():
+        exchange.wfile.write(b"x" * 100_000)
+
+
+def broken_off(exchange: Exchange) -> None:
+    exchange.head(Content_Length=1000)
+    exchange.wfile.write(b'{"text": "Hel')
+
+
+PASSING: dict[str, Answer] = {
+    "500": json_of(500),
+    "502 with HTML": lambda exchange: exchange.whole(b"<html>Bad gateway</html>", 502),
+    "503": json_of(503),
+    "HTML": lambda exchange: exchange.whole(b"<html>Welcome</html>"),
+    "no text": json_of(data=[]),
+    "a text that is none": json_of(text=None),
+    "a list": lambda exchange: exchange.whole(b"[1]"),
+    "nothing": lambda exchange: exchange.whole(b""),
+    "endless": endless,
+    "broken off": broken_off,
+    "closed": lambda exchange: exchange.connection.shutdown(socket.SHUT_RDWR),
+}
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+def test_a_failure_that_passes_costs_only_time(origin: Origin, trouble: str) -> None:
+    origin.answers[ROUTE] = in_turn(PASSING[trouble], GOOD)
+    with remote(origin) as model:
+        assert ask(model) == HELLO
+        assert model.trouble() is None
+
+
+@pytest.mark.parametrize("trouble", ["500", "HTML", "endless", "closed"])
+def test_a_server_that_only_fails_is_in_trouble_until_it_answers_again(origin: Origin, trouble: str) -> None:
+    origin.answers[ROUTE] = PASSING[trouble]
+    with remote(origin, patience=1.5) as model:
+        with pytest.raises(ModelAway, match="far: it"):
+            ask(model)
+        assert model.trouble()
+        origin.answers[ROUTE] = GOOD
+        until(lambda: model.trouble() is None)
+        assert ask(model) == HELLO
+
+
+def test_a_dead_server_is_in_trouble_from_the_start_and_no_window_is_sent() -> None:
+    with answering() as gone:
+        pass
+    with remote(gone, patience=0.2) as model:
+        until(lambda: model.trouble() is not None)
+        assert "cannot be reached" in (model.trouble() or "")
+        with pytest.raises(ModelAway):
+            ask(model)
+
+
+def test_a_slow_server_is_given_up_after_the_timeout(origin: Origin) -> None:
+    origin.answers[ROUTE] = Exchange.hang
+    with remote(origin, patience=0.5, timeout=0.3) as model, pytest.raises(ModelAway, match="did not answer within"):
+        ask(model)
+
+
+def test_a_server_that_drips_is_given_up_after_the_timeout(origin: Origin) -> None:
+    def drip(exchange: Exchange) -> None:
+        exchange.head()
+        exchange.drip(b" ", 0.05)
+
+    origin.answers[ROUTE] = drip
+    with remote(origin, patience=0.5, timeout=0.3) as model, pytest.raises(ModelAway, match="did not answer"):
+        ask(model)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(origin: Origin, status: int) -> None:
+    busy: Answer = lambda exchange: exchange.whole(b"{}", status, Retry_After="1")  # noqa: E731
+    origin.answers[ROUTE] = in_turn(busy, GOOD)
+    with remote(origin) as model:
+        began = time.monotonic()
+        assert ask(model) == HELLO
+        assert time.monotonic() - began >= 1
+        assert model.trouble() is None
+
+
+def test_a_server_that_stays_busy_is_in_trouble(origin: Origin) -> None:
+    origin.answers[ROUTE] = json_of(429)
+    with remote(origin, patience=0.5) as model:
+        with pytest.raises(ModelAway, match="too many requests"):
+            ask(model)
+        assert "429" in (model.trouble() or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "CALLSCRIBE_REMOTE_KEYS"),
+        (403, "may not use this model"),
+        (404, "the URL or the model"),
+        (405, "the URL"),
+        (307, "redirects are not followed"),
+    ],
+)
+def test_what_only_the_operator_can_mend_is_trouble_at_once(origin: Origin, status: int, words: str) -> None:
+    origin.answers[ROUTE] = lambda exchange: exchange.whole(b"{}", status, Location=origin.url("/elsewhere"))
+    with remote(origin, patience=0.3, key="secret") as model:
+        with pytest.raises(ModelAway, match=words) as away:
+            ask(model)
+        assert "secret" not in str(away.value)
+    assert {path for path, _ in origin.asked} == {ROUTE}
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refused_window_is_sent_again_with_less_and_then_given_up(origin: Origin, status: int) -> None:
+    origin.answers[ROUTE] = in_turn(json_of(status))
+    with remote(origin) as model:
+        until(lambda: len(origin.bodies) == 1)
+        assert ask(model, TextRequest("en", "Acme")) == Written("", is_refused=True)
+        assert model.trouble() is None
+    forms = [form(origin, number) for number in range(1, len(origin.bodies))]
+    assert [("prompt" in each, "language" in each) for each in forms[:3]] == [
+        (True, True),
+        (False, True),
+        (False, False),
+    ]
+
+
+def test_a_language_that_a_server_does_not_know_is_left_out(origin: Origin) -> None:
+    origin.answers[ROUTE] = in_turn(json_of(400), GOOD)
+    with remote(origin) as model:
+        assert ask(model) == HELLO
+
+
+def test_a_server_that_refuses_everything_is_in_trouble(origin: Origin) -> None:
+    origin.answers[ROUTE] = json_of(400)
+    with remote(origin, patience=0.5) as model:
+        with pytest.raises(ModelAway, match="answered 400"):
+            ask(model)
+        assert model.trouble()
+
+
+def test_a_window_that_always_fails_is_given_up_while_the_server_takes_others(origin: Origin) -> None:
+    origin.answers[ROUTE] = in_turn(json_of(500))
+    with remote(origin, patience=1) as model:
+        assert ask(model) == Written("", is_refused=True)
+        until(lambda: model.trouble() is None)
+
+
+def test_a_request_that_hangs_does_not_hold_up_the_end(origin: Origin) -> None:
+    origin.answers[ROUTE] = Exchange.hang
+    ended: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            ask(model)
+        except ModelAway as away:
+            ended.append(away)
+
+    with remote(origin, timeout=60) as model:
+        thread = threading.Thread(target=write)
+        thread.start()
+        until(lambda: len(origin.bodies) == 2)
+        began = time.monotonic()
+        model.close()
+        thread.join(5)
+    assert ended
+    assert time.monotonic() - began < 5
+    with pytest.raises(ModelAway):
+        ask(model)
+
+
+def test_no_proxy_of_the_environment_is_used(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    origin.answers[ROUTE] = GOOD
+    with remote(origin) as model:
+        assert ask(model) == HELLO
+
+
+def test_many_windows_are_in_flight_at_the_same_time(origin: Origin) -> None:
+    together = threading.Barrier(4)
+
+    def meet(exchange: Exchange) -> None:
+        if not is_trial(exchange):
+            together.wait(20)
+        GOOD(exchange)
+
+    origin.answers[ROUTE] = meet
+    with remote(origin, timeout=30) as model:
+        threads = [threading.Thread(target=ask, args=(model,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert model.trouble() is None
+    assert not together.broken
