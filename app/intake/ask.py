@@ -49,6 +49,7 @@ class Ask:
 
     `default_priority` is that of the way in. `is_awaited` says that the sender waits for the job's end on its
     connection. It repeats its request without an idempotency key, and loses interest in the job when it hangs up.
+    If it `diarizes_one_channel`, the speakers of a recording are told apart by their voices if it has one channel only.
     `output` is what the sender asks for, in a place that the operator allows. `folder_output` is what a watched folder
     writes besides, wherever the operator wants it.
     """
@@ -57,6 +58,7 @@ class Ask:
     priority: int | None = None
     default_priority: int = DEFAULT_PRIORITY
     is_awaited: bool = False
+    diarizes_one_channel: bool = False
     external_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     webhook_url: str | list[str] | None = None

@@ -216,6 +216,8 @@ class Intake:
                 job = self._new_job(recording, ask, caller, idempotency_key)
                 info = await run_unless(abandoned(), self._prober.probe(job, is_patient=ask.is_awaited))
                 require(info.channels)
+                if ask.diarizes_one_channel and info.channels == 1:
+                    job = replace(job, options=replace(job.options, diarize=True))
             elif earlier.channels is not None:
                 require(earlier.channels)
         if earlier is not None:

@@ -1,13 +1,19 @@
 """Compares asked options with what the service offers, and fills in what follows from them. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from app.errors import FieldError, InvalidRequest
 from app.intake.model_names import ModelNames
 from app.speech.model import Abilities
+from app.speech.speakers import voices
 from app.transcripts.transcript import Options
 
+NO_VOICES = (
+    "the operator has not installed the models of voices, as `pip install 'callscribe[speakers]'` does. Record agent "
+    "and customer on separate channels and use channels=split instead"
+)
 _LISTED_ABILITIES = "GET /v1/models lists the abilities of each model"
 _LISTED = "GET /v1/models lists the languages of each model"
 
@@ -23,6 +29,7 @@ def options_in_force(asked: Options, models: ModelNames) -> Options:
     able = models.abilities(model)
     _require_languages(asked, model, able.languages)
     _require_abilities(asked, model, able)
+    _require_voices(asked)
     if len(asked.languages) == 1:
         return replace(asked, model=model, language=asked.languages[0], languages=())
     return replace(asked, model=model)
@@ -38,6 +45,17 @@ def _require_abilities(asked: Options, model: str, able: Abilities) -> None:
     for field, lack in lacks.items():
         if lack:
             raise _refused(f"The model {lack}.", field, f"the model {model} {lack}; {_LISTED_ABILITIES}")
+
+
+def _require_voices(asked: Options) -> None:
+    if not asked.diarize:
+        return
+    if not voices.installed():
+        raise _refused("Speakers cannot be told apart by their voices here.", "diarize", f"is not offered: {NO_VOICES}")
+    names = asked.channel_labels
+    if taken := [name for name in names for label in names if re.fullmatch(f"{re.escape(label)}_[0-9]+", name)]:
+        detail = f"holds {taken[0]}, which may be the name of another channel's voice with diarize=true"
+        raise _refused("Two speakers would have one name.", "channel_labels", detail)
 
 
 def _require_languages(asked: Options, model: str, known: Sequence[str]) -> None:

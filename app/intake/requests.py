@@ -40,6 +40,7 @@ from app.transcripts.formats import Format
 from app.transcripts.transcript import Channels, Encoding, Options, Task
 
 MOST_CHANNELS = 8
+MOST_SPEAKERS = 8
 MAX_PROMPT_CHARACTERS = 2000
 OPTION_FIELDS = frozenset(field.name for field in fields(Options))
 _OPTIONS = TypeAdapter(Options)
@@ -50,15 +51,6 @@ Each = TypeVar("Each", bound=str)
 
 def _each_once(values: list[Each]) -> list[Each]:
     return list(dict.fromkeys(values))
-
-
-def _refuse_diarization(diarize: bool) -> bool:
-    if diarize:
-        raise ValueError(
-            "is not offered, because speakers cannot be separated well enough in one track; record agent and customer "
-            "on separate channels and use channels=split"
-        )
-    return diarize
 
 
 def _distinct(labels: list[str]) -> list[str]:
@@ -174,10 +166,19 @@ class CreateTranscription(BaseModel):
         max_length=MOST_CHANNELS,
         description="The names of the speakers in the order of the channels, for example `agent` and `customer`.",
     )
-    diarize: Annotated[bool, AfterValidator(_refuse_diarization)] = Field(
+    diarize: bool = Field(
         default=False,
-        description="The service cannot separate speakers within one track, so it refuses `true`. Use "
-        "`channels=split`.",
+        description="If true, the service tells several speakers on one track apart by their voices, and calls them "
+        "`speaker_1`, `speaker_2` and so on, or after the label of their channel. A stretch has no speaker (null) if "
+        "it is not sure who speaks. The operator may not have installed what this needs. Separate channels with "
+        "`channels=split` are surer.",
+    )
+    speakers: int | None = Field(
+        default=None,
+        ge=2,
+        le=MOST_SPEAKERS,
+        description="How many speakers there are on the track, with `diarize=true`. If you leave the field out, the "
+        "service finds one or two. With several separate channels, each has at most so many.",
     )
     word_timestamps: bool = Field(
         default=False, description="If true, each segment lists its words, with their start, end and probability."
@@ -273,6 +274,13 @@ class CreateTranscription(BaseModel):
     def _rate_of_the_encoding(self) -> Self:
         if trouble := rate_trouble(self.encoding, self.sample_rate):
             raise InvalidRequest("Some fields are not valid.", errors=(FieldError("sample_rate", trouble),))
+        return self
+
+    @model_validator(mode="after")
+    def _speakers_of_voices(self) -> Self:
+        if self.speakers is not None and not self.diarize:
+            detail = "is how many voices there are on a track, so it needs diarize=true"
+            raise InvalidRequest("Some fields are not valid.", errors=(FieldError("speakers", detail),))
         return self
 
     def ask(self) -> Ask:

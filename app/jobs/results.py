@@ -45,7 +45,13 @@ def words_of(transcript: Transcript, tenant: str) -> list[str]:
 
 
 def speakers_of(transcript: Transcript) -> list[dict[str, Any]]:
-    return [{"label": channel.label, "speech_seconds": channel.speech_seconds} for channel in transcript.channels]
+    """The channels. If voices were told apart, the voices, with the seconds of what they say."""
+    voices = [segment for segment in transcript.segments if segment.is_by_voice]
+    seconds = {} if voices else {channel.label: channel.speech_seconds for channel in transcript.channels}
+    for segment in transcript.segments if voices else ():
+        if segment.speaker is not None:
+            seconds[segment.speaker] = round(seconds.get(segment.speaker, 0.0) + segment.end - segment.start, 2)
+    return [{"label": label, "speech_seconds": spoken} for label, spoken in seconds.items()]
 
 
 async def write(session: AsyncSession, job: Transcription, result: Result) -> None:

@@ -16,7 +16,7 @@ from app.search.hits import Hit, Hits
 from app.sources.names import shown_url
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options, Task
-from app.transcripts.view import Seconds, WarningOut
+from app.transcripts.view import SPEAKER, Seconds, WarningOut
 
 EXAMPLE_ID = "01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e"
 
@@ -110,7 +110,7 @@ class Links(BaseModel):
 
 
 class SpeakerOut(BaseModel):
-    """A channel of the recording, and how long somebody spoke on it."""
+    """A channel of the recording, and how long somebody spoke on it. With `diarize=true` it may be a voice."""
 
     label: str = Field(examples=["agent"])
     speech_seconds: Seconds
@@ -141,7 +141,8 @@ class TranscriptionOut(BaseModel):
     )
     speakers: list[SpeakerOut] | None = Field(
         description="Who spoke for how long: the channels of the recording, in their order. Null until the "
-        "transcription is completed."
+        "transcription is completed. With `diarize=true`, these are the voices, in the order in which they first "
+        "speak. Speech of which it is not sure who speaks is left out."
     )
     outputs: list[OutputOut] = Field(
         description="The files and objects that the service writes because of `output` or a setting of the operator. "
@@ -264,7 +265,7 @@ class HitOut(BaseModel):
         description="When the first of the words was said, in seconds from the start of the recording. It may be some "
         "seconds earlier, because it is the start of a segment."
     )
-    speaker: str = Field(examples=["customer"])
+    speaker: str | None = Field(examples=["customer"], description=SPEAKER)
     text: str = Field(description="What was said there: the turn, or a part of a long turn.")
     marks: list[Mark] = Field(
         description="Where the words are in `text`: for each, the position of its first character and the position "

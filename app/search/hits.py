@@ -25,7 +25,7 @@ class Hit:
     """
 
     start: float
-    speaker: str
+    speaker: str | None
     text: str
     marks: tuple[Mark, ...]
 

@@ -19,21 +19,24 @@ from app.audio.pcm import PcmFile
 from app.process.memory import return_memory
 from app.process.places import FairPlaces, Rank
 from app.process.shares import Shares
+from app.process.threads import in_daemon_thread
 from app.speech.batching.batcher import Batcher, EngineStopped
-from app.speech.call.assemble import Call, assemble
+from app.speech.call.assemble import Call, Listened, Voices, assemble
+from app.speech.call.final_text import rest_of
 from app.speech.endpoints import Endpoint
 from app.speech.families import Families
 from app.speech.live.events import OnEvent
 from app.speech.live.listener import ChannelListener
 from app.speech.live.passes import LivePass
-from app.speech.model import DEFAULT_BEAM_SIZE, Device, DeviceChoice, LoadedModel
+from app.speech.model import DEFAULT_BEAM_SIZE, Device, DeviceChoice, LoadedModel, ModelUnavailable
 from app.speech.reader import ChannelScan
 from app.speech.reports import FinalReports, OnFinal
 from app.speech.session import Session
 from app.speech.settling import Work, recognize_batch
+from app.speech.speakers.voices import MOST_SPEAKERS, VoiceModels
 from app.speech.windows import voice_activity
 from app.speech.windows.levels import measure
-from app.transcripts.transcript import Options, Transcript
+from app.transcripts.transcript import Options, Transcript, TranscriptWarning, WarningCode
 
 USUAL_RANK = Rank()
 WINDOWS_BESIDE_LIVE = 2  # of a batch on a processor, which takes half a second
@@ -147,6 +150,7 @@ class Engine:
         self._whole_reads = FairPlaces(
             3, 2, shares
         )  # each reads a whole recording, in threads that other work needs too
+        self._separations = FairPlaces(1, 1, shares)  # of voices; each takes a core for seconds a minute of the call
 
     @property
     def ready(self) -> bool:
@@ -223,16 +227,32 @@ class Engine:
         async with self._whole_reads.place(rank):
             levels = await asyncio.to_thread(measure, channels)
         call = Call(tuple(channels), options, levels, duration)
-        reports = FinalReports(call, on_final) if on_final else None
+        # Voices are told apart at the end, so no text is final before that.
+        reports = FinalReports(call, on_final) if on_final and not options.diarize else None
         job = Session(self._models[options.model].model, call, rank, report, reports.frontier if reports else None)
         batcher.submit(job, [ChannelScan(job, index) for index in call.levels.distinct])
         with reports.of(job) if reports else nullcontext():
             listened = await asyncio.wrap_future(job.result)
+        voices = await self._voices_of(call, listened, rank) if options.diarize else None
         async with self._whole_reads.place(rank):
-            transcript = await asyncio.to_thread(assemble, call, listened)
+            transcript = await asyncio.to_thread(assemble, call, listened, voices)
         if reports:
             reports.end(transcript)
+        elif on_final:
+            on_final(rest_of(transcript.segments, 0.0))
         return transcript
+
+    async def _voices_of(self, call: Call, listened: Listened, rank: Rank) -> Voices:
+        """Tells the voices of each channel apart. A fault in there costs no transcript: it becomes a warning."""
+        try:
+            async with self._separations.place(rank):
+                return await in_daemon_thread(partial(_separated, call, listened), "voices")
+        except ModelUnavailable as error:
+            logger.warning("speech.voices_unavailable: %s", error)
+            return Voices(warning=_speakers_unknown("the worker that transcribed the call has no models of voices"))
+        except Exception:
+            logger.exception("speech.voices_failed")
+            return Voices(warning=_speakers_unknown("the models of voices failed"))
 
     @property
     def most_live_calls(self) -> int:
@@ -301,6 +321,24 @@ class Engine:
         self._batchers = {}
         if self._voices:
             self._voices.shutdown(wait=False, cancel_futures=True)
+
+
+def _separated(call: Call, listened: Listened) -> Voices:
+    """Blocks for seconds a minute of the call. On one track there are exactly as many speakers as the client says."""
+    models, speakers = VoiceModels.load(), call.options.speakers
+    most, exact = speakers or MOST_SPEAKERS, speakers if call.is_one_track else None
+    return Voices(
+        {
+            channel: models.separate(call.channels[channel], each.runs, most, exact)
+            for channel, each in listened.read.items()
+            if each.runs
+        }
+    )
+
+
+def _speakers_unknown(why: str) -> TranscriptWarning:
+    message = f"The speakers could not be told apart by their voices, because {why}"
+    return TranscriptWarning(WarningCode.SPEAKERS_UNKNOWN, message)
 
 
 def _log_loaded(name: str, device: Device, batch_size: int) -> None:

@@ -33,14 +33,19 @@ def _by_start(segment: Segment) -> tuple[float, int]:
 
 
 def _goes_on(group: Sequence[Segment], segment: Segment) -> bool:
-    same_speaker = group[-1].speaker == segment.speaker
+    last = group[-1]
+    same_speaker = last.speaker == segment.speaker and (segment.speaker is not None or last.channel == segment.channel)
     return same_speaker and segment.start - group[-1].end <= LONG_PAUSE_SECONDS
 
 
 def turn_of(group: Sequence[Segment]) -> Turn:
     """The turn of the segments in one of the groups of `grouped`."""
+    sure = [(segment.speaker_confidence, segment.end - segment.start) for segment in group]
+    known = [(confidence, max(seconds, 0.01)) for confidence, seconds in sure if confidence is not None]
+    seconds = sum(each for _, each in known)
     return Turn(
         speaker=group[0].speaker,
+        speaker_confidence=sum(confidence * each for confidence, each in known) / seconds if known else None,
         start=group[0].start,
         end=max(segment.end for segment in group),
         text=joined_text(group),

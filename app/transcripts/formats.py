@@ -7,7 +7,7 @@ from enum import StrEnum
 from html import escape
 
 from app.transcripts.dialogue import turns
-from app.transcripts.subtitles import Cue, cues, one_line
+from app.transcripts.subtitles import Cue, cues, name_of, one_line
 from app.transcripts.transcript import Transcript
 from app.transcripts.view import TranscriptOut
 
@@ -47,8 +47,8 @@ def render(transcript: Transcript, transcription_id: str, target: Format) -> str
     """The transcript in one format. Times are rounded to milliseconds, probabilities to four digits.
 
     - json: the transcript resource of the API.
-    - text: a line per segment; with several channels, a line `[mm:ss] agent: …` per turn (with hours if needed).
-    - srt, vtt: the cues of `subtitles.cues`. If there are several channels, each cue names its speaker, with
+    - text: a line per segment; with several speakers, a line `[mm:ss] agent: …` per turn (with hours if needed).
+    - srt, vtt: the cues of `subtitles.cues`. If there are several speakers, each cue names its own, with
       `agent: …` in srt and with the voice `<v agent>` in vtt.
     - tsv, whisper: what the command line of openai-whisper writes as `.tsv` and `.json` (whisper/utils.py).
     """
@@ -100,9 +100,9 @@ def _whisper(transcript: Transcript) -> dict[str, object]:
 
 
 def _text(transcript: Transcript) -> str:
-    if _is_dialogue(transcript):
+    if transcript.is_dialogue:
         said = turns(transcript.segments)
-        lines = [f"[{clock(turn.start)}] {one_line(turn.speaker)}: {one_line(turn.text)}" for turn in said]
+        lines = [f"[{clock(turn.start)}] {name_of(turn.speaker)}: {one_line(turn.text)}" for turn in said]
     else:
         lines = [one_line(segment.text) for segment in transcript.segments]
     return "".join(f"{line}\n" for line in lines)
@@ -115,7 +115,7 @@ def _tsv(transcript: Transcript) -> str:
 
 def _srt(transcript: Transcript) -> str:
     blocks = []
-    for number, cue in enumerate(_cues(transcript, name_speakers=_is_dialogue(transcript)), start=1):
+    for number, cue in enumerate(_cues(transcript, name_speakers=transcript.is_dialogue), start=1):
         text = _ARROW.sub("->", "\n".join(cue.lines))
         blocks.append(f"{number}\n{_srt_time(cue.start_ms)} --> {_srt_time(cue.end_ms)}\n{text}\n")
     return "\n".join(blocks)
@@ -124,7 +124,7 @@ def _srt(transcript: Transcript) -> str:
 def _vtt(transcript: Transcript) -> str:
     blocks = ["WEBVTT\n"]
     for cue in _cues(transcript, name_speakers=False):
-        voice = f"<v {escape(one_line(cue.speaker), quote=False)}>" if _is_dialogue(transcript) else ""
+        voice = f"<v {escape(name_of(cue.speaker), quote=False)}>" if transcript.is_dialogue else ""
         text = escape("\n".join(cue.lines), quote=False)
         blocks.append(f"{_vtt_time(cue.start_ms)} --> {_vtt_time(cue.end_ms)}\n{voice}{text}\n")
     return "\n".join(blocks)
@@ -132,10 +132,6 @@ def _vtt(transcript: Transcript) -> str:
 
 def _cues(transcript: Transcript, *, name_speakers: bool) -> tuple[Cue, ...]:
     return cues(transcript.segments, name_speakers=name_speakers, duration=transcript.duration)
-
-
-def _is_dialogue(transcript: Transcript) -> bool:
-    return len(transcript.channels) > 1
 
 
 def clock(seconds: float) -> str:

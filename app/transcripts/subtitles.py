@@ -17,6 +17,7 @@ LINE_COLUMNS = 42
 LONGEST_LEAD_COLUMNS = 20
 LONGEST_CUE_MS = 7_000
 SHORTEST_CUE_MS = 1_000
+UNKNOWN = "Unknown"  # stands for a speaker that is not known
 # A segment too short to be read is shown with the next one of the same speaker, if that follows after such a pause.
 JOINED_PAUSE_SECONDS = 0.8
 
@@ -37,7 +38,7 @@ class Cue:
 
     start_ms: int
     end_ms: int
-    speaker: str
+    speaker: str | None
     lines: tuple[str, ...]
 
 
@@ -67,9 +68,14 @@ def cues(segments: Iterable[Segment], *, name_speakers: bool, duration: float = 
     return tuple(_readable(cue, until) for cue, until in zip(found, next_starts, strict=bool(found)))
 
 
-def _lead(speaker: str) -> str:
+def name_of(speaker: str | None) -> str:
+    """The name of a speaker as texts have it, on one line."""
+    return UNKNOWN if speaker is None else one_line(speaker)
+
+
+def _lead(speaker: str | None) -> str:
     """The speaker's name as it is written before the words. It is cut to the length of a line."""
-    name = one_line(speaker)
+    name = name_of(speaker)
     if _columns(f"{name}:") > LINE_COLUMNS:
         widths = accumulate(map(_columns, name))
         name = "".join(letter for letter, width in zip(name, widths, strict=True) if width <= LINE_COLUMNS - 2) + "…"
@@ -98,7 +104,12 @@ def _joined(segments: Iterable[Segment]) -> list[list[Segment]]:
 def _goes_on(group: Sequence[Segment], segment: Segment) -> bool:
     short = 1000 * (group[-1].end - group[0].start) < SHORTEST_CUE_MS
     fits = 1000 * (segment.end - group[0].start) <= LONGEST_CUE_MS
-    return short and fits and segment.start - group[-1].end <= JOINED_PAUSE_SECONDS
+    return (
+        short
+        and fits
+        and group[-1].speaker == segment.speaker
+        and segment.start - group[-1].end <= JOINED_PAUSE_SECONDS
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ class Options:
     recording without a header holds; None if its name says it. If `reports_text`, the worker writes the text that is
     final while the job runs. The way in sets it for a client that reads along.
 
+    With `diarize`, the speakers of one track are told apart by their voices. `speakers` is how many there are, if the
+    client knows it.
+
     `redact` says what is taken out of the transcript and the recording, besides the `redact_terms`. With `redact_keep`,
     both are kept as they were, for keys that may read them.
     """
@@ -60,6 +63,8 @@ class Options:
     redact: tuple[Entity, ...] = ()
     redact_terms: tuple[str, ...] = ()
     redact_keep: bool = False
+    diarize: bool = False
+    speakers: int | None = None
 
     @property
     def redacts(self) -> bool:
@@ -85,11 +90,14 @@ class Segment:
 
     `temperature`, `avg_logprob`, `compression_ratio` and `no_speech_prob` are those of the window that the segment
     came from, as Whisper defines them; None from a model that does not measure them.
+
+    With `Options.diarize`, `speaker` is None if it is not sure who speaks. Otherwise `speaker_confidence` says how sure
+    the name is, if it was given by the voice.
     """
 
     id: int
     channel: int
-    speaker: str
+    speaker: str | None
     start: float
     end: float
     text: str
@@ -99,6 +107,12 @@ class Segment:
     compression_ratio: float | None = None
     no_speech_prob: float | None = None
     words: tuple[Word, ...] | None = None
+    speaker_confidence: float | None = None
+
+    @property
+    def is_by_voice(self) -> bool:
+        """Whether the speaker was looked for by the voice, and perhaps not found."""
+        return self.speaker is None or self.speaker_confidence is not None
 
     @property
     def has_spaces(self) -> bool:
@@ -135,14 +149,15 @@ class Pitch:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Consecutive segments of one speaker, and how they sounded if that is known."""
+    """Consecutive segments of one speaker, and how they sounded if known. A turn may have no speaker, as a segment."""
 
-    speaker: str
+    speaker: str | None
     start: float
     end: float
     text: str
     loudness_dbfs: int | None = None
     pitch: Pitch | None = None
+    speaker_confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +275,7 @@ class WarningCode(StrEnum):
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
     LEFT_OUT = "left_out"
+    SPEAKERS_UNKNOWN = "speakers_unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,3 +304,8 @@ class Transcript:
     @property
     def text(self) -> str:
         return joined_text(self.segments)
+
+    @property
+    def is_dialogue(self) -> bool:
+        """Whether several speakers may be told apart, by their channels or by their voices."""
+        return len(self.channels) > 1 or any(segment.is_by_voice for segment in self.segments)

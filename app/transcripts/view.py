@@ -16,6 +16,16 @@ Tenths = Annotated[float, AfterValidator(lambda number: round(number, 1))]
 Digits = Annotated[float, AfterValidator(lambda number: round(number, 4))]
 
 
+SPEAKER = (
+    "The label of the channel. With `diarize=true`, a voice, such as `speaker_1`, or null if it is not sure who speaks."
+    " Without `diarize=true` it is never null."
+)
+CONFIDENCE = (
+    "With `diarize=true`, how sure the speaker's name is, from 0 to 1. Null if there is no name, and for "
+    "all other jobs."
+)
+
+
 class _View(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -46,7 +56,8 @@ class SegmentOut(_View):
 
     id: int
     channel: int
-    speaker: str
+    speaker: str | None = Field(description=SPEAKER)
+    speaker_confidence: Digits | None = Field(description=CONFIDENCE)
     start: Seconds = Field(description="Seconds from the start of the recording.")
     end: Seconds
     text: str
@@ -79,7 +90,8 @@ class PitchOut(_View):
 class TurnOut(_View):
     """Consecutive segments of one speaker."""
 
-    speaker: str
+    speaker: str | None = Field(description=SPEAKER)
+    speaker_confidence: Digits | None = Field(description=CONFIDENCE)
     start: Seconds
     end: Seconds
     text: str

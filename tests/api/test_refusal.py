@@ -26,6 +26,9 @@ from tests.conftest import ALICE, BOB
         ("channel_labels", "x" * 101),
         ("word_timestamps", "maybe"),
         ("diarize", "maybe"),
+        ("speakers", "1"),
+        ("speakers", "9"),
+        ("speakers", "two"),
         ("prompt", "nul \0"),
         ("priority", "10"),
         ("priority", "-1"),
@@ -99,11 +102,11 @@ def test_translation_by_a_model_that_was_not_trained_for_it_is_refused(guarded: 
     assert guarded.stored_files() == []
 
 
-def test_diarization_is_refused_and_the_error_names_the_alternative(guarded: Service) -> None:
-    problem = refused(guarded.post(diarize="true"), 422, "invalid_request")
-    [error] = problem["errors"]
-    assert error["field"] == "diarize"
-    assert "use channels=split" in error["detail"]
+def test_a_number_of_speakers_needs_diarize(guarded: Service) -> None:
+    problem = refused(guarded.post(speakers="3"), 422, "invalid_request")
+    assert problem["errors"] == [
+        {"field": "speakers", "detail": "is how many voices there are on a track, so it needs diarize=true"}
+    ]
 
 
 @pytest.mark.parametrize(

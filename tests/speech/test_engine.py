@@ -2,18 +2,22 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
+from app.audio.pcm import PcmFile
+from app.jobs.results import speakers_of
 from app.speech.engine import Engine
+from app.speech.model import ModelUnavailable
+from app.speech.speakers.voices import VoiceModels, VoiceTurn
 from app.speech.whisper.adapter import Whisper
 from app.speech.whisper.encoded import Encoded
 from app.speech.whisper.gates import Hypothesis
-from app.transcripts.transcript import Channel, Options, Word
+from app.transcripts.transcript import Channel, Options, Segment, Span, Word
 from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore, missed
 from testing.recordings import SAMPLE_CALL, said, turns_of_the_sample_call
 from testing.speech_samples import sample, samples
@@ -202,3 +206,59 @@ def assert_in_order(words: list[Word] | tuple[Word, ...], duration: float) -> No
     assert times[0] >= 0
     assert times[-1] <= duration
     assert all(word.end > word.start for word in words)
+
+
+class KnownVoices:
+    """Stands for the models of voices, and knows who speaks when. It notes how many speakers it was asked for."""
+
+    def __init__(self, *turns: VoiceTurn) -> None:
+        self._turns = turns
+        self.asked: list[tuple[int, int | None]] = []
+
+    def separate(
+        self, pcm: PcmFile, runs: Sequence[Span], most: int = 2, exact: int | None = None
+    ) -> Sequence[VoiceTurn]:
+        self.asked.append((most, exact))
+        return self._turns
+
+
+async def test_two_voices_on_one_track_are_told_apart(
+    engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = KnownVoices(VoiceTurn(0.0, 3.3, 0, 0.97), VoiceTurn(4.0, 7.5, 1, 0.9))
+    monkeypatch.setattr(VoiceModels, "load", lambda: known)
+    recording = record(speech(FOX), silence(1.5), speech(COUNTING))
+    final: list[Segment] = []
+
+    transcript = await engine.transcribe(
+        [recording],
+        Options(model="base", language="en", diarize=True, speakers=2),
+        ignore,
+        on_final=lambda text: final.extend(text.segments),
+    )
+
+    assert list(dict.fromkeys(each.speaker for each in transcript.segments)) == ["speaker_1", "speaker_2"]
+    assert {each.speaker for each in transcript.segments if each.start < 3} == {"speaker_1"}
+    assert known.asked == [(2, 2)]
+    assert final == list(transcript.segments)
+    assert transcript.warnings == ()
+    assert speakers_of(transcript) == [
+        {"label": "speaker_1", "speech_seconds": ANY},
+        {"label": "speaker_2", "speech_seconds": ANY},
+    ]
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable("not installed"), MemoryError(), RuntimeError("a fault")])
+async def test_trouble_with_the_voices_costs_no_transcript(
+    engine: Engine, record: Record, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def load() -> VoiceModels:
+        raise error
+
+    monkeypatch.setattr(VoiceModels, "load", load)
+
+    transcript = await engine.transcribe([record(speech(FOX))], Options(model="base", diarize=True), ignore)
+
+    assert error_rate(FOX.text, transcript.text) <= FEW
+    assert {(each.speaker, each.speaker_confidence) for each in transcript.segments} == {(None, None)}
+    assert [warning.code for warning in transcript.warnings] == ["speakers_unknown"]

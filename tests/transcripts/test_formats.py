@@ -117,6 +117,7 @@ def test_json_is_the_documented_resource() -> None:
                 "id": 0,
                 "channel": 0,
                 "speaker": "agent",
+                "speaker_confidence": None,
                 "start": 0.5,
                 "end": 2,
                 "text": "Yes.",
@@ -131,6 +132,7 @@ def test_json_is_the_documented_resource() -> None:
         "turns": [
             {
                 "speaker": "agent",
+                "speaker_confidence": None,
                 "start": 0.5,
                 "end": 2,
                 "text": "Yes.",
@@ -352,3 +354,52 @@ def test_vtt_parses_with_all_the_text_in_order(call: Transcript) -> None:
         voiced = [cue.raw_text.removeprefix(f"<v {label}>") for cue in own]
         expected = "".join(_letters(s.text) for s in call.segments if s.speaker == label)
         assert _letters(html.unescape("".join(voiced))) == expected
+
+
+def voice(start: float, end: float, text: str, speaker: str | None) -> Segment:
+    return replace(said(start, end, text), speaker=speaker, speaker_confidence=None if speaker is None else 0.91)
+
+
+VOICES = transcript(
+    voice(0.5, 2, "Anna here.", "speaker_1"),
+    voice(2.5, 3.5, "Hi, Anna.", "speaker_2"),
+    voice(3.6, 3.9, "Hm.", None),
+    voice(4, 5, "Bye.", "speaker_1"),
+)
+
+
+def test_voices_on_one_track_are_named_in_every_format_that_has_names() -> None:
+    assert render(VOICES, ID, Format.TEXT).splitlines() == [
+        "[00:00] speaker_1: Anna here.",
+        "[00:02] speaker_2: Hi, Anna.",
+        "[00:03] Unknown: Hm.",
+        "[00:04] speaker_1: Bye.",
+    ]
+    assert [cue.content for cue in srt.parse(render(VOICES, ID, Format.SRT))] == [
+        "speaker_1: Anna here.",
+        "speaker_2: Hi, Anna.",
+        "Unknown: Hm.",
+        "speaker_1: Bye.",
+    ]
+    voices = re.findall("<v (.*?)>", render(VOICES, ID, Format.VTT))
+    assert voices == ["speaker_1", "speaker_2", "Unknown", "speaker_1"]
+
+
+def test_json_has_null_for_a_speaker_that_is_not_known() -> None:
+    read = json.loads(render(VOICES, ID, Format.JSON))
+    for parts in (read["segments"], read["turns"]):
+        assert [(each["speaker"], each["speaker_confidence"]) for each in parts] == [
+            ("speaker_1", 0.91),
+            ("speaker_2", 0.91),
+            (None, None),
+            ("speaker_1", 0.91),
+        ]
+
+
+def test_a_transcript_that_an_older_version_stored_has_no_confidence() -> None:
+    stored = json.loads(stored_transcripts.dump_json(CALL))
+    for segment in stored["segments"]:
+        del segment["speaker_confidence"]
+    read = stored_transcripts.validate_python(stored)
+    assert read == CALL
+    assert not any(segment.is_by_voice for segment in read.segments)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from app.transcripts.subtitles import name_of
+
 BYTES_OF_TOKEN = 3
 SHARE_OF_ANSWER = 4
 """The answer gets this part of the context: a quarter."""
@@ -24,7 +26,7 @@ class Turn:
     """A turn of the call as the model reads it. `number` counts from 1. Times are seconds."""
 
     number: int
-    speaker: str
+    speaker: str | None
     start: float
     end: float
     text: str
@@ -32,7 +34,7 @@ class Turn:
     @property
     def line(self) -> str:
         """The turn on one line, so that nothing that was said looks like another turn."""
-        return f"[{self.number}] {one_line(self.speaker)[:MOST_SPEAKER]}: {one_line(self.text)}"
+        return f"[{self.number}] {name_of(self.speaker)[:MOST_SPEAKER]}: {one_line(self.text)}"
 
     def pieces(self, most_tokens: int) -> list["Turn"]:
         """The turn, or several with its number and a piece of its text each, if it has too many tokens."""

@@ -14,12 +14,13 @@ def sides(sentiment: Sequence[TurnSentiment], turns: Sequence[Turn], duration: f
     """For each speaker, in the order in which they first speak: shares of its judged turns, and a score per quarter.
 
     A quarter is one of the call's time, and a turn belongs to that of its middle. The score is the mean of its turns,
-    from -1 (negative) to 1 (positive), or None if none of them was judged.
+    from -1 (negative) to 1 (positive), or None if none of them was judged. Turns of unknown speakers are on no side.
     """
     values = {each.turn: each.value for each in sentiment}
     return [
         _side(speaker, [turn for turn in turns if turn.speaker == speaker and turn.number in values], values, duration)
         for speaker in dict.fromkeys(turn.speaker for turn in turns)
+        if speaker is not None
     ]
 
 

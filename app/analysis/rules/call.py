@@ -25,7 +25,7 @@ class CallTurn:
 
     number: int
     channel: int
-    role: str
+    role: str | None
     start: float
     end: float
     text: str
@@ -89,4 +89,4 @@ def _turn(number: int, heard: Turn, segments: Sequence[Segment]) -> CallTurn:
 
 
 def _roles(segments: Sequence[Segment]) -> dict[int, str]:
-    return {segment.channel: segment.speaker for segment in segments}
+    return {segment.channel: segment.speaker or "" for segment in segments}

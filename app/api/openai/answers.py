@@ -26,10 +26,10 @@ from app.api.openai.shapes import (
     PlainSegment,
     Verbose,
 )
-from app.speech.language_tags import name_of
+from app.speech import language_tags
 from app.transcripts import formats
 from app.transcripts.dialogue import turns
-from app.transcripts.subtitles import one_line
+from app.transcripts.subtitles import UNKNOWN, name_of, one_line
 from app.transcripts.transcript import Segment, Task, Transcript, Word
 
 # The models of OpenAI's clients require a language even if there is no speech.
@@ -131,16 +131,28 @@ def _dump(body: Mapping[str, Any]) -> str:
 
 
 def _with_speakers(transcript: Transcript, *, named: bool) -> Transcript:
-    channels = (replace(each, label=_speaker(each.label, each.index, named=named)) for each in transcript.channels)
+    channels = (replace(each, label=_label(each.label, each.index, named=named)) for each in transcript.channels)
     segments = (_with_speaker(segment, named=named) for segment in transcript.segments)
     return replace(transcript, channels=tuple(channels), segments=tuple(segments))
 
 
 def _with_speaker(segment: Segment, *, named: bool) -> Segment:
-    return replace(segment, speaker=_speaker(segment.speaker, segment.channel, named=named))
+    return replace(segment, speaker=_speaker(segment, named=named))
 
 
-def _speaker(label: str, channel: int, *, named: bool) -> str:
+def _speaker(segment: Segment, *, named: bool) -> str:
+    """The client's name of the channel, or a letter. A voice of several on one channel has the letter of its number.
+
+    The client's names are not given to voices, because nobody knows whose voice is whose.
+    """
+    if segment.speaker is None:
+        return UNKNOWN
+    if segment.is_by_voice:
+        return ascii_uppercase[int(segment.speaker.rpartition("_")[2]) - 1]
+    return _label(segment.speaker, segment.channel, named=named)
+
+
+def _label(label: str, channel: int, *, named: bool) -> str:
     """The client's name of a speaker, or a letter. The decoder takes at most eight channels, so there is one for each.
 
     A label such as `channel_1` is what the service gives to a channel for which the client has sent no name.
@@ -168,7 +180,7 @@ def _plain(transcript: Transcript) -> Plain:
 def _plain_segment(segment: Segment, number: int, *, is_dialogue: bool) -> PlainSegment:
     plain = _verbose_segment(segment, number)
     if is_dialogue:
-        plain["speaker"] = segment.speaker
+        plain["speaker"] = name_of(segment.speaker)
     return plain
 
 
@@ -196,7 +208,7 @@ def _verbose(transcript: Transcript, wanted: Wanted) -> Verbose:
 def _language(transcript: Transcript, task: Task) -> str:
     if task == "translate":
         return "english"
-    return name_of(transcript.language) if transcript.language else UNKNOWN_LANGUAGE
+    return language_tags.name_of(transcript.language) if transcript.language else UNKNOWN_LANGUAGE
 
 
 def _verbose_segment(segment: Segment, number: int) -> PlainSegment:
@@ -252,9 +264,9 @@ def _diarized_segment(segment: Segment, number: int) -> DiarizedSegment:
         "start": _seconds(segment.start),
         "end": _seconds(segment.end),
         "text": segment.text,
-        "speaker": segment.speaker,
+        "speaker": name_of(segment.speaker),
     }
 
 
 def _lines(transcript: Transcript) -> str:
-    return "\n".join(f"{one_line(turn.speaker)}: {one_line(turn.text)}" for turn in turns(transcript.segments))
+    return "\n".join(f"{name_of(turn.speaker)}: {one_line(turn.text)}" for turn in turns(transcript.segments))

@@ -18,8 +18,10 @@ from app.api.openai.names import model_named
 from app.errors import FieldError, InvalidRequest
 from app.intake.ask import Ask
 from app.intake.model_names import ModelNames
+from app.intake.offered import NO_VOICES
 from app.intake.requests import MAX_PROMPT_CHARACTERS, CreateTranscription, validated
 from app.intake.text_fields import BOOLEANS, Part, field_of, in_order, separated, split, values_of
+from app.speech.speakers import voices
 from app.transcripts.transcript import Task
 
 PRIORITY = 3
@@ -61,12 +63,11 @@ class Asked:
 
     def require(self, channels: int) -> None:
         """Raises InvalidRequest if a recording with so many channels cannot have the answer that is wanted."""
-        if self.wanted.format is ResponseFormat.DIARIZED_JSON and channels < 2:
-            detail = (
-                "diarized_json needs a recording with a channel for each speaker: the service cannot separate speakers "
-                "within one channel"
-            )
-            raise _refused("response_format", detail)
+        if self.ask.diarizes_one_channel and channels < 2:
+            if not voices.installed():
+                detail = f"diarized_json needs a recording with a channel for each speaker: {NO_VOICES}"
+                raise _refused("response_format", detail)
+            return  # names belong to channels, and nobody knows whose voice is whose
         names = self.ask.options.channel_labels
         if taken := set(names).intersection(ascii_uppercase[len(names) : channels]):
             detail = f"calls one channel {min(taken)}, which is how another one is called: name all channels"
@@ -89,7 +90,9 @@ def read_fields(fields: Sequence[tuple[str, str]], models: ModelNames, task: Tas
         own = values_of(CreateTranscription, [(name, text) for name, text in fields if field_of(name) in OWN])
         ask = validated(CreateTranscription, own | _values(single, lists, wanted, models)).ask()
     options = replace(ask.options, reports_text=streams)
-    return Asked(replace(ask, options=options, default_priority=PRIORITY, is_awaited=True), wanted, streams)
+    diarized = wanted.format is ResponseFormat.DIARIZED_JSON
+    ask = replace(ask, options=options, default_priority=PRIORITY, is_awaited=True, diarizes_one_channel=diarized)
+    return Asked(ask, wanted, streams)
 
 
 def without_shape(fields: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -73,12 +73,24 @@ def _segment(number: int, each: Mapping[str, Any], body: Mapping[str, Any]) -> S
     return Segment(
         id=number,
         channel=channel,
-        speaker=_storable(str(each.get("speaker") or SPEAKER)),
+        speaker=None
+        if "speaker_confidence" in each and each["speaker"] is None
+        else _storable(str(each.get("speaker") or SPEAKER)),
+        speaker_confidence=_confidence(each.get("speaker_confidence")),
         start=start,
         end=end,
         text=_storable(str(each["text"]).strip()),
         language=_storable(str(each.get("language") or body.get("language") or "und")),
     )
+
+
+def _confidence(number: object) -> float | None:
+    """Raises ValueError for what is no confidence."""
+    if number is None:
+        return None
+    if not isinstance(number, int | float) or not 0 <= number <= 1:
+        raise ValueError("a confidence that no speaker can have")
+    return float(number)
 
 
 def _storable(text: str) -> str:
@@ -95,7 +107,7 @@ def _of_text(text: str) -> Transcript:
 def _transcript(language: object, segments: tuple[Segment, ...]) -> Transcript:
     known = _storable(language) if isinstance(language, str) and language != "und" else None
     seconds = dict.fromkeys(sorted({segment.channel for segment in segments}) or [0], 0.0)
-    labels = {segment.channel: segment.speaker for segment in segments}
+    labels = {each.channel: each.speaker for each in segments if each.speaker is not None and not each.is_by_voice}
     for segment in segments:
         seconds[segment.channel] += max(0.0, segment.end - segment.start)
     channels = tuple(

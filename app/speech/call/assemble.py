@@ -2,8 +2,8 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import log10
 
@@ -12,9 +12,11 @@ from app.speech.call.bleed import Bleed, without_bleed
 from app.speech.call.channel_words import ChannelWords
 from app.speech.call.pitch import pitches
 from app.speech.call.segments import Heard, segments_of
+from app.speech.call.speakers import by_voices
 from app.speech.call.speed import with_words
 from app.speech.call.talk import HOLD_SECONDS, talk, without
 from app.speech.call.warnings import Findings, warnings_of
+from app.speech.speakers.voices import VoiceTurn
 from app.speech.windows.levels import Levels, likeness, loudness
 from app.transcripts.series import level_of, packed
 from app.transcripts.transcript import Channel, Options, Span, Talk, Transcript, TranscriptWarning
@@ -53,9 +55,14 @@ class Call:
         """The name of a channel: the client's label, `speaker` for a channel alone, or `channel_` with its number."""
         return label_of(self.options, channel, len(self.channels))
 
+    @property
+    def is_one_track(self) -> bool:
+        """Whether there is one channel, or all channels are the same."""
+        return len(self.levels.distinct) == 1
+
     def speaker(self, channel: int) -> str:
         """Who speaks on a channel. If all channels are the same, that is not known."""
-        alone = len(self.levels.distinct) == 1 < len(self.channels)
+        alone = self.is_one_track and len(self.channels) > 1
         return UNKNOWN_SPEAKER if alone else self.label(channel)
 
 
@@ -76,20 +83,33 @@ class Listened:
     warnings: Sequence[TranscriptWarning]
 
 
-def assemble(call: Call, listened: Listened) -> Transcript:
-    """Returns the transcript. Blocks, because it reads some samples again. Raises OSError if they are gone."""
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """The voices of a call: their turns on each channel, or the warning that tells why they are not known."""
+
+    turns: Mapping[int, Sequence[VoiceTurn]] = field(default_factory=dict)
+    warning: TranscriptWarning | None = None
+
+
+def assemble(call: Call, listened: Listened, voices: Voices | None = None) -> Transcript:
+    """Returns the transcript. Blocks, because it reads some samples again. Raises OSError if they are gone.
+
+    Without `voices`, the speakers are those of the channels.
+    """
     read, heard = listened.read, listened.heard
+    warnings = [*listened.warnings, *([voices.warning] if voices and voices.warning else [])]
 
     all_words = _channel_words(call, heard)
     own, bleed = without_bleed(heard, all_words)
     runs = _own_runs(read, own, bleed, all_words)
-    segments = segments_of(
-        own, {channel: call.speaker(channel) for channel in read}, with_words=call.options.word_timestamps
-    )
+    labels = {channel: call.speaker(channel) for channel in read}
+    spoken = own if voices is None else by_voices(own, voices.turns, labels, one_track=call.is_one_track)
+    segments = segments_of(spoken, labels, with_words=call.options.word_timestamps)
+    several = {each.channel for each in segments if each.speaker != labels[each.channel]}
     facts = talk(runs, call.duration, lambda span: _has_sound(call, span))
     if call.options.task == "transcribe":  # a translation has other words
         facts = with_words(facts, segments)
-    facts = _with_sound(call, facts, runs)
+    facts = _with_sound(call, facts, runs, several)
     channels = _channels(call, read, facts, own)
     main = max((each for each in channels if each.language), key=lambda each: each.speech_seconds, default=None)
     found = Findings(call.options, call.duration, call.levels, channels, facts, bleed)
@@ -99,9 +119,7 @@ def assemble(call: Call, listened: Listened) -> Transcript:
         duration=call.duration,
         channels=channels,
         segments=segments,
-        warnings=tuple(
-            sorted((*warnings_of(found), *listened.warnings), key=lambda each: (each.start or 0, each.channel or 0))
-        ),
+        warnings=tuple(sorted((*warnings_of(found), *warnings), key=lambda each: (each.start or 0, each.channel or 0))),
         talk=facts,
     )
 
@@ -142,13 +160,17 @@ def _own_runs(
     return runs
 
 
-def _with_sound(call: Call, facts: Talk, runs: Mapping[int, Sequence[Span]]) -> Talk:
-    """The facts, with the loudness and the pitch of each channel. A single track may have several voices: no pitch."""
+def _with_sound(call: Call, facts: Talk, runs: Mapping[int, Sequence[Span]], several: Collection[int]) -> Talk:
+    """The facts, with the loudness and the pitch of each channel.
+
+    A single track may have several voices, and the channels `several` have them: no pitch.
+    """
     channels = []
     for each in facts.channels:
         levels = packed(level_of(20 * log10(max(rms, 1e-9))) for rms in call.levels.by_second[each.channel])
         others = [run for other, theirs in runs.items() if other != each.channel for run in theirs]
-        steps = pitches(call.channels[each.channel], without(runs[each.channel], others)) if len(runs) > 1 else None
+        has_pitch = len(runs) > 1 and each.channel not in several
+        steps = pitches(call.channels[each.channel], without(runs[each.channel], others)) if has_pitch else None
         channels.append(replace(each, packed_loudness=levels, packed_pitch=None if steps is None else packed(steps)))
     return replace(facts, channels=tuple(channels))
 

@@ -16,13 +16,25 @@ MAX_CHARACTERS = 84
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """Who says something, as their voice shows, and how sure that is. Both are None if it is not sure enough."""
+
+    name: str | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
-    """What was said in one window of a channel. The words have the times of the recording."""
+    """What was said in one window of a channel. The words have the times of the recording.
+
+    Without a `voice`, the speaker is that of the channel.
+    """
 
     channel: int
     language: str
     scores: Scores
     words: tuple[Word, ...]
+    voice: Voice | None = None
 
 
 def segments_of(heard: Iterable[Heard], labels: Mapping[int, str], *, with_words: bool) -> tuple[Segment, ...]:
@@ -60,11 +72,12 @@ def _break(before: Word, after: Word) -> float:
     return after.start - before.end + (PAUSE_SECONDS if ends_clause(before.word) else 0.0)
 
 
-def _segment(heard: Heard, words: Sequence[Word], speaker: str, with_words: bool) -> Segment:
+def _segment(heard: Heard, words: Sequence[Word], label: str, with_words: bool) -> Segment:
     return Segment(
         id=0,
         channel=heard.channel,
-        speaker=speaker,
+        speaker=heard.voice.name if heard.voice else label,
+        speaker_confidence=heard.voice.confidence if heard.voice else None,
         start=words[0].start,
         end=words[-1].end,
         text="".join(word.word for word in words).strip(),

@@ -40,7 +40,7 @@ def _of_the_split(found: Findings) -> Iterator[TranscriptWarning]:
     if found.options.channels == "mix" and found.options.channel_labels:
         message = "The labels were not used, because channels=mix joins all channels. channels=split keeps them apart"
         yield TranscriptWarning(WarningCode.LABELS_UNUSED, message)
-    if found.options.channels == "split" and len(found.channels) == 1:
+    if found.options.channels == "split" and len(found.channels) == 1 and not found.options.diarize:
         message = "The recording has only one channel, so its speakers could not be separated"
         yield TranscriptWarning(WarningCode.MONO_NOT_SPLIT, message, 0)
     for channel, original in enumerate(found.levels.copy_of):

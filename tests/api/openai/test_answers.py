@@ -206,6 +206,18 @@ def test_diarized_json_has_a_text_line_for_each_turn_and_names_its_speakers() ->
     assert [segment["speaker"] for segment in letters["segments"]] == ["A", "A", "B", "A"]
 
 
+def test_voices_of_one_track_are_letters_and_never_get_the_names_of_channels() -> None:
+    one, two, nobody = (
+        replace(said(start, start + 1, text, AGENT), speaker=speaker, speaker_confidence=0.9 if speaker else None)
+        for start, text, speaker in [(0, "Hi.", "Agent_1"), (1, "Hello.", "Agent_2"), (2, "Hm.", None)]
+    )
+    mono = transcript(one, two, nobody, channels=(AGENT,))
+    for named in (False, True):
+        diarized = body(mono, format=ResponseFormat.DIARIZED_JSON, named=named)
+        assert diarized["text"] == "A: Hi.\nB: Hello.\nUnknown: Hm."
+        assert [segment["speaker"] for segment in diarized["segments"]] == ["A", "B", "Unknown"]
+
+
 def test_a_speaker_without_a_name_is_a_letter_beside_speakers_with_names() -> None:
     nameless = replace(CUSTOMER, label="channel_1")
     half = transcript(said(0, 1, "Hi.", AGENT), said(1, 2, "Hola.", nameless), channels=(AGENT, nameless))

@@ -9,6 +9,7 @@ from app.api.openai.fields import PRIORITY, Asked, is_known, read_fields, withou
 from app.errors import InvalidRequest, ModelNotFound
 from app.intake.ask import Ask
 from app.intake.model_names import ModelNames
+from app.speech.speakers import voices
 from app.transcripts.transcript import Options
 
 MODELS = ModelNames(("base", "tiny.en"), {"my-model": "tiny.en"})
@@ -165,6 +166,23 @@ def test_a_name_that_is_the_letter_of_a_channel_without_a_name_is_refused() -> N
     assert caught.value.errors[0].field == "known_speaker_names"
     asked(("known_speaker_names[]", "A"), ("response_format", "diarized_json")).require(2)
     asked(("known_speaker_names[]", "B"), ("known_speaker_names[]", "A")).require(2)
+
+
+def test_diarized_json_of_one_channel_needs_the_models_of_voices(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = asked(("response_format", "diarized_json"), ("known_speaker_names[]", "B"))
+    monkeypatch.setattr(voices, "installed", lambda: True)
+    found.require(1)  # the name belongs to a channel, and voices get none
+    assert found.ask.diarizes_one_channel
+    assert not found.ask.options.diarize
+    monkeypatch.setattr(voices, "installed", lambda: False)
+    with pytest.raises(InvalidRequest) as caught:
+        found.require(1)
+    assert caught.value.errors[0].field == "response_format"
+    assert "callscribe[speakers]" in caught.value.errors[0].detail
+
+
+def test_only_diarized_json_tells_voices_apart() -> None:
+    assert not asked(("channels", "split")).ask.diarizes_one_channel
 
 
 def test_only_the_end_of_a_long_prompt_counts() -> None:

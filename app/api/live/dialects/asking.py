@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import wording
 from app.audio.live_sound import LiveEncoding, Sound
+from app.errors import FieldError, InvalidRequest
 from app.intake.requests import CreateTranscription, validated
 from app.intake.text_fields import field_of, values_of
 from app.live.asking import USUAL_PARTIAL_MS, USUAL_SILENCE_MS, NewCall
@@ -62,9 +63,13 @@ def new_call(values: Mapping[str, Any], dialect: str, *, can_resume: bool = Fals
     live = validated(LiveFields, of_live)
     asked = {name: value for name, value in values.items() if name not in of_live}
     asked["channels"] = "split" if live.channels > 1 else "mix"
+    ask = validated(CreateTranscription, asked).ask()
+    if ask.options.diarize:
+        detail = "is not offered for live calls, because voices are told apart when a recording is known to its end"
+        raise InvalidRequest("Some fields are not valid.", errors=(FieldError("diarize", detail),))
     return NewCall(
         live.sound,
-        validated(CreateTranscription, asked).ask(),
+        ask,
         dialect,
         silence_ms=live.silence_ms,
         partial_ms=live.partial_ms,
