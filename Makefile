@@ -106,10 +106,10 @@ format: setup ## format the code as `make lint` requires
 	$(BIN)/ruff check --fix .
 
 lock: ## write the lock files again from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --extra checks --universal --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --extra checks --extra moonshine --universal --generate-hashes --no-emit-index-url \
 	  --quiet --output-file requirements.lock
 	$(BIN)/uv pip compile --group pyproject.toml:build --constraint requirements.lock --universal --generate-hashes \
 	  --no-emit-index-url --quiet --output-file requirements-build.lock
-	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --extra checks --group dev --constraint requirements.lock --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --extra checks --extra moonshine --group dev --constraint requirements.lock --universal \
 	  --constraint requirements-build.lock --generate-hashes --no-emit-index-url --no-emit-package pesq --no-emit-package soundfile \
 	  --quiet --output-file requirements-dev.lock

@@ -20,7 +20,7 @@ def named(requirements: list[str]) -> set[str]:
     [
         (
             "requirements.lock",
-            [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["models"]],
+            [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["models"], *PROJECT["optional-dependencies"]["moonshine"]],
         ),
         ("requirements-dev.lock", [each for each in GROUPS["dev"] if isinstance(each, str)]),
     ],

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from app.speech.endpoints import Endpoint
 from app.speech.model import Abilities, DeviceChoice, Family, LoadedModel, LoadedText, OnDisk
+from app.speech.moonshine.family import MoonshineFamily
 from app.speech.remote.family import RemoteFamily
 from app.speech.whisper import weights
 from app.speech.whisper.family import WhisperFamily
 
 WHISPER = WhisperFamily()
-FAMILIES: list[Family] = [WHISPER]
+FAMILIES: list[Family] = [MoonshineFamily(), WHISPER]
 """They are asked in this order whether a model is theirs. Whisper is last, because it takes every name."""
 
 
