@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def named(requirements: list[str]) -> set[str]:
     [
         (
             "requirements.lock",
-            [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["models"], *PROJECT["optional-dependencies"]["moonshine"]],
+            [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())],
         ),
         ("requirements-dev.lock", [each for each in GROUPS["dev"] if isinstance(each, str)]),
     ],
