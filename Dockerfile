@@ -1,5 +1,6 @@
 # docker build -t callscribe .                                  for any processor
 # docker build -t callscribe:cuda --build-arg VARIANT=cuda .    for NVIDIA GPUs too (x86-64)
+# --build-arg SPEAKERS=1                                        also tells speakers on one track apart (90 MB)
 
 ARG PYTHON=python:3.11-slim
 
@@ -16,9 +17,11 @@ RUN mkdir /opt/cublas \
     esac
 
 FROM ${PYTHON} AS packages
-COPY requirements.lock .
+ARG SPEAKERS=
+COPY requirements.lock requirements-speakers.lock ./
 RUN python -m venv --without-pip /opt/venv \
- && pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r requirements.lock
+ && pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r requirements.lock \
+    ${SPEAKERS:+-r requirements-speakers.lock}
 # These are the files that an installation of the project would add. They are written here, without the code, so that a change
 # of the code does not rebuild this large layer.
 RUN echo /opt/callscribe > "$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/callscribe.pth" \

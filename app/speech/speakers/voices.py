@@ -1,32 +1,28 @@
-"""Tells several speakers on one track apart by their voices."""
+"""Tells several speakers on one track apart by their voices.
+
+One network hears windows of ten seconds and says where people begin to speak, stop, and take turns. A second one makes
+a vector of each piece of speech. The vectors of a whole call fall into groups, and each group is a speaker.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from app.audio.pcm import PcmFile
-from app.speech.model import ModelUnavailable
+from app.speech.speakers import networks
+from app.speech.speakers.naming import named
+from app.speech.speakers.pieces import pieces_of
+from app.speech.speakers.turns import VoiceTurn, turns_of
 from app.transcripts.transcript import Span
+
+__all__ = ["MOST_SPEAKERS", "VoiceModels", "VoiceTurn", "installed"]
 
 MOST_SPEAKERS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class VoiceTurn:
-    """A stretch in which one voice speaks.
-
-    `speaker` counts from 0 in the order of first speech. It is None if it is not sure who speaks. `confidence` is 0–1.
-    """
-
-    start: float
-    end: float
-    speaker: int | None
-    confidence: float
-
-
 def installed() -> bool:
     """Whether the models of voices are installed."""
-    return False
+    return networks.installed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +33,16 @@ class VoiceModels:
     @cache
     def load() -> "VoiceModels":
         """Loads the models once for this process. Raises ModelUnavailable if they are not installed or damaged."""
-        raise ModelUnavailable("The models of voices are not installed")
+        networks.load()
+        return VoiceModels()
 
     def separate(
         self, pcm: PcmFile, runs: Sequence[Span], most: int = MOST_SPEAKERS, exact: int | None = None
     ) -> Sequence[VoiceTurn]:
-        """Who speaks when, in the order of time. Turns lie inside `runs`, which hold the speech, and do not overlap.
+        """Who speaks when, in the order of time. Turns do not overlap, and lie inside or close to `runs` of speech.
 
         There are as many speakers as there are voices, but at most `most`, or `exact` if that is given. Reads the
         samples in pieces, because a call can take hours.
         """
-        raise NotImplementedError
+        pieces = pieces_of(pcm, runs)
+        return turns_of(pieces, named(pieces, most, exact)) if pieces else []
