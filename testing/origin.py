@@ -16,11 +16,12 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     origin: "Origin"
+    body = b""
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with self.origin.lock:
-            self.origin.bodies.append(body)
+            self.origin.bodies.append(self.body)
         self.do_GET()
 
     def do_GET(self) -> None:

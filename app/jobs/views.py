@@ -38,7 +38,7 @@ class Audio(BaseModel):
 
 
 # The first is set by a way in, and the terms are what nobody should read.
-_NOT_SHOWN = {"reports_text", "redact_terms"}
+_NOT_SHOWN = {"reports_text", "is_one_window", "redact_terms"}
 _OPTION_KINDS = {option.name: (option.type, ...) for option in fields(Options) if option.name not in _NOT_SHOWN}
 _SHOWN_KINDS: dict[str, Any] = {"language": (str, ...), "task": (Task, ...)} | {
     **{name: kind for name, kind in _OPTION_KINDS.items() if name != "language"},

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass, field
 
+ONE_WINDOW = "X-Callscribe-Window"
+"""A header that says `true` if a recording is one window of speech, which another Callscribe has cut out of a call.
+
+Then no voice activity is looked for a second time, which would miss some faint speech. Other servers ignore it, as they
+do not ignore an unknown field of the form.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

@@ -15,7 +15,7 @@ from app.speech.call.assemble import ReadChannel
 from app.speech.candidates import among, changes, own_language, sure_languages
 from app.speech.model import Prepared, Samples, WindowRequest
 from app.speech.session import PendingWindow, Session
-from app.speech.windows.cutting import FRAME_SAMPLES, Window, WindowFinder
+from app.speech.windows.cutting import FRAME_SAMPLES, Piece, Window, WindowFinder
 from app.speech.windows.parting import part_at
 from app.speech.windows.voice_activity import VoiceActivity
 from app.transcripts.transcript import Channel, Span
@@ -37,6 +37,9 @@ class ChannelScan:
         self._index = index
         self._pcm = job.call.channels[index]
         self._samples = self._pcm.samples
+        self._is_one_window = job.call.options.is_one_window and (
+            0 < self._samples <= job.model.window_seconds * SAMPLE_RATE
+        )
         self._read = 0
         self._all_read = False
         self._voice = VoiceActivity()
@@ -69,6 +72,9 @@ class ChannelScan:
         return prepared
 
     def _read_stretch(self) -> None:
+        if self._is_one_window:
+            self._take_whole()
+            return
         samples = self._pcm.read(self._read, STRETCH_SAMPLES)
         windows = self._finder.feed(self._voice.probabilities(samples)) if len(samples) else []
         self._read += len(samples)
@@ -78,6 +84,14 @@ class ChannelScan:
         self._windows.extend(windows)
         self.job.found(windows, len(samples) / SAMPLE_RATE)
         self.job.unread_from(self._index, inf if self._all_read else self._finder.open_from)
+
+    def _take_whole(self) -> None:
+        """Takes the whole channel as the window that another service has found."""
+        window = Window((Piece(0, self._samples),))
+        self._windows.append(window)
+        self._all_read = True
+        self.job.found([window], window.seconds)
+        self.job.unread_from(self._index, inf)
 
     def _prepare(self, window: Window) -> list[PendingWindow]:
         """The window, or its parts if the language changes inside it."""
@@ -144,7 +158,8 @@ class ChannelScan:
         return [_with_language(pending, self._language or "") for pending in undecided]
 
     def _channel(self) -> ReadChannel:
-        runs = [Span(run.start / SAMPLE_RATE, run.end / SAMPLE_RATE) for run in self._finder.runs]
+        found = [Piece(0, self._samples)] if self._is_one_window else self._finder.runs
+        runs = [Span(run.start / SAMPLE_RATE, run.end / SAMPLE_RATE) for run in found]
         certainty = self._votes[self._language] / sum(self._votes.values()) if self._language in self._votes else None
         channel = Channel(
             index=self._index,

@@ -41,6 +41,9 @@ class Options:
     recording without a header holds; None if its name says it. If `reports_text`, the worker writes the text that is
     final while the job runs. The way in sets it for a client that reads along.
 
+    If `is_one_window`, another service has cut the recording out of a call as one window of speech, and no voice
+    activity is looked for.
+
     With `diarize`, the speakers of one track are told apart by their voices. `speakers` is how many there are, if the
     client knows it.
 
@@ -60,6 +63,7 @@ class Options:
     encoding: Encoding | None = None
     sample_rate: int | None = None
     reports_text: bool = False
+    is_one_window: bool = False
     redact: tuple[Entity, ...] = ()
     redact_terms: tuple[str, ...] = ()
     redact_keep: bool = False

@@ -79,7 +79,9 @@ def is_known(name: str) -> bool:
     return field_of(name) in LISTS | SINGLE | OWN
 
 
-def read_fields(fields: Sequence[tuple[str, str]], models: ModelNames, task: Task) -> Asked:
+def read_fields(
+    fields: Sequence[tuple[str, str]], models: ModelNames, task: Task, *, is_one_window: bool = False
+) -> Asked:
     """Reads the fields of a form. Raises InvalidRequest, and ModelNotFound."""
     single = {field_of(name): text for name, text in fields if field_of(name) in SINGLE and text.strip()}
     names = {field_of(name) for name, _ in fields}
@@ -89,7 +91,7 @@ def read_fields(fields: Sequence[tuple[str, str]], models: ModelNames, task: Tas
         wanted, streams = _wanted(single, lists, task), _stream(single.get("stream"))
         own = values_of(CreateTranscription, [(name, text) for name, text in fields if field_of(name) in OWN])
         ask = validated(CreateTranscription, own | _values(single, lists, wanted, models)).ask()
-    options = replace(ask.options, reports_text=streams)
+    options = replace(ask.options, reports_text=streams, is_one_window=is_one_window)
     diarized = wanted.format is ResponseFormat.DIARIZED_JSON
     ask = replace(ask, options=options, default_priority=PRIORITY, is_awaited=True, diarizes_one_channel=diarized)
     return Asked(ask, wanted, streams)

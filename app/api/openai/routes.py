@@ -29,6 +29,7 @@ from app.intake.intake import Save
 from app.jobs.models import Transcription
 from app.process.tasks import run_unless
 from app.service import Service
+from app.speech.endpoints import ONE_WINDOW
 from app.transcripts.transcript import Task, Transcript
 
 JOB_ID = "X-Callscribe-Id"
@@ -103,7 +104,8 @@ async def _accept(
         async with intake.receiving(caller, None, announced, is_awaited=True) as save:
             form = await _read_form(request, save, most + FORM_BYTES, files)
             fields = form.fields if files == FILE else without_shape(form.fields)
-            asked = read_fields(fields, intake.models, task)
+            is_one_window = request.headers.get(ONE_WINDOW) == "true"
+            asked = read_fields(fields, intake.models, task, is_one_window=is_one_window)
         recording, abandoned = Stored(form.audio, form.filename), partial(client_hangs_up, request)
         with in_openais_words():
             accepted = await intake.accept(recording, asked.ask, caller, abandoned=abandoned, require=asked.require)

@@ -21,7 +21,7 @@ from pydantic_core import from_json
 from app.audio.pcm import SAMPLE_RATE
 from app.network.guard import trusted_authorities
 from app.network.retry_after import retry_after
-from app.speech.endpoints import Endpoint
+from app.speech.endpoints import ONE_WINDOW, Endpoint
 from app.speech.language_tags import code_of
 from app.speech.model import Samples, TextRequest, Written
 
@@ -97,7 +97,9 @@ class RemoteClient:
     async def _post(self, fields: Mapping[str, str], sound: bytes) -> tuple[int, httpx.Headers, bytes]:
         """The answer is not unpacked, because a small packed one may hold more than fits into memory."""
         key = self._endpoint.key
-        headers = {"Accept-Encoding": "identity"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
+        headers = {"Accept-Encoding": "identity", ONE_WINDOW: "true"} | (
+            {} if key is None else {"Authorization": f"Bearer {key}"}
+        )
         files = {"file": ("window.wav", sound, "audio/wav")}
         async with self._http.stream("POST", self._url, data=fields, files=files, headers=headers) as response:
             answer = bytearray()
@@ -109,13 +111,13 @@ class RemoteClient:
 
 
 def wav(samples: Samples) -> bytes:
-    """A WAV file of 16 bits. `samples` are floats, 16 kHz, one channel."""
+    """A WAV file of 16 bits, which are those of the decoded recording. `samples` are floats, 16 kHz, one channel."""
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setnchannels(1)
         writer.setsampwidth(2)
         writer.setframerate(SAMPLE_RATE)
-        writer.writeframes((np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes())
+        writer.writeframes(np.rint(samples * 32768).clip(-32768, 32767).astype("<i2").tobytes())
     return file.getvalue()
 
 
