@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,14 @@ def stereo_call(path: Path, folder: Path) -> Recording:
     channels = asyncio.run(decode(path, made(folder / "split"), split=True, max_seconds=4 * 3600)).channels
     truth = [Spoken(run.start, run.end, speaker) for speaker, pcm in enumerate(channels) for run in runs_of(pcm)]
     return Recording(path.stem, mixed(path, folder), truth)
+
+
+def single(path: Path, folder: Path) -> Iterator[Recording]:
+    """Each channel of a call, on which one person speaks."""
+    channels = asyncio.run(decode(path, made(folder), split=True, max_seconds=4 * 3600)).channels
+    for number, pcm in enumerate(channels):
+        truth = [Spoken(run.start, run.end, 0) for run in runs_of(pcm)]
+        yield Recording(f"{path.stem}, channel {number} alone", pcm, truth)
 
 
 def rttm(path: Path, folder: Path) -> Recording:

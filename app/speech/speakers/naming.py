@@ -4,7 +4,7 @@ Pieces with similar voices form groups, and each group is a speaker. A piece alo
 count too: what follows without a pause is probably said by the same person.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -23,9 +23,9 @@ LEAST_SECONDS, LEAST_SHARE = 2.0, 0.03  # less speech is no speaker: noise and l
 LEAST_MARGIN = 2.3
 """Two voices are further apart: the mean of the margins of all pieces is so many times their standard deviation. The
 pieces of one voice, cut in two, reach 2.1; the most similar of two voices 2.6 (`python -m proofs.speakers`)."""
-ROUNDS = 5
+ROUNDS, ATTEMPTS = 8, 20
 CLEAR_SECONDS = 0.8  # the voices of shorter pieces differ too much to form groups
-SHARPNESS = 0.05  # e times as probable, if a piece of a second is so much more similar to one speaker than to another
+SHARPNESS = 0.035  # e times as probable, if a piece of a second is so much more similar to one speaker than to another
 STAYS_IN_STRETCH, STAYS_WITH_PERSON, LEAVES_PERSON = 3.0, 0.7, 2.0  # logarithms of odds
 
 
@@ -54,10 +54,22 @@ def centres(vectors: Vectors, seconds: Seconds, most: int, exact: int | None) ->
     some, weights = vectors[longest], seconds[longest]
     tree = _tree(some, weights)
     for count in range(exact or most, 1, -1):
-        found = _refined(_cut(tree, some, weights, count), vectors, seconds)
-        if exact or (len(found) == count and _differ(found, vectors, seconds)):
+        begun = [_cut(tree, some, weights, count), *_chosen(some, count)]
+        found = max((_refined(each, some, weights) for each in begun), key=lambda each: _fit(each, some, weights))
+        if exact or (len(found) == count and _differ(found, some, weights)):
             return found
     return _mean(vectors, seconds)[None]
+
+
+def _chosen(vectors: Vectors, count: int) -> Iterator[Vectors]:
+    """Pieces that groups may form around. The tree is misled by a few odd pieces if all voices are alike."""
+    chance = np.random.default_rng(0)
+    for _ in range(ATTEMPTS if len(vectors) >= count else 0):
+        yield vectors[chance.choice(len(vectors), count, replace=False)]
+
+
+def _fit(found: Vectors, vectors: Vectors, seconds: Seconds) -> float:
+    return float((seconds * (vectors @ found.T).max(axis=1)).sum())
 
 
 def _differ(found: Vectors, vectors: Vectors, seconds: Seconds) -> bool:

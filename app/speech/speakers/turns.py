@@ -11,7 +11,7 @@ from app.speech.speakers.pieces import Piece
 
 SHORTEST_TURN = 0.6  # seconds
 LONGEST_PAUSE = 0.5  # seconds inside a turn
-LEAST_CONFIDENCE = 0.9
+LEAST_CONFIDENCE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
