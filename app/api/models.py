@@ -11,6 +11,7 @@ from app.api.openai.names import model_named, names_of
 from app.api.problems import COMMON_ERRORS, openai_responses, responses
 from app.errors import ModelNotFound
 from app.intake.model_names import ModelNames
+from app.speech.speakers import voices
 
 CREATED = 1_677_532_384
 """When OpenAI's model `whisper-1` was created, in seconds since 1970.
@@ -48,9 +49,10 @@ class ModelFacts(BaseModel):
         description="What kind of model it is: `whisper`, `moonshine`, or `remote` for a model of another server.",
         examples=["whisper"],
     )
-    abilities: list[Literal["translate", "words", "prompt"]] = Field(
+    abilities: list[Literal["translate", "words", "prompt", "speakers"]] = Field(
         description="What it can do besides writing what was said. `translate`: translate to English. `words`: give "
-        "the times of words. `prompt`: read `prompt` and `hotwords`. A request for anything else is refused.",
+        "the times of words. `prompt`: read `prompt` and `hotwords`. `speakers`: tell speakers on one track apart with "
+        "`diarize`, which is the same for all models. A request for anything else is refused.",
         examples=[["translate", "words", "prompt"]],
     )
 
@@ -147,7 +149,12 @@ def _facts(models: ModelNames, model: str) -> dict[str, Any]:
         "family": able.family,
         "abilities": [
             name
-            for name, has in (("translate", able.translates), ("words", able.words), ("prompt", able.prompt))
+            for name, has in (
+                ("translate", able.translates),
+                ("words", able.words),
+                ("prompt", able.prompt),
+                ("speakers", voices.installed()),
+            )
             if has
         ],
     }

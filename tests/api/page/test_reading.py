@@ -9,11 +9,15 @@ import pytest
 import srt  # type: ignore[import-untyped]
 from selenium.webdriver.common.keys import Keys
 
+from app.database.connections import Database
 from app.jobs.changes.interest import ABANDONED
+from app.jobs.lifecycle import AudioFacts, Succeeded, Timings
+from app.transcripts.transcript import Channel, Segment, Transcript
 from testing.browser import Browser
 from testing.hearing import FEW, missed
 from testing.ports import free_ports
 from testing.recordings import SAMPLE_CALL, call, said, tone
+from testing.rows import claim, enqueue, finish
 from testing.service import Service, eventually, serving
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
 from tests.conftest import ALICE, clone
@@ -289,3 +293,29 @@ def test_a_call_says_whether_its_speakers_are_separated(guarded: Service, browse
         browser.run(f"location.hash = '{job['id']}'")
         browser.until(f"document.getElementById('about-list').textContent.includes('{job['id']}')")
         assert f"\nSpeakers\n{expected}\n" in browser.find("#about-list").text
+
+
+@in_a_browser
+async def test_voices_have_their_colours_and_nobody_is_called_unknown(
+    guarded: Service, calls: Database, browser: Browser
+) -> None:
+    spoken = [("speaker_1", "Good morning."), ("speaker_2", "Hello."), (None, "Hm."), ("speaker_1", "Bye.")]
+    segments = tuple(
+        Segment(number, 0, speaker, number, number + 0.9, text, "en", speaker_confidence=0.9 if speaker else None)
+        for number, (speaker, text) in enumerate(spoken)
+    )
+    heard = Transcript("en", 0.9, 4.0, (Channel(0, "speaker", "en", 0.9, 3.6),), segments)
+    job = await enqueue(calls)
+    [claimed] = await claim(calls)
+    await finish(calls, claimed, Succeeded(heard, AudioFacts(4.0, "pcm_mulaw", 8000, 1), Timings(0.1, 0.2)))
+
+    open_with_stored_key(guarded, browser, f"#{job.id}")
+
+    browser.find(".turn")
+    assert [each.text for each in browser.all(".turn .speaker")] == ["speaker_1", "speaker_2", "Unknown", "speaker_1"]
+    colours = [each.get_attribute("class").split()[1] for each in browser.all(".turn")]
+    assert colours == ["voice-0", "voice-1", "voice-unknown", "voice-0"]
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW)
+    assert browser.run("return document.documentElement.scrollWidth") <= NARROW["width"]
+    browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert browser.complaints() == []

@@ -22,7 +22,7 @@ export function showDialogue(transcript, { at, q }) {
       "button",
       { type: "button", className: `turn ${voiceOf(turn.speaker, speakers)}`, tabIndex: -1 },
       time,
-      element("span", { className: "speaker" }, turn.speaker),
+      element("span", { className: "speaker" }, nameOf(turn.speaker)),
       words,
     );
     button.addEventListener("click", () => playFrom(turn.start));
@@ -32,7 +32,7 @@ export function showDialogue(transcript, { at, q }) {
   if (turns.length) turns[0].button.tabIndex = 0;
   byId("no-turns").hidden = turns.length > 0;
   byId("dialogue-head").hidden = byId("hint").hidden = turns.length === 0;
-  makeRoomFor(speakers, list);
+  makeRoomFor([...speakers, ...(turns.some((turn) => turn.speaker === null) ? [nameOf(null)] : [])], list);
   list.replaceChildren(...turns.map((turn) => turn.item));
   const chosen = at === null ? undefined : turnAt(at);
   searchIn(turns, q, chosen);
@@ -71,12 +71,22 @@ export function markMoods(judged) {
 const markOf = (mood) => element("span", { className: `mood ${mood}`, title: `The language model finds this turn ${mood}.` },
   element("span", { ariaHidden: "true" }, MARKS[mood]), element("span", { className: "unseen" }, mood));
 
-// Speakers in the order of their channels, because the order decides their colours.
-export const speakersOf = (transcript) => [...new Set(transcript.channels.map((channel) => channel.label))];
+// Speakers in the order of their channels, because the order decides their colours. If they were told apart by their voices,
+// the order is that in which they first speak.
+export const speakersOf = (transcript) => (transcript.turns.some(isByVoice)
+  ? [...new Set(transcript.turns.map((turn) => turn.speaker).filter((speaker) => speaker !== null))]
+  : labelsOf(transcript));
+
+export const labelsOf = (transcript) => [...new Set(transcript.channels.map((channel) => channel.label))];
+
+const isByVoice = ({ speaker, speaker_confidence: confidence }) => speaker === null || confidence !== null;
+
+// Returns the name of a speaker for readers. It is null if it is not sure who speaks.
+export const nameOf = (speaker) => speaker ?? "Unknown";
 
 // Returns the colour of a speaker. If all channels have the same sound, the speaker's name is no channel's label. Then it is
 // the first colour.
-export const voiceOf = (speaker, speakers) => `voice-${Math.max(0, speakers.indexOf(speaker)) % 4}`;
+export const voiceOf = (speaker, speakers) => (speaker === null ? "voice-unknown" : `voice-${Math.max(0, speakers.indexOf(speaker)) % 4}`);
 
 // Makes the column of the speakers as wide as the longest word of their names, so that no usual name breaks inside a word.
 export function makeRoomFor(speakers, turns) {

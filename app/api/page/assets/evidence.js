@@ -1,6 +1,6 @@
 // Evidence: buttons that lead from a statement about a call to the turns of the dialogue that show it, and play them.
 
-import { cite } from "./dialogue.js";
+import { cite, nameOf } from "./dialogue.js";
 import { element } from "./elements.js";
 import { announce } from "./messages.js";
 import { playFrom } from "./player.js";
@@ -20,7 +20,7 @@ export function show(number) {
   if (!turn) return;
   cite(number);
   playFrom(turn.start);
-  announce(`${turn.speaker}, ${clock(turn.start)}: ${turn.text}`);
+  announce(`${nameOf(turn.speaker)}, ${clock(turn.start)}: ${turn.text}`);
 }
 
 // Returns a button for a turn, or null if the call has no such turn. `second` is the moment in it, if that is known.
@@ -28,7 +28,7 @@ function placeOf(number) {
   const turn = turnOf(number);
   if (!turn) return null;
   const text = clock(turn.start);
-  return element("button", { type: "button", className: "cited-at", title: turn.text, ariaLabel: `Turn ${number}, ${turn.speaker} at ${text}`, onclick: () => show(number) }, text);
+  return element("button", { type: "button", className: "cited-at", title: turn.text, ariaLabel: `Turn ${number}, ${nameOf(turn.speaker)} at ${text}`, onclick: () => show(number) }, text);
 }
 
 // Returns what leads to these turns: a button for each, and one more for all of them if they are many.

@@ -48,6 +48,7 @@ function aboutOf(job) {
 }
 
 function speakersOf({ audio, options }) {
+  if (options.diarize) return "Told apart by their voices";
   if (audio.channels === 1) return "All on one channel";
   return options.channels === "split" ? "One per channel" : "Not separated, because the channels are mixed";
 }

@@ -1,7 +1,7 @@
 // The turns of a call in which a search was found. A click opens the call at that turn and plays it.
 
 import { addressOfCall } from "./address.js";
-import { voiceOf } from "./dialogue.js";
+import { nameOf, voiceOf } from "./dialogue.js";
 import { element, named } from "./elements.js";
 import { chipped } from "./redaction.js";
 import { clock } from "./words.js";
@@ -19,7 +19,7 @@ export function showHits(place, job, q) {
   function linkOf({ start, speaker, text, marks }) {
     const link = element("a", { className: `hit ${voiceOf(speaker, speakers)}`, href: addressOfCall(job.id, { at: start, q, plays: true }) },
       element("span", { className: plays ? "time plays" : "time" }, element("span", { className: "unseen" }, plays ? "Play from " : "Read from "), clock(start)),
-      element("span", { className: "speaker" }, named(speaker ?? "")),
+      element("span", { className: "speaker" }, named(nameOf(speaker))),
       element("span", { className: "words", dir: "auto" }, ...marked(text, marks).flatMap((part) => (typeof part === "string" ? chipped(part) : [part]))));
     return link;
   }

@@ -7,11 +7,13 @@ import { languageName } from "./words.js";
 
 const form = byId("upload");
 
-// Offers the languages of the model that the service uses by default.
+// Offers the languages of the model that the service uses by default, and to tell voices apart if the service can.
 export async function showLanguages(signal) {
   if (byId("language").length > 1) return;
   const { items } = await read("v1/models", signal);
-  const languages = items.find((model) => model.default).languages.map((code) => [languageName(code), code]);
+  const usual = items.find((model) => model.default);
+  byId("by-voice").hidden = !usual.abilities.includes("speakers");
+  const languages = usual.languages.map((code) => [languageName(code), code]);
   byId("language").append(...languages.sort().map(([name, value]) => element("option", { value }, name)));
 }
 
@@ -19,7 +21,7 @@ export async function showLanguages(signal) {
 export function bodyMaker(source) {
   const options = chosenOptions();
   return async () => {
-    if (!(source instanceof File)) return JSON.stringify({ url: source, ...options });
+    if (!(source instanceof File)) return JSON.stringify({ url: source, ...options, ...(options.diarize ? { diarize: true } : {}) });
     const found = await examinedOnce(source);
     return asForm(source, found?.peaks.length === 1 ? withOneChannel(options) : options);
   };
@@ -28,7 +30,8 @@ export function bodyMaker(source) {
 export function chosenOptions() {
   const { channels, language, prompt, redact } = Object.fromEntries(new FormData(form));
   return {
-    channels,
+    channels: channels === "split" ? "split" : "mix",
+    ...(channels === "voices" ? { diarize: "true" } : {}),
     language,
     ...(channels === "split" ? { channel_labels: positional(new FormData(form).getAll("channel_labels")) } : {}),
     ...(prompt.trim() ? { prompt: prompt.trim() } : {}),
@@ -54,8 +57,8 @@ function positional(labels) {
 }
 
 function summarize() {
-  const { channels, channel_labels: labels = [], redact } = chosenOptions();
-  const speakers = channels === "split" ? ["one speaker per channel", labels.join(", ")].filter(Boolean).join(": ") : "all speakers on one channel";
+  const { channels, diarize, channel_labels: labels = [], redact } = chosenOptions();
+  const speakers = channels === "split" ? ["one speaker per channel", labels.join(", ")].filter(Boolean).join(": ") : `all speakers on one channel${diarize ? ", told apart by their voices" : ""}`;
   const language = byId("language").selectedOptions[0];
   write(byId("chosen-options"), `${speakers}; ${language.value === "auto" ? "language detected automatically" : language.text}${redact ? "; redacted" : ""}`);
   byId("labels").disabled = channels === "mix";

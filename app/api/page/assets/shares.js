@@ -21,7 +21,7 @@ export function showShares(place, job) {
 }
 
 function showWhyNone(place, [only], { speakers, audio, options }) {
-  const isTogether = only && speakers.length === 1;
+  const isTogether = only && speakers.length === 1 && !options.diarize;
   place.title = isTogether ? "All speakers are in the same sound, so the service does not tell them apart." : "";
   if (!only) place.append("No speech");
   else if (!isTogether) place.append("Only ", named(only.label));

@@ -140,7 +140,7 @@ function openaiInNode({ address, file, options, needsKey }) {
 }
 
 // Whether the answer to OpenAI's clients has speakers.
-export const hasSpeakers = ({ channels }) => channels === "split";
+export const hasSpeakers = ({ channels, diarize }) => channels === "split" || diarize === "true";
 
 // The fields of the form, without what the service does anyway. A field is a name and a value, which may be a list.
 const chosen = ({ channels, language, ...others }) =>
@@ -150,7 +150,7 @@ const chosen = ({ channels, language, ...others }) =>
 // The same choice in OpenAI's words.
 const openaiFields = (options) =>
   chosen(options).map(([name, value]) => {
-    if (name === "channels") return ["response_format", "diarized_json"];
+    if (name === "channels" || name === "diarize") return ["response_format", "diarized_json"];
     return [name === "channel_labels" ? "known_speaker_names" : name, value];
   });
 

@@ -25,7 +25,7 @@ async function begin() {
 
 // A microphone has one channel.
 function optionsOfSpeech() {
-  const { channels: _, channel_labels: labels = [], language, ...others } = chosenOptions();
+  const { channels: _, diarize: _unused, channel_labels: labels = [], language, ...others } = chosenOptions();
   return { ...others, ...(labels.length ? { channel_labels: labels.slice(0, 1) } : {}), ...(language === "auto" ? {} : { language }) };
 }
 

@@ -1,6 +1,6 @@
 // The facts of a call: how much and how fast each speaker talks, overlaps, interruptions, answers and holds.
 
-import { showTurnAt, speakersOf, voiceOf } from "./dialogue.js";
+import { labelsOf, showTurnAt, voiceOf } from "./dialogue.js";
 import { byId, element, named } from "./elements.js";
 import { playFrom } from "./player.js";
 import { clock, percent } from "./words.js";
@@ -63,6 +63,6 @@ function row({ channel, speech_seconds: seconds, share, interruptions, longest_m
     `${interruptions} ×`,
     longest ? `${clock(longest.end - longest.start)} from ${clock(longest.start)}` : "–",
   ];
-  return element("tr", { className: voiceOf(label, speakersOf(transcript)) },
+  return element("tr", { className: voiceOf(label, labelsOf(transcript)) },
     element("th", { scope: "row", className: "speaker" }, label), ...cells.map((text) => element("td", {}, text)));
 }

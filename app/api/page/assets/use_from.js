@@ -37,7 +37,7 @@ export function showCode() {
 
 function aboutOpenai({ options }, { answer = "" }) {
   if (!hasSpeakers(options)) return "One request, as OpenAI's clients send it. It waits until the text is complete.";
-  return ["One request, as OpenAI's clients send it. It waits until the dialogue is complete.", answer, NEEDS_CHANNELS].filter(Boolean).join(" ");
+  return ["One request, as OpenAI's clients send it. It waits until the dialogue is complete.", answer, options.diarize ? "" : NEEDS_CHANNELS].filter(Boolean).join(" ");
 }
 
 function makeTab(id) {
