@@ -11,8 +11,8 @@ from app.speech.speakers import voices
 from app.transcripts.transcript import Options
 
 NO_VOICES = (
-    "the operator has not installed the models of voices, as `pip install 'callscribe[speakers]'` does. Record agent "
-    "and customer on separate channels and use channels=split instead"
+    "the operator has not installed the models of voices, as `make speakers` or the image's build argument SPEAKERS=1 "
+    "does. Record agent and customer on separate channels and use channels=split instead"
 )
 _LISTED_ABILITIES = "GET /v1/models lists the abilities of each model"
 _LISTED = "GET /v1/models lists the languages of each model"

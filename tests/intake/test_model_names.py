@@ -48,7 +48,7 @@ def test_voices_are_refused_if_their_models_are_not_installed(monkeypatch: pytes
         options_in_force(Options(model="", diarize=True), ModelNames(["base"]))
     [error] = caught.value.errors
     assert error.field == "diarize"
-    assert "pip install 'callscribe[speakers]'" in error.detail
+    assert "`make speakers`" in error.detail
     assert "use channels=split" in error.detail
 
 

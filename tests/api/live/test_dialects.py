@@ -13,7 +13,9 @@ from openai import AsyncOpenAI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from app.api.live.dialects.asking import new_call
 from app.database.connections import Database
+from app.errors import InvalidRequest
 from testing.listening import Listening, listening
 from tests.conftest import ALICE
 
@@ -237,3 +239,9 @@ async def test_a_mistake_has_a_clear_end(service: Listening, frames: list[Any], 
     assert error["code"] == "invalid_request"
     assert all(event["type"] == "stopped" for event in events[events.index(error) + 1 :])
     assert socket.close_code == code
+
+
+def test_a_live_call_cannot_tell_voices_apart() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        new_call({"diarize": True}, "test")
+    assert [error.field for error in caught.value.errors] == ["diarize"]

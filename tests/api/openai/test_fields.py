@@ -178,7 +178,7 @@ def test_diarized_json_of_one_channel_needs_the_models_of_voices(monkeypatch: py
     with pytest.raises(InvalidRequest) as caught:
         found.require(1)
     assert caught.value.errors[0].field == "response_format"
-    assert "callscribe[speakers]" in caught.value.errors[0].detail
+    assert "make speakers" in caught.value.errors[0].detail
 
 
 def test_only_diarized_json_tells_voices_apart() -> None:
