@@ -21,6 +21,7 @@ from app.jobs.claims.parts import Part
 from app.jobs.lifecycle import Failed, Outcome
 from app.jobs.reads import waiting as waiting_room
 from app.jobs.reads.reading import Read
+from app.speech.speakers import voices
 from app.transcripts.transcript import Channel, Segment, Transcript
 from testing.listening import Listening, listening
 from testing.recordings import tone
@@ -388,11 +389,15 @@ async def test_the_recording_is_asked_for_by_the_name_of_its_part(database: Data
     ]
 
 
-async def test_a_request_that_joins_a_job_is_checked_as_if_it_made_one(database: Database, tmp_path: Path) -> None:
+async def test_a_request_that_joins_a_job_is_checked_as_if_it_made_one(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with listening(database, tmp_path) as service:
-        waiting = post(service, channels="split")
+        monkeypatch.setattr(voices, "installed", lambda: True)
+        waiting = post(service, response_format="diarized_json")
         await ended(database, SPOKEN)
         assert (await waiting).status_code == 200
+        monkeypatch.setattr(voices, "installed", lambda: False)
         refused = await post(service, response_format="diarized_json")
     assert (refused.status_code, error_of(refused)["param"]) == (400, "response_format")
 
