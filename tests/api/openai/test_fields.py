@@ -111,7 +111,8 @@ def test_an_unknown_model_is_refused() -> None:
         asked(("model", "whisper-2"))
 
 
-def test_diarized_json_splits_the_channels() -> None:
+def test_diarized_json_splits_the_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voices, "installed", lambda: False)
     found = asked(("response_format", "diarized_json"))
     assert found.ask.options.channels == "split"
     assert not found.wanted.named
