@@ -67,10 +67,14 @@ async def _use(service: Service) -> None:
 async def metrics_port(workspace: Path) -> AsyncIterator[int]:
     """The port of a service that has done a little of everything."""
     [port] = free_ports(1)
-    settings = {"METRICS_PORT": str(port), "ALLOWED_NETWORKS": "127.0.0.0/8", "MODEL": "tiny.en"}
-    with serving(workspace / "monitored", **settings) as service:
-        await _use(service)
-        yield port
+    settings = {"METRICS_PORT": str(port), "ALLOWED_NETWORKS": "127.0.0.0/8"}
+    with answering() as far:
+        far.answers["/v1/audio/transcriptions"] = lambda exchange: exchange.whole(b'{"text": "Thank you."}')
+        models = f"tiny.en,far={far.url('/v1')}#base"
+        with serving(workspace / "monitored", MODEL=models, **settings) as service:
+            await _use(service)
+            await asyncio.to_thread(eventually, lambda: any("remote_request" in name for name in samples(port)))
+            yield port
 
 
 @pytest.fixture

@@ -61,6 +61,10 @@ class Families:
         ears = WHISPER.ears(whisper, models_dir, choice)
         return LoadedModel(TimedText(loaded.model, ears), loaded.device, loaded.trouble, loaded.close)
 
+    def trial(self, name: str) -> str | None:
+        """Tries a model of another server. Returns why it cannot be used, or None. Blocks."""
+        return self._remote.trial(name)
+
     def bundled(self) -> list[str]:
         """The names of the models that are installed as packages."""
         return [name for family in FAMILIES for name in family.bundled()]

@@ -83,6 +83,8 @@ async def model(at: Surroundings) -> list[Finding]:
 
 def _files(name: str, at: Surroundings) -> Finding:
     families = Families(at.settings.remote_models)
+    if name in (endpoint.name for endpoint in at.settings.remote_models):
+        return _server(name, families)
     try:
         families.check(name, DeviceChoice("cpu"))
         found = families.examine(name, at.settings.models_dir)
@@ -96,6 +98,14 @@ def _files(name: str, at: Surroundings) -> Finding:
     at.models[name] = found
     compared = f"its files have {found.compared_with}" if found.compared_with else "its files were not compared"
     return fine(f"{compared} ({size(found.weights_bytes)})", about=name)
+
+
+def _server(name: str, families: Families) -> Finding:
+    """Sends a few seconds of speech to the server of a remote model."""
+    if (trouble := families.trial(name)) is not None:
+        advice = "docs/models.md says what each trouble means. Jobs of the model wait until its server can be used."
+        return failed(f"its server cannot be used: {trouble}", advice, about=name)
+    return fine("its server has transcribed three seconds of speech", about=name)
 
 
 def _mend(name: str, found: OnDisk) -> str:

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 from pydantic_core import from_json
 
+from app.audio.known_speech import known_speech
 from app.audio.pcm import SAMPLE_RATE
 from app.network.guard import trusted_authorities
 from app.network.retry_after import retry_after
@@ -26,6 +27,7 @@ from app.speech.language_tags import code_of
 from app.speech.model import Samples, TextRequest, Written
 
 CONNECT_SECONDS = 10.0
+TRIAL_SECONDS = 3.0
 MOST_ANSWER_BYTES = 1_000_000
 ROUTE = "/audio/transcriptions"
 SECOND_ATTEMPT_TEMPERATURE = "0.4"
@@ -108,6 +110,18 @@ class RemoteClient:
                 if len(answer) > MOST_ANSWER_BYTES:
                     raise Failing(f"it sent more than {MOST_ANSWER_BYTES} bytes")
         return response.status_code, response.headers, bytes(answer)
+
+
+async def trial(endpoint: Endpoint) -> str | None:
+    """Sends a window of speech that is known to be good. Returns why the server cannot be used, or None."""
+    client = RemoteClient(endpoint)
+    try:
+        await client.transcribe(TextRequest("en"), known_speech(TRIAL_SECONDS))
+    except (Failing, Busy, Misused, Refused) as error:
+        return str(error)
+    finally:
+        await client.close()
+    return None
 
 
 def wav(samples: Samples) -> bytes:

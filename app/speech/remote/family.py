@@ -26,6 +26,14 @@ class RemoteFamily:
     def check(self, name: str, choice: DeviceChoice) -> None:
         pass  # its server may be away now and answer later
 
+    def trial(self, name: str) -> str | None:
+        """Sends a few seconds of speech. Returns why the server cannot be used, or None if it answers. Blocks."""
+        import asyncio
+
+        from app.speech.remote.client import trial
+
+        return asyncio.run(trial(self._endpoints[name]))
+
     def load(self, name: str, models_dir: Path, choice: DeviceChoice) -> LoadedText:
         from app.speech.remote.model import RemoteModel
 

@@ -17,12 +17,11 @@ from app.audio.known_speech import known_speech
 from app.speech.endpoints import Endpoint
 from app.speech.model import ModelAway, Samples, TextRequest, Written
 from app.speech.remote.breaker import Breaker
-from app.speech.remote.client import Busy, Failing, Misused, Refused, RemoteClient
+from app.speech.remote.client import TRIAL_SECONDS, Busy, Failing, Misused, Refused, RemoteClient
 
 WINDOW_SECONDS = 28
 PATIENCE_SECONDS = 60.0  # for a window, until its job returns to the queue
 MOST_FAILURES = 4  # of one window, after which it is given up if the server takes others
-TRIAL_SECONDS = 3.0
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 

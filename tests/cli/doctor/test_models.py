@@ -15,6 +15,7 @@ from app.speech import gpu
 from app.speech.gpu import Gpu
 from app.speech.model import OnDisk
 from app.speech.whisper import hub
+from testing.origin import answering
 from tests.cli.doctor.conftest import Diagnosis
 
 ROOT = Path(__file__).parents[3]
@@ -170,3 +171,16 @@ def test_the_driver_s_version_is_what_the_kernel_says(tmp_path: Path, monkeypatc
     assert gpu.driver_version() == "570.86.15"
     monkeypatch.setattr(gpu, "VERSION", tmp_path / "none")
     assert gpu.driver_version() is None
+
+
+async def test_a_model_of_another_server_is_tried(diagnosed: Diagnosis) -> None:
+    with answering() as origin:
+        origin.answers["/v1/audio/transcriptions"] = lambda exchange: exchange.whole(b'{"text": "Thank you."}')
+        models, keys = f"far={origin.url('/v1')}#base", "far:geheim"
+        [fine] = await diagnosed("model", MODEL=models, REMOTE_KEYS=keys)
+        assert (fine.status, fine.about) == ("ok", "far")
+        origin.answers["/v1/audio/transcriptions"] = lambda exchange: exchange.whole(b"geheim", 401)
+        [finding] = await diagnosed("model", MODEL=models, REMOTE_KEYS=keys)
+    assert finding.status == "failed"
+    assert "answered 401" in finding.text
+    assert "geheim" not in finding.text + finding.advice
