@@ -15,7 +15,7 @@ from app.speech.speakers.pieces import Piece
 Vectors = NDArray[np.float32]
 Seconds = NDArray[np.float64]
 
-MOST_COMPARED = 500  # pieces, the longest; comparing all of a long call would take minutes
+MOST_COMPARED = 500  # pieces, from all of the call; comparing all of a long call would take minutes
 SAME_VOICE, SAME_VOICE_IN_SHORT, LONG_SECONDS = 0.82, 0.4, 10.0
 """Two groups of pieces are of one voice if the cosine of their mean vectors is at least this: the first from so many
 seconds of each on. The means of few pieces differ by chance, so the limit falls to the second at LEAST_SECONDS."""
@@ -50,8 +50,8 @@ def named(pieces: Sequence[Piece], most: int, exact: int | None) -> NDArray[np.f
 
 def centres(vectors: Vectors, seconds: Seconds, most: int, exact: int | None) -> Vectors:
     """A vector of length 1 for each speaker. Each of the `vectors` stands for so many `seconds` of speech."""
-    longest = np.argsort(-seconds, kind="stable")[:MOST_COMPARED]
-    some, weights = vectors[longest], seconds[longest]
+    chosen = np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_COMPARED)).astype(int)
+    some, weights = vectors[chosen], seconds[chosen]
     tree = _tree(some, weights)
     for count in range(exact or most, 1, -1):
         begun = [_cut(tree, some, weights, count), *_chosen(some, count)]
