@@ -11,10 +11,11 @@ import typer
 
 from app.audio.raw import rate_trouble
 from app.cli.files import Output, clashes, recordings
-from app.cli.options import check_labels
+from app.cli.options import check_labels, check_speakers
 from app.speech.families import Families
 from app.speech.language_tags import AUTO, code_of
 from app.speech.model import Abilities
+from app.speech.speakers import voices
 from app.transcripts.formats import Format
 from app.transcripts.transcript import Options
 
@@ -45,6 +46,9 @@ def options(given: Options, families: Families) -> Options:
     if trouble := rate_trouble(given.encoding, given.sample_rate):
         raise typer.BadParameter(trouble.replace("the field encoding", "--encoding"), param_hint="--sample-rate")
     check_labels(given.channels, given.channel_labels)
+    check_speakers(given.diarize, given.speakers)
+    if given.diarize and not voices.installed():
+        raise typer.BadParameter("the models of voices are not installed: make speakers", param_hint="--diarize")
     return replace(given, language=language, languages=candidates)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from app.audio.raw import HIGHEST_RATE, LOWEST_RATE
+from app.intake.requests import MOST_SPEAKERS
 from app.transcripts.transcript import Channels, Encoding, Task
 
 ChannelsOption = Annotated[
@@ -14,6 +15,11 @@ ChannelsOption = Annotated[
 LabelsOption = Annotated[
     list[str] | None,
     typer.Option(help="With split, the name of the first channel. Repeat the option for the next ones."),
+]
+DiarizeOption = Annotated[bool, typer.Option("--diarize", help="Tell speakers on one channel apart by their voices.")]
+SpeakersOption = Annotated[
+    int | None,
+    typer.Option(min=2, max=MOST_SPEAKERS, help="With --diarize, how many speakers there are on a channel."),
 ]
 LanguageOption = Annotated[str, typer.Option(help="Language such as en, en-US or English, or auto to detect it.")]
 LanguagesOption = Annotated[
@@ -43,6 +49,12 @@ SampleRateOption = Annotated[
 def listed(names: str) -> tuple[str, ...]:
     """Returns the names that commas separate."""
     return tuple(name for name in map(str.strip, names.split(",")) if name)
+
+
+def check_speakers(diarize: bool, speakers: int | None) -> None:
+    """Raises typer.BadParameter if there is a number of speakers, and they are not to be told apart."""
+    if speakers is not None and not diarize:
+        raise typer.BadParameter("needs --diarize, which tells the speakers apart", param_hint="--speakers")
 
 
 def check_labels(channels: Channels, labels: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from app.audio.containment.fence import close_to_other_processes
 from app.cli.leaving import leave
 from app.cli.options import (
     ChannelsOption,
+    DiarizeOption,
     EncodingOption,
     HotwordsOption,
     LabelsOption,
@@ -26,6 +27,7 @@ from app.cli.options import (
     LanguagesOption,
     PromptOption,
     SampleRateOption,
+    SpeakersOption,
     TaskOption,
     WordTimestampsOption,
     listed,
@@ -51,6 +53,8 @@ def transcribe(
     ],
     channels: ChannelsOption = "mix",
     channel_label: LabelsOption = None,
+    diarize: DiarizeOption = False,
+    speakers: SpeakersOption = None,
     form: Annotated[
         list[FormatName] | None,
         typer.Option("--format", "-f", help="Repeat the option for several formats.", show_default="text"),
@@ -108,6 +112,8 @@ def transcribe(
             task=task,
             channels=channels,
             channel_labels=tuple(channel_label or ()),
+            diarize=diarize,
+            speakers=speakers,
             word_timestamps=word_timestamps,
             prompt=prompt,
             hotwords=tuple(hotwords or ()),

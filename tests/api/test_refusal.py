@@ -95,10 +95,13 @@ def test_the_error_for_a_url_in_a_form_explains_the_json_body(guarded: Service) 
     assert "JSON body" in problem["detail"]
 
 
+ABILITIES = "GET /v1/models lists the abilities of each model"
+
+
 @pytest.mark.parametrize("model", ["large-v3-turbo", "tiny.en"])
 def test_translation_by_a_model_that_was_not_trained_for_it_is_refused(guarded: Service, model: str) -> None:
     problem = refused(guarded.post(task="translate", model=model), 422, "invalid_request")
-    assert problem["errors"] == [{"field": "task", "detail": f"the model {model} was not trained to translate"}]
+    assert problem["errors"] == [{"field": "task", "detail": f"the model {model} cannot translate; {ABILITIES}"}]
     assert guarded.stored_files() == []
 
 

@@ -5,6 +5,7 @@ import typer
 
 from app.cli.arguments import options
 from app.speech.families import Families
+from app.speech.speakers import voices
 from app.transcripts.transcript import Options
 
 
@@ -39,3 +40,15 @@ def test_candidates_that_cannot_be_used_are_refused(language: str | None, asked:
     with pytest.raises(typer.BadParameter, match=error) as refusal:
         options(Options("base", language=language, languages=asked), Families())
     assert refusal.value.param_hint == "--languages"
+
+
+def test_a_number_of_speakers_needs_that_they_are_told_apart() -> None:
+    with pytest.raises(typer.BadParameter, match="needs --diarize"):
+        options(Options("base", speakers=3), Families())
+    assert options(Options("base", diarize=True, speakers=3), Families()).speakers == 3
+
+
+def test_diarize_needs_the_models_of_voices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voices, "installed", lambda: False)
+    with pytest.raises(typer.BadParameter, match="make speakers"):
+        options(Options("base", diarize=True), Families())

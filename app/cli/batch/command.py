@@ -13,6 +13,7 @@ from app.cli.batch.running import Order, exit_status
 from app.cli.leaving import leave
 from app.cli.options import (
     ChannelsOption,
+    DiarizeOption,
     EncodingOption,
     HotwordsOption,
     LabelsOption,
@@ -20,9 +21,11 @@ from app.cli.options import (
     LanguagesOption,
     PromptOption,
     SampleRateOption,
+    SpeakersOption,
     TaskOption,
     WordTimestampsOption,
     check_labels,
+    check_speakers,
     listed,
 )
 from app.transcripts.formats import Format
@@ -51,6 +54,8 @@ def batch(
     form: Annotated[Format, typer.Option("--format", "-f", help="Format of the transcripts.")] = Format.JSON,
     channels: ChannelsOption = "mix",
     channel_label: LabelsOption = None,
+    diarize: DiarizeOption = False,
+    speakers: SpeakersOption = None,
     language: LanguageOption = "auto",
     languages: LanguagesOption = "",
     task: TaskOption = "transcribe",
@@ -83,9 +88,12 @@ def batch(
     option, the server or the API key cannot be used, and 130 after Ctrl-C.
     """
     check_labels(channels, channel_label or ())
+    check_speakers(diarize, speakers)
     options: dict[str, Any] = {
         "channels": channels,
         "channel_labels[]": channel_label,
+        "diarize": "true" if diarize else None,
+        "speakers": speakers and str(speakers),
         "language": None if language == "auto" else language,
         "languages[]": list(listed(languages)),
         "task": task,
