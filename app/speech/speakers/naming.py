@@ -5,6 +5,7 @@ count too: what follows without a pause is probably said by the same person.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -23,20 +24,39 @@ LEAST_SECONDS, LEAST_SHARE = 2.0, 0.03  # less speech is no speaker: noise and l
 LEAST_MARGIN = 2.3
 """Two voices are further apart: the mean of the margins of all pieces is so many times their standard deviation. The
 pieces of one voice, cut in two, reach 2.1; the most similar of two voices 2.6 (`python -m proofs.speakers`)."""
+PERHAPS_MARGIN = 1.9
+"""From here on, two groups that may be of one voice may also be of two that are much alike. Then the smaller group gets
+no name, because a wrong name is worse than none."""
 ROUNDS, ATTEMPTS = 8, 20
 CLEAR_SECONDS = 0.8  # the voices of shorter pieces differ too much to form groups
 SHARPNESS = 0.035  # e times as probable, if a piece of a second is so much more similar to one speaker than to another
 STAYS_IN_STRETCH, STAYS_WITH_PERSON, LEAVES_PERSON = 3.0, 0.7, 2.0  # logarithms of odds
 
 
-def named(pieces: Sequence[Piece], most: int, exact: int | None) -> NDArray[np.float64]:
-    """How probably each speaker says each piece, as (pieces, speakers)."""
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """A vector of length 1 for each group of pieces. `nameless` is the group that may be a speaker or not."""
+
+    centres: Vectors
+    nameless: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How probably each speaker says each piece, as (pieces, speakers). The speaker `nameless` gets no name."""
+
+    probabilities: NDArray[np.float64]
+    nameless: int | None = None
+
+
+def named(pieces: Sequence[Piece], most: int, exact: int | None) -> Naming:
     known = [piece for piece in pieces if piece.voice is not None]
     if not known:
-        return np.full((len(pieces), exact or 1), 1 / (exact or 1))
+        return Naming(np.full((len(pieces), exact or 1), 1 / (exact or 1)))
     known = [piece for piece in known if piece.seconds >= CLEAR_SECONDS] or known
     vectors = np.stack([piece.voice for piece in known if piece.voice is not None])
-    speakers = centres(vectors, np.array([piece.seconds for piece in known]), most, exact)
+    groups = groups_of(vectors, np.array([piece.seconds for piece in known]), most, exact)
+    speakers = groups.centres
     likely = np.stack(
         [
             np.zeros(len(speakers))
@@ -45,20 +65,26 @@ def named(pieces: Sequence[Piece], most: int, exact: int | None) -> NDArray[np.f
             for piece in pieces
         ]
     )
-    return _with_neighbours(pieces, likely)
+    return Naming(_with_neighbours(pieces, likely), groups.nameless)
 
 
-def centres(vectors: Vectors, seconds: Seconds, most: int, exact: int | None) -> Vectors:
-    """A vector of length 1 for each speaker. Each of the `vectors` stands for so many `seconds` of speech."""
+def groups_of(vectors: Vectors, seconds: Seconds, most: int, exact: int | None) -> Groups:
+    """A group for each speaker. Each of the `vectors` stands for so many `seconds` of speech."""
     chosen = np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_COMPARED)).astype(int)
     some, weights = vectors[chosen], seconds[chosen]
     tree = _tree(some, weights)
     for count in range(exact or most, 1, -1):
         begun = [_cut(tree, some, weights, count), *_chosen(some, count)]
         found = max((_refined(each, some, weights) for each in begun), key=lambda each: _fit(each, some, weights))
-        if exact or (len(found) == count and _differ(found, some, weights)):
-            return found
-    return _mean(vectors, seconds)[None]
+        if exact:
+            return Groups(found)
+        if len(found) == count:
+            spoken, differ, margin = _compared(found, some, weights)
+            if differ and margin >= LEAST_MARGIN:
+                return Groups(found)
+            if count == 2 and spoken.min() >= LONG_SECONDS and margin >= PERHAPS_MARGIN:
+                return Groups(found, int(np.argmin(spoken)))
+    return Groups(_mean(vectors, seconds)[None])
 
 
 def _chosen(vectors: Vectors, count: int) -> Iterator[Vectors]:
@@ -72,17 +98,17 @@ def _fit(found: Vectors, vectors: Vectors, seconds: Seconds) -> float:
     return float((seconds * (vectors @ found.T).max(axis=1)).sum())
 
 
-def _differ(found: Vectors, vectors: Vectors, seconds: Seconds) -> bool:
+def _compared(found: Vectors, vectors: Vectors, seconds: Seconds) -> tuple[Seconds, bool, float]:
+    """How long each group speaks, whether their means differ enough, and their margin (LEAST_MARGIN)."""
     nearest = np.argmax(vectors @ found.T, axis=1)
     spoken = np.array([seconds[nearest == each].sum() for each in range(len(found))])
     if spoken.min() < LEAST_SECONDS:
-        return False
+        return spoken, False, 0.0
     enough = np.interp(spoken, [LEAST_SECONDS, LONG_SECONDS], [SAME_VOICE_IN_SHORT, SAME_VOICE])
     alike, pairs = found @ found.T, np.triu_indices(len(found), 1)
-    if np.any(alike[pairs] >= np.minimum.outer(enough, enough)[pairs]):
-        return False
     margins = _margins(nearest, vectors, seconds, len(found))
-    return bool(margins.mean() >= LEAST_MARGIN * margins.std())
+    differ = bool(np.all(alike[pairs] < np.minimum.outer(enough, enough)[pairs]))
+    return spoken, differ, float(margins.mean() / max(margins.std(), 1e-9))
 
 
 def _margins(nearest: NDArray[np.int64], vectors: Vectors, seconds: Seconds, count: int) -> NDArray[np.float64]:

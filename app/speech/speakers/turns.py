@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from app.speech.speakers.naming import Naming
 from app.speech.speakers.pieces import Piece
 
 SHORTEST_TURN = 0.6  # seconds
@@ -27,17 +28,17 @@ class VoiceTurn:
     confidence: float
 
 
-def turns_of(pieces: Sequence[Piece], probabilities: NDArray[np.float64]) -> list[VoiceTurn]:
-    """`probabilities` are those of each speaker for each piece, as (pieces, speakers)."""
-    turns = []
+def turns_of(pieces: Sequence[Piece], naming: Naming) -> list[VoiceTurn]:
+    turns, probabilities = [], naming.probabilities
     order: dict[int, int] = {}
     for first, end in _together(pieces, np.argmax(probabilities, axis=1)):
         start, stop = pieces[first].start, pieces[end - 1].end
         seconds = np.array([piece.seconds for piece in pieces[first:end]])
         odds = (probabilities[first:end] * seconds[:, None]).sum(axis=0) / seconds.sum()
         confidence = float(odds.max())
-        sure = stop - start >= SHORTEST_TURN and confidence >= LEAST_CONFIDENCE
-        speaker = order.setdefault(int(odds.argmax()), len(order)) if sure else None
+        likeliest = int(odds.argmax())
+        sure = stop - start >= SHORTEST_TURN and confidence >= LEAST_CONFIDENCE and likeliest != naming.nameless
+        speaker = order.setdefault(likeliest, len(order)) if sure else None
         turns.append(VoiceTurn(start, stop, speaker, round(confidence, 3)))
     return turns
 
