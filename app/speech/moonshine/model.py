@@ -34,9 +34,10 @@ class Moonshine:
     window_seconds = 28
     languages: Sequence[str] = ("en",)
 
-    def __init__(self, encoder: Any, decoder: Any, vocabulary: Sequence[bytes]) -> None:
+    def __init__(self, encoder: Any, decoder: Any, first_run: Any, vocabulary: Sequence[bytes]) -> None:
         self._encoder = encoder
         self._decoder = decoder
+        self._first_run = first_run  # the options of a window's first run
         self._vocabulary = vocabulary
         self._pasts = [each.name for each in decoder.get_inputs() if each.name.startswith("past_key_values")]
 
@@ -65,7 +66,7 @@ class Moonshine:
                 "encoder_hidden_states": heard,
                 "use_cache_branch": np.array([step > 0]),
             }
-            logits, *present = self._decoder.run(None, inputs | past)
+            logits, *present = self._decoder.run(None, inputs | past, None if step else self._first_run)
             past |= {
                 name: value
                 for name, value in zip(self._pasts, present, strict=True)
@@ -90,11 +91,17 @@ def halves(samples: Samples) -> tuple[Samples, Samples]:
 
 def load(folder: Path) -> Moonshine:
     """Loads the model and runs it once. Blocks."""
+    import onnxruntime  # the environment above must be set before
+
     # The decoder unpacks its weights at each step. Memory that it keeps makes it twice as fast, but that is not so of
-    # the encoder, which needs more the longer a window is.
+    # the encoder. Each window begins with returning what is free, because windows of different lengths need different
+    # pieces, and would add up.
+    returning = onnxruntime.RunOptions()
+    returning.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     model = Moonshine(
         _session(folder / ENCODER, keeps_memory=False),
         _session(folder / DECODER, keeps_memory=True),
+        returning,
         _vocabulary((folder / VOCABULARY).read_bytes()),
     )
     model.write([(TextRequest("en"), np.zeros(SAMPLE_RATE, np.float32))])
@@ -102,7 +109,7 @@ def load(folder: Path) -> Moonshine:
 
 
 def _session(file: Path, keeps_memory: bool) -> Any:
-    import onnxruntime  # the environment above must be set before
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # the caller's thread does all the work
