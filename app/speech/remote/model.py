@@ -141,7 +141,7 @@ class RemoteModel:
         return self._loop.time() - began >= self._patience_seconds
 
     def _given_up(self, error: Exception) -> Written:
-        logger.warning("remote.window_given_up", extra={"model": self._endpoint.name, "reason": str(error)})
+        logger.warning("the server of the model %s takes other windows, but not one: %s", self._endpoint.name, error)
         return Written("", is_refused=True)
 
     async def _request(self, request: TextRequest, samples: Samples) -> Written:
@@ -182,7 +182,7 @@ class RemoteModel:
     def _in_trouble(self, reason: str) -> None:
         """Lets all requests wait until a trial succeeds."""
         if self._usable.is_set():
-            logger.warning("remote.in_trouble", extra={"model": self._endpoint.name, "reason": reason})
+            logger.warning("the model %s cannot be used, so its jobs wait: %s", self._endpoint.name, reason)
         self._breaker.broke(reason)
         self._usable.clear()
         self._try_server()
@@ -200,6 +200,6 @@ class RemoteModel:
                 await asyncio.sleep(self._breaker.trial_failed())
             else:
                 if not self._usable.is_set():
-                    logger.info("remote.answers_again", extra={"model": self._endpoint.name})
+                    logger.info("the model %s can be used again", self._endpoint.name)
                 self._answered()
                 return
