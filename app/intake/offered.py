@@ -55,13 +55,13 @@ def _require_voices(asked: Options) -> None:
     names = asked.channel_labels
     if taken := [name for name in names for label in names if re.fullmatch(f"{re.escape(label)}_[0-9]+", name)]:
         detail = f"holds {taken[0]}, which may be the name of another channel's voice with diarize=true"
-        raise _refused("Two speakers would have one name.", "channel_labels", detail)
+        raise _refused("The labels could name two speakers alike.", "channel_labels", detail)
 
 
 def _require_languages(asked: Options, model: str, known: Sequence[str]) -> None:
     if asked.language is not None and asked.languages:
         detail = "are candidates for a language that the service detects: send either language or languages"
-        raise _refused("The language is both named and to be detected.", "languages", detail)
+        raise _refused("Send either `language` or `languages`.", "languages", detail)
     if asked.language is not None and asked.language not in known:
         detail = f"is not a language of the model {model}; {_LISTED}"
         raise _refused("The language is not known.", "language", detail)

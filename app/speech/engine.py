@@ -143,7 +143,7 @@ class Engine:
         self._models: Mapping[str, LoadedModel] = {}
         self.devices: Mapping[str, Device] = {}
         """Where each model runs, after `load`."""
-        self._batchers: Mapping[str, Batcher[Work]] = {}  # by the model's name; models of this machine share one
+        self._batchers: Mapping[str, Batcher[Work]] = {}  # by the model's name; models of one kind of device share one
         self._voices: ThreadPoolExecutor | None = None
         self._listeners: Counter[Batcher[Work]] = Counter()
         self._live_passes: set[LivePass] = set()  # that are under way
@@ -173,10 +173,11 @@ class Engine:
             metrics.model_loaded(name, device.kind)
         self._voices = ThreadPoolExecutor(1, "live-voices")
         batchers: dict[str, Batcher[Work]] = {}
-        own = [name for name, device in self.devices.items() if device.kind == REMOTE]
-        for names in ([name for name in self.devices if name not in own], *([name] for name in own)):
-            if names:
-                batchers |= dict.fromkeys(names, self._started_batcher(names))
+        kinds = {device.kind for device in self.devices.values()} - {REMOTE}
+        groups = [[name for name, device in self.devices.items() if device.kind == kind] for kind in kinds]
+        groups += [[name] for name, device in self.devices.items() if device.kind == REMOTE]
+        for names in groups:
+            batchers |= dict.fromkeys(names, self._started_batcher(names))
         self._batchers = batchers
 
     def _started_batcher(self, names: Iterable[str]) -> Batcher[Work]:
