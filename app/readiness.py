@@ -179,11 +179,11 @@ async def not_drained(presence: Presence) -> None:
         raise Doubtful("drained", presence.drain)
 
 
-async def workers_at_work(database: Database, switches: Switches) -> None:
+async def workers_at_work(database: Database, switches: Switches, engine: Engine | None) -> None:
     if switches.pause_of(Pausable.CLAIMS) is not None:
         return
     async with database.transaction() as session:
-        if await queue.is_untended(session):
+        if await queue.is_untended(session, list(engine.troubles) if engine else ()):
             raise Doubtful("some have been waiting for a minute, and none is running: is there a worker?")
 
 

@@ -313,7 +313,7 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
         },
         {
             "storage": partial(readiness.one_machine, parts.store, parts.database),
-            "jobs": partial(readiness.workers_at_work, parts.database, parts.switches),
+            "jobs": partial(readiness.workers_at_work, parts.database, parts.switches, engine),
             "models": partial(readiness.models_served, parts.database, settings.models),
             **({"worker": partial(readiness.not_drained, parts.presence)} if parts.presence else {}),
             **{what: partial(readiness.not_paused, parts.switches, what) for what in Pausable},

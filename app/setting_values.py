@@ -355,7 +355,7 @@ def _endpoint(text: str) -> Endpoint:
     if not ALIAS.fullmatch(name) or ":" in name:  # CALLSCRIBE_REMOTE_KEYS has name:key
         raise ValueError("the name before = may hold letters, digits and . _ / @ + -, and begins with one of the first")
     if not is_url or parts.query:
-        raise ValueError(f"write {name}=https://host/v1#MODEL, with the base of the API and without a query")
+        raise ValueError(f"write {name}=https://host/v1#MODEL: http or https, the base of the API, and no query")
     if parts.username or parts.password:
         raise ValueError(f"the URL of {name} holds a password: write the key in CALLSCRIBE_REMOTE_KEYS")
     if not model:

@@ -1,5 +1,6 @@
 """What a transcript adds to its job: the transcript, the words by which it is found, and the figures of reports."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -45,13 +46,20 @@ def words_of(transcript: Transcript, tenant: str) -> list[str]:
 
 
 def speakers_of(transcript: Transcript) -> list[dict[str, Any]]:
-    """The channels. If voices were told apart, the voices, with the seconds of what they say."""
-    voices = [segment for segment in transcript.segments if segment.is_by_voice]
-    seconds = {} if voices else {channel.label: channel.speech_seconds for channel in transcript.channels}
-    for segment in transcript.segments if voices else ():
-        if segment.speaker is not None:
-            seconds[segment.speaker] = round(seconds.get(segment.speaker, 0.0) + segment.end - segment.start, 2)
-    return [{"label": label, "speech_seconds": spoken} for label, spoken in seconds.items()]
+    """The channels. If voices were told apart, the voices, which share the speech of their channel by their segments.
+
+    What nobody is named for has its part of the speech too, and is not listed.
+    """
+    if not any(segment.is_by_voice for segment in transcript.segments):
+        return [{"label": each.label, "speech_seconds": each.speech_seconds} for each in transcript.channels]
+    spoken, of_channel = defaultdict[str, float](float), defaultdict[int, float](float)
+    for segment in transcript.segments:
+        of_channel[segment.channel] += segment.end - segment.start
+    for segment in transcript.segments:
+        if segment.speaker is not None and (whole := of_channel[segment.channel]):
+            part = (segment.end - segment.start) / whole * transcript.channels[segment.channel].speech_seconds
+            spoken[segment.speaker] += part
+    return [{"label": label, "speech_seconds": round(seconds, 2)} for label, seconds in spoken.items()]
 
 
 async def write(session: AsyncSession, job: Transcription, result: Result) -> None:

@@ -170,9 +170,13 @@ def _write_facts(row: Transcription, success: Succeeded) -> None:
         row.audio_key, row.redacted_bytes = silenced.key, silenced.bytes
 
 
-async def is_untended(session: AsyncSession) -> bool:
-    """Whether there seems to be no worker, because jobs have been due for a while and none is running."""
-    stored, to_fetch = (select(Transcription.id).where(due).exists() for due in _due())
+async def is_untended(session: AsyncSession, away: Sequence[str] = ()) -> bool:
+    """Whether there seems to be no worker, because jobs have been due for a while and none is running.
+
+    Jobs of the models that are `away` wait for them and not for a worker.
+    """
+    waits = col(Transcription.options)["model"].astext.not_in(away)
+    stored, to_fetch = (select(Transcription.id).where(due, waits).exists() for due in _due())
     running = select(Transcription.id).where(RUNNING)
     return (await session.exec(select(and_(or_(stored, to_fetch), ~running.exists())))).one()
 

@@ -16,7 +16,7 @@ from app.errors import GpuOutOfMemory
 from app.speech.batching.fairness import FairQueue
 from app.speech.batching.lanes import Lanes
 from app.speech.batching.work import Item, Job, Source
-from app.speech.model import DeviceLost
+from app.speech.model import DeviceLost, ModelAway
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +203,8 @@ class Batcher(Generic[ItemT]):
                 item.job.fail(error)
             raise
         except Exception as error:
-            logger.exception("speech.recognize_failed", extra={"items": len(batch)})
+            if not isinstance(error, ModelAway):  # expected, and the model itself has logged why
+                logger.exception("speech.recognize_failed", extra={"items": len(batch)})
             if isinstance(error, GpuOutOfMemory):
                 with self._changed:
                     self._lanes.shrink(len(batch))

@@ -37,7 +37,9 @@ def warnings_of(found: Findings) -> tuple[TranscriptWarning, ...]:
 
 
 def _of_the_split(found: Findings) -> Iterator[TranscriptWarning]:
-    if found.options.channels == "mix" and found.options.channel_labels:
+    options = found.options
+    names_voices = options.diarize and len(options.channel_labels) == 1
+    if options.channels == "mix" and options.channel_labels and not names_voices:
         message = "The labels were not used, because channels=mix joins all channels. channels=split keeps them apart"
         yield TranscriptWarning(WarningCode.LABELS_UNUSED, message)
     if found.options.channels == "split" and len(found.channels) == 1 and not found.options.diarize:

@@ -93,7 +93,7 @@ class RemoteClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failing(f"it cannot be reached: {_why(error)}") from None
         if status != HTTPStatus.OK:
-            raise _trouble(status, headers)
+            raise _trouble(status, headers, self._url)
         return _written(answer)
 
     async def _post(self, fields: Mapping[str, str], sound: bytes) -> tuple[int, httpx.Headers, bytes]:
@@ -158,14 +158,14 @@ def _why(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _trouble(status: int, headers: httpx.Headers) -> Exception:
+def _trouble(status: int, headers: httpx.Headers, url: str) -> Exception:
     wait = retry_after(headers.get("retry-after"), datetime.now(UTC)).total_seconds() or None
     if status in BUSY_STATUSES or (status == HTTPStatus.SERVICE_UNAVAILABLE and wait):
         return Busy(status, wait)
     if status in OPERATORS_STATUSES:
-        return Misused(f"it answered {status}: {OPERATORS_STATUSES[status]}")
+        return Misused(f"{url} answered {status}: {OPERATORS_STATUSES[status]}")
     if 300 <= status < 400:
-        return Misused(f"it answered {status}: redirects are not followed, so CALLSCRIBE_MODEL needs the final URL")
+        return Misused(f"{url} answered {status}: redirects are not followed, so CALLSCRIBE_MODEL needs the final URL")
     return Refused(status) if status in REFUSING_STATUSES else Failing(f"it answered {status}")
 
 

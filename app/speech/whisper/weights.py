@@ -69,7 +69,8 @@ def require_known(name: str) -> None:
     if not (name in BUNDLED or local_folder(name) or (is_hubs and bool(at) == bool(REVISION.fullmatch(revision)))):
         raise ModelUnavailable(
             f"{name!r} is no model: name a size ({', '.join(available_models())}), a model of the hub such as"
-            " Systran/faster-whisper-small, either with @commit, or the folder of a converted model"
+            " Systran/faster-whisper-small, either with @commit, or the folder of a converted model. docs/models.md"
+            " names models of other families, and of other servers (NAME=https://host/v1#MODEL)"
         )
 
 

@@ -228,6 +228,8 @@ async def test_the_queue_is_untended_if_jobs_are_overdue_and_none_is_running(dat
     assert not await is_untended()
     await execute(database, "UPDATE transcription SET run_at = now() - interval '2 minutes'")
     assert await is_untended()
+    async with database.transaction() as session:
+        assert not await queue.is_untended(session, ["base"])  # it waits for its model
     [job] = await claim(database)
     assert not await is_untended()
     await finish(database, job, Cancelled())

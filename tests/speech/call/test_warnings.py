@@ -37,6 +37,10 @@ def test_a_good_call_has_no_warning() -> None:
             replace(WELL, channels=(AGENT,), options=Options("base", channel_labels=("agent",))),
             [("labels_unused", None)],
         ),
+        (
+            replace(WELL, channels=(AGENT,), options=Options("base", channel_labels=("caller",), diarize=True)),
+            [],
+        ),
         (replace(WELL, levels=Levels((0.1, 0.1), (0, 0), (None, 0))), [("channels_identical", 1)]),
         (replace(WELL, channels=(AGENT, DEAD)), [("no_speech", 1)]),
         (

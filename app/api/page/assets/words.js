@@ -46,9 +46,9 @@ export function statusInList(job) {
 export const withNextTry = (job) => (job.retry ? `${statusOf(job)} ${nextTry(job.retry)}` : statusOf(job));
 
 // Returns when the service tries again. Workers may be busy then, so it may be later.
-export function nextTry({ at }, now = new Date()) {
+export function nextTry({ at, code }, now = new Date()) {
   const time = new Date(at);
-  if (time <= now) return "as soon as a worker is free";
+  if (time <= now) return code === "unavailable" ? "as soon as the service can do it" : "as soon as a worker is free";
   const isToday = time.toDateString() === now.toDateString();
   return isToday ? `at ${time.toLocaleTimeString()}` : `on ${dateOf(at)}`;
 }
