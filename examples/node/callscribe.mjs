@@ -112,7 +112,7 @@ async function main([recording, callId]) {
     const { turns } = await send(new URL(job.links.transcript, API_URL));
     for (const { start, speaker, text } of turns) {
       const time = new Date(start * 1000).toISOString().slice(14, 19);
-      console.log(`[${time}] ${speaker}: ${text}`);
+      console.log(`[${time}] ${speaker ?? "Unknown"}: ${text}`);
     }
     return 0;
   } catch (error) {

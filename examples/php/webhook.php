@@ -31,7 +31,7 @@ if ($job['status'] !== 'completed') {
     fwrite(STDERR, "{$job['external_id']}: the transcription is {$job['status']}: " . ($job['error']['message'] ?? '') . "\n");
 } else {
     foreach (send('GET', url_of($job['links']['transcript']))['turns'] as $turn) {
-        fwrite(STDERR, sprintf("[%s] %s: %s\n", gmdate('i:s', (int) $turn['start']), $turn['speaker'], $turn['text']));
+        fwrite(STDERR, sprintf("[%s] %s: %s\n", gmdate('i:s', (int) $turn['start']), $turn['speaker'] ?? 'Unknown', $turn['text']));
     }
 }
 http_response_code(204);

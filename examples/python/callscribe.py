@@ -135,7 +135,7 @@ def transcribe(recording: Path, call_id: str) -> None:
         raise CallFailed(f"The transcription is {job['status']}: {job['error'] and job['error']['message']}")
     for turn in send(urllib.parse.urljoin(API_URL, job["links"]["transcript"]))["turns"]:
         minutes, seconds = divmod(int(turn["start"]), 60)
-        print(f"[{minutes:02}:{seconds:02}] {turn['speaker']}: {turn['text']}")
+        print(f"[{minutes:02}:{seconds:02}] {turn['speaker'] or 'Unknown'}: {turn['text']}")
 
 
 def main() -> None:

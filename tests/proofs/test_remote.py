@@ -47,7 +47,10 @@ def _end_to_end(headers: httpx.Headers) -> dict[str, str]:
 def between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Between, Service]]:
     """A service with the models `base` and `far`, and what stands between it and the service that runs `far`."""
     folder = tmp_path_factory.mktemp("remote")
-    with serving(folder / "far", key=KEY, API_KEYS=f"callscribe:{KEY}") as far, answering() as origin:
+    with (
+        serving(folder / "far", key=KEY, API_KEYS=f"callscribe:{KEY}", WEBHOOK_URLS="https://example.com/") as far,
+        answering() as origin,
+    ):
         gate = Between(far.client)
         origin.answers[ROUTE] = gate.answer
         models = f"base,far={origin.url('/v1')}#base"
@@ -73,6 +76,7 @@ def warned(service: Service) -> bool:
 
 def test_a_remote_callscribe_gives_the_text_that_it_gives_by_itself(between: tuple[Between, Service]) -> None:
     gate, near = between
+    gate.passed_on.clear()
     own, far = (
         transcript(near, near.create(CALL.read_bytes(), model=model, channels="split", word_timestamps="true"))
         for model in ("base", "far")
@@ -88,13 +92,16 @@ def test_a_remote_callscribe_gives_the_text_that_it_gives_by_itself(between: tup
     ]
     assert len(away) > 140
     assert median(away) <= 0.1
+    assert gate.passed_on
     assert all(headers["authorization"] == f"Bearer {KEY}" for headers in gate.passed_on)
+    kept = gate.client.get("/v1/transcriptions", params={"status": "completed"}).json()["items"]
+    assert kept == []  # the far service keeps nothing of what was said
 
 
 def test_a_model_of_another_server_shows_what_it_can_do(between: tuple[Between, Service]) -> None:
     _, near = between
     far = near.read("/v1/models")["items"][1]
-    assert (far["name"], far["family"], far["abilities"]) == ("far", "remote", ["words", "prompt"])
+    assert (far["name"], far["family"], far["abilities"]) == ("far", "remote", ["words", "prompt", "speakers"])
     refused = near.post(CALL.read_bytes(), model="far", task="translate")
     assert refused.status_code == 422
     assert [error["field"] for error in refused.json()["errors"]] == ["task"]

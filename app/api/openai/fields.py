@@ -43,6 +43,8 @@ OWN = frozenset(
         "redact",
         "redact_terms",
         "redact_keep",
+        "diarize",
+        "speakers",
     }
 )
 """Fields of our own form that OpenAI's does not have. They mean the same here."""

@@ -5,6 +5,7 @@ it gets the same job. Everything else about the job is at `/v1/transcriptions/{i
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
@@ -23,10 +24,11 @@ from app.api.openai.fields import Asked, in_openais_words, is_known, read_fields
 from app.api.openai.job_end import end_of, failure_at_end, patiently, require_room
 from app.api.openai.streaming import events
 from app.api.problems import render_failure
-from app.errors import AppError
+from app.errors import AppError, NotFound
 from app.intake.ask import Stored
 from app.intake.intake import Save
-from app.jobs.models import Transcription
+from app.jobs.changes import changing
+from app.jobs.models import Transcription, audio_keys
 from app.process.tasks import run_unless
 from app.service import Service
 from app.speech.endpoints import ONE_WINDOW
@@ -143,8 +145,18 @@ async def _whole(
     except AppError as error:
         error.headers[JOB_ID] = str(job.id)
         raise
+    if job.options.get("is_one_window"):
+        await _erase(service, job, caller)
     answer.headers[JOB_ID] = str(job.id)
     return answer
+
+
+async def _erase(service: Service, job: Transcription, caller: Caller) -> None:
+    """Erases a window of a call that another Callscribe keeps, so that what was said is not kept twice."""
+    with suppress(NotFound):  # its sender has repeated the request, and the other answer has erased it
+        async with service.database.transaction() as session:
+            erased = await changing.erase(session, job.id, caller)
+        await service.parts.retention.erase_audio(erased.id, audio_keys(erased))
 
 
 def _encoded(body: Callable[[Transcript], str], transcript: Transcript) -> bytes:

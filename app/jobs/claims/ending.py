@@ -67,10 +67,11 @@ async def write_with_end(session: AsyncSession, job: Transcription, at_end: AtEn
             forgotten = audio_keys(job)
             job.audio_key = job.original_audio_key = None
             forget_terms(job)
-        if (event := at_end.event_of(job)) is not None:
-            await outbox.add(session, event)
-        for follow in at_end.then:
-            await follow(session, job)
+        if not job.options.get("is_one_window"):  # nobody asked about a part of a call of another service
+            if (event := at_end.event_of(job)) is not None:
+                await outbox.add(session, event)
+            for follow in at_end.then:
+                await follow(session, job)
         after_commit(session, partial(count_end, job))
     await session.flush()
     return Written(job, forgotten)

@@ -222,3 +222,8 @@ def test_a_value_that_cannot_be_used_is_refused_by_the_name_that_the_client_sent
 
 def test_diarized_json_cannot_mix_the_channels() -> None:
     assert [field for field, _ in refusal(("response_format", "diarized_json"), ("channels", "mix"))] == ["channels"]
+
+
+def test_voices_may_be_asked_for_as_in_our_own_form() -> None:
+    options = asked(("diarize", "true"), ("speakers", "2")).ask.options
+    assert (options.diarize, options.speakers) == (True, 2)

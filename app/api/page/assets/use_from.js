@@ -9,7 +9,7 @@ import { uploads, whenUploadsChange } from "./uploads.js";
 
 const SHOWN_MILLISECONDS = 3000;
 const ANY_FILE = "call.wav";
-const NEEDS_CHANNELS = "The recording needs a channel for each speaker. If it has only one, choose “All speakers on one channel” above.";
+const NEEDS_CHANNELS = "If the recording has only one channel, choose “All speakers on one channel” above.";
 const KINDS = {
   job: { title: "Callscribe's API", about: () => "Posts a recording, waits, and reads the dialogue. Once the service has answered, the job survives restarts." },
   openai: { title: "OpenAI-compatible", about: aboutOpenai },
