@@ -23,8 +23,8 @@ def is_plausible(text: str, seconds: float, bias: str = "") -> bool:
     `bias` is the prompt and the hotwords that the model got. A text that only repeats them was not heard.
     """
     return not (
-        _repetitiveness(text) > MAX_COMPRESSION_RATIO
-        or len(text) > most_characters(seconds)
+        len(text) > most_characters(seconds)  # first, because the others take long for a long text
+        or _repetitiveness(text) > MAX_COMPRESSION_RATIO
         or repeats(text)
         or echoes(text, bias)
     )

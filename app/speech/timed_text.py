@@ -4,6 +4,7 @@ Whisper detects the language of each window, and finds the time of each word tha
 that Whisper gives these words shows whether the text can be what was said.
 """
 
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,7 +80,7 @@ class TimedText:
         """
         if written.is_refused:
             return NoSpeech(_REFUSED)
-        text = " ".join(written.text.split())
+        text = " ".join(_UNWRITABLE.sub(" ", written.text).split())
         first = asked.attempt == 0
         if not text:
             return NoSpeech() if request.seconds <= SHORT_SECONDS else _again(request) if first else NoSpeech()
@@ -105,6 +106,8 @@ class TimedText:
         return named if not options.languages or named in options.languages else request.language
 
 
+# Control characters, and halves of characters. PostgreSQL and UTF-8 cannot hold some of them.
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _DROPPED = TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here")
 _REFUSED = TranscriptWarning(WarningCode.WINDOW_DROPPED, "The server of the model refused to transcribe this")
 _REPEATED = TranscriptWarning(

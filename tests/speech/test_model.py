@@ -251,6 +251,11 @@ async def test_words_of_a_text_without_times_get_those_of_their_sound(
     assert fmean(word.probability or 0.0 for word in words) > 0.5
 
 
+async def test_characters_that_cannot_be_stored_are_left_out(ears: Ears, record: Record) -> None:
+    text = FOX_TEXT.replace(" brown", "\x00 \ud800brown\n")
+    assert (await written(ears, record, Scribe(Written(text)), Options("scribe"))).text == FOX_TEXT
+
+
 @pytest.mark.parametrize("broken", ["the " * 40, "A fable of a fox", ""])
 async def test_a_text_that_cannot_be_believed_is_asked_for_again_without_the_prompt(
     ears: Ears, record: Record, broken: str
