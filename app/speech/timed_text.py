@@ -135,8 +135,9 @@ def _again(request: WindowRequest) -> Again:
 
 
 def _is_doubtful(words: Sequence[Word]) -> bool:
+    """Also if there are no words, because then the text is longer than any that Whisper can find in a window."""
     known = [word.probability for word in words if word.probability is not None]
-    return bool(known) and sum(known) / len(known) < LEAST_PROBABILITY
+    return not known or sum(known) / len(known) < LEAST_PROBABILITY
 
 
 def _only(languages: set[str], probabilities: Mapping[str, float]) -> Mapping[str, float]:

@@ -274,6 +274,13 @@ async def test_a_text_that_is_a_loop_twice_is_dropped_with_a_warning(ears: Ears,
     assert WarningCode.WINDOW_DROPPED in [warning.code for warning in transcript.warnings]
 
 
+async def test_a_text_that_whisper_cannot_find_in_the_sound_is_kept_with_a_warning(ears: Ears, record: Record) -> None:
+    signs = "".join(chr(0x12000 + number) for number in range(150))  # cuneiform, of which each sign is many tokens
+    transcript = await written(ears, record, Scribe(Written(signs)), Options("scribe", language="en"))
+    assert transcript.text == signs
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.WINDOW_REDECODED]
+
+
 async def test_a_text_in_another_language_than_was_spoken_is_kept_with_a_warning(ears: Ears, record: Record) -> None:
     german = Written("Der schnelle braune Fuchs springt über den faulen Hund.")
     transcript = await written(ears, record, Scribe(german), Options("scribe", language="en"))

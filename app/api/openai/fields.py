@@ -93,7 +93,7 @@ def read_fields(
         wanted, streams = _wanted(single, lists, task), _stream(single.get("stream"))
         own = values_of(CreateTranscription, [(name, text) for name, text in fields if field_of(name) in OWN])
         ask = validated(CreateTranscription, own | _values(single, lists, wanted, models)).ask()
-    options = replace(ask.options, reports_text=streams, is_one_window=is_one_window)
+    options = replace(ask.options, reports_text=streams, is_one_window=is_one_window and not streams)
     diarized = wanted.format is ResponseFormat.DIARIZED_JSON
     ask = replace(ask, options=options, default_priority=PRIORITY, is_awaited=True, diarizes_one_channel=diarized)
     return Asked(ask, wanted, streams)

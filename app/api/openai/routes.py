@@ -145,14 +145,18 @@ async def _whole(
     except AppError as error:
         error.headers[JOB_ID] = str(job.id)
         raise
-    if job.options.get("is_one_window"):
-        await _erase(service, job, caller)
+    finally:
+        if job.options.get("is_one_window"):
+            await _erase(service, job, caller)
     answer.headers[JOB_ID] = str(job.id)
     return answer
 
 
 async def _erase(service: Service, job: Transcription, caller: Caller) -> None:
-    """Erases a window of a call that another Callscribe keeps, so that what was said is not kept twice."""
+    """Erases a window of a call that another Callscribe keeps, so that what was said is not kept twice.
+
+    That also holds if the other service has hung up, because it sends the window again.
+    """
     with suppress(NotFound):  # its sender has repeated the request, and the other answer has erased it
         async with service.database.transaction() as session:
             erased = await changing.erase(session, job.id, caller)

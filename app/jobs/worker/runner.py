@@ -160,6 +160,13 @@ class JobRunner:
         held = Counter(str(running.job.options.get("model")) for running in self._loop.running)
         return groups_of_models(self._usable_models, self._remote, held)
 
+    def _models_with_places(self) -> Sequence[str] | None:
+        """The models of the groups that may have more jobs. For a job of another model, nobody needs to make way."""
+        groups = self._groups()
+        if any(models is None for models, _ in groups):
+            return None
+        return [model for models, most in groups if models and most > 0 for model in models]
+
     @property
     def _usable_models(self) -> Sequence[str] | None:
         """The models whose jobs this worker may claim now."""
@@ -202,7 +209,7 @@ class JobRunner:
 
     async def _make_way(self) -> None:
         """If a job of another key should have the place of a running job, return that one to the queue."""
-        slots, fetches = self._capacity()
+        slots, fetches = (replace(each, models=self._models_with_places()) for each in self._capacity())
         if self.fitness.on_probation or not (slots.is_full_for_some or fetches.is_full_for_some):
             return  # on probation, the worker would not claim the other job
         async with self._database.transaction() as session:

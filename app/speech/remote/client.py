@@ -9,6 +9,7 @@ import asyncio
 import io
 import ssl
 import wave
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -149,7 +150,9 @@ def _fields(model: str, request: TextRequest) -> dict[str, str]:
 
 
 def _why(error: Exception) -> str:
-    """The message of a library's error has neither the key nor the body."""
+    """What a library says of a broken answer repeats a part of it, so only its kind is shown."""
+    if isinstance(error, httpx.ProtocolError | httpx.DecodingError):
+        return "it does not keep to HTTP"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
@@ -171,7 +174,7 @@ def _trouble(status: int, headers: httpx.Headers, url: str) -> Exception:
 
 def _written(answer: bytes) -> Written:
     try:
-        read = from_json(answer)
+        read = from_json(answer.removeprefix(BOM_UTF8))
         text = read["text"]
     except (ValueError, LookupError, TypeError):
         text = read = None

@@ -1,5 +1,6 @@
 """A worker whose store is unavailable or whose disk is full pauses before it claims jobs of that kind again."""
 
+import asyncio
 from typing import NoReturn
 
 import pytest
@@ -103,3 +104,22 @@ async def test_a_slow_model_of_another_server_leaves_places_to_other_models(benc
         bench.engine.release.set()
         for job_id in far:
             await bench.ended(job_id)
+
+
+async def test_no_job_makes_way_for_one_of_a_model_that_holds_its_part_of_the_places(bench: Bench) -> None:
+    with_models(bench, "far")
+    bench.engine.hang = True
+    part = SLOTS // 2
+    for number in range(part):
+        await bench.enqueue(tone(), options=Options("far"), caller=f"key-{number % 2}")
+    near = [await bench.enqueue(tone(), caller=f"key-{number % 2}") for number in range(SLOTS - part)]
+    async with working(bench):
+        for job_id in near:
+            await bench.until(job_id, lambda job: job.started_at)
+        urgent = await bench.enqueue(tone(), options=Options("far"), caller="key-3", priority=0)
+        for _ in range(3):
+            bench.signals.wake()
+            await asyncio.sleep(0.2)
+        assert bench.engine.cancelled == 0
+        bench.engine.release.set()
+        assert (await bench.ended(urgent)).status == Status.COMPLETED

@@ -315,3 +315,14 @@ def test_many_windows_are_in_flight_at_the_same_time(origin: Origin) -> None:
             thread.join(30)
         assert model.trouble() is None
     assert not together.broken
+
+
+def test_no_error_repeats_what_a_server_has_sent(origin: Origin) -> None:
+    def broken(exchange: Exchange) -> None:
+        exchange.wfile.write(b"what the caller said\r\n\r\n")
+
+    origin.answers[ROUTE] = broken
+    with remote(origin, patience=0.5) as model:
+        with pytest.raises(ModelAway, match="does not keep to HTTP") as away:
+            ask(model)
+        assert "caller" not in str(away.value)
