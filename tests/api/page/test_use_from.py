@@ -26,15 +26,15 @@ def test_the_code_changes_with_the_options_and_leaves_out_what_the_service_does_
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_hint_says_that_openais_clients_need_a_channel_for_each_speaker_until_the_speakers_are_mixed(
+def test_a_hint_says_what_to_choose_for_one_channel_until_the_speakers_are_mixed(
     service: Service, browser: Browser, language: str
 ) -> None:
     browser.driver.get(f"{service.url}/#add")
     shown_code(browser, language, "openai")
     hint = browser.find(f"#use-{language}-code .openai .hint")
-    needs = "The recording needs a channel for each speaker."
+    needs = "If the recording has only one channel, choose “All speakers on one channel” above."
     assert "One request, as OpenAI's clients send it. It waits until the dialogue is complete. " in hint.text
-    assert f" {needs} If it has only one, choose “All speakers on one channel” above." in hint.text
+    assert f" {needs}" in hint.text
     browser.find("#upload summary").click()
     browser.find("[name=channels][value=mix]").click()
     assert needs not in hint.text
