@@ -14,14 +14,16 @@ HEADER_BYTES = 58
 
 
 def known_speech(seconds: float) -> "NDArray[np.float32]":
-    """The first seconds of it: 16 kHz, −1…1."""
+    """The first seconds of it, or all of it again and again: 16 kHz, −1…1."""
     import numpy as np
 
     from app.audio.live_pcm import SoundToPcm
     from app.audio.live_sound import Sound
 
     sound = Sound("mulaw", 8_000)
-    raw = SPEECH.read_bytes()[HEADER_BYTES : HEADER_BYTES + round(seconds * sound.sample_rate)]
+    whole = SPEECH.read_bytes()[HEADER_BYTES:]
+    length = round(seconds * sound.sample_rate)
+    raw = (whole * -(-length // len(whole)))[:length]
     converter = SoundToPcm(sound)
     parts = [*converter.convert(raw), *converter.finish()]
     return np.concatenate(parts).astype(np.float32) / np.float32(32768)

@@ -7,7 +7,7 @@ channels, queues or recordings. The engine does not look into `WindowRequest.sta
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -99,6 +99,11 @@ class Scores:
     no_speech_prob: float | None = None
 
 
+def always() -> bool:
+    """What `is_wanted` is if nobody can lose interest."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class WindowRequest:
     """What a family is asked about one window with `seconds` of speech.
@@ -106,7 +111,7 @@ class WindowRequest:
     `language` is that of the channel or, if `prepare` found it, of the window; empty while neither is known. If
     `language_is_detected`, the window may be in another one, and that is not detected yet. If there are
     `options.languages`, it may only be in one of them (`candidates.among`). The engine keeps `state` for the family. It
-    is what `prepare` or the last `Again` gave, or None.
+    is what `prepare` or the last `Again` gave, or None. `is_wanted` says whether the client still waits for the answer.
     """
 
     options: Options
@@ -115,6 +120,7 @@ class WindowRequest:
     language_is_detected: bool
     state: Any = None
     care: Care = "full"
+    is_wanted: Callable[[], bool] = field(default=always, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +204,14 @@ class TextRequest:
     """What a text model is asked about one window.
 
     `attempt` counts from 0. A second attempt follows a text that cannot be believed, and has neither prompt nor
-    hotwords.
+    hotwords. `is_wanted` is that of the WindowRequest.
     """
 
     language: str
     prompt: str = ""
     hotwords: tuple[str, ...] = ()
     attempt: int = 0
+    is_wanted: Callable[[], bool] = field(default=always, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

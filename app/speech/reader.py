@@ -13,7 +13,7 @@ import numpy as np
 from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.speech.call.assemble import ReadChannel
 from app.speech.candidates import among, changes, own_language, sure_languages
-from app.speech.model import Prepared, Samples, WindowRequest
+from app.speech.model import Prepared, Samples
 from app.speech.session import PendingWindow, Session
 from app.speech.windows.cutting import FRAME_SAMPLES, Piece, Window, WindowFinder
 from app.speech.windows.parting import part_at
@@ -96,8 +96,7 @@ class ChannelScan:
     def _prepare(self, window: Window) -> list[PendingWindow]:
         """The window, or its parts if the language changes inside it."""
         language = self._language and (self._now or self._language)
-        detects = self.job.detects_language
-        request = WindowRequest(self.job.call.options, window.seconds, language or "", detects)
+        request = self.job.request_for(window, language or "", detects=self.job.detects_language)
         prepared = self.job.model.prepare(request, lambda: read_window(self._pcm, window))
         if prepared.languages:
             probabilities = among(self._candidates, prepared.languages)
@@ -133,7 +132,7 @@ class ChannelScan:
         return [self._prepare_part(part, language) for part, language in zip(parts, languages, strict=True)]
 
     def _prepare_part(self, part: Window, language: str) -> PendingWindow:
-        request = WindowRequest(self.job.call.options, part.seconds, language, language_is_detected=False)
+        request = self.job.request_for(part, language, detects=False)
         prepared = self.job.model.prepare(request, lambda: read_window(self._pcm, part))
         return PendingWindow(self.job, self._index, part, replace(request, state=prepared.state))
 

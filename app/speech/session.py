@@ -86,6 +86,10 @@ class Session:
         """Whether the languages of this call are detected: the client named none, and the model knows several."""
         return self.call.options.language is None and len(self.model.languages) > 1
 
+    def request_for(self, window: Window, language: str, *, detects: bool) -> WindowRequest:
+        """What the model is asked about a window. Nobody wants its answer when the session has ended."""
+        return WindowRequest(self.call.options, window.seconds, language, detects, is_wanted=lambda: not self.ended)
+
     def fail(self, error: Exception) -> None:
         """Ends the session with an error, unless it has ended.
 

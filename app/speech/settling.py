@@ -11,7 +11,7 @@ from typing import TypeAlias
 from app import metrics
 from app.speech.call.segments import Heard
 from app.speech.live.passes import LivePass
-from app.speech.model import Again, Answer, NoSpeech, Recognized, Samples, WindowRequest
+from app.speech.model import Again, Answer, NoSpeech, Recognized, Samples
 from app.speech.reader import read_window
 from app.speech.session import PendingWindow
 from app.speech.windows.cutting import Window
@@ -124,7 +124,7 @@ def _words(pending: PendingWindow, answer: Recognized) -> tuple[tuple[Word, ...]
 
 
 def _of_missed(pending: PendingWindow, language: str, window: Window) -> PendingWindow:
-    request = WindowRequest(pending.request.options, window.seconds, language, pending.job.detects_language)
+    request = pending.job.request_for(window, language, detects=pending.job.detects_language)
     return replace(pending, window=window, request=request, generation=pending.generation + 1, repeats=0)
 
 

@@ -125,8 +125,8 @@ def _state(request: WindowRequest) -> TextState:
 def _asked(request: WindowRequest) -> TextRequest:
     attempt, options = _state(request).attempt, request.options
     if attempt:
-        return TextRequest(request.language, attempt=attempt)
-    return TextRequest(request.language, options.prompt or "", options.hotwords)
+        return TextRequest(request.language, attempt=attempt, is_wanted=request.is_wanted)
+    return TextRequest(request.language, options.prompt or "", options.hotwords, is_wanted=request.is_wanted)
 
 
 def _again(request: WindowRequest) -> Again:

@@ -56,7 +56,12 @@ class LivePass:
         self.rank = asked.rank
         self.result: Future[PassResult] = Future()
         self.request = WindowRequest(
-            asked.options, asked.window.seconds, asked.language, asked.detects, care=asked.care
+            asked.options,
+            asked.window.seconds,
+            asked.language,
+            asked.detects,
+            care=asked.care,
+            is_wanted=lambda: not self.ended,
         )
         self._languages: Mapping[str, float] = {}
         self._repeats = 0

@@ -1,14 +1,17 @@
-"""Decides when a remote model counts as away, and when to try it again. Pure: it takes `now`, in seconds.
+"""Decides when a remote model counts as away, and when to send to it again. Pure: it takes times in seconds.
 
-After some failures in a row the model is in trouble: no job of it is claimed, and requests wait. Trials with a few
-seconds of speech show when it answers again. A server that says it is busy is not in trouble: all requests wait for as
-long as it asks for.
+After some failures in a row the model is in trouble: no job of it is claimed, and requests wait. Trials with speech
+that is known to be good show when it answers again. A server that says it is busy is not in trouble: all requests wait
+for as long as it asks for.
+
+Requests that were on their way together meet the same trouble, so they count once.
 """
 
 FAILURES_IN_A_ROW = 4
+LOST_IN_A_ROW = 3
 TRIAL_PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 8.0
-LONGEST_BUSY_SECONDS = 60.0
+LONGEST_USUAL_PAUSE_SECONDS = 60.0
+LONGEST_PAUSE_SECONDS = 600.0  # that a server may ask for
 
 
 class Breaker:
@@ -16,10 +19,13 @@ class Breaker:
 
     def __init__(self) -> None:
         self._failures = 0  # in a row
+        self._failed_at = -1.0
         self._busy = 0  # in a row
-        self._failed_trials = 0
-        self._trouble: str | None = None
+        self._busy_at = -1.0
         self._free_at = 0.0
+        self._failed_trials = 0
+        self._lost = LOST_IN_A_ROW  # in a row; no window may be lost before the first one was answered
+        self._trouble: str | None = None
 
     @property
     def trouble(self) -> str | None:
@@ -31,21 +37,34 @@ class Breaker:
         return max(0.0, self._free_at - now)
 
     def answered(self) -> None:
+        """Records that the server took a window."""
+        self.took_trial()
+        self._lost = 0
+
+    def took_trial(self) -> None:
         self._failures = self._busy = self._failed_trials = 0
         self._trouble = None
 
-    def failed(self, reason: str) -> float:
-        """Records a failure that may pass. Returns after how many seconds to repeat the request."""
-        self._failures += 1
-        if self._failures >= FAILURES_IN_A_ROW:
-            self._trouble = reason
-        return min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_PAUSE_SECONDS)
+    def failed(self, sent: float, now: float) -> bool:
+        """Records a failure that may pass, of a request that began at `sent`. Returns whether it is one too many."""
+        if sent >= self._failed_at:
+            self._failures += 1
+            self._failed_at = now
+        return self._failures >= FAILURES_IN_A_ROW
 
-    def is_busy(self, seconds: float | None, now: float) -> None:
+    def is_busy(self, seconds: float | None, sent: float, now: float) -> None:
         """Records that the server asked to wait. `seconds` is how long, if it said so."""
-        self._busy += 1
-        usual = min(2.0 ** min(self._busy - 1, 10), LONGEST_BUSY_SECONDS)
-        self._free_at = max(self._free_at, now + min(seconds or usual, LONGEST_BUSY_SECONDS))
+        if sent >= self._busy_at:
+            self._busy += 1
+            self._busy_at = now
+        usual = min(2.0 ** min(self._busy - 1, 10), LONGEST_USUAL_PAUSE_SECONDS)
+        begins = now if seconds else self._busy_at
+        self._free_at = max(self._free_at, begins + min(seconds or usual, LONGEST_PAUSE_SECONDS))
+
+    def may_lose(self) -> bool:
+        """Records that a window is to be left out. Returns False if the server has taken none for too long."""
+        self._lost += 1
+        return self._lost <= LOST_IN_A_ROW
 
     def broke(self, reason: str) -> None:
         """Records why the model cannot be used until a trial succeeds."""

@@ -61,8 +61,8 @@ class Misused(Exception):
 class Refused(Exception):
     """The server refuses this request. It may take another one."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"it answered {status} to a window")
+    def __init__(self, status: int, seconds: float) -> None:
+        super().__init__(f"it answered {status} to {seconds:.1f} s of speech")
 
 
 class RemoteClient:
@@ -93,9 +93,21 @@ class RemoteClient:
             raise Failing(f"it did not answer within {seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failing(f"it cannot be reached: {_why(error)}") from None
-        if status != HTTPStatus.OK:
+        if status in REFUSING_STATUSES:
+            raise Refused(status, len(samples) / SAMPLE_RATE)
+        if not 200 <= status < 300:
             raise _trouble(status, headers, self._url)
         return _written(answer)
+
+    async def try_out(self, seconds: float) -> None:
+        """Sends speech that is known to be good. Raises the same errors, and Failing if no text comes back."""
+        speech = known_speech(seconds)
+        try:
+            written = await self.transcribe(TextRequest("en"), speech)
+        except Refused:  # it may not know the language
+            written = await self.transcribe(TextRequest(""), speech)
+        if not written.text.strip():
+            raise Failing("it wrote nothing for speech that is known to be good")
 
     async def _post(self, fields: Mapping[str, str], sound: bytes) -> tuple[int, httpx.Headers, bytes]:
         """The answer is not unpacked, because a small packed one may hold more than fits into memory."""
@@ -117,7 +129,7 @@ async def trial(endpoint: Endpoint) -> str | None:
     """Sends a window of speech that is known to be good. Returns why the server cannot be used, or None."""
     client = RemoteClient(endpoint)
     try:
-        await client.transcribe(TextRequest("en"), known_speech(TRIAL_SECONDS))
+        await client.try_out(TRIAL_SECONDS)
     except (Failing, Busy, Misused, Refused) as error:
         return str(error)
     finally:
@@ -169,7 +181,7 @@ def _trouble(status: int, headers: httpx.Headers, url: str) -> Exception:
         return Misused(f"{url} answered {status}: {OPERATORS_STATUSES[status]}")
     if 300 <= status < 400:
         return Misused(f"{url} answered {status}: redirects are not followed, so CALLSCRIBE_MODEL needs the final URL")
-    return Refused(status) if status in REFUSING_STATUSES else Failing(f"it answered {status}")
+    return Failing(f"it answered {status}")
 
 
 def _written(answer: bytes) -> Written:

@@ -1,12 +1,13 @@
 """A model of another server: what is sent, and what each kind of trouble leads to."""
 
+import asyncio
 import json
 import socket
 import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from io import BytesIO
 from typing import Any
@@ -14,13 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.audio.known_speech import known_speech
 from app.speech.endpoints import Endpoint
 from app.speech.model import ModelAway, Samples, TextRequest, Written
+from app.speech.remote.client import trial, wav
 from app.speech.remote.model import RemoteModel
 from testing.origin import Answer, Exchange, Origin, answering
 
 ROUTE = "/v1/audio/transcriptions"
 SPEECH: Samples = np.linspace(-1, 1, 16_000, dtype=np.float32)
+LONG_SPEECH: Samples = np.tile(SPEECH, 10)
+TRIAL = wav(known_speech(1))[10_000:11_000]
 HELLO = Written("Hello.")
 
 
@@ -32,8 +37,7 @@ GOOD = json_of(text="Hello.")
 
 
 def is_trial(exchange: Exchange) -> bool:
-    """A trial sends three seconds of speech, and the windows of these tests have one."""
-    return int(exchange.headers["Content-Length"]) > 90_000
+    return TRIAL in exchange.body
 
 
 def in_turn(*answers: Answer, trial: Answer = GOOD) -> Answer:
@@ -67,8 +71,8 @@ def origin() -> Iterator[Origin]:
         yield origin
 
 
-def ask(model: RemoteModel, request: TextRequest | None = None) -> Written:
-    [written] = model.write([(request or TextRequest("en"), SPEECH)])
+def ask(model: RemoteModel, request: TextRequest | None = None, speech: Samples = SPEECH) -> Written:
+    [written] = model.write([(request or TextRequest("en"), speech)])
     return written
 
 
@@ -234,12 +238,13 @@ def test_what_only_the_operator_can_mend_is_trouble_at_once(origin: Origin, stat
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_window_is_sent_again_with_less_and_then_given_up(origin: Origin, status: int) -> None:
-    origin.answers[ROUTE] = in_turn(json_of(status))
+    origin.answers[ROUTE] = in_turn(GOOD, json_of(status))
     with remote(origin) as model:
         until(lambda: len(origin.bodies) == 1)
+        assert ask(model) == HELLO
         assert ask(model, TextRequest("en", "Acme")) == Written("", is_refused=True)
         assert model.trouble() is None
-    forms = [form(origin, number) for number in range(1, len(origin.bodies))]
+    forms = [form(origin, number) for number in range(2, len(origin.bodies))]
     assert [("prompt" in each, "language" in each) for each in forms[:3]] == [
         (True, True),
         (False, True),
@@ -262,10 +267,164 @@ def test_a_server_that_refuses_everything_is_in_trouble(origin: Origin) -> None:
 
 
 def test_a_window_that_always_fails_is_given_up_while_the_server_takes_others(origin: Origin) -> None:
-    origin.answers[ROUTE] = in_turn(json_of(500))
+    origin.answers[ROUTE] = in_turn(GOOD, json_of(500))
     with remote(origin, patience=1) as model:
+        assert ask(model) == HELLO
         assert ask(model) == Written("", is_refused=True)
+        assert model.trouble() is None
+
+
+ALWAYS = {"400": 400, "401": 401, "403": 403, "404": 404, "405": 405, "413": 413, "302": 302, "500": 500}
+
+
+@pytest.mark.parametrize("status", ALWAYS.values(), ids=ALWAYS)
+def test_a_server_that_takes_only_trials_costs_no_window(origin: Origin, status: int) -> None:
+    origin.answers[ROUTE] = in_turn(json_of(status))
+    with remote(origin, patience=1) as model:
+        with pytest.raises(ModelAway, match="it takes trials, but no windows"):
+            ask(model)
+        until(lambda: model.trouble() is not None)
+        sent = len(origin.bodies)
+        assert sent < 12
+        with pytest.raises(ModelAway):
+            ask(model)
+        assert len(origin.bodies) == sent  # no trial ends this trouble for a while
+
+
+def test_few_windows_are_left_out_in_a_row(origin: Origin) -> None:
+    refused = json_of(400)
+    origin.answers[ROUTE] = in_turn(GOOD, *[refused] * 6, GOOD, refused)
+    left_out = Written("", is_refused=True)
+    with remote(origin, patience=1) as model:
+        assert [ask(model) for _ in range(4)] == [HELLO, left_out, left_out, left_out]
+        assert [ask(model) for _ in range(4)] == [HELLO, left_out, left_out, left_out]
+        with pytest.raises(ModelAway, match="it takes trials, but no windows"):
+            ask(model)
+
+
+def test_a_trial_is_as_long_as_the_window_that_was_refused(origin: Origin) -> None:
+    """A proxy that refuses long requests takes short trials, and the jobs wait until it is mended."""
+
+    def refuse_long(exchange: Exchange) -> None:
+        (json_of(413) if len(exchange.body) > 200_000 else GOOD)(exchange)
+
+    origin.answers[ROUTE] = refuse_long
+    with remote(origin, patience=0.5) as model:
+        assert ask(model) == HELLO
+        with pytest.raises(ModelAway, match=r"it answered 413 to 10\.0 s of speech"):
+            ask(model, speech=LONG_SPEECH)
+        sent = len(origin.bodies)
+        until(lambda: len(origin.bodies) > sent)
+        assert model.trouble()
+        origin.answers[ROUTE] = GOOD
         until(lambda: model.trouble() is None)
+        assert ask(model, speech=LONG_SPEECH) == HELLO
+
+
+def test_a_window_that_a_firewall_forbids_is_left_out(origin: Origin) -> None:
+    origin.answers[ROUTE] = in_turn(GOOD, json_of(403))
+    with remote(origin) as model:
+        assert ask(model) == HELLO
+        assert ask(model) == Written("", is_refused=True)
+        assert model.trouble() is None
+
+
+def test_a_server_that_writes_nothing_is_in_trouble(origin: Origin) -> None:
+    origin.answers[ROUTE] = GOOD
+    with remote(origin, patience=0.5) as model:
+        assert ask(model) == HELLO
+        origin.answers[ROUTE] = json_of(text=" ")
+        with pytest.raises(ModelAway, match="wrote nothing for speech"):
+            ask(model, speech=LONG_SPEECH)
+
+
+@pytest.mark.parametrize("speech", [SPEECH, LONG_SPEECH], ids=["short", "long"])
+def test_silence_is_believed_of_a_server_that_writes_other_speech(origin: Origin, speech: Samples) -> None:
+    origin.answers[ROUTE] = in_turn(json_of(text=""))
+    with remote(origin) as model:
+        assert ask(model, speech=speech) == Written("")
+        assert model.trouble() is None
+
+
+def test_doctor_says_that_a_server_writes_nothing(origin: Origin) -> None:
+    origin.answers[ROUTE] = json_of(text="")
+    assert "wrote nothing" in (asyncio.run(trial(Endpoint("far", origin.url("/v1"), "m", None))) or "")
+
+
+def test_a_server_without_english_can_be_used(origin: Origin) -> None:
+    def german_only(exchange: Exchange) -> None:
+        (json_of(400) if b"\r\n\r\nen\r\n" in exchange.body else GOOD)(exchange)
+
+    origin.answers[ROUTE] = german_only
+    with remote(origin) as model:
+        until(lambda: len(origin.bodies) == 2)
+        assert ask(model, TextRequest("de")) == HELLO
+        assert model.trouble() is None
+
+
+def test_a_trial_waits_for_as_long_as_a_busy_server_asks(origin: Origin) -> None:
+    busy: Answer = lambda exchange: exchange.whole(b"{}", 429, Retry_After="100")  # noqa: E731
+    origin.answers[ROUTE] = busy
+    with remote(origin) as model:
+        until(lambda: len(origin.bodies) == 1)
+        with pytest.raises(ModelAway, match="429"):
+            ask(model)
+        assert "429" in (model.trouble() or "")
+        time.sleep(1.5)
+        assert len(origin.bodies) == 1
+
+
+def test_a_server_that_is_busy_at_the_start_is_not_in_trouble(origin: Origin) -> None:
+    origin.answers[ROUTE] = in_turn(GOOD, trial=json_of(429))
+    with remote(origin) as model:
+        until(lambda: len(origin.bodies) == 1)
+        assert ask(model) == HELLO
+        assert model.trouble() is None
+
+
+def test_a_server_that_is_busy_for_long_but_answers_others_is_borne_with(origin: Origin) -> None:
+    origin.answers[ROUTE] = in_turn(json_of(429), json_of(429), GOOD, json_of(429), json_of(429), GOOD)
+    with remote(origin, patience=2.5) as model:
+        threads = [threading.Thread(target=ask, args=(model,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert model.trouble() is None
+
+
+def test_a_window_that_nobody_waits_for_is_not_sent_again(origin: Origin) -> None:
+    wanted = True
+
+    def fail_once(exchange: Exchange) -> None:
+        nonlocal wanted
+        wanted = False
+        json_of(500)(exchange)
+
+    origin.answers[ROUTE] = in_turn(fail_once)
+    with remote(origin, patience=30) as model, pytest.raises(ModelAway, match="nobody waits"):
+        ask(model, TextRequest("en", is_wanted=lambda: wanted))
+    assert sum(TRIAL not in body for body in origin.bodies) == 1
+
+
+def test_no_request_is_lost_if_it_comes_while_the_model_closes(origin: Origin) -> None:
+    origin.answers[ROUTE] = GOOD
+
+    def write_until_closed(model: RemoteModel) -> None:
+        with suppress(ModelAway):
+            while True:
+                ask(model)
+
+    for attempt in range(20):
+        with remote(origin) as model:
+            threads = [threading.Thread(target=write_until_closed, args=(model,)) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.01 + attempt / 1000)
+            model.close()
+            for thread in threads:
+                thread.join(20)
+            assert not any(thread.is_alive() for thread in threads)
 
 
 def test_a_request_that_hangs_does_not_hold_up_the_end(origin: Origin) -> None:
