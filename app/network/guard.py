@@ -79,7 +79,9 @@ class NetworkGuard:
         """
         tls = verify or trusted_authorities()
         tls.set_alpn_protocols(["http/1.1"])
-        return _Client(transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False)
+        return CarefulClient(
+            transport=_GuardedTransport(self, tls), timeout=timeout, follow_redirects=False, trust_env=False
+        )
 
     async def resolve(self, url: httpx.URL) -> list[Address]:
         """Returns the addresses of the URL's host.
@@ -125,7 +127,9 @@ class NetworkGuard:
         return any(address in network for network in self._allowed)
 
 
-class _Client(httpx.AsyncClient):
+class CarefulClient(httpx.AsyncClient):
+    """Raises errors of httpx alone, whatever a server answers."""
+
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send a request. Malformed redirects and cookies raise httpx.RemoteProtocolError here.
 

@@ -1,7 +1,5 @@
 """Sends one request to an OpenAI-compatible chat endpoint, and says what came back.
 
-The endpoint belongs to the operator, so the network guard for clients' URLs does not check it. No environment proxy is
-used and no redirect is followed, because both would carry what was said to a server that the operator did not name.
 Texts of the server never become part of an error: they may repeat the prompt, which holds what was said.
 """
 
@@ -21,17 +19,15 @@ from pydantic_core import from_json
 from app import metrics
 from app.analysis.judgement.dividing import tokens_of
 from app.errors import JudgementRefused, JudgementUnavailable, JudgementUnfit
-from app.network.guard import trusted_authorities
+from app.network.operators_server import BUSY_STATUSES, AnswerTooLarge, open_client, post
 from app.network.retry_after import retry_after
 
-CONNECT_SECONDS = 10.0
 MOST_ANSWER_BYTES = 2_000_000
 MOST_TOKENS = 10_000_000  # that a server may say it has used for one request
 TOO_LONG_WORDS = ("context length", "context_length", "context window", "context size", "n_ctx", "prompt is too long")
 # Servers answer these if they do not know the asked form of the answer. llama.cpp's server for Python answers 500.
 REFUSING_STATUSES = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 FORM_STATUSES = frozenset({400, 422, 500, 501})
-BUSY_STATUSES = frozenset({408, 425, 429})
 
 Message = Mapping[str, str]
 
@@ -148,26 +144,19 @@ class ChatClient:
                 return answer
 
     async def _send(self, body: Mapping[str, Any]) -> tuple[int, httpx.Headers, bytes]:
-        """The answer is not unpacked, because a small packed one may hold more than fits into memory."""
-        key = self.endpoint.key
-        headers = {"Accept-Encoding": "identity"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
-        async with self.http.stream("POST", self.endpoint.chat_url, json=body, headers=headers) as response:
-            answer = bytearray()
-            async for part in response.aiter_raw():
-                answer += part
-                if len(answer) > MOST_ANSWER_BYTES:
-                    raise JudgementUnfit(f"The server of the language model sent more than {MOST_ANSWER_BYTES} bytes.")
-        return response.status_code, response.headers, bytes(answer)
+        endpoint = self.endpoint
+        try:
+            return await post(self.http, endpoint.chat_url, endpoint.key, MOST_ANSWER_BYTES, json=body)
+        except AnswerTooLarge:
+            raise JudgementUnfit(
+                f"The server of the language model sent more than {MOST_ANSWER_BYTES} bytes."
+            ) from None
 
 
 @asynccontextmanager
 async def open_chat(endpoint: Endpoint, connections: int) -> AsyncIterator[ChatClient]:
     """Gives a client with connections of its own, until the end of the block."""
-    timeout = httpx.Timeout(endpoint.timeout_seconds, connect=CONNECT_SECONDS)
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    async with httpx.AsyncClient(
-        timeout=timeout, limits=limits, follow_redirects=False, trust_env=False, verify=trusted_authorities()
-    ) as http:
+    async with open_client(endpoint.timeout_seconds, connections) as http:
         yield ChatClient(endpoint, http)
 
 

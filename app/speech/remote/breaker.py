@@ -36,12 +36,13 @@ class Breaker:
         """For how many seconds no request should be sent, because the server is busy."""
         return max(0.0, self._free_at - now)
 
-    def answered(self) -> None:
-        """Records that the server took a window."""
-        self.took_trial()
+    def took_window(self) -> None:
+        """Records that the server wrote the text of a window."""
+        self.answered()
         self._lost = 0
 
-    def took_trial(self) -> None:
+    def answered(self) -> None:
+        """Records that the server answered as it should: a trial, or a window without a text."""
         self._failures = self._busy = self._failed_trials = 0
         self._trouble = None
 

@@ -1,7 +1,5 @@
 """Sends one window to an OpenAI-compatible transcription endpoint, and says what came back.
 
-The endpoint belongs to the operator, so the network guard for clients' URLs does not check it. No environment proxy is
-used and no redirect is followed, because both would carry what was said to a server that the operator did not name.
 Texts of the server never become part of an error, because they may repeat what was said, or the key.
 """
 
@@ -21,18 +19,16 @@ from pydantic_core import from_json
 
 from app.audio.known_speech import known_speech
 from app.audio.pcm import SAMPLE_RATE
-from app.network.guard import trusted_authorities
+from app.network.operators_server import BUSY_STATUSES, AnswerTooLarge, open_client, post
 from app.network.retry_after import retry_after
 from app.speech.endpoints import ONE_WINDOW, Endpoint
 from app.speech.language_tags import code_of
 from app.speech.model import Samples, TextRequest, Written
 
-CONNECT_SECONDS = 10.0
 TRIAL_SECONDS = 3.0
 MOST_ANSWER_BYTES = 1_000_000
 ROUTE = "/audio/transcriptions"
 SECOND_ATTEMPT_TEMPERATURE = "0.4"
-BUSY_STATUSES = frozenset({408, 425, 429})
 OPERATORS_STATUSES: Mapping[int, str] = {
     401: "its key in CALLSCRIBE_REMOTE_KEYS is missing or wrong",
     403: "the key may not use this model",
@@ -72,13 +68,7 @@ class RemoteClient:
         self._endpoint = endpoint
         self._url = endpoint.url.removesuffix(ROUTE) + ROUTE
         connections = endpoint.concurrency + 1  # one for trials
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(endpoint.timeout_seconds, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            follow_redirects=False,
-            trust_env=False,
-            verify=trusted_authorities(),
-        )
+        self._http = open_client(endpoint.timeout_seconds, connections)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -93,6 +83,8 @@ class RemoteClient:
             raise Failing(f"it did not answer within {seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failing(f"it cannot be reached: {_why(error)}") from None
+        except AnswerTooLarge:
+            raise Failing(f"it sent more than {MOST_ANSWER_BYTES} bytes") from None
         if status in REFUSING_STATUSES:
             raise Refused(status, len(samples) / SAMPLE_RATE)
         if not 200 <= status < 300:
@@ -110,19 +102,9 @@ class RemoteClient:
             raise Failing("it wrote nothing for speech that is known to be good")
 
     async def _post(self, fields: Mapping[str, str], sound: bytes) -> tuple[int, httpx.Headers, bytes]:
-        """The answer is not unpacked, because a small packed one may hold more than fits into memory."""
+        headers, files = {ONE_WINDOW: "true"}, {"file": ("window.wav", sound, "audio/wav")}
         key = self._endpoint.key
-        headers = {"Accept-Encoding": "identity", ONE_WINDOW: "true"} | (
-            {} if key is None else {"Authorization": f"Bearer {key}"}
-        )
-        files = {"file": ("window.wav", sound, "audio/wav")}
-        async with self._http.stream("POST", self._url, data=fields, files=files, headers=headers) as response:
-            answer = bytearray()
-            async for part in response.aiter_raw():
-                answer += part
-                if len(answer) > MOST_ANSWER_BYTES:
-                    raise Failing(f"it sent more than {MOST_ANSWER_BYTES} bytes")
-        return response.status_code, response.headers, bytes(answer)
+        return await post(self._http, self._url, key, MOST_ANSWER_BYTES, headers, data=fields, files=files)
 
 
 async def trial(endpoint: Endpoint) -> str | None:

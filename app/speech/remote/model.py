@@ -83,10 +83,12 @@ class RemoteModel:
         self._loop = asyncio.new_event_loop()
         self._usable = asyncio.Event()
         self._usable.set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._trying: asyncio.Task[None] | None = None
         self._trial_seconds = TRIAL_SECONDS  # as long as the window that led to the trouble
         self._answered_at = self._wrote_at = 0.0  # when the last window was answered, and when the last text came
-        self._doubting = asyncio.Lock()
+        self._taken_at = self._taken_seconds = 0.0  # when the last trial was taken, and how long it was
+        self._questioning = asyncio.Lock()
         self._submitting = Lock()  # so that nothing is submitted after the loop was asked to stop
         self._closed = False
         self._thread = Thread(target=self._run, name=f"remote-{endpoint.name}", daemon=True)
@@ -120,7 +122,7 @@ class RemoteModel:
     def _submit(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
         with self._submitting:
             if not self._closed:
-                return asyncio.run_coroutine_threadsafe(work, self._loop)
+                return asyncio.run_coroutine_threadsafe(self._kept(work), self._loop)
         work.close()
         raise ModelAway("the service ends")
 
@@ -129,13 +131,27 @@ class RemoteModel:
         try:
             self._loop.run_forever()
         finally:
-            while tasks := asyncio.all_tasks(self._loop):  # a task that ends may begin others
-                for task in tasks:
-                    task.cancel()
-                self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.run_until_complete(self._end())
             with suppress(OSError, RuntimeError):
                 self._loop.run_until_complete(self._client.close())
             self._loop.close()
+
+    async def _kept(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Does the work in a task that `_end` cancels. The tasks that libraries start in it are left to them."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            return await work
+        finally:
+            self._tasks.discard(task)
+
+    async def _end(self) -> None:
+        await asyncio.sleep(0)  # so that all tasks have begun
+        while tasks := set(self._tasks):  # one that ends may begin another
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def _written(self, request: TextRequest, samples: Samples) -> Written:
         """Repeats the request while the server fails or is busy. Leaves a window out only if the server takes others.
@@ -153,22 +169,17 @@ class RemoteModel:
             except Busy as error:
                 window.failures += 1
                 self._bear_with(error, sent, window)
-            except Failing as error:
-                window.failures += 1
-                if await self._failed_for_good(error, sent, window):
-                    return self._left_out(error, window)
-                await asyncio.sleep(window.pause())
-            except (Refused, Misused) as error:
-                window.failures += 1
+            except (Failing, Misused, Refused) as error:
                 if isinstance(error, Refused) and window.is_simplified():
                     continue
-                if not await self._takes_speech(window.seconds):
-                    window.forms = _forms(request)
-                elif not window.is_simplified():
+                window.failures += 1
+                if await self._is_lost(error, sent, window):
                     return self._left_out(error, window)
+                window.forms = _forms(request)
+                await asyncio.sleep(window.pause())
             else:
                 if await self._is_believable(written, sent, window):
-                    self._answered(window)
+                    self._answered(written, window)
                     return written
                 window.failures += 1
 
@@ -207,13 +218,19 @@ class RemoteModel:
         if self._breaker.wait(now) >= self._patience_seconds:
             self._in_trouble(str(error), seconds)
 
-    async def _failed_for_good(self, error: Failing, sent: float, window: _Window) -> bool:
-        """Whether only this window fails, again and again."""
+    async def _is_lost(self, error: Failing | Misused | Refused, sent: float, window: _Window) -> bool:
+        """Whether only this window fails, again and again and for long.
+
+        One of several servers behind the same URL may be broken, and then others take the window.
+        """
         now = self._loop.time()
-        if self._breaker.failed(sent, now):
+        if isinstance(error, Failing) and self._breaker.failed(sent, now):
             self._in_trouble(str(error), window.seconds)
         is_late = now - window.began >= self._patience_seconds
-        return is_late and await self._takes_speech(window.seconds) and window.failures >= MOST_FAILURES
+        is_refused = window.failures == 1 and not isinstance(error, Failing)  # probably like all that follow
+        if not (is_late or is_refused):
+            return False
+        return await self._takes_speech(window.seconds) and is_late and window.failures >= MOST_FAILURES
 
     def _left_out(self, error: Exception, window: _Window) -> Written:
         """Raises ModelAway if too many windows in a row were left out, because then the calls would have no text."""
@@ -232,8 +249,7 @@ class RemoteModel:
             return True
         if window.seconds <= SILENCE_SECONDS:
             return True
-        async with self._doubting:  # one trial is enough for all windows that wait here
-            return self._wrote_at >= sent or await self._takes_speech(window.seconds)
+        return self._wrote_at >= sent or await self._takes_speech(window.seconds)
 
     async def _measured(self, request: Coroutine[Any, Any, Result]) -> Result:
         began, result = self._loop.time(), "failed"
@@ -252,11 +268,22 @@ class RemoteModel:
             metrics.remote_requested(self._endpoint.name, result, self._loop.time() - began)
 
     async def _takes_speech(self, seconds: float) -> bool:
-        """Whether the server writes a text of good speech that is as long as a window. If not, it is in trouble.
+        """Whether the server takes good speech that is as long as a window. Windows that ask together share trials."""
+        asked = self._loop.time()
+        async with self._questioning:
+            if not self._usable.is_set():
+                return False
+            is_known = self._taken_at >= asked and self._taken_seconds >= seconds
+            return is_known or await self._takes_trial(seconds)
 
-        If it is busy, nobody knows.
+    async def _takes_trial(self, seconds: float) -> bool:
+        """Whether the server writes a text of speech that is known to be good. If not, it is in trouble.
+
+        If it is busy, nobody knows, and nothing is sent.
         """
         seconds, sent = max(seconds, TRIAL_SECONDS), self._loop.time()
+        if self._breaker.wait(sent):
+            return False
         try:
             await self._measured(self._client.try_out(seconds))
         except Busy as error:
@@ -265,21 +292,28 @@ class RemoteModel:
         except (Failing, Misused, Refused) as error:
             self._in_trouble(str(error), seconds)
             return False
-        self._wrote_at = self._loop.time()
+        self._wrote_at = self._taken_at = self._loop.time()
+        self._taken_seconds = seconds
         if self._is_over(seconds):
-            self._breaker.took_trial()
+            self._breaker.answered()
         return True
 
-    def _answered(self, window: _Window) -> None:
+    def _answered(self, written: Written, window: _Window) -> None:
+        """An answer without a text does not show that the server takes windows."""
         self._answered_at = self._loop.time()
         if self._is_over(window.seconds):
-            self._breaker.answered()
+            record = self._breaker.took_window if written.text.strip() else self._breaker.answered
+            record()
 
     def _is_over(self, seconds: float) -> bool:
-        """Whether an answer ends the trouble. One for less speech than that which led to the trouble shows little."""
+        """Whether an answer ends the trouble.
+
+        One for less speech than that which led to the trouble shows little, nor does one that was under way when the
+        server asked for a pause.
+        """
         if self._usable.is_set():
             return True
-        if seconds < self._trial_seconds:
+        if seconds < self._trial_seconds or self._breaker.wait(self._loop.time()):
             return False
         logger.info("the model %s can be used again", self._endpoint.name)
         self._trial_seconds = TRIAL_SECONDS
@@ -297,12 +331,12 @@ class RemoteModel:
 
     def _try_server(self, pause: float = 0.0) -> None:
         if self._trying is None or self._trying.done():
-            self._trying = self._loop.create_task(self._try_until_it_answers(pause))
+            self._trying = self._loop.create_task(self._kept(self._try_until_it_answers(pause)))
 
     async def _try_until_it_answers(self, pause: float) -> None:
         """The first trial, at the start, also ends if the server is busy, because windows will show the rest."""
-        await asyncio.sleep(pause)
-        while not await self._takes_speech(self._trial_seconds) or not self._usable.is_set():
+        await asyncio.sleep(max(pause, self._breaker.wait(self._loop.time())))
+        while not await self._takes_trial(self._trial_seconds) or not self._usable.is_set():
             busy = self._breaker.wait(self._loop.time())
             if self._usable.is_set() and busy:
                 return

@@ -12,7 +12,7 @@ def test_an_answer_ends_the_row() -> None:
     breaker = Breaker()
     for at in range(FAILURES_IN_A_ROW - 1):
         breaker.failed(at, at + 0.5)
-    breaker.answered()
+    breaker.took_window()
     assert not breaker.failed(10.0, 10.5)
 
 
@@ -48,9 +48,9 @@ def test_a_pause_is_as_long_as_the_server_asks() -> None:
 
 def test_no_window_may_be_lost_before_one_was_answered() -> None:
     breaker = Breaker()
-    breaker.took_trial()
-    assert not breaker.may_lose()
     breaker.answered()
+    assert not breaker.may_lose()
+    breaker.took_window()
     assert [breaker.may_lose() for _ in range(LOST_IN_A_ROW + 1)] == [True, True, True, False]
-    breaker.took_trial()
+    breaker.answered()
     assert not breaker.may_lose()

@@ -1,6 +1,7 @@
 """A model of another server: what is sent, and what each kind of trouble leads to."""
 
 import asyncio
+import itertools
 import json
 import socket
 import threading
@@ -239,7 +240,7 @@ def test_what_only_the_operator_can_mend_is_trouble_at_once(origin: Origin, stat
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_window_is_sent_again_with_less_and_then_given_up(origin: Origin, status: int) -> None:
     origin.answers[ROUTE] = in_turn(GOOD, json_of(status))
-    with remote(origin) as model:
+    with remote(origin, patience=1) as model:
         until(lambda: len(origin.bodies) == 1)
         assert ask(model) == HELLO
         assert ask(model, TextRequest("en", "Acme")) == Written("", is_refused=True)
@@ -285,19 +286,18 @@ def test_a_server_that_takes_only_trials_costs_no_window(origin: Origin, status:
             ask(model)
         until(lambda: model.trouble() is not None)
         sent = len(origin.bodies)
-        assert sent < 12
+        assert sent < 20
         with pytest.raises(ModelAway):
             ask(model)
         assert len(origin.bodies) == sent  # no trial ends this trouble for a while
 
 
 def test_few_windows_are_left_out_in_a_row(origin: Origin) -> None:
-    refused = json_of(400)
-    origin.answers[ROUTE] = in_turn(GOOD, *[refused] * 6, GOOD, refused)
     left_out = Written("", is_refused=True)
-    with remote(origin, patience=1) as model:
-        assert [ask(model) for _ in range(4)] == [HELLO, left_out, left_out, left_out]
-        assert [ask(model) for _ in range(4)] == [HELLO, left_out, left_out, left_out]
+    with remote(origin, patience=0.5) as model:
+        for _ in range(2):
+            origin.answers[ROUTE] = in_turn(GOOD, json_of(400))
+            assert [ask(model) for _ in range(4)] == [HELLO, left_out, left_out, left_out]
         with pytest.raises(ModelAway, match="it takes trials, but no windows"):
             ask(model)
 
@@ -323,7 +323,7 @@ def test_a_trial_is_as_long_as_the_window_that_was_refused(origin: Origin) -> No
 
 def test_a_window_that_a_firewall_forbids_is_left_out(origin: Origin) -> None:
     origin.answers[ROUTE] = in_turn(GOOD, json_of(403))
-    with remote(origin) as model:
+    with remote(origin, patience=1) as model:
         assert ask(model) == HELLO
         assert ask(model) == Written("", is_refused=True)
         assert model.trouble() is None
@@ -372,6 +372,80 @@ def test_a_trial_waits_for_as_long_as_a_busy_server_asks(origin: Origin) -> None
         assert "429" in (model.trouble() or "")
         time.sleep(1.5)
         assert len(origin.bodies) == 1
+
+
+def test_a_pause_of_a_busy_server_holds_for_trials_and_for_all_windows(origin: Origin) -> None:
+    """Neither a trial nor an answer that was under way ends it."""
+    busy: Answer = lambda exchange: exchange.whole(b"{}", 429, Retry_After="100")  # noqa: E731
+    late = threading.Event()
+
+    def answer_late(exchange: Exchange) -> None:
+        late.wait(20)
+        GOOD(exchange)
+
+    origin.answers[ROUTE] = in_turn(answer_late, busy)
+    with remote(origin, patience=1) as model:
+        until(lambda: len(origin.bodies) == 1)
+        under_way = threading.Thread(target=ask, args=(model,))
+        under_way.start()
+        until(lambda: len(origin.bodies) == 2)
+        with pytest.raises(ModelAway, match="429"):
+            ask(model)
+        late.set()
+        under_way.join(20)
+        with pytest.raises(ModelAway, match="429"):
+            ask(model)
+        assert "429" in (model.trouble() or "")
+        assert len(origin.bodies) == 3
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_one_bad_server_of_three_costs_no_window_and_no_prompt(origin: Origin, status: int) -> None:
+    """All three are behind the same URL."""
+    turn = itertools.count()
+
+    def in_rotation(exchange: Exchange) -> None:
+        (json_of(status) if next(turn) % 3 == 2 else GOOD)(exchange)
+
+    origin.answers[ROUTE] = in_rotation
+    with remote(origin) as model:
+        assert [ask(model, TextRequest("en", "Acme")) for _ in range(12)] == [HELLO] * 12
+    assert all(b"Acme" in body for body in origin.bodies if TRIAL not in body)
+
+
+def test_no_cookie_binds_the_requests_to_one_of_several_servers(origin: Origin) -> None:
+    origin.answers[ROUTE] = lambda exchange: exchange.whole(b'{"text": "Hello."}', Set_Cookie="server=1")
+    with remote(origin) as model:
+        assert [ask(model), ask(model)] == [HELLO, HELLO]
+    assert not any("cookie" in headers for headers in origin.headers_of(ROUTE))
+
+
+def test_windows_that_a_hanging_server_left_wait_together(origin: Origin) -> None:
+    """They share the trial that shows that it hangs."""
+    together = threading.Barrier(6)
+
+    def nothing(exchange: Exchange) -> None:
+        together.wait(20)
+        json_of(text="")(exchange)
+
+    origin.answers[ROUTE] = in_turn(GOOD, nothing)
+    ended: list[float] = []
+
+    def write() -> None:
+        with pytest.raises(ModelAway):
+            ask(model, speech=LONG_SPEECH)
+        ended.append(time.monotonic())
+
+    with remote(origin, patience=1, timeout=2) as model:
+        assert ask(model) == HELLO
+        origin.answers[ROUTE] = in_turn(nothing, trial=Exchange.hang)
+        threads = [threading.Thread(target=write) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert len(ended) == 6
+    assert sum(TRIAL in body for body in origin.bodies) <= 3
 
 
 def test_a_server_that_is_busy_at_the_start_is_not_in_trouble(origin: Origin) -> None:
