@@ -20,7 +20,7 @@ from app.deliveries.models import Style
 from app.errors import UrlNotAllowed
 from app.network.exchange import request_target
 from app.network.guard import NameNotFound, NetworkGuard, NetworkRefused, causes
-from app.network.retry_after import retry_after
+from app.network.retry_after import asked_pause
 from app.network.wire import AnswerTooLong
 
 MAX_READ_BYTES = 16 * 1024
@@ -107,7 +107,7 @@ def judge(answer: httpx.Response, now: datetime) -> tuple[Result, timedelta]:
         return Result.DELIVERED, timedelta(0)
     if answer.status_code == httpx.codes.GONE:
         return Result.REFUSED, timedelta(0)
-    return Result.TRY_AGAIN, retry_after(answer.headers.get("retry-after"), now)
+    return Result.TRY_AGAIN, asked_pause(answer.headers, now)
 
 
 async def _beginning(answer: httpx.Response) -> str:

@@ -13,6 +13,7 @@ import httpx
 from app.network.guard import CarefulClient, trusted_authorities
 
 CONNECT_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 3.0  # less than the 5 s after which many servers close a connection
 BUSY_STATUSES = frozenset({408, 425, 429})
 
 
@@ -24,7 +25,9 @@ def open_client(timeout_seconds: float, connections: int) -> httpx.AsyncClient:
     """A client with connections of its own. The caller closes it."""
     return CarefulClient(
         timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        limits=httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_SECONDS
+        ),
         follow_redirects=False,
         trust_env=False,
         verify=trusted_authorities(),

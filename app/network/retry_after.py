@@ -1,10 +1,22 @@
 """Reads the header `Retry-After`; pure."""
 
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 LONGEST_RETRY_AFTER = timedelta(days=1)
+
+
+def asked_pause(headers: Mapping[str, str], now: datetime) -> timedelta:
+    """How long the server asks to wait. `headers` are those of its answer, with names in any case or in lower case.
+
+    The header `Date` shows the server's clock, which may differ from ours. It counts if the server asks for a date.
+    """
+    with suppress(ValueError, OverflowError):
+        now = parsedate_to_datetime(headers.get("date") or "").replace(tzinfo=UTC)
+    return retry_after(headers.get("retry-after"), now)
 
 
 def retry_after(header: str | None, now: datetime) -> timedelta:

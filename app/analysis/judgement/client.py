@@ -20,7 +20,7 @@ from app import metrics
 from app.analysis.judgement.dividing import tokens_of
 from app.errors import JudgementRefused, JudgementUnavailable, JudgementUnfit
 from app.network.operators_server import BUSY_STATUSES, AnswerTooLarge, open_client, post
-from app.network.retry_after import retry_after
+from app.network.retry_after import asked_pause
 
 MOST_ANSWER_BYTES = 2_000_000
 MOST_TOKENS = 10_000_000  # that a server may say it has used for one request
@@ -206,5 +206,5 @@ def refusal(status: int) -> JudgementRefused:
 
 
 def _retry_after(headers: httpx.Headers) -> int | None:
-    wait = retry_after(headers.get("retry-after"), datetime.now(UTC))
+    wait = asked_pause(headers, datetime.now(UTC))
     return math.ceil(wait.total_seconds()) or None

@@ -4,7 +4,7 @@ After some failures in a row the model is in trouble: no job of it is claimed, a
 that is known to be good show when it answers again. A server that says it is busy is not in trouble: all requests wait
 for as long as it asks for.
 
-Requests that were on their way together meet the same trouble, so they count once.
+Requests that were under way together meet the same trouble, so they count once.
 """
 
 FAILURES_IN_A_ROW = 4
@@ -24,8 +24,10 @@ class Breaker:
         self._busy_at = -1.0
         self._free_at = 0.0
         self._failed_trials = 0
-        self._lost = LOST_IN_A_ROW  # in a row; no window may be lost before the first one was answered
+        self._lost = LOST_IN_A_ROW  # in a row; no window may be lost before the server has written one
+        self._wrote_at = -1.0
         self._trouble: str | None = None
+        self._broke_at = self._held_until = -1.0
 
     @property
     def trouble(self) -> str | None:
@@ -36,15 +38,19 @@ class Breaker:
         """For how many seconds no request should be sent, because the server is busy."""
         return max(0.0, self._free_at - now)
 
-    def took_window(self) -> None:
+    def wrote(self, now: float) -> None:
         """Records that the server wrote the text of a window."""
-        self.answered()
-        self._lost = 0
+        self._lost, self._wrote_at = 0, now
 
-    def answered(self) -> None:
-        """Records that the server answered as it should: a trial, or a window without a text."""
-        self._failures = self._busy = self._failed_trials = 0
-        self._trouble = None
+    def may_lose(self, began: float) -> bool:
+        """Records that a window is to be left out, which was first sent at `began`.
+
+        Returns False if the server has written no other window since, and several were left out already.
+        """
+        if self._wrote_at >= began:
+            return True
+        self._lost += 1
+        return self._lost <= LOST_IN_A_ROW
 
     def failed(self, sent: float, now: float) -> bool:
         """Records a failure that may pass, of a request that began at `sent`. Returns whether it is one too many."""
@@ -62,14 +68,22 @@ class Breaker:
         begins = now if seconds else self._busy_at
         self._free_at = max(self._free_at, begins + min(seconds or usual, LONGEST_PAUSE_SECONDS))
 
-    def may_lose(self) -> bool:
-        """Records that a window is to be left out. Returns False if the server has taken none for too long."""
-        self._lost += 1
-        return self._lost <= LOST_IN_A_ROW
-
-    def broke(self, reason: str) -> None:
-        """Records why the model cannot be used until a trial succeeds."""
+    def broke(self, reason: str, now: float, hold: float = 0.0) -> None:
+        """Records why the model cannot be used. No trial ends that within `hold` seconds."""
+        if self._trouble is None:
+            self._broke_at = now
         self._trouble = reason
+        self._held_until = max(self._held_until, now + hold)
+
+    def ends_trouble(self, sent: float, now: float, *, is_trial: bool) -> bool:
+        """Whether an answer ends the trouble. One that was under way before shows nothing."""
+        return sent >= self._broke_at and not self.wait(now) and not (is_trial and now < self._held_until)
+
+    def answered(self) -> None:
+        """Records that the server answered as it should: a trial, or a window."""
+        self._failures = self._busy = self._failed_trials = 0
+        self._trouble = None
+        self._held_until = -1.0
 
     def trial_failed(self) -> float:
         """Records a failed trial. Returns after how many seconds to try again."""

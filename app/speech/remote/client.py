@@ -5,22 +5,22 @@ Texts of the server never become part of an error, because they may repeat what 
 
 import asyncio
 import io
+import json
 import ssl
 import wave
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 import httpx
 import numpy as np
-from pydantic_core import from_json
 
 from app.audio.known_speech import known_speech
 from app.audio.pcm import SAMPLE_RATE
-from app.network.operators_server import BUSY_STATUSES, AnswerTooLarge, open_client, post
-from app.network.retry_after import retry_after
+from app.network.operators_server import BUSY_STATUSES, CONNECT_SECONDS, AnswerTooLarge, open_client, post
+from app.network.retry_after import asked_pause
 from app.speech.endpoints import ONE_WINDOW, Endpoint
 from app.speech.language_tags import code_of
 from app.speech.model import Samples, TextRequest, Written
@@ -40,6 +40,10 @@ REFUSING_STATUSES = frozenset({400, 413, 415, 422})
 
 class Failing(Exception):
     """The server did not answer as it should. That may pass. The message says why, on one line."""
+
+    def __init__(self, reason: str, *, is_timeout: bool = False) -> None:
+        super().__init__(reason)
+        self.is_timeout = is_timeout
 
 
 class Busy(Exception):
@@ -79,8 +83,10 @@ class RemoteClient:
         try:
             async with asyncio.timeout(seconds):
                 status, headers, answer = await self._post(_fields(self._endpoint.model, request), wav(samples))
+        except httpx.ConnectTimeout:
+            raise Failing(f"it cannot be reached: no connection within {CONNECT_SECONDS:g} s") from None
         except (TimeoutError, httpx.TimeoutException):
-            raise Failing(f"it did not answer within {seconds:g} s") from None
+            raise Failing(f"it did not answer within {seconds:g} s", is_timeout=True) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failing(f"it cannot be reached: {_why(error)}") from None
         except AnswerTooLarge:
@@ -93,7 +99,7 @@ class RemoteClient:
 
     async def try_out(self, seconds: float) -> None:
         """Sends speech that is known to be good. Raises the same errors, and Failing if no text comes back."""
-        speech = known_speech(seconds)
+        speech = _speech(seconds)
         try:
             written = await self.transcribe(TextRequest("en"), speech)
         except Refused:  # it may not know the language
@@ -117,6 +123,11 @@ async def trial(endpoint: Endpoint) -> str | None:
     finally:
         await client.close()
     return None
+
+
+@lru_cache(maxsize=4)
+def _speech(seconds: float) -> Samples:
+    return known_speech(seconds)
 
 
 def wav(samples: Samples) -> bytes:
@@ -147,6 +158,8 @@ def _why(error: Exception) -> str:
     """What a library says of a broken answer repeats a part of it, so only its kind is shown."""
     if isinstance(error, httpx.ProtocolError | httpx.DecodingError):
         return "it does not keep to HTTP"
+    if isinstance(error, httpx.WriteError | httpx.ReadError):
+        return "it broke the connection off, as a proxy does if a request is too large for it"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
@@ -156,7 +169,7 @@ def _why(error: Exception) -> str:
 
 
 def _trouble(status: int, headers: httpx.Headers, url: str) -> Exception:
-    wait = retry_after(headers.get("retry-after"), datetime.now(UTC)).total_seconds() or None
+    wait = asked_pause(headers, datetime.now(UTC)).total_seconds() or None
     if status in BUSY_STATUSES or (status == HTTPStatus.SERVICE_UNAVAILABLE and wait):
         return Busy(status, wait)
     if status in OPERATORS_STATUSES:
@@ -168,9 +181,9 @@ def _trouble(status: int, headers: httpx.Headers, url: str) -> Exception:
 
 def _written(answer: bytes) -> Written:
     try:
-        read = from_json(answer.removeprefix(BOM_UTF8))
+        read = json.loads(answer)  # it takes halves of characters, which some servers write at the end of a text
         text = read["text"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         text = read = None
     if not isinstance(text, str):
         raise Failing("it sent something that is no transcription")

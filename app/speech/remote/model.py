@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Lock, Thread
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from app import metrics
 from app.audio.pcm import SAMPLE_RATE
@@ -22,16 +22,38 @@ from app.speech.endpoints import Endpoint
 from app.speech.model import ModelAway, Samples, TextRequest, Written
 from app.speech.remote.breaker import Breaker
 from app.speech.remote.client import TRIAL_SECONDS, Busy, Failing, Misused, Refused, RemoteClient
+from app.speech.remote.flow import Flow
 
 WINDOW_SECONDS = 28
-PATIENCE_SECONDS = 60.0  # for a window, until its job returns to the queue
-LONGEST_PATIENCE = 10  # times that, if the server is busy but takes other windows
-MOST_FAILURES = 4  # of one window, after which it is left out if the server takes others
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 8.0
-LOST_PAUSE_SECONDS = 60.0  # until a server that takes trials but no windows is tried again
+MOST_FAILURES = 6  # of one window, after which it is left out if the server takes others
 SILENCE_SECONDS = 2.0  # a window this short may be a cough without a word
+SILENCE_PROOF_SECONDS = 10.0  # for how long a text shows that a server without a text has heard none
+LOOK_SECONDS = 5.0  # how often a window that waits looks whether it is still wanted
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+Trouble: TypeAlias = Failing | Misused | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long windows wait, in seconds.
+
+    A window is repeated after `first_pause`, then after longer ones up to `longest_pause`, and not left out before it
+    has failed for `failing`. Its job returns to the queue after the server was away for `away`, or if the window has
+    waited for `window` in all. A server that takes trials but no windows is left alone for `hold`.
+    """
+
+    first_pause: float = 0.5
+    longest_pause: float = 8.0
+    failing: float = 60.0
+    away: float = 300.0
+    window: float = 1200.0
+    hold: float = 60.0
+
+    def pause(self, failures: int) -> float:
+        """A little longer or shorter each time, so that windows that failed together come back one by one."""
+        pause = min(self.first_pause * 2.0 ** (failures - 1), self.longest_pause)
+        return pause * random.uniform(0.75, 1.25)  # noqa: S311  guards nothing
 
 
 @dataclass(slots=True, eq=False)
@@ -51,15 +73,6 @@ class _Window:
         del self.forms[0]
         return True
 
-    def pause(self) -> float:
-        """How many seconds to wait after a failure."""
-        return _spread() * min(FIRST_PAUSE_SECONDS * 2.0 ** (self.failures - 1), LONGEST_PAUSE_SECONDS)
-
-
-def _spread() -> float:
-    """Lengthens a pause a little, so that windows that failed together come back one by one."""
-    return random.uniform(1.0, 1.25)  # noqa: S311  guards nothing
-
 
 def _forms(request: TextRequest) -> list[TextRequest]:
     """The request, then without prompt and hotwords, then also without the language."""
@@ -72,13 +85,12 @@ class RemoteModel:
 
     window_seconds = WINDOW_SECONDS
 
-    def __init__(
-        self, endpoint: Endpoint, languages: Sequence[str], patience_seconds: float = PATIENCE_SECONDS
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, languages: Sequence[str], patience: Patience | None = None) -> None:
         self.languages = languages
         self._endpoint = endpoint
-        self._patience_seconds = patience_seconds
+        self._patience = patience or Patience()
         self._breaker = Breaker()
+        self._flow = Flow(endpoint.concurrency)
         self._client = RemoteClient(endpoint)
         self._loop = asyncio.new_event_loop()
         self._usable = asyncio.Event()
@@ -161,95 +173,108 @@ class RemoteModel:
         window = _Window(request, len(samples) / SAMPLE_RATE, self._loop.time(), _forms(request))
         while True:
             await self._wait_until_usable(window)
-            if not request.is_wanted():
-                raise ModelAway("nobody waits for the window any more")
-            sent = self._loop.time()
-            try:
-                written = await self._measured(self._client.transcribe(window.forms[0], samples))
-            except Busy as error:
-                window.failures += 1
-                self._bear_with(error, sent, window)
-            except (Failing, Misused, Refused) as error:
-                if isinstance(error, Refused) and window.is_simplified():
+            async with self._flow.place():
+                if not self._is_usable():  # any more
                     continue
-                window.failures += 1
-                if await self._is_lost(error, sent, window):
-                    return self._left_out(error, window)
-                window.forms = _forms(request)
-                await asyncio.sleep(window.pause())
-            else:
-                if await self._is_believable(written, sent, window):
-                    self._answered(written, window)
-                    return written
-                window.failures += 1
+                sent = self._loop.time()
+                answer = await self._answer(window, samples)
+            match answer:
+                case Written():
+                    if await self._is_believable(answer, sent, window):
+                        self._answered(answer, sent, window)
+                        return answer
+                case Busy():
+                    self._bear_with(answer, sent, window)
+                case Refused() if window.is_simplified():
+                    pass
+                case _:
+                    window.failures += 1
+                    if await self._is_lost(answer, sent, window):
+                        return Written("", is_refused=True)
+                    window.forms = _forms(request)
+                    await asyncio.sleep(self._patience.pause(window.failures))
+
+    async def _answer(self, window: _Window, samples: Samples) -> Written | Busy | Trouble:
+        try:
+            return await self._measured(self._client.transcribe(window.forms[0], samples))
+        except (Busy, Failing, Misused, Refused) as error:
+            return error
 
     async def _wait_until_usable(self, window: _Window) -> None:
-        """Waits while the model is in trouble or its server is busy. Raises ModelAway if that takes too long.
+        """Waits while the model is in trouble or its server is busy.
 
-        A window that has not failed yet has patience from now on.
+        Raises ModelAway if that takes too long, or if nobody waits for the window any more.
         """
-        began = window.began if window.failures else self._loop.time()
-        while self._loop.time() - window.began < LONGEST_PATIENCE * self._patience_seconds:
-            left = self._patience_seconds - (self._loop.time() - began)
-            try:
-                async with asyncio.timeout(max(0.0, left)):
-                    await self._usable.wait()
-            except TimeoutError:
-                raise self._away() from None
-            busy = self._breaker.wait(self._loop.time())
-            if not busy:
-                return
-            await asyncio.sleep(busy * _spread())
-        raise self._away()
+        began = now = self._loop.time()
+        while not self._is_usable():
+            if now - began >= self._patience.away or now - window.began >= self._patience.window:
+                raise ModelAway(f"{self._endpoint.name}: {self._breaker.trouble or 'it is busy'}")
+            _raise_if_unwanted(window)
+            if self._usable.is_set():
+                spread = random.uniform(0.0, 1.0)  # noqa: S311  not all windows at the same moment
+                await asyncio.sleep(min(LOOK_SECONDS, self._breaker.wait(now) + spread))
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(LOOK_SECONDS, self._patience.away)):
+                        await self._usable.wait()
+            now = self._loop.time()
+        if now - window.began >= self._patience.window:
+            raise ModelAway(f"{self._endpoint.name}: it does not take a window")
+        _raise_if_unwanted(window)
 
-    def _away(self) -> ModelAway:
-        return ModelAway(f"{self._endpoint.name}: {self._breaker.trouble or 'it is busy'}")
+    def _is_usable(self) -> bool:
+        return self._usable.is_set() and not self._breaker.wait(self._loop.time())
 
     def _bear_with(self, error: Busy, sent: float, window: _Window) -> None:
-        """Records that the server is busy. It is in trouble if it has taken no window for long."""
+        """Records that the server is busy. It is in trouble if it has answered no window for long."""
         self._is_busy(error, sent, window.seconds)
-        if self._loop.time() - max(window.began, self._answered_at) >= self._patience_seconds:
+        if self._loop.time() - max(window.began, self._answered_at) >= self._patience.away:
             self._in_trouble(str(error), window.seconds)
 
     def _is_busy(self, error: Busy, sent: float, seconds: float) -> None:
         """Records that the server is busy. It is in trouble if it asks for a long pause."""
         now = self._loop.time()
         self._breaker.is_busy(error.seconds, sent, now)
-        if self._breaker.wait(now) >= self._patience_seconds:
+        if self._breaker.wait(now) >= self._patience.away:
             self._in_trouble(str(error), seconds)
 
-    async def _is_lost(self, error: Failing | Misused | Refused, sent: float, window: _Window) -> bool:
-        """Whether only this window fails, again and again and for long.
+    async def _is_lost(self, error: Trouble, sent: float, window: _Window) -> bool:
+        """Whether to leave a window out: if only this one fails, again and again and for long.
 
-        One of several servers behind the same URL may be broken, and then others take the window.
+        One of several servers behind the same URL may be broken, and then others take the window. If the server takes
+        trials but no windows, none is left out any more, because then the calls would have no text.
         """
         now = self._loop.time()
-        if isinstance(error, Failing) and self._breaker.failed(sent, now):
-            self._in_trouble(str(error), window.seconds)
-        is_late = now - window.began >= self._patience_seconds
-        is_refused = window.failures == 1 and not isinstance(error, Failing)  # probably like all that follow
-        if not (is_late or is_refused):
+        if isinstance(error, Failing):
+            self._has_failed(error, sent, window)
+        is_late = window.failures >= MOST_FAILURES and now - window.began >= self._patience.failing
+        is_first_refusal = window.failures == 1 and not isinstance(error, Failing)  # probably like all that follow
+        if not (is_late or is_first_refusal) or not await self._takes_speech(window.seconds) or not is_late:
             return False
-        return await self._takes_speech(window.seconds) and is_late and window.failures >= MOST_FAILURES
-
-    def _left_out(self, error: Exception, window: _Window) -> Written:
-        """Raises ModelAway if too many windows in a row were left out, because then the calls would have no text."""
-        if self._breaker.may_lose():
+        if self._breaker.may_lose(window.began):
             logger.warning(
                 "the server of the model %s takes others, but not one window: %s", self._endpoint.name, error
             )
-            return Written("", is_refused=True)
-        self._in_trouble(f"it takes trials, but no windows: {error}", window.seconds, LOST_PAUSE_SECONDS)
-        raise self._away()
+            return True
+        self._in_trouble(f"it takes trials, but no windows: {error}", 0.0, self._patience.hold)
+        return False
+
+    def _has_failed(self, error: Failing, sent: float, window: _Window) -> None:
+        now = self._loop.time()
+        is_silent = error.is_timeout and self._answered_at < sent
+        if error.is_timeout:
+            self._flow.timed_out(sent, now)
+        if self._breaker.failed(sent, now) or is_silent:
+            self._in_trouble(str(error), window.seconds)
 
     async def _is_believable(self, written: Written, sent: float, window: _Window) -> bool:
-        """Silence is believed if the server wrote a text of other speech since the window was sent."""
+        """Silence is believed if the server has just written a text of other speech."""
         if written.text.strip():
             self._wrote_at = self._loop.time()
             return True
-        if window.seconds <= SILENCE_SECONDS:
+        if window.seconds <= SILENCE_SECONDS or self._wrote_at >= sent - SILENCE_PROOF_SECONDS:
             return True
-        return self._wrote_at >= sent or await self._takes_speech(window.seconds)
+        return await self._takes_speech(window.seconds)
 
     async def _measured(self, request: Coroutine[Any, Any, Result]) -> Result:
         began, result = self._loop.time(), "failed"
@@ -294,40 +319,37 @@ class RemoteModel:
             return False
         self._wrote_at = self._taken_at = self._loop.time()
         self._taken_seconds = seconds
-        if self._is_over(seconds):
-            self._breaker.answered()
+        self._recover(sent, seconds, is_trial=True)
         return True
 
-    def _answered(self, written: Written, window: _Window) -> None:
-        """An answer without a text does not show that the server takes windows."""
-        self._answered_at = self._loop.time()
-        if self._is_over(window.seconds):
-            record = self._breaker.took_window if written.text.strip() else self._breaker.answered
-            record()
+    def _answered(self, written: Written, sent: float, window: _Window) -> None:
+        self._answered_at = now = self._loop.time()
+        self._flow.answered()
+        if written.text.strip():
+            self._breaker.wrote(now)
+        self._recover(sent, window.seconds, is_trial=False)
 
-    def _is_over(self, seconds: float) -> bool:
-        """Whether an answer ends the trouble.
-
-        One for less speech than that which led to the trouble shows little, nor does one that was under way when the
-        server asked for a pause.
-        """
+    def _recover(self, sent: float, seconds: float, *, is_trial: bool) -> None:
+        """Ends the trouble, unless the answer shows too little, because less speech led to it than to the trouble."""
         if self._usable.is_set():
-            return True
-        if seconds < self._trial_seconds or self._breaker.wait(self._loop.time()):
-            return False
-        logger.info("the model %s can be used again", self._endpoint.name)
-        self._trial_seconds = TRIAL_SECONDS
-        self._usable.set()
-        return True
+            self._breaker.answered()
+        elif seconds >= self._trial_seconds and self._breaker.ends_trouble(sent, self._loop.time(), is_trial=is_trial):
+            logger.info("the model %s can be used again", self._endpoint.name)
+            self._breaker.answered()
+            self._trial_seconds = TRIAL_SECONDS
+            if self._trying is not None and self._trying is not asyncio.current_task():
+                self._trying.cancel()
+            self._trying = None
+            self._usable.set()
 
-    def _in_trouble(self, reason: str, seconds: float, pause: float = 0.0) -> None:
-        """Lets all requests wait until a trial with so much speech succeeds. The first one begins after a pause."""
+    def _in_trouble(self, reason: str, seconds: float, hold: float = 0.0) -> None:
+        """Lets all requests wait until a trial with so much speech succeeds, or for `hold` seconds at least."""
         if self._usable.is_set():
             logger.warning("the model %s cannot be used, so its jobs wait: %s", self._endpoint.name, reason)
-        self._breaker.broke(reason)
+        self._breaker.broke(reason, self._loop.time(), hold)
         self._trial_seconds = max(self._trial_seconds, seconds)
         self._usable.clear()
-        self._try_server(pause)
+        self._try_server(hold)
 
     def _try_server(self, pause: float = 0.0) -> None:
         if self._trying is None or self._trying.done():
@@ -336,8 +358,18 @@ class RemoteModel:
     async def _try_until_it_answers(self, pause: float) -> None:
         """The first trial, at the start, also ends if the server is busy, because windows will show the rest."""
         await asyncio.sleep(max(pause, self._breaker.wait(self._loop.time())))
-        while not await self._takes_trial(self._trial_seconds) or not self._usable.is_set():
+        while True:
+            try:
+                is_taken = await self._takes_trial(self._trial_seconds)
+            except Exception:
+                logger.exception("the model %s could not be tried", self._endpoint.name)
+                is_taken = False
             busy = self._breaker.wait(self._loop.time())
-            if self._usable.is_set() and busy:
+            if self._usable.is_set() and (is_taken or busy):
                 return
             await asyncio.sleep(max(busy, self._breaker.trial_failed()))
+
+
+def _raise_if_unwanted(window: _Window) -> None:
+    if not window.request.is_wanted():
+        raise ModelAway("nobody waits for the window any more")

@@ -19,8 +19,8 @@ import pytest
 from app.audio.known_speech import known_speech
 from app.speech.endpoints import Endpoint
 from app.speech.model import ModelAway, Samples, TextRequest, Written
-from app.speech.remote.client import trial, wav
-from app.speech.remote.model import RemoteModel
+from app.speech.remote.client import RemoteClient, trial, wav
+from app.speech.remote.model import Patience, RemoteModel
 from testing.origin import Answer, Exchange, Origin, answering
 
 ROUTE = "/v1/audio/transcriptions"
@@ -58,7 +58,9 @@ def in_turn(*answers: Answer, trial: Answer = GOOD) -> Answer:
 def remote(
     origin: Origin, patience: float = 5.0, timeout: float = 5.0, key: str | None = None
 ) -> Iterator[RemoteModel]:
-    model = RemoteModel(Endpoint("far", origin.url("/v1"), "m", key, timeout_seconds=timeout), ["en", "de"], patience)
+    endpoint = Endpoint("far", origin.url("/v1"), "m", key, timeout_seconds=timeout)
+    short = Patience(0.02, 0.1, failing=patience / 5, away=patience, window=4 * patience)
+    model = RemoteModel(endpoint, ["en", "de"], short)
     model.start()
     try:
         yield model
@@ -329,6 +331,12 @@ def test_a_window_that_a_firewall_forbids_is_left_out(origin: Origin) -> None:
         assert model.trouble() is None
 
 
+@pytest.fixture
+def doubt_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.speech.remote.model.SILENCE_PROOF_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("doubt_at_once")
 def test_a_server_that_writes_nothing_is_in_trouble(origin: Origin) -> None:
     origin.answers[ROUTE] = GOOD
     with remote(origin, patience=0.5) as model:
@@ -420,6 +428,7 @@ def test_no_cookie_binds_the_requests_to_one_of_several_servers(origin: Origin) 
     assert not any("cookie" in headers for headers in origin.headers_of(ROUTE))
 
 
+@pytest.mark.usefixtures("doubt_at_once")
 def test_windows_that_a_hanging_server_left_wait_together(origin: Origin) -> None:
     """They share the trial that shows that it hangs."""
     together = threading.Barrier(6)
@@ -465,6 +474,63 @@ def test_a_server_that_is_busy_for_long_but_answers_others_is_borne_with(origin:
         for thread in threads:
             thread.join(20)
         assert model.trouble() is None
+
+
+def test_a_window_that_is_refused_among_others_holds_nobody_up(origin: Origin) -> None:
+    """Ten windows of a call are always refused. Those of another call are taken meanwhile."""
+
+    def refuse_long(exchange: Exchange) -> None:
+        (json_of(400) if not is_trial(exchange) and len(exchange.body) > 200_000 else GOOD)(exchange)
+
+    origin.answers[ROUTE] = refuse_long
+    with remote(origin, patience=2) as model:
+        written: list[Written] = []
+        threads = [threading.Thread(target=lambda: written.append(ask(model, speech=LONG_SPEECH))) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            assert ask(model) == HELLO
+        assert written == [Written("", is_refused=True)] * 10
+        assert model.trouble() is None
+
+
+def test_a_slow_server_gets_fewer_requests_at_the_same_time(origin: Origin) -> None:
+    """It works on one request after the other, and eight of them take longer than the timeout."""
+    one_by_one = threading.Lock()
+
+    def slowly(exchange: Exchange) -> None:
+        with one_by_one:
+            time.sleep(0.2)
+        GOOD(exchange)
+
+    origin.answers[ROUTE] = slowly
+    with remote(origin, patience=10, timeout=1.2) as model:
+        written: list[Written] = []
+        threads = [threading.Thread(target=lambda: written.append(ask(model))) for _ in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert written == [HELLO] * 24
+
+
+def test_an_unexpected_error_in_a_trial_does_not_end_the_trials(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin.answers[ROUTE] = json_of(500)
+    with remote(origin, patience=0.5) as model:
+        until(lambda: model.trouble() is not None)
+        with monkeypatch.context() as patched:
+            patched.setattr(RemoteClient, "try_out", lambda *_: 1 / 0)
+            time.sleep(1.5)
+        origin.answers[ROUTE] = GOOD
+        until(lambda: model.trouble() is None)
+
+
+def test_half_a_character_is_part_of_a_text(origin: Origin) -> None:
+    origin.answers[ROUTE] = lambda exchange: exchange.whole(b'\xef\xbb\xbf{"text": "Hello \\ud83d"}')
+    with remote(origin) as model:
+        assert ask(model) == Written("Hello \ud83d")
 
 
 def test_a_window_that_nobody_waits_for_is_not_sent_again(origin: Origin) -> None:
