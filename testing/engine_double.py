@@ -5,6 +5,7 @@ hang            wait until the job is cancelled
 fail            raise an error that ends the job
 device          raise DeviceLost; the engine is not ready any more
 crash           kill the process
+away SECONDS    in a live call, be a model that cannot be used for so many seconds of sound
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from app.process.places import Rank
 from app.process.shares import Shares
 from app.speech.batching.batcher import EngineStopped
 from app.speech.engine import USUAL_RANK, EngineConfig
-from app.speech.live.events import Final, OnEvent, Partial, SpeechStarted, SpeechStopped
+from app.speech.live.events import Away, Final, OnEvent, Partial, SpeechStarted, SpeechStopped
 from app.speech.model import DeviceLost
 from app.speech.reports import OnFinal
 from app.transcripts.transcript import Channel, Options, Transcript, Word
@@ -104,7 +105,8 @@ class EngineDouble:
         silence_ms: int = 500,
         partial_ms: int | None = 1000,
     ) -> "ListenerDouble":
-        return ListenerDouble(channel, on_event, partial_ms is not None)
+        order, _, seconds = (options.prompt or "").partition(" ")
+        return ListenerDouble(channel, on_event, partial_ms is not None, int(seconds) if order == "away" else 0)
 
     def close(self) -> None:
         self.ready = False
@@ -113,11 +115,12 @@ class EngineDouble:
 class ListenerDouble:
     """Hears an utterance in each second of sound. Its text says which one, such as `second 3 of channel 0`."""
 
-    def __init__(self, channel: int, on_event: OnEvent, gives_partials: bool) -> None:
+    def __init__(self, channel: int, on_event: OnEvent, gives_partials: bool, away: int) -> None:
         self._channel = channel
         self._on_event = on_event
         self._gives_partials = gives_partials
         self._utterances = 0
+        self._away = away
         self._closed = False
 
     def advance(self, samples: int) -> None:
@@ -127,6 +130,10 @@ class ListenerDouble:
             text = f"second {second} of channel {channel}"
             words = tuple(Word(second, second + 1, f" {word}") for word in text.split())
             self._on_event(SpeechStarted(channel, second))
+            if second < self._away:
+                self._on_event(SpeechStopped(channel, second + 1))
+                self._on_event(Away(channel))
+                continue
             if self._gives_partials:
                 self._on_event(Partial(channel, second, second, "second"))
             self._on_event(SpeechStopped(channel, second + 1))

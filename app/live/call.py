@@ -45,6 +45,9 @@ FURTHEST_SECONDS = 60.0
 """A piece of a track may be so far ahead of the clock."""
 MARGIN_SECONDS = 2.0
 """A container ends the call so long before the limit, because some of its sound is not decoded yet."""
+MODEL_AWAY = (
+    "The model cannot be used at the moment, so text may be missing. The call is recorded, and transcribed later."
+)
 FINALS_SECONDS = 10.0
 """How long the end of a call waits for its last texts. The transcript does not depend on them."""
 SHUTDOWN, SHUTDOWN_SECONDS = "shutdown", 2.0
@@ -100,6 +103,7 @@ class LiveCall:
         self._began = self._synced_at - spool.seconds
         self._closed = self._is_left = False
         self._trouble: AppError | None = None
+        self._is_model_away = False
         self._parts = AsyncExitStack()
         self._files: SoundFiles | None = None
         self._listeners: list[Listener] = []
@@ -347,10 +351,14 @@ class LiveCall:
                 number = self._first_utterance + utterance
                 self._send(events.Partial(channel, speaker, number, text, round(start, 2)))
             case heard.Final():
+                self._is_model_away = self._is_model_away and not event.words
                 self._send(self._final(event, speaker))
             case heard.Behind(channel=channel, seconds=seconds):
                 message = f"The live text is {seconds:.0f} s late. The recording is not affected."
                 self._send(events.Warned("behind", message, channel))
+            case heard.Away() if not self._is_model_away:
+                self._is_model_away = True
+                self._send(events.Warned("model_away", MODEL_AWAY))
 
     def _final(self, final: heard.Final, speaker: str) -> events.Transcript:
         redacts = self.options.redacts

@@ -287,10 +287,10 @@ class Engine:
             self._live_passes.add(work)
             work.result.add_done_callback(lambda _: self._live_passes.discard(work))
 
-        device = self.devices[options.model]
+        loaded, device = self._models[options.model], self.devices[options.model]
         self._count_listeners(batcher, device, 1)
         return ChannelListener(
-            self._models[options.model].model,
+            loaded.model,
             pcm,
             channel,
             options,
@@ -303,6 +303,7 @@ class Engine:
             partial_ms=None if device.kind == REMOTE else partial_ms,
             first_sample=pcm.samples if pcm.path.exists() else 0,
             may_draft=lambda: len(self._live_passes) < device.threads,
+            trouble=loaded.trouble,
         )
 
     def _count_listeners(self, batcher: Batcher[Work], device: Device, more: int) -> None:

@@ -8,6 +8,14 @@ import re
 import zlib
 from collections.abc import Sequence
 
+from app.transcripts.transcript import TranscriptWarning, WarningCode
+
+SHORT_SECONDS = 2.0  # a window this short may be a cough or a click without a word, or a single word
+DROPPED = TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here")
+REPEATED = TranscriptWarning(
+    WarningCode.WINDOW_REDECODED, "Hard to understand: the first result was not plausible, so the model tried again"
+)
+
 MAX_COMPRESSION_RATIO = 2.4
 
 # The longest period of a repetition in words, and how often it may follow itself: "no, no, no, no" is speech.

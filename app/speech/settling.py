@@ -106,7 +106,8 @@ def _settlement_of(pending: PendingWindow, answer: Recognized | NoSpeech) -> _Se
     if isinstance(answer, NoSpeech):
         return _Settlement(pending, None, (), warning)
     words, missed = _words(pending, answer)
-    heard = Heard(pending.channel, answer.language, answer.scores, words)
+    is_spread = answer.words is None and len(answer.phrases) < 2
+    heard = Heard(pending.channel, answer.language, answer.scores, words, is_spread=is_spread)
     return _Settlement(pending, heard, [_of_missed(pending, answer.language, window) for window in missed], warning)
 
 

@@ -4,7 +4,6 @@ Whisper detects the language of each window, and finds the time of each word tha
 that Whisper gives these words shows whether the text can be what was said.
 """
 
-import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,13 +21,13 @@ from app.speech.model import (
     WindowRequest,
     Written,
 )
-from app.speech.plausibility import is_plausible
+from app.speech.plausibility import DROPPED, REPEATED, SHORT_SECONDS, is_plausible
+from app.speech.readable import readable
 from app.transcripts.transcript import TranscriptWarning, WarningCode, Word
 
 MOST_ATTEMPTS = 2
 # Whisper gives the words of another language, or of another call, less than this on average (decision 71).
 LEAST_PROBABILITY = 0.2
-SHORT_SECONDS = 2.0  # a window this short may be a cough or a click without a word, or a single word
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,12 +79,12 @@ class TimedText:
         """
         if written.is_refused:
             return NoSpeech(_REFUSED)
-        text = " ".join(_UNWRITABLE.sub(" ", written.text).split())
+        text = readable(written.text)
         first = asked.attempt == 0
         if not text:
             return NoSpeech() if request.seconds <= SHORT_SECONDS else _again(request) if first else NoSpeech()
         if not is_plausible(text, request.seconds, " ".join((*asked.hotwords, asked.prompt))):
-            return _again(request) if first else NoSpeech(_DROPPED)
+            return _again(request) if first else NoSpeech(DROPPED)
         language = self._language(request, written.language)
         if request.care == "draft":
             return Recognized(text, language)
@@ -95,7 +94,7 @@ class TimedText:
         if _is_doubtful(words) or not first:
             if first:
                 return _again(request)
-            warning = _KEPT if _is_doubtful(words) else _REPEATED
+            warning = _KEPT if _is_doubtful(words) else REPEATED
         return Recognized(text, language, words=words or None, warning=warning)
 
     def _language(self, request: WindowRequest, named: str) -> str:
@@ -106,13 +105,7 @@ class TimedText:
         return named if not options.languages or named in options.languages else request.language
 
 
-# Control characters, and halves of characters. PostgreSQL and UTF-8 cannot hold some of them.
-_UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-_DROPPED = TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here")
 _REFUSED = TranscriptWarning(WarningCode.WINDOW_DROPPED, "The server of the model refused to transcribe this")
-_REPEATED = TranscriptWarning(
-    WarningCode.WINDOW_REDECODED, "Hard to understand: the first result was not plausible, so the model tried again"
-)
 _KEPT = TranscriptWarning(
     WarningCode.WINDOW_REDECODED, "Hard to understand: the model tried several times, and the last result was kept"
 )

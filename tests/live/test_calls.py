@@ -131,6 +131,18 @@ async def test_a_container_that_cannot_be_read_has_no_live_text_and_is_kept_for_
     assert not list(live.spools.iterdir())
 
 
+async def test_a_call_whose_model_is_away_says_so_once_and_is_kept(make: Make, database: Database) -> None:
+    live, heard = make(), Heard()
+    call = await live.open(
+        asked(sound=Sound("mulaw", 8000, 2), ask=Ask(options=Options(model="", prompt="away 3"))), heard
+    )
+    assert await told(heard, "transcript", lambda: call.hear(bytes(1_600)))
+    [warning] = [each for each in heard.events if isinstance(each, events.Warned)]
+    assert (warning.code, warning.channel) == ("model_away", None)
+    assert await call.stop() == call.id
+    assert (await read(database, call.id)).status == "pending"
+
+
 async def test_a_call_without_sound_becomes_no_job(make: Make, database: Database) -> None:
     live, heard = make(), Heard()
     call = await live.open(asked(), heard)

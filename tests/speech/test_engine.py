@@ -2,14 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
-from app.audio.pcm import PcmFile
 from app.jobs.results import speakers_of
 from app.speech.engine import Engine
 from app.speech.model import ModelUnavailable
@@ -17,11 +16,22 @@ from app.speech.speakers.voices import VoiceModels, VoiceTurn
 from app.speech.whisper.adapter import Whisper
 from app.speech.whisper.encoded import Encoded
 from app.speech.whisper.gates import Hypothesis
-from app.transcripts.transcript import Channel, Options, Segment, Span, Word
+from app.transcripts.transcript import Channel, Options, Segment, Word
 from testing.hearing import COUNTING, FEW, FOX, HELLO, Heard, error_rate, ignore, missed
 from testing.recordings import SAMPLE_CALL, said, turns_of_the_sample_call
 from testing.speech_samples import sample, samples
-from tests.speech.conftest import Record, Samples, decoded, hold_music, noise, ringing, silence, speech, telephone
+from tests.speech.conftest import (
+    KnownVoices,
+    Record,
+    Samples,
+    decoded,
+    hold_music,
+    noise,
+    ringing,
+    silence,
+    speech,
+    telephone,
+)
 
 # For each language the sample that is recognized most surely. The language of the Spanish pangram is nearly a guess.
 SPOKEN = {"es": "conteo", "fr": "pangrama", "it": "pangrama", "pt": "pangrama"}
@@ -206,20 +216,6 @@ def assert_in_order(words: list[Word] | tuple[Word, ...], duration: float) -> No
     assert times[0] >= 0
     assert times[-1] <= duration
     assert all(word.end > word.start for word in words)
-
-
-class KnownVoices:
-    """Stands for the models of voices, and knows who speaks when. It notes how many speakers it was asked for."""
-
-    def __init__(self, *turns: VoiceTurn) -> None:
-        self._turns = turns
-        self.asked: list[tuple[int, int | None]] = []
-
-    def separate(
-        self, pcm: PcmFile, runs: Sequence[Span], most: int = 2, exact: int | None = None
-    ) -> Sequence[VoiceTurn]:
-        self.asked.append((most, exact))
-        return self._turns
 
 
 async def test_two_voices_on_one_track_are_told_apart(

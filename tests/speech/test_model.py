@@ -31,11 +31,12 @@ from app.speech.model import (
     Written,
 )
 from app.speech.settling import AskedTooOften
+from app.speech.speakers.voices import VoiceModels, VoiceTurn
 from app.speech.timed_text import TimedText
 from app.transcripts.formats import Format, render
 from app.transcripts.transcript import Options, Transcript, WarningCode
 from testing.hearing import FEW, FOX, HELLO, error_rate, ignore
-from tests.speech.conftest import Record, silence, speech
+from tests.speech.conftest import KnownVoices, Record, silence, speech
 
 
 class Metronome:
@@ -212,6 +213,7 @@ class Scribe:
 
 
 FOX_TEXT = "The quick brown fox jumps over a lazy dog."
+SIGNS = "".join(chr(0x12000 + number) for number in range(150))  # cuneiform, of which each sign is many tokens
 
 
 @pytest.fixture(scope="module")
@@ -251,8 +253,8 @@ async def test_words_of_a_text_without_times_get_those_of_their_sound(
     assert fmean(word.probability or 0.0 for word in words) > 0.5
 
 
-async def test_characters_that_cannot_be_stored_are_left_out(ears: Ears, record: Record) -> None:
-    text = FOX_TEXT.replace(" brown", "\x00 \ud800brown\n")
+async def test_what_cannot_be_read_is_left_out(ears: Ears, record: Record) -> None:
+    text = "language English<asr_text>" + FOX_TEXT.replace(" brown", "\x00 \ud800br\u202eown\n") + "<|endoftext|>"
     assert (await written(ears, record, Scribe(Written(text)), Options("scribe"))).text == FOX_TEXT
 
 
@@ -275,10 +277,19 @@ async def test_a_text_that_is_a_loop_twice_is_dropped_with_a_warning(ears: Ears,
 
 
 async def test_a_text_that_whisper_cannot_find_in_the_sound_is_kept_with_a_warning(ears: Ears, record: Record) -> None:
-    signs = "".join(chr(0x12000 + number) for number in range(150))  # cuneiform, of which each sign is many tokens
-    transcript = await written(ears, record, Scribe(Written(signs)), Options("scribe", language="en"))
-    assert transcript.text == signs
+    transcript = await written(ears, record, Scribe(Written(SIGNS)), Options("scribe", language="en"))
+    assert transcript.text == SIGNS
     assert [warning.code for warning in transcript.warnings] == [WarningCode.WINDOW_REDECODED]
+
+
+@pytest.mark.parametrize(("text", "speakers"), [(FOX_TEXT, {"speaker_1", "speaker_2"}), (SIGNS, {None})])
+async def test_a_text_without_times_is_of_nobody_if_several_voices_may_have_said_it(
+    ears: Ears, record: Record, monkeypatch: pytest.MonkeyPatch, text: str, speakers: set[str | None]
+) -> None:
+    voices = KnownVoices(VoiceTurn(2.0, 3.5, 0, 1.0), VoiceTurn(3.5, 5.5, 1, 1.0))
+    monkeypatch.setattr(VoiceModels, "load", lambda: voices)
+    transcript = await written(ears, record, Scribe(Written(text)), Options("scribe", language="en", diarize=True))
+    assert {segment.speaker for segment in transcript.segments} == speakers
 
 
 async def test_a_text_in_another_language_than_was_spoken_is_kept_with_a_warning(ears: Ears, record: Record) -> None:

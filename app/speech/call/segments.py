@@ -27,7 +27,8 @@ class Voice:
 class Heard:
     """What was said in one window of a channel. The words have the times of the recording.
 
-    Without a `voice`, the speaker is that of the channel.
+    Without a `voice`, the speaker is that of the channel. If `is_spread`, the words have no times of their own: they
+    share the time of the window.
     """
 
     channel: int
@@ -35,6 +36,7 @@ class Heard:
     scores: Scores
     words: tuple[Word, ...]
     voice: Voice | None = None
+    is_spread: bool = False
 
 
 def segments_of(heard: Iterable[Heard], labels: Mapping[int, str], *, with_words: bool) -> tuple[Segment, ...]:

@@ -1,7 +1,8 @@
 """Gives the words of a call to the voices that say them, where several voices may share a track; pure.
 
 Recognition and the models of voices know nothing of each other. Both say when, and here the times are compared: a word
-belongs to the voice that speaks for most of it. Names are given only here, so that they are counted by what was said.
+belongs to the voice that speaks for most of it. If words have no times of their own, all belong to the only voice of
+their window, or to nobody. Names are given only here, so that they are counted by what was said.
 """
 
 from bisect import bisect_left, bisect_right
@@ -74,19 +75,34 @@ class _Turns:
 
     def of(self, word: Word) -> _Said:
         """The word with the voice that speaks for most of it, or that speaks nearest to it."""
-        first = bisect_left(self._ends, word.start - NEAR_SECONDS)
-        last = bisect_right(self._starts, word.end + NEAR_SECONDS)
-        near = self._turns[first:last]
+        near = self._near(word.start - NEAR_SECONDS, word.end + NEAR_SECONDS)
         turn = max(near, key=lambda turn: min(turn.end, word.end) - max(turn.start, word.start), default=None)
         if turn is None or turn.end - turn.start < SHORTEST_TURN_SECONDS:
             return _Said(word, None, 0.0)
         return _Said(word, turn.speaker, turn.confidence)
+
+    def of_all(self, words: Sequence[Word]) -> list[_Said]:
+        """The words with the only voice between the first and the last of them. Nobody says them if there are several.
+
+        Also a turn of somebody unknown is one of another voice.
+        """
+        near = self._near(words[0].start + NEAR_SECONDS, words[-1].end - NEAR_SECONDS)
+        long = [turn for turn in near if turn.end - turn.start >= SHORTEST_TURN_SECONDS]
+        voices = {turn.speaker for turn in long}
+        speaker = voices.pop() if len(voices) == 1 else None
+        confidence = 0.0 if speaker is None else min(turn.confidence for turn in long)
+        return [_Said(word, speaker, confidence) for word in words]
+
+    def _near(self, start: float, end: float) -> Sequence[VoiceTurn]:
+        return self._turns[bisect_left(self._ends, start) : bisect_right(self._starts, end)]
 
 
 def _groups(window: Heard, turns: _Turns | None) -> list[list[_Said]]:
     """The words of a window, in groups of one voice each."""
     if turns is None:
         return [[_Said(word, None, 0.0) for word in window.words]] if window.words else []
+    if window.is_spread and window.words:
+        return [turns.of_all(window.words)]
     said = [each for part in cut(window.words) for each in _settled([turns.of(word) for word in part])]
     return [list(group) for _, group in groupby(said, key=lambda each: each.speaker)]
 

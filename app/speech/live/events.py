@@ -53,5 +53,12 @@ class Behind:
     seconds: float
 
 
-UtteranceEvent: TypeAlias = SpeechStarted | SpeechStopped | Partial | Final | Behind
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The model cannot be used at the moment, so an utterance waits for its text and may get none."""
+
+    channel: int
+
+
+UtteranceEvent: TypeAlias = SpeechStarted | SpeechStopped | Partial | Final | Behind | Away
 OnEvent = Callable[[UtteranceEvent], None]

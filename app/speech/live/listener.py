@@ -22,10 +22,10 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
 from app.speech.live.agreement import Agreement
-from app.speech.live.events import Behind, Final, OnEvent, Partial, SpeechStarted, SpeechStopped, UtteranceEvent
+from app.speech.live.events import Away, Behind, Final, OnEvent, Partial, SpeechStarted, SpeechStopped, UtteranceEvent
 from app.speech.live.passes import DRAFT_PRIORITY, FINAL_PRIORITY, USUAL_PRIORITY, Asked, LivePass, PassResult
 from app.speech.live.utterances import Closed, Opened, UtteranceFinder
-from app.speech.model import Care, Model, Recognized
+from app.speech.model import Care, Model, ModelAway, Recognized, no_trouble
 from app.speech.reader import SURE_SECONDS, SURE_SHARE
 from app.speech.windows.cutting import FRAME_SAMPLES, PAD_SAMPLES, Piece, Window
 from app.speech.windows.voice_activity import VoiceActivity
@@ -97,7 +97,7 @@ class ChannelListener:
     """One channel of a live call. `submit` hands a pass to the batcher, and may raise EngineStopped.
 
     The samples before `first_sample` are not new. `may_draft` says whether a thread is free for a pass that may be left
-    out.
+    out, and `trouble` why the model cannot be used, or None.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class ChannelListener:
         partial_ms: int | None,
         first_sample: int = 0,
         may_draft: Callable[[], bool] = lambda: True,
+        trouble: Callable[[], str | None] = no_trouble,
     ) -> None:
         seconds = None if partial_ms is None else partial_ms / 1000
         self._settings = _Settings(model, pcm, channel, options, rank, seconds)
@@ -124,6 +125,7 @@ class ChannelListener:
         self._voices = voices
         self._on_close = on_close
         self._may_draft = may_draft
+        self._trouble = trouble
         self._voice = VoiceActivity()
         longest = min(LONGEST_UTTERANCE_SECONDS, float(model.window_seconds)) - 2 * PAD_SAMPLES / SAMPLE_RATE
         self._finder = UtteranceFinder(silence_ms / 1000, longest)
@@ -205,6 +207,8 @@ class ChannelListener:
                 self._finals.append(event)
                 if not event.is_cut:
                     self._give(SpeechStopped(channel, event.end / SAMPLE_RATE))
+                if self._trouble() is not None:
+                    self._give(Away(channel))
             elif not (self._finals and self._finals[-1].is_cut and self._finals[-1].end == event.start):
                 self._give(SpeechStarted(channel, event.start / SAMPLE_RATE))
         self._begin_early()
@@ -340,6 +344,9 @@ class ChannelListener:
             self._submit(work)
             return await asyncio.wrap_future(work.result)
         except EngineStopped:
+            return None
+        except ModelAway:  # expected, and the model itself has logged why
+            self._give(Away(settings.channel))
             return None
         except Exception:
             logger.exception("live.pass_failed")

@@ -22,6 +22,7 @@ from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 from app.audio.pcm import SAMPLE_RATE
 from app.errors import GpuOutOfMemory
 from app.speech.model import Care, Device, DeviceLost, Samples
+from app.speech.readable import visible
 from app.speech.whisper.encoded import ENCODED_PER_SECOND, Encoded
 from app.speech.whisper.gates import CALM, FULL_CONTEXT_SECONDS, Hypothesis, Try
 from app.speech.whisper.languages import LATIN_TOKENS_PER_CHARACTER, SENTENCES
@@ -203,7 +204,7 @@ class Whisper:
                 )
             for row, words in zip(rows, found, strict=True):
                 merge_punctuations(words, PREPENDED, APPENDED)
-                aligned[row] = tuple(_word(word) for word in words if _written(word["word"]))
+                aligned[row] = tuple(_word(word) for word in words if visible(word["word"]))
         return aligned
 
     def phrases(self, hypothesis: Hypothesis, seconds: float) -> tuple[Word, ...]:
@@ -217,7 +218,7 @@ class Whisper:
                 continue
             end = (token - first_timestamp) * TOKEN_SECONDS
             if text:
-                phrases.append(Word(start, max(start, end), _written(tokenizer.decode(text)), hypothesis.probability))
+                phrases.append(Word(start, max(start, end), visible(tokenizer.decode(text)), hypothesis.probability))
             start, text = end, []
         return tuple(phrases)
 
@@ -254,7 +255,7 @@ class Whisper:
     def _hypothesis(self, result: Any, temperature: float, most_tokens: int) -> Hypothesis:
         tokens = tuple(result.sequences_ids[0])
         return Hypothesis(
-            text=_written(self._tokenizer("en", "transcribe").decode(tokens)).strip(),
+            text=visible(self._tokenizer("en", "transcribe").decode(tokens)).strip(),
             tokens=tokens,
             avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech_prob=_finite(result.no_speech_prob),
@@ -269,11 +270,7 @@ class Whisper:
 
 def _word(word: dict[str, Any]) -> Word:
     start, end = _finite(word["start"]), _finite(word["end"])
-    return Word(start, max(start, end), _written(word["word"]), _finite(word["probability"]))
-
-
-def _written(text: str) -> str:
-    return text.replace("\0", "")  # PostgreSQL's JSON cannot hold it
+    return Word(start, max(start, end), visible(word["word"]), _finite(word["probability"]))
 
 
 def _finite(number: float) -> float:

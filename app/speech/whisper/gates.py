@@ -10,7 +10,7 @@ from enum import Enum, auto
 from math import ceil, exp, isfinite
 
 from app.speech.model import Care
-from app.speech.plausibility import is_plausible, most_characters, ratio
+from app.speech.plausibility import SHORT_SECONDS, is_plausible, most_characters, ratio
 
 MIN_AVG_LOGPROB = -1.0
 MAX_NO_SPEECH_PROB = 0.6
@@ -19,7 +19,6 @@ MAX_NO_SPEECH_PROB = 0.6
 SOUND_NO_SPEECH_PROB = 0.2
 MIN_SOUND_LOGPROB = -0.9
 MIN_UNHEARD_LOGPROB = -0.8
-SHORT_SECONDS = 2.0  # a window this short may be a cough or a click without a word, or a single word
 FULL_CONTEXT_SECONDS = 30
 CALM = (0.0,)
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -23,6 +23,7 @@ from app.speech.model import (
     Scores,
     WindowRequest,
 )
+from app.speech.plausibility import DROPPED, REPEATED
 from app.speech.whisper.adapter import Utterance, Whisper
 from app.speech.whisper.encoded import Encoded
 from app.speech.whisper.gates import Hypothesis, Try, Verdict, judge, likeliest, may_be_sound, most_tokens, tries_with
@@ -199,6 +200,11 @@ class WhisperRecognizer:
         )
 
 
+_KEPT = TranscriptWarning(
+    WarningCode.WINDOW_REDECODED, "Hard to understand: the model tried several times, and the likeliest result was kept"
+)
+
+
 @cache
 def load(folder: Path, device: Device, beam_size: int) -> WhisperRecognizer:
     """Loads a model once per process, and runs it once. Raises ModelUnavailable."""
@@ -251,9 +257,5 @@ def _warning(final: _Final) -> TranscriptWarning | None:
     if not final.failed:
         return None
     if final.hypothesis is None:
-        return TranscriptWarning(WarningCode.WINDOW_DROPPED, "Nothing that could be believed was heard here")
-    if final.verdict is Verdict.ACCEPTED:
-        message = "Hard to understand: the first result was not plausible, so the model tried again"
-    else:
-        message = "Hard to understand: the model tried several times, and the likeliest result was kept"
-    return TranscriptWarning(WarningCode.WINDOW_REDECODED, message)
+        return DROPPED
+    return REPEATED if final.verdict is Verdict.ACCEPTED else _KEPT

@@ -1,6 +1,7 @@
 """Words and voices → who says what."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +72,25 @@ def test_a_short_answer_has_its_own_voice() -> None:
         "speaker_2",
         "speaker_1",
     ]
+
+
+SPREAD = replace(heard("who is calling please this is Ann speaking"), is_spread=True)
+ALL = "who is calling please this is Ann speaking"
+
+
+@pytest.mark.parametrize("second", [1, None], ids=["another voice", "somebody unknown"])
+def test_words_without_times_belong_to_nobody_if_several_voices_speak_in_their_window(second: int | None) -> None:
+    turns = [VoiceTurn(0.0, 2.4, 0, 1.0), VoiceTurn(2.4, 4.0, second, 1.0)]
+    [part] = segments_of(by_voices([SPREAD], {0: turns}, LABELS, one_track=True), LABELS, with_words=False)
+    assert (part.speaker, part.speaker_confidence, part.text) == (None, None, ALL)
+
+
+def test_words_without_times_belong_to_the_only_voice_of_their_window() -> None:
+    turns = [VoiceTurn(0.1, 1.5, 0, 0.9), VoiceTurn(1.6, 2.0, 1, 0.9), VoiceTurn(2.1, 2.9, 0, 0.8)]
+    turns = [VoiceTurn(-2.0, 0.1, 1, 0.7), *turns, VoiceTurn(3.0, 9.0, 1, 0.7)]
+    [part] = segments_of(by_voices([SPREAD], {0: turns}, LABELS, one_track=True), LABELS, with_words=False)
+    assert (part.speaker, part.text) == ("speaker_1", ALL)
+    assert part.speaker_confidence == pytest.approx(0.8)
 
 
 def test_one_voice_on_a_track_is_the_first_speaker() -> None:

@@ -13,9 +13,10 @@ from app.audio.pcm import SAMPLE_RATE, PcmFile
 from app.process.places import Rank
 from app.speech.batching.batcher import EngineStopped
 from app.speech.engine import Engine
-from app.speech.live.events import Final, Partial, SpeechStarted, SpeechStopped, UtteranceEvent
+from app.speech.live.events import Away, Final, Partial, SpeechStarted, SpeechStopped, UtteranceEvent
 from app.speech.live.listener import ChannelListener
 from app.speech.live.passes import FINAL_PRIORITY, LivePass
+from app.speech.model import ModelAway, no_trouble
 from app.transcripts.transcript import Options
 from testing.speech_samples import sample, samples
 from tests.speech.conftest import Record, silence, speech
@@ -118,7 +119,11 @@ async def test_a_recording_that_is_gone_ends_the_text_and_nothing_else(
 
 
 def unheard(
-    engine: Engine, whole: PcmFile, voices: ThreadPoolExecutor, submit: Callable[[LivePass], None]
+    engine: Engine,
+    whole: PcmFile,
+    voices: ThreadPoolExecutor,
+    submit: Callable[[LivePass], None],
+    trouble: Callable[[], str | None] = no_trouble,
 ) -> tuple[ChannelListener, list[UtteranceEvent]]:
     """A listener to a whole channel, whose passes `submit` takes."""
     events: list[UtteranceEvent] = []
@@ -135,6 +140,7 @@ def unheard(
         lambda: None,
         silence_ms=500,
         partial_ms=None,
+        trouble=trouble,
     )
     listener.advance(whole.samples)
     return listener, events
@@ -152,6 +158,29 @@ async def test_who_waits_for_the_end_can_give_up(engine: Engine, record: Record)
             await waiting
         listener.close()
         await listener.finish()
+
+
+async def test_a_model_that_is_away_is_reported_with_the_utterance(
+    engine: Engine, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = record(speech(sample("en", "quick_brown_fox")), silence(1))
+    with ThreadPoolExecutor(1) as voices:
+        listener, events = unheard(engine, whole, voices, lambda work: work.fail(ModelAway("it answered 502")))
+        await listener.finish()
+        assert [type(event) for event in events] == [SpeechStarted, SpeechStopped, Away]
+        assert "live.pass_failed" not in caplog.messages
+
+
+async def test_a_model_in_trouble_is_reported_before_its_pass_ends(engine: Engine, record: Record) -> None:
+    whole = record(speech(sample("en", "quick_brown_fox")), silence(1))
+    submitted = asyncio.Event()
+    with ThreadPoolExecutor(1) as voices:
+        listener, events = unheard(engine, whole, voices, lambda _: submitted.set(), lambda: "it answered 502")
+        finishing = asyncio.create_task(listener.finish())
+        await submitted.wait()
+        assert [type(event) for event in events] == [SpeechStarted, SpeechStopped, Away]
+        listener.close()
+        await finishing
 
 
 async def test_an_engine_that_stops_ends_the_text_and_not_the_call(engine: Engine, record: Record) -> None:

@@ -16,7 +16,7 @@ from app.speech.reader import ChannelScan, read_window
 from app.speech.session import PendingWindow, Session
 from app.speech.settling import Work, recognize_batch
 from app.speech.whisper import recognizing, weights
-from app.speech.whisper.adapter import Whisper
+from app.speech.whisper.adapter import Utterance, Whisper
 from app.speech.whisper.device import find_device
 from app.speech.whisper.encoded import Encoded
 from app.speech.whisper.gates import Hypothesis, Try, most_tokens
@@ -50,6 +50,16 @@ def test_a_last_phrase_without_an_end_ends_with_the_window(model: WhisperRecogni
 
     assert [phrase.word for phrase in phrases] == [MORNING, QUESTION]
     assert [(phrase.start, phrase.end) for phrase in phrases] == [(0, 1.5), (2, pytest.approx(6.4))]
+
+
+def test_characters_that_are_not_shown_are_no_part_of_the_text(model: WhisperRecognizer) -> None:
+    tokens = model.whisper.tokens("Good\u202e mor\u200bning", "en")
+    assert tokens is not None
+    [phrase] = model.whisper.phrases(Hypothesis("", tokens, -0.1, 0.0, 0.0), 2.0)
+    assert phrase.word == " Good morning"
+    encoded = model.whisper.encode([speech(sample("en", "quick_brown_fox"))], 15)
+    words = model.whisper.align(encoded, {0: Utterance("en", tokens, 2.0)})[0]
+    assert "".join(word.word for word in words) == " Good morning"
 
 
 def test_windows_of_different_contexts_are_in_different_batches_at_first(
