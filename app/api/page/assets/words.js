@@ -27,8 +27,12 @@ export const notificationOf = (job) => NOTIFICATIONS[job.notify_status] ?? null;
 export const wasFetched = (job) => urlOf(job) === null || job.audio.bytes !== null;
 export const isPartial = (job) => job.status === "completed" && job.warnings.some(({ code }) => MISSING_SOUND.includes(code));
 
+// Whether something that is not the fault of the call keeps it from being tried now.
+const waitsForService = ({ retry }) => retry?.code === "unavailable" && new Date(retry.at) <= new Date();
+
 export function statusOf(job) {
   if (job.status === "in_progress") return `${STATUSES.in_progress}, ${percent(job.progress)}`;
+  if (waitsForService(job)) return "Waiting until the service can do it";
   if (job.retry || (job.status === "pending" && job.attempts > 0)) return "Waiting to be tried again";
   if (isPartial(job)) return "Transcribed in part";
   if (job.status === "failed" && job.retried_as) return "Failed, tried again";
@@ -43,7 +47,7 @@ export function statusInList(job) {
   return [withNextTry(job), ...warnings, ...notified].join(", ");
 }
 
-export const withNextTry = (job) => (job.retry ? `${statusOf(job)} ${nextTry(job.retry)}` : statusOf(job));
+export const withNextTry = (job) => (job.retry && !waitsForService(job) ? `${statusOf(job)} ${nextTry(job.retry)}` : statusOf(job));
 
 // Returns when the service tries again. Workers may be busy then, so it may be later.
 export function nextTry({ at, code }, now = new Date()) {
