@@ -2,7 +2,7 @@
 
 const STATUSES = { pending: "Waiting", in_progress: "Transcribing", completed: "Transcribed", failed: "Failed", cancelled: "Cancelled" };
 const NOTIFICATIONS = { notifying: "Being sent", notified: "Sent", notification_failed: "Could not be delivered" };
-const FIELDS = { "query.q": "Search", url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words" };
+const FIELDS = { "query.q": "Search", url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words", model: "Model", diarize: "Voices", speakers: "Number of speakers" };
 const MISSING_SOUND = ["truncated", "damaged", "left_out"]; // codes of warnings
 const OPERATOR = "The recording is not the cause. Ask the operator of the service, and name the ID of this call.";
 const ADVICE = {
