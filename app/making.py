@@ -3,7 +3,7 @@
 `app.service` opens the parts in order and runs them. This module only knows what each part needs to be made.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from app.analysis.queue import Notifying
 from app.analysis.runner import AnalysisRunner
 from app.analysis.stage import Stage
 from app.analysis.wanted import Wanted
+from app.control.away import never_away
 from app.control.presence import Presence
 from app.control.switches import Switches
 from app.database.connections import Database
@@ -55,8 +56,8 @@ from app.jobs.events import event_of
 from app.jobs.reads.rendering import rendered
 from app.jobs.upkeep import erasure
 from app.jobs.upkeep.retention import Retention
+from app.jobs.worker.executor import Executor
 from app.jobs.worker.recording import Decoder
-from app.jobs.worker.runner import JobRunner
 from app.live import tokens
 from app.live.calls import LiveCalls
 from app.live.spool import Spools
@@ -90,6 +91,7 @@ def open_intake(
     free_space: FreeSpace,
     switches: Switches,
     shares: Shares,
+    is_away: Callable[[str], bool] = never_away,
 ) -> Intake:
     queue = QueueLimit(settings.max_pending)
     limits = Limits(settings.max_upload_bytes, settings.max_audio_seconds, queue, shares)
@@ -111,6 +113,7 @@ def open_intake(
         limits,
         switches.require_intake,
         settings.redact,
+        is_away,
     )
 
 
@@ -311,15 +314,16 @@ def live_calls_of(
 
 
 def presence_of(
-    settings: Settings, database: Database, signals: Signals, runner: JobRunner, name: str, shutdown: Shutdown
+    settings: Settings, database: Database, signals: Signals, jobs: Executor, name: str, shutdown: Shutdown
 ) -> Presence:
     return Presence(
         database,
         signals,
-        runner,
+        jobs.runner,
         name=name,
         version=__version__,
         models=settings.models,
+        troubles=lambda: jobs.engine.troubles,
         grace_seconds=settings.shutdown_grace_seconds,
         end=shutdown.requested.set,
     )

@@ -130,6 +130,8 @@ async def _found(checks: Sequence[Check]) -> Sequence[Finding]:
     return tuple(finding for finding in found if finding is not None)
 
 
+Troubles = Callable[[], Mapping[str, str]]
+"""Why models cannot be used at the moment, by their names."""
 STARTING = Findings((Finding("service", "starting: waits for the database", "starting: waits for the database"),))
 
 
@@ -179,11 +181,11 @@ async def not_drained(presence: Presence) -> None:
         raise Doubtful("drained", presence.drain)
 
 
-async def workers_at_work(database: Database, switches: Switches, engine: Engine | None) -> None:
+async def workers_at_work(database: Database, switches: Switches, troubles: Troubles) -> None:
     if switches.pause_of(Pausable.CLAIMS) is not None:
         return
     async with database.transaction() as session:
-        if await queue.is_untended(session, list(engine.troubles) if engine else ()):
+        if await queue.is_untended(session, list(troubles())):
             raise Doubtful("some have been waiting for a minute, and none is running: is there a worker?")
 
 
@@ -201,11 +203,11 @@ async def models_served(database: Database, models: Sequence[str]) -> None:
         raise Doubtful(waiting, f"{waiting}: {', '.join(unserved)}")
 
 
-async def models_answer(engine: Engine) -> None:
+async def models_answer(troubles: Troubles) -> None:
     """It asks nothing, because a server that is away must not delay the answer."""
-    if troubles := engine.troubles:
-        why = "; ".join(f"{name}: {trouble}" for name, trouble in troubles.items())
-        raise Doubtful(f"{', '.join(troubles)} cannot be used, so its jobs wait", why)
+    if found := troubles():
+        why = "; ".join(f"{name}: {trouble}" for name, trouble in found.items())
+        raise Doubtful(f"{', '.join(found)} cannot be used, so its jobs wait", why)
 
 
 WHAT_STYLES_REACH = {

@@ -7,7 +7,7 @@ here. A worker runs the same parts without HTTP.
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from app.analysis.analyses import Analyses
 from app.analysis.missing import MissingAnalyses
 from app.analysis.reports.reading import Reports
 from app.audio.containment.report import log_containment
+from app.control.away import ModelsAway
 from app.control.pausable import Pausable
 from app.control.presence import Presence
 from app.control.switches import Switches
@@ -107,6 +108,7 @@ class Parts:
     watch: FolderWatch | None
     numbers: Numbers
     switches: Switches
+    away: ModelsAway
     presence: Presence | None
     shutdown: Shutdown
     shares: Shares
@@ -178,6 +180,7 @@ async def open_parts(
     ):
         signals, guard = Signals(database), NetworkGuard(settings.allowed_networks)
         await (switches := Switches(database, signals)).refresh()
+        away = ModelsAway(database, signals)
         workspace = stack.enter_context(closing(Workspace(settings.data_dir / "work")))
         store = await open_store(settings.audio_place, workspace, database)
         free_space = FreeSpace(settings.disks, settings.min_free_bytes)
@@ -221,7 +224,7 @@ async def open_parts(
         # The sender last: it reports how jobs and analyses ended.
         shutdown = Shutdown([*workers, (analysis, SENDING_GRACE_SECONDS), (sender, SENDING_GRACE_SECONDS)])
         on_signals(shutdown.request)
-        presence = None if jobs is None else presence_of(settings, database, signals, jobs.runner, name, shutdown)
+        presence = None if jobs is None else presence_of(settings, database, signals, jobs, name, shutdown)
         unserved = UnservedModels(database, settings.models)
         work = [signals.run(), switches.run(), neighbours.run(database, signals), retention.run(), sender.run()]
         work += [
@@ -236,6 +239,7 @@ async def open_parts(
         if redis:
             work += [redis.watch(), consumer.run()]
         work += [watch.run()] if watch else []
+        work += [away.run()] if settings.remote_models else []  # other models are never away
         async with _running(work, shutdown):
             yield Parts(
                 database,
@@ -252,6 +256,7 @@ async def open_parts(
                 watch,
                 numbers,
                 switches,
+                away,
                 presence,
                 shutdown,
                 shares,
@@ -269,14 +274,22 @@ async def report_ready(parts: Parts, event: str, **facts: str) -> None:
 
 def assemble_service(settings: Settings, parts: Parts, database: Database, *, is_exposed: bool = False) -> Service:
     intake = open_intake(
-        settings, database, parts.guard, parts.store, parts.fetcher, parts.free_space, parts.switches, parts.shares
+        settings,
+        database,
+        parts.guard,
+        parts.store,
+        parts.fetcher,
+        parts.free_space,
+        parts.switches,
+        parts.shares,
+        parts.away.is_away,
     )
     listing = S3Listing(settings.source_buckets)
     return Service(
         parts=parts,
         database=database,
         intake=intake,
-        reader=Reader(database),
+        reader=Reader(database, parts.away.is_away),
         waiting=Waiting(database, parts.signals, shares=parts.shares),
         interest=Interest(parts.database, parts.retention, parts.at_end, keep_abandoned=settings.openai_keep_abandoned),
         batch_intake=BatchIntake(database, intake, listing, parts.workspace, parts.free_space),
@@ -302,6 +315,7 @@ def assemble_service(settings: Settings, parts: Parts, database: Database, *, is
 def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
     """It asks the database with the connections of jobs, so that many requests do not make the service unready."""
     engine, runner = (parts.executor.engine, parts.executor.runner) if parts.executor else (None, None)
+    troubles = partial(_troubles, engine, parts.away)
     least_free = settings.min_free_bytes.human_readable()
     return Readiness(
         {
@@ -313,16 +327,21 @@ def _readiness(settings: Settings, parts: Parts, intake: Intake) -> Readiness:
         },
         {
             "storage": partial(readiness.one_machine, parts.store, parts.database),
-            "jobs": partial(readiness.workers_at_work, parts.database, parts.switches, engine),
+            "jobs": partial(readiness.workers_at_work, parts.database, parts.switches, troubles),
             "models": partial(readiness.models_served, parts.database, settings.models),
             **({"worker": partial(readiness.not_drained, parts.presence)} if parts.presence else {}),
             **{what: partial(readiness.not_paused, parts.switches, what) for what in Pausable},
             "deliveries": partial(readiness.neighbours_reached, parts.database),
-            **({"remote": partial(readiness.models_answer, engine)} if engine and settings.remote_models else {}),
+            **({"remote": partial(readiness.models_answer, troubles)} if settings.remote_models else {}),
             **({"redis": partial(readiness.redis_usable, parts.redis)} if parts.redis else {}),
             **({"watch": partial(readiness.folder_watched, parts.watch)} if parts.watch else {}),
         },
     )
+
+
+def _troubles(engine: Engine | None, away: ModelsAway) -> Mapping[str, str]:
+    """Why this process or all workers cannot use models, by their names."""
+    return {**away.troubles, **(engine.troubles if engine else {})}
 
 
 @asynccontextmanager

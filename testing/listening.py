@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from app.access.registry import ApiKeys
 from app.api.app import Server, create_app
 from app.api.server.forwarding import Proxies
+from app.control.away import ModelsAway
 from app.control.switches import Switches
 from app.database.connections import Database
 from app.database.notifications import Signals
@@ -101,6 +102,7 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
         watch=None,
         numbers=Numbers(database, free_space),
         switches=switches,
+        away=ModelsAway(database, signals),
         presence=None,
         shutdown=Shutdown([(DeliverySender(database, signals, http_channels(open_client(guard))), 0.0)]),
         shares=shares,

@@ -1,6 +1,6 @@
 """Shows operators that this worker lives, and lets it drain when they ask for that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
@@ -11,14 +11,13 @@ from app.control import workers
 from app.control.models import WorkerRow, WorkerState
 from app.control.pauses import CONTROL_TOPIC
 from app.database.connections import DATABASE_TROUBLE, Database
-from app.database.notifications import Signals
+from app.database.notifications import Signals, notify
 from app.database.retries import despite_database_trouble
 from app.process.tasks import within
 
 BEAT_SECONDS = 5.0
 DRAINING_BEAT_SECONDS = 1.0
 LEAVE_SECONDS = 2.0
-LOST_SECONDS = 30.0  # without a beat
 
 log = structlog.stdlib.get_logger("callscribe.control")
 
@@ -36,7 +35,10 @@ class Drained(Protocol):
 
 
 class Presence:
-    """`end` ends this process in order. `grace_seconds` is what running jobs get if the operator does not say."""
+    """`end` ends this process in order. `grace_seconds` is what running jobs get if the operator does not say.
+
+    `troubles` says why models cannot be used at the moment, by their names.
+    """
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Presence:
         name: str,
         version: str,
         models: Sequence[str],
+        troubles: Callable[[], Mapping[str, str]],
         grace_seconds: float,
         end: Callable[[], None],
     ) -> None:
@@ -54,6 +57,7 @@ class Presence:
         self._signals = signals
         self._worker = worker
         self._name, self._version, self._models = name, version, models
+        self._troubles, self._written = troubles, dict[str, str]()
         self._grace_seconds = grace_seconds
         self._end = end
         self._obeyed: datetime | None = None
@@ -75,15 +79,19 @@ class Presence:
     async def _begin(self) -> None:
         async with self._database.transaction() as session:
             await workers.begin(session, self._name, self._version, self._models)
+        self._written = {}
 
     async def _beat(self) -> None:
         state = None
         while state != self._worker.state:
-            state = self._worker.state
+            state, troubles = self._worker.state, dict(self._troubles())
             async with self._database.transaction() as session:
-                row = await workers.seen(session, self._name, state)
+                row = await workers.seen(session, self._name, state, troubles)
+                if troubles != self._written:
+                    await notify(session, CONTROL_TOPIC)
             if row is None:
                 return await self._begin()
+            self._written = troubles
             self._obey(row)
             if state == WorkerState.DRAINED and row.drain_exits:
                 self._end()

@@ -3,7 +3,7 @@
 A worker that drains finishes its jobs and claims no more. Workers of older versions have no row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import Interval, Text, bindparam, func, text
@@ -15,15 +15,26 @@ from app.control.models import WorkerRow, WorkerState
 from app.control.pauses import CONTROL_TOPIC
 from app.database.notifications import notify
 
+LOST = timedelta(seconds=30)  # without a beat
 REMEMBERED = timedelta(days=1)  # after it was seen last, because its process was killed
 
 _NEW = text("""
     INSERT INTO worker (name, version, models, state, started_at, seen_at)
     VALUES (:name, :version, :models, :state, now(), now())
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, models = excluded.models, state = excluded.state,
-        started_at = now(), seen_at = now(), drain_since = NULL, drain_by = NULL, drain_reason = NULL,
-        drain_grace_seconds = NULL, drain_exits = false
+        troubles = excluded.troubles, started_at = now(), seen_at = now(), drain_since = NULL, drain_by = NULL,
+        drain_reason = NULL, drain_grace_seconds = NULL, drain_exits = false
 """).bindparams(bindparam("models", type_=JSONB), bindparam("state", type_=Text))
+
+_MODELS_AWAY = text("""
+    WITH alive AS (SELECT models, state, troubles FROM worker WHERE seen_at > now() - :lost)
+    SELECT away.model, min(away.reason) FROM alive, jsonb_each_text(alive.troubles) AS away (model, reason)
+    WHERE NOT EXISTS (
+        SELECT FROM alive AS able
+        WHERE able.state = 'working' AND able.models ? away.model AND NOT able.troubles ? away.model
+    )
+    GROUP BY away.model
+""").bindparams(bindparam("lost", type_=Interval))
 
 _FORGET_OLD = text("DELETE FROM worker WHERE seen_at < now() - :age").bindparams(bindparam("age", type_=Interval))
 
@@ -35,9 +46,10 @@ async def begin(session: AsyncSession, name: str, version: str, models: Sequence
     await session.exec(_FORGET_OLD.bindparams(age=REMEMBERED))  # type: ignore[call-overload]
 
 
-async def seen(session: AsyncSession, name: str, state: WorkerState) -> WorkerRow | None:
-    """Writes that a worker lives, and what it does. Returns its row, or None if there is none."""
-    statement = update(WorkerRow).where(col(WorkerRow.name) == name).values(state=state, seen_at=func.now())
+async def seen(session: AsyncSession, name: str, state: WorkerState, troubles: Mapping[str, str]) -> WorkerRow | None:
+    """Writes that a worker lives, what it does, and why it cannot use models. Returns its row, or None."""
+    written = {"state": state, "troubles": dict(troubles), "seen_at": func.now()}
+    statement = update(WorkerRow).where(col(WorkerRow.name) == name).values(**written)
     return (await session.exec(statement.returning(WorkerRow))).scalars().first()
 
 
@@ -47,6 +59,12 @@ async def end(session: AsyncSession, name: str) -> None:
 
 async def known(session: AsyncSession) -> Sequence[WorkerRow]:
     return (await session.exec(select(WorkerRow).order_by(col(WorkerRow.name)))).all()
+
+
+async def models_away(session: AsyncSession) -> dict[str, str]:
+    """The models that some workers cannot use and no other worker can, each with a reason."""
+    rows = await session.exec(_MODELS_AWAY.bindparams(lost=LOST))  # type: ignore[call-overload]
+    return dict(rows.all())
 
 
 async def drain(

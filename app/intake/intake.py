@@ -21,6 +21,7 @@ from uuid_utils.compat import uuid7
 from app import tracing
 from app.access.callers import Caller, Scope, require_scope, tenant_of
 from app.audio.decode import MediaInfo
+from app.control.away import never_away
 from app.database.connections import Database
 from app.deliveries.outputs import Output, Outputs, values_of
 from app.deliveries.receivers import PlaceholderValues, Receivers
@@ -54,6 +55,7 @@ from app.storage.store import AudioStore, Measured, StoredAudio, StoreUnavailabl
 from app.transcripts.entities import Entity
 from app.transcripts.transcript import Options, Transcript
 
+AWAY_RETRY_AFTER_SECONDS = 30  # the server of a model in trouble is tried that often
 MOST_BESIDE_RECORDING = 256 * 1024  # bytes that a request may have beside its recording
 
 log = structlog.stdlib.get_logger("callscribe.intake")
@@ -99,10 +101,12 @@ class Intake:
         limits: Limits,
         require_open: Callable[[], None] = _always_open,
         redacts: Sequence[Entity] = (),
+        is_away: Callable[[str], bool] = never_away,
     ) -> None:
         """`require_open` raises IntakePaused while an operator has paused the intake.
 
-        `redacts` is what the operator takes out of all transcripts.
+        `is_away` says whether no worker can use a model at the moment. It asks nobody. `redacts` is what the operator
+        takes out of all transcripts.
         """
         self._database = database
         self._store = store
@@ -115,6 +119,7 @@ class Intake:
         self.closed = False
         self.require_open = require_open
         self._redacts = redacts
+        self._is_away = is_away
         self._prober = Prober(store, limits.audio_seconds, limits.shares)
 
     @asynccontextmanager
@@ -214,6 +219,8 @@ class Intake:
                         "The recording was not stored, because an earlier one was expected.", retry_after=1
                     )
                 job = self._new_job(recording, ask, caller, idempotency_key)
+                if ask.is_awaited:
+                    self._require_usable(job.options.model)
                 info = await run_unless(abandoned(), self._prober.probe(job, is_patient=ask.is_awaited))
                 require(info.channels)
                 if ask.diarizes_one_channel and info.channels == 1:
@@ -437,6 +444,12 @@ class Intake:
         """Raises Forbidden if the caller may not keep the original of what the operator takes out."""
         if self._redacts and options.redact_keep:
             require_scope(caller, Scope.UNREDACTED)
+
+    def _require_usable(self, model: str) -> None:
+        """Raises Unavailable. A job can wait for a model, but a client that waits for the answer should be told."""
+        if self._is_away(model):
+            detail = f"The model {model} cannot be used at the moment. Repeat the request later."
+            raise Unavailable(detail, retry_after=AWAY_RETRY_AFTER_SECONDS)
 
     def _priority(self, ask: Ask, caller: Caller) -> int:
         """The priority in force. Raises InvalidRequest for one that is more urgent than the caller may ask for."""

@@ -24,6 +24,7 @@ HINDRANCE_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (5, 10, 20, 4
 # deadline. So a large recording is fetched in the end.
 LONGEST_FETCHES_SECONDS = (120.0, 480.0)
 SLOW_FETCH_DELAYS = HINDRANCE_DELAYS[: len(LONGEST_FETCHES_SECONDS)]
+MODEL_AWAY_MESSAGE = "The service cannot use the model at the moment."
 MAX_CRASHES = 3
 MAX_HINDRANCES = 10  # of one job; each further one counts as a crash if its worker turns out to be fit
 

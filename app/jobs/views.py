@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from app.deliveries.models import OutputStatus
 from app.deliveries.notify_status import NotifyState, NotifyStatus
-from app.jobs.lifecycle import FINAL, Status
+from app.errors import Unavailable
+from app.jobs.lifecycle import FINAL, MODEL_AWAY_MESSAGE, Status
 from app.jobs.models import Transcription, output_files, stored_options
 from app.search.hits import Hit, Hits
 from app.sources.names import shown_url
@@ -66,7 +67,7 @@ class ErrorOut(BaseModel):
 
 
 class RetryOut(BaseModel):
-    """Why the last attempt of a waiting job ended, and when the next one is due."""
+    """Why a job waits: why its last attempt ended, or that no worker can use its model. And when it is due."""
 
     code: str = Field(examples=["fetch_failed"], description="A code of an error, as in `error.code`.")
     message: str
@@ -153,7 +154,8 @@ class TranscriptionOut(BaseModel):
         description="Why the job failed, or why the service cancelled it by itself. Otherwise null."
     )
     retry: RetryOut | None = Field(
-        description="Why the job waits for another try. Null unless its status is `pending` and an attempt has ended."
+        description="Why the job waits, if it does not only wait for its turn. Null unless its status is `pending`, "
+        "and an attempt has ended or no worker can use its model at the moment."
     )
     warnings: list[WarningOut]
     redactions: dict[str, int] | None = Field(
@@ -188,12 +190,14 @@ class TranscriptionOut(BaseModel):
         retried_as: UUID | None = None,
         *,
         is_analysed: bool = False,
+        model_is_away: bool = False,
         root_path: str = "",
     ) -> Self:
         """What clients see of a job. Without a notify_state no receiver has been notified yet.
 
         `output_statuses` are those of its outputs, by URL. `retried_as` is its newest retry. `is_analysed` is whether
-        it has an analysis, which may not be finished.
+        it has an analysis, which may not be finished. `model_is_away` is whether no worker can use its model at the
+        moment.
 
         Its links begin with `root_path`, under which a proxy may publish the service.
         """
@@ -217,7 +221,7 @@ class TranscriptionOut(BaseModel):
             speakers=None if job.speakers is None else [SpeakerOut(**speaker) for speaker in job.speakers],
             outputs=_outputs(job, output_statuses or {}),
             error=error,
-            retry=_retry(job),
+            retry=_retry(job, model_is_away=model_is_away),
             redactions=job.redactions,
             warnings=[WarningOut.model_validate(warning) for warning in job.warnings],
             external_id=job.external_id,
@@ -249,10 +253,12 @@ def _outputs(job: Transcription, statuses: Mapping[str, OutputStatus]) -> list[O
     ]
 
 
-def _retry(job: Transcription) -> RetryOut | None:
-    if job.status != Status.PENDING or job.retry_code is None:
+def _retry(job: Transcription, *, model_is_away: bool) -> RetryOut | None:
+    if job.status != Status.PENDING:
         return None
-    return RetryOut(code=job.retry_code, message=job.retry_message or "", at=job.run_at)
+    if job.retry_code is not None:
+        return RetryOut(code=job.retry_code, message=job.retry_message or "", at=job.run_at)
+    return RetryOut(code=Unavailable.code, message=MODEL_AWAY_MESSAGE, at=job.run_at) if model_is_away else None
 
 
 Mark = Annotated[list[int], Field(min_length=2, max_length=2)]

@@ -198,7 +198,8 @@ async def test_workers_are_listed_by_what_they_do_and_drained_by_name_or_host(
         for name in ("gpu-1:10", "gpu-2:10", "gpu-2:11"):
             await workers.begin(session, name, "1.0", ["base"])
     async with database.transaction() as session:
-        await workers.seen(session, "gpu-1:10", WorkerState.WORKING)
+        await workers.seen(session, "gpu-1:10", WorkerState.WORKING, {})
+        await workers.seen(session, "gpu-2:10", WorkerState.WORKING, {"far": "it cannot be reached"})
     drained = await operator.runs("drain", "gpu-1", "--no-wait", "--grace", "10m", "--reason", "kernel")
     assert (drained.returncode, drained.stdout) == (0, "gpu-1:10 drains.\n"), drained.stderr
     ambiguous = await operator.runs("drain", "gpu-2", "--no-wait")
@@ -211,6 +212,8 @@ async def test_workers_are_listed_by_what_they_do_and_drained_by_name_or_host(
         ("gpu-2:11", "working", 0),
         ("old-host:7", "older version", 1),
     ]
+    assert found[1]["troubles"] == {"far": "it cannot be reached"}
+    assert "\ngpu-2:10 cannot use far: it cannot be reached\n" in (await operator.runs("workers")).stdout
     assert (await operator.runs("resume", "gpu-1:10")).stdout == "gpu-1:10 claims jobs again.\n"
 
 

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
 from statistics import median
+from subprocess import DEVNULL, Popen
 from threading import Event
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 
 from app.audio.known_speech import SPEECH
 from testing.origin import Answer, Exchange, answering
-from testing.service import Service, eventually, serving
+from testing.service import Service, eventually, serving, start_callscribe
+from tests.conftest import clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CALL = Path(__file__).parents[2] / "samples" / "sample_call.wav"
@@ -178,3 +181,41 @@ def test_an_answer_in_another_language_is_kept_with_a_warning(between: tuple[Bet
     assert "Guten Tag" in kept["text"]
     assert {warning["code"] for warning in kept["warnings"]} == {"window_redecoded"}
     assert {segment["language"] for segment in kept["segments"]} == {"en"}
+
+
+async def test_a_process_that_only_answers_knows_what_the_workers_cannot_use(
+    postgres: str, template: str, tmp_path: Path
+) -> None:
+    with answering() as origin:
+        origin.answers[ROUTE] = TROUBLE["500"]
+        async with clone(postgres, template) as address:
+            settings = {"DATABASE_URL": address, "MODEL": f"base,far={origin.url('/v1')}#m"}
+            with (
+                serving(tmp_path, "--no-executor", **settings) as api,
+                start_callscribe("worker", folder=tmp_path, stderr=DEVNULL, **settings) as worker,
+                closing_worker(worker),
+            ):
+                eventually(lambda: warned(api))
+                waiting = api.create(SPEECH.read_bytes(), model="far", language="de")
+                assert (waiting["retry"]["code"], waiting["attempts"]) == ("unavailable", 0)
+                refused = asked_as_openai(api)
+                assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+                assert "The model far cannot be used" in refused.json()["error"]["message"]
+                origin.answers[ROUTE] = german
+                assert "Guten Tag" in transcript(api, waiting)["text"]
+                eventually(lambda: asked_as_openai(api).status_code == 200)
+                assert not warned(api)
+
+
+@contextmanager
+def closing_worker(worker: Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        worker.terminate()
+        assert worker.wait(60) == 0
+
+
+def asked_as_openai(service: Service) -> httpx.Response:
+    files, data = {"file": ("call.wav", SPEECH.read_bytes())}, {"model": "far", "language": "de"}
+    return service.client.post(ROUTE, files=files, data=data)

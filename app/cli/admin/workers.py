@@ -55,6 +55,9 @@ def list_workers(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
             for each in workers
         ],
     )
+    for each in workers:
+        for model, trouble in each["troubles"].items():
+            typer.echo(f"\n{each['name']} cannot use {model}: {printable(trouble)}")
     for pause in pauses:
         typer.echo(f"\n{pause.what}: {printable(pause.in_words())}")
 
@@ -132,20 +135,21 @@ async def _read(database: "Database") -> "tuple[list[dict[str, Any]], list[Pause
 
 
 def _shown(row: "WorkerRow", jobs: int, at: datetime) -> dict[str, Any]:
-    from app.control.presence import LOST_SECONDS
+    from app.control.workers import LOST
 
-    silent = (at - row.seen_at).total_seconds()
+    silent = at - row.seen_at
     is_asked = row.drain_since is not None and row.state == "working"
-    state = "lost" if silent > LOST_SECONDS else "draining" if is_asked else row.state
+    state = "lost" if silent > LOST else "draining" if is_asked else row.state
     drain = {"by": row.drain_by, "reason": row.drain_reason, "since": _iso(row.drain_since)}
     return {
         "name": row.name,
         "state": state,
         "jobs": jobs,
         "models": row.models,
+        "troubles": row.troubles,
         "version": row.version,
         "started_at": _iso(row.started_at),
-        "seen_seconds_ago": silent,
+        "seen_seconds_ago": silent.total_seconds(),
         "drain": None if row.drain_since is None else drain,
     }
 
@@ -153,6 +157,7 @@ def _shown(row: "WorkerRow", jobs: int, at: datetime) -> dict[str, Any]:
 def _unknown(name: str, jobs: int) -> dict[str, Any]:
     unknown: dict[str, Any] = {
         "models": [],
+        "troubles": {},
         "version": None,
         "started_at": None,
         "seen_seconds_ago": None,

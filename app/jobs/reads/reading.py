@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.access import audit
 from app.access.audit import Action
 from app.access.callers import Caller
+from app.control.away import never_away
 from app.database.connections import Database
 from app.deliveries import outbox, outputs_of_events
 from app.deliveries.models import Delivery, DeliveryAttempt, Event, OutputStatus
@@ -53,6 +54,7 @@ class Read:
     output_statuses: Mapping[str, OutputStatus] = field(default_factory=dict)
     retried_as: UUID | None = None
     is_analysed: bool = False
+    model_is_away: bool = False
 
     @property
     def final(self) -> bool:
@@ -66,6 +68,7 @@ class Read:
             self.output_statuses,
             self.retried_as,
             is_analysed=self.is_analysed,
+            model_is_away=self.model_is_away,
             root_path=root_path,
         )
 
@@ -87,10 +90,14 @@ Rendered = TypeVar("Rendered")
 
 
 class Reader:
-    """Answers reads. A read of one job raises NotFound if the job does not exist or the caller may not see it."""
+    """Answers reads. A read of one job raises NotFound if the job does not exist or the caller may not see it.
 
-    def __init__(self, database: Database) -> None:
+    `is_away` says whether no worker can use a model at the moment. It asks nobody.
+    """
+
+    def __init__(self, database: Database, is_away: Callable[[str], bool] = never_away) -> None:
         self._database = database
+        self._is_away = is_away
         self._asked: dict[UUID, Answer] = {}
         self._reading: asyncio.Task[None] | None = None
         self._rendering: dict[Hashable, asyncio.Task[Any]] = {}
@@ -243,7 +250,7 @@ class Reader:
     async def with_deliveries(self, job: Transcription) -> Read:
         """A job that was just read or written, and the state of its deliveries. Only a final job has any."""
         if job.status not in FINAL:
-            return Read(job)
+            return self._waiting(job)
         async with self._database.transaction() as session:
             [read] = await _with_deliveries(session, [job])
         return read
@@ -264,7 +271,13 @@ class Reader:
     async def _find(self, ids: Collection[UUID]) -> Mapping[UUID, Read]:
         async with self._database.transaction() as session:
             jobs = (await session.exec(select(Transcription).where(col(Transcription.id).in_(ids)))).all()
-            return {read.job.id: read for read in await _with_deliveries(session, jobs)}
+            waiting = [self._waiting(job) for job in jobs if job.status not in FINAL]
+            ended = await _with_deliveries(session, [job for job in jobs if job.status in FINAL])
+            return {read.job.id: read for read in chain(waiting, ended)}
+
+    def _waiting(self, job: Transcription) -> Read:
+        """A job that has not ended. No other table knows anything about it."""
+        return Read(job, model_is_away=self._is_away(job.options.get("model", "")))
 
 
 async def _stored(session: AsyncSession, transcription_id: UUID, caller: Caller) -> str:
@@ -293,8 +306,8 @@ async def _rendered(stored: str, render: Callable[[Transcript], Rendered]) -> Re
 
 
 async def _with_deliveries(session: AsyncSession, jobs: Sequence[Transcription]) -> list[Read]:
-    """The jobs in the same order, each with what other tables know: its notifications, outputs, retry and analysis."""
-    ended = [job.id for job in jobs if job.status in FINAL]
+    """Jobs that have ended, each with what other tables know: its notifications, outputs, retry and analysis."""
+    ended = [job.id for job in jobs]
     writing = [job.id for job in jobs if job.status == Status.COMPLETED and job.outputs]
     states = await outbox.notify_states(session, ended) if ended else {}
     statuses = await outputs_of_events.output_statuses(session, writing) if writing else {}

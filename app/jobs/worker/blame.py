@@ -8,7 +8,7 @@ queue.
 from datetime import timedelta
 
 from app.errors import AppError, FetchFailed, InsufficientStorage, TranscriptionFailed, Unavailable
-from app.jobs.lifecycle import Crashed, Failed, Hindered, Interrupted, Outcome
+from app.jobs.lifecycle import MODEL_AWAY_MESSAGE, Crashed, Failed, Hindered, Interrupted, Outcome
 from app.jobs.worker.recording import NotWritten
 from app.speech.batching.batcher import EngineStopped
 from app.speech.model import DeviceLost, ModelAway
@@ -22,9 +22,7 @@ STORE_AWAY = Interrupted(
 DISK_FULL = Interrupted(
     DISK_PAUSE, code=InsufficientStorage.code, message="The service has too little space for the recording."
 )
-MODEL_AWAY = Interrupted(
-    STORE_PAUSE, code=Unavailable.code, message="The service cannot use the model at the moment.", alone=True
-)
+MODEL_AWAY = Interrupted(STORE_PAUSE, code=Unavailable.code, message=MODEL_AWAY_MESSAGE, alone=True)
 ENGINE_FAILED = Failed(TranscriptionFailed.code, TranscriptionFailed.title, transient=True)
 RECORDING_MISSING = Failed(TranscriptionFailed.code, "The recording is missing from the store", transient=True)
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
+from app.intake.requests import MOST_SPEAKERS
 from testing.browser import Browser
 from testing.recordings import call, first_on_both, tone
-from testing.service import Service
+from testing.service import Service, serving
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
 
 
@@ -149,3 +151,68 @@ def test_a_file_dropped_on_the_list_is_sent_and_its_name_is_shown_as_text(guarde
     browser.find("#forget").click()
     browser.find("#key")
     assert browser.run("return sessionStorage.length") == 0
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_the_reader_chooses_a_model_and_says_how_many_people_speak(
+    guarded: Service, browser: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "call.wav").write_bytes(tone())
+    open_with_stored_key(guarded, browser, "#add")
+    browser.until("document.getElementById('model').length === 3")
+    browser.find("#upload summary").click()
+    browser.find("[name=channel_labels]")
+    assert not browser.all("[name=speakers]")[0].is_displayed()
+    browser.find("[name=channels][value=voices]").click()
+    assert not browser.all("[name=channel_labels]")[0].is_displayed()
+    counts = Select(browser.find("[name=speakers]"))
+    assert [each.text for each in counts.options[1:]] == [str(count) for count in range(2, MOST_SPEAKERS + 1)]
+    counts.select_by_visible_text("3")
+    Select(browser.find("#model")).select_by_visible_text("tiny.en")
+    assert [each.text for each in Select(browser.find("#language")).options] == ["Detect automatically", "English"]
+    chosen = "all 3 speakers on one channel, told apart by their voices; language detected automatically; model tiny.en"
+    assert browser.find("#chosen-options").text == chosen
+
+    browser.all("#file")[0].send_keys(str(tmp_path / "call.wav"))
+    browser.find("#address").send_keys("https://a.example/2.wav", Keys.ENTER)
+    browser.find("#start").click()
+    browser.until("document.querySelectorAll('#uploads .added').length === 2")
+    expected = {"model": "tiny.en", "channels": "mix", "diarize": True, "speakers": 3}
+    for job in guarded.read("/v1/transcriptions")["items"]:
+        assert {name: job["options"][name] for name in expected} == expected
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_what_the_chosen_model_cannot_do_is_not_offered(browser: Browser, tmp_path: Path) -> None:
+    models = "base,moonshine-base-en,far=http://127.0.0.1:9/v1#m"
+    (tmp_path / "call.wav").write_bytes(tone())
+    with serving(tmp_path, "--no-executor", MODEL=models) as served:
+        browser.driver.get(f"{served.url}/#add")
+        browser.until("document.getElementById('model').length === 3")
+        browser.find("#upload summary").click()
+        browser.find("#prompt").send_keys("Anna")
+        Select(browser.find("#language")).select_by_visible_text("German")
+        model = Select(browser.find("#model"))
+        model.select_by_visible_text("far")
+        assert browser.find("#model-hint").text == "Another server runs this model, and hears the speech of the calls."
+        assert (browser.find("#language").get_property("value"), browser.find("#prompt").is_enabled()) == ("de", True)
+        model.select_by_visible_text("moonshine-base-en")
+        assert [browser.all(each)[0].is_displayed() for each in ("#prompt", "#model-hint")] == [False, False]
+        assert browser.find("#language").get_property("value") == "auto"
+        browser.all("#file")[0].send_keys(str(tmp_path / "call.wav"))
+        browser.find("#start").click()
+        browser.until("document.getElementById('job-title').textContent === 'call.wav'")
+        [job] = served.read("/v1/transcriptions")["items"]
+        assert (job["options"]["model"], job["options"]["prompt"]) == ("moonshine-base-en", None)
+
+
+@pytest.mark.slow
+@in_a_browser
+def test_the_only_model_is_no_choice(service: Service, browser: Browser) -> None:
+    browser.driver.get(f"{service.url}/#add")
+    browser.until("document.getElementById('model').length === 1")
+    browser.find("#upload summary").click()
+    browser.find("#language")
+    assert not browser.all("#model")[0].is_displayed()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from app.database.connections import Database
 from testing.browser import Browser
 from testing.dated import called, copy, failed
-from testing.rows import execute
+from testing.rows import enqueue, execute
 from testing.service import Service, eventually
 from tests.api.page.conftest import NARROW, in_a_browser, open_with_stored_key
 
@@ -127,6 +128,36 @@ async def test_a_call_on_one_channel_says_why_its_speakers_have_no_shares(
     await execute(calls, f"UPDATE transcription SET channels = 1, speakers = '{alone}'")
     open_with_stored_key(guarded, browser)
     assert browser.find("#calls .shares").text == "One channel"
+
+
+@pytest.mark.parametrize("width", [390, 800, 1040, 1280])
+async def test_the_names_of_all_voices_can_be_read(
+    guarded: Service, calls: Database, browser: Browser, width: int
+) -> None:
+    for number in (2, 3, 8):
+        job = await called(calls, f"{number}.wav", datetime.now(UTC), agent="Anna Berg")
+        voices = json.dumps([{"label": f"speaker_{voice + 1}", "speech_seconds": 9 + voice} for voice in range(number)])
+        changed = "UPDATE transcription SET speakers = CAST(:voices AS jsonb) WHERE id = :id"
+        await execute(calls, changed, id=job.id, voices=voices)
+    size = {**NARROW, "mobile": False, "width": width}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    open_with_stored_key(guarded, browser)
+    until_named(browser, "8.wav", "3.wav", "2.wav")
+    cut = "[...document.querySelectorAll('#calls .names bdi')].filter((each) => each.scrollWidth > each.clientWidth)"
+    assert browser.run(f"return [document.querySelectorAll('#calls .names bdi').length, {cut}.length]") == [13, 0]
+    assert browser.run("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+async def test_a_call_that_waits_for_its_model_says_so(guarded: Service, calls: Database, browser: Browser) -> None:
+    message = "The service cannot use the model at the moment."
+    job = await enqueue(calls, retry_code="unavailable", retry_message=message)
+    open_with_stored_key(guarded, browser)
+    status = browser.find("#calls .status")
+    assert (status.text, status.get_attribute("title")) == ("Waiting until the service can do it", message)
+    browser.find(f"[href='#{job.id}']").click()
+    browser.until("document.getElementById('retry').textContent")
+    assert browser.find("#step").text == "Waiting until the service can do it"
+    assert browser.find("#retry").text == message
 
 
 def test_a_failed_call_says_why_and_a_row_says_the_rest(last_weeks: Service, browser: Browser) -> None:

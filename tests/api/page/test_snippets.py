@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.support.select import Select
 
 from testing.breaking_relay import breaking
 from testing.browser import Browser
@@ -135,6 +136,36 @@ def test_the_code_has_the_path_the_options_and_the_file_and_reads_the_key_from_t
     assert job["audio"]["filename"] == NAME_TO_KEEP
     chosen = {"channels": "split", "channel_labels": HOSTILE_LABELS, "language": "en", "prompt": PROMPT}
     assert {name: job["options"][name] for name in chosen} == chosen
+
+
+def test_the_code_says_how_many_people_speak(
+    published: Service, browser: Browser, with_openai: Path, language: str, kind: str
+) -> None:
+    for job in published.read("/v1/transcriptions")["items"]:
+        published.client.delete(job["links"]["self"])
+    (with_openai / "call.wav").write_bytes(call(0, 6))
+    open_with_stored_key(published, browser, f"{PREFIX.lstrip('/')}/#add")
+    browser.find("#upload summary").click()
+    browser.find("[name=channels][value=voices]").click()
+    Select(browser.find("[name=speakers]")).select_by_visible_text("2")
+    browser.find("[name=redact]").click()
+    printed = run(language, shown_code(browser, language, kind), with_openai, CALLSCRIBE_KEY=ALICE)
+    assert missed(said(0, 6), printed) <= FEW
+    [job] = published.read("/v1/transcriptions")["items"]
+    assert (job["options"]["diarize"], job["options"]["speakers"]) == (True, 2)
+    assert job["options"]["redact"]
+
+
+def test_the_code_names_the_chosen_model(guarded: Service, browser: Browser, language: str) -> None:
+    open_with_stored_key(guarded, browser, "#add")
+    browser.until("document.getElementById('model').length === 3")
+    browser.find("#upload summary").click()
+    assert [name in shown_code(browser, language, "openai") for name in ("whisper-1", "tiny.en")] == [True, False]
+    Select(browser.find("#model")).select_by_visible_text("tiny.en")
+    for kind in ("job", "openai"):
+        assert "tiny.en" in shown_code(browser, language, kind)
+    assert "whisper-1" not in shown_code(browser, language, "openai")
+    assert browser.find("#use-model").text == "tiny.en"
 
 
 def choose_options(browser: Browser, recording: Path) -> None:

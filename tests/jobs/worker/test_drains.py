@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.control import workers
+from app.control.away import ModelsAway
 from app.control.models import WorkerRow, WorkerState
 from app.control.presence import Presence
 from app.jobs.lifecycle import Status
 from testing.job_bench import Bench, working
 from testing.recordings import SAMPLE_CALL, tone
-from testing.waiting import until
+from testing.waiting import soon, until
 
 NAME = "test:1"
 
@@ -26,6 +27,7 @@ async def present(bench: Bench, end: Callable[[], None] = lambda: None) -> Async
         name=NAME,
         version="1.0",
         models=["base"],
+        troubles=lambda: bench.engine.troubles,
         grace_seconds=60.0,
         end=end,
     )
@@ -118,10 +120,28 @@ async def test_a_worker_is_listed_while_it_lives_and_a_new_process_of_its_name_w
 
 async def test_a_row_that_somebody_has_removed_comes_back(bench: Bench) -> None:
     async with bench.database.transaction() as session:
-        assert await workers.seen(session, NAME, WorkerState.WORKING) is None
+        assert await workers.seen(session, NAME, WorkerState.WORKING, {}) is None
     async with working(bench), present(bench) as presence:
         await becomes(bench, WorkerState.WORKING)
         async with bench.database.transaction() as session:
             await workers.end(session, NAME)
         await presence._beat()
         assert [row.name for row in await known(bench)] == [NAME]
+
+
+async def test_every_process_learns_which_models_its_workers_cannot_use(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.control.away.REFRESH_SECONDS", 3600.0)
+    known = ModelsAway(bench.database, bench.signals)
+    async with working(bench), present(bench) as presence:
+        await becomes(bench, WorkerState.WORKING)
+        following = asyncio.create_task(known.run())
+        try:
+            for troubles in ({"base": "it cannot be reached"}, {}):
+                bench.engine.away = troubles
+                await presence._beat()
+                await soon(lambda troubles=troubles: known.troubles == troubles)  # type: ignore[misc]
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)

@@ -98,7 +98,8 @@ function showStep(job) {
   const isFresh = job.status === "pending" && job.attempts === 0 && !job.retry;
   showProgress(isFresh ? "Waiting in the queue" : withNextTry(job), job.status === "pending" ? null : job.progress);
   byId("bar").hidden = job.retry !== null;
-  write(byId("retry"), job.retry ? `The last attempt did not succeed. ${forReaders(job.retry.message)}` : "");
+  const attempt = job.retry?.code === "unavailable" ? "" : "The last attempt did not succeed. ";
+  write(byId("retry"), job.retry ? attempt + forReaders(job.retry.message) : "");
 }
 
 // `done` is between 0 and 1, or null if the progress is not known. A screen reader announces each step when it begins, and

@@ -14,7 +14,7 @@ import { setUpKeyboard } from "./keyboard.js";
 import { hideProblem, showProblem } from "./messages.js";
 import { setUpLive } from "./live.js";
 import { setUpLiveCalls, showLiveCalls } from "./live_calls.js";
-import { showLanguages } from "./options.js";
+import { showModels } from "./options.js";
 import { unload } from "./player.js";
 import { afterRetry } from "./retrying.js";
 import { setUpReports, showReport } from "./reports.js";
@@ -83,7 +83,7 @@ async function showAdding(signal, focus) {
   if (focus) byId("add-title").focus();
   await rightsKnown;
   if (!may("transcribe")) return showProblem({ message: "Your key may not add recordings", detail: "Ask the operator of the service for a key with the scope “transcribe”." });
-  await showLanguages(signal).finally(showCode); // because the answer shows whether the service needs a key
+  await showModels(signal).finally(showCode); // because the answer shows whether the service needs a key
 }
 
 function askForKey(refused) {

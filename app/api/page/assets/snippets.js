@@ -7,6 +7,8 @@
 export const KEY = "CALLSCRIBE_KEY";
 const MODEL = "whisper-1"; // OpenAI's name of the service's default model
 const SECONDS = 1800; // because OpenAI's clients give up after ten minutes, and a long queue may take longer
+const DIALOGUE = ["response_format", "diarized_json"];
+const OWN = ["diarize", "speakers", "redact"]; // `openai` for Python takes other fields than its own only in `extra_body`
 const WIDTH = 78;
 const SAVED = ["Save it as", "transcribe.mjs"]; // because in other files Node may not know `import`
 
@@ -49,7 +51,7 @@ function jobInShell({ address, file, options, needsKey }) {
 function openaiInShell({ address, file, options, needsKey }) {
   const key = needsKey ? [`-H "Authorization: Bearer $${KEY}"`] : [];
   const text = hasSpeakers(options) ? [] : ["-F response_format=text"];
-  const fields = [`-F model=${MODEL}`, ...text, ...form(file, openaiFields(options))];
+  const fields = [`-F ${quoted("model=" + openaiModel(options))}`, ...text, ...form(file, openaiFields(options))];
   return wrapped([`curl -sS ${quoted(address + "/v1/audio/transcriptions")}`, ...key, ...fields]);
 }
 
@@ -76,6 +78,8 @@ function jobInPython({ address, file, options, needsKey }) {
 
 function openaiInPython({ address, file, options, needsKey }) {
   const key = needsKey ? `os.environ["${KEY}"]` : '"none"';
+  const fields = openaiFields(options);
+  const own = fields.filter(([name]) => OWN.includes(name));
   return lines(
     needsKey && "import os",
     "from openai import OpenAI",
@@ -87,9 +91,10 @@ function openaiInPython({ address, file, options, needsKey }) {
     ")",
     `with open(${json(file)}, "rb") as file:`,
     "    answer = client.audio.transcriptions.create(",
-    `        model="${MODEL}",`,
+    `        model=${json(openaiModel(options))},`,
     "        file=file,",
-    ...openaiFields(options).map(([name, value]) => `        ${inPython(name, value)},`),
+    ...fields.filter((field) => !own.includes(field)).map(([name, value]) => `        ${name}=${list(value)},`),
+    own.length > 0 && `        extra_body={${own.map(([name, value]) => `${json(name)}: ${list(value)}`).join(", ")}},`,
     "    )",
     hasSpeakers(options) && "for segment in answer.segments:",
     hasSpeakers(options) ? '    print(f"{segment.speaker}: {segment.text}")' : "print(answer.text)",
@@ -130,7 +135,7 @@ function openaiInNode({ address, file, options, needsKey }) {
     `  timeout: ${SECONDS}_000, maxRetries: 5, // Node ends each try after five minutes`,
     "});",
     "const answer = await client.audio.transcriptions.create({",
-    `  model: "${MODEL}",`,
+    `  model: ${json(openaiModel(options))},`,
     `  file: await toFile(await readFile(${json(file)}), ${json(file)}),`,
     ...openaiFields(options).map(([name, value]) => `  ${name}: ${list(value)},`),
     "});",
@@ -147,15 +152,15 @@ const chosen = ({ channels, language, ...others }) =>
   Object.entries({ ...(channels === "split" ? { channels } : {}), ...others, ...(language === "auto" ? {} : { language }) })
     .filter(([, value]) => value.length > 0);
 
-// The same choice in OpenAI's words.
-const openaiFields = (options) =>
-  chosen(options).map(([name, value]) => {
-    if (name === "channels" || name === "diarize") return ["response_format", "diarized_json"];
-    return [name === "channel_labels" ? "known_speaker_names" : name, value];
-  });
+export const openaiModel = ({ model }) => model ?? MODEL;
 
-// `openai` for Python takes other fields than its own only in `extra_body`.
-const inPython = (name, value) => (name === "redact" ? `extra_body={"redact": ${list(value)}}` : `${name}=${list(value)}`);
+// The same choice in OpenAI's words, without the model. The number of speakers is only taken beside `diarize`.
+const openaiFields = ({ model: _, ...options }) =>
+  chosen(options).flatMap(([name, value]) => {
+    if (name === "channels") return [DIALOGUE];
+    if (name === "diarize") return options.speakers ? [DIALOGUE, [name, value]] : [DIALOGUE];
+    return [[name === "channel_labels" ? "known_speaker_names" : name, value]];
+  });
 
 // With brackets, a comma in a label does not separate labels.
 const inForm = ([name, value]) => [Array.isArray(value) ? `${name}[]` : name, value];

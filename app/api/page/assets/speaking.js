@@ -23,9 +23,9 @@ async function begin() {
   }
 }
 
-// A microphone has one channel.
+// A microphone has one channel, and voices of a live call are not told apart.
 function optionsOfSpeech() {
-  const { channels: _, diarize: _unused, channel_labels: labels = [], language, ...others } = chosenOptions();
+  const { channels: _, diarize: _unused, speakers: _count, channel_labels: labels = [], language, ...others } = chosenOptions();
   return { ...others, ...(labels.length ? { channel_labels: labels.slice(0, 1) } : {}), ...(language === "auto" ? {} : { language }) };
 }
 

@@ -4,7 +4,7 @@ import { needsKey } from "./api.js";
 import { byId, element, write } from "./elements.js";
 import { announce } from "./messages.js";
 import { chosenOptions } from "./options.js";
-import { KEY, LANGUAGES, hasSpeakers } from "./snippets.js";
+import { KEY, LANGUAGES, hasSpeakers, openaiModel } from "./snippets.js";
 import { uploads, whenUploadsChange } from "./uploads.js";
 
 const SHOWN_MILLISECONDS = 3000;
@@ -32,6 +32,7 @@ export function showCode() {
   byId("use-key").hidden = !now.needsKey;
   write(byId("use-file"), now.file);
   write(byId("use-base"), `${now.address}/v1`);
+  write(byId("use-model"), openaiModel(now.options));
   for (const [target, text] of written) write(target, text(now));
 }
 

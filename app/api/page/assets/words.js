@@ -2,7 +2,7 @@
 
 const STATUSES = { pending: "Waiting", in_progress: "Transcribing", completed: "Transcribed", failed: "Failed", cancelled: "Cancelled" };
 const NOTIFICATIONS = { notifying: "Being sent", notified: "Sent", notification_failed: "Could not be delivered" };
-const FIELDS = { "query.q": "Search", url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words" };
+const FIELDS = { "query.q": "Search", url: "URL", language: "Language", channel_labels: "Names of the speakers", prompt: "Names and special words", model: "Model", diarize: "Voices", speakers: "Number of speakers" };
 const MISSING_SOUND = ["truncated", "damaged", "left_out"]; // codes of warnings
 const OPERATOR = "The recording is not the cause. Ask the operator of the service, and name the ID of this call.";
 const ADVICE = {
@@ -27,8 +27,12 @@ export const notificationOf = (job) => NOTIFICATIONS[job.notify_status] ?? null;
 export const wasFetched = (job) => urlOf(job) === null || job.audio.bytes !== null;
 export const isPartial = (job) => job.status === "completed" && job.warnings.some(({ code }) => MISSING_SOUND.includes(code));
 
+// Whether something that is not the fault of the call keeps it from being tried now.
+const waitsForService = ({ retry }) => retry?.code === "unavailable" && new Date(retry.at) <= new Date();
+
 export function statusOf(job) {
   if (job.status === "in_progress") return `${STATUSES.in_progress}, ${percent(job.progress)}`;
+  if (waitsForService(job)) return "Waiting until the service can do it";
   if (job.retry || (job.status === "pending" && job.attempts > 0)) return "Waiting to be tried again";
   if (isPartial(job)) return "Transcribed in part";
   if (job.status === "failed" && job.retried_as) return "Failed, tried again";
@@ -43,7 +47,7 @@ export function statusInList(job) {
   return [withNextTry(job), ...warnings, ...notified].join(", ");
 }
 
-export const withNextTry = (job) => (job.retry ? `${statusOf(job)} ${nextTry(job.retry)}` : statusOf(job));
+export const withNextTry = (job) => (job.retry && !waitsForService(job) ? `${statusOf(job)} ${nextTry(job.retry)}` : statusOf(job));
 
 // Returns when the service tries again. Workers may be busy then, so it may be later.
 export function nextTry({ at, code }, now = new Date()) {
