@@ -5,6 +5,7 @@ A value that is no text is returned unchanged, because tests and programs give v
 
 import os
 import re
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -363,8 +364,12 @@ def _endpoint(text: str) -> Endpoint:
     return Endpoint(name, url.rstrip("/"), model)
 
 
+def names_of(models: tuple[str | Endpoint, ...]) -> tuple[str, ...]:
+    return tuple(model.name if isinstance(model, Endpoint) else model for model in models)
+
+
 def each_model_once(models: tuple[str | Endpoint, ...]) -> tuple[str | Endpoint, ...]:
-    names = [model.name if isinstance(model, Endpoint) else model for model in models]
+    names = names_of(models)
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"{twice} is the name of two models")
     return models
@@ -374,12 +379,7 @@ def split_remote_keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     keys: dict[str, str] = {}
-    for number, pair in enumerate(split(value), start=1):
-        name, _, key = pair.partition(":")
-        if not (name and key):
-            raise ValueError("write NAME:key pairs, separated by commas")
-        if not is_sendable(key):
-            raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
+    for _, name, key in _numbered_keys(value, "NAME:key"):
         if name in keys:
             raise ValueError(f"{name} has two keys")
         keys[name] = key
@@ -401,7 +401,7 @@ def of_served_models(aliases: dict[str, str], info: ValidationInfo) -> dict[str,
     models = info.data.get("model")
     if models is None:  # the error about the models is reported instead
         return aliases
-    served = [model.name if isinstance(model, Endpoint) else model for model in models]
+    served = names_of(models)
     for name, model in aliases.items():
         if name in served:
             raise ValueError(f"{name} is the name of a model in CALLSCRIBE_MODEL already")
@@ -414,16 +414,22 @@ def split_keys(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     keys: dict[str, list[str]] = {}
-    for number, pair in enumerate(split(value), start=1):
-        name, separator, key = pair.partition(":")
-        if not (name and separator and key):
-            raise ValueError("write name:key pairs, separated by commas")
-        if not is_sendable(key):
-            raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
+    for number, name, key in _numbered_keys(value, "name:key"):
         if any(key in known for known in keys.values()):
             raise ValueError(f"key {number} appears twice; each key may appear only once")
         keys.setdefault(name, []).append(key)
     return keys
+
+
+def _numbered_keys(value: str, form: str) -> Iterator[tuple[int, str, str]]:
+    """The pairs of a list of keys, each with its number from 1. `form` is what the error tells to write."""
+    for number, pair in enumerate(split(value), start=1):
+        name, _, key = pair.partition(":")
+        if not (name and key):
+            raise ValueError(f"write {form} pairs, separated by commas")
+        if not is_sendable(key):
+            raise ValueError(f"key {number} must be of visible ASCII characters without spaces")
+        yield number, name, key
 
 
 def is_sendable(key: str) -> bool:

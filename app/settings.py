@@ -387,7 +387,7 @@ class Settings(BaseSettings):
     @property
     def models(self) -> tuple[str, ...]:
         """Returns the names of the served models. The first is the default."""
-        return tuple(model.name if isinstance(model, Endpoint) else model for model in self.model)
+        return values.names_of(self.model)
 
     @property
     def remote_models(self) -> tuple[Endpoint, ...]:

@@ -6,7 +6,6 @@ It uses BUCKET in the store that the AWS variables name. Without BUCKET it start
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from app.process.package_files import sha256_of
 from app.storage.s3_store import S3AudioStore
 from app.storage.s3_url import S3Url
 from app.storage.workspace import Workspace
@@ -36,11 +36,6 @@ def peak_kib() -> int:
     return int(found[1])
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 async def measure(store: S3AudioStore, total: int) -> dict[str, float]:
     """Saves and reads a recording of `total` bytes. The memory is the growth of this process's peak."""
     before, started = peak_kib(), time.monotonic()
@@ -48,7 +43,7 @@ async def measure(store: S3AudioStore, total: int) -> dict[str, float]:
     saved = time.monotonic()
     async with store.local_path("load") as path:
         read, grown = time.monotonic(), peak_kib() - before
-        assert (path.stat().st_size, sha256(path)) == (total, audio.sha256)
+        assert (path.stat().st_size, sha256_of(path)) == (total, audio.sha256)
     await store.delete("load")
     return {
         "mib": total / 1024**2,

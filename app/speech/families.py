@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from app.speech.endpoints import Endpoint
-from app.speech.model import Abilities, DeviceChoice, Family, LoadedModel, LoadedText, OnDisk
+from app.speech.model import Abilities, DeviceChoice, Ears, Family, LoadedModel, LoadedText, OnDisk
 from app.speech.moonshine.family import MoonshineFamily
 from app.speech.remote.family import RemoteFamily
 from app.speech.whisper import weights
@@ -47,19 +47,13 @@ class Families:
         If a model only writes text, a Whisper model is loaded to help it.
         """
         loaded = {name: self._of(name).load(name, models_dir, choice) for name in names}
-        whisper = [name for name in loaded if self._of(name) is WHISPER]
-        return {
-            name: self._with_ears(each, whisper, models_dir, choice) if isinstance(each, LoadedText) else each
-            for name, each in loaded.items()
-        }
-
-    def _with_ears(
-        self, loaded: LoadedText, whisper: Sequence[str], models_dir: Path, choice: DeviceChoice
-    ) -> LoadedModel:
-        from app.speech.timed_text import TimedText
-
-        ears = WHISPER.ears(whisper, models_dir, choice)
-        return LoadedModel(TimedText(loaded.model, ears), loaded.device, loaded.trouble, loaded.close)
+        ready = {name: each for name, each in loaded.items() if isinstance(each, LoadedModel)}
+        texts = {name: each for name, each in loaded.items() if isinstance(each, LoadedText)}
+        if texts:
+            whisper = [name for name in loaded if self._of(name) is WHISPER]
+            ears = WHISPER.ears(whisper, models_dir, choice)
+            ready |= {name: _with_ears(each, ears) for name, each in texts.items()}
+        return {name: ready[name] for name in loaded}
 
     def trial(self, name: str) -> str | None:
         """Tries a model of another server. Returns why it cannot be used, or None. Blocks."""
@@ -84,3 +78,9 @@ class Families:
     def fetch(self, name: str, models_dir: Path) -> Path:
         """The folder of a model, downloaded into `models_dir` if it is not on disk. Raises ModelUnavailable."""
         return self._of(name).fetch(name, models_dir)
+
+
+def _with_ears(loaded: LoadedText, ears: Ears) -> LoadedModel:
+    from app.speech.timed_text import TimedText
+
+    return LoadedModel(TimedText(loaded.model, ears), loaded.device, loaded.trouble, loaded.close)

@@ -28,6 +28,10 @@ Samples: TypeAlias = "NDArray[np.float32]"
 DEFAULT_BEAM_SIZE = 5  # a beam of 3 is faster, but it makes more errors (decision 43)
 
 
+REMOTE = "remote"
+"""The kind of the device of a model that another server runs."""
+
+
 class ModelUnavailable(Exception):
     """A model cannot be found or cannot run here. The message says what to do, on one line."""
 
@@ -87,6 +91,18 @@ class Abilities:
     translates: bool
     words: bool = True
     prompt: bool = True
+
+    def lack(self, options: Options) -> tuple[str, str] | None:
+        """The first option that the model cannot follow, or None: its field, and what follows "the model" in words."""
+        if options.task == "translate" and not self.translates:
+            return "task", "cannot translate"
+        if options.word_timestamps and not self.words:
+            return "word_timestamps", "cannot time words"
+        if options.prompt and not self.prompt:
+            return "prompt", "reads no prompt"
+        if options.hotwords and not self.prompt:
+            return "hotwords", "reads no hotwords"
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from statistics import fmean
 import pytest
 
 from app.speech import families
+from app.speech.endpoints import Endpoint
 from app.speech.engine import Engine, EngineConfig, check
 from app.speech.model import (
     Abilities,
@@ -219,6 +220,26 @@ SIGNS = "".join(chr(0x12000 + number) for number in range(150))  # cuneiform, of
 @pytest.fixture(scope="module")
 def ears(models_dir: Path) -> Ears:
     return families.WHISPER.ears(["base"], models_dir, DeviceChoice())
+
+
+def test_models_that_only_write_share_their_ears(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    make = families.WHISPER.ears
+
+    def counted(served: Sequence[str], models_dir: Path, choice: DeviceChoice) -> Ears:
+        made.append(make(served, models_dir, choice))
+        return made[-1]
+
+    monkeypatch.setattr(families.WHISPER, "ears", counted)
+    names = ["one", "other"]
+    remote = families.Families([Endpoint(name, "http://127.0.0.1:9/v1", "m") for name in names])
+    loaded = remote.load([*names, "base"], models_dir, DeviceChoice())
+    for each in loaded.values():
+        each.close()
+
+    assert list(loaded) == [*names, "base"]
+    assert [isinstance(each.model, TimedText) for each in loaded.values()] == [True, True, False]
+    assert len(made) == 1
 
 
 async def written(ears: Ears, record: Record, scribe: Scribe, options: Options) -> Transcript:

@@ -7,7 +7,6 @@ which a strict Content-Security-Policy forbids. The files hold no secrets, so th
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from starlette.responses import Response
 
 from app.api.page.routes import MEDIA_TYPES, Asset, asset_of, respond
 from app.errors import NotFound
+from app.process.package_files import package_folder
 
 FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 POLICY = (
@@ -78,8 +78,7 @@ def routes(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
 
 
 def _swagger_ui() -> dict[str, Asset]:
-    spec = find_spec("fastapi_offline")
-    assert spec is not None
-    assert spec.origin is not None
-    folder = Path(spec.origin).parent / "static"
+    package = package_folder("fastapi_offline")
+    assert package is not None
+    folder = package / "static"
     return {name: asset_of((folder / name).read_bytes(), MEDIA_TYPES[Path(name).suffix], POLICY) for name in FILES}

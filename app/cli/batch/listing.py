@@ -59,9 +59,3 @@ def output_name(path: str, form: Format) -> str:
     if len(os.fsencode(name)) + len(EXTENSIONS[form]) + 1 > MAX_NAME_BYTES:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return str(PurePath(path).with_name(f"{name}.{EXTENSIONS[form]}"))
-
-
-def sha256_of(path: Path) -> str:
-    """Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

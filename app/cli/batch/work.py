@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 
-from app.cli.batch.listing import Fingerprint, output_name, sha256_of
+from app.cli.batch.listing import Fingerprint, output_name
 from app.cli.batch.server import Fields, FileChanged, Job, Refusal, Server
 from app.cli.batch.state import Entry, Progress, State
 from app.cli.recordings import printable, write_whole
+from app.process.package_files import sha256_of
 from app.transcripts.formats import Format
 
 MOST_ROUNDS = 4  # of a recording that changes during its upload, or whose job the server loses

@@ -194,12 +194,11 @@ class JobRunner:
         return [Running(job, time.monotonic(), shows_fitness=self.fitness.on_probation) for job in jobs]
 
     def _capacity(self, claimed: Sequence[Running] = ()) -> tuple[Capacity, Capacity]:
-        """How many jobs this worker may claim now: with a recording, and without one."""
+        """How many jobs this worker may claim now, of whatever model: with a recording, and without one."""
         held = [running.held for running in (*self._loop.running, *claimed)]
         slots = free_slots(held, self._pauses, time.monotonic(), self._shares)
         fetches = free_fetches(held, self._pauses, time.monotonic(), self._shares)
-        models = self._usable_models
-        return replace(slots, models=models), replace(fetches, models=models)
+        return slots, fetches
 
     def _most_claims(self, claimed: Sequence[Running]) -> int | None:
         """On probation, the worker runs one job at a time, of either kind, until one succeeds. Otherwise no limit."""
@@ -209,9 +208,11 @@ class JobRunner:
 
     async def _make_way(self) -> None:
         """If a job of another key should have the place of a running job, return that one to the queue."""
-        slots, fetches = (replace(each, models=self._models_with_places()) for each in self._capacity())
+        slots, fetches = self._capacity()
         if self.fitness.on_probation or not (slots.is_full_for_some or fetches.is_full_for_some):
             return  # on probation, the worker would not claim the other job
+        models = self._models_with_places()
+        slots, fetches = replace(slots, models=models), replace(fetches, models=models)
         async with self._database.transaction() as session:
             leaving = await who_makes_way(session, self._loop.running, slots, fetches, time.monotonic())
         slots, fetches = self._capacity()  # meanwhile, a place may have become free

