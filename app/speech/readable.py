@@ -6,6 +6,7 @@ from unicodedata import category
 # Persian, Hindi and emoji need the two joiners. The other three only say on which side of an Arabic or Hebrew word its
 # punctuation stands. They cannot turn the text around them, as the other marks of direction can.
 KEPT = "\u200c\u200d\u200e\u200f\u061c"
+HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})  # of Unicode; characters newer than Python stay
 # `<|en|>`, `<|0.00|>` and `<|endoftext|>` are tokens of Whisper and Qwen. Qwen3-ASR writes `language English<asr_text>`
 # before its text, which vLLM takes out (its `qwen3_asr.py`) and other servers may not.
 MARKS = re.compile(r"<\|[^<>|]{1,40}\|>|(?:\blanguage [\w, ]{1,60}?)?<asr_text>")
@@ -18,7 +19,7 @@ def readable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text without control characters, invisible ones, halves of characters, and those that Unicode does not know.
+    """The text without control characters, invisible ones, halves of characters, and code points that are none.
 
     PostgreSQL and UTF-8 cannot hold some of them, and others show a text in another order than it has. Line breaks and
     tabs become spaces.
@@ -27,7 +28,10 @@ def visible(text: str) -> str:
 
 
 def _visible(character: str) -> str:
-    kind = category(character)
-    if (kind[0] != "C" and kind not in ("Zl", "Zp")) or character in KEPT:
+    if character in KEPT or not (category(character) in HIDDEN or _is_noncharacter(ord(character))):
         return character
     return " " if character.isspace() else ""
+
+
+def _is_noncharacter(code: int) -> bool:
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF

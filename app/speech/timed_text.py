@@ -28,6 +28,7 @@ from app.transcripts.transcript import TranscriptWarning, WarningCode, Word
 MOST_ATTEMPTS = 2
 # Whisper gives the words of another language, or of another call, less than this on average (decision 71).
 LEAST_PROBABILITY = 0.2
+LONG_SECONDS = 5.0  # of music or noise, which voice activity seldom takes for speech for so long
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +83,9 @@ class TimedText:
         text = readable(written.text)
         first = asked.attempt == 0
         if not text:
-            return NoSpeech() if request.seconds <= SHORT_SECONDS else _again(request) if first else NoSpeech()
+            if first and request.seconds > SHORT_SECONDS:
+                return _again(request)
+            return NoSpeech(_NOTHING if request.seconds > LONG_SECONDS else None)
         if not is_plausible(text, request.seconds, " ".join((*asked.hotwords, asked.prompt))):
             return _again(request) if first else NoSpeech(DROPPED)
         language = self._language(request, written.language)
@@ -105,6 +108,7 @@ class TimedText:
         return named if not options.languages or named in options.languages else request.language
 
 
+_NOTHING = TranscriptWarning(WarningCode.WINDOW_DROPPED, "The model wrote nothing here, although somebody may speak")
 _REFUSED = TranscriptWarning(WarningCode.WINDOW_DROPPED, "The server of the model refused to transcribe this")
 _KEPT = TranscriptWarning(
     WarningCode.WINDOW_REDECODED, "Hard to understand: the model tried several times, and the last result was kept"

@@ -20,13 +20,13 @@ from app import metrics
 from app.audio.pcm import SAMPLE_RATE
 from app.speech.endpoints import Endpoint
 from app.speech.model import ModelAway, Samples, TextRequest, Written
+from app.speech.plausibility import SHORT_SECONDS
 from app.speech.remote.breaker import Breaker
 from app.speech.remote.client import TRIAL_SECONDS, Busy, Failing, Misused, Refused, RemoteClient
 from app.speech.remote.flow import Flow
 
 WINDOW_SECONDS = 28
 MOST_FAILURES = 6  # of one window, after which it is left out if the server takes others
-SILENCE_SECONDS = 2.0  # a window this short may be a cough without a word
 SILENCE_PROOF_SECONDS = 10.0  # for how long a text shows that a server without a text has heard none
 LOOK_SECONDS = 5.0  # how often a window that waits looks whether it is still wanted
 logger = logging.getLogger(__name__)
@@ -272,7 +272,7 @@ class RemoteModel:
         if written.text.strip():
             self._wrote_at = self._loop.time()
             return True
-        if window.seconds <= SILENCE_SECONDS or self._wrote_at >= sent - SILENCE_PROOF_SECONDS:
+        if window.seconds <= SHORT_SECONDS or self._wrote_at >= sent - SILENCE_PROOF_SECONDS:
             return True
         return await self._takes_speech(window.seconds)
 
