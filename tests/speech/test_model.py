@@ -297,6 +297,15 @@ async def test_a_text_that_is_a_loop_twice_is_dropped_with_a_warning(ears: Ears,
     assert WarningCode.WINDOW_DROPPED in [warning.code for warning in transcript.warnings]
 
 
+@pytest.mark.parametrize(("long", "codes"), [(1.0, [WarningCode.WINDOW_DROPPED]), (60.0, [])])
+async def test_a_long_window_without_a_text_gets_a_warning(
+    ears: Ears, record: Record, monkeypatch: pytest.MonkeyPatch, long: float, codes: list[WarningCode]
+) -> None:
+    monkeypatch.setattr("app.speech.timed_text.LONG_SECONDS", long)
+    transcript = await written(ears, record, Scribe(Written("")), Options("scribe", language="en"))
+    assert (transcript.text, [warning.code for warning in transcript.warnings]) == ("", codes)
+
+
 async def test_a_text_that_whisper_cannot_find_in_the_sound_is_kept_with_a_warning(ears: Ears, record: Record) -> None:
     transcript = await written(ears, record, Scribe(Written(SIGNS)), Options("scribe", language="en"))
     assert transcript.text == SIGNS

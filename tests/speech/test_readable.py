@@ -15,7 +15,9 @@ def test_line_breaks_become_spaces(line_break: str) -> None:
     assert readable(f"Hello{line_break}there") == "Hello there"
 
 
-@pytest.mark.parametrize("text", ["می‌خواهم", "क्‍ष", "👩‍💻 ❤️", "שלום\u200f!", "a\u200eb", "한국어、日本語。", "½\u2009€"])
+@pytest.mark.parametrize(
+    "text", ["می‌خواهم", "क्‍ष", "👩‍💻 ❤️", "שלום\u200f!", "a\u200eb", "한국어、日本語。", "½\u2009€", "\U0001faea"]
+)
 def test_what_a_script_needs_stays(text: str) -> None:
     assert visible(text) == text
 

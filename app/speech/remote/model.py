@@ -203,11 +203,12 @@ class RemoteModel:
     async def _wait_until_usable(self, window: _Window) -> None:
         """Waits while the model is in trouble or its server is busy.
 
-        Raises ModelAway if that takes too long, or if nobody waits for the window any more.
+        Raises ModelAway if the server answers nothing for too long, or if nobody waits for the window any more.
         """
         began = now = self._loop.time()
         while not self._is_usable():
-            if now - began >= self._patience.away or now - window.began >= self._patience.window:
+            idle = now - max(began, self._answered_at)
+            if idle >= self._patience.away or now - window.began >= self._patience.window:
                 raise ModelAway(f"{self._endpoint.name}: {self._breaker.trouble or 'it is busy'}")
             _raise_if_unwanted(window)
             if self._usable.is_set():
