@@ -26,7 +26,7 @@ endef
 
 $(RUNS): requirements.lock requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
-	@echo 'Installing the service into $(VENV): 800 MB of disk, a minute or two the first time'
+	@echo 'Installing the service into $(VENV): 1 GB of disk, a minute or two the first time'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9 || true
 	@$(call install,-r requirements.lock -r requirements-build.lock)

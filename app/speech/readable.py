@@ -6,10 +6,12 @@ from unicodedata import category
 # Persian, Hindi and emoji need the two joiners. The other three only say on which side of an Arabic or Hebrew word its
 # punctuation stands. They cannot turn the text around them, as the other marks of direction can.
 KEPT = "\u200c\u200d\u200e\u200f\u061c"
+SIGNS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"  # of Arabic and others
+ZERO_WIDTH_SPACE = "\u200b"  # parts words in Khmer, Lao and Burmese
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})  # of Unicode; characters newer than Python stay
 # `<|en|>`, `<|0.00|>` and `<|endoftext|>` are tokens of Whisper and Qwen. Qwen3-ASR writes `language English<asr_text>`
 # before its text, which vLLM takes out (its `qwen3_asr.py`) and other servers may not.
-MARKS = re.compile(r"<\|[^<>|]{1,40}\|>|(?:\blanguage [\w, ]{1,60}?)?<asr_text>")
+MARKS = re.compile(r"<\|[^<>|]{1,40}\|>|(?:\blanguage [\w, ()-]{1,60}?)?<asr_text>")
 
 
 def readable(text: str) -> str:
@@ -28,9 +30,10 @@ def visible(text: str) -> str:
 
 
 def _visible(character: str) -> str:
-    if character in KEPT or not (category(character) in HIDDEN or _is_noncharacter(ord(character))):
+    is_hidden = category(character) in HIDDEN or _is_noncharacter(ord(character))
+    if not is_hidden or character in KEPT + SIGNS:
         return character
-    return " " if character.isspace() else ""
+    return " " if character.isspace() or character == ZERO_WIDTH_SPACE else ""
 
 
 def _is_noncharacter(code: int) -> bool:

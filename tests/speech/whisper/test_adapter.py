@@ -53,7 +53,7 @@ def test_a_last_phrase_without_an_end_ends_with_the_window(model: WhisperRecogni
 
 
 def test_characters_that_are_not_shown_are_no_part_of_the_text(model: WhisperRecognizer) -> None:
-    tokens = model.whisper.tokens("Good\u202e mor\u200bning", "en")
+    tokens = model.whisper.tokens("Good\u202e mor\u2060ning", "en")
     assert tokens is not None
     [phrase] = model.whisper.phrases(Hypothesis("", tokens, -0.1, 0.0, 0.0), 2.0)
     assert phrase.word == " Good morning"
