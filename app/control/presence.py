@@ -87,7 +87,7 @@ class Presence:
             state, troubles = self._worker.state, dict(self._troubles())
             async with self._database.transaction() as session:
                 row = await workers.seen(session, self._name, state, troubles)
-                if troubles != self._written:
+                if troubles.keys() != self._written.keys():
                     await notify(session, CONTROL_TOPIC)
             if row is None:
                 return await self._begin()

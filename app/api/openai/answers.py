@@ -165,13 +165,12 @@ def _plain(transcript: Transcript) -> Plain:
 
     They are those of `verbose_json`, because another client refuses an answer with segments that lack a member.
     """
-    is_dialogue = len(transcript.channels) > 1
     return {
         "text": transcript.text,
         "usage": usage(transcript.duration),
         "languages": _languages(transcript),
         "segments": [
-            _plain_segment(segment, number, is_dialogue=is_dialogue)
+            _plain_segment(segment, number, is_dialogue=transcript.is_dialogue)
             for number, segment in enumerate(transcript.segments)
         ],
     }

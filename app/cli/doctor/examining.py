@@ -20,6 +20,7 @@ from app.cli.doctor import (
     neighbours,
     schema,
     stores,
+    voices,
 )
 from app.cli.doctor.findings import Finding, Status, failed, skipped
 from app.cli.doctor.surroundings import Surroundings
@@ -70,6 +71,7 @@ CHECKS = (
     Check("network", neighbours.network, ["settings"]),
     Check("language model", judgement.language_model, ["settings"], 600),
     Check("meanings", meanings.meanings, ["settings"], uses=["data folder", "database"]),
+    Check("voices", voices.voices, ["settings"]),
     Check("gpu", models.gpu, ["settings"]),
     Check("model", models.model, ["settings", "data folder"], 600),
     Check("speech", models.speech, ["settings", "data folder"], 3600),

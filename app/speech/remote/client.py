@@ -24,6 +24,7 @@ from app.network.retry_after import asked_pause
 from app.speech.endpoints import ONE_WINDOW, Endpoint
 from app.speech.language_tags import code_of
 from app.speech.model import Samples, TextRequest, Written
+from app.speech.readable import readable
 
 TRIAL_SECONDS = 3.0
 MOST_ANSWER_BYTES = 1_000_000
@@ -104,7 +105,7 @@ class RemoteClient:
             written = await self.transcribe(TextRequest("en"), speech)
         except Refused:  # it may not know the language
             written = await self.transcribe(TextRequest(""), speech)
-        if not written.text.strip():
+        if not written.text:
             raise Failing("it wrote nothing for speech that is known to be good")
 
     async def _post(self, fields: Mapping[str, str], sound: bytes) -> tuple[int, httpx.Headers, bytes]:
@@ -187,7 +188,7 @@ def _written(answer: bytes) -> Written:
         text = read = None
     if not isinstance(text, str):
         raise Failing("it sent something that is no transcription")
-    return Written(text, _language(read))
+    return Written(readable(text), _language(read))
 
 
 def _language(read: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Limits how many requests are under way to a server that is too slow for all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Flow:
@@ -18,12 +18,18 @@ class Flow:
         self._under_way = 0
         self._free = asyncio.Event()
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Waits until there is a place for one more request, and holds it."""
-        while self._under_way >= self.limit:
-            self._free.clear()
-            await self._free.wait()
+    @property
+    def has_place(self) -> bool:
+        return self._under_way < self.limit
+
+    async def freed(self) -> None:
+        """Waits until a place is free, or may be."""
+        self._free.clear()
+        await self._free.wait()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Holds the place of one request. Look at `has_place` directly before."""
         self._under_way += 1
         try:
             yield

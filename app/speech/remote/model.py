@@ -172,11 +172,9 @@ class RemoteModel:
         """
         window = _Window(request, len(samples) / SAMPLE_RATE, self._loop.time(), _forms(request))
         while True:
-            await self._wait_until_usable(window)
-            async with self._flow.place():
-                if not self._is_usable():  # any more
-                    continue
-                sent = self._loop.time()
+            await self._wait_for_turn(window)
+            sent = self._loop.time()
+            with self._flow.place():
                 answer = await self._answer(window, samples)
             match answer:
                 case Written():
@@ -200,24 +198,24 @@ class RemoteModel:
         except (Busy, Failing, Misused, Refused) as error:
             return error
 
-    async def _wait_until_usable(self, window: _Window) -> None:
-        """Waits while the model is in trouble or its server is busy.
+    async def _wait_for_turn(self, window: _Window) -> None:
+        """Waits while the model is in trouble, its server is busy, or enough requests are under way.
 
         Raises ModelAway if the server answers nothing for too long, or if nobody waits for the window any more.
         """
         began = now = self._loop.time()
-        while not self._is_usable():
+        while not (self._is_usable() and self._flow.has_place):
             idle = now - max(began, self._answered_at)
             if idle >= self._patience.away or now - window.began >= self._patience.window:
                 raise ModelAway(f"{self._endpoint.name}: {self._breaker.trouble or 'it is busy'}")
             _raise_if_unwanted(window)
-            if self._usable.is_set():
-                spread = random.uniform(0.0, 1.0)  # noqa: S311  not all windows at the same moment
-                await asyncio.sleep(min(LOOK_SECONDS, self._breaker.wait(now) + spread))
+            if self._usable.is_set() and (busy := self._breaker.wait(now)):
+                behind_older_ones = 1.0 / (1.0 + (now - window.began) / 10)  # s
+                await asyncio.sleep(min(LOOK_SECONDS, busy + behind_older_ones))
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(LOOK_SECONDS, self._patience.away)):
-                        await self._usable.wait()
+                        await (self._flow.freed() if self._usable.is_set() else self._usable.wait())
             now = self._loop.time()
         if now - window.began >= self._patience.window:
             raise ModelAway(f"{self._endpoint.name}: it does not take a window")
@@ -265,12 +263,13 @@ class RemoteModel:
         is_silent = error.is_timeout and self._answered_at < sent
         if error.is_timeout:
             self._flow.timed_out(sent, now)
-        if self._breaker.failed(sent, now) or is_silent:
+        is_known = self._taken_at >= window.began and self._taken_seconds >= window.seconds  # to be the window's fault
+        if (not is_known and self._breaker.failed(sent, now)) or is_silent:
             self._in_trouble(str(error), window.seconds)
 
     async def _is_believable(self, written: Written, sent: float, window: _Window) -> bool:
         """Silence is believed if the server has just written a text of other speech."""
-        if written.text.strip():
+        if written.text:
             self._wrote_at = self._loop.time()
             return True
         if window.seconds <= SHORT_SECONDS or self._wrote_at >= sent - SILENCE_PROOF_SECONDS:
@@ -326,7 +325,7 @@ class RemoteModel:
     def _answered(self, written: Written, sent: float, window: _Window) -> None:
         self._answered_at = now = self._loop.time()
         self._flow.answered()
-        if written.text.strip():
+        if written.text:
             self._breaker.wrote(now)
         self._recover(sent, window.seconds, is_trial=False)
 

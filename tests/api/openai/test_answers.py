@@ -215,7 +215,9 @@ def test_voices_of_one_track_are_letters_and_never_get_the_names_of_channels() -
     for named in (False, True):
         diarized = body(mono, format=ResponseFormat.DIARIZED_JSON, named=named)
         assert diarized["text"] == "A: Hi.\nB: Hello.\nUnknown: Hm."
-        assert [segment["speaker"] for segment in diarized["segments"]] == ["A", "B", "Unknown"]
+        plain = body(mono, format=ResponseFormat.JSON, named=named)
+        for answer in (diarized, plain):
+            assert [segment["speaker"] for segment in answer["segments"]] == ["A", "B", "Unknown"]
 
 
 def test_a_speaker_without_a_name_is_a_letter_beside_speakers_with_names() -> None:

@@ -5,13 +5,16 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.analysis import embedding
 from app.audio.containment.report import Containment
-from app.cli.doctor import decoding, memory
+from app.cli.doctor import decoding, memory, voices
+from app.speech.speakers import networks
+from app.speech.speakers.voices import VoiceModels
 from testing.chat_server import Says, chat_serving
 from testing.ports import free_ports
 from testing.redis_server import redis_serving
@@ -206,6 +209,20 @@ def test_the_memory_of_a_container_counts(
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
     assert memory.available_bytes() == available
+
+
+async def test_voices_are_told_apart_if_their_models_are_installed(
+    diagnosed: Diagnosis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [installed] = await diagnosed("voices")
+    assert (installed.status, installed.facts["installed"]) == ("ok", True)
+    VoiceModels.load.cache_clear()
+    monkeypatch.setattr(networks, "VOICE", replace(networks.VOICE, sha256="0" * 64))
+    [damaged] = await diagnosed("voices")
+    assert (damaged.status, damaged.advice) == ("failed", "run `make speakers` again")
+    monkeypatch.setattr(voices, "installed", lambda: False)
+    [missing] = await diagnosed("voices")
+    assert (missing.status, missing.facts["installed"]) == ("ok", False)
 
 
 async def test_meanings_need_the_extra_and_its_weights(diagnosed: Diagnosis, monkeypatch: pytest.MonkeyPatch) -> None:
