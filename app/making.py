@@ -316,6 +316,7 @@ def live_calls_of(
 def presence_of(
     settings: Settings, database: Database, signals: Signals, jobs: Executor, name: str, shutdown: Shutdown
 ) -> Presence:
+    unknown = dict.fromkeys(endpoint.name for endpoint in settings.remote_models)  # until the models are loaded
     return Presence(
         database,
         signals,
@@ -323,7 +324,7 @@ def presence_of(
         name=name,
         version=__version__,
         models=settings.models,
-        troubles=lambda: jobs.engine.troubles,
+        troubles=lambda: jobs.engine.troubles if jobs.engine.ready else unknown,
         grace_seconds=settings.shutdown_grace_seconds,
         end=shutdown.requested.set,
     )

@@ -35,6 +35,7 @@ class Exchange(BaseHTTPRequestHandler):
     def head(self, status: int = 200, **headers: str | int) -> None:
         """Sends the head of an answer. Underscores in the names of `headers` become hyphens."""
         self.send_response(status)
+        self.send_header("Connection", "close")  # as do_GET does
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()

@@ -48,8 +48,8 @@ class WorkerRow(SQLModel, table=True):
     version: str = Field(sa_type=Text)
     models: list[str] = Field(sa_type=JSONB)
     state: WorkerState = Field(sa_type=Text)
-    # Why it cannot use models at the moment, by their names.
-    troubles: dict[str, str] = Field(
+    # Why it cannot use models at the moment, by their names. Null if that is not known yet.
+    troubles: dict[str, str | None] = Field(
         default_factory=dict, sa_column=Column("troubles", JSONB, nullable=False, server_default="{}")
     )
     started_at: datetime = Field(sa_type=DateTime(timezone=True))

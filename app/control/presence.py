@@ -37,7 +37,7 @@ class Drained(Protocol):
 class Presence:
     """`end` ends this process in order. `grace_seconds` is what running jobs get if the operator does not say.
 
-    `troubles` says why models cannot be used at the moment, by their names.
+    `troubles` says why models cannot be used at the moment, by their names. None means that this is not known yet.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Presence:
         name: str,
         version: str,
         models: Sequence[str],
-        troubles: Callable[[], Mapping[str, str]],
+        troubles: Callable[[], Mapping[str, str | None]],
         grace_seconds: float,
         end: Callable[[], None],
     ) -> None:
@@ -57,7 +57,7 @@ class Presence:
         self._signals = signals
         self._worker = worker
         self._name, self._version, self._models = name, version, models
-        self._troubles, self._written = troubles, dict[str, str]()
+        self._troubles, self._written = troubles, dict[str, str | None]()
         self._grace_seconds = grace_seconds
         self._end = end
         self._obeyed: datetime | None = None
@@ -78,8 +78,8 @@ class Presence:
 
     async def _begin(self) -> None:
         async with self._database.transaction() as session:
-            await workers.begin(session, self._name, self._version, self._models)
-        self._written = {}
+            await workers.begin(session, self._name, self._version, self._models, troubles := dict(self._troubles()))
+        self._written = troubles
 
     async def _beat(self) -> None:
         state = None
@@ -87,7 +87,7 @@ class Presence:
             state, troubles = self._worker.state, dict(self._troubles())
             async with self._database.transaction() as session:
                 row = await workers.seen(session, self._name, state, troubles)
-                if troubles.keys() != self._written.keys():
+                if _in_trouble(troubles) != _in_trouble(self._written):
                     await notify(session, CONTROL_TOPIC)
             if row is None:
                 return await self._begin()
@@ -115,3 +115,8 @@ class Presence:
     async def _leave(self) -> None:
         async with self._database.transaction() as session:
             await workers.end(session, self._name)
+
+
+def _in_trouble(troubles: Mapping[str, str | None]) -> set[tuple[str, bool]]:
+    """The models without their reasons, which may change often."""
+    return {(model, trouble is None) for model, trouble in troubles.items()}

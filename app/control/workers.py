@@ -19,17 +19,17 @@ LOST = timedelta(seconds=30)  # without a beat
 REMEMBERED = timedelta(days=1)  # after it was seen last, because its process was killed
 
 _NEW = text("""
-    INSERT INTO worker (name, version, models, state, started_at, seen_at)
-    VALUES (:name, :version, :models, :state, now(), now())
+    INSERT INTO worker (name, version, models, state, troubles, started_at, seen_at)
+    VALUES (:name, :version, :models, :state, :troubles, now(), now())
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, models = excluded.models, state = excluded.state,
         troubles = excluded.troubles, started_at = now(), seen_at = now(), drain_since = NULL, drain_by = NULL,
         drain_reason = NULL, drain_grace_seconds = NULL, drain_exits = false
-""").bindparams(bindparam("models", type_=JSONB), bindparam("state", type_=Text))
+""").bindparams(bindparam("models", type_=JSONB), bindparam("state", type_=Text), bindparam("troubles", type_=JSONB))
 
 _MODELS_AWAY = text("""
     WITH alive AS (SELECT models, state, troubles FROM worker WHERE seen_at > now() - :lost)
     SELECT away.model, min(away.reason) FROM alive, jsonb_each_text(alive.troubles) AS away (model, reason)
-    WHERE NOT EXISTS (
+    WHERE away.reason IS NOT NULL AND NOT EXISTS (
         SELECT FROM alive AS able
         WHERE able.state = 'working' AND able.models ? away.model AND NOT able.troubles ? away.model
     )
@@ -39,14 +39,22 @@ _MODELS_AWAY = text("""
 _FORGET_OLD = text("DELETE FROM worker WHERE seen_at < now() - :age").bindparams(bindparam("age", type_=Interval))
 
 
-async def begin(session: AsyncSession, name: str, version: str, models: Sequence[str]) -> None:
+async def begin(
+    session: AsyncSession,
+    name: str,
+    version: str,
+    models: Sequence[str],
+    troubles: Mapping[str, str | None] | None = None,
+) -> None:
     """Writes that a process has started. A new process is a new worker, also if it has the name of an earlier one."""
-    values = {"name": name, "version": version, "models": list(models), "state": WorkerState.WORKING}
-    await session.exec(_NEW.bindparams(**values))  # type: ignore[call-overload]
+    values = {"name": name, "version": version, "models": list(models), "troubles": dict(troubles or {})}
+    await session.exec(_NEW.bindparams(**values, state=WorkerState.WORKING))  # type: ignore[call-overload]
     await session.exec(_FORGET_OLD.bindparams(age=REMEMBERED))  # type: ignore[call-overload]
 
 
-async def seen(session: AsyncSession, name: str, state: WorkerState, troubles: Mapping[str, str]) -> WorkerRow | None:
+async def seen(
+    session: AsyncSession, name: str, state: WorkerState, troubles: Mapping[str, str | None]
+) -> WorkerRow | None:
     """Writes that a worker lives, what it does, and why it cannot use models. Returns its row, or None."""
     written = {"state": state, "troubles": dict(troubles), "seen_at": func.now()}
     statement = update(WorkerRow).where(col(WorkerRow.name) == name).values(**written)

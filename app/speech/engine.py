@@ -343,6 +343,9 @@ def _speakers_unknown(why: str) -> TranscriptWarning:
 
 
 def _log_loaded(name: str, device: Device, batch_size: int) -> None:
+    if device.kind == REMOTE:
+        logger.info("model %s runs on another server, which gets up to %d requests at a time", name, device.threads)
+        return
     logger.info(
         "model %s loaded on %s as %s, %d threads, batches of up to %d",
         name,

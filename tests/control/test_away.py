@@ -31,7 +31,7 @@ async def served(database: Database, tmp_path: Path) -> AsyncIterator[Listening]
 async def beats(
     database: Database,
     name: str,
-    troubles: Mapping[str, str],
+    troubles: Mapping[str, str | None],
     models: Sequence[str] = ("base", "far"),
     state: WorkerState = WorkerState.WORKING,
 ) -> None:
@@ -66,6 +66,14 @@ async def test_a_model_is_away_if_no_living_worker_can_use_it(database: Database
     assert await away(database) == FAR
     await beats(database, "three", {})
     await falls_silent(database, "three")
+    assert await away(database) == FAR
+    await falls_silent(database, "one")
+    assert await away(database) == {}
+
+
+async def test_a_worker_that_has_only_started_can_neither_use_a_model_nor_not(database: Database) -> None:
+    await beats(database, "one", FAR)
+    await beats(database, "two", {"far": None})
     assert await away(database) == FAR
     await falls_silent(database, "one")
     assert await away(database) == {}

@@ -56,7 +56,7 @@ def list_workers(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
         ],
     )
     for each in workers:
-        for model, trouble in each["troubles"].items():
+        for model, trouble in each["troubles"].items() if each["state"] != "lost" else ():
             typer.echo(f"\n{each['name']} cannot use {model}: {printable(trouble)}")
     for pause in pauses:
         typer.echo(f"\n{pause.what}: {printable(pause.in_words())}")
@@ -146,7 +146,7 @@ def _shown(row: "WorkerRow", jobs: int, at: datetime) -> dict[str, Any]:
         "state": state,
         "jobs": jobs,
         "models": row.models,
-        "troubles": row.troubles,
+        "troubles": {model: trouble for model, trouble in row.troubles.items() if trouble is not None},
         "version": row.version,
         "started_at": _iso(row.started_at),
         "seen_seconds_ago": silent.total_seconds(),

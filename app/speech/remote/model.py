@@ -27,6 +27,7 @@ from app.speech.remote.flow import Flow
 
 WINDOW_SECONDS = 28
 MOST_FAILURES = 6  # of one window, after which it is left out if the server takes others
+REFUSING_SECONDS = 600.0  # for how long a refusal that was final makes the next ones likely to be so
 SILENCE_PROOF_SECONDS = 10.0  # for how long a text shows that a server without a text has heard none
 LOOK_SECONDS = 5.0  # how often a window that waits looks whether it is still wanted
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class RemoteModel:
         self._trial_seconds = TRIAL_SECONDS  # as long as the window that led to the trouble
         self._answered_at = self._wrote_at = 0.0  # when the last window was answered, and when the last text came
         self._taken_at = self._taken_seconds = 0.0  # when the last trial was taken, and how long it was
+        self._refused_at = -REFUSING_SECONDS  # when the last window was left out because it was refused
         self._questioning = asyncio.Lock()
         self._submitting = Lock()  # so that nothing is submitted after the loop was asked to stop
         self._closed = False
@@ -246,11 +248,16 @@ class RemoteModel:
         now = self._loop.time()
         if isinstance(error, Failing):
             self._has_failed(error, sent, window)
-        is_late = window.failures >= MOST_FAILURES and now - window.began >= self._patience.failing
+        most, least = MOST_FAILURES, self._patience.failing
+        if isinstance(error, Refused) and now - self._refused_at < REFUSING_SECONDS:
+            most, least = most // 2, least / 12  # or a call of which all windows are refused would hold others up
+        is_late = window.failures >= most and now - window.began >= least
         is_first_refusal = window.failures == 1 and not isinstance(error, Failing)  # probably like all that follow
         if not (is_late or is_first_refusal) or not await self._takes_speech(window.seconds) or not is_late:
             return False
         if self._breaker.may_lose(window.began):
+            if isinstance(error, Refused):
+                self._refused_at = self._loop.time()
             logger.warning(
                 "the server of the model %s takes others, but not one window: %s", self._endpoint.name, error
             )

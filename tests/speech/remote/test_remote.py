@@ -86,6 +86,11 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+def wait_for_first_trial(model: RemoteModel) -> None:
+    """Its text would prove that the server writes."""
+    until(lambda: model._trying is not None and model._trying.done())
+
+
 def test_a_window_is_sent_as_a_form_that_every_server_knows(origin: Origin) -> None:
     origin.answers[ROUTE] = GOOD
     with remote(origin, key="secret") as model:
@@ -341,7 +346,7 @@ def test_a_server_that_writes_nothing_is_in_trouble(origin: Origin) -> None:
     origin.answers[ROUTE] = GOOD
     with remote(origin, patience=0.5) as model:
         assert ask(model) == HELLO
-        time.sleep(0.5)  # until the first trial has ended, because its text would be a proof
+        wait_for_first_trial(model)
         origin.answers[ROUTE] = json_of(text=" <|nospeech|>")
         with pytest.raises(ModelAway, match="wrote nothing for speech"):
             ask(model, speech=LONG_SPEECH)
@@ -448,6 +453,7 @@ def test_windows_that_a_hanging_server_left_wait_together(origin: Origin) -> Non
 
     with remote(origin, patience=1, timeout=2) as model:
         assert ask(model) == HELLO
+        wait_for_first_trial(model)
         origin.answers[ROUTE] = in_turn(nothing, trial=Exchange.hang)
         threads = [threading.Thread(target=write) for _ in range(6)]
         for thread in threads:
@@ -493,6 +499,30 @@ def test_a_window_that_is_refused_among_others_holds_nobody_up(origin: Origin) -
             assert ask(model) == HELLO
         assert written == [Written("", is_refused=True)] * 10
         assert model.trouble() is None
+
+
+def test_a_call_that_is_refused_as_a_whole_does_not_take_a_minute_for_each_window(origin: Origin) -> None:
+    def refuse_long(exchange: Exchange) -> None:
+        (json_of(400) if not is_trial(exchange) and len(exchange.body) > 200_000 else GOOD)(exchange)
+
+    origin.answers[ROUTE] = refuse_long
+    with remote(origin, patience=15) as model:
+        sent: list[int] = []
+        for _ in range(2):
+            before, over = len(origin.bodies), threading.Event()
+
+            def write_others(over: threading.Event = over) -> None:
+                while not over.wait(0.05):
+                    ask(model)
+
+            others = threading.Thread(target=write_others)
+            others.start()
+            assert ask(model, speech=LONG_SPEECH).is_refused
+            over.set()
+            others.join(20)
+            sent.append(sum(len(body) > 200_000 and TRIAL not in body for body in origin.bodies[before:]))
+        assert sent[0] >= 12
+        assert sent[1] < sent[0] / 2
 
 
 def test_a_slow_server_gets_fewer_requests_at_the_same_time(origin: Origin) -> None:
