@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import wave
 from collections.abc import AsyncIterator
 from copy import copy
@@ -55,7 +56,16 @@ async def places(bench: Bench, folder: Path) -> str:
 
 
 def digits_in(text: str) -> list[str]:
-    return [group for group in CARD.split() if group in text]
+    """The groups of the number that stand in the text, alone or together. Ids and times have some by chance."""
+    digits = CARD.replace(" ", "")
+    found = re.findall(rf"(?<![0-9a-f-])(?:{'|'.join(CARD.split())})(?![0-9a-f-])", text)
+    return [*found, *([digits] if digits in text else [])]
+
+
+def test_digits_are_found_in_words_and_not_in_ids() -> None:
+    assert digits_in('{"text": "It is 4929 8815, 3320."}') == ["4929", "8815", "3320"]
+    assert digits_in('{"digits": "4929881533200716"}') == ["4929881533200716"]
+    assert digits_in('{"id": "019ad716-0716-7f0716", "at": "10:33:20.160716"}') == []
 
 
 @pytest.mark.parametrize("ending", ["completed", "failed", "cancelled", "tried again"])
