@@ -1,7 +1,8 @@
-"""Lists every route of the application that answers requests, so that a test can try something on all of them."""
+"""The OpenAPI document, and every route that answers requests, so that a test can try something on all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -37,3 +38,9 @@ def all_routes() -> Sequence[Route]:
         if isinstance(route, APIRoute)  # a WebSocket is none
         for method in sorted(set(route.methods or ()) - {"HEAD"})
     ]
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """Returns the document of the application with default settings. It takes a second to make, so it is made once."""
+    return create_app().openapi()

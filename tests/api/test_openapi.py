@@ -13,11 +13,12 @@ import pytest
 
 from app.api.app import create_app
 from app.api.openai.errors import speaks_openai
+from testing.routes import openapi_document
 from testing.service import Service
 from tests.conftest import ALICE
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = create_app().openapi()
+DOCUMENT = openapi_document()
 OPERATIONS = {
     f"{method.upper()} {path}": operation
     for path, item in DOCUMENT["paths"].items()

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import func
 from sqlmodel import col, select, update
 
-from app.api.app import create_app
 from app.database.connections import Database
 from app.deliveries import outbox
 from app.deliveries.channels import Reply
@@ -25,11 +24,12 @@ from app.jobs.claims import ending, queue
 from app.jobs.claims.capacity import Capacity
 from app.jobs.lifecycle import MAX_CRASHES, Cancelled, Failed, Interrupted, Outcome, Status
 from app.jobs.models import Transcription
+from testing.routes import openapi_document
 from testing.rows import KEEP_AUDIO, OPTIONS, SUCCESS, TESTER, enqueue, expire_leases, take_back_lost
 from tests.deliveries.conftest import deliveries, end
 
 URL = "https://crm.example/hook"
-DOCUMENT = create_app().openapi()
+DOCUMENT = openapi_document()
 
 
 async def claim(database: Database, slots: int = 10) -> list[Leased]:

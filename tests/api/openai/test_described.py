@@ -11,15 +11,15 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from app.api.app import create_app
 from app.api.openai import schemas
 from app.api.openai.errors import failure_of, status_of
 from app.api.openai.fields import LISTS, OWN, SHAPE, SINGLE
 from app.errors import AppError, NoAudio
 from testing.recordings import call, tone
+from testing.routes import openapi_document
 from testing.service import Service
 
-DOCUMENT = create_app().openapi()
+DOCUMENT = openapi_document()
 COMPONENTS = DOCUMENT["components"]["schemas"]
 TRANSCRIPTIONS, TRANSLATIONS, TRANSCRIBE = "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/transcribe"
 BOTH: Any = ["word", "segment"]
