@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError
@@ -388,6 +388,11 @@ class Settings(BaseSettings):
     def models(self) -> tuple[str, ...]:
         """Returns the names of the served models. The first is the default."""
         return values.names_of(self.model)
+
+    def with_model(self, name: str) -> Self:
+        """Returns these settings with one model, which is one of theirs or written like one. Raises ValueError."""
+        own = tuple(model for model in self.model if values.names_of((model,)) == (name,))
+        return self.model_copy(update={"model": own or values.split_models(name)})
 
     @property
     def remote_models(self) -> tuple[Endpoint, ...]:

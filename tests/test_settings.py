@@ -84,6 +84,19 @@ def test_a_model_of_another_server_has_a_name_a_url_and_a_key(monkeypatch: pytes
     assert "geh" not in repr(settings) + repr(far)
 
 
+def test_a_command_may_choose_a_served_model_or_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "MODEL", "base,far=https://gpu/v1#m")
+    monkeypatch.setenv(PREFIX + "REMOTE_KEYS", "far:geheim")
+    settings = load_settings()
+    far = settings.remote_models
+    assert (settings.with_model("far").models, settings.with_model("far").remote_models) == (("far",), far)
+    assert (settings.with_model("tiny").models, settings.with_model("tiny").remote_models) == (("tiny",), ())
+    [other] = settings.with_model("other=http://gpu:8001/v1#m").remote_models
+    assert other == Endpoint("other", "http://gpu:8001/v1", "m")
+    with pytest.raises(ValueError, match="write other=https://host/v1#MODEL"):
+        settings.with_model("other=gpu")
+
+
 def test_the_error_about_a_password_in_a_url_does_not_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + "MODEL", "far=https://me:geheim@gpu/v1#m")
     with pytest.raises(SettingsError, match=r"^CALLSCRIBE_MODEL: the URL of far holds a password") as error:

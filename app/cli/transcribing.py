@@ -72,7 +72,8 @@ def transcribe(
     languages: LanguagesOption = "",
     task: TaskOption = "transcribe",
     model: Annotated[
-        str | None, typer.Option(help="Whisper model. Without it, the first one of CALLSCRIBE_MODEL.")
+        str | None,
+        typer.Option(help="Model, written as in CALLSCRIBE_MODEL. Without it, the first one of CALLSCRIBE_MODEL."),
     ] = None,
     word_timestamps: WordTimestampsOption = False,
     prompt: PromptOption = None,
@@ -103,7 +104,10 @@ def transcribe(
     from app.speech.families import Families
 
     settings = checked_settings()
-    settings = settings.model_copy(update={"model": (model,)}) if model else settings
+    try:
+        settings = settings.with_model(model) if model else settings
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--model") from None
     options = arguments.options(
         Options(
             model=settings.models[0],
