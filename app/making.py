@@ -26,7 +26,7 @@ from app.analysis.queue import Notifying
 from app.analysis.runner import AnalysisRunner
 from app.analysis.stage import Stage
 from app.analysis.wanted import Wanted
-from app.control.away import never_away
+from app.control.away import known_troubles, never_away
 from app.control.presence import Presence
 from app.control.switches import Switches
 from app.database.connections import Database
@@ -316,7 +316,7 @@ def live_calls_of(
 def presence_of(
     settings: Settings, database: Database, signals: Signals, jobs: Executor, name: str, shutdown: Shutdown
 ) -> Presence:
-    unknown = dict.fromkeys(endpoint.name for endpoint in settings.remote_models)  # until the models are loaded
+    engine, fitness, remote = jobs.engine, jobs.runner.fitness, [model.name for model in settings.remote_models]
     return Presence(
         database,
         signals,
@@ -324,7 +324,7 @@ def presence_of(
         name=name,
         version=__version__,
         models=settings.models,
-        troubles=lambda: jobs.engine.troubles if jobs.engine.ready else unknown,
+        troubles=lambda: known_troubles(remote, engine.troubles, works=engine.ready and fitness.trouble is None),
         grace_seconds=settings.shutdown_grace_seconds,
         end=shutdown.requested.set,
     )

@@ -4,7 +4,7 @@ The worker may be another process, so this is read from the rows of the workers:
 few seconds. So a request costs no query for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from app.control import workers
 from app.control.pauses import CONTROL_TOPIC
@@ -16,6 +16,14 @@ from app.database.notifications import Signals
 def never_away(model: str) -> bool:
     """For a process that does not know of other workers, and that no client waits for."""
     return False
+
+
+def known_troubles(remote: Iterable[str], troubles: Mapping[str, str], *, works: bool) -> Mapping[str, str | None]:
+    """What a worker knows of the models of other servers: why they cannot be used, and None for what is not known.
+
+    A worker that cannot work, or has not loaded its models, does not know that it can use one.
+    """
+    return {**({} if works else dict.fromkeys(remote)), **troubles}
 
 
 class ModelsAway:

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from app.control import workers
-from app.control.away import ModelsAway
+from app.control.away import ModelsAway, known_troubles
 from app.control.models import WorkerState
 from app.database.connections import Database
 from app.database.notifications import Signals
@@ -77,6 +77,11 @@ async def test_a_worker_that_has_only_started_can_neither_use_a_model_nor_not(da
     assert await away(database) == FAR
     await falls_silent(database, "one")
     assert await away(database) == {}
+
+
+def test_a_worker_that_does_not_work_knows_only_of_troubles() -> None:
+    assert known_troubles(["far", "further"], FAR, works=True) == FAR
+    assert known_troubles(["far", "further"], FAR, works=False) == {**FAR, "further": None}
 
 
 async def test_a_job_that_waits_for_its_model_says_so(served: Listening, database: Database) -> None:
