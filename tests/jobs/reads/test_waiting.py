@@ -20,6 +20,7 @@ from app.jobs.reads.reading import Reader
 from app.jobs.reads.waiting import Waiting, answer_at
 from testing.listening import listening
 from testing.rows import SUCCESS, claim, enqueue, execute, finish
+from testing.waiting import soon
 
 UNKNOWN_JOB = UUID("01989d2e-7c1b-7f9e-8a54-2f0f6f1f9c3e")
 
@@ -44,7 +45,8 @@ async def test_hundreds_of_waiting_clients_cost_one_query_a_second_and_get_the_f
     async with listening(database, tmp_path) as service, asyncio.timeout(60):
         paths = [f"/v1/transcriptions/{job.id}?wait=60" for job in jobs] * 30
         asking = [asyncio.create_task(service.client.get(path)) for path in paths]
-        await asyncio.sleep(2.0)
+        await soon(lambda: sum(service.service.waiting._jobs.values()) == len(paths))
+        await asyncio.sleep(1.0)  # the last ones look once more whether their jobs have ended
         statements.clear()
         await asyncio.sleep(3.0)
         assert len(statements) <= 4
