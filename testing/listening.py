@@ -115,8 +115,10 @@ async def listening(database: Database, folder: Path, **settings: str) -> AsyncI
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         serving = asyncio.create_task(server.serve([listener]))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-            yield Listening(port, client, audio, service)
-        server.should_exit = True
-        await serving
-        await server.close_websockets()
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+                yield Listening(port, client, audio, service)
+        finally:  # a server that stays would keep the next test's server from accepting connections
+            server.should_exit = True
+            await serving
+            await server.close_websockets()
