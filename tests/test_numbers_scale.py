@@ -24,7 +24,7 @@ JOBS = 1_000_000
 DELIVERIES = 100_000
 ANALYSES = 100_000
 SCRAPES = 40
-SCRAPE_MS = 20.0
+MOST_TIMES_LONGER = 3.0
 WAITING = 2000
 INDEXES = (
     "transcription_of_tenant",
@@ -122,20 +122,34 @@ async def test_no_number_reads_the_whole_table(large: Database, name: str) -> No
         assert touched <= 2 * numbers.COUNTED, answer
 
 
-async def test_a_scrape_takes_milliseconds(address: str, tmp_path: Path) -> None:
-    """It is measured in the time of the processor, here and in PostgreSQL, because other tests use this machine too."""
+async def scraped(address: str, tmp_path: Path) -> tuple[float, bytes]:
+    """A scrape: its processor time, here and in PostgreSQL, because other tests use this machine too, and its text."""
     database = Database(address, pool_size=1)
-    await fill(database, WAITING, 20)
     async with database.engine.connect() as connection:
         server = psutil.Process((await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one())
     before = time.process_time() + sum(server.cpu_times()[:2])
     for _ in range(SCRAPES):
         fresh = Numbers(database, FreeSpace([tmp_path], 0))  # so that it asks the database each time
         body, _ = await fresh.text("")
-    took = (time.process_time() + sum(server.cpu_times()[:2]) - before) * 1000 / SCRAPES
+    took = (time.process_time() + sum(server.cpu_times()[:2]) - before) / SCRAPES
     await database.close()
+    return took, body
+
+
+async def test_a_scrape_of_a_million_jobs_takes_little_more_than_one_of_none(
+    address: str, postgres: str, template: str, tmp_path: Path
+) -> None:
+    async with clone(postgres, template) as small:
+        for each in (address, small):
+            database = Database(each, pool_size=1)
+            await fill(database, WAITING, 20)
+            await database.close()
+        ratios = []
+        for _ in range(3):  # in turn, because the machine is not always as fast
+            (took_of_none, _), (took, body) = await scraped(small, tmp_path), await scraped(address, tmp_path)
+            ratios.append(took / took_of_none)
     assert f'callscribe_jobs{{status="pending"}} {WAITING}.0\n'.encode() in body
     jobs = {status: float(count) for status, count in re.findall(rb'callscribe_jobs{status="(\w+)"} (\S+)', body)}
     assert jobs[b"completed"] == pytest.approx(0.93 * JOBS, rel=0.02)
     assert jobs[b"failed"] == pytest.approx(0.019 * JOBS, rel=0.1)
-    assert took <= SCRAPE_MS
+    assert min(ratios) <= MOST_TIMES_LONGER, ratios
