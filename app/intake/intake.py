@@ -446,7 +446,7 @@ class Intake:
             require_scope(caller, Scope.UNREDACTED)
 
     def _require_usable(self, model: str) -> None:
-        """Raises Unavailable. A job can wait for a model, but a client that waits for the answer should be told."""
+        """Raises Unavailable. A job can wait for a model. A client that waits for the answer gets the error instead."""
         if self._is_away(model):
             detail = f"The model {model} cannot be used at the moment. Repeat the request later."
             raise Unavailable(detail, retry_after=AWAY_RETRY_AFTER_SECONDS)

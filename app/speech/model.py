@@ -116,7 +116,7 @@ class Scores:
 
 
 def always() -> bool:
-    """What `is_wanted` is if nobody can lose interest."""
+    """What `is_wanted` is for a request whose answer is always wanted."""
     return True
 
 

@@ -270,8 +270,8 @@ class RemoteModel:
         is_silent = error.is_timeout and self._answered_at < sent
         if error.is_timeout:
             self._flow.timed_out(sent, now)
-        is_known = self._taken_at >= window.began and self._taken_seconds >= window.seconds  # to be the window's fault
-        if (not is_known and self._breaker.failed(sent, now)) or is_silent:
+        is_own_fault = self._has_taken(window.seconds, since=window.began)
+        if (not is_own_fault and self._breaker.failed(sent, now)) or is_silent:
             self._in_trouble(str(error), window.seconds)
 
     async def _is_believable(self, written: Written, sent: float, window: _Window) -> bool:
@@ -305,8 +305,11 @@ class RemoteModel:
         async with self._questioning:
             if not self._usable.is_set():
                 return False
-            is_known = self._taken_at >= asked and self._taken_seconds >= seconds
-            return is_known or await self._takes_trial(seconds)
+            return self._has_taken(seconds, since=asked) or await self._takes_trial(seconds)
+
+    def _has_taken(self, seconds: float, *, since: float) -> bool:
+        """Whether the last trial that the server took is so recent and so long."""
+        return self._taken_at >= since and self._taken_seconds >= seconds
 
     async def _takes_trial(self, seconds: float) -> bool:
         """Whether the server writes a text of speech that is known to be good. If not, it is in trouble.

@@ -41,6 +41,10 @@ def is_trial(exchange: Exchange) -> bool:
     return TRIAL in exchange.body
 
 
+def refuse_long_windows(exchange: Exchange) -> None:
+    (json_of(400) if not is_trial(exchange) and len(exchange.body) > 200_000 else GOOD)(exchange)
+
+
 def in_turn(*answers: Answer, trial: Answer = GOOD) -> Answer:
     """The answers one after the other; the last one stays. Trials are answered apart."""
     left = list(answers)
@@ -485,11 +489,7 @@ def test_a_server_that_is_busy_for_long_but_answers_others_is_borne_with(origin:
 
 def test_a_window_that_is_refused_among_others_holds_nobody_up(origin: Origin) -> None:
     """Ten windows of a call are always refused. Those of another call are taken meanwhile."""
-
-    def refuse_long(exchange: Exchange) -> None:
-        (json_of(400) if not is_trial(exchange) and len(exchange.body) > 200_000 else GOOD)(exchange)
-
-    origin.answers[ROUTE] = refuse_long
+    origin.answers[ROUTE] = refuse_long_windows
     with remote(origin, patience=2) as model:
         written: list[Written] = []
         threads = [threading.Thread(target=lambda: written.append(ask(model, speech=LONG_SPEECH))) for _ in range(10)]
@@ -502,10 +502,7 @@ def test_a_window_that_is_refused_among_others_holds_nobody_up(origin: Origin) -
 
 
 def test_a_call_that_is_refused_as_a_whole_does_not_take_a_minute_for_each_window(origin: Origin) -> None:
-    def refuse_long(exchange: Exchange) -> None:
-        (json_of(400) if not is_trial(exchange) and len(exchange.body) > 200_000 else GOOD)(exchange)
-
-    origin.answers[ROUTE] = refuse_long
+    origin.answers[ROUTE] = refuse_long_windows
     with remote(origin, patience=15) as model:
         sent: list[int] = []
         for _ in range(2):
